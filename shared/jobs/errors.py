@@ -1,0 +1,107 @@
+"""What can be wrong with a job before the vendor is asked, and the end of its patience afterwards.
+
+    Fault
+     ├─ RequestFault (branch: reject; never paid)
+     │   ├─ UploadUnreadable     the uploaded object is gone, empty or may not be read
+     │   ├─ UploadTooLarge       it is larger than the stack allows
+     │   ├─ UploadUnsupported    it is no picture, video or sound that the recipe's field takes
+     │   ├─ RecipeMissing        no recipe of that name lies in the uploads bucket
+     │   ├─ RecipeInvalid        the recipe is no JSON object, or names something it cannot have
+     │   ├─ RequestUnreadable    a request file is not a JSON object
+     │   └─ JobConflict          the same name was used for another request
+     ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
+     └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
+
+Knows a job's own errors; the vendor's are in `shared.genviral.errors`, a download's in `shared.delivery.errors`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from shared.faults import Branch, Fault, Paid
+
+
+class RequestFault(Fault):
+    """What was asked for cannot be sent to the vendor. Raised before anything is paid."""
+
+    branch: ClassVar[Branch] = Branch.REJECT
+
+
+class UploadUnreadable(RequestFault):
+    """The uploaded object is gone, empty, or this stack may not read it."""
+
+    code = "upload_unreadable"
+    advice = "Upload the file again. It must lie in this stack's uploads bucket and must not be empty."
+
+
+class UploadTooLarge(RequestFault):
+    """The uploaded object is larger than the stack's `MaxUploadBytes`."""
+
+    code = "upload_too_large"
+    advice = "Upload a smaller file, or raise the stack's parameter MaxUploadMegabytes."
+
+
+class UploadUnsupported(RequestFault):
+    """The uploaded object's content is not of a kind that the recipe's field takes."""
+
+    code = "upload_unsupported"
+    advice = "Upload a real picture (JPEG, PNG, WebP, GIF), video (MP4, MOV, WebM) or sound (MP3, WAV, M4A, Ogg)."
+
+
+class RecipeMissing(RequestFault):
+    """No `recipes/<name>.json` lies in the uploads bucket."""
+
+    code = "recipe_missing"
+    advice = "Put the recipe into the uploads bucket as recipes/<name>.json, then upload the file again."
+
+
+class RecipeInvalid(RequestFault):
+    """The recipe is not a JSON object, or holds a placeholder that has no value."""
+
+    code = "recipe_invalid"
+    advice = "Correct the recipe and upload it, then upload the file again."
+
+
+class RequestUnreadable(RequestFault):
+    """A file under `requests/` is not a JSON object."""
+
+    code = "invalid_json"
+    advice = "Upload a file that holds one JSON object: the body of the vendor's generate call."
+
+
+class JobConflict(RequestFault):
+    """The job's name was used before, for another request."""
+
+    code = "job_conflict"
+    advice = "Use a new Idempotency-Key or execution name for a new request."
+
+
+class JobClosed(Fault):
+    """The job has come to an end, so nothing is sent for it any more."""
+
+    code = "job_closed"
+    branch = Branch.REJECT
+    advice = "Nothing was sent. Ask for a new video, or reopen this job with the operator's commands."
+
+
+class TimedOut(Fault):
+    """The vendor had not finished when the job's deadline came."""
+
+    code = "timed_out"
+    paid = Paid.YES
+    branch = Branch.TIMED_OUT
+    advice = "The video is paid for. Resume with the operator's command `attach`, which goes on polling."
+
+
+JOB_ERRORS: tuple[type[Fault], ...] = (
+    UploadUnreadable,
+    UploadTooLarge,
+    UploadUnsupported,
+    RecipeMissing,
+    RecipeInvalid,
+    RequestUnreadable,
+    JobConflict,
+    JobClosed,
+    TimedOut,
+)

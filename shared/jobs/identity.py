@@ -1,0 +1,66 @@
+"""How a job gets its name, so that the same event or request always means the same job.
+
+A job's id is also the name of its execution. Events are delivered at least once and callers repeat requests, so ids are
+derived from what was asked, never drawn at random where a repeat is possible. Knows nothing of AWS clients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import time
+from typing import Any
+
+# An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+_JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
+_LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r\d{{1,3}}")
+
+
+def _digest(*parts: str) -> str:
+    # The lengths keep ("ab", "c") and ("a", "bc") apart.
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def for_object(bucket: str, key: str, version: str) -> str:
+    """The job of one version of one S3 object.
+
+    Args:
+        bucket: The bucket's name.
+        key: The object's key, not URL-encoded (EventBridge sends it as it is).
+        version: The version id, or etag and sequencer where the bucket keeps no versions.
+    """
+    return f"s3-{_digest(bucket, key, version)}"
+
+
+def for_idempotency_key(caller: str, key: str) -> str:
+    """The job that `caller` named by an `Idempotency-Key`. Two callers may use the same key for different jobs."""
+    return f"api-{_digest(caller, key)}"
+
+
+def new() -> str:
+    """An id for a request that nobody can repeat. Sorts by time, to the millisecond."""
+    return f"api-{int(time.time() * 1000):012x}-{secrets.token_hex(8)}"
+
+
+def of_execution(execution_arn: str) -> str:
+    """The job that an execution works on.
+
+    Its name is the job's id, or for a job that an operator took up again, the id and `.r<number>`. A name that somebody
+    else chose and that fits neither is replaced by its digest.
+    """
+    name = execution_arn.rsplit(":", 1)[-1]
+    if _JOB_ID.fullmatch(name):
+        return name
+    if later := _LATER_EXECUTION.fullmatch(name):
+        return later[1]
+    return f"x-{_digest(name)}"
+
+
+def fingerprint(request: dict[str, Any]) -> str:
+    """A digest of a request's meaning: the same for the same JSON value, however it was written."""
+    canonical = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,157 @@
+"""What every function needs before its own work: settings, one logger, one set of metrics, and a clean way to fail.
+
+Knows Lambda, Powertools and botocore's errors. Must not know jobs or the vendor. The tracer is not used: importing it
+costs more than all the rest together, and `Tracing: Active` already shows every call between the services.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.faults import Branch, Fault, Paid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["AwsCallFailed", "InternalError", "MetricUnit", "SettingsInvalid", "entrypoint", "logger", "metrics"]
+
+# Without the source location: it costs a stack walk a line and says nothing that the message does not.
+logger = Logger(location=None)
+metrics = Metrics()
+
+_S = TypeVar("_S")
+
+
+class AwsCallFailed(Fault):
+    """An AWS service refused or failed a call, after botocore's own retries. Retried, then left for a redrive."""
+
+    code = "aws_call_failed"
+    paid = Paid.UNKNOWN
+    branch = Branch.RETRY
+    advice = "Mend what the message names (often a permission, a quota or a passing fault), then redrive the execution."
+
+
+class InternalError(Fault):
+    """A defect in this project, or an answer nobody thought of. Never caught, so that a redrive resumes right there."""
+
+    code = "internal_error"
+    paid = Paid.UNKNOWN
+    branch: ClassVar[Branch] = Branch.RETRY
+    advice = "Nothing is lost: after a fixed version is deployed, redrive the execution. Please report it."
+
+
+class SettingsInvalid(Fault):
+    """A function's environment lacks a value or holds one of the wrong type."""
+
+    code = "settings_invalid"
+    paid = Paid.UNKNOWN
+    branch: ClassVar[Branch] = Branch.RETRY
+    advice = "Deploy the stack again with its own template, then redrive the execution."
+
+
+def settings(kind: type[_S]) -> _S:
+    """A function's settings from its environment.
+
+    Args:
+        kind: A dataclass whose field `jobs_table` means the variable `JOBS_TABLE`; str, int, float and bool fields.
+
+    Raises:
+        SettingsInvalid: A variable is missing, or is no such value.
+    """
+    values: dict[str, Any] = {}
+    hints = get_type_hints(kind)
+    for field in fields(kind):  # type: ignore[arg-type]
+        variable = field.name.upper()
+        text = os.environ.get(variable, "")
+        if not text:
+            if field.default is MISSING:
+                raise SettingsInvalid(f"the environment variable {variable} is not set")
+            continue
+        try:
+            values[field.name] = _PARSERS[hints[field.name]](text)
+        except ValueError:
+            raise SettingsInvalid(f"the environment variable {variable} is no {hints[field.name].__name__}") from None
+    return kind(**values)
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: _boolean}
+
+
+@functools.cache
+def client(service: str) -> Any:
+    """A boto3 client, made once an environment.
+
+    S3 presigns with version 4 and the regional address: the only ones that every region and a default encryption take.
+    """
+    config = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=20)
+    if service == "s3":
+        config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def entrypoint(*, paid: Paid) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a handler: logger context, metrics flushed, and only named errors with readable causes leave it.
+
+    Args:
+        paid: What to say about the money where an error's own class cannot know.
+    """
+
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(handler)
+        def wrapped(event: dict[str, Any], context: Any) -> Any:
+            try:
+                return handler(event, context)
+            except Fault as fault:
+                raise _quiet(fault) from None
+            except (ClientError, BotoCoreError) as error:
+                raise _quiet(AwsCallFailed(_aws_message(error), paid=paid)) from None
+            except Exception as error:  # noqa: BLE001 - the boundary: its text may hold a prompt or a signed URL
+                where = _location(error.__traceback__)
+                raise _quiet(InternalError(f"{type(error).__name__} at {where}", paid=paid)) from None
+
+        logged: Callable[..., Any] = logger.inject_lambda_context(wrapped, clear_state=True)
+        return metrics.log_metrics(logged)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _quiet(fault: Fault) -> Fault:
+    """Log a fault, and keep the stack trace that the runtime would add to it out of logs and histories."""
+    logger.warning(fault.message, fault=fault.document())
+    # The runtime puts `traceback.extract_tb` of what is raised into the error payload; this makes it empty.
+    # https://docs.python.org/3/library/sys.html#sys.tracebacklimit
+    sys.tracebacklimit = 0
+    return fault
+
+
+def _aws_message(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, ClientError):
+        return f"{error.operation_name} failed with {error.response.get('Error', {}).get('Code', 'an unknown code')}"
+    return f"an AWS call failed with {type(error).__name__}"
+
+
+def _location(traceback: TracebackType | None) -> str:
+    """The file and line that raised, without any of its values."""
+    where = "an unknown place"
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        where = f"{os.path.basename(code.co_filename)}:{traceback.tb_lineno} in {code.co_name}"  # noqa: PTH119 - cheap
+        traceback = traceback.tb_next
+    return where
