@@ -8,7 +8,10 @@
      │   ├─ RecipeMissing        no recipe of that name lies in the uploads bucket
      │   ├─ RecipeInvalid        the recipe is no JSON object, or names something it cannot have
      │   ├─ RequestUnreadable    a request file is not a JSON object
-     │   └─ JobConflict          the same name was used for another request
+     │   ├─ JobConflict          the same name was used for another request
+     │   ├─ BodyTooLarge         (API) the body is larger than any request can be
+     │   ├─ KeyUnusable          (API) the Idempotency-Key is no such key
+     │   └─ JobNotFound          (API) there is no such job
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
      └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
 
@@ -77,6 +80,27 @@ class JobConflict(RequestFault):
     advice = "Use a new Idempotency-Key or execution name for a new request."
 
 
+class BodyTooLarge(RequestFault):
+    """The body of an API call is larger than any request can be."""
+
+    code = "payload_too_large"
+    advice = "Send links to media, not the media. A request may have 256 KiB."
+
+
+class KeyUnusable(RequestFault):
+    """The `Idempotency-Key` header is empty, too long or not printable ASCII."""
+
+    code = "invalid_idempotency_key"
+    advice = "Send 1 to 255 printable ASCII characters, or leave the header out."
+
+
+class JobNotFound(RequestFault):
+    """There is no job of that id, or its record has expired."""
+
+    code = "job_not_found"
+    advice = "Check the job's id. Records are kept for the stack's RecordRetentionDays."
+
+
 class JobClosed(Fault):
     """The job has come to an end, so nothing is sent for it any more."""
 
@@ -93,6 +117,9 @@ class TimedOut(Fault):
     branch = Branch.TIMED_OUT
     advice = "The video is paid for. Resume with the operator's command `attach`, which goes on polling."
 
+
+API_ERRORS: tuple[type[Fault], ...] = (BodyTooLarge, KeyUnusable, JobNotFound)
+"""Answered to an API caller; a state machine never sees them."""
 
 JOB_ERRORS: tuple[type[Fault], ...] = (
     UploadUnreadable,

@@ -64,3 +64,8 @@ def fingerprint(request: dict[str, Any]) -> str:
     """A digest of a request's meaning: the same for the same JSON value, however it was written."""
     canonical = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a job could be called this. Keeps other items of the table out of a caller's reach."""
+    return _JOB_ID.fullmatch(text) is not None

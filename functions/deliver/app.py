@@ -1,0 +1,50 @@
+"""State `Deliver`: the finished video, verified and copied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.delivery import Limits
+from shared.faults import Paid
+from shared.genviral.client import Timeouts
+from shared.jobs import identity
+from shared.jobs.store import JobStore
+from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.deliver import Courier
+from shared.vendor import genviral
+
+_TIMEOUTS = Timeouts(connect=5, read=15, write=5, pool=5, total=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The function's environment."""
+
+    jobs_table: str
+    record_retention_days: int
+    genviral_base_url: str
+    api_key_secret: str
+    videos_bucket: str
+    max_video_megabytes: int
+    allow_private_output: bool
+
+
+@entrypoint(paid=Paid.YES)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Bring the video home."""
+    config = settings(Settings)
+    logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
+    courier = Courier(
+        store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
+        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.YES),
+        s3=client("s3"),
+        bucket=config.videos_bucket,
+        limits=Limits(
+            max_bytes=config.max_video_megabytes * 1_000_000,
+            allow_http=config.allow_private_output,
+            allow_private=config.allow_private_output,
+        ),
+        remaining=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    return courier.deliver(event["execution_id"], event["video_id"])

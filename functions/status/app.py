@@ -1,0 +1,44 @@
+"""State `Poll`: one look at the video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.faults import Paid
+from shared.genviral.client import Timeouts
+from shared.jobs import identity
+from shared.jobs.polling import PollingPolicy
+from shared.jobs.store import JobStore
+from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.poll import Poller
+from shared.vendor import genviral
+
+_TIMEOUTS = Timeouts(connect=5, read=15, write=5, pool=5, total=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The function's environment."""
+
+    jobs_table: str
+    record_retention_days: int
+    genviral_base_url: str
+    api_key_secret: str
+    poll_floor_seconds: int
+    poll_cap_seconds: int
+    job_deadline_minutes: int
+
+
+@entrypoint(paid=Paid.YES)
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Look once, and say how long to wait."""
+    config = settings(Settings)
+    logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
+    poller = Poller(
+        store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
+        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.YES),
+        policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
+        deadline_seconds=config.job_deadline_minutes * 60,
+    )
+    return poller.look(event["execution_id"], event["video_id"], event["submitted_at"])

@@ -1,0 +1,51 @@
+"""State `Submit`: the one paid call of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.faults import Paid
+from shared.genviral.client import Timeouts
+from shared.jobs import identity
+from shared.jobs.polling import PollingPolicy
+from shared.jobs.resolve import Resolver
+from shared.jobs.store import JobStore
+from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.submit import Submitter
+from shared.vendor import genviral
+
+# The function's own time-out is 60 seconds: what comes before and after the call needs the rest.
+_TIMEOUTS = Timeouts(connect=5, read=40, write=10, pool=5, total=45)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The function's environment."""
+
+    jobs_table: str
+    record_retention_days: int
+    uploads_bucket: str
+    max_upload_megabytes: int
+    genviral_base_url: str
+    api_key_secret: str
+    poll_floor_seconds: int
+    poll_cap_seconds: int
+    job_deadline_minutes: int
+    trust_vendor_idempotency: bool
+
+
+@entrypoint(paid=Paid.NO)
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Submit the execution's job, once."""
+    config = settings(Settings)
+    logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
+    submitter = Submitter(
+        store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
+        resolver=Resolver(client("s3"), config.uploads_bucket, max_bytes=config.max_upload_megabytes * 1_000_000),
+        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.NO),
+        policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
+        deadline_seconds=config.job_deadline_minutes * 60,
+        trust_idempotency=config.trust_vendor_idempotency,
+    )
+    return submitter.submit(event["execution_id"], event["input"])

@@ -1,0 +1,47 @@
+"""S3 "Object Created" (through EventBridge) → a job's record and its execution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.faults import Paid
+from shared.jobs import identity
+from shared.jobs.resolve import REQUESTS
+from shared.jobs.store import JobStore
+from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.intake import start
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The function's environment."""
+
+    jobs_table: str
+    state_machine_arn: str
+    record_retention_days: int
+
+
+@entrypoint(paid=Paid.NO)
+def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
+    """One object, one job. A repeated event finds the job that it made before."""
+    config = settings(Settings)
+    bucket, item = event["detail"]["bucket"]["name"], event["detail"]["object"]
+    key: str = item["key"]
+    if key.endswith("/"):
+        logger.info("a folder's marker is no upload")
+        return None
+    version = item.get("version-id") or f"{item.get('etag')}/{item.get('sequencer')}"
+    job_id = identity.for_object(bucket, key, version)
+    logger.append_keys(job_id=job_id)
+    source = {
+        "type": "request" if key.startswith(REQUESTS) else "upload",
+        "bucket": bucket,
+        "key": key,
+        "version_id": item.get("version-id"),
+    }
+    store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
+    job, created = store.create(job_id, source={name: value for name, value in source.items() if value})
+    start(job, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
+    logger.info("job queued" if created else "job known", source_type=source["type"])
+    return {"job_id": job.job_id}

@@ -1,0 +1,124 @@
+"""Recipes: a generate body with placeholders, filled in for one upload.
+
+Knows the placeholders and what kind of file each field of the vendor's body takes. Must not know S3, or whether the
+filled body is valid (`shared.genviral.models` says that).
+
+    {{asset_url}}        a link to the uploaded file, signed when the job is submitted
+    {{filename}}         shoe.jpg
+    {{stem}}             shoe
+    {{date}}             2026-11-22 (UTC)
+    {{metadata.<name>}}  the object's own metadata (x-amz-meta-<name>)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from shared.jobs.errors import RecipeInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+ASSET_URL = "asset_url"
+
+
+class Kind(StrEnum):
+    """What a file is, by its content."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+# The fields whose name says what they take. Source: the vendor's page for the generate call.
+KIND_OF_FIELD = {
+    "image_url": Kind.IMAGE,
+    "reference_image_urls": Kind.IMAGE,
+    "video_url": Kind.VIDEO,
+    "reference_video_urls": Kind.VIDEO,
+    "audio_url": Kind.AUDIO,
+    "reference_audio_urls": Kind.AUDIO,
+}
+
+_MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
+    (0, b"\xff\xd8\xff", Kind.IMAGE),
+    (0, b"\x89PNG\r\n\x1a\n", Kind.IMAGE),
+    (0, b"GIF8", Kind.IMAGE),
+    (8, b"WEBP", Kind.IMAGE),
+    (4, b"ftypheic", Kind.IMAGE),
+    (4, b"ftypavif", Kind.IMAGE),
+    (4, b"ftypM4A", Kind.AUDIO),
+    (4, b"ftyp", Kind.VIDEO),
+    (0, b"\x1a\x45\xdf\xa3", Kind.VIDEO),
+    (8, b"WAVE", Kind.AUDIO),
+    (0, b"ID3", Kind.AUDIO),
+    (0, b"OggS", Kind.AUDIO),
+    (0, b"fLaC", Kind.AUDIO),
+)
+MAGIC_BYTES = 16
+"""How much of a file `kind_of` wants to see, in bytes."""
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """What a file is by its first bytes, or None. Its name and its content type are whatever the uploader wrote."""
+    for offset, magic, kind in _MAGIC:
+        if head.startswith(magic, offset):
+            return kind
+    # An MPEG audio frame begins with eleven set bits; the layer's two bits are not zero.
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06:
+        return Kind.AUDIO
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A recipe without its placeholders.
+
+    Attributes:
+        body: The generate body.
+        takes: The kinds of file that the fields with the asset's link take. Empty: anything.
+    """
+
+    body: dict[str, Any]
+    takes: frozenset[Kind]
+
+
+def fill(recipe: object, name: str, values: Mapping[str, str]) -> Filled:
+    """Put an upload's values into a recipe.
+
+    Args:
+        recipe: The recipe's JSON value.
+        name: The recipe's name, for the error's text.
+        values: Placeholder → value.
+
+    Raises:
+        RecipeInvalid: The recipe is no JSON object, or a placeholder has no value.
+    """
+    if not isinstance(recipe, dict):
+        raise RecipeInvalid(f"recipe '{name}' is not a JSON object")
+    issues: list[dict[str, str]] = []
+    takes: set[Kind] = set()
+
+    def filled(value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(member, f"{path}.{key}" if path else key) for key, member in value.items()}
+        if isinstance(value, list):
+            return [filled(member, f"{path}.{index}") for index, member in enumerate(value)]
+        return _PLACEHOLDER.sub(lambda match: replaced(match[1], path), value) if isinstance(value, str) else value
+
+    def replaced(placeholder: str, path: str) -> str:
+        if placeholder == ASSET_URL and (kind := KIND_OF_FIELD.get(path.split(".")[0])):
+            takes.add(kind)
+        if placeholder not in values:
+            issues.append({"path": path, "message": f"{{{{{placeholder}}}}} has no value for this upload"})
+            return ""
+        return values[placeholder]
+
+    body = filled(recipe, "")
+    if issues:
+        raise RecipeInvalid(f"recipe '{name}' asks for what this upload does not have", issues=tuple(issues))
+    return Filled(body, frozenset(takes))

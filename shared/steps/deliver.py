@@ -1,0 +1,143 @@
+"""From a finished video to a file in S3, with a description beside it.
+
+Asks the vendor for a fresh link right before the copy, and keeps it to itself. Repeating it is safe: the same job has
+the same key, and a copy that stands there already is found. Must not know Lambda or the shape of events.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from shared.delivery import Delivery, Limits, deliver
+from shared.faults import Paid
+from shared.genviral.errors import GenerationFailed, GenviralUnavailable
+from shared.jobs import identity
+from shared.jobs.errors import JobClosed
+from shared.jobs.states import Status
+from shared.jobs.store import JobStore, MoveRefused
+from shared.runtime import MetricUnit, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+    from shared.genviral.client import GenviralClient
+    from shared.jobs.record import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Courier:
+    """Brings videos home.
+
+    Args:
+        store: Where jobs are kept.
+        vendor: The vendor's client.
+        s3: A boto3 S3 client.
+        bucket: The videos bucket.
+        limits: Caps and guards of the copy.
+        remaining: Seconds that are left for it.
+    """
+
+    store: JobStore
+    vendor: GenviralClient
+    s3: S3Client
+    bucket: str
+    limits: Limits
+    remaining: Callable[[], float]
+
+    def deliver(self, execution_arn: str, video_id: str) -> dict[str, Any]:
+        """Copy the job's video into the bucket and describe it on the record.
+
+        Returns:
+            `video`: bucket, key, bytes, content type, checksum and what is known of the medium. No link.
+
+        Raises:
+            Fault: Nothing was published. The video stays paid for and can be delivered by a redrive.
+        """
+        job = self._open(identity.of_execution(execution_arn))
+        key = key_of(job)
+        delivery = deliver(
+            lambda: self._fresh_link(video_id),
+            s3=self.s3,
+            bucket=self.bucket,
+            key=key,
+            limits=self.limits,
+            metadata=_metadata(job, video_id),
+            tags={"job_id": job.job_id},
+            remaining=self.remaining,
+        )
+        video = _facts(self.bucket, key, delivery)
+        self._describe(job, video_id, video)
+        self.store.note(job.job_id, output=video)
+        metrics.add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
+        return {"video": video}
+
+    def _open(self, job_id: str) -> Job:
+        job = self.store.get(job_id)
+        if job is not None and job.status is Status.DELIVERING:
+            return job
+        try:
+            return self.store.move(job_id, Status.DELIVERING)
+        except MoveRefused as refused:
+            state = "gone" if refused.current is None else refused.current.status
+            raise JobClosed(f"the job is {state}; its video is not fetched any more", paid=Paid.YES) from None
+
+    def _fresh_link(self, video_id: str) -> str:
+        video = self.vendor.get_video(video_id)
+        if video.status == "failed":
+            raise GenerationFailed(f"the generation failed: {video.error or 'no reason given'}", paid=Paid.YES)
+        if video.output_url is None:
+            raise GenviralUnavailable("the vendor gives no link to the finished video at the moment", paid=Paid.YES)
+        return video.output_url
+
+    def _describe(self, job: Job, video_id: str, video: dict[str, Any]) -> None:
+        sidecar = {
+            "version": 1,
+            "job_id": job.job_id,
+            "video_id": video_id,
+            "model_id": job.model_id,
+            "credits_used": job.credits_used,
+            "source": job.source,
+            "recipe": job.recipe,
+            "metadata": job.metadata,
+            "request": json.loads(job.request) if job.request else None,
+            "timeline": job.timeline,
+            "video": video,
+        }
+        self.s3.put_object(
+            Bucket=self.bucket,
+            Key=key_of(job, "json"),
+            Body=json.dumps(sidecar, indent=2, ensure_ascii=False).encode(),
+            ContentType="application/json",
+        )
+
+
+def key_of(job: Job, extension: str = "mp4") -> str:
+    """Where a job's file lies. From the record alone, so that every attempt means the same object."""
+    created = datetime.fromisoformat(job.created_at).astimezone(UTC)
+    return f"videos/{created:%Y/%m/%d}/{job.job_id}.{extension}"
+
+
+def _metadata(job: Job, video_id: str) -> dict[str, str]:
+    # S3 takes ASCII only in an object's metadata.
+    facts = {"job-id": job.job_id, "video-id": video_id, "model-id": job.model_id or ""}
+    return {name: quote(value, safe="/._-") for name, value in facts.items() if value}
+
+
+def _facts(bucket: str, key: str, delivery: Delivery) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "bucket": bucket,
+        "key": key,
+        "version_id": delivery.version_id,
+        "bytes": delivery.bytes,
+        "content_type": delivery.content_type,
+        "crc32": delivery.crc32,
+    }
+    if delivery.media is not None:
+        facts |= asdict(delivery.media)
+    return {name: value for name, value in facts.items() if value is not None}

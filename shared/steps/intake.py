@@ -1,0 +1,34 @@
+"""How a job begins: a record first, then an execution of the same name.
+
+Both may be repeated. An event that comes twice, or a process killed between the two, ends with one record and one
+execution. Knows Step Functions and the store; must not know what the job asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from shared.jobs.states import Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from shared.jobs.record import Job
+
+
+def start(job: Job, *, sfn: SFNClient, state_machine_arn: str) -> None:
+    """Start the job's execution, unless it was started before.
+
+    The execution's input says which job it is and where it came from, never what it asks for.
+    """
+    if job.status is not Status.QUEUED:
+        return
+    try:
+        sfn.start_execution(
+            stateMachineArn=state_machine_arn,
+            name=job.job_id,
+            input=json.dumps({"job_id": job.job_id, "source": job.source}),
+        )
+    except sfn.exceptions.ExecutionAlreadyExists:
+        return

@@ -1,0 +1,224 @@
+"""How a job ends, holds or is interrupted: the status is written first, then one message is sent.
+
+The write that changes the status also says that a message is due, and the message crosses that off. So whoever comes
+second, a retry or a duplicate event, either sends what is still due or does nothing. Must not know Lambda.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.genviral.errors import AccountFault
+from shared.jobs import identity
+from shared.jobs.notices import notice_for
+from shared.jobs.states import Status
+from shared.jobs.store import JobStore, MoveRefused
+from shared.runtime import MetricUnit, logger, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_sns import SNSClient
+
+    from shared.jobs.record import Job
+
+_ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
+_UNCERTAIN_ERRORS = frozenset({"SubmissionUncertain", "SubmissionUnconfirmed"})
+_MAX_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcer:
+    """Closes, holds and interrupts jobs, and says so.
+
+    Args:
+        store: Where jobs are kept.
+        sns: A boto3 SNS client.
+        topic_arn: Where messages go.
+        hold_seconds: How long a held job waits before it tries again, in seconds.
+        hold_hours: How long a job may be on hold, in hours.
+    """
+
+    store: JobStore
+    sns: SNSClient
+    topic_arn: str
+    hold_seconds: int
+    hold_hours: float
+
+    def succeeded(self, execution_arn: str) -> dict[str, Any]:
+        """Close a job whose video is in the bucket."""
+        job = self._close(execution_arn, Status.SUCCEEDED, None)
+        return {"job_id": job.job_id, "status": job.status.value, "video": job.output}
+
+    def failed(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
+        """Close a job with the error that ended it: failed, uncertain or timed out.
+
+        Returns:
+            `error` with the name and the readable cause, for the execution's own end.
+        """
+        name, document = _document(error)
+        job = self._record(execution_arn)
+        job = self._close(execution_arn, _ending(job, name), document)
+        cause = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
+        return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
+
+    def on_hold(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
+        """Put a job on hold, or keep it there. One message for the whole hold, however often it is tried.
+
+        Returns:
+            `expired` where it has been on hold for too long, otherwise `wait_seconds` until the next try.
+        """
+        _, document = _document(error)
+        job = self._hold(self._record(execution_arn), document)
+        self._announce(job)
+        held_since = job.held_since or int(time.time())
+        return {
+            "job_id": job.job_id,
+            "video_id": job.video_id,
+            "submitted_at": job.submitted_at,
+            "expired": job.is_terminal or time.time() >= held_since + self.hold_hours * 3600,
+            "wait_seconds": self.hold_seconds,
+            "error": dict(error),
+        }
+
+    def interrupted(self, execution_arn: str, *, ended: str, error: str, cause: str, moment: str) -> None:
+        """Note that an execution ended without closing its job.
+
+        Args:
+            execution_arn: The execution.
+            ended: How it ended: FAILED, TIMED_OUT or ABORTED.
+            error: Its error's name.
+            cause: Its error's cause.
+            moment: When it ended; tells one interruption of the job from the next.
+        """
+        job = self._record(execution_arn)
+        if job.is_terminal or job.execution not in (None, execution_arn):
+            self._announce(job)
+            return
+        interruption = f"{execution_arn}#{moment}"
+        _, document = _document({"Error": error or ended, "Cause": cause})
+        try:
+            job = self.store.move(
+                job.job_id,
+                Status.INTERRUPTED,
+                stay=True,
+                condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)",
+                values={":interruption": interruption},
+                interrupted_by=interruption,
+                execution=execution_arn,
+                error={"advice": "Mend what the message names, then redrive the execution.", **document},
+                notice_due=f"interrupted#{moment}",
+            )
+            metrics.add_metric(name="JobsInterrupted", unit=MetricUnit.Count, value=1)
+        except MoveRefused as refused:
+            if refused.current is None:
+                raise
+            job = refused.current
+        self._announce(job)
+
+    def _record(self, execution_arn: str) -> Job:
+        """The job's record. One is made where the execution failed before it could make its own."""
+        job_id = identity.of_execution(execution_arn)
+        job = self.store.get(job_id)
+        if job is None:
+            job, _ = self.store.create(job_id, source={"type": "execution"}, execution=execution_arn)
+        return job
+
+    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None) -> Job:
+        job_id = identity.of_execution(execution_arn)
+        try:
+            job = self.store.move(
+                job_id,
+                target,
+                # An execution that is not this job's (any more) must not end it.
+                condition="(attribute_not_exists(execution) OR execution = :own)",
+                values={":own": execution_arn},
+                error=error,
+                execution=execution_arn,
+                notice_due=target.value,
+                remove=("held_since",),
+            )
+            metrics.add_metric(name=_METRICS[target], unit=MetricUnit.Count, value=1)
+        except MoveRefused as refused:
+            if refused.current is None:
+                raise
+            job = refused.current
+            logger.info("the job was left as it is", status=job.status.value)
+        self._announce(job)
+        return job
+
+    def _hold(self, job: Job, document: dict[str, Any]) -> Job:
+        if job.is_terminal:
+            return job
+        if job.held_since is not None:
+            return self.store.move(job.job_id, Status.ON_HOLD, stay=True, error=document)
+        try:
+            job = self.store.move(
+                job.job_id,
+                Status.ON_HOLD,
+                condition="attribute_not_exists(held_since)",
+                stay=True,
+                error=document,
+                held_since=int(time.time()),
+                notice_due="on_hold",
+            )
+            metrics.add_metric(name="JobsHeld", unit=MetricUnit.Count, value=1)
+        except MoveRefused as refused:
+            if refused.current is None:
+                raise
+            return refused.current
+        return job
+
+    def _announce(self, job: Job) -> None:
+        if job.notice_due is None:
+            return
+        notice = notice_for(job)
+        self.sns.publish(
+            TopicArn=self.topic_arn,
+            Subject=notice.subject,
+            Message=json.dumps(notice.message, ensure_ascii=False),
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in notice.attributes.items()
+            },
+        )
+        self.store.notice_sent(job.job_id, job.notice_due)
+
+
+_METRICS = {
+    Status.SUCCEEDED: "JobsSucceeded",
+    Status.FAILED: "JobsFailed",
+    Status.UNCERTAIN: "JobsUncertain",
+    Status.TIMED_OUT: "JobsTimedOut",
+}
+
+
+def _ending(job: Job, error: str) -> Status:
+    """How a job ends by this error."""
+    # A claim that is still there means a paid call of unknown end, whatever was reported last.
+    if error in _UNCERTAIN_ERRORS or (job.claim is not None and job.video_id is None):
+        return Status.UNCERTAIN
+    # A hold that lasted too long must not make a paid video look like one that was never bought.
+    if error == "TimedOut" or (error in _ACCOUNT_ERRORS and job.video_id is not None):
+        return Status.TIMED_OUT
+    return Status.FAILED
+
+
+def _document(error: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """A caught error's name and its document, out of the wrapping that Lambda or Step Functions put around it."""
+    name, text = error.get("Error", "Unknown"), error.get("Cause", "")
+    for _ in range(2):  # Lambda's own document around ours
+        try:
+            document = json.loads(text)
+        except ValueError:
+            break
+        if not isinstance(document, dict):
+            break
+        if "code" in document and "message" in document:
+            return name, document
+        text = str(document.get("errorMessage", ""))
+    # Only Lambda's own sentences are known to quote nothing: an interpreter's error may repeat a state's whole input.
+    said = text[:_MAX_TEXT] if name.startswith(("Lambda.", "Sandbox.", "Runtime.")) else ""
+    return name, {"error": name, "code": name, "message": said or f"the execution ended with {name}"}

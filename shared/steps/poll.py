@@ -1,0 +1,101 @@
+"""One look at a job's video, and how long to wait until the next.
+
+Also mends the record where it fell behind the execution: a video that could not be written down at submission, a job
+that comes back from a hold or a redrive. Must not know Lambda or the shape of events.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.faults import Fault, Paid
+from shared.genviral.errors import GenerationFailed, RateLimited
+from shared.jobs import identity
+from shared.jobs.errors import JobClosed, TimedOut
+from shared.jobs.states import Status
+from shared.jobs.store import JobStore, MoveRefused
+from shared.runtime import MetricUnit, logger, metrics
+
+if TYPE_CHECKING:
+    from shared.genviral.client import GenviralClient
+    from shared.jobs.polling import PollingPolicy
+    from shared.jobs.record import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poller:
+    """Looks at videos.
+
+    Args:
+        store: Where jobs are kept.
+        vendor: The vendor's client.
+        policy: Says how long to wait next.
+        deadline_seconds: How long the vendor may take from the submission on, in seconds.
+    """
+
+    store: JobStore
+    vendor: GenviralClient
+    policy: PollingPolicy
+    deadline_seconds: int
+
+    def look(self, execution_arn: str, video_id: str, submitted_at: int) -> dict[str, Any]:
+        """Ask the vendor once.
+
+        Returns:
+            What the state machine carries on: the input and `status`, with `wait_seconds` while it is processing and
+            `error` (`Error` and `Cause`) when it failed or its deadline is over.
+
+        Raises:
+            Fault: The vendor could not be asked, or the job was closed meanwhile. It stays paid for.
+        """
+        job_id = identity.of_execution(execution_arn)
+        state: dict[str, Any] = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
+        metrics.add_metric(name="Polls", unit=MetricUnit.Count, value=1)
+        try:
+            video = self.vendor.get_video(video_id)
+        except RateLimited as limited:
+            if limited.retry_after is None:
+                raise
+            return state | self._processing(submitted_at, limited.retry_after)
+        job = self._followed(job_id, video_id, submitted_at)
+        if video.status == "succeeded":
+            if job.status is not Status.DELIVERING:
+                self.store.move(job_id, Status.DELIVERING)
+            return state | {"status": "succeeded"}
+        if video.status == "failed":
+            reason = video.error or "the vendor gave no reason"
+            return state | _ended("failed", GenerationFailed(f"the generation failed: {reason}", paid=Paid.YES))
+        if time.time() > (job.deadline_at or submitted_at + self.deadline_seconds):
+            minutes = round((time.time() - submitted_at) / 60)
+            return state | _ended("timed_out", TimedOut(f"the vendor had not finished after {minutes} minutes"))
+        logger.info("not finished yet", video_id=video_id, vendor_status=video.raw_status)
+        return state | self._processing(submitted_at, None)
+
+    def _processing(self, submitted_at: int, retry_after: float | None) -> dict[str, Any]:
+        # Chance spreads polls; nothing secret hangs on it.
+        wait = self.policy.next_wait(time.time() - submitted_at, random.random, retry_after)
+        return {"status": "processing", "wait_seconds": wait}
+
+    def _followed(self, job_id: str, video_id: str, submitted_at: int) -> Job:
+        """The job's record, at a status that fits a job whose video the vendor knows."""
+        job = self.store.get(job_id)
+        if job is not None and job.video_id is not None and job.status in (Status.PROCESSING, Status.DELIVERING):
+            return job
+        try:
+            return self.store.paid(
+                job_id,
+                video_id,
+                submitted_at=submitted_at,
+                deadline_at=submitted_at + self.deadline_seconds if job is None or job.deadline_at is None else None,
+            )
+        except MoveRefused as refused:
+            state = "gone" if refused.current is None else refused.current.status
+            raise JobClosed(f"the job is {state}; it is not followed any more", paid=Paid.YES) from None
+
+
+def _ended(status: str, fault: Fault) -> dict[str, Any]:
+    # As a caught error would look, so that the states behind need not care where it came from.
+    return {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}

@@ -1,0 +1,169 @@
+"""The paid step: resolve the request, claim the job, call generate once, write down what came back.
+
+Repeating it is safe at every point. A repeat finds a video (goes on with it, no POST), a claim whose end nobody knows
+(`SubmissionUncertain`, no POST), or a free job (POST). Must not know Lambda or the shape of events.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.faults import Fault
+from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
+from shared.jobs import identity
+from shared.jobs.errors import JobClosed, JobConflict
+from shared.jobs.store import JobStore, MoveRefused
+from shared.runtime import MetricUnit, logger, metrics
+
+if TYPE_CHECKING:
+    from shared.genviral.client import Generation, GenviralClient
+    from shared.jobs.polling import PollingPolicy
+    from shared.jobs.record import Job
+    from shared.jobs.resolve import Resolution, Resolver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitter:
+    """Sends jobs to the vendor.
+
+    Args:
+        store: Where jobs are kept.
+        resolver: Turns a job into a generate body.
+        vendor: The vendor's client.
+        policy: Says how long to wait first.
+        deadline_seconds: How long the vendor may take, in seconds.
+        trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
+    """
+
+    store: JobStore
+    resolver: Resolver
+    vendor: GenviralClient
+    policy: PollingPolicy
+    deadline_seconds: int
+    trust_idempotency: bool
+
+    def submit(self, execution_arn: str, given: object) -> dict[str, Any]:
+        """Send the execution's job to the vendor, unless that was done before.
+
+        Args:
+            execution_arn: The execution; its name says which job it is.
+            given: The execution's input. `{"request": {…generate body…}}` where somebody started it directly.
+
+        Returns:
+            What the state machine carries on: job_id, video_id, submitted_at (epoch seconds), wait_seconds.
+
+        Raises:
+            SubmissionUncertain: An attempt may have been paid for, and nobody knows. Nothing was sent this time.
+            Fault: Anything else that a person should read; nothing was paid for.
+        """
+        job = self._job(execution_arn, given)
+        if job.video_id is None:
+            resolution = None if self._is_closed(job) else self.resolver.resolve(job)
+            attempt = uuid.uuid4().hex
+            job = self._claim(job, attempt, resolution, execution_arn)
+            if resolution is not None and job.video_id is None:
+                return self._send(job, attempt, resolution)
+        return self._state(job.job_id, job.video_id, job.submitted_at)
+
+    def _job(self, execution_arn: str, given: object) -> Job:
+        job_id = identity.of_execution(execution_arn)
+        request = given.get("request") if isinstance(given, dict) else None
+        job = self.store.get(job_id)
+        if job is None:
+            labels = request.get("metadata") if isinstance(request, dict) else None
+            job, _ = self.store.create(
+                job_id,
+                source={"type": "execution"},
+                execution=execution_arn,
+                request=None if request is None else json.dumps(request),
+                fingerprint=None if request is None else identity.fingerprint(request),
+                metadata=labels if isinstance(labels, dict) else None,
+            )
+        elif request is not None and job.fingerprint != identity.fingerprint(request):
+            raise JobConflict("an execution of this name was started before, with another request")
+        return job
+
+    def _is_closed(self, job: Job) -> bool:
+        """Whether there is nothing to resolve, because nothing may be sent."""
+        return job.is_terminal or (job.claim is not None and not self.trust_idempotency)
+
+    def _claim(self, job: Job, attempt: str, resolution: Resolution | None, execution_arn: str) -> Job:
+        """The job with this attempt's claim, or a job that has a video already."""
+        if resolution is None:
+            raise _closed(job)
+        try:
+            if job.claim is not None:
+                return self.store.reclaim(job.job_id, attempt)
+            return self.store.claim(
+                job.job_id,
+                attempt,
+                execution=execution_arn,
+                recipe=resolution.recipe,
+                model_id=resolution.model_id,
+            )
+        except MoveRefused as refused:
+            if refused.current is None:
+                raise JobClosed("the job's record was deleted") from None
+            if refused.current.video_id is None:
+                raise _closed(refused.current) from None
+            return refused.current
+
+    def _send(self, job: Job, attempt: str, resolution: Resolution) -> dict[str, Any]:
+        try:
+            generation = self.vendor.generate(resolution.body, idempotency_key=job.idempotency_key)
+        except SubmissionUncertain as uncertain:
+            metrics.add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
+            if self.trust_idempotency:
+                raise SubmissionUnconfirmed(uncertain.message, http_status=uncertain.http_status) from None
+            raise
+        except Fault:
+            self.store.release(job.job_id, attempt)
+            raise
+        metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
+        metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
+        # Before the record is written: should that fail, this line and the execution's state both still know the video.
+        logger.info("the vendor accepted the job", video_id=generation.video_id, credits_used=generation.credits_used)
+        submitted_at = int(time.time())
+        self._save(job, generation, resolution, submitted_at)
+        return self._state(job.job_id, generation.video_id, submitted_at)
+
+    def _save(self, job: Job, generation: Generation, resolution: Resolution, submitted_at: int) -> None:
+        facts: dict[str, Any] = {
+            "credits_used": generation.credits_used,
+            "submitted_at": submitted_at,
+            "deadline_at": submitted_at + self.deadline_seconds,
+            "request": json.dumps(resolution.request),
+            "metadata": resolution.metadata or None,
+        }
+        try:
+            self.store.paid(job.job_id, generation.video_id, **facts)
+        except MoveRefused as refused:
+            # Canceled while the call was under way: the video is paid for all the same, so its id is kept.
+            if refused.current is not None and refused.current.video_id is None:
+                self.store.note(job.job_id, video_id=generation.video_id, remove=("claim",), **facts)
+        except (ClientError, BotoCoreError) as error:
+            # The poll step writes it down from the execution's state.
+            logger.warning("the job's record could not be written", reason=type(error).__name__)
+
+    def _state(self, job_id: str, video_id: str | None, submitted_at: int | None) -> dict[str, Any]:
+        return {
+            "job_id": job_id,
+            "video_id": video_id,
+            "submitted_at": submitted_at,
+            "wait_seconds": self.policy.first_wait(),
+        }
+
+
+def _closed(job: Job) -> Fault:
+    """Why nothing is sent for a job without a video."""
+    if job.claim is not None:
+        return SubmissionUncertain(
+            "an earlier attempt sent the paid call, or was about to, and ended before its outcome was written down"
+        )
+    return JobClosed(f"the job is {job.status}")
