@@ -7,6 +7,7 @@ costs more than all the rest together, and `Tracing: Active` already shows every
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from dataclasses import MISSING, fields
@@ -29,6 +30,10 @@ __all__ = ["AwsCallFailed", "InternalError", "MetricUnit", "SettingsInvalid", "e
 # Without the source location: it costs a stack walk a line and says nothing that the message does not.
 logger = Logger(location=None)
 metrics = Metrics()
+
+# httpx tells every address it calls at INFO, and an output link is a key to the video.
+for _chatty in ("httpx", "httpcore"):
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 _S = TypeVar("_S")
 

@@ -14,12 +14,13 @@ from urllib.parse import quote
 
 from shared.delivery import Delivery, Limits, deliver
 from shared.faults import Paid
-from shared.genviral.errors import GenerationFailed, GenviralUnavailable
+from shared.genviral.errors import GenviralUnavailable
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, metrics
+from shared.steps.poll import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class Courier:
         job = self._open(identity.of_execution(execution_arn))
         key = key_of(job)
         delivery = deliver(
-            lambda: self._fresh_link(video_id),
+            lambda: self._fresh_link(job, video_id),
             s3=self.s3,
             bucket=self.bucket,
             key=key,
@@ -87,10 +88,10 @@ class Courier:
             state = "gone" if refused.current is None else refused.current.status
             raise JobClosed(f"the job is {state}; its video is not fetched any more", paid=Paid.YES) from None
 
-    def _fresh_link(self, video_id: str) -> str:
+    def _fresh_link(self, job: Job, video_id: str) -> str:
         video = self.vendor.get_video(video_id)
         if video.status == "failed":
-            raise GenerationFailed(f"the generation failed: {video.error or 'no reason given'}", paid=Paid.YES)
+            raise failure(job, video)
         if video.output_url is None:
             raise GenviralUnavailable("the vendor gives no link to the finished video at the moment", paid=Paid.YES)
         return video.output_url

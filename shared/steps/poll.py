@@ -6,6 +6,7 @@ that comes back from a hold or a redrive. Must not know Lambda or the shape of e
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, RateLimited
+from shared.genviral.redaction import redact, strings_of
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
@@ -20,7 +22,7 @@ from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
-    from shared.genviral.client import GenviralClient
+    from shared.genviral.client import GenviralClient, Video
     from shared.jobs.polling import PollingPolicy
     from shared.jobs.record import Job
 
@@ -66,8 +68,7 @@ class Poller:
                 self.store.move(job_id, Status.DELIVERING)
             return state | {"status": "succeeded"}
         if video.status == "failed":
-            reason = video.error or "the vendor gave no reason"
-            return state | _ended("failed", GenerationFailed(f"the generation failed: {reason}", paid=Paid.YES))
+            return state | _ended("failed", failure(job, video))
         if time.time() > (job.deadline_at or submitted_at + self.deadline_seconds):
             minutes = round((time.time() - submitted_at) / 60)
             return state | _ended("timed_out", TimedOut(f"the vendor had not finished after {minutes} minutes"))
@@ -94,6 +95,12 @@ class Poller:
         except MoveRefused as refused:
             state = "gone" if refused.current is None else refused.current.status
             raise JobClosed(f"the job is {state}; it is not followed any more", paid=Paid.YES) from None
+
+
+def failure(job: Job, video: Video) -> GenerationFailed:
+    """The vendor's reason for a generation that failed, without what it may quote of the request."""
+    reason = redact(video.error, strings_of(json.loads(job.request or "{}"))) if video.error else "no reason given"
+    return GenerationFailed(f"the generation failed: {reason}", paid=Paid.YES)
 
 
 def _ended(status: str, fault: Fault) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.faults import Fault
+from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, JobConflict
@@ -120,10 +120,14 @@ class Submitter:
         except SubmissionUncertain as uncertain:
             metrics.add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
             if self.trust_idempotency:
-                raise SubmissionUnconfirmed(uncertain.message, http_status=uncertain.http_status) from None
+                raise SubmissionUnconfirmed(
+                    uncertain.message, http_status=uncertain.http_status, retry_after=uncertain.retry_after
+                ) from None
             raise
-        except Fault:
-            self.store.release(job.job_id, attempt)
+        except Fault as refusal:
+            # A refusal that cannot rule out a payment keeps its claim; a repeat then ends as uncertain, not as a POST.
+            if refusal.paid is Paid.NO:
+                self.store.release(job.job_id, attempt)
             raise
         metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
         metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)

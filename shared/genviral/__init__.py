@@ -1,0 +1,6 @@
+"""The vendor: Genviral's Partner API as this project uses it.
+
+Knows the vendor's addresses, bodies and answers, and turns every answer into a typed value or a named error. Must not
+know AWS, jobs or files. `client` starts and looks at videos, `models` judges a request before it costs anything,
+`errors` names what can go wrong. This package imports none of them by itself: only who validates pays for pydantic.
+"""

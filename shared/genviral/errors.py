@@ -1,0 +1,262 @@
+"""The names of everything that can go wrong between this project and Genviral, and the one table that describes them.
+
+Knows the vendor's statuses and error codes, whether money may be gone, and what to do next. Must not know how an answer
+travelled (`client`) or is read (`responses`). The class names are the ASL's `ErrorEquals` strings.
+
+    Fault
+    └── GenviralFault
+        ├── AccountFault               a person must mend the account; jobs wait
+        │   ├── AuthenticationFailed
+        │   ├── SubscriptionRequired
+        │   ├── TierNotAllowed
+        │   └── InsufficientCredits
+        ├── RequestRefused             this request can never succeed
+        │   ├── InvalidJson
+        │   ├── InvalidPayload
+        │   ├── InvalidInput
+        │   └── RequestRejected
+        ├── RateLimited
+        ├── GenerationFailed
+        ├── GenviralUnreachable        nothing was sent
+        ├── SubmissionUncertain        sent, and nobody knows what came of it
+        │   └── SubmissionUnconfirmed  the same, where the operator trusts the Idempotency-Key
+        ├── VideoNotFound              a look at a video, which can be repeated
+        └── GenviralUnavailable        a look at anything, which can be repeated
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from shared.faults import Branch, Fault, Paid
+
+
+class GenviralFault(Fault):
+    """Base of all errors of this package."""
+
+
+class AccountFault(GenviralFault):
+    """Base of refusals that a change to the account mends. Nothing was done."""
+
+    branch = Branch.HOLD
+
+
+class AuthenticationFailed(AccountFault):
+    """The API key is missing, malformed, unknown or revoked."""
+
+    code = "authentication_failed"
+    advice = "Put a valid Genviral API key into the secret. Jobs on hold go on by themselves."
+
+
+class SubscriptionRequired(AccountFault):
+    """The account has no active plan."""
+
+    code = "subscription_required"
+    advice = "Activate a Creator, Professional or Business plan at Genviral. Jobs on hold go on by themselves."
+
+
+class TierNotAllowed(AccountFault):
+    """The account's plan has no access to the Partner API, or access is refused without a reason.
+
+    A 403 that does not say why lands here: whatever it is, a person has to look at the account, and holding a job is
+    harmless where giving up a paid one is not.
+    """
+
+    code = "tier_not_allowed"
+    advice = (
+        "Move the account to a plan with access to the Partner API (Scheduler has none), or ask Genviral why access is "
+        "refused. Jobs on hold go on by themselves."
+    )
+
+
+class InsufficientCredits(AccountFault):
+    """The account's credits do not cover the video."""
+
+    code = "insufficient_credits"
+    advice = "Top up the account's credits at Genviral. Jobs on hold go on by themselves."
+
+
+class RequestRefused(GenviralFault):
+    """Base of refusals that only another request can mend. Nothing was charged."""
+
+    branch = Branch.REJECT
+
+
+class InvalidJson(RequestRefused):
+    """The request body was not JSON."""
+
+    code = "invalid_json"
+    advice = "Nothing was charged. Make the body or recipe one JSON object and submit it as a new job."
+
+
+class InvalidPayload(RequestRefused):
+    """A field is unknown, missing, too long or of the wrong type, or the model is not supported."""
+
+    code = "invalid_payload"
+    advice = "Nothing was charged. Correct the request (fields, types, limits, model_id) and submit it as a new job."
+
+
+class InvalidInput(RequestRefused):
+    """The fields are well-formed, but the chosen model does not take them."""
+
+    code = "invalid_input"
+    advice = (
+        "Nothing was charged. Give the model the input that it takes (GET /studio/models?mode=video lists it) and "
+        "submit it as a new job."
+    )
+
+
+class RequestRejected(RequestRefused):
+    """Refused with another 4xx."""
+
+    code = "request_rejected"
+    advice = "Correct what the message names (the request, or the configured base URL) and submit it as a new job."
+
+
+class RateLimited(GenviralFault):
+    """Too many requests at a time."""
+
+    code = "rate_limited"
+    branch = Branch.RETRY
+    advice = "It is tried again by itself. If that is not enough, run fewer jobs at a time, then redrive the execution."
+
+
+class GenerationFailed(GenviralFault):
+    """The vendor tried to start the video and says that it failed: no video id, no credits named."""
+
+    code = "generation_failed"
+    branch = Branch.FAIL
+    advice = "No video was started. Change the prompt or the input, or submit the same again later as a new job."
+
+
+class GenviralUnreachable(GenviralFault):
+    """No connection: name, refusal, time-out or TLS handshake. Not a byte of the request was sent."""
+
+    code = "genviral_unreachable"
+    branch = Branch.RETRY
+    advice = (
+        "It is tried again by itself. If that is not enough, check the base URL, the network's way out and Genviral's "
+        "own status, then redrive the execution."
+    )
+
+
+class SubmissionUncertain(GenviralFault):
+    """The paid request was sent, and no answer says what came of it."""
+
+    code = "submission_uncertain"
+    paid = Paid.UNKNOWN
+    branch: ClassVar[Branch] = Branch.UNCERTAIN
+    advice = (
+        "Look at Genviral whether the video exists. If it does, attach its id to this job; if it does not, resubmit "
+        "the job. It is never sent again by itself."
+    )
+
+
+class SubmissionUnconfirmed(SubmissionUncertain):
+    """The same situation where the operator declared that the vendor honours the Idempotency-Key.
+
+    The client never raises it: who knows the operator's setting turns a `SubmissionUncertain` into it.
+    """
+
+    code = "submission_unconfirmed"
+    branch = Branch.RETRY
+    advice = (
+        "It is sent again by itself with the same Idempotency-Key. If that is not enough, look at Genviral whether the "
+        "video exists, and attach its id or redrive the execution."
+    )
+
+
+class VideoNotFound(GenviralFault):
+    """The vendor does not know the video.
+
+    Not the end of the job: with a key of another workspace every running video answers like this.
+    """
+
+    code = "video_not_found"
+    paid = Paid.YES
+    branch = Branch.RETRY
+    advice = "Check that the API key belongs to the workspace that started the video, then redrive the execution."
+
+
+class GenviralUnavailable(GenviralFault):
+    """A look at a video or a list brought no usable answer. Looking costs nothing and can be repeated."""
+
+    code = "genviral_unavailable"
+    paid = Paid.YES
+    branch = Branch.RETRY
+    advice = "It is tried again by itself. If that is not enough, redrive the execution when Genviral is back."
+
+
+class Call(StrEnum):
+    """Which of the vendor's calls an error belongs to."""
+
+    SUBMIT = "POST"
+    READ = "GET"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the error table.
+
+    Attributes:
+        fault: The class; its name, `paid`, `branch` and `advice` are the rest of the line.
+        when: What happened, as the documentation puts it.
+        call: The calls that can raise it.
+        codes: The vendor's `error_code`s that mean it. They decide first.
+        statuses: The HTTP statuses that it comes with. Without a known code, the first row with the status decides.
+    """
+
+    fault: type[GenviralFault]
+    when: str
+    call: Call = Call.ANY
+    codes: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
+
+    @property
+    def paid(self) -> Paid:
+        return self.fault.paid
+
+    @property
+    def branch(self) -> Branch:
+        return self.fault.branch
+
+    @property
+    def advice(self) -> str:
+        return self.fault.advice
+
+
+# Sources: the vendor's page of the generate call for the codes and statuses of the seven documented refusals and
+# `generation_failed`; the vendor's published clients for `rate_limited`, `video_not_found`, 402 for
+# `insufficient_credits` and the two `model_…` codes.
+TABLE: tuple[Row, ...] = (
+    Row(InvalidJson, "the body is not JSON", Call.SUBMIT, ("invalid_json",), (400,)),
+    Row(AuthenticationFailed, "the API key is missing, invalid or revoked", Call.ANY, ("invalid_token",), (401,)),
+    Row(SubscriptionRequired, "no active plan", Call.ANY, ("subscription_required",), (402,)),
+    Row(
+        TierNotAllowed, "the plan has no API access, or a 403 without a reason", Call.ANY, ("tier_not_allowed",), (403,)
+    ),
+    Row(InsufficientCredits, "not enough credits", Call.ANY, ("insufficient_credits",), (402, 403)),
+    Row(InvalidPayload, "a field or the model is not accepted", Call.SUBMIT, ("invalid_payload",), (422,)),
+    Row(
+        InvalidInput,
+        "the model does not take this input",
+        Call.SUBMIT,
+        ("invalid_input", "model_requires_image", "model_input_not_supported"),
+        (422,),
+    ),
+    Row(RequestRejected, "any other 4xx", Call.SUBMIT),
+    Row(RateLimited, "too many requests at a time", Call.ANY, ("rate_limited",), (429,)),
+    Row(GenerationFailed, "the vendor says that the start failed", Call.SUBMIT, ("generation_failed",), (500,)),
+    Row(GenviralUnreachable, "never sent: DNS, refused, connect time-out, TLS handshake"),
+    Row(
+        SubmissionUncertain,
+        "sent, then no answer, a broken one, a 5xx that does not name a cause, or a 2xx without a video id",
+        Call.SUBMIT,
+    ),
+    Row(SubmissionUnconfirmed, "the same, with TrustVendorIdempotency=true", Call.SUBMIT),
+    Row(VideoNotFound, "the vendor does not know the video", Call.READ, ("video_not_found",), (404,)),
+    Row(GenviralUnavailable, "no answer, a broken one, a 5xx or any other refusal of a look", Call.READ),
+)

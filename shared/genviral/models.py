@@ -1,0 +1,183 @@
+"""The body of the vendor's generate call, judged before it costs anything.
+
+Knows every field of `POST /studio/videos/generate` as the vendor documents it, and the limits that can be checked
+without asking. Must not know how the body is sent, and never repeats a value of it in an error. What the vendor does
+not document (unknown models, which model takes which input) is left to the vendor, whose refusal is free.
+
+Imports pydantic, so only those who validate import this module.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+
+from shared.genviral.errors import InvalidPayload
+from shared.genviral.redaction import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic_core import ErrorDetails
+
+MAX_REFERENCE_IMAGES = 9
+MAX_REFERENCE_VIDEOS = 3
+MAX_REFERENCE_AUDIOS = 3
+
+# The vendor documents no lengths. These only keep out what cannot be meant: a presigned URL has about 2,000 characters.
+_MAX_TEXT = 20_000
+_MAX_URL = 8_192
+_MAX_WORD = 200
+_MAX_RAW_PARAMS = 65_536
+_MAX_NUMBER = 1_000_000
+_MAX_PATH = 100
+_MAX_ISSUES = 20
+
+_WORDS = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a JSON object",
+    "extra_forbidden": "is not a known field",
+    "list_type": "must be a list",
+    "missing": "is required",
+    "model_type": "must be a JSON object",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_type": "must be a text",
+    "string_unicode": "must be a text of valid characters",
+    "too_long": "must have at most {max_length} entries",
+}
+_PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
+_SEEDANCE = "bytedance/seedance"
+
+
+def _web_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise ValueError("must be an absolute http or https URL")
+    return url
+
+
+def _word(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _positive_number(value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic lists ValueErrors, and lets a TypeError through
+    if not 0 < value <= _MAX_NUMBER:
+        raise ValueError("must be a positive number")
+    return value
+
+
+def _json_object(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("must hold nothing but JSON") from None
+    if size > _MAX_RAW_PARAMS:
+        raise ValueError(f"must be at most {_MAX_RAW_PARAMS} bytes of JSON")
+    return value
+
+
+Text = Annotated[str, Field(max_length=_MAX_TEXT)]
+Word = Annotated[str, Field(max_length=_MAX_WORD), AfterValidator(_word)]
+Url = Annotated[str, Field(max_length=_MAX_URL), AfterValidator(_web_url)]
+Number = Annotated[int | float, PlainValidator(_positive_number)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
+
+class Params(_Strict):
+    """The vendor's normalised parameters. Whatever else a model takes goes into `raw_params`."""
+
+    resolution: Word | None = None
+    duration_seconds: Number | None = None
+    fps: Number | None = None
+    aspect_ratio: Word | None = None
+    generate_audio: bool | None = None
+
+
+class GenerateRequest(_Strict):
+    """One request for a video. A field that is null counts as not given. URLs stay exactly as they are."""
+
+    model_id: Word
+    prompt: Text | None = None
+    speech_text: Text | None = None
+    voice_id: Word | None = None
+    image_url: Url | None = None
+    video_url: Url | None = None
+    audio_url: Url | None = None
+    reference_image_urls: Annotated[list[Url], Field(max_length=MAX_REFERENCE_IMAGES)] | None = None
+    reference_video_urls: Annotated[list[Url], Field(max_length=MAX_REFERENCE_VIDEOS)] | None = None
+    reference_audio_urls: Annotated[list[Url], Field(max_length=MAX_REFERENCE_AUDIOS)] | None = None
+    negative_prompt: Text | None = None
+    params: Params | None = None
+    raw_params: JsonObject | None = None
+
+    def to_body(self) -> dict[str, Any]:
+        """The body for the wire: the given fields and no nulls. `raw_params` is passed on untouched."""
+        body = self.model_dump(exclude_none=True, exclude={"raw_params"})
+        return body if self.raw_params is None else {**body, "raw_params": self.raw_params}
+
+
+def parse_generate(body: object) -> GenerateRequest:
+    """Judges a generate body.
+
+    Args:
+        body: What a caller sent or a recipe gave, as parsed JSON.
+
+    Raises:
+        InvalidPayload: With one issue for each thing that is wrong, none of which repeats a value.
+    """
+    try:
+        request = GenerateRequest.model_validate(body)
+    except ValidationError as error:
+        issues = [
+            {"path": _path(detail["loc"]), "message": _message(detail)}
+            for detail in error.errors(include_url=False, include_input=False)[:_MAX_ISSUES]
+        ]
+    else:
+        issues = list(_contradictions(request))
+    if issues:
+        first = f"{issues[0]['path'] or 'the body'}: {issues[0]['message']}"
+        raise InvalidPayload(f"The request is not valid. {first}.", issues=tuple(issues)) from None
+    return request
+
+
+def _contradictions(request: GenerateRequest) -> Iterator[dict[str, str]]:
+    """What no field is wrong about by itself."""
+    if _PROMPT_DRIVEN.fullmatch(request.model_id):
+        for name in ("speech_text", "voice_id"):
+            if getattr(request, name) is not None:
+                yield {"path": name, "message": "is not accepted by this model; put the dialogue into the prompt"}
+    # The vendor says "at least one image or video reference". Whether `image_url` and `video_url` count is not said, so
+    # they do: the vendor refuses for free, and a refusal here would be final.
+    if request.reference_image_urls or request.reference_video_urls or request.image_url or request.video_url:
+        return
+    if request.reference_audio_urls:
+        yield {"path": "reference_audio_urls", "message": "needs at least one image or video reference"}
+    if request.audio_url and request.model_id.startswith(_SEEDANCE):
+        yield {"path": "audio_url", "message": "needs at least one image or video reference with this model"}
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return one_line(".".join(map(str, location)))[:_MAX_PATH]
+
+
+def _message(detail: ErrorDetails) -> str:
+    words = _WORDS.get(detail["type"])
+    return words.format(**detail.get("ctx", {})) if words else detail["msg"].removeprefix("Value error, ")

@@ -1,0 +1,516 @@
+"""Each answer of the vendor, and each silence, becomes the one right value or error; the paid request is sent once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.faults import Paid
+from shared.genviral.client import BASE_URL, Generation, GenviralClient, Timeouts
+from shared.genviral.errors import TABLE, Call, GenviralFault, InvalidPayload
+
+KEY = "pub_5f2c81d7.sk_9a8b7c6d5e4f"
+PROMPT = "A very private red shoe, turning slowly on a marble table"
+BODY = {"model_id": "bytedance/seedance-2.0", "prompt": PROMPT, "params": {"duration_seconds": 5}}
+ACCEPTED = {
+    "ok": True,
+    "code": 202,
+    "message": "Video generation started",
+    "data": {
+        "video_id": "22222222-2222-2222-2222-222222222222",
+        "prediction_id": "pred_abc123",
+        "provider": "fal",
+        "model_id": "openai/sora-2",
+        "status": "processing",
+        "output_url": None,
+        "credits_used": 5,
+    },
+}
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Vendor(httpx.MockTransport):
+    """Answers every request in the same way and remembers it."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.requests: list[httpx.Request] = []
+        super().__init__(handler)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return super().handle_request(request)
+
+
+def answering(status: int, body: object = None, **headers: str) -> Vendor:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Vendor(lambda _: httpx.Response(status, content=content, headers=headers))
+
+
+def failing(error: type[httpx.RequestError]) -> Vendor:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise error(f"low-level words about {PROMPT}", request=request)
+
+    return Vendor(fail)
+
+
+def client_of(vendor: Vendor, *keys: str) -> GenviralClient:
+    kept = list(keys or (KEY,))
+
+    def api_key(refresh: bool) -> str:
+        return kept[-1] if refresh else kept[0]
+
+    return GenviralClient(api_key, base_url=BASE_URL, timeouts=Timeouts(), transport=vendor)
+
+
+def refusal(status: int, error_code: str | None = None, **more: object) -> dict[str, Any]:
+    body = {"ok": False, "code": status, "message": "The vendor's own words", **more}
+    return body if error_code is None else {**body, "error_code": error_code}
+
+
+def generate(vendor: Vendor) -> GenviralFault:
+    with client_of(vendor) as client, pytest.raises(GenviralFault) as caught:
+        client.generate(BODY, idempotency_key="job-1")
+    return caught.value
+
+
+def look(vendor: Vendor) -> GenviralFault:
+    with client_of(vendor) as client, pytest.raises(GenviralFault) as caught:
+        client.get_video("v1")
+    return caught.value
+
+
+def outcome(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except GenviralFault as fault:
+        return fault
+
+
+def test_the_request_is_what_the_vendor_documents() -> None:
+    vendor = answering(202, ACCEPTED)
+    with client_of(vendor) as client:
+        generation = client.generate(BODY, idempotency_key="job-1")
+    (request,) = vendor.requests
+    assert (request.method, str(request.url)) == ("POST", f"{BASE_URL}/studio/videos/generate")
+    assert json.loads(request.content) == BODY
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.headers["Idempotency-Key"] == "job-1"
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Connection"] == "close"
+    assert request.extensions["timeout"] == {"connect": 5.0, "read": 30.0, "write": 10.0, "pool": 5.0}
+    assert generation.video_id == "22222222-2222-2222-2222-222222222222"
+    assert (generation.credits_used, generation.status, generation.model_id) == (5, "processing", "openai/sora-2")
+    assert (generation.provider, generation.prediction_id) == ("fal", "pred_abc123")
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize("credits_used", [None, True, "5", -1, float("nan"), 10**400])
+def test_an_accepted_video_is_kept_whatever_its_credits_are(status: int, credits_used: object) -> None:
+    vendor = answering(status, {"ok": True, "data": {"video_id": "v1", "credits_used": credits_used}})
+    with client_of(vendor) as client:
+        generation = client.generate(BODY, idempotency_key="job-1")
+    assert (generation.video_id, generation.credits_used) == ("v1", None)
+
+
+DOCUMENTED = [
+    (status, code, row.fault.__name__)
+    for row in TABLE
+    if row.call is not Call.READ
+    for status in row.statuses
+    for code in row.codes
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "error_code", "name"),
+    [
+        *DOCUMENTED,
+        # The code decides first, whatever status it came with.
+        (402, "tier_not_allowed", "TierNotAllowed"),
+        (400, "insufficient_credits", "InsufficientCredits"),
+        (503, "rate_limited", "RateLimited"),
+        (502, "generation_failed", "GenerationFailed"),
+        (401, "insufficient_credits", "AuthenticationFailed"),
+        # Without a known code the status decides; an account error is never the end of a job.
+        (400, None, "InvalidJson"),
+        (401, None, "AuthenticationFailed"),
+        (401, "brand_new", "AuthenticationFailed"),
+        (402, None, "SubscriptionRequired"),
+        (402, "brand_new", "SubscriptionRequired"),
+        (403, None, "TierNotAllowed"),
+        (403, "brand_new", "TierNotAllowed"),
+        (422, None, "InvalidPayload"),
+        (422, "brand_new", "RequestRejected"),
+        (400, "brand_new", "RequestRejected"),
+        (404, "video_not_found", "RequestRejected"),
+        (413, None, "RequestRejected"),
+        (429, None, "RateLimited"),
+        (429, "brand_new", "RateLimited"),
+        # A 5xx that names no known cause may have happened after the charge.
+        (500, None, "SubmissionUncertain"),
+        (500, "brand_new", "SubmissionUncertain"),
+        (504, None, "SubmissionUncertain"),
+    ],
+)
+def test_a_refusal_of_the_paid_request(status: int, error_code: str | None, name: str) -> None:
+    vendor = answering(status, refusal(status, error_code))
+    fault = generate(vendor)
+    assert type(fault).__name__ == name
+    assert fault.http_status == status
+    assert fault.error_code == (error_code or fault.code)
+    assert "The vendor's own words" in fault.message
+    assert len(vendor.requests) == 1
+
+
+def test_the_documented_table() -> None:
+    assert {(status, code): name for status, code, name in DOCUMENTED} == {
+        (400, "invalid_json"): "InvalidJson",
+        (401, "invalid_token"): "AuthenticationFailed",
+        (402, "subscription_required"): "SubscriptionRequired",
+        (403, "tier_not_allowed"): "TierNotAllowed",
+        (402, "insufficient_credits"): "InsufficientCredits",
+        (403, "insufficient_credits"): "InsufficientCredits",
+        (422, "invalid_payload"): "InvalidPayload",
+        (422, "invalid_input"): "InvalidInput",
+        (422, "model_requires_image"): "InvalidInput",
+        (422, "model_input_not_supported"): "InvalidInput",
+        (429, "rate_limited"): "RateLimited",
+        (500, "generation_failed"): "GenerationFailed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (202, b"<html>Accepted</html>"),
+        (202, b'{"ok": true, "data": {"video_id": "v1"'),
+        (202, b"[" * 100_000),
+        (202, b'{"ok": true, "n": ' + b"9" * 5_000 + b"}"),
+        (202, b" " * (1 << 20) + json.dumps(ACCEPTED).encode()),
+        (202, {"ok": True, "data": {}}),
+        (202, {"ok": True, "data": {"video_id": ""}}),
+        (202, {"ok": True, "data": {"video_id": " "}}),
+        (202, {"ok": True, "data": {"video_id": 7}}),
+        (202, {"ok": True, "data": {"video_id": "\ud800"}}),
+        (202, {"ok": True, "data": ["video_id"]}),
+        (202, {"data": {"video_id": "v1"}}),
+        (202, {"ok": 1, "data": {"video_id": "v1"}}),
+        (200, refusal(402, "insufficient_credits")),
+        (204, b""),
+        (206, ACCEPTED),
+        (307, b""),
+        (402, ACCEPTED),
+        (500, ACCEPTED),
+        (500, {"error_code": "generation_failed"}),
+        (500, b"<html>generation_failed</html>"),
+        (502, b""),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_an_answer_outside_the_contract_may_have_been_paid_for(status: int, body: object) -> None:
+    vendor = answering(status, body, Location="https://elsewhere.example/generate")
+    fault = generate(vendor)
+    assert (type(fault).__name__, fault.paid) == ("SubmissionUncertain", Paid.UNKNOWN)
+    assert len(vendor.requests) == 1
+
+
+def test_an_uncertain_answer_that_names_a_video_says_which() -> None:
+    assert "names video v1" in generate(answering(202, {"data": {"video_id": "v1"}})).message
+
+
+@pytest.mark.parametrize("status", [408, 409])
+def test_a_refusal_that_may_hide_an_earlier_attempt_admits_it(status: int) -> None:
+    fault = generate(answering(status, refusal(status)))
+    assert (type(fault).__name__, fault.paid) == ("RequestRejected", Paid.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("error", "posted", "read"),
+    [
+        (httpx.ConnectError, "GenviralUnreachable", "GenviralUnreachable"),
+        (httpx.ConnectTimeout, "GenviralUnreachable", "GenviralUnreachable"),
+        (httpx.PoolTimeout, "GenviralUnreachable", "GenviralUnreachable"),
+        (httpx.LocalProtocolError, "GenviralUnreachable", "GenviralUnreachable"),
+        (httpx.ReadTimeout, "SubmissionUncertain", "GenviralUnavailable"),
+        (httpx.WriteTimeout, "SubmissionUncertain", "GenviralUnavailable"),
+        (httpx.WriteError, "SubmissionUncertain", "GenviralUnavailable"),
+        (httpx.ReadError, "SubmissionUncertain", "GenviralUnavailable"),
+        (httpx.CloseError, "SubmissionUncertain", "GenviralUnavailable"),
+        (httpx.RemoteProtocolError, "SubmissionUncertain", "GenviralUnavailable"),
+        (httpx.DecodingError, "SubmissionUncertain", "GenviralUnavailable"),
+    ],
+)
+def test_silence_is_told_by_whether_the_request_was_sent(
+    error: type[httpx.RequestError], posted: str, read: str
+) -> None:
+    vendor = failing(error)
+    for call, name in ((generate, posted), (look, read)):
+        fault = call(vendor)
+        assert type(fault).__name__ == name
+        assert "low-level" not in str(fault)
+        assert fault.__cause__ is None
+    assert [request.method for request in vendor.requests] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize(("status", "name"), [(202, "SubmissionUncertain"), (402, "SubscriptionRequired")])
+def test_a_body_that_breaks_off_leaves_the_word_to_the_status(status: int, name: str) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b'{"ok": true, '
+        raise httpx.ReadError("reset")
+
+    vendor = Vendor(lambda _: httpx.Response(status, content=broken()))
+    assert type(generate(vendor)).__name__ == name
+    assert len(vendor.requests) == 1
+
+
+def test_a_refused_key_is_read_anew_once() -> None:
+    def gate(request: httpx.Request) -> httpx.Response:
+        good = request.headers["Authorization"] == "Bearer new.key"
+        return httpx.Response(202, json=ACCEPTED) if good else httpx.Response(401, json=refusal(401, "invalid_token"))
+
+    vendor = Vendor(gate)
+    client_of(vendor, "old.key", "new.key").generate(BODY, idempotency_key="job-1")
+    assert [request.headers["Authorization"] for request in vendor.requests] == ["Bearer old.key", "Bearer new.key"]
+    assert len({(request.content, request.headers["Idempotency-Key"]) for request in vendor.requests}) == 1
+
+    for keys, requests in ((("old.key", "also.bad"), 2), (("old.key", "old.key"), 1), (("old.key", ""), 1)):
+        vendor = Vendor(gate)
+        with pytest.raises(GenviralFault) as caught:
+            client_of(vendor, *keys).generate(BODY, idempotency_key="job-1")
+        assert type(caught.value).__name__ == "AuthenticationFailed"
+        assert len(vendor.requests) == requests
+
+
+@pytest.mark.parametrize("key", ["", " ", "pub.sk\n", "pub sk", "pub.sk\x00", "pub.šk", None])
+def test_a_key_that_is_no_header_value_is_never_sent(key: str) -> None:
+    vendor = answering(202, ACCEPTED)
+    with pytest.raises(GenviralFault) as caught:
+        client_of(vendor, key).generate(BODY, idempotency_key="job-1")
+    assert type(caught.value).__name__ == "AuthenticationFailed"
+    assert not vendor.requests
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"bytes"])
+def test_a_body_that_is_no_json_is_never_sent(value: object) -> None:
+    vendor = answering(202, ACCEPTED)
+    with pytest.raises(InvalidPayload):
+        client_of(vendor).generate({**BODY, "raw_params": {"x": value}}, idempotency_key="job-1")
+    assert not vendor.requests
+
+
+@pytest.mark.parametrize("idempotency_key", ["", "a b", "jöb", "x" * 256])
+def test_a_useless_idempotency_key_is_a_mistake_of_the_caller(idempotency_key: str) -> None:
+    vendor = answering(202, ACCEPTED)
+    with pytest.raises(ValueError, match="idempotency_key"):
+        client_of(vendor).generate(BODY, idempotency_key=idempotency_key)
+    assert not vendor.requests
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "www.genviral.io/api", "ftp://genviral.io", "https://", "https://g.io/?key=1"]
+)
+def test_a_useless_base_url_is_a_mistake_of_the_caller(base_url: str) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        GenviralClient(lambda _: KEY, base_url=base_url, timeouts=Timeouts())
+
+
+def test_what_the_vendor_adds_to_a_refusal_is_passed_on_without_private_text() -> None:
+    said = refusal(
+        402,
+        "insufficient_credits",
+        message=f"Not enough credits for '{PROMPT}' with {KEY}\n<b>now</b>",
+        remediation_hint="Top up at https://www.genviral.io/billing?session=abc",
+        action_url="https://www.genviral.io/billing?session=abc",
+        issues=[{"path": ["params", "fps"], "message": f"not {PROMPT}"}, {"path": "prompt"}, "odd"],
+    )
+    fault = generate(answering(402, said, **{"Retry-After": "7"}))
+    assert fault.message == (
+        "Genviral refused the request (HTTP 402): Not enough credits for '[…]' with […] now "
+        "Top up at https://www.genviral.io/billing"
+    )
+    assert fault.action_url == "https://www.genviral.io/billing"
+    assert fault.issues == (
+        {"path": "params.fps", "message": "not […]"},
+        {"path": "prompt", "message": "is not accepted"},
+    )
+    assert fault.retry_after == 7
+
+
+def test_retry_after_is_seconds_or_a_date_and_at_most_an_hour() -> None:
+    def waited(value: str) -> float | None:
+        return generate(answering(429, refusal(429, "rate_limited"), **{"Retry-After": value})).retry_after
+
+    assert [waited(value) for value in ("0", "1.5", "9" * 400)] == [0, 1.5, 3_600]
+    assert [waited(value) for value in ("", "soon", "-5", "nan", "Mon, 99 Foo 99999 00:00:00 GMT")] == [None] * 5
+    now = datetime.now(UTC)
+    soon = waited(format_datetime(now + timedelta(minutes=30), usegmt=True))
+    assert soon is not None
+    assert 1_700 < soon <= 1_800
+    assert waited(format_datetime(now + timedelta(days=2), usegmt=True)) == 3_600
+    assert waited(format_datetime(now - timedelta(days=2), usegmt=True)) == 0
+
+
+def video(status: object, **more: object) -> dict[str, Any]:
+    return {"ok": True, "code": 200, "data": {"video_id": "v1", "status": status, "credits_used": 5, **more}}
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "output_url", "error"),
+    [
+        ({"status": "processing"}, "processing", None, None),
+        ({"status": "warming_up", "output_url": "https://cdn.example/v.mp4"}, "processing", None, None),
+        (
+            {"status": "succeeded", "output_url": "https://cdn.example/v?s=1"},
+            "succeeded",
+            "https://cdn.example/v?s=1",
+            None,
+        ),
+        ({"status": "succeeded", "output_url": None}, "processing", None, None),
+        ({"status": "succeeded", "output_url": ""}, "processing", None, None),
+        ({"status": "succeeded", "output_url": "file:///etc/passwd"}, "processing", None, None),
+        ({"status": "succeeded", "output_url": ["https://cdn.example/v"]}, "processing", None, None),
+        ({"status": "failed", "error": "Blocked <b>by</b> policy"}, "failed", None, "Blocked by policy"),
+        ({"status": "failed", "error": {"code": 1}}, "failed", None, None),
+    ],
+)
+def test_a_look_at_a_video(data: dict[str, Any], status: str, output_url: str | None, error: str | None) -> None:
+    vendor = answering(200, video(**data))
+    seen = client_of(vendor).get_video("v1")
+    assert (seen.status, seen.raw_status, seen.credits_used) == (status, data["status"], 5)
+    assert (seen.output_url, seen.error) == (output_url, error)
+    assert "cdn.example" not in repr(seen)
+
+
+def test_an_id_cannot_leave_its_place_in_the_path() -> None:
+    vendor = answering(200, video("processing"))
+    client_of(vendor).get_video("../models?mode=video#ä/\ud800")
+    (request,) = vendor.requests
+    assert request.url.raw_path == b"/api/partner/v1/studio/videos/..%2Fmodels%3Fmode%3Dvideo%23%C3%A4%2F%3F"
+    for odd in ("", ".", ".."):
+        with pytest.raises(GenviralFault, match="VideoNotFound"):
+            client_of(vendor).get_video(odd)
+    assert len(vendor.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "name"),
+    [
+        (404, refusal(404, "video_not_found"), "VideoNotFound"),
+        (404, b"<html>", "VideoNotFound"),
+        (422, refusal(422, "video_not_found"), "VideoNotFound"),
+        (401, refusal(401), "AuthenticationFailed"),
+        (402, refusal(402, "subscription_required"), "SubscriptionRequired"),
+        (403, refusal(403, "tier_not_allowed"), "TierNotAllowed"),
+        (403, refusal(403, "insufficient_credits"), "InsufficientCredits"),
+        (200, refusal(402, "insufficient_credits"), "InsufficientCredits"),
+        (403, b"<html>", "TierNotAllowed"),
+        (429, b"", "RateLimited"),
+        # Nothing else that a look brings may end a paid job.
+        (400, refusal(400, "invalid_json"), "GenviralUnavailable"),
+        (422, refusal(422, "invalid_payload"), "GenviralUnavailable"),
+        (500, refusal(500, "generation_failed"), "GenviralUnavailable"),
+        (502, b"<html>", "GenviralUnavailable"),
+        (307, b"", "GenviralUnavailable"),
+        (200, b"", "GenviralUnavailable"),
+        (200, {"ok": True, "data": None}, "GenviralUnavailable"),
+        (200, {"ok": True, "data": {"status": None}}, "GenviralUnavailable"),
+        (200, {"data": {"status": "failed"}}, "GenviralUnavailable"),
+    ],
+)
+def test_a_look_that_brings_nothing_knows_that_the_video_was_paid_for(status: int, body: object, name: str) -> None:
+    fault = look(answering(status, body))
+    assert (type(fault).__name__, fault.paid) == (name, Paid.YES)
+
+
+def test_models_are_read_defensively() -> None:
+    entries = [
+        {
+            "id": "bytedance/seedance-2.0",
+            "name": "Seedance 2.0",
+            "provider": "fal",
+            "credits": {"default_cost": 5},
+            "inputs": {"required": ["prompt"], "optional": ["image_url", {"name": "odd"}]},
+        },
+        {"id": "bare/model", "credits": 5, "inputs": [], "name": None},
+        {"name": "no id"},
+        "odd",
+    ]
+    vendor = answering(200, {"ok": True, "data": {"models": entries}})
+    full, bare = client_of(vendor).list_models()
+    assert str(vendor.requests[0].url) == f"{BASE_URL}/studio/models?mode=video"
+    assert (full.id, full.name, full.provider) == ("bytedance/seedance-2.0", "Seedance 2.0", "fal")
+    assert (full.default_cost, full.required, full.optional) == (5, ("prompt",), ("image_url",))
+    assert (bare.name, bare.default_cost, bare.required) == ("bare/model", None, ())
+    for status, body in ((200, {"ok": True, "data": {}}), (422, refusal(422, "invalid_query")), (404, b"")):
+        with pytest.raises(GenviralFault) as caught:
+            client_of(answering(status, body)).list_models()
+        assert (type(caught.value).__name__, caught.value.paid) == ("GenviralUnavailable", Paid.NO)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([PROMPT, KEY, "v1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+coded = st.sampled_from([code for row in TABLE for code in row.codes]) | json_values
+issue = st.fixed_dictionaries({}, optional={"path": json_values, "message": json_values})
+envelopes = st.fixed_dictionaries(
+    {"ok": st.booleans() | json_values},
+    optional={
+        "message": json_values,
+        "error_code": coded,
+        "data": st.fixed_dictionaries({}, optional={"video_id": json_values, "status": json_values}) | json_values,
+        "issues": st.lists(issue, max_size=3) | json_values,
+        "action_url": json_values,
+        "remediation_hint": json_values,
+    },
+)
+bodies = st.binary(max_size=64) | (envelopes | json_values).map(lambda value: json.dumps(value).encode())
+
+
+@given(st.integers(200, 599), bodies, st.text(st.characters(codec="ascii", categories=["L", "N", "P"])))
+def test_whatever_the_vendor_answers(status: int, body: bytes, retry_after: str) -> None:
+    vendor = answering(status, body, **{"Retry-After": retry_after})
+    client = client_of(vendor)
+    generation = outcome(lambda: client.generate(BODY, idempotency_key="job-1"))
+    assert len(vendor.requests) == 1
+    if isinstance(generation, Generation):
+        assert status in (200, 201, 202)
+        assert json.loads(body)["ok"] is True
+        assert generation.video_id == json.loads(body)["data"]["video_id"] != ""
+    for result in (generation, outcome(lambda: client.get_video("v1")), outcome(client.list_models)):
+        if isinstance(result, GenviralFault):
+            assert isinstance(json.loads(str(result)), dict)
+            assert KEY not in str(result)
+    if isinstance(generation, GenviralFault):
+        assert PROMPT not in str(generation)
+
+
+def test_nothing_private_is_logged_or_printed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    vendor = answering(200, video("succeeded", output_url="https://cdn.example/v.mp4?sig=1"))
+    client = client_of(vendor)
+    client.get_video("v1")
+    generate(answering(500, refusal(500, "generation_failed", message=PROMPT)))
+    seen = caplog.text + repr(client) + repr(vars(client))
+    for private in (KEY, PROMPT, "cdn.example"):
+        assert private not in seen
+
+
+def test_the_client_costs_no_pydantic_and_no_boto() -> None:
+    heavy = "{'pydantic', 'boto3', 'botocore', 'aws_lambda_powertools'}"
+    code = f"import sys, shared.genviral.client; print(sorted({heavy} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+    assert ran.stdout.strip() == "[]"
