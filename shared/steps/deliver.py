@@ -7,7 +7,7 @@ the same key, and a copy that stands there already is found. Must not know Lambd
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -139,6 +139,12 @@ def _facts(bucket: str, key: str, delivery: Delivery) -> dict[str, Any]:
         "content_type": delivery.content_type,
         "crc32": delivery.crc32,
     }
-    if delivery.media is not None:
-        facts |= asdict(delivery.media)
+    if (media := delivery.media) is not None:
+        facts |= {
+            "duration_seconds": media.duration,
+            "width": media.width,
+            "height": media.height,
+            "video_codec": media.video_codec,
+            "audio_codec": media.audio_codec,
+        }
     return {name: value for name, value in facts.items() if value is not None}

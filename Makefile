@@ -1,0 +1,77 @@
+# The commands of this project. Each sets itself up: it needs Python 3.11 or newer, make and a package index, no more.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint format docs build bench lock clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.local ## a picture in, a video and its notification out, all on this machine
+	@$(RUN) -m local demo $(ARGS)
+
+up: $(VENV)/.local ## the cloud on this laptop, until Ctrl-C
+	@$(RUN) -m local up $(ARGS)
+
+test: $(VENV)/.dev ## every test
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## formatting, types, template, docs
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
+	$(RUN) -m tools.docs --check
+
+format: $(VENV)/.dev ## put the code into shape
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+docs: $(VENV)/.dev ## write the generated parts of docs/ anew
+	$(RUN) -m tools.docs
+
+# SAM's command line is large and wants its own versions, so it lives apart.
+build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without containers
+	find functions shared -name __pycache__ -type d -prune -exec rm -rf {} +
+	PATH="$(CURDIR)/$(VENV)-sam/bin:$$PATH" $(VENV)-sam/bin/sam build
+
+bench: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
+	$(RUN) -m benchmarks.delivery $(ARGS)
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
+		--group lambda --group local --group dev -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
+		--group lambda --group local -c requirements/dev.txt -o requirements/local.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--group pyproject.toml:lambda -c requirements/dev.txt -o requirements/lambda.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \
+		-c requirements/dev.txt -o shared/requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--group pyproject.toml:sam -o requirements/sam.txt
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) $(VENV)-sam build .aws-sam demo-out
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.13 …") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+# requirements/dev.txt holds all of requirements/local.txt, in the same versions.
+$(VENV)/.local: requirements/local.txt | $(VENV)/bin/python
+	@echo "Installing the cloud on a laptop into $(VENV) (once, about a minute)"
+	@$(RUN) $(PIP_INSTALL) requirements/local.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+	@echo "Installing the test tools into $(VENV) (once, about a minute)"
+	@$(RUN) $(PIP_INSTALL) requirements/dev.txt
+	@touch $@ $(VENV)/.local
+
+$(VENV)-sam/.sam: requirements/sam.txt
+	$(PYTHON) -m venv $(VENV)-sam
+	@$(VENV)-sam/bin/python $(PIP_INSTALL) requirements/sam.txt
+	@touch $@

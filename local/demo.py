@@ -1,0 +1,238 @@
+"""The whole job on one picture, as a person would watch it: upload, states, file, facts, notification.
+
+Uses the cloud on a laptop from outside, as a user of AWS would: S3, Step Functions' history and a subscribed queue. It
+must not know how any of it is made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+
+from local.build import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local.cloud import Cloud
+
+SAMPLE = ROOT / "samples" / "product.jpg"
+PARAMETERS = {"PollFloorSeconds": "1", "PollCapSeconds": "1"}
+"""The demo looks often, because its generation takes seconds; the template's own defaults fit minutes."""
+GENERATION_SECONDS = 4.0
+_PATIENCE_SECONDS = 120.0
+_GLANCE_SECONDS = 0.1
+_RECIPE = "demo"
+_SLOW = frozenset({"Wait", "HoldWait"})
+
+
+class DemoFailed(Exception):
+    """The job did not end with a video and its notification; the text says what came instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a player finds in the file: codecs' names, bytes, seconds, pixels."""
+
+    codec: str
+    audio: str | None
+    bytes: int
+    seconds: float
+    width: int
+    height: int
+    fps: float
+
+    @classmethod
+    def of(cls, file: Path) -> Facts:
+        """Open the file and decode its first picture, so that it is known to play.
+
+        Raises:
+            DemoFailed: It is no playable video.
+        """
+        try:
+            with av.open(str(file)) as container:
+                video = container.streams.video[0]
+                next(container.decode(video))
+                audio = container.streams.audio[0].codec_context.name if container.streams.audio else None
+                return cls(
+                    codec=video.codec_context.name,
+                    audio=audio,
+                    bytes=file.stat().st_size,
+                    seconds=round(container.duration / av.time_base, 2),
+                    width=video.width,
+                    height=video.height,
+                    fps=round(float(video.average_rate or 0), 2),
+                )
+        except (av.FFmpegError, IndexError, StopIteration) as error:
+            raise DemoFailed(f"{file} is no playable video ({type(error).__name__}).") from None
+
+    def __str__(self) -> str:
+        ratio = Fraction(self.width, self.height)
+        return (
+            f"{self.codec}{f' + {self.audio}' if self.audio else ''}, {self.bytes:,} bytes, {self.seconds} s, "
+            f"{self.width}x{self.height} ({ratio.numerator}:{ratio.denominator}), {self.fps:g} fps"
+        )
+
+
+class Progress:
+    """One line a step. On a terminal the last line counts; elsewhere each line is written once, when it is done."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._live = sys.stdout.isatty()
+        self._open: str | None = None
+
+    def done(self, text: str) -> None:
+        """Write a line that stays."""
+        self._clear()
+        print(f"{self._elapsed()}  {text}", flush=True)
+
+    def waiting(self, text: str) -> None:
+        """Write what is going on, where a line can be written over."""
+        if self._live:
+            self._clear()
+            print(f"{self._elapsed()}  {text} …", end="", flush=True)
+            self._open = text
+
+    def _clear(self) -> None:
+        if self._open is not None:
+            print("\r\033[K", end="")
+            self._open = None
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._start:6.1f} s"
+
+
+def run(cloud: Cloud, *, image: Path, prompt: str | None, out: Path) -> None:
+    """Upload the picture and see the job through.
+
+    Args:
+        cloud: The running cloud.
+        image: The picture.
+        prompt: What to make of it, instead of the default recipe's prompt.
+        out: The folder that the video goes to.
+
+    Raises:
+        DemoFailed: The job did not end with a playable video and its notification.
+    """
+    progress = Progress()
+    inbox = _Inbox(cloud)
+    key = _upload(cloud, image, prompt)
+    progress.done(f"Upload           s3://{cloud.endpoints.uploads_bucket}/{key}")
+    job_id = _follow(cloud, key, progress)
+    message = inbox.wait_for(job_id)
+    progress.done("Notification     received")
+    if message["status"] != "succeeded":
+        raise DemoFailed(_failure(message))
+    file = _download(cloud, message["video"], out)
+    facts = Facts.of(file)
+    print(f"\nVideo          {file}")
+    print(f"Facts          {facts}")
+    print("Notification   as a subscribed queue received it:\n")
+    print(json.dumps(message, indent=2, ensure_ascii=False))
+
+
+class _Inbox:
+    """A queue that is subscribed to the topic, as a user's would be."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._sqs = cloud.client("sqs")
+        self._url = self._sqs.create_queue(QueueName="demo-inbox")["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
+        cloud.client("sns").subscribe(
+            TopicArn=cloud.endpoints.topic_arn,
+            Protocol="sqs",
+            Endpoint=attributes["QueueArn"],
+            Attributes={"RawMessageDelivery": "true"},
+        )
+
+    def wait_for(self, job_id: str) -> dict[str, Any]:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < end:
+            for item in self._sqs.receive_message(QueueUrl=self._url, WaitTimeSeconds=1).get("Messages", []):
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=item["ReceiptHandle"])
+                message: dict[str, Any] = json.loads(item["Body"])
+                if message["job_id"] == job_id:
+                    return message
+        raise DemoFailed("No notification came.")
+
+
+def _upload(cloud: Cloud, image: Path, prompt: str | None) -> str:
+    s3 = cloud.client("s3")
+    bucket = cloud.endpoints.uploads_bucket
+    folder = ""
+    if prompt is not None:
+        recipe = json.loads((ROOT / "recipes" / "default.json").read_text())
+        s3.put_object(Bucket=bucket, Key=f"recipes/{_RECIPE}.json", Body=json.dumps(recipe | {"prompt": prompt}))
+        folder = f"{_RECIPE}/"
+    key = f"uploads/{folder}{image.name}"
+    s3.put_object(Bucket=bucket, Key=key, Body=image.read_bytes())
+    return key
+
+
+def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
+    """Show the states of the execution that the upload starts, until it ends. Answers the job's id."""
+    sfn = cloud.client("stepfunctions")
+    end = time.monotonic() + _PATIENCE_SECONDS
+    execution = None
+    seen = 0
+    state = "Upload"
+    while time.monotonic() < end:
+        if execution is None:
+            progress.waiting("Waiting for the upload's event")
+            started = sfn.list_executions(stateMachineArn=cloud.endpoints.state_machine_arn)["executions"]
+            execution = started[0] if started else None
+        if execution is not None:
+            events = sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
+            for event in events[seen:]:
+                state = _show(event, state, progress)
+            seen = len(events)
+            if sfn.describe_execution(executionArn=execution["executionArn"])["status"] != "RUNNING":
+                return str(execution["name"])
+            progress.waiting(f"{state:<16}")
+        time.sleep(_GLANCE_SECONDS)
+    raise DemoFailed(f"The job of {key} did not end within {_PATIENCE_SECONDS:.0f} seconds.")
+
+
+def _show(event: dict[str, Any], state: str, progress: Progress) -> str:
+    """Write a line for a state that has ended. Answers the state that the execution is in."""
+    if entered := event.get("stateEnteredEventDetails"):
+        return str(entered["name"])
+    left = event.get("stateExitedEventDetails")
+    if left and event["type"] != "ChoiceStateExited":
+        output = json.loads(left.get("output") or "{}")
+        progress.done(f"{left['name']:<16} {_said(left['name'], output)}".rstrip())
+    return state
+
+
+def _said(state: str, output: dict[str, Any]) -> str:
+    """What a state's output has to say to a person."""
+    if state == "Submit":
+        return f"video {output.get('video_id')}"
+    if state in _SLOW:
+        return ""
+    if state == "Poll":
+        return str(output.get("status"))
+    if state == "Deliver":
+        video = output.get("delivery", {}).get("video", {})
+        return f"s3://{video.get('bucket')}/{video.get('key')}"
+    return ""
+
+
+def _download(cloud: Cloud, video: dict[str, Any], out: Path) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / re.sub(r"[^\w.-]", "_", video["key"].rsplit("/", 1)[-1])
+    cloud.client("s3").download_file(video["bucket"], video["key"], str(file))
+    return file
+
+
+def _failure(message: dict[str, Any]) -> str:
+    error = message.get("error", {})
+    return f"The job is {message['status']}: {error.get('message')} ({error.get('code')}). {error.get('advice', '')}"
