@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+# The locks are complete, so nothing is left to resolve.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test lint format docs build bench lock clean
@@ -36,7 +37,7 @@ docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 # SAM's command line is large and wants its own versions, so it lives apart.
 build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without containers
 	find functions shared -name __pycache__ -type d -prune -exec rm -rf {} +
-	PATH="$(CURDIR)/$(VENV)-sam/bin:$$PATH" $(VENV)-sam/bin/sam build
+	PATH="$(CURDIR)/$(VENV)-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam build
 
 bench: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
 	$(RUN) -m benchmarks.delivery $(ARGS)
