@@ -1,0 +1,119 @@
+"""The stand-in's own controls under `/_standin`: look into the books, change an account, plan a fault.
+
+Knows what a test or a demo may ask for. Not part of the vendor's contract.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from local.genviral.exchange import Reply, Request, json_reply
+from local.genviral.faults import Fault, FaultPlan
+from local.genviral.studio import AccountState  # noqa: TC001 -- pydantic needs it at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local.genviral.studio import Account, Studio
+
+ADMIN_PATH = "/_standin"
+
+
+class RequestCounts:
+    """How often each route gave each outcome: a status, or `reset`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, Counter[str]] = {}
+
+    def add(self, route: str, outcome: str) -> None:
+        with self._lock:
+            self._counts.setdefault(route, Counter())[outcome] += 1
+
+    def document(self) -> dict[str, dict[str, int]]:
+        with self._lock:
+            return {route: dict(outcomes) for route, outcomes in self._counts.items()}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Credits(_Body):
+    key: str
+    credits: int = Field(ge=0)
+
+
+class _Key(_Body):
+    key: str
+    state: AccountState
+
+
+class _Settings(_Body):
+    generation_seconds: float = Field(ge=0, le=86_400)
+
+
+class Admin:
+    """Answers requests under `/_standin`; a wrong one gets a 400 that says what is wrong, an unknown one the list."""
+
+    def __init__(self, studio: Studio, faults: FaultPlan, counts: RequestCounts) -> None:
+        self._studio = studio
+        self._faults = faults
+        self._counts = counts
+        self._routes: dict[tuple[str, str], Callable[[bytes], None]] = {
+            ("GET", "state"): lambda _body: None,
+            ("POST", "credits"): self._set_credits,
+            ("POST", "key"): self._set_state,
+            ("POST", "settings"): self._set_settings,
+            ("POST", "faults"): lambda body: self._faults.add(Fault.model_validate_json(body)),
+            ("DELETE", "faults"): lambda _body: self._faults.clear(),
+        }
+
+    def routes(self) -> list[str]:
+        return [f"{method} {ADMIN_PATH}/{name}" for method, name in self._routes]
+
+    def answer(self, request: Request) -> Reply:
+        """Do it, then answer with the state as it is now."""
+        act = self._routes.get((request.method, request.path.removeprefix(f"{ADMIN_PATH}/")))
+        if act is None:
+            return json_reply(404, {"error": "Unknown admin route", "routes": self.routes()})
+        try:
+            act(request.body)
+        except ValidationError as error:
+            faults = error.errors(include_input=False, include_url=False, include_context=False)
+            return json_reply(400, {"error": "; ".join(_sentence(fault["loc"], fault["msg"]) for fault in faults)})
+        except KeyError as error:
+            return json_reply(400, {"error": f"Unknown account {error}; accounts are named, not keyed"})
+        return json_reply(200, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            **self._studio.document(),
+            "requests": self._counts.document(),
+            "faults": self._faults.document(),
+        }
+
+    def _set_credits(self, body: bytes) -> None:
+        wanted = _Credits.model_validate_json(body)
+        self._studio.set_credits(self._account(wanted.key), wanted.credits)
+
+    def _set_state(self, body: bytes) -> None:
+        wanted = _Key.model_validate_json(body)
+        self._studio.set_state(self._account(wanted.key), wanted.state)
+
+    def _set_settings(self, body: bytes) -> None:
+        self._studio.generation_seconds = _Settings.model_validate_json(body).generation_seconds
+
+    def _account(self, name: str) -> Account:
+        account = self._studio.account(name)
+        if account is None:
+            raise KeyError(name)
+        return account
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, location))}: {message}" if location else message

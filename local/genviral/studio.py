@@ -1,0 +1,224 @@
+"""The vendor's books: accounts, credits, paid submissions, videos.
+
+Knows who may do what, what it costs, and what has become of each video. Must not know HTTP, faults or how a film
+is made.
+"""
+
+from __future__ import annotations
+
+import datetime
+import queue
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from local.genviral import refusals
+
+if TYPE_CHECKING:
+    from local.genviral.catalogue import Model
+    from local.genviral.darkroom import Darkroom, Rendering
+    from local.genviral.render import Clip
+
+OPENING_CREDITS = 1_000
+
+KEYS = {
+    "valid": "standin-valid.not-a-secret",
+    "revoked": "standin-revoked.not-a-secret",
+    "no_plan": "standin-no-plan.not-a-secret",
+    "scheduler": "standin-scheduler.not-a-secret",
+    "no_credits": "standin-no-credits.not-a-secret",
+}
+"""Account name → API key. An account is named after the state it starts in."""
+
+
+class AccountState(StrEnum):
+    VALID = "valid"
+    REVOKED = "revoked"
+    NO_PLAN = "no_plan"
+    SCHEDULER = "scheduler"
+    NO_CREDITS = "no_credits"
+
+
+@dataclass
+class Account:
+    name: str
+    state: AccountState
+    credits: int
+    spent: int = 0
+
+    def enter(self, state: AccountState) -> None:
+        """Change the state. Running out of credits empties the balance; becoming valid fills an empty one."""
+        if state is AccountState.NO_CREDITS:
+            self.credits = 0
+        elif state is AccountState.VALID and not self.credits:
+            self.credits = OPENING_CREDITS
+        self.state = state
+
+    def top_up(self, amount: int) -> None:
+        """Set the balance; credits are what ends `no_credits`."""
+        self.credits = amount
+        if amount and self.state is AccountState.NO_CREDITS:
+            self.state = AccountState.VALID
+
+
+@dataclass(frozen=True)
+class Video:
+    """One accepted, paid generation.
+
+    Attributes:
+        ready_at: When it may be finished, in monotonic seconds.
+        rendering: None where the model always fails.
+    """
+
+    video_id: str
+    owner: str
+    model: Model
+    idempotency_key: str | None
+    submitted_at: str
+    ready_at: float
+    rendering: Rendering | None
+
+    def document(self) -> dict[str, Any]:
+        """What the answer to the submission says."""
+        return {
+            "video_id": self.video_id,
+            "prediction_id": f"pred_{self.video_id[:8]}",
+            "provider": "fal",
+            "model_id": self.model.model_id,
+            "status": "processing",
+            "output_url": None,
+            "credits_used": self.model.cost,
+        }
+
+    def submission(self) -> dict[str, Any]:
+        """What the books say."""
+        return {
+            "video_id": self.video_id,
+            "key": self.owner,
+            "idempotency_key": self.idempotency_key,
+            "cost": self.model.cost,
+            "model_id": self.model.model_id,
+            "at": self.submitted_at,
+        }
+
+    def status(self) -> str:
+        """`processing`, `succeeded` or `failed`, as of now."""
+        if time.monotonic() < self.ready_at:
+            return "processing"
+        if self.rendering is None:
+            return "failed"
+        if not self.rendering.finished.is_set():
+            return "processing"
+        return "succeeded" if self.rendering.usable else "failed"
+
+
+class Studio:
+    """All mutable state behind one lock, so that credits are counted exactly.
+
+    Args:
+        generation_seconds: From acceptance to the end of a generation; applies to later submissions.
+        honour_idempotency: Whether a repeated `Idempotency-Key` replays the first answer instead of charging again.
+    """
+
+    def __init__(self, darkroom: Darkroom, *, generation_seconds: float, honour_idempotency: bool) -> None:
+        self.generation_seconds = generation_seconds
+        self._honour_idempotency = honour_idempotency
+        self._darkroom = darkroom
+        self._lock = threading.Lock()
+        self._accounts = {
+            name: Account(name, AccountState(name), 0 if name == AccountState.NO_CREDITS else OPENING_CREDITS)
+            for name in KEYS
+        }
+        self._videos: dict[str, Video] = {}
+        self._first_by_key: dict[tuple[str, str], Video] = {}
+
+    def authenticate(self, authorization: str) -> Account:
+        """The account behind an `Authorization` header whose plan includes the Partner API.
+
+        Raises:
+            Refusal: 401, 402 `subscription_required` or 403 `tier_not_allowed`.
+        """
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise refusals.key_missing()
+        name = next((name for name, key in KEYS.items() if key == token.strip()), None)
+        if name is None:
+            raise refusals.key_unknown()
+        account = self._accounts[name]
+        if account.state is AccountState.REVOKED:
+            raise refusals.key_revoked()
+        if account.state is AccountState.NO_PLAN:
+            raise refusals.subscription_required()
+        if account.state is AccountState.SCHEDULER:
+            raise refusals.tier_not_allowed()
+        return account
+
+    def account(self, name: str) -> Account | None:
+        return self._accounts.get(name)
+
+    def replay(self, account: Account, idempotency_key: str | None) -> Video | None:
+        """The video this key already paid for, if the stand-in was told to honour such keys."""
+        if not self._honour_idempotency or idempotency_key is None:
+            return None
+        return self._first_by_key.get((account.name, idempotency_key))
+
+    def accept(self, account: Account, model: Model, clip: Clip, idempotency_key: str | None) -> Video:
+        """Take the credits and start the generation, both or neither.
+
+        Raises:
+            Refusal: 403 `insufficient_credits`, or 429 when too many films wait.
+        """
+        with self._lock:
+            if (first := self.replay(account, idempotency_key)) is not None:
+                return first
+            if account.credits < model.cost:
+                raise refusals.insufficient_credits()
+            try:
+                rendering = None if model.fails else self._darkroom.request(clip)
+            except queue.Full:
+                raise refusals.rate_limited() from None
+            account.credits -= model.cost
+            account.spent += model.cost
+            video = Video(
+                video_id=str(uuid.uuid4()),
+                owner=account.name,
+                model=model,
+                idempotency_key=idempotency_key,
+                submitted_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+                ready_at=time.monotonic() + self.generation_seconds * model.slowness,
+                rendering=rendering,
+            )
+            self._videos[video.video_id] = video
+            if idempotency_key is not None:
+                self._first_by_key.setdefault((account.name, idempotency_key), video)
+            return video
+
+    def video(self, video_id: str) -> Video | None:
+        return self._videos.get(video_id)
+
+    def set_credits(self, account: Account, amount: int) -> None:
+        with self._lock:
+            account.top_up(amount)
+
+    def set_state(self, account: Account, state: AccountState) -> None:
+        with self._lock:
+            account.enter(state)
+
+    def document(self) -> dict[str, Any]:
+        """The books as data, for tests and demos."""
+        with self._lock:
+            return {
+                "accounts": {
+                    account.name: {"state": account.state, "credits": account.credits, "spent": account.spent}
+                    for account in self._accounts.values()
+                },
+                "submissions": [video.submission() for video in self._videos.values()],
+                "films": self._darkroom.count(),
+                "settings": {
+                    "generation_seconds": self.generation_seconds,
+                    "honour_idempotency": self._honour_idempotency,
+                },
+            }

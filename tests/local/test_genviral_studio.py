@@ -1,0 +1,74 @@
+"""The stand-in's books under pressure: credits and films are counted exactly. No sockets here."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.genviral.catalogue import MODELS
+from local.genviral.darkroom import Darkroom, Rendering
+from local.genviral.refusals import Refusal
+from local.genviral.render import Clip
+from local.genviral.studio import KEYS, Studio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MODEL = MODELS["bytedance/seedance-2.0"]
+
+
+def long_clip(prompt: str) -> Clip:
+    return Clip((320, 180), seconds=60, fps=60, sound=False, prompt=prompt, caption="test", picture=None)
+
+
+class Hesitant(Darkroom):
+    """Gives other threads their turn between the look at the balance and the charge."""
+
+    def request(self, clip: Clip) -> Rendering:
+        time.sleep(0.002)
+        return super().request(clip)
+
+
+@pytest.fixture
+def darkroom(tmp_path: Path) -> Iterator[Darkroom]:
+    darkroom = Hesitant(tmp_path, capacity=1)
+    yield darkroom
+    darkroom.close()
+
+
+@pytest.mark.parametrize(("honour", "keys"), [(False, ["job"] * 50), (True, [f"job-{n // 5}" for n in range(50)])])
+def test_threads_that_meet_never_overdraw_an_account(darkroom: Darkroom, honour: bool, keys: list[str]) -> None:
+    studio = Studio(darkroom, generation_seconds=0, honour_idempotency=honour)
+    account = studio.authenticate(f"Bearer {KEYS['valid']}")
+    studio.set_credits(account, 10 * MODEL.cost)
+
+    def post(key: str) -> str:
+        try:
+            return studio.accept(account, MODEL, long_clip("the same"), key).video_id
+        except Refusal as refusal:
+            return str(refusal.error_code)
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(post, keys))
+
+    assert (account.credits, account.spent) == (0, 10 * MODEL.cost)
+    assert len(set(answers) - {"insufficient_credits"}) == 10
+    assert answers.count("insufficient_credits") == (0 if honour else 40)
+    assert darkroom.count() == 1
+
+
+def test_a_full_queue_is_a_429_and_costs_nothing(darkroom: Darkroom) -> None:
+    studio = Studio(darkroom, generation_seconds=0, honour_idempotency=False)
+    account = studio.authenticate(f"Bearer {KEYS['valid']}")
+
+    def fill_up() -> None:
+        for number in range(10):
+            studio.accept(account, MODEL, long_clip(str(number)), None)
+
+    with pytest.raises(Refusal, match="Too many requests"):
+        fill_up()
+    assert account.spent == MODEL.cost * darkroom.count() > 0
