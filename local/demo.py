@@ -30,7 +30,7 @@ GENERATION_SECONDS = 4.0
 _PATIENCE_SECONDS = 120.0
 _GLANCE_SECONDS = 0.1
 _RECIPE = "demo"
-_SLOW = frozenset({"Wait", "HoldWait"})
+_SILENT = frozenset({"ChoiceStateExited", "PassStateExited"})
 
 
 class DemoFailed(Exception):
@@ -130,7 +130,7 @@ def run(cloud: Cloud, *, image: Path, prompt: str | None, out: Path) -> None:
     message = inbox.wait_for(job_id)
     progress.done("Notification     received")
     if message["status"] != "succeeded":
-        raise DemoFailed(_failure(message))
+        raise DemoFailed(f"\n{_failure(message)}")
     file = _download(cloud, message["video"], out)
     facts = Facts.of(file)
     print(f"\nVideo          {file}")
@@ -206,7 +206,7 @@ def _show(event: dict[str, Any], state: str, progress: Progress) -> str:
     if entered := event.get("stateEnteredEventDetails"):
         return str(entered["name"])
     left = event.get("stateExitedEventDetails")
-    if left and event["type"] != "ChoiceStateExited":
+    if left and event["type"] not in _SILENT:
         output = json.loads(left.get("output") or "{}")
         progress.done(f"{left['name']:<16} {_said(left['name'], output)}".rstrip())
     return state
@@ -214,10 +214,10 @@ def _show(event: dict[str, Any], state: str, progress: Progress) -> str:
 
 def _said(state: str, output: dict[str, Any]) -> str:
     """What a state's output has to say to a person."""
+    if error := output.get("error"):
+        return str(error["Error"])
     if state == "Submit":
         return f"video {output.get('video_id')}"
-    if state in _SLOW:
-        return ""
     if state == "Poll":
         return str(output.get("status"))
     if state == "Deliver":
@@ -235,4 +235,6 @@ def _download(cloud: Cloud, video: dict[str, Any], out: Path) -> Path:
 
 def _failure(message: dict[str, Any]) -> str:
     error = message.get("error", {})
-    return f"The job is {message['status']}: {error.get('message')} ({error.get('code')}). {error.get('advice', '')}"
+    return (
+        f"The job ended as {message['status']}: {error.get('message')} ({error.get('code')}). {error.get('advice', '')}"
+    )

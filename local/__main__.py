@@ -1,0 +1,147 @@
+"""The command line of the cloud on a laptop: `python -m local up` and `python -m local demo`.
+
+It knows options and words for people. What they do is in the modules that it calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+from local import demo
+from local.build import BuildFailed
+from local.cloud import Cloud, CloudFailed, Endpoints
+from local.deploy import DeploymentFailed
+
+_ended = threading.Event()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command. Answers the exit status: 2 if it could not start."""
+    chosen = _parser().parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    try:
+        return int(chosen.run(chosen))
+    except KeyboardInterrupt:
+        return 130
+    except (CloudFailed, BuildFailed, DeploymentFailed) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except demo.DemoFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _end(*_: object) -> None:
+    """Take down what was started so far, whenever the signal comes; a second one must not disturb that.
+
+    The event is for the case that the exception strikes where Python drops exceptions, as in a finalizer.
+    """
+    if not _ended.is_set():
+        _ended.set()
+        raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description="The cloud on a laptop.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    up = commands.add_parser("up", help="deploy this project on this machine and serve it until Ctrl-C")
+    up.set_defaults(run=_up)
+    up.add_argument("--json", action="store_true", help="print one line of JSON when ready, and nothing else")
+    up.add_argument("--port", type=port, default=0, help="where AWS is served on 127.0.0.1 (default: a free port)")
+    up.add_argument("--genviral-url", help="another Partner API endpoint than the stand-in; needs --api-key")
+    up.add_argument("--api-key", help="the key for --genviral-url")
+    up.add_argument("--time-scale", type=number, default=1.0, help="multiplies Waits and back-off (default: 1)")
+    up.add_argument("--generation-seconds", type=number, help="how long the stand-in takes for a video")
+    up.add_argument(
+        "--set", type=_assignment, action="append", default=[], metavar="Parameter=value", help="a template parameter"
+    )
+    show = commands.add_parser("demo", help="run the whole job on one picture and show every step")
+    show.set_defaults(run=_demo)
+    show.add_argument("--image", type=_file, default=demo.SAMPLE, help="the picture (default: a sample)")
+    show.add_argument("--prompt", help="what to make of it (default: the default recipe's prompt)")
+    show.add_argument("--out", type=Path, default=Path("demo-out"), help="where the video goes (default: demo-out)")
+    return parser
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    with Cloud(parameters=demo.PARAMETERS, generation_seconds=demo.GENERATION_SECONDS) as cloud:
+        demo.run(cloud, image=chosen.image, prompt=chosen.prompt, out=chosen.out)
+    return 0
+
+
+def _up(chosen: argparse.Namespace) -> int:
+    cloud = Cloud(
+        port=chosen.port,
+        time_scale=chosen.time_scale,
+        parameters=dict(chosen.set),
+        genviral_url=chosen.genviral_url,
+        api_key=chosen.api_key,
+        generation_seconds=chosen.generation_seconds,
+    )
+    with cloud, contextlib.suppress(KeyboardInterrupt):
+        print(json.dumps(asdict(cloud.endpoints)) if chosen.json else _welcome(cloud.endpoints), flush=True)
+        _ended.wait()
+    return 0
+
+
+def _welcome(at: Endpoints) -> str:
+    return f"""\
+The cloud on your laptop is ready. Ctrl-C ends it and removes everything.
+
+  AWS        {at.aws_endpoint}  ({at.region}, any credentials)
+  HTTP API   {at.api_url}/videos
+  Genviral   {at.genviral_url}
+
+In another terminal:
+
+  export AWS_ENDPOINT_URL={at.aws_endpoint} AWS_REGION={at.region} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+
+  # a picture in, a video out
+  aws s3 cp shoe.jpg s3://{at.uploads_bucket}/uploads/shoe.jpg
+  aws s3 ls --recursive s3://{at.videos_bucket}/videos/
+
+  # or over HTTP
+  curl -X POST {at.api_url}/videos -H 'content-type: application/json' \\
+    -d '{{"model_id": "bytedance/seedance-2.0", "prompt": "A paper boat on a calm lake"}}'
+  curl {at.api_url}/videos/JOB_ID
+"""
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form Parameter=value")
+    return name, value
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file '{text}'")
+    return path
+
+
+def number(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' must be a number of at least 0")
+    return value
+
+
+def port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

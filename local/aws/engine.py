@@ -1,0 +1,351 @@
+"""The one seam to moto: runs a state machine on moto's interpreter of the Amazon States Language.
+
+moto's interpreter is strict where it matters (Retry, Catch, jitter, time-outs, data limits), but it expects moto's own
+services around it. Here it gets a `Host` instead, which says what a task answers and how long a wait lasts. Only Lambda
+tasks are carried. Nothing else imports moto's interpreter, and nothing here knows of MiniStack, HTTP or a workflow.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import threading
+import time
+import types
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from local.aws import asl, pins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+pins.require("moto")
+
+
+@contextmanager
+def _without_batch() -> Iterator[None]:
+    """Import without moto.batch, which drags in all of EC2 (a second) for one enum of a service not used here."""
+    utils = types.ModuleType("moto.batch.utils")
+    vars(utils)["JobStatus"] = Enum("JobStatus", ["SUCCEEDED", "FAILED"])
+    stand_ins = {"moto.batch": types.ModuleType("moto.batch"), "moto.batch.utils": utils}
+    added = [name for name in stand_ins if name not in sys.modules]
+    sys.modules.update({name: stand_ins[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del sys.modules[name]
+
+
+with _without_batch():
+    from moto.stepfunctions.parser.api import HistoryEventType
+    from moto.stepfunctions.parser.asl.component.common.error_name import failure_event
+    from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+    from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import ErrorEqualsDecl
+    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+    from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+    from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+    from moto.stepfunctions.parser.asl.component.state.fail import state_fail
+    from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
+    from moto.stepfunctions.parser.asl.eval import evaluation_details, program_state
+    from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+    from moto.stepfunctions.parser.asl.utils import json_path
+    from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
+    from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+    from moto.stepfunctions.parser.utils import TMP_THREADS
+
+# moto logs every failure with the data that caused it: inputs do not belong in a log.
+logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
+
+Pause = Literal["wait", "backoff"]
+Status = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+
+
+class FunctionError(Exception):
+    """A Lambda function answered with an error. `payload` is its JSON answer, with `errorType` and `errorMessage`."""
+
+    def __init__(self, payload: str) -> None:
+        super().__init__(payload)
+        self.payload = payload
+
+
+class TaskError(Exception):
+    """A task failed with this `Error` and `Cause`, for example `Lambda.ServiceException` or `States.Timeout`."""
+
+    def __init__(self, error: str, cause: str = "") -> None:
+        super().__init__(error, cause)
+        self.error = error
+        self.cause = cause
+
+
+class Host(Protocol):
+    """The world around an execution. Called from the interpreter's threads, several at once for parallel branches."""
+
+    def entered(self, state: str) -> None:
+        """A state was entered. An exception from here ends the execution."""
+
+    def pause(self, seconds: float, reason: Pause) -> float:
+        """The state machine asks for a pause of `seconds`; answers how many seconds it shall really last."""
+
+    def invoke(self, function: str, payload: bytes) -> Any:
+        """Invoke a Lambda function and return its JSON answer.
+
+        Raises:
+            FunctionError: The function ran and failed.
+            TaskError: The function could not be run.
+        """
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an execution ended. `output` is JSON text, and only a succeeded execution has one."""
+
+    status: Status
+    output: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+
+def check(definition: str) -> None:
+    """Check a definition (JSON) as CreateStateMachine does: grammar, targets, and what this engine carries.
+
+    Raises:
+        asl.InvalidDefinition: Lists the mistakes.
+    """
+    machine = json.loads(definition)
+    asl.check_targets(machine)
+    others = sorted(set(_resources(machine)))
+    if others:
+        raise asl.InvalidDefinition(f"only Lambda tasks run on the laptop, not {', '.join(others)}")
+    _program(definition)
+
+
+class Execution:
+    """One run of a state machine. `run` blocks; `stop`, `time_out` and `history` may be called from other threads.
+
+    Args:
+        definition: The state machine as JSON.
+        arn: The execution's ARN; its account and region are the execution's own.
+        machine_arn: The state machine's ARN.
+        role_arn: The role of the state machine.
+        input_: The execution's input, a JSON value.
+        started: When it was started, ISO 8601.
+        host: Answers tasks and pauses.
+    """
+
+    def __init__(
+        self, definition: str, *, arn: str, machine_arn: str, role_arn: str, input_: Any, started: str, host: Host
+    ) -> None:
+        region, account = arn.split(":")[3:5]
+        around = evaluation_details.AWSExecutionDetails(account=account, region=region, role_arn=role_arn)
+        # Every environment of an execution, also those of branches and tasks, shares this object.
+        around.host = _Stoppable(host)
+        self._host = around.host
+        self._worker = _Worker(
+            evaluation_details.EvaluationDetails(
+                aws_execution_details=around,
+                execution_details=evaluation_details.ExecutionDetails(
+                    arn=arn, name=arn.rsplit(":", 1)[-1], role_arn=role_arn, inpt=input_, start_time=started
+                ),
+                state_machine_details=evaluation_details.StateMachineDetails(
+                    arn=machine_arn, name=machine_arn.rsplit(":", 1)[-1], typ="STANDARD", definition=definition
+                ),
+            ),
+            around.host,
+        )
+
+    def run(self) -> Outcome:
+        """Run to the end and say how it ended."""
+        self._worker._execution_logic()
+        TMP_THREADS.clear()  # moto keeps every thread that it ever started
+        env = self._worker.env
+        state = env.program_state()
+        if isinstance(state, program_state.ProgramEnded):
+            return Outcome("SUCCEEDED", output=to_json_str(env.states.get_input(), separators=(",", ":")))
+        if isinstance(state, program_state.ProgramTimedOut):
+            return Outcome("TIMED_OUT", error="States.Timeout")
+        if isinstance(state, program_state.ProgramStopped):
+            return Outcome("ABORTED", error=state.error, cause=state.cause)
+        error = state.error or {}
+        return Outcome("FAILED", error=error.get("error"), cause=error.get("cause"))
+
+    def stop(self, error: str | None, cause: str | None) -> None:
+        """End the execution before its next state. A task that is running is not interrupted, as on AWS."""
+        self._host.stopped = True
+        self._worker.stop(datetime.now(UTC), error, cause)
+
+    def time_out(self) -> None:
+        """End the execution as if its `TimeoutSeconds` were over."""
+        self._worker.env.set_timed_out()
+
+    def history(self) -> list[dict[str, Any]]:
+        """The events so far, in the form of GetExecutionHistory."""
+        events: list[dict[str, Any]] = json.loads(to_json_str(self._worker.env.event_manager.get_event_history()))
+        return events
+
+
+class _Stopped(Exception):
+    """The execution was stopped before moto's interpreter was running, which moto would not notice."""
+
+
+class _Stoppable:
+    """A host that lets no state be entered any more once its execution was stopped."""
+
+    def __init__(self, host: Host) -> None:
+        self.pause = host.pause
+        self.invoke = host.invoke
+        self._entered = host.entered
+        self.stopped = False
+
+    def entered(self, state: str) -> None:
+        if self.stopped:
+            raise _Stopped
+        self._entered(state)
+
+
+class _History(EventManager):  # type: ignore[misc]
+    def __init__(self, host: _Stoppable) -> None:
+        super().__init__()
+        self._host = host
+
+    def add_event(self, context: Any, event_type: Any, event_details: Any = None, **options: Any) -> int:
+        event: int = super().add_event(context, event_type, event_details, **options)
+        if event_details and "stateEnteredEventDetails" in event_details:
+            self._host.entered(event_details["stateEnteredEventDetails"]["name"])
+        return event
+
+
+class _Worker(ExecutionWorker):  # type: ignore[misc]
+    def __init__(self, details: Any, host: _Stoppable) -> None:
+        super().__init__(details, self, None, {})
+        self.env = super()._get_evaluation_environment()
+        self.env.event_manager = _History(host)
+
+    def terminated(self) -> None:
+        """moto tells its own service here that the execution is over; `run` returns instead."""
+
+    def _get_evaluation_entrypoint(self) -> Any:
+        return _program(self._evaluation_details.state_machine_details.definition)
+
+    def _get_evaluation_environment(self) -> Any:
+        return self.env
+
+
+_parsing = threading.Lock()
+
+
+@functools.lru_cache(maxsize=32)
+def _program(definition: str) -> Any:
+    """Parse once per definition. moto's parsers share tables between threads without a lock, and are slow."""
+    with _parsing:
+        try:
+            return AmazonStateLanguageParser.parse(definition)[0]
+        except Exception as error:  # noqa: BLE001 - moto raises whatever its parser meets
+            raise asl.InvalidDefinition(str(error) or type(error).__name__) from None
+
+
+def _resources(machine: Mapping[str, Any]) -> Iterator[str]:
+    """The resources of all tasks that are no Lambda functions."""
+    for state in machine["States"].values():
+        resource = str(state.get("Resource", ""))
+        if state.get("Type") == "Task" and not (resource.endswith(":::lambda:invoke") or ":function:" in resource):
+            yield resource
+        for nested, _ in asl.machines_in(state):
+            yield from _resources(nested)
+
+
+def _sleep(env: Any, seconds: float, reason: Pause) -> None:
+    """Sleep as long as the host says, or until the execution is over."""
+    end = time.monotonic() + env.aws_execution_details.host.pause(seconds, reason)
+    while env.is_running() and (left := end - time.monotonic()) > 0:
+        # In slices: moto's event is cleared as soon as it is set, so a waiter can miss it.
+        env.program_state_event.wait(min(left, 0.5))
+
+
+def _invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
+    """Stands in for moto's call of the Lambda API."""
+    try:
+        payload = env.aws_execution_details.host.invoke(parameters["FunctionName"], parameters["Payload"])
+    except FunctionError as error:
+        raise lambda_eval_utils.LambdaFunctionErrorException("Unhandled", error.payload) from None
+    except TaskError as error:
+        raise failure_event.FailureEventException(_failure(env, error)) from None
+    if not env.is_running():  # timed out in the meantime: the answer comes too late to be part of the history
+        raise TimeoutError
+    env.stack.append({"ExecutedVersion": "$LATEST", "Payload": payload, "StatusCode": 200})
+
+
+def _failure(env: Any, error: TaskError) -> Any:
+    timed_out = error.error == "States.Timeout"
+    details = {"error": error.error, "cause": error.cause, "resource": "invoke", "resourceType": "lambda"}
+    return failure_event.FailureEvent(
+        env=env,
+        error_name=_error_name(error.error),
+        event_type=HistoryEventType.TaskTimedOut if timed_out else HistoryEventType.TaskFailed,
+        event_details={"taskTimedOutEventDetails" if timed_out else "taskFailedEventDetails": details},
+    )
+
+
+def _error_name(name: str) -> Any:
+    """moto refuses `States.…` where AWS takes it: in a Fail state that passes on what was caught."""
+    return StatesErrorName.from_name(name) if name.startswith("States.") else CustomErrorName(name)
+
+
+def _equals(self: Any, env: Any) -> None:
+    """`States.ALL` and `States.TaskFailed` do not match what no Retry or Catch may match on AWS.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+    name = env.stack[-1].error_name
+    _find_error(self, env)
+    if name in ("States.Runtime", "States.DataLimitExceeded"):
+        env.stack[-1] = any(error.error_name == name for error in self.error_names)
+
+
+class _BackOff(threading.local):
+    """Stands in for the module `time` in moto's retrier, which sleeps without saying for which execution."""
+
+    env: Any
+
+    def sleep(self, seconds: float) -> None:
+        _sleep(self.env, seconds, "backoff")
+
+
+_back_off = _BackOff()
+_find_error = ErrorEqualsDecl._eval_body
+_find_retrier = retrier_decl.RetrierDecl._eval_body
+_parse_path = json_path.parse
+
+
+def _retry(self: Any, env: Any) -> None:
+    _back_off.env = env
+    _find_retrier(self, env)
+
+
+def _wait(self: Any, env: Any, wait_seconds: float) -> None:
+    _sleep(env, wait_seconds, "wait")
+
+
+@functools.lru_cache(maxsize=1024)
+def _path(path: str) -> Any:
+    with _parsing:
+        return _parse_path(path)
+
+
+lambda_eval_utils.execute_lambda_function_integration = _invoke
+state_fail.CustomErrorName = _error_name
+ErrorEqualsDecl._eval_body = _equals
+retrier_decl.time = _back_off
+retrier_decl.RetrierDecl._eval_body = _retry
+WaitFunction._wait_interval = _wait
+json_path.parse = _path
+# A program is shared by all executions of a definition, so the key of a component must not depend on who asks first.
+EvalComponent.heap_key = property(lambda self: str(id(self)))

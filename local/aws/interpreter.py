@@ -1,0 +1,143 @@
+"""Runs a state machine in process, without sockets and without sleeping: for tests of a workflow.
+
+The engine is the one that the cloud on a laptop uses, so what a test shows about Retry, Catch and Choice holds there.
+Tasks are Python callables. Waits and back-off do not sleep; they are recorded and move a virtual clock, against which
+the machine's own `TimeoutSeconds` runs. It must not know any particular workflow.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from local.aws import asl
+from local.aws.engine import Execution, FunctionError, Pause, Status, TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Run", "TaskError", "TooManyStates", "run"]
+
+MAX_STATES = 500
+
+
+class TooManyStates(Exception):
+    """The run entered more states than it may: most likely a loop whose tasks never let it end."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What happened in one run.
+
+    Attributes:
+        status: SUCCEEDED, FAILED or TIMED_OUT.
+        output: The output of a succeeded run, a JSON value.
+        error: The error name of a run that did not succeed.
+        cause: Its cause.
+        states: The names of the states entered, in order.
+        waits: Seconds asked for by Wait states, in order.
+        backoffs: Seconds asked for by retriers, in order, after jitter.
+        events: The history, in the form of GetExecutionHistory.
+    """
+
+    status: Status
+    output: Any
+    error: str | None
+    cause: str | None
+    states: list[str]
+    waits: list[float]
+    backoffs: list[float]
+    events: list[dict[str, Any]]
+
+
+def run(
+    definition: str | Mapping[str, Any],
+    *,
+    input: Any,  # noqa: A002 - the word that Step Functions uses
+    tasks: Mapping[str, Callable[[Any], Any]],
+    name: str = "test",
+    max_states: int = MAX_STATES,
+) -> Run:
+    """Run a state machine to its end.
+
+    Args:
+        definition: The state machine, as JSON or YAML text or as a mapping, placeholders already replaced.
+        input: The execution's input, a JSON value.
+        tasks: For each Lambda function, by name or ARN as it stands in the definition, a callable that takes the
+            payload and returns a JSON value. It fails the task by raising `TaskError`, or any other exception, which
+            becomes an error the way Lambda makes one: named after its class.
+        name: The execution's name.
+        max_states: How many states the run may enter.
+
+    Raises:
+        asl.InvalidDefinition: The definition has no states, or moto's parser refuses it.
+        TooManyStates: The run entered more than `max_states` states.
+        KeyError: The definition calls a function that `tasks` does not have.
+    """
+    text = asl.load(definition if isinstance(definition, str) else json.dumps(definition))
+    host = _Host(tasks, max_states, json.loads(text).get("TimeoutSeconds"))
+    host.execution = Execution(
+        text,
+        arn=f"arn:aws:states:us-east-1:123456789012:execution:test:{name}",
+        machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:test",
+        role_arn="arn:aws:iam::123456789012:role/test",
+        input_=input,
+        started=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        host=host,
+    )
+    outcome = host.execution.run()
+    if host.mistake:
+        raise host.mistake
+    output = None if outcome.output is None else json.loads(outcome.output)
+    return Run(
+        status=outcome.status,
+        output=output,
+        error=outcome.error,
+        cause=outcome.cause,
+        states=host.states,
+        waits=host.waits,
+        backoffs=host.backoffs,
+        events=host.execution.history(),
+    )
+
+
+@dataclass
+class _Host:
+    tasks: Mapping[str, Callable[[Any], Any]]
+    max_states: int
+    timeout: float | None
+    execution: Execution = field(init=False)
+    states: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    backoffs: list[float] = field(default_factory=list)
+    mistake: Exception | None = None
+
+    def entered(self, state: str) -> None:
+        if self.mistake:
+            raise self.mistake
+        self.states.append(state)
+        if len(self.states) > self.max_states:
+            last = ", ".join(self.states[-6:])
+            self.mistake = TooManyStates(f"The run entered more than {self.max_states} states; the last: {last}.")
+            raise self.mistake
+
+    def pause(self, seconds: float, reason: Pause) -> float:
+        (self.waits if reason == "wait" else self.backoffs).append(seconds)
+        if self.timeout is not None and sum(self.waits) + sum(self.backoffs) >= self.timeout:
+            self.execution.time_out()
+        return 0
+
+    def invoke(self, function: str, payload: bytes) -> Any:
+        if function not in self.tasks:
+            self.mistake = KeyError(f"The state machine calls {function}, and `tasks` has {sorted(self.tasks)}.")
+            raise TaskError("Lambda.ResourceNotFoundException", str(self.mistake))
+        try:
+            answer = self.tasks[function](json.loads(payload))
+        except TaskError:
+            raise
+        except Exception as error:
+            document = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []}
+            raise FunctionError(json.dumps(document, ensure_ascii=False)) from error
+        return json.loads(json.dumps(answer))

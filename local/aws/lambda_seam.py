@@ -1,0 +1,105 @@
+"""A seam to MiniStack: its Lambda functions run in real execution environments.
+
+MiniStack's own Python worker turns every exception into `Runtime.HandlerError`, which no Retry or Catch would match.
+This module hands invocations to `runtime_api` instead. It knows how MiniStack stores functions, code and layers; what
+the functions do is unknown to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from ministack.core import lambda_runtime, tls
+from ministack.services import lambda_svc
+
+from local.aws.runtime_api import Function, Pool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Functions:
+    """All functions of the stand-in, each with its pool of execution environments.
+
+    Args:
+        endpoint: Where the functions reach AWS.
+        work: The folder for code, layers, logs and scratch folders. It must exist, and its owner removes it.
+        runtime_packages: The folder with awslambdaric and boto3.
+    """
+
+    def __init__(self, endpoint: str, work: Path, runtime_packages: Path) -> None:
+        self._endpoint = endpoint
+        self._work = work
+        self._runtime_packages = runtime_packages
+        self._lock = threading.Lock()
+        self._pools: dict[str, Pool] = {}
+        self._closed = False
+
+    def install(self) -> None:
+        """Take the place of MiniStack's worker pool."""
+        lambda_svc._execute_function_warm = self._execute
+
+    def close(self) -> None:
+        """End every process."""
+        with self._lock:
+            self._closed = True
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.close()
+
+    def _execute(self, record: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+        config = record["config"]
+        trace = lambda_svc._xray_trace_id_for_invocation(config) or ""
+        answer = self._pool(config, record["code_zip"]).invoke(json.dumps(event).encode(), request_id, trace)
+        result = {"body": json.loads(answer.payload), "log": answer.log}
+        return result | {"error": True} if answer.failed else result
+
+    def _pool(self, config: dict[str, Any], code: bytes) -> Pool:
+        """The pool for this configuration: a changed function gets new environments, as on Lambda."""
+        fields = ("FunctionArn", "CodeSha256", "Handler", "Runtime", "Timeout", "MemorySize", "Environment", "Layers")
+        key = json.dumps([config.get(field) for field in fields], sort_keys=True, default=str)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the stand-in is shutting down")
+            if key not in self._pools:
+                self._pools[key] = Pool(self._function(config, code, hashlib.sha256(key.encode()).hexdigest()[:8]))
+            return self._pools[key]
+
+    def _function(self, config: dict[str, Any], code: bytes, digest: str) -> Function:
+        layers = (lambda_svc._resolve_layer_zip(layer) for layer in config.get("Layers", []))
+        return Function(
+            name=config["FunctionName"],
+            arn=config["FunctionArn"],
+            handler=config["Handler"],
+            runtime=config["Runtime"],
+            timeout=config["Timeout"],
+            memory=config["MemorySize"],
+            log_format=config.get("LoggingConfig", {}).get("LogFormat", "Text"),
+            code=self._unpack(code),
+            layers=tuple(self._unpack(layer) for layer in layers if layer),
+            environment=self._environment(config),
+            runtime_packages=self._runtime_packages,
+            logs=self._work / "logs",
+            scratch=self._work / "scratch" / digest,
+        )
+
+    def _environment(self, config: dict[str, Any]) -> dict[str, str]:
+        environment: dict[str, str] = dict((config.get("Environment") or {}).get("Variables") or {})
+        credentials = lambda_runtime.execution_credentials(config)
+        environment |= {name: value for name, value in credentials.items() if value}
+        environment["AWS_ENDPOINT_URL"] = self._endpoint
+        if tls.use_ssl_enabled():
+            tls.trust_gateway_cert(environment)
+        return environment
+
+    def _unpack(self, archive: bytes) -> Path:
+        folder = self._work / "code" / hashlib.sha256(archive).hexdigest()[:20]
+        if not folder.exists():
+            with zipfile.ZipFile(io.BytesIO(archive)) as package:
+                package.extractall(folder)
+        return folder

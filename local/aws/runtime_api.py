@@ -1,0 +1,321 @@
+"""One Lambda execution environment: a process with the handler in it, and the Runtime API that the process talks to.
+
+The process is the runtime's own client (awslambdaric), so imports, error types, time-outs and exits are what Lambda
+reports. It sees the function's code, its layers and what every Lambda runtime has, and nothing else of this machine's
+Python. Must not know where code and settings come from; MiniStack is not known here.
+
+The API: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INIT_SECONDS = 10
+"""How long Lambda lets the initialization take, outside of the function's own time-out."""
+
+BOOTSTRAP = """
+import os, runpy, sys, threading
+def end_with_parent():
+    sys.stdin.buffer.read()
+    os._exit(0)
+threading.Thread(target=end_with_parent, daemon=True).start()
+sys.argv = ["awslambdaric", sys.argv[1]]
+runpy.run_module("awslambdaric", run_name="__main__")
+"""
+"""Starts the runtime client, and ends the process when its parent is gone, however that came about."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """What an execution environment is made from.
+
+    Attributes:
+        name: The function's name.
+        arn: The ARN that an invocation reports.
+        handler: `module.function`.
+        runtime: The runtime's name, such as `python3.13`.
+        timeout: Seconds that one invocation may take.
+        memory: Megabytes that the function is told it has.
+        log_format: `Text` or `JSON`: how the runtime itself logs.
+        code: The folder with the code.
+        layers: The folders of its layers, in order.
+        environment: Environment variables of the function, and its credentials.
+        runtime_packages: The folder with what every Lambda runtime has: awslambdaric and boto3.
+        logs: The folder that gets one log file per environment.
+        scratch: The folder that gets one private folder per environment, as `/tmp` is on Lambda.
+    """
+
+    name: str
+    arn: str
+    handler: str
+    runtime: str
+    timeout: float
+    memory: int
+    log_format: str
+    code: Path
+    layers: tuple[Path, ...]
+    environment: dict[str, str]
+    runtime_packages: Path
+    logs: Path
+    scratch: Path
+
+
+class Answer(NamedTuple):
+    """What came of an invocation: the JSON text of its result or error, whether it is an error, and what it logged."""
+
+    payload: str
+    failed: bool
+    log: str
+
+
+class _Outcome(NamedTuple):
+    kind: str  # "response", "error", "init" or "exit"
+    request_id: str
+    body: str
+
+
+class Environment:
+    """One process that handles one invocation at a time."""
+
+    def __init__(self, function: Function, number: int) -> None:
+        self._function = function
+        self._invocations: queue.SimpleQueue[tuple[bytes, dict[str, str]] | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._ready = threading.Event()
+        self._server = _RuntimeApi(self._next, self._outcomes.put)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._scratch = function.scratch / f"{function.name}-{number}"
+        self._scratch.mkdir(parents=True)
+        function.logs.mkdir(parents=True, exist_ok=True)
+        self._log = function.logs / f"{function.name}-{number:04}.log"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-c", BOOTSTRAP, function.handler],
+                cwd=function.code,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+        threading.Thread(target=self._report_exit, daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another invocation."""
+        return self._process.poll() is None
+
+    def invoke(self, payload: bytes, request_id: str, trace: str) -> Answer:
+        """Invoke the handler once and wait for its answer, at most the function's time-out.
+
+        Args:
+            payload: The event as JSON.
+            request_id: The id that the handler's context shows.
+            trace: The X-Ray trace header.
+        """
+        logged = self._log.stat().st_size
+        outcome = self._initialize() or self._handle(payload, request_id, trace)
+        if outcome is None:
+            outcome = self._fail(
+                request_id, "Sandbox.Timedout", f"Task timed out after {self._function.timeout:.2f} seconds"
+            )
+        elif outcome.kind == "exit":
+            outcome = self._fail(request_id, "Runtime.ExitError", f"Runtime exited with error: {outcome.body}")
+        elif outcome.kind == "init":
+            self.close()
+        with self._log.open("rb") as log:
+            log.seek(logged)
+            return Answer(outcome.body, outcome.kind != "response", log.read().decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """End the process at once and remove its scratch folder. The log stays."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._invocations.put(None)
+        self._server.shutdown()
+        self._server.server_close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+        function = self._function
+        region = function.arn.split(":")[3]
+        path = [function.code, *(layer / "python" for layer in function.layers), function.runtime_packages]
+        return function.environment | {
+            "AWS_DEFAULT_REGION": region,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": self._scratch.name,
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}",
+            "AWS_REGION": region,
+            "HOME": str(self._scratch),
+            "LAMBDA_TASK_ROOT": str(function.code),
+            "LANG": "en_US.UTF-8",
+            "PATH": os.defpath,
+            "PYTHONDONTWRITEBYTECODE": "1",  # /var/task and /opt are read-only on Lambda
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "TMPDIR": str(self._scratch),
+            "TZ": ":UTC",
+            "_HANDLER": function.handler,
+        }
+
+    def _next(self) -> tuple[bytes, dict[str, str]] | None:
+        self._ready.set()
+        return self._invocations.get()
+
+    def _report_exit(self) -> None:
+        status = self._process.wait()
+        self._outcomes.put(_Outcome("exit", "", f"signal {-status}" if status < 0 else f"exit status {status}"))
+        self._ready.set()
+
+    def _initialize(self) -> _Outcome | None:
+        """Wait until the handler is imported; answers what went wrong, if something did."""
+        self._ready.wait(INIT_SECONDS)
+        try:
+            return self._outcomes.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _handle(self, payload: bytes, request_id: str, trace: str) -> _Outcome | None:
+        deadline = time.time() + self._function.timeout
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": self._function.arn,
+            "Lambda-Runtime-Trace-Id": trace,
+        }
+        self._invocations.put((payload, headers))
+        while True:
+            try:
+                outcome = self._outcomes.get(timeout=max(0.0, deadline - time.time()))
+            except queue.Empty:
+                return None
+            if outcome.kind == "exit" or outcome.request_id == request_id or outcome.kind == "init":
+                return outcome
+
+    def _fail(self, request_id: str, error: str, message: str) -> _Outcome:
+        """Note a failure that the process itself could not report, as Lambda does, and give the environment up."""
+        text = f"RequestId: {request_id} Error: {message}"
+        with self._log.open("a") as log:
+            log.write(text + "\n")
+        self.close()
+        return _Outcome("error", request_id, json.dumps({"errorType": error, "errorMessage": text}))
+
+
+class _RuntimeApi(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, take: Any, put: Any) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.take = take
+        self.put = put
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A process that was ended leaves its long poll behind; nobody needs to read about it."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _RuntimeApi
+
+    def do_GET(self) -> None:
+        """`/2018-06-01/runtime/invocation/next`: a long poll for the next invocation."""
+        invocation = self.server.take()
+        if invocation is None:
+            self.close_connection = True
+        else:
+            self._answer(200, *invocation)
+
+    def do_POST(self) -> None:
+        """`…/invocation/{id}/response`, `…/invocation/{id}/error` or `…/init/error`."""
+        parts = self.path.strip("/").split("/")
+        body = self._body().decode("utf-8", "replace")
+        init = parts[2] == "init"
+        self._answer(202, b'{"status":"OK"}', {})
+        self.server.put(_Outcome("init", "", body) if init else _Outcome(parts[4], parts[3], body))
+
+    def log_message(self, *_: Any) -> None:
+        """The Runtime API keeps no access log."""
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+
+class Pool:
+    """The execution environments of one function: a warm one is used again, a new one starts when all are busy."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+        self._started = 0
+        self._idle: list[Environment] = []
+        self._all: set[Environment] = set()
+
+    def invoke(self, payload: bytes, request_id: str, trace: str) -> Answer:
+        """Invoke the function in a warm environment or a new one. See `Environment.invoke`."""
+        environment = self._take()
+        answer = environment.invoke(payload, request_id, trace)
+        with self._lock:
+            if environment.alive:
+                self._idle.append(environment)
+            else:
+                self._all.discard(environment)
+        return answer
+
+    def close(self) -> None:
+        """End every process, busy or not."""
+        with self._lock:
+            environments, self._all = self._all, set()
+            self._idle.clear()
+        for environment in environments:
+            with contextlib.suppress(OSError):
+                environment.close()
+
+    def _take(self) -> Environment:
+        with self._lock:
+            while self._idle:
+                if (environment := self._idle.pop()).alive:
+                    return environment
+                self._all.discard(environment)
+            self._started += 1
+            environment = Environment(self._function, self._started)
+            self._all.add(environment)
+            return environment

@@ -1,0 +1,272 @@
+"""The whole cloud on a laptop as one object: stand-ins started, this project deployed, key and recipes in place.
+
+It knows the template's parameters and outputs by name. How AWS is stood in for, and what the vendor's stand-in does, is
+in `local.aws` and `local.genviral`, which it only starts; what the functions do is unknown to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from local import build, deploy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+READY_SECONDS = 30
+STOP_SECONDS = 10
+STACK = "genviral-video"
+
+
+class CloudFailed(Exception):
+    """The cloud could not be started; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where everything is, once it runs."""
+
+    aws_endpoint: str
+    api_url: str
+    genviral_url: str
+    genviral_admin_url: str | None
+    region: str
+    uploads_bucket: str
+    videos_bucket: str
+    jobs_table: str
+    topic_arn: str
+    state_machine_arn: str
+
+
+class Cloud:
+    """A context manager: entering it takes a few seconds, leaving it leaves no process and no file.
+
+    Args:
+        port: Where AWS is served on 127.0.0.1; 0 takes a free port.
+        time_scale: What Waits and back-off of the state machine are multiplied by.
+        parameters: Template parameters; they win over those that the laptop needs.
+        genviral_url: Another vendor endpoint, instead of the stand-in for Genviral. Needs `api_key`.
+        api_key: The API key that goes into the secret, instead of the stand-in's valid one.
+        template: Another template than this project's.
+        generation_seconds: How long the stand-in for Genviral takes for a video, in seconds.
+        sigv4: Verify signatures and enforce the roles and policies of the template. The HTTP API then takes signed
+            requests only; `client` acts as the account's root.
+
+    Attributes:
+        endpoints: Where everything is.
+        genviral_keys: The stand-in's API keys by the state of their account; empty for another vendor endpoint.
+
+    Raises:
+        CloudFailed: Something could not be started, or the parameters make no sense.
+        build.BuildFailed: A build tool is missing or failed.
+        deploy.DeploymentFailed: CloudFormation refused the template or a resource.
+    """
+
+    endpoints: Endpoints
+    genviral_keys: dict[str, str]
+
+    def __init__(
+        self,
+        port: int = 0,
+        time_scale: float = 1.0,
+        parameters: Mapping[str, str] | None = None,
+        genviral_url: str | None = None,
+        api_key: str | None = None,
+        template: Path | None = None,
+        generation_seconds: float | None = None,
+        sigv4: bool = False,
+    ) -> None:
+        if genviral_url and not api_key:
+            raise CloudFailed("Another Genviral endpoint needs its API key: add --api-key.")
+        self._port = port
+        self._time_scale = time_scale
+        self._parameters = dict(parameters or {})
+        self._genviral_url = genviral_url
+        self._api_key = api_key
+        self._template = template or build.ROOT / "template.yaml"
+        self._generation_seconds = generation_seconds
+        self._sigv4 = sigv4
+        self._cleanup = contextlib.ExitStack()
+        self.genviral_keys = {}
+
+    def __enter__(self) -> Cloud:
+        with contextlib.ExitStack() as cleanup:
+            self._start(cleanup)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cleanup.close()
+
+    def client(self, service: str) -> Any:
+        """A boto3 client for the stand-in."""
+        return _session().client(
+            service,
+            region_name=self._region,
+            endpoint_url=self._aws_endpoint,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - the stand-in takes any
+            config=Config(signature_version="s3v4" if service == "s3" else None, s3={"addressing_style": "path"}),
+        )
+
+    def logs(self) -> str:
+        """All that the functions have logged so far."""
+        files = sorted((self._work / "logs").glob("*.log"))
+        return "".join(file.read_text(errors="replace") for file in files)
+
+    def _start(self, cleanup: contextlib.ExitStack) -> None:
+        declared = deploy.parameters_of(self._template)
+        if unknown := sorted(self._parameters.keys() - declared.keys()):
+            raise CloudFailed(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(declared)}.")
+        built = build.build()
+        self._work = Path(tempfile.mkdtemp(prefix="genviral-local-"))
+        cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
+        # Both start at once, and each takes most of a second.
+        aws = cleanup.enter_context(
+            _Child(
+                "local.aws",
+                *("--port", str(self._port), "--time-scale", str(self._time_scale)),
+                *("--work", str(self._work), "--runtime-packages", str(built.runtime_packages)),
+                *(["--sigv4"] if self._sigv4 else []),
+                work=self._work,
+            )
+        )
+        vendor = None if self._genviral_url else cleanup.enter_context(self._vendor())
+        ready = aws.ready()
+        self._aws_endpoint, self._region = ready["aws_endpoint"], ready["region"]
+        genviral: dict[str, Any] = vendor.ready() if vendor else {"genviral_url": self._genviral_url}
+        self.genviral_keys = genviral.get("keys", {})
+        laptop = {"GenviralBaseUrl": genviral["genviral_url"], "AllowPrivateOutput": "true"}
+        if vendor:
+            # Its videos take seconds; the template's own defaults are made for minutes.
+            laptop |= {"PollFloorSeconds": "1", "PollCapSeconds": "2"}
+        outputs = deploy.deploy(
+            self._template,
+            stack=STACK,
+            parameters={name: value for name, value in laptop.items() if name in declared} | self._parameters,
+            client=self.client,
+            layer=built.layer,
+        )
+        self.endpoints = self._endpoints(outputs, genviral)
+        self._fill(outputs)
+
+    def _vendor(self) -> _Child:
+        seconds = self._generation_seconds
+        pace = () if seconds is None else ("--generation-seconds", str(seconds))
+        return _Child("local.genviral", "--port", "0", "--json", *pace, work=self._work)
+
+    def _endpoints(self, outputs: Mapping[str, str], genviral: Mapping[str, Any]) -> Endpoints:
+        # A name below execute-api does not resolve everywhere; the stand-in takes the same call as a path.
+        api_id = (urlsplit(outputs["ApiUrl"]).hostname or "").split(".")[0]
+        return Endpoints(
+            aws_endpoint=self._aws_endpoint,
+            api_url=f"{self._aws_endpoint}/_aws/execute-api/{api_id}",
+            genviral_url=genviral["genviral_url"],
+            genviral_admin_url=genviral.get("admin_url"),
+            region=self._region,
+            uploads_bucket=outputs["UploadsBucket"],
+            videos_bucket=outputs["VideosBucket"],
+            jobs_table=outputs["JobsTable"],
+            topic_arn=outputs["TopicArn"],
+            state_machine_arn=outputs["StateMachineArn"],
+        )
+
+    def _fill(self, outputs: Mapping[str, str]) -> None:
+        """What an operator does after the first deployment: set the API key, upload the recipes."""
+        key = self._api_key or self.genviral_keys["valid"]
+        self.client("secretsmanager").put_secret_value(SecretId=outputs["ApiKeySecretArn"], SecretString=key)
+        s3 = self.client("s3")
+        recipes = build.ROOT / "recipes"
+        for file in sorted(path for path in recipes.rglob("*") if path.is_file()):
+            name = f"recipes/{file.relative_to(recipes).as_posix()}"
+            s3.put_object(Bucket=outputs["UploadsBucket"], Key=name, Body=file.read_bytes())
+
+
+class _Child:
+    """A stand-in in a process of its own. It says on its first line that it is ready, and ends with its input."""
+
+    def __init__(self, module: str, *arguments: str, work: Path) -> None:
+        self._module = module
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=build.ROOT,
+            env=_environment(work),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            # A Ctrl-C at the terminal is for the parent, which ends its children in order.
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ask the process to end by closing its input, and insist after a while."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def ready(self) -> dict[str, Any]:
+        """Wait for the line that says where it is.
+
+        Raises:
+            CloudFailed: It ended, or said nothing for `READY_SECONDS`.
+        """
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe, which Popen's type does not say
+        timer = threading.Timer(READY_SECONDS, self._process.kill)
+        timer.daemon = True  # an interrupt while it starts must not make the exit wait for it
+        try:
+            timer.start()
+            line = self._process.stdout.readline()
+        finally:
+            timer.cancel()
+        if line:
+            ready: dict[str, Any] = json.loads(line)
+            return ready
+        self._process.wait()
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        raise CloudFailed(said[-1] if said else f"{self._module} did not start within {READY_SECONDS} seconds.")
+
+
+def _session() -> boto3.session.Session:
+    """A session that reads no profile and no file of a real AWS account."""
+    nothing = (None, None, os.devnull, None)
+    return boto3.session.Session(
+        botocore_session=botocore.session.Session(
+            {"profile": (None, None, None, None), "config_file": nothing, "credentials_file": nothing}
+        )
+    )
+
+
+def _environment(work: Path) -> dict[str, str]:
+    """The children get nothing of a real AWS account, and leave their temporary files where they are removed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nothing = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    return kept | nothing | {"TMPDIR": str(work), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}

@@ -1,0 +1,390 @@
+"""The AWS stand-in, seam by seam: what a small template sees of Lambda, Step Functions, EventBridge and HTTP API."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from local.cloud import Cloud
+from local.deploy import DeploymentFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+HANDLER = """
+import json, os, sys, time
+
+class NotEnough(Exception):
+    pass
+
+def handler(event, context):
+    print("handling", event.get("do", "an event"))
+    if "rawPath" in event:
+        return {"statusCode": 202, "body": json.dumps([event["rawPath"], event["pathParameters"], event["body"]])}
+    return globals()[event.get("do", "keep")](event, context)
+
+def echo(event, context):
+    return event
+
+def fail(event, context):
+    raise NotEnough("need 5, have 1")
+
+def leave(event, context):
+    os._exit(7)
+
+def sleep(event, context):
+    time.sleep(event["seconds"])
+    return {"pid": os.getpid()}
+
+def look(event, context):
+    import importlib.util
+    names = ("boto3", "httpx", "pydantic", "shared", "moto", "ministack")
+    return {
+        "found": [name for name in names if importlib.util.find_spec(name)],
+        "environment": dict(os.environ), "memory": context.memory_limit_in_mb,
+        "left": context.get_remaining_time_in_millis(), "trace": os.environ.get("_X_AMZN_TRACE_ID"),
+        "arn": context.invoked_function_arn, "request": context.aws_request_id,
+    }
+
+def keep(event, context):
+    import boto3
+    name = event.get("detail", {}).get("name") or event["detail"]["object"]["key"]
+    note = f"{event['detail-type']}|{name}|{event['detail'].get('status', '')}"
+    boto3.client("dynamodb").put_item(TableName=os.environ["TABLE"], Item={"id": {"S": note}})
+"""
+
+DEFINITION = """
+StartAt: Call
+States:
+  Call:
+    Type: Task
+    Resource: arn:aws:states:::lambda:invoke
+    Parameters: {FunctionName: '${ProbeArn}', Payload.$: $}
+    OutputPath: $.Payload
+    TimeoutSeconds: ${Limit}
+    Retry:
+      - ErrorEquals: [Sandbox.Timedout]
+        MaxAttempts: 1
+        IntervalSeconds: 100
+    Catch:
+      - ErrorEquals: [NotEnough]
+        ResultPath: $.error
+        Next: Refused
+    Next: Rest
+  Rest:
+    Type: Wait
+    Seconds: 100
+    End: true
+  Refused: {Type: Fail, ErrorPath: $.error.Error, CausePath: $.error.Cause}
+"""
+
+TEMPLATE = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  GenviralBaseUrl: {Type: String}
+  Limit: {Type: Number, Default: 20}
+Globals:
+  Function:
+    Runtime: python3.13
+    Architectures: [arm64]
+    Handler: app.handler
+    CodeUri: code/
+    Timeout: 2
+    MemorySize: 512
+    Tracing: Active
+    Layers: [!Ref Layer]
+    Environment: {Variables: {TABLE: !Ref Jobs, SECRET: !Ref Key, VENDOR: !Ref GenviralBaseUrl}}
+Resources:
+  Layer: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: code/}}
+  Jobs:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+  Uploads:
+    Type: AWS::S3::Bucket
+    Properties: {NotificationConfiguration: {EventBridgeConfiguration: {EventBridgeEnabled: true}}}
+  Key: {Type: AWS::SecretsManager::Secret, Properties: {SecretString: not-set}}
+  Topic: {Type: AWS::SNS::Topic}
+  Probe:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: probe
+      Events:
+        Upload:
+          Type: EventBridgeRule
+          Properties: {Pattern: {source: [aws.s3], detail: {object: {key: [{prefix: in/}]}}}}
+        Ended:
+          Type: EventBridgeRule
+          Properties: {Pattern: {source: [aws.states], detail: {status: [SUCCEEDED, FAILED, ABORTED]}}}
+  Broken: {Type: AWS::Serverless::Function, Properties: {FunctionName: broken, Handler: nowhere.handler}}
+  Machine:
+    Type: AWS::Serverless::StateMachine
+    Properties:
+      DefinitionUri: machine.asl.yaml
+      DefinitionSubstitutions: {ProbeArn: !GetAtt Probe.Arn, Limit: !Ref Limit}
+      Policies: [{LambdaInvokePolicy: {FunctionName: !Ref Probe}}]
+  Api: {Type: AWS::ApiGatewayV2::Api, Properties: {Name: api, ProtocolType: HTTP}}
+  Stage: {Type: AWS::ApiGatewayV2::Stage, Properties: {ApiId: !Ref Api, StageName: $default, AutoDeploy: true}}
+  Integration:
+    Type: AWS::ApiGatewayV2::Integration
+    Properties:
+      ApiId: !Ref Api
+      IntegrationType: AWS_PROXY
+      IntegrationUri: !GetAtt Probe.Arn
+      PayloadFormatVersion: '2.0'
+  Route:
+    Type: AWS::ApiGatewayV2::Route
+    Properties:
+      ApiId: !Ref Api
+      RouteKey: POST /videos/{job_id}
+      Target: !Sub integrations/${Integration}
+      AuthorizationType: AWS_IAM
+Outputs:
+  ApiUrl: {Value: !GetAtt Api.ApiEndpoint}
+  UploadsBucket: {Value: !Ref Uploads}
+  VideosBucket: {Value: !Ref Uploads}
+  JobsTable: {Value: !Ref Jobs}
+  TopicArn: {Value: !Ref Topic}
+  StateMachineArn: {Value: !Ref Machine}
+  ApiKeySecretArn: {Value: !Ref Key}
+"""
+
+
+def write_project(folder: Path, definition: str = DEFINITION) -> Path:
+    (folder / "code").mkdir()
+    (folder / "code" / "app.py").write_text(HANDLER)
+    (folder / "machine.asl.yaml").write_text(definition)
+    template = folder / "template.yaml"
+    template.write_text(TEMPLATE)
+    return template
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    template = write_project(tmp_path_factory.mktemp("project"))
+    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
+    with Cloud(template=template, time_scale=0.001, **vendor) as cloud:
+        yield cloud
+
+
+def until(look: Callable[[], Any], seconds: float = 10) -> Any:
+    end = time.monotonic() + seconds
+    while (seen := look()) is None:
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+    return seen
+
+
+def invoke(cloud: Cloud, event: dict[str, Any], function: str = "probe") -> tuple[Any, bool]:
+    answer = cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    return json.loads(answer["Payload"].read()), "FunctionError" in answer
+
+
+def start(cloud: Cloud, **event: Any) -> str:
+    machine = cloud.endpoints.state_machine_arn
+    answer = cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(event))
+    arn: str = answer["executionArn"]
+    return arn
+
+
+def ended(cloud: Cloud, arn: str) -> dict[str, Any]:
+    states = cloud.client("stepfunctions")
+
+    def look() -> dict[str, Any] | None:
+        execution: dict[str, Any] = states.describe_execution(executionArn=arn)
+        return execution if execution["status"] != "RUNNING" else None
+
+    return until(look)
+
+
+def noted(cloud: Cloud, note: str) -> Any:
+    table = cloud.client("dynamodb")
+    return until(lambda: table.get_item(TableName=cloud.endpoints.jobs_table, Key={"id": {"S": note}}).get("Item"))
+
+
+def test_a_handler_sees_the_layer_the_runtime_and_nothing_of_this_machine(cloud: Cloud) -> None:
+    seen, failed = invoke(cloud, {"do": "look"})
+    assert not failed
+    assert seen["found"] == ["boto3", "httpx", "pydantic", "shared"]
+    environment = seen["environment"]
+    assert environment["AWS_ENDPOINT_URL"] == cloud.endpoints.aws_endpoint
+    assert environment["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+    assert environment["VENDOR"] == "http://127.0.0.1:9/api"
+    assert environment["SECRET"].startswith("arn:aws:secretsmanager:")
+    assert not {"VIRTUAL_ENV", "USER", "PYTEST_CURRENT_TEST", "PYTHONUNBUFFERED"} & environment.keys()
+    assert seen["memory"] == "512"
+    assert 0 < seen["left"] <= 2000
+    assert seen["trace"].startswith("Root=1-")
+    assert seen["arn"].endswith(":function:probe")
+
+
+@pytest.mark.parametrize(
+    ("event", "function", "error"),
+    [
+        ({"do": "fail"}, "probe", "NotEnough"),
+        ({"do": "leave"}, "probe", "Runtime.ExitError"),
+        ({"do": "sleep", "seconds": 60}, "probe", "Sandbox.Timedout"),
+        ({}, "broken", "Runtime.ImportModuleError"),
+    ],
+)
+def test_a_failure_has_the_name_that_lambda_gives_it(cloud: Cloud, event: Any, function: str, error: str) -> None:
+    answer, failed = invoke(cloud, event, function)
+    assert (answer["errorType"], failed) == (error, True)
+    assert invoke(cloud, {"do": "echo", "still": "here"})[0]["still"] == "here"
+
+
+def test_concurrent_invocations_run_in_processes_of_their_own_and_a_later_one_finds_a_warm_one(cloud: Cloud) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        busy = list(pool.map(lambda _: invoke(cloud, {"do": "sleep", "seconds": 0.5})[0]["pid"], range(3)))
+    assert len(set(busy)) == 3
+    assert invoke(cloud, {"do": "sleep", "seconds": 0})[0]["pid"] in busy
+
+
+def test_what_a_function_prints_is_kept(cloud: Cloud) -> None:
+    invoke(cloud, {"do": "fail"})
+    assert "handling fail" in cloud.logs()
+    assert "need 5, have 1" in cloud.logs()
+
+
+def test_an_execution_runs_its_function_waits_in_scaled_time_and_is_told_of(cloud: Cloud) -> None:
+    arn = start(cloud, do="echo", number=1)
+    execution = ended(cloud, arn)
+    assert (execution["status"], json.loads(execution["output"])) == ("SUCCEEDED", {"do": "echo", "number": 1})
+    events = cloud.client("stepfunctions").get_execution_history(executionArn=arn)["events"]
+    assert [event["type"] for event in events][-2:] == ["WaitStateExited", "ExecutionSucceeded"]
+    assert noted(cloud, f"Step Functions Execution Status Change|{execution['name']}|SUCCEEDED")
+
+
+def test_a_caught_error_ends_with_its_own_name_and_cause(cloud: Cloud) -> None:
+    execution = ended(cloud, start(cloud, do="fail"))
+    assert (execution["status"], execution["error"]) == ("FAILED", "NotEnough")
+    assert json.loads(execution["cause"])["errorMessage"] == "need 5, have 1"
+    assert noted(cloud, f"Step Functions Execution Status Change|{execution['name']}|FAILED")
+
+
+def test_a_function_time_out_is_retried_and_then_fails_the_execution_where_it_stands(cloud: Cloud) -> None:
+    arn = start(cloud, do="sleep", seconds=60)
+    assert ended(cloud, arn)["error"] == "Sandbox.Timedout"
+    events = cloud.client("stepfunctions").get_execution_history(executionArn=arn)["events"]
+    assert [event["type"] for event in events].count("TaskFailed") == 2
+
+
+def test_a_stopped_execution_is_over_at_once_and_enters_no_further_state(cloud: Cloud) -> None:
+    states = cloud.client("stepfunctions")
+    arn = start(cloud, do="sleep", seconds=1)
+    until(lambda: "sleep" in cloud.logs() or None)
+    states.stop_execution(executionArn=arn, error="Canceled", cause="by a test")
+    execution = states.describe_execution(executionArn=arn)
+    assert (execution["status"], execution["error"]) == ("ABORTED", "Canceled")
+    assert noted(cloud, f"Step Functions Execution Status Change|{execution['name']}|ABORTED")
+    invoke(cloud, {"do": "sleep", "seconds": 1.2})
+    events = states.get_execution_history(executionArn=arn)["events"]
+    assert [event["type"] for event in events if "StateEntered" in event["type"]] == ["TaskStateEntered"]
+    assert events[-1]["type"] == "ExecutionAborted"
+
+
+def test_thirty_executions_at_once_keep_to_themselves(cloud: Cloud) -> None:
+    arns = [start(cloud, do="echo", number=number) for number in range(30)]
+    outputs = [json.loads(ended(cloud, arn)["output"])["number"] for arn in arns]
+    assert outputs == list(range(30))
+
+
+def test_a_name_starts_once(cloud: Cloud) -> None:
+    states = cloud.client("stepfunctions")
+    request = {"stateMachineArn": cloud.endpoints.state_machine_arn, "name": "once"}
+    event = json.dumps({"do": "sleep", "seconds": 1})
+    first = states.start_execution(**request, input=event)
+    assert states.start_execution(**request, input=event)["executionArn"] == first["executionArn"]
+    with pytest.raises(ClientError, match="ExecutionAlreadyExists"):
+        states.start_execution(**request, input="{}")
+    ended(cloud, first["executionArn"])
+    with pytest.raises(ClientError, match="ExecutionAlreadyExists"):
+        states.start_execution(**request, input=event)
+
+
+def test_bad_input_and_a_bad_definition_are_refused(cloud: Cloud) -> None:
+    states = cloud.client("stepfunctions")
+    with pytest.raises(ClientError, match="InvalidExecutionInput"):
+        states.start_execution(stateMachineArn=cloud.endpoints.state_machine_arn, input="{")
+    with pytest.raises(ClientError, match="missing state 'B'"):
+        states.create_state_machine(
+            name="bad",
+            roleArn="arn:aws:iam::123456789012:role/bad",
+            definition=json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}}}),
+        )
+
+
+def test_an_upload_reaches_the_function_that_its_rule_names(cloud: Cloud) -> None:
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=cloud.endpoints.uploads_bucket, Key="out/other.jpg", Body=b"x")
+    s3.put_object(Bucket=cloud.endpoints.uploads_bucket, Key="in/a shoe.jpg", Body=b"x")
+    assert noted(cloud, "Object Created|in/a shoe.jpg|")
+    table = cloud.client("dynamodb").scan(TableName=cloud.endpoints.jobs_table)["Items"]
+    assert not [item for item in table if "other" in item["id"]["S"]]
+
+
+def test_the_http_api_takes_unsigned_requests(cloud: Cloud) -> None:
+    answer = httpx.post(f"{cloud.endpoints.api_url}/videos/7", json="hello")
+    assert (answer.status_code, answer.json()) == (202, ["/videos/7", {"job_id": "7"}, '"hello"'])
+    assert httpx.post(f"{cloud.endpoints.api_url}/nowhere").status_code == 404
+
+
+def test_the_secret_holds_the_key_and_a_signed_link_works_for_others(cloud: Cloud) -> None:
+    secrets = cloud.client("secretsmanager")
+    arn = invoke(cloud, {"do": "look"})[0]["environment"]["SECRET"]
+    assert secrets.get_secret_value(SecretId=arn)["SecretString"] == "the.key"
+    s3 = cloud.client("s3")
+    place = {"Bucket": cloud.endpoints.uploads_bucket, "Key": "picture.jpg"}
+    s3.put_object(**place, Body=b"a picture")
+    assert httpx.get(s3.generate_presigned_url("get_object", Params=place)).content == b"a picture"
+
+
+def test_changed_code_is_what_runs_next(cloud: Cloud) -> None:
+    invoke(cloud, {}, "broken")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("nowhere.py", "def handler(event, context):\n    return 'mended'\n")
+    cloud.client("lambda").update_function_code(FunctionName="broken", ZipFile=archive.getvalue())
+    assert invoke(cloud, {}, "broken") == ("mended", False)
+
+
+def test_a_definition_with_a_dangling_target_does_not_deploy(tmp_path: Path) -> None:
+    template = write_project(tmp_path, DEFINITION.replace("Next: Rest", "Next: Reest"))
+    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
+    with (
+        pytest.raises(DeploymentFailed, match=r"Machine: .*missing state 'Reest'.*Rest cannot be reached"),
+        Cloud(template=template, **vendor),
+    ):
+        pytest.fail("it deployed")
+
+
+def test_with_signatures_the_roles_of_the_template_decide(tmp_path: Path) -> None:
+    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
+    with Cloud(template=write_project(tmp_path), time_scale=0.001, sigv4=True, **vendor) as cloud:
+        assert httpx.post(f"{cloud.endpoints.api_url}/videos/7").status_code == 403
+        assert ended(cloud, start(cloud, do="echo"))["status"] == "SUCCEEDED"
+        answer, failed = invoke(cloud, {"do": "keep", "detail-type": "x", "detail": {"name": "y"}})
+        assert failed
+        assert "is not authorized to perform: dynamodb:PutItem" in answer["errorMessage"]
+        states, iam = cloud.client("stepfunctions"), cloud.client("iam")
+        machine = states.describe_state_machine(stateMachineArn=cloud.endpoints.state_machine_arn)
+        role = machine["roleArn"].rsplit("/", 1)[-1]
+        for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            iam.delete_role_policy(RoleName=role, PolicyName=policy)
+        execution = ended(cloud, start(cloud, do="echo"))
+        assert (execution["status"], execution["error"]) == ("FAILED", "Lambda.AccessDeniedException"), execution[
+            "cause"
+        ]

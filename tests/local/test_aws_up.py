@@ -1,0 +1,210 @@
+"""`python -m local up` as a person or a script meets it: ready, ended, killed, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from local import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.integration
+
+READY = {
+    *("aws_endpoint", "api_url", "genviral_url", "region", "uploads_bucket", "videos_bucket"),
+    *("jobs_table", "topic_arn", "state_machine_arn"),
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The folder for temporary files of everything that `up` starts."""
+    build.build()
+    return tmp_path
+
+
+@pytest.fixture
+def up(place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(  # noqa: S603 - this project's own command
+            [sys.executable, "-m", "local", "up", *arguments],
+            cwd=build.ROOT,
+            env=os.environ | {"TMPDIR": str(place), "AWS_PROFILE": "of-a-real-account"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def processes_with(place: Path) -> dict[int, str]:
+    """The command lines of the processes whose environment or command line names a folder in `place`, by id."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(place).encode() in told and int(entry.name) != os.getpid():
+            found[int(entry.name)] = told.decode(errors="replace").replace("\0", " ")
+    return found
+
+
+def gone(place: Path, seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while processes_with(place) or list(place.iterdir()):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line: dict[str, Any] = json.loads(process.stdout.readline())
+    return line
+
+
+def run_a_function(at: dict[str, Any]) -> None:
+    assert httpx.get(f"{at['api_url']}/videos/none").status_code == 404
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_everything_is_and_leaves_nothing(up: Any, place: Path, number: int) -> None:
+    elsewhere = set(Path("/tmp").glob("ministack*"))
+    process = up("--json")
+    at = ready(process)
+    assert at.keys() >= READY
+    run_a_function(at)
+    assert processes_with(place)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert gone(place, seconds=0.5)
+    assert set(Path("/tmp").glob("ministack*")) == elsewhere  # its default place, whatever TMPDIR says
+
+
+def test_a_kill_of_the_parent_leaves_nothing_either(up: Any, place: Path) -> None:
+    process = up("--json")
+    run_a_function(ready(process))
+    process.kill()
+    process.wait()
+    assert gone(place), processes_with(place)
+
+
+def test_functions_end_with_the_stand_in_that_ran_them(up: Any, place: Path) -> None:
+    process = up("--json")
+    run_a_function(ready(process))
+    (stand_in,) = (number for number, told in processes_with(place).items() if " -m local.aws " in told)
+    os.kill(stand_in, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while any("awslambdaric" in told for told in processes_with(place).values()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=20)
+    assert gone(place, seconds=0.5)
+
+
+def test_an_end_while_it_starts_leaves_nothing(up: Any, place: Path) -> None:
+    process = up("--json")
+    while not list(place.iterdir()):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert "Traceback" not in err
+    assert gone(place)
+
+
+def test_without_json_it_tells_a_person_what_to_type(up: Any) -> None:
+    process = up("--port", "0")
+    text = ""
+    while "curl http" not in text:
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        text += line
+    assert "aws s3 cp shoe.jpg s3://" in text
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", "PollFloorSeconds"], "not of the form Parameter=value"),
+        (["--set", "NoSuchThing=1"], "The template has no parameter NoSuchThing. It has: GenviralBaseUrl, "),
+        (["--set", "PollFloorSeconds=soon"], "PollFloorSeconds"),
+        (["--genviral-url", "http://127.0.0.1:9/api"], "needs its API key: add --api-key"),
+        (["--time-scale", "-1"], "must be a number of at least 0"),
+        (["--port", "70000"], "is not a port"),
+    ],
+)
+def test_what_it_cannot_do_is_one_sentence(up: Any, place: Path, arguments: list[str], sentence: str) -> None:
+    process = up(*arguments)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+    assert sentence in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert gone(place, seconds=0.5)
+
+
+def test_a_taken_port_is_one_sentence(up: Any, place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = up("--port", str(port))
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (
+        2,
+        f"Port {port} cannot be used (address already in use). Choose another with --port.\n",
+    )
+    assert gone(place, seconds=0.5)
+
+
+def test_a_missing_build_tool_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    output = build.ROOT / "build" / "never"
+    monkeypatch.setattr(build, "OUTPUT", output)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    try:
+        with pytest.raises(build.BuildFailed, match="`make` is needed to build and was not found"):
+            build.build()
+    finally:
+        shutil.rmtree(output)
+
+
+def test_an_edit_of_our_own_package_runs_no_installer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(build.SOURCE, root / "shared")
+    (root / "requirements").mkdir()
+    (root / "requirements" / "lambda.txt").write_text("")
+    (root / "shared" / "requirements.txt").write_text("")
+    monkeypatch.setattr(build, "ROOT", root)
+    monkeypatch.setattr(build, "SOURCE", root / "shared")
+    monkeypatch.setattr(build, "OUTPUT", root / "build")
+    build.build()
+    monkeypatch.setattr(build, "_command", lambda *command: pytest.fail(f"it ran {command}"))
+    (root / "shared" / "edited.py").write_text("EDITED = True")
+    (root / "shared" / "faults.py").unlink()
+    package = build.build().layer / "python" / "shared"
+    assert (package / "edited.py").exists()
+    assert not (package / "faults.py").exists()
+    assert list(package.rglob("edited.*.pyc"))

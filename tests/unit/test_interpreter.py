@@ -1,0 +1,179 @@
+"""The in-process interpreter: what it runs, what it records, and how a run ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from local.aws import asl, engine, interpreter
+from local.aws.interpreter import TaskError, run
+
+
+class NotEnough(Exception):
+    """An error of a function, named like a class."""
+
+
+def call(function: str = "work", **more: Any) -> dict[str, Any]:
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": function, "Payload.$": "$"},
+        "OutputPath": "$.Payload",
+    } | more
+
+
+def machine(states: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"StartAt": next(iter(states)), "States": states} | more
+
+
+def raising(*errors: Exception, then: Any = None) -> Any:
+    left = list(errors)
+
+    def work(_: Any) -> Any:
+        if left:
+            raise left.pop(0)
+        return then
+
+    return work
+
+
+def test_a_task_gets_the_payload_and_its_answer_is_the_output() -> None:
+    definition = machine({"Call": call(End=True)})
+    ran = run(definition, input={"number": 1}, tasks={"work": lambda payload: {"got": payload}})
+    assert (ran.status, ran.output, ran.states) == ("SUCCEEDED", {"got": {"number": 1}}, ["Call"])
+    assert [event["type"] for event in ran.events][-1] == "ExecutionSucceeded"
+
+
+def test_the_context_object_knows_the_execution() -> None:
+    definition = machine({"Name": {"Type": "Pass", "Parameters": {"name.$": "$$.Execution.Name"}, "End": True}})
+    assert run(definition, input={}, tasks={}, name="job-1").output == {"name": "job-1"}
+
+
+def test_waits_are_recorded_and_not_waited_for() -> None:
+    definition = machine(
+        {
+            "Long": {"Type": "Wait", "SecondsPath": "$.long", "Next": "Short"},
+            "Short": {"Type": "Wait", "Seconds": 5, "End": True},
+        }
+    )
+    assert run(definition, input={"long": 100000}, tasks={}).waits == [100000, 5]
+
+
+def test_a_retrier_backs_off_up_to_its_longest_delay_and_then_gives_up() -> None:
+    retry = {"ErrorEquals": ["NotEnough"], "IntervalSeconds": 10, "BackoffRate": 2, "MaxDelaySeconds": 25}
+    definition = machine({"Call": call(End=True, Retry=[retry | {"MaxAttempts": 3}])})
+    ran = run(definition, input={}, tasks={"work": raising(*[NotEnough("1 of 5")] * 4)})
+    assert ran.backoffs == [10, 20, 25]
+    assert (ran.status, ran.error) == ("FAILED", "NotEnough")
+    assert json.loads(ran.cause or "") == {"errorMessage": "1 of 5", "errorType": "NotEnough", "stackTrace": []}
+
+
+def test_full_jitter_stays_below_the_delay() -> None:
+    retry = {
+        "ErrorEquals": ["NotEnough"],
+        "IntervalSeconds": 8,
+        "MaxAttempts": 5,
+        "JitterStrategy": "FULL",
+        "BackoffRate": 1,
+    }
+    definition = machine({"Call": call(End=True, Retry=[retry])})
+    ran = run(definition, input={}, tasks={"work": raising(*[NotEnough()] * 5, then=1)})
+    assert (ran.status, len(ran.backoffs)) == ("SUCCEEDED", 5)
+    assert all(0 <= seconds <= 8 for seconds in ran.backoffs)
+    assert len(set(ran.backoffs)) > 1
+
+
+def test_a_retrier_counts_anew_each_time_its_state_is_entered() -> None:
+    answers = iter([NotEnough(), False, NotEnough(), True])
+
+    def work(_: Any) -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"done": answer}
+
+    retry = [{"ErrorEquals": ["NotEnough"], "MaxAttempts": 1}]
+    choice = {
+        "Type": "Choice",
+        "Choices": [{"Variable": "$.done", "BooleanEquals": True, "Next": "End"}],
+        "Default": "Call",
+    }
+    definition = machine({"Call": call(Next="Done?", Retry=retry), "Done?": choice, "End": {"Type": "Succeed"}})
+    ran = run(definition, input={}, tasks={"work": work})
+    assert (ran.status, ran.states) == ("SUCCEEDED", ["Call", "Done?", "Call", "Done?", "End"])
+
+
+@pytest.mark.parametrize(
+    ("error", "caught"),
+    [
+        (NotEnough("1 of 5"), "NotEnough"),
+        (TaskError("Lambda.ServiceException", "again"), "Lambda.ServiceException"),
+        (TaskError("States.Timeout"), "States.Timeout"),
+    ],
+)
+def test_a_catcher_gets_the_error_by_name_and_a_fail_state_passes_it_on(error: Exception, caught: str) -> None:
+    catch = [{"ErrorEquals": [caught], "ResultPath": "$.error", "Next": "Failed"}]
+    fail = {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
+    ran = run(machine({"Call": call(End=True, Catch=catch), "Failed": fail}), input={}, tasks={"work": raising(error)})
+    assert (ran.status, ran.error, ran.states) == ("FAILED", caught, ["Call", "Failed"])
+
+
+def test_states_all_does_not_catch_what_aws_lets_nobody_catch() -> None:
+    catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+    definition = machine({"Call": call(End=True, Catch=catch), "Caught": {"Type": "Succeed"}})
+    ran = run(definition, input={}, tasks={"work": lambda _: "x" * 300_000})
+    assert (ran.status, ran.error) == ("FAILED", "States.DataLimitExceeded")
+    assert run(definition, input={}, tasks={"work": raising(NotEnough())}).status == "SUCCEEDED"
+
+
+def test_the_machines_time_out_counts_the_waits() -> None:
+    loop = {"Wait": {"Type": "Wait", "Seconds": 40, "Next": "Call"}, "Call": call(Next="Wait")}
+    ran = run(machine(loop, TimeoutSeconds=100), input={}, tasks={"work": lambda _: {}})
+    assert (ran.status, ran.error, ran.waits) == ("TIMED_OUT", "States.Timeout", [40, 40, 40])
+
+
+def test_a_run_that_never_ends_is_stopped() -> None:
+    loop = {"Wait": {"Type": "Wait", "Seconds": 1, "Next": "Call"}, "Call": call(Next="Wait")}
+    with pytest.raises(interpreter.TooManyStates, match="more than 20 states"):
+        run(machine(loop), input={}, tasks={"work": lambda _: {}}, max_states=20)
+
+
+def test_a_function_without_a_task_is_a_mistake_of_the_test() -> None:
+    definition = machine({"Call": call("other", End=True, Retry=[{"ErrorEquals": ["States.ALL"]}])})
+    with pytest.raises(KeyError, match="calls other"):
+        run(definition, input={}, tasks={"work": lambda _: {}})
+
+
+def test_runs_of_one_definition_do_not_share_their_counters() -> None:
+    definition = machine({"Call": call(End=True, Retry=[{"ErrorEquals": ["NotEnough"], "MaxAttempts": 2}])})
+    for _ in range(3):
+        assert (
+            run(definition, input={}, tasks={"work": raising(NotEnough(), NotEnough(), then=1)}).status == "SUCCEEDED"
+        )
+
+
+def test_yaml_is_read_after_its_placeholders_are_replaced() -> None:
+    text = "StartAt: Wait\nStates:\n  Wait: {Type: Wait, Seconds: '${Seconds}', End: true}\n".replace("'", "")
+    assert run(asl.load(text, {"Seconds": "7"}), input={}, tasks={}).waits == [7]
+
+
+@pytest.mark.parametrize(
+    ("states", "mistake"),
+    [
+        ({"A": {"Type": "Pass", "Next": "B"}}, "/States/A names the missing state 'B'"),
+        ({"A": {"Type": "Succeed"}, "B": {"Type": "Succeed"}}, "/States/B cannot be reached"),
+        ({"A": call(End=True, Catch=[{"ErrorEquals": ["States.ALL"], "Next": "C"}])}, "missing state 'C'"),
+        (
+            {"A": {"Type": "Parallel", "End": True, "Branches": [machine({"B": {"Type": "Pass", "Next": "D"}})]}},
+            "/States/A/Branches/0/States/B names the missing state 'D'",
+        ),
+        ({"A": {"Type": "Task", "Resource": "arn:aws:states:::sns:publish", "End": True}}, "only Lambda tasks"),
+        ({"A": {"Type": "Wait", "End": True}}, "Wait"),
+        ({"A": call(End=True, Retry=[{"ErrorEquals": ["A", "States.ALL"]}])}, "States.ALL must appear alone"),
+    ],
+)
+def test_a_definition_that_aws_would_refuse_is_refused(states: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(asl.InvalidDefinition, match=mistake):
+        engine.check(json.dumps(machine(states)))
