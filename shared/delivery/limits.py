@@ -35,8 +35,8 @@ class Limits:
     idle_seconds: float = 20.0
     connect_seconds: float = 10.0
     reserve_seconds: float = 20.0
-    part_bytes: int = 8 * MIB
-    buffer_bytes: int = 32 * MIB
+    part_bytes: int = 6 * MIB
+    buffer_bytes: int = 36 * MIB
     hosts: tuple[str, ...] = ()
     allow_http: bool = False
     allow_private: bool = False

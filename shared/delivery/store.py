@@ -69,6 +69,7 @@ class Store:
         self._s3 = s3
         self._at: Any = {"Bucket": bucket, "Key": key}
         self._note: Any = {"Bucket": bucket, "Key": f"{key}.partial"}
+        self._begun = False
         self._labels: Any = {"Metadata": {**metadata, _MARK[0]: _MARK[1]}}
         if tags:
             self._labels["Tagging"] = urlencode(tags)
@@ -77,7 +78,8 @@ class Store:
         """Whether the key is there, and whether an unfinished upload of it is noted. One request for both."""
         listing = self._s3.list_objects_v2(Bucket=self._at["Bucket"], Prefix=self._at["Key"], MaxKeys=10)
         names = {entry["Key"] for entry in listing.get("Contents", ())}
-        return self._at["Key"] in names, self._note["Key"] in names
+        self._begun = self._note["Key"] in names
+        return self._at["Key"] in names, self._begun
 
     def finished(self, media: MediaFacts | None = None) -> Delivery | None:
         """The object that an earlier delivery finished. `None` if what stands there is not one of ours."""
@@ -99,7 +101,9 @@ class Store:
         return self._s3.get_object(**self._at, Range=f"bytes={start}-{start + length - 1}")["Body"].read()
 
     def put(self, body: bytearray, content_type: str, media: MediaFacts | None) -> Delivery:
-        """Write the whole file in one request."""
+        """Write the whole file in one request. An unfinished upload that an earlier version left is removed."""
+        if self._begun:
+            self._clear()
         crc32 = _crc32(body)
         put = self._s3.put_object(
             **self._at,
@@ -121,10 +125,7 @@ class Store:
 
     def begin(self, content_type: str, version: Version | None) -> Upload:
         """Start a multipart upload, noted down if it has a version to be resumed by. Leftovers are removed."""
-        listing = self._s3.list_multipart_uploads(Bucket=self._at["Bucket"], Prefix=self._at["Key"])
-        for leftover in listing.get("Uploads", ()):
-            if leftover["Key"] == self._at["Key"]:
-                self._s3.abort_multipart_upload(**self._at, UploadId=leftover["UploadId"])
+        self._clear()
         created = self._s3.create_multipart_upload(
             **self._at,
             **self._labels,
@@ -137,8 +138,18 @@ class Store:
             self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
         return Upload(self._s3, self._at, self._note if version else None, created["UploadId"], {})
 
+    def _clear(self) -> None:
+        listing = self._s3.list_multipart_uploads(Bucket=self._at["Bucket"], Prefix=self._at["Key"])
+        for leftover in listing.get("Uploads", ()):
+            if leftover["Key"] == self._at["Key"]:
+                self._s3.abort_multipart_upload(**self._at, UploadId=leftover["UploadId"])
+        if self._begun:
+            self._s3.delete_object(**self._note)
+
     def resume(self, version: Version, parts: Sequence[Part]) -> Upload | None:
         """The noted upload with the parts it has, if it holds this very version of the file."""
+        if not self._begun:
+            return None
         try:
             note = json.loads(self._s3.get_object(**self._note)["Body"].read())
             upload_id = str(note.pop("upload_id"))

@@ -128,7 +128,7 @@ class GenerationFailed(GenviralFault):
 
     code = "generation_failed"
     branch = Branch.FAIL
-    advice = "No video was started. Change the prompt or the input, or submit the same again later as a new job."
+    advice = "No video came of it. Change the prompt or the input, or submit the same again later as a new job."
 
 
 class GenviralUnreachable(GenviralFault):
@@ -164,7 +164,7 @@ class SubmissionUnconfirmed(SubmissionUncertain):
     branch = Branch.RETRY
     advice = (
         "It is sent again by itself with the same Idempotency-Key. If that is not enough, look at Genviral whether the "
-        "video exists, and attach its id or redrive the execution."
+        "video exists, then use the operator's command attach or resubmit."
     )
 
 

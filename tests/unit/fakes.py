@@ -1,0 +1,297 @@
+"""The world around a job, made up: an AWS account (moto), a vendor who counts what is paid, and broken DynamoDB calls.
+
+Shared by the tests of `shared.jobs`, `shared.steps` and `functions`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.sns.models import sns_backends
+
+from shared.delivery import Limits
+from shared.genviral.client import GenviralClient, Timeouts
+from shared.jobs import identity
+from shared.jobs.polling import PollingPolicy
+from shared.jobs.resolve import Resolver
+from shared.jobs.store import JobStore
+from shared.steps.deliver import Courier
+from shared.steps.notify import Announcer
+from shared.steps.poll import Poller
+from shared.steps.requests import Desk
+from shared.steps.submit import Submitter
+
+if TYPE_CHECKING:
+    from shared.jobs.record import Job
+
+EVENTS = Path(__file__).parents[2] / "events"
+REGION = "us-east-1"
+TABLE, UPLOADS, VIDEOS = "jobs", "example-uploads", "example-videos"
+KEY = "pub_5f2c81d7.sk_9a8b7c6d5e4f"
+PROMPT = "A very private red shoe, turning slowly on a marble table"
+BODY: dict[str, Any] = {
+    "model_id": "bytedance/seedance-2.0",
+    "prompt": PROMPT,
+    "reference_image_urls": ["https://example.com/product.jpg?X-Amz-Signature=0123456789abcdef"],
+    "params": {"duration_seconds": 5},
+}
+VIDEO_ID = "22222222-2222-2222-2222-222222222222"
+LINK = "https://cdn.example.com/out/video.mp4?token=very-secret-token"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+MACHINE = f"arn:aws:states:{REGION}:{DEFAULT_ACCOUNT_ID}:stateMachine:video-job"
+JOB_ID = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
+
+
+def arn_of(name: str) -> str:
+    return f"arn:aws:states:{REGION}:{DEFAULT_ACCOUNT_ID}:execution:video-job:{name}"
+
+
+EXECUTION = arn_of(JOB_ID)
+
+
+def event(name: str) -> dict[str, Any]:
+    """One of the sample events of the repository."""
+    document: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return document
+
+
+@functools.cache
+def client(service: str) -> Any:
+    """A client for all tests: moto answers for it as long as a test's world stands. It repeats nothing by itself."""
+    config = Config(retries={"total_max_attempts": 1}, signature_version="s3v4" if service == "s3" else None)
+    return boto3.client(service, region_name=REGION, config=config)
+
+
+def failed(operation: str, code: str = "InternalServerError") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "made up"}}, operation)
+
+
+class Flaky:
+    """A client whose n-th call fails, before it had an effect or after it (its answer is lost)."""
+
+    def __init__(self, real: Any, fails: dict[int, str] | None = None, *, only: str = "") -> None:
+        self._real = real
+        self._fails = fails or {}
+        self._only = only
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        member: Any = getattr(self._real, name)
+        if name == "exceptions" or (self._only and name != self._only):
+            return member
+
+        def call(**arguments: Any) -> Any:
+            self.calls.append((name, arguments))
+            how = self._fails.get(len(self.calls))
+            if how == "before":
+                raise failed(name)
+            answer = member(**arguments)
+            if how == "after":
+                raise failed(name)
+            return answer
+
+        return call
+
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def accepting(video_id: str = VIDEO_ID) -> Answer:
+    data = {"video_id": video_id, "status": "processing", "output_url": None, "credits_used": 5}
+    return lambda _: httpx.Response(202, json={"ok": True, "code": 202, "data": data})
+
+
+def refusing(status: int, code: str = "", message: str = "no", **headers: str) -> Answer:
+    body = {"ok": False, "code": status, "message": message} | ({"error_code": code} if code else {})
+    return lambda _: httpx.Response(status, json=body, headers=headers)
+
+
+def breaking(error: type[httpx.RequestError]) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error("made up", request=request)
+
+    return answer
+
+
+def showing(status: str, **data: Any) -> Answer:
+    shown = {"video_id": VIDEO_ID, "status": status, **data}
+    return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": shown})
+
+
+FINISHED = showing("succeeded", output_url=LINK)
+
+
+class Vendor(httpx.MockTransport):
+    """Answers by script, the last answer for ever, and remembers what was asked."""
+
+    def __init__(self, post: list[Answer] | None = None, get: list[Answer] | None = None) -> None:
+        self.script = {"POST": post or [accepting()], "GET": get or [showing("processing")]}
+        self.asked: list[httpx.Request] = []
+        self.accepted = 0
+        super().__init__(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        script = self.script[request.method]
+        answer = (script.pop(0) if len(script) > 1 else script[0])(request)
+        self.accepted += answer.status_code == 202
+        return answer
+
+    @property
+    def posts(self) -> list[httpx.Request]:
+        """The calls that cost money."""
+        return [request for request in self.asked if request.method == "POST"]
+
+    def client(self) -> GenviralClient:
+        return GenviralClient(
+            lambda refresh: KEY, base_url="https://vendor.example/api/v1", timeouts=Timeouts(), transport=self
+        )
+
+
+@dataclass
+class Message:
+    """What a subscriber gets."""
+
+    body: dict[str, Any]
+    subject: str
+    attributes: dict[str, str]
+
+
+@dataclass
+class World:
+    """The account, the vendor, and the steps made of them."""
+
+    vendor: Vendor = field(default_factory=Vendor)
+
+    def __post_init__(self) -> None:
+        self.dynamodb, self.s3, self.sns = client("dynamodb"), client("s3"), client("sns")
+        self.sfn = client("stepfunctions")
+        self.dynamodb.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "job_id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "job_id", "KeyType": "HASH"}],
+        )
+        for bucket in (UPLOADS, VIDEOS):
+            self.s3.create_bucket(Bucket=bucket)
+            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        self.topic = self.sns.create_topic(Name="videos")["TopicArn"]
+        self.machine = self.sfn.create_state_machine(
+            name="video-job",
+            definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
+            roleArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/made-up",
+        )["stateMachineArn"]
+        self.store = JobStore(self.dynamodb, TABLE)
+
+    # ---- what lies in it ----------------------------------------------------------------------------------
+
+    def upload(self, key: str, body: bytes, **options: Any) -> str:
+        version: str = self.s3.put_object(Bucket=UPLOADS, Key=key, Body=body, **options)["VersionId"]
+        return version
+
+    def recipe(self, recipe: object, name: str = "default") -> None:
+        text = recipe if isinstance(recipe, bytes) else json.dumps(recipe).encode()
+        self.upload(f"recipes/{name}.json", text)
+
+    def job(self, job_id: str = JOB_ID, request: dict[str, Any] | None = None, **attributes: Any) -> Job:
+        """A queued job with a request of its own."""
+        job, _ = self.store.create(
+            job_id, source={"type": "api"}, request=json.dumps(request or BODY), fingerprint="made up", **attributes
+        )
+        return job
+
+    def paid_job(self, job_id: str = JOB_ID, **attributes: Any) -> Job:
+        """A job that the vendor works on."""
+        self.job(job_id, **attributes)
+        self.store.claim(job_id, "attempt", execution=arn_of(job_id))
+        return self.store.paid(job_id, VIDEO_ID, submitted_at=1_700_000_000, deadline_at=4_000_000_000)
+
+    def record(self, job_id: str = JOB_ID) -> Job:
+        job = self.store.get(job_id)
+        assert job is not None
+        return job
+
+    def messages(self) -> list[Message]:
+        """What was published so far."""
+        sent = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.topic].sent_notifications
+        return [
+            Message(json.loads(text), subject, {name: str(value["Value"]) for name, value in labels.items()})
+            for _, text, subject, labels, _ in sent
+        ]
+
+    def executions(self) -> list[str]:
+        found = self.sfn.list_executions(stateMachineArn=self.machine)["executions"]
+        return sorted(execution["name"] for execution in found)
+
+    # ---- the steps ----------------------------------------------------------------------------------------
+
+    def flaky(self, fails: dict[int, str]) -> JobStore:
+        """A store whose n-th call to DynamoDB fails: `before` or `after` it had its effect."""
+        return JobStore(Flaky(self.dynamodb, fails), TABLE)  # type: ignore[arg-type]
+
+    def resolver(self, **options: Any) -> Resolver:
+        return Resolver(self.s3, UPLOADS, **{"max_bytes": 1_000_000, **options})
+
+    def submitter(self, store: JobStore | None = None, *, trust: bool = False) -> Submitter:
+        return Submitter(
+            store=store or self.store,
+            resolver=self.resolver(),
+            vendor=self.vendor.client(),
+            policy=PollingPolicy(5, 60),
+            deadline_seconds=600,
+            trust_idempotency=trust,
+        )
+
+    def poller(self, store: JobStore | None = None) -> Poller:
+        return Poller(
+            store=store or self.store,
+            vendor=self.vendor.client(),
+            policy=PollingPolicy(5, 60),
+            deadline_seconds=600,
+        )
+
+    def courier(self, **options: Any) -> Courier:
+        return Courier(
+            store=self.store,
+            vendor=self.vendor.client(),
+            s3=self.s3,
+            bucket=VIDEOS,
+            limits=Limits(),
+            remaining=lambda: 300.0,
+            **options,
+        )
+
+    def announcer(self, sns: Any = None, store: JobStore | None = None, **options: Any) -> Announcer:
+        return Announcer(
+            **{
+                "store": store or self.store,
+                "sns": sns or self.sns,
+                "topic_arn": self.topic,
+                "hold_seconds": 900,
+                "hold_hours": 72,
+                **options,
+            }
+        )
+
+    def desk(self, sfn: Any = None) -> Desk:
+        return Desk(store=self.store, sfn=sfn or self.sfn, state_machine_arn=self.machine, s3=self.s3)
+
+
+def caught(fault: Exception) -> dict[str, str]:
+    """A fault as Step Functions hands it to a Catch: the runtime's document around the fault's own."""
+    name = type(fault).__name__
+    return {"Error": name, "Cause": json.dumps({"errorMessage": str(fault), "errorType": name, "stackTrace": []})}
+
+
+def job_of(execution_arn: str) -> str:
+    return identity.of_execution(execution_arn)

@@ -1,0 +1,113 @@
+"""The docs say what the code does: generated parts are fresh, every error is on the page, imports run one way."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.faults import Fault
+from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
+from shared.jobs.errors import RequestFault
+from tools import docs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+ERROR_MODULES = ("shared.genviral.errors", "shared.jobs.errors", "shared.delivery.errors", "shared.runtime")
+BASES = {Fault, GenviralFault, AccountFault, RequestRefused, RequestFault}
+LAYERS = (
+    {"shared.faults"},
+    {"shared.genviral", "shared.delivery", "shared.runtime"},
+    {"shared.jobs", "shared.vendor"},
+    {"shared.steps"},
+    {"functions", "ops", "local", "tools"},
+)
+"""A part may import from the layers above its own in this list, never from its own or a later one."""
+
+
+def errors_of(module: ModuleType) -> dict[str, type[Fault]]:
+    members = inspect.getmembers(module, inspect.isclass)
+    return {name: kind for name, kind in members if issubclass(kind, Fault) and kind.__module__ == module.__name__}
+
+
+def test_no_page_is_stale() -> None:
+    assert docs.main(["--check"]) == 0, "run `make docs`"
+
+
+def test_the_check_sees_a_stale_page_and_writing_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("By hand.\n<!-- generated: moves -->\nyesterday's table\n<!-- end -->\nBy hand, too.\n")
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    monkeypatch.setattr(docs, "PAGES", (page,))
+    assert docs.main(["--check"]) == 1
+    assert "page.md is stale" in capsys.readouterr().out
+    assert docs.main([]) == 0
+    assert docs.main(["--check"]) == 0
+    text = page.read_text()
+    assert text.startswith("By hand.\n")
+    assert text.endswith("\nBy hand, too.\n")
+    assert "yesterday" not in text
+    assert "| `queued` |" in text
+
+
+def test_every_generated_part_stands_on_a_page() -> None:
+    text = "".join(page.read_text() for page in docs.PAGES)
+    assert set(re.findall(r"<!-- generated: ([a-z-]+) -->", text)) == set(docs.BLOCKS)
+    assert text.count("<!-- generated: ") == text.count("<!-- end -->") == len(docs.BLOCKS)
+
+
+def test_every_error_is_on_the_page_with_its_advice() -> None:
+    page = (docs.ROOT / "docs" / "errors.md").read_text()
+    for module in map(importlib.import_module, ERROR_MODULES):
+        for name, kind in errors_of(module).items():
+            assert kind in BASES or (f"| `{name}` |" in page and kind.advice in page), name
+
+
+def test_the_page_tells_only_of_errors_that_exist() -> None:
+    page = (docs.ROOT / "docs" / "errors.md").read_text()
+    known = {name for module in map(importlib.import_module, ERROR_MODULES) for name in errors_of(module)}
+    known |= set(re.findall(r"[A-Z]\w+\.[A-Z]\w+", json.dumps(docs.machine())))
+    named = [name for line in page.splitlines() for name in re.findall(r"\| ((?:`[A-Z][\w.]+`(?:, )?)+) \|", line)]
+    assert {name.strip("`") for names in named for name in names.split(", ")} - known == set()
+
+
+@pytest.mark.parametrize("name", ERROR_MODULES[:3])
+def test_the_tree_in_a_modules_docstring_is_the_tree_in_its_code(name: str) -> None:
+    module = importlib.import_module(name)
+    drawn = re.findall(r"^([^\w\n]*[├└]─+)[^\w\n]*(\w+)", module.__doc__ or "", re.MULTILINE)
+    parents: list[tuple[int, str]] = [(-1, "Fault")]
+    tree = {}
+    for indent, child in drawn:
+        while parents[-1][0] >= len(indent):
+            parents.pop()
+        tree[child] = parents[-1][1]
+        parents.append((len(indent), child))
+    assert tree == {child: kind.__bases__[0].__name__ for child, kind in errors_of(module).items()}
+
+
+def test_imports_run_one_way() -> None:
+    layer = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
+    for part, others in docs.imports().items():
+        assert part in layer, f"{part} needs a place in LAYERS"
+        assert not {other for other in others if layer[other] >= layer[part]}, part
+    found = docs.imports()
+    assert found["shared.genviral"] == found["shared.delivery"] == {"shared.faults"}
+    assert not found["local"], "the laptop's cloud knows the project only through its template"
+
+
+def test_the_diagram_shows_every_way_from_state_to_state() -> None:
+    ways = set()
+    for name, state in docs.machine()["States"].items():
+        rules = (state, *state.get("Catch", []), *state.get("Choices", []))
+        targets = {rule.get("Next") for rule in rules} | {state.get("Default")}
+        ways |= {f"{name} --> {target}".replace("?", "") for target in targets if target}
+    drawn = set(re.findall(r"\w+ --> \w+", docs.BLOCKS["diagram"]()))
+    assert drawn == ways

@@ -1,0 +1,75 @@
+"""What the definition has to be, whatever happens on the stage: bounded, spread out, reachable, within AWS's limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from local.aws import engine
+from shared.genviral.errors import InsufficientCredits
+from shared.jobs.polling import PollingPolicy
+from tests.workflow.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, Stage
+
+PARAMETERS = TEMPLATE["Parameters"]
+RETRIERS = [(state, retrier) for state, task in TASKS.items() for retrier in task["Retry"]]
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+HISTORY_EVENTS = 25_000
+
+
+def test_the_definition_is_sound() -> None:
+    engine.check(json.dumps(MACHINE))  # grammar, targets, and that every state can be reached
+    assert "${" not in json.dumps(MACHINE), "the template substitutes every placeholder"
+
+
+@pytest.mark.parametrize(("state", "retrier"), RETRIERS, ids=lambda value: value if isinstance(value, str) else "")
+def test_every_retrier_spreads_out_and_is_bounded(state: str, retrier: dict[str, Any]) -> None:
+    assert retrier["JitterStrategy"] == "FULL"
+    assert retrier["IntervalSeconds"] < retrier["MaxDelaySeconds"] <= 300
+    assert retrier["BackoffRate"] >= 1
+    assert 0 < retrier["MaxAttempts"] <= 100
+
+
+def test_nothing_is_caught_or_retried_wholesale() -> None:
+    # It would take a redrive away from what nobody thought of, or send a paid call again.
+    named = [
+        name
+        for task in TASKS.values()
+        for rule in (*task["Retry"], *task.get("Catch", []))
+        for name in rule["ErrorEquals"]
+    ]
+    assert not {"States.ALL", "States.TaskFailed"} & set(named)
+
+
+@pytest.mark.parametrize("state", TASKS)
+def test_a_task_outlasts_its_function(state: str) -> None:
+    function = TEMPLATE["Resources"][TASKS[state]["Parameters"]["FunctionName"]]["Properties"]
+    assert TASKS[state]["TimeoutSeconds"] > function["Timeout"]
+
+
+def test_the_machines_own_deadline_is_beyond_the_longest_hold_and_the_longest_generation() -> None:
+    hold_hours, minutes = PARAMETERS["HoldHours"]["MaxValue"], PARAMETERS["JobDeadlineMinutes"]["MaxValue"]
+    # A job can be held before its submission and once more while it is followed.
+    assert MACHINE["TimeoutSeconds"] > 2 * hold_hours * 3600 + minutes * 60
+
+
+def test_the_longest_hold_and_the_longest_generation_fit_into_one_history() -> None:
+    default = {name: parameter["Default"] for name, parameter in PARAMETERS.items() if "Default" in parameter}
+    holds = default["HoldHours"] * 3600 // default["HoldSeconds"]
+    policy = PollingPolicy(default["PollFloorSeconds"], default["PollCapSeconds"])
+    polls, elapsed = 0, 0
+    while elapsed < default["JobDeadlineMinutes"] * 60:
+        elapsed += policy.next_wait(elapsed, lambda: 0.0)
+        polls += 1
+    assert (events_of_one_hold(), events_of_one_poll()) == (16, 9), "docs/architecture.md names them"
+    assert holds * 16 + polls * 9 < HISTORY_EVENTS / 2
+
+
+def events_of_one_hold() -> int:
+    return len(Stage(Submit=[InsufficientCredits("Empty."), SUBMITTED]).play().events) - len(Stage().play().events)
+
+
+def events_of_one_poll() -> int:
+    waiting = {**SUBMITTED, "status": "processing"}
+    return len(Stage(Poll=[waiting, {**waiting, "status": "succeeded"}]).play().events) - len(Stage().play().events)

@@ -1,0 +1,165 @@
+"""Every error that a task can raise, at every state that can meet it: where it leads, how often it is tried."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from local.aws.interpreter import TaskError
+from shared import delivery
+from shared.faults import Branch, Fault
+from shared.genviral.errors import (
+    TABLE,
+    Call,
+    GenerationFailed,
+    InsufficientCredits,
+    SubmissionUncertain,
+    SubmissionUnconfirmed,
+)
+from shared.jobs.errors import API_ERRORS, JOB_ERRORS, JobClosed, TimedOut
+from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
+from tests.workflow.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
+
+PAID_CALL = {row.fault for row in TABLE if row.call is not Call.READ}
+LOOK = {row.fault for row in TABLE if row.call is not Call.SUBMIT}
+EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
+MEETS: dict[str, set[type[Fault]]] = {
+    "Submit": PAID_CALL | set(JOB_ERRORS) - {TimedOut} | EVERYWHERE,
+    "Poll": LOOK | {JobClosed} | EVERYWHERE,
+    "Deliver": LOOK | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,
+    "Hold": EVERYWHERE,
+    "NotifySucceeded": EVERYWHERE,
+    "NotifyFailed": EVERYWHERE,
+}
+# A job that was closed under way has had its notice; once an operator has reopened it, a redrive goes on right there.
+LEFT_UNCAUGHT = {("Poll", JobClosed), ("Deliver", JobClosed)}
+# Sent again while the vendor is still sure to know the key, but not by a redrive days later: then a person decides.
+RETRIED_THEN_UNCERTAIN = {SubmissionUnconfirmed}
+# The first must never be sent again; the others need another deployment or a higher limit.
+ONE_TRY = {SubmissionUncertain, InternalError, SettingsInvalid, delivery.OutputTooLarge}
+
+# Error names of Step Functions and Lambda.
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+# https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+PLATFORM = {
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+    "Lambda.Unknown",
+    "Sandbox.Timedout",
+    "Runtime.ExitError",
+    "States.Timeout",
+}
+
+CASES = [(state, fault) for state, faults in MEETS.items() for fault in sorted(faults, key=lambda kind: kind.__name__)]
+
+
+def branch_of(state: str, fault: type[Fault]) -> Branch:
+    if (state, fault) in LEFT_UNCAUGHT:
+        return Branch.RETRY
+    return Branch.UNCERTAIN if fault in RETRIED_THEN_UNCERTAIN else fault.branch
+
+
+def attempts(state: str, name: str) -> int:
+    """How often the definition says that a state is tried when all that comes is this error."""
+    retriers = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
+    assert len(retriers) <= 1, "only the first retrier that names an error counts"
+    return 1 + sum(int(retrier["MaxAttempts"]) for retrier in retriers)
+
+
+def stage_with(state: str, *script: object) -> Stage:
+    """A stage on which `state` is reached and answers by this script."""
+    way_there: dict[str, Scripts] = {
+        "Hold": {"Submit": [InsufficientCredits("Empty."), SUBMITTED]},
+        "NotifyFailed": {"Poll": [ended("failed", GenerationFailed("No."))]},
+    }
+    return Stage(**{**way_there.get(state, {}), state: list(script)})
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), CASES, ids=lambda value: value if isinstance(value, str) else value.__name__
+)
+def test_every_error_takes_the_branch_of_its_table(state: str, kind: type[Fault]) -> None:
+    branch = branch_of(state, kind)
+    if branch is Branch.HOLD:
+        check_held(state, kind("It happened."))
+    elif branch is Branch.RETRY:
+        check_left_for_a_redrive(state, kind("It happened."))
+    else:
+        check_closed(state, kind("It happened."))
+    tries = attempts(state, kind.__name__)
+    if branch in (Branch.HOLD, Branch.REJECT) or kind in ONE_TRY or (state, kind) in LEFT_UNCAUGHT:
+        assert tries == 1
+    elif branch is Branch.RETRY or kind is SubmissionUnconfirmed:
+        assert tries > 2
+
+
+def check_left_for_a_redrive(state: str, error: Fault | TaskError) -> None:
+    """It is tried as often as the definition says, and then the execution fails in that very state."""
+    name = error.error if isinstance(error, TaskError) else type(error).__name__
+    stage = stage_with(state, error)
+    ran = stage.play()
+    assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", name, state)
+    assert len(stage.calls[state]) == attempts(state, name)
+    assert said(ran.cause) == (error.cause if isinstance(error, TaskError) else str(error))
+    if state not in ("Hold", "NotifyFailed"):
+        assert not stage.calls["Hold"] + stage.calls["NotifyFailed"]
+
+
+def check_closed(state: str, fault: Fault) -> None:
+    """The job is closed with one notification, and the execution ends with the real error and its readable cause."""
+    stage = stage_with(state, fault)
+    ran = stage.play()
+    assert (ran.status, ran.error, ran.cause) == ("FAILED", type(fault).__name__, str(fault))
+    assert ran.states[-3:] == [state, "NotifyFailed", "Failed"]
+    assert len(stage.calls[state]) == attempts(state, type(fault).__name__)
+    assert [call["error"]["Error"] for call in stage.calls["NotifyFailed"]] == [type(fault).__name__]
+
+
+def check_held(state: str, fault: Fault) -> None:
+    """The job waits and goes on by itself; a job with a video is never submitted again."""
+    stage = Stage(**{state: [fault, *HEALTHY[state]]})
+    ran = stage.play()
+    held = ran.states.index("Hold")
+    resumed = "Submit" if state == "Submit" else "Poll"
+    assert ran.states[held - 1 : held + 5] == [state, "Hold", "Held?", "HoldWait", "Resume?", resumed]
+    assert HELD["wait_seconds"] in ran.waits
+    assert said(stage.calls["Hold"][0]["error"]["Cause"]) == str(fault)
+    assert len(stage.calls["Submit"]) == (2 if state == "Submit" else 1)
+    assert ran.status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("state", TASKS)
+@pytest.mark.parametrize("name", sorted(PLATFORM))
+def test_a_fault_of_the_platform_is_tried_again_and_then_left_for_a_redrive(state: str, name: str) -> None:
+    assert attempts(state, name) > 2
+    check_left_for_a_redrive(state, TaskError(name, "Not our doing."))
+
+
+@pytest.mark.parametrize("state", TASKS)
+@pytest.mark.parametrize("name", ["Runtime.ImportModuleError", "Lambda.ResourceNotFoundException", "KeyError"])
+def test_an_error_that_nobody_thought_of_is_left_for_a_redrive_at_once(state: str, name: str) -> None:
+    assert attempts(state, name) == 1
+    check_left_for_a_redrive(state, TaskError(name, "What is this?"))
+
+
+def test_the_machine_names_no_error_that_does_not_exist() -> None:
+    known = {state: {fault.__name__ for fault in faults} | PLATFORM for state, faults in MEETS.items()}
+    for state, task in TASKS.items():
+        named = [name for rule in (*task["Retry"], *task.get("Catch", [])) for name in rule["ErrorEquals"]]
+        assert set(named) <= known[state], state
+
+
+def test_every_error_of_every_table_can_be_met_somewhere() -> None:
+    tables = {row.fault for row in TABLE} | set(JOB_ERRORS) | set(delivery.ERRORS) | EVERYWHERE
+    assert tables - set().union(*MEETS.values()) == {TimedOut}, "TimedOut is what Poll answers, not what it raises"
+    named = json.dumps(MACHINE)
+    assert not [fault.__name__ for fault in API_ERRORS if fault.__name__ in named], "these end in an HTTP answer"
+
+
+def test_a_look_at_the_video_is_tried_alike_in_poll_and_deliver() -> None:
+    for fault in LOOK:
+        assert attempts("Poll", fault.__name__) == attempts("Deliver", fault.__name__), fault

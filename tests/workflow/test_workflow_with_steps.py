@@ -1,0 +1,160 @@
+"""The state machine and the real steps together: both promises, kept across faults, holds and a redrive.
+
+AWS is moto's, the vendor answers by script. Only the copy itself is played: it has tests of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from shared.jobs.states import Status
+from shared.runtime import AwsCallFailed
+from tests.unit.fakes import BODY, FINISHED, JOB_ID, LINK, PROMPT, VIDEO_ID, Vendor, World, accepting, refusing, showing
+from tests.workflow.video_job import JOB, Stage, entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from shared.jobs.store import JobStore
+
+
+class Topic:
+    """What subscribers hear."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+
+    def publish(self, **message: Any) -> None:
+        self.heard.append(json.loads(message["Message"]))
+
+    @property
+    def statuses(self) -> list[str]:
+        return [message["status"] for message in self.heard]
+
+
+OUTPUT = {"bucket": "videos", "key": f"videos/2026/11/22/{JOB}.mp4", "bytes": 4_711}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    with mock_aws():
+        yield World(Vendor(get=[showing("processing"), FINISHED]))
+
+
+@pytest.fixture
+def topic() -> Topic:
+    return Topic()
+
+
+def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
+    """The functions, without Lambda around them. Each call of Submit uses the next store, the last one for ever."""
+    stores = list(stores_of_submit) or [world.store]
+
+    def submit(payload: dict[str, Any]) -> Any:
+        store = stores.pop(0) if len(stores) > 1 else stores[0]
+        return world.submitter(store).submit(payload["execution_id"], payload["input"])
+
+    def poll(payload: dict[str, Any]) -> Any:
+        return world.poller().look(payload["execution_id"], payload["video_id"], payload["submitted_at"])
+
+    def deliver(payload: dict[str, Any]) -> Any:
+        assert payload["video_id"] == VIDEO_ID
+        world.store.note(JOB, output=OUTPUT)
+        return {"video": OUTPUT}
+
+    def notify(event: str, payload: dict[str, Any]) -> Any:
+        step = getattr(world.announcer(topic), event)
+        return step(payload["execution_id"], *([payload["error"]] if "error" in payload else []))
+
+    return Stage(
+        Submit=[_as_function(submit)],
+        Poll=[_as_function(poll)],
+        Deliver=[_as_function(deliver)],
+        NotifySucceeded=[_as_function(functools.partial(notify, "succeeded"))],
+        NotifyFailed=[_as_function(functools.partial(notify, "failed"))],
+        Hold=[_as_function(functools.partial(notify, "on_hold"))],
+    )
+
+
+def _as_function(step: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    def call(payload: dict[str, Any]) -> Any:
+        try:
+            return step(payload)
+        except ClientError as error:
+            raise AwsCallFailed(str(error)) from None
+
+    return call
+
+
+def test_from_request_to_video(world: World, topic: Topic) -> None:
+    world.job()
+    ran = stage(world, topic).play({"job_id": JOB_ID, "source": {"type": "api"}})
+    assert ran.status == "SUCCEEDED", (ran.error, ran.cause)
+    assert ran.output == {"job_id": JOB, "status": "succeeded", "video": OUTPUT}
+    assert topic.statuses == ["succeeded"]
+    assert len(world.vendor.posts) == 1
+
+
+def test_an_empty_account_holds_the_job_until_it_is_topped_up(world: World, topic: Topic) -> None:
+    world.job()
+    empty = refusing(402, "insufficient_credits")
+    world.vendor.script["POST"] = [empty, empty, accepting()]
+    world.vendor.script["GET"] = [refusing(401, "invalid_token"), showing("processing"), FINISHED]
+    ran = stage(world, topic).play()
+    assert ran.states.count("Hold") == 3
+    assert world.record().status is Status.SUCCEEDED
+    assert topic.statuses == ["on_hold", "on_hold", "succeeded"], "one notice a hold"
+    assert world.vendor.accepted == 1
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_no_lost_write_pays_twice_or_loses_the_video(world: World, topic: Topic, call: int, how: str) -> None:
+    # The third call writes the paid video down; nobody but the execution knows it then, not even during a hold.
+    world.job()
+    world.vendor.script["GET"] = [refusing(401, "invalid_token"), FINISHED]
+    ran = stage(world, topic, world.flaky({call: how}), world.store).play()
+    assert world.vendor.accepted == len(world.vendor.posts) <= 1
+    job = world.record()
+    if world.vendor.accepted:
+        assert (ran.status, job.status, job.video_id) == ("SUCCEEDED", Status.SUCCEEDED, VIDEO_ID)
+    else:
+        assert (ran.error, job.status) == ("SubmissionUncertain", Status.UNCERTAIN)
+        assert topic.statuses == ["uncertain"]
+
+
+def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: World, topic: Topic) -> None:
+    world.job()
+    world.vendor.script["GET"] = [refusing(503)]
+    outage = stage(world, topic).play()
+    assert (outage.status, outage.error, outage.states[-1]) == ("FAILED", "GenviralUnavailable", "Poll")
+    execution = world.record().execution or ""
+    world.announcer(topic).interrupted(
+        execution, ended="FAILED", error=outage.error or "", cause=outage.cause or "", moment="1"
+    )
+    assert [(message["status"], message["paid"]) for message in topic.heard] == [("interrupted", "yes")]
+    world.vendor.script["GET"] = [FINISHED]
+    _, given = entries(outage)[-1]
+    assert stage(world, topic).play(given, start="Poll").status == "SUCCEEDED"
+    assert topic.statuses == ["interrupted", "succeeded"]
+    assert world.vendor.accepted == 1
+
+
+def test_nothing_private_is_left_in_the_history_or_in_a_notice(world: World, topic: Topic) -> None:
+    world.vendor.script["POST"] = [
+        refusing(402, "insufficient_credits"),
+        refusing(422, "invalid_input", f"bad: {PROMPT}"),
+    ]
+    ran = stage(world, topic).play({"request": BODY})
+    assert (ran.error, topic.statuses) == ("InvalidInput", ["on_hold", "failed"])
+    after_submit = json.dumps([given for _, given in entries(ran)[1:]]) + (ran.cause or "")
+    for private in (PROMPT, LINK, "X-Amz-Signature"):
+        assert private not in after_submit + json.dumps(topic.heard)

@@ -1,0 +1,114 @@
+"""The real state machine on a stage: its definition with made-up ARNs, and actors in place of the four functions.
+
+An actor answers by script. What it answers has the shape of the real step's answer, and nothing of its work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from local.aws import asl
+from local.aws.interpreter import Run, run
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+_PROPERTIES = TEMPLATE["Resources"]["VideoJob"]["Properties"]
+FUNCTIONS = {
+    substitution: reference["Fn::GetAtt"][0]
+    for substitution, reference in _PROPERTIES["DefinitionSubstitutions"].items()
+}
+"""`${…}` in the definition → the template's logical id."""
+MACHINE: dict[str, Any] = json.loads(asl.load((ROOT / _PROPERTIES["DefinitionUri"]).read_text(), FUNCTIONS))
+TASKS = {name: state for name, state in MACHINE["States"].items() if state["Type"] == "Task"}
+
+JOB = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
+SUBMITTED = {"job_id": JOB, "video_id": "video-1", "submitted_at": 1_795_342_530, "wait_seconds": 60}
+_LOOK = {name: value for name, value in SUBMITTED.items() if name != "wait_seconds"}
+PROCESSING = _LOOK | {"status": "processing", "wait_seconds": 17}
+SUCCEEDED = _LOOK | {"status": "succeeded"}
+HELD: dict[str, Any] = {"job_id": JOB, "expired": False, "wait_seconds": 900}
+EXPIRED = HELD | {"expired": True}
+
+
+def ended(status: str, fault: Exception) -> dict[str, Any]:
+    """What Poll answers about a video that will not come."""
+    return _LOOK | {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}
+
+
+def said(cause: str | None) -> str:
+    """What a function said, out of the document that Lambda puts around an error."""
+    return str(json.loads(cause)["errorMessage"]) if cause and '"errorMessage"' in cause else cause or ""
+
+
+def _closed(payload: dict[str, Any]) -> dict[str, Any]:
+    error = {"Error": payload["error"]["Error"], "Cause": said(payload["error"]["Cause"])}
+    return {"job_id": JOB, "status": "failed", "error": error}
+
+
+Scripts = dict[str, list[Any]]
+"""State → what the function behind it answers, call by call."""
+
+HEALTHY: Scripts = {
+    "Submit": [SUBMITTED],
+    "Poll": [SUCCEEDED],
+    "Deliver": [{"video": {"bucket": "videos", "key": f"videos/2026/11/22/{JOB}.mp4", "bytes": 4_711}}],
+    "NotifySucceeded": [{"job_id": JOB, "status": "succeeded"}],
+    "NotifyFailed": [_closed],
+    "Hold": [HELD],
+}
+_NOTIFY = {"succeeded": "NotifySucceeded", "failed": "NotifyFailed", "on_hold": "Hold"}
+
+
+class Stage:
+    """One performance.
+
+    Args:
+        **scripts: State → what the function behind it answers, call by call; the last answer is given again and again.
+            An exception is raised, a callable is asked, anything else is the answer. Where there is no script, all goes
+            well.
+    """
+
+    def __init__(self, **scripts: list[Any]) -> None:
+        self._scripts = {state: list(script) for state, script in {**HEALTHY, **scripts}.items()}
+        self.calls: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        """State → the payloads that its function got."""
+
+    def play(self, given: Any = None, *, start: str | None = None) -> Run:
+        """Run the machine to its end.
+
+        Args:
+            given: The execution's input, or with `start` that state's.
+            start: Where to begin, as a redrive would.
+        """
+        return run(
+            {**MACHINE, "StartAt": start or MACHINE["StartAt"]},
+            input={"job_id": JOB, "source": {"type": "upload"}} if given is None else given,
+            name=JOB,
+            tasks={
+                "SubmitFunction": lambda payload: self._act("Submit", payload),
+                "StatusFunction": lambda payload: self._act("Poll", payload),
+                "DeliverFunction": lambda payload: self._act("Deliver", payload),
+                "NotifyFunction": lambda payload: self._act(_NOTIFY[payload["event"]], payload),
+            },
+        )
+
+    def _act(self, state: str, payload: dict[str, Any]) -> Any:
+        assert payload["execution_id"].endswith(f":{JOB}")
+        self.calls[state].append(payload)
+        script = self._scripts[state]
+        answer = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(payload) if callable(answer) else deepcopy(answer)
+
+
+def entries(ran: Run) -> list[tuple[str, Any]]:
+    """Every state that was entered, with its input."""
+    entered = [event["stateEnteredEventDetails"] for event in ran.events if "stateEnteredEventDetails" in event]
+    return [(details["name"], json.loads(details["input"])) for details in entered]

@@ -1,0 +1,323 @@
+"""Writes those parts of docs/ that would otherwise drift from the code: `python -m tools.docs`, `--check` to compare.
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; all else in a page is written by hand.
+Knows where each fact lives: the error tables, the state machine, the template, the moves of a job, the imports. It must
+not hold a fact of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from shared import delivery
+from shared.faults import Branch, Fault, Paid
+from shared.genviral.errors import TABLE, Call, GenerationFailed, Row
+from shared.jobs.errors import JOB_ERRORS, JobClosed, TimedOut
+from shared.jobs.states import MOVES, TERMINAL
+from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
+from shared.steps.requests import HTTP_STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "docs" / "errors.md", ROOT / "docs" / "architecture.md")
+
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PARTS = ("shared", "functions", "ops", "local", "tools")
+_SUBMIT, _POLL, _DELIVER = "Submit", "Poll", "Deliver"
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """The state machine, placeholders and all."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "video_job.asl.yaml").read_text())
+    return document
+
+
+@cache
+def template() -> dict[str, Any]:
+    """The template, with intrinsic functions in their long form."""
+    document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return document
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What a state does about an error.
+
+    Attributes:
+        retries: How often it is tried again.
+        target: The state that a catcher leads to. None: uncaught, the execution fails in this state.
+    """
+
+    retries: int
+    target: str | None
+
+    @classmethod
+    def of(cls, state: str, error: str) -> Treatment:
+        """As the definition says it: the first rule that names the error counts."""
+        task = machine()["States"][state]
+        retriers = (rule["MaxAttempts"] for rule in task.get("Retry", []) if error in rule["ErrorEquals"])
+        targets = (rule["Next"] for rule in task.get("Catch", []) if error in rule["ErrorEquals"])
+        return cls(next(retriers, 0), next(targets, None))
+
+    def told(self, ending: str) -> str:
+        """In words. `ending` is the status of a job that is closed."""
+        outcome = {None: "`interrupted`", "Hold": "`on_hold`"}.get(self.target, f"`{ending}`")
+        return f"{self.retries} retries, then {outcome}" if self.retries else outcome
+
+
+def _line(state: str, came: str, fault: type[Fault], paid: Paid) -> tuple[str, ...]:
+    told = Treatment.of(state, fault.__name__).told(_ending(fault))
+    if fault is JobClosed:
+        told = "the execution ends, the job stays as it is"
+    return came, f"`{fault.__name__}`", paid.value, told, fault.advice
+
+
+def _ending(fault: type[Fault]) -> str:
+    if fault.paid is Paid.UNKNOWN:
+        return "uncertain"
+    return "timed_out" if fault.branch is Branch.TIMED_OUT else "failed"
+
+
+def _paid_call() -> str:
+    return _errors(_line(_SUBMIT, _answer(row), row.fault, row.paid) for row in TABLE if row.call is not Call.READ)
+
+
+def _look() -> str:
+    lines = [_line(_POLL, _answer(row), row.fault, Paid.YES) for row in TABLE if row.call is not Call.SUBMIT]
+    lines.append(_line(_POLL, _said(JobClosed), JobClosed, Paid.YES))
+    # Not raised by Poll but answered, so no catcher names them.
+    for came, fault in (("200, and the video's own status is `failed`", GenerationFailed), (_said(TimedOut), TimedOut)):
+        lines.append((came, f"`{fault.__name__}`", Paid.YES.value, f"`{_ending(fault)}`", fault.advice))
+    return _errors(lines)
+
+
+def _requests() -> str:
+    return _errors(_line(_SUBMIT, _said(fault), fault, fault.paid) for fault in JOB_ERRORS if fault is not TimedOut)
+
+
+def _api() -> str:
+    lines = sorted((status, fault.code, fault) for fault, status in HTTP_STATUS.items())
+    return _table(
+        ("HTTP", "`error_code`", "Error", "What you do"),
+        ((str(status), f"`{code}`", f"`{fault.__name__}`", fault.advice) for status, code, fault in lines),
+    )
+
+
+def _delivery() -> str:
+    return _errors(_line(_DELIVER, _said(fault), fault, fault.paid) for fault in delivery.ERRORS)
+
+
+def _platform() -> str:
+    own = (AwsCallFailed, InternalError, SettingsInvalid)
+    lines = [_line(_SUBMIT, _said(fault), fault, fault.paid) for fault in own]
+    known = {fault.__name__ for fault in own} | {row.fault.__name__ for row in TABLE}
+    for rule in machine()["States"][_SUBMIT]["Retry"]:
+        names = [name for name in rule["ErrorEquals"] if name not in known]
+        if names:
+            told = Treatment.of(_SUBMIT, names[0]).told("failed")
+            listed = ", ".join(f"`{name}`" for name in names)
+            lines.append(
+                ("Lambda or Step Functions itself failed", listed, Paid.UNKNOWN.value, told, AwsCallFailed.advice)
+            )
+    return _errors(lines)
+
+
+def _answer(row: Row) -> str:
+    status = " or ".join(map(str, row.statuses))
+    codes = ", ".join(f"`{code}`" for code in row.codes)
+    return f"{status} {codes}: {row.when}" if status else row.when
+
+
+def _said(fault: type[Fault]) -> str:
+    """What a class's docstring says happened."""
+    return f"`{fault.code}`: {_sentence(inspect.getdoc(fault) or '')}"
+
+
+def _sentence(docstring: str) -> str:
+    """Its first sentence, without the full stop."""
+    return re.split(r"(?<=\w)\. ", " ".join(docstring.split("\n\n")[0].split()))[0].rstrip(".")
+
+
+def _errors(lines: Iterable[tuple[str, ...]]) -> str:
+    return _table(("What happened", "Error", "Paid?", "What the machine does", "What you do"), lines)
+
+
+# ---- architecture ----------------------------------------------------------------------------------------------------
+
+
+def _diagram() -> str:
+    states = machine()["States"]
+    lines = ["```mermaid", "stateDiagram-v2"]
+    lines += [f'    state "{name}" as {_id(name)}' for name in states if _id(name) != name]
+    lines.append(f"    [*] --> {_id(machine()['StartAt'])}")
+    for name, state in states.items():
+        for target, label in _transitions(state):
+            lines.append(f"    {_id(name)} --> {_id(target)}" + (f": {label}" if label else ""))
+        if state.get("End") or state["Type"] in ("Fail", "Succeed"):
+            lines.append(f"    {_id(name)} --> [*]")
+    return "\n".join([*lines, "```"])
+
+
+def _transitions(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for choice in state.get("Choices", []):
+        yield choice["Next"], _condition(choice)
+    if "Default" in state:
+        yield state["Default"], "otherwise"
+    if "Next" in state:
+        yield state["Next"], ""
+    caught: dict[str, dict[str, None]] = {}
+    for rule in state.get("Catch", []):
+        caught.setdefault(rule["Next"], {}).update(dict.fromkeys(map(_kind, rule["ErrorEquals"])))
+    for target, kinds in caught.items():
+        yield target, ", ".join(kinds)
+
+
+def _condition(choice: dict[str, Any]) -> str:
+    if "Or" in choice:
+        return " or ".join(_condition(part) for part in choice["Or"])
+    field = choice["Variable"].removeprefix("$.")
+    if "IsPresent" in choice:
+        return f"has {field}"
+    value = next(value for name, value in choice.items() if name not in ("Variable", "Next"))
+    return field if value is True else f"{field} is {value}"
+
+
+def _kind(error: str) -> str:
+    """What sort of error a catcher waits for, in a word."""
+    faults: dict[str, type[Fault]] = {fault.__name__: fault for fault in (*JOB_ERRORS, *delivery.ERRORS)}
+    fault = {**faults, **{row.fault.__name__: row.fault for row in TABLE}}[error]
+    if fault.paid is Paid.UNKNOWN:
+        return "uncertain"
+    if fault.branch is Branch.HOLD:
+        return "account error"
+    return "rejected" if fault.branch is Branch.REJECT else "failed"
+
+
+def _id(name: str) -> str:
+    return re.sub(r"\W", "", name)
+
+
+def _moves() -> str:
+    lines = []
+    for status, targets in MOVES.items():
+        moves = ", ".join(f"`{target}`" for target in MOVES if target in targets)
+        by_whom = "nobody" if not targets else "an operator" if status in TERMINAL else "the job"
+        lines.append((f"`{status}`", "yes" if status in TERMINAL else "no", moves or "—", by_whom))
+    return _table(("Status", "Terminal", "May become", "Moved by"), lines)
+
+
+def _functions() -> str:
+    lines = []
+    for resource in template()["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            facts = resource["Properties"]
+            size = f"{facts['Timeout']} s", f"{facts['MemorySize']} MB"
+            lines.append((f"`{facts['CodeUri'].rstrip('/')}`", facts["Description"], *size))
+    return _table(("Function", "What it does", "Time-out", "Memory"), lines)
+
+
+def imports() -> dict[str, set[str]]:
+    """Part of the code → the parts that it imports, also where only for types. `shared` has parts of its own."""
+    found: dict[str, set[str]] = {}
+    for file in sorted(file for part in _PARTS for file in ROOT.glob(f"{part}/**/*.py")):
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if module != "shared":
+            part = _part(module)
+            found.setdefault(part, set()).update({_part(name) for name in _imported(file)} - {part})
+    return found
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """The modules of this project that a file imports."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"shared.{alias.name}" for alias in node.names] if node.module == "shared" else [node.module]
+        yield from (name for name in names if name.split(".")[0] in _PARTS)
+
+
+def _part(module: str) -> str:
+    top, _, rest = module.partition(".")
+    return f"shared.{rest.split('.')[0]}" if top == "shared" else top
+
+
+def _imports() -> str:
+    lines = []
+    for part, others in imports().items():
+        listed = ", ".join(f"`{other}`" for other in sorted(others))
+        lines.append((f"`{part}`", _purpose(part), listed or "nothing of this project"))
+    return _table(("Part", "What it is", "Imports"), lines)
+
+
+def _purpose(part: str) -> str:
+    """The first sentence of its docstring."""
+    path = ROOT.joinpath(*part.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not file.exists():
+        return "One handler for each Lambda function"
+    return _sentence(ast.get_docstring(ast.parse(file.read_text())) or "")
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+
+
+def _table(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
+    rows = [head, ("---",) * len(head), *lines]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "paid-call": _paid_call,
+    "look": _look,
+    "requests": _requests,
+    "api": _api,
+    "delivery": _delivery,
+    "platform": _platform,
+    "diagram": _diagram,
+    "moves": _moves,
+    "functions": _functions,
+    "imports": _imports,
+}
+
+
+def rendered(page: str) -> str:
+    """A page with its generated parts as the code has them now.
+
+    Raises:
+        KeyError: The page asks for a part that does not exist.
+    """
+    return _BLOCK.sub(lambda match: f"{match[1]}{BLOCKS[match['name']]()}\n{match[3]}", page)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with `--check` say which are stale. Answers the process's exit status."""
+    parser = argparse.ArgumentParser(prog="tools.docs", description="Writes the generated parts of docs/.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
+    check = parser.parse_args(arguments).check
+    stale = [page for page in PAGES if rendered(page.read_text()) != page.read_text()]
+    for page in stale:
+        sys.stdout.write(f"{page.relative_to(ROOT)} {'is stale: run make docs' if check else 'written'}\n")
+        if not check:
+            page.write_text(rendered(page.read_text()))
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
