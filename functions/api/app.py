@@ -11,6 +11,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
+from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.requests import HTTP_STATUS, Desk
@@ -65,7 +66,8 @@ def refused(fault: Fault) -> Response[str]:
         "issues": list(fault.issues),
         "advice": fault.advice,
     }
-    return _answer(status, {name: value for name, value in document.items() if value != []})
+    later = {"Retry-After": "60"} if status == 503 else None
+    return _answer(status, {name: value for name, value in document.items() if value != []}, later)
 
 
 @app.exception_handler([ClientError, BotoCoreError])  # type: ignore[untyped-decorator]
@@ -92,6 +94,7 @@ def _desk() -> Desk:
     config = settings(Settings)
     return Desk(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
+        switch=IntakeSwitch(client("dynamodb"), config.jobs_table),
         sfn=client("stepfunctions"),
         state_machine_arn=config.state_machine_arn,
         s3=client("s3"),

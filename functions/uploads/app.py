@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.faults import Paid
 from shared.jobs import identity
+from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.resolve import REQUESTS
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
@@ -42,6 +43,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
     }
     store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
     job, created = store.create(job_id, source={name: value for name, value in source.items() if value})
+    if IntakeSwitch(client("dynamodb"), config.jobs_table).is_stopped:
+        logger.info("intake is stopped; a sweep starts the job when it is open again")
+        return {"job_id": job.job_id}
     start(job, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
     logger.info("job queued" if created else "job known", source_type=source["type"])
     return {"job_id": job.job_id}

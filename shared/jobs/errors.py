@@ -11,7 +11,8 @@
      │   ├─ JobConflict          the same name was used for another request
      │   ├─ BodyTooLarge         (API) the body is larger than any request can be
      │   ├─ KeyUnusable          (API) the Idempotency-Key is no such key
-     │   └─ JobNotFound          (API) there is no such job
+     │   ├─ JobNotFound          (API) there is no such job
+     │   └─ IntakeStopped        (API) an operator has stopped the intake
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
      └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
 
@@ -39,7 +40,7 @@ class UploadUnreadable(RequestFault):
 
 
 class UploadTooLarge(RequestFault):
-    """The uploaded object is larger than the stack's `MaxUploadBytes`."""
+    """The uploaded object is larger than the stack's `MaxUploadMegabytes`."""
 
     code = "upload_too_large"
     advice = "Upload a smaller file, or raise the stack's parameter MaxUploadMegabytes."
@@ -101,12 +102,19 @@ class JobNotFound(RequestFault):
     advice = "Check the job's id. Records are kept for the stack's RecordRetentionDays."
 
 
+class IntakeStopped(RequestFault):
+    """An operator has pressed the red button: no new job starts until intake is started again."""
+
+    code = "intake_stopped"
+    advice = "Nothing was sent. Try again later, with the same Idempotency-Key."
+
+
 class JobClosed(Fault):
     """The job has come to an end, so nothing is sent for it any more."""
 
     code = "job_closed"
     branch = Branch.REJECT
-    advice = "Nothing was sent. Ask for a new video, or reopen this job with the operator's commands."
+    advice = "Ask for a new video, or reopen this job with the operator's command `attach`."
 
 
 class TimedOut(Fault):
@@ -118,7 +126,7 @@ class TimedOut(Fault):
     advice = "The video is paid for. Resume with the operator's command `attach`, which goes on polling."
 
 
-API_ERRORS: tuple[type[Fault], ...] = (BodyTooLarge, KeyUnusable, JobNotFound)
+API_ERRORS: tuple[type[Fault], ...] = (BodyTooLarge, KeyUnusable, JobNotFound, IntakeStopped)
 """Answered to an API caller; a state machine never sees them."""
 
 JOB_ERRORS: tuple[type[Fault], ...] = (

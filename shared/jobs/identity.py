@@ -60,6 +60,11 @@ def of_execution(execution_arn: str) -> str:
     return f"x-{_digest(name)}"
 
 
+def later_execution(job_id: str, number: int) -> str:
+    """The name of an execution that takes a job up again. The first one had the job's own name, which is used up."""
+    return f"{job_id}.r{number}"
+
+
 def fingerprint(request: dict[str, Any]) -> str:
     """A digest of a request's meaning: the same for the same JSON value, however it was written."""
     canonical = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))

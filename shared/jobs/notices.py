@@ -74,10 +74,12 @@ def notice_for(job: Job) -> Notice:
     }
     name = str(job.source.get("key", job.job_id)).rsplit("/", 1)[-1]
     subject = f"{name}: {summary}".encode("ascii", "replace").decode()
+    subject = "".join(character if character.isprintable() else " " for character in subject).strip()
     return Notice(
-        subject="".join(character if character.isprintable() else " " for character in subject)[:_SUBJECT_CHARACTERS],
+        subject=subject[:_SUBJECT_CHARACTERS],
         message={name: value for name, value in message.items() if value is not None},
-        attributes={name: value for name, value in attributes.items() if value},
+        # SNS refuses a whole message for one control character, and a folder's name may hold them.
+        attributes={name: value for name, value in attributes.items() if value and value.isprintable()},
     )
 
 

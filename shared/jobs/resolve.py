@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from botocore.exceptions import ClientError
 
@@ -25,6 +24,7 @@ from shared.jobs.errors import (
     UploadUnreadable,
     UploadUnsupported,
 )
+from shared.jobs.links import without_secrets
 from shared.jobs.recipes import MAGIC_BYTES, Kind, fill, kind_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _ASSET_URL_SECONDS = 6 * 3600
 """How long the vendor may take to fetch the asset. The function's own session may end sooner; AWS renews it hourly."""
 _MAX_DOCUMENT_BYTES = 256 * 1024
 _MAX_METADATA_BYTES = 2048
-_GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404"}
+_GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "KeyTooLongError", "404"}
 _FORBIDDEN = {"AccessDenied", "403", "MethodNotAllowed", "405", "InvalidObjectState"}
 
 
@@ -84,27 +84,17 @@ def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
     metadata = document["metadata"]
     if not isinstance(metadata, dict):
         raise _invalid_metadata("must be an object")
-    if len(json.dumps(metadata)) > _MAX_METADATA_BYTES:
+    try:
+        size = len(json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode())
+    except (ValueError, RecursionError):  # a number beyond all bounds, half a character, endless nesting
+        raise _invalid_metadata("must hold nothing but JSON") from None
+    if size > _MAX_METADATA_BYTES:
         raise _invalid_metadata(f"must be at most {_MAX_METADATA_BYTES} bytes of JSON")
     return parse_generate(rest).to_body(), metadata
 
 
 def _invalid_metadata(message: str) -> InvalidPayload:
     return InvalidPayload("the request is not valid", issues=({"path": "metadata", "message": message},))
-
-
-def without_secrets(body: Any) -> Any:
-    """A request whose links keep their address and lose their query, which is where signatures live."""
-    if isinstance(body, dict):
-        return {name: without_secrets(value) for name, value in body.items()}
-    if isinstance(body, list):
-        return [without_secrets(value) for value in body]
-    if isinstance(body, str) and body.startswith(("https://", "http://")):
-        try:
-            return urlunsplit(urlsplit(body)._replace(query="", fragment=""))
-        except ValueError:
-            return ""
-    return body
 
 
 class Resolver:
@@ -127,19 +117,22 @@ class Resolver:
         Raises:
             Fault: The request cannot be sent; the class says why. Nothing has been paid for.
         """
-        match job.source.get("type"):
-            case "upload":
-                return self._from_upload(job.source)
-            case "request":
-                return self._from_request_file(job.source)
-            case _:
-                return self._from_record(job)
+        try:
+            match job.source.get("type"):
+                case "upload":
+                    return self._from_upload(job.source)
+                case "request":
+                    return self._from_request_file(job.source)
+                case _:
+                    return self._from_record(job)
+        except RecursionError:
+            raise RequestUnreadable("the request or recipe is nested too deeply") from None
 
     def _from_record(self, job: Job) -> Resolution:
         if job.request is None:
             raise RequestUnreadable("the execution's input has no member 'request'")
-        body, _ = parse_request(json.loads(job.request))
-        return Resolution(body, without_secrets(body), metadata=job.metadata)
+        body, metadata = parse_request(json.loads(job.request))
+        return Resolution(body, without_secrets(body), metadata=metadata or job.metadata)
 
     def _from_request_file(self, source: Mapping[str, Any]) -> Resolution:
         text = self._read(source["key"], source.get("version_id"))
@@ -164,9 +157,9 @@ class Resolver:
         if filled.takes - {kind}:
             wanted = " and ".join(sorted(filled.takes))
             raise UploadUnsupported(f"recipe '{name}' takes {wanted}, but the file's content is {kind}")
-        body, labels = parse_request(filled.body)
+        body, _ = parse_request(filled.body)
         shown = fill(recipe, name, {**values, "asset_url": f"s3://{self._bucket}/{key}"}).body
-        shown.pop("metadata", None)
+        labels = shown.pop("metadata", {})
         return Resolution(body, without_secrets(shown), recipe=name, metadata=labels)
 
     def _inspect(self, key: str, version_id: str | None) -> dict[str, str]:

@@ -28,11 +28,14 @@ _OPEN_ENDS = frozenset({Status.ON_HOLD, Status.INTERRUPTED, Status.FAILED, Statu
 
 MOVES: dict[Status, frozenset[Status]] = {
     # The claim is taken before the paid POST; a job that fails earlier (a bad recipe, say) never becomes `submitting`.
-    Status.QUEUED: _OPEN_ENDS | {Status.SUBMITTING},
+    # `processing` where the vendor's answer comes after another attempt had taken the claim over and given it back.
+    Status.QUEUED: _OPEN_ENDS | {Status.SUBMITTING, Status.PROCESSING},
     # Back to `queued` when the vendor definitely refused; `uncertain` when nobody knows.
     Status.SUBMITTING: _OPEN_ENDS | {Status.QUEUED, Status.PROCESSING, Status.UNCERTAIN},
     Status.PROCESSING: _OPEN_ENDS | {Status.DELIVERING, Status.TIMED_OUT},
-    Status.ON_HOLD: _OPEN_ENDS | {Status.SUBMITTING, Status.PROCESSING, Status.DELIVERING, Status.TIMED_OUT},
+    # `uncertain` where the refusal that held it could not give its claim back.
+    Status.ON_HOLD: _OPEN_ENDS
+    | {Status.SUBMITTING, Status.PROCESSING, Status.DELIVERING, Status.UNCERTAIN, Status.TIMED_OUT},
     Status.DELIVERING: _OPEN_ENDS | {Status.PROCESSING, Status.SUCCEEDED, Status.TIMED_OUT},
     # A redriven job goes on from wherever it was.
     Status.INTERRUPTED: _OPEN_ENDS

@@ -20,9 +20,12 @@ from shared.jobs.record import Job
 from shared.jobs.states import Status, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# Kept as JSON text: DynamoDB's numbers end at 38 digits and its documents at 32 levels, a caller's own labels need not.
+_LABELS = "metadata"
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -67,7 +70,7 @@ class JobStore:
             "created_at": now,
             "source": dict(source),
             "timeline": {Status.QUEUED.value: now},
-            "expires_at": int(time.time()) + self._retention,
+            **self._stamps(),
             **{name: value for name, value in attributes.items() if value is not None},
         }
         try:
@@ -88,47 +91,71 @@ class JobStore:
         item = self._client.get_item(TableName=self._table, Key=_key(job_id), ConsistentRead=True).get("Item")
         return Job.from_attributes(_from_item(item)) if item else None
 
-    def claim(self, job_id: str, attempt: str, **attributes: Any) -> Job:
+    def in_status(self, status: Status, *, unchanged_since: int | None = None) -> Iterator[Job]:
+        """The jobs of a status, those longest unchanged first, without their requests and errors.
+
+        Read from an index that follows the table within moments; `get` tells what is true now.
+
+        Args:
+            status: The status.
+            unchanged_since: Only jobs that entered it before this moment, in epoch seconds.
+        """
+        condition, values = "#status = :status", {":status": {"S": status.value}}
+        if unchanged_since is not None:
+            condition += " AND changed_at < :before"
+            values[":before"] = {"N": str(unchanged_since)}
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_status",
+            KeyConditionExpression=condition,
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues=values,
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield Job.from_attributes(_from_item(item))
+
+    def claim(self, job_id: str, attempt: str, *, take_over: bool = False, **attributes: Any) -> Job:
         """Take the one right to send the paid POST.
 
         Args:
             job_id: The job.
             attempt: Names this attempt, so that only it can give the claim back.
+            take_over: Whether an attempt of unknown end may lose its claim. Only where the vendor's idempotency is
+                trusted.
             **attributes: What was resolved for this attempt (request, model_id, recipe).
 
         Raises:
             MoveRefused: The job is claimed by an attempt whose end nobody knows, is paid for, or has ended.
         """
+        # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
+        free = "" if take_over else " AND (attribute_not_exists(claim) OR claim = :claim)"
         return self.move(
             job_id,
             Status.SUBMITTING,
-            condition="attribute_not_exists(claim) AND attribute_not_exists(video_id)",
+            condition=f"attribute_not_exists(video_id){free}",
+            stay=True,
             claim=attempt,
             **attributes,
-        )
-
-    def reclaim(self, job_id: str, attempt: str) -> Job:
-        """Take the claim over from an attempt of unknown end. Only where the vendor's idempotency is trusted.
-
-        Raises:
-            MoveRefused: The job is paid for or has ended.
-        """
-        return self._update(
-            job_id,
-            {"claim": attempt},
-            condition="attribute_not_exists(video_id) AND #status = :expected",
-            values={":expected": Status.SUBMITTING.value},
         )
 
     def release(self, job_id: str, attempt: str) -> Job:
         """Give the claim back after a definite refusal: nothing was paid, and the POST may be sent again.
 
+        A job that has ended meanwhile stays where it is, and loses the claim all the same.
+
         Raises:
             MoveRefused: The claim is not this attempt's any more.
         """
-        return self.move(
-            job_id, Status.QUEUED, condition="claim = :attempt", values={":attempt": attempt}, remove=("claim",)
-        )
+        own: dict[str, Any] = {
+            "condition": "claim = :attempt",
+            "values": {":attempt": attempt},
+            "remove": ("claim",),
+        }
+        try:
+            return self.move(job_id, Status.QUEUED, **own)
+        except MoveRefused:
+            return self._update(job_id, {}, **own)
 
     def paid(self, job_id: str, video_id: str, **attributes: Any) -> Job:
         """Write down the vendor's video: from here on the job is paid for. May be repeated with the same video.
@@ -145,6 +172,19 @@ class JobStore:
             stay=True,
             video_id=video_id,
             **attributes,
+        )
+
+    def keep(self, job_id: str, video_id: str, **attributes: Any) -> Job:
+        """Write down the video of a job that has ended meanwhile: it is paid for all the same. The status stays.
+
+        Raises:
+            MoveRefused: There is no such job, or another video is on its record.
+        """
+        return self._update(
+            job_id,
+            {"video_id": video_id, **attributes},
+            condition="attribute_exists(job_id) AND (attribute_not_exists(video_id) OR video_id = :video_id)",
+            remove=("claim",),
         )
 
     def move(
@@ -178,7 +218,7 @@ class JobStore:
         allowed = {f":from{index}": status.value for index, status in enumerate(sources)}
         return self._update(
             job_id,
-            {**attributes, "status": target.value, "expires_at": int(time.time()) + self._retention},
+            {**attributes, "status": target.value, **self._stamps()},
             entered=target,
             condition=f"#status IN ({', '.join(allowed)})" + (f" AND {condition}" if condition else ""),
             values={**allowed, **(values or {})},
@@ -201,6 +241,10 @@ class JobStore:
             )
         except MoveRefused:
             return
+
+    def _stamps(self) -> dict[str, int]:
+        now = int(time.time())
+        return {"changed_at": now, "expires_at": now + self._retention}
 
     def _update(
         self,
@@ -252,11 +296,17 @@ def _key(job_id: str) -> dict[str, Any]:
 def _to_item(attributes: Mapping[str, Any]) -> dict[str, Any]:
     # DynamoDB's serializer refuses floats, so that none is rounded unseen; JSON's own text form rounds none.
     exact = json.loads(json.dumps(attributes), parse_float=Decimal)
-    return {name: _serialize(value) for name, value in exact.items()}
+    return {
+        name: _serialize(json.dumps(attributes[name]) if name.endswith(_LABELS) else value)
+        for name, value in exact.items()
+    }
 
 
 def _from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(_deserialize(value)) for name, value in item.items()}
+    attributes = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    if _LABELS in attributes:
+        attributes[_LABELS] = json.loads(attributes[_LABELS])
+    return attributes
 
 
 def _plain(value: Any) -> Any:

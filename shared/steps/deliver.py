@@ -16,11 +16,11 @@ from shared.delivery import Delivery, Limits, deliver
 from shared.faults import Paid
 from shared.genviral.errors import GenviralUnavailable
 from shared.jobs import identity
-from shared.jobs.errors import JobClosed
+from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, metrics
-from shared.steps.poll import failure
+from shared.steps.poll import closed, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +85,7 @@ class Courier:
         try:
             return self.store.move(job_id, Status.DELIVERING)
         except MoveRefused as refused:
-            state = "gone" if refused.current is None else refused.current.status
-            raise JobClosed(f"the job is {state}; its video is not fetched any more", paid=Paid.YES) from None
+            raise closed(refused) from None
 
     def _fresh_link(self, job: Job, video_id: str) -> str:
         video = self.vendor.get_video(video_id)
@@ -106,7 +105,7 @@ class Courier:
             "source": job.source,
             "recipe": job.recipe,
             "metadata": job.metadata,
-            "request": json.loads(job.request) if job.request else None,
+            "request": without_secrets(json.loads(job.request)) if job.request else None,
             "timeline": job.timeline,
             "video": video,
         }

@@ -110,7 +110,9 @@ class Announcer:
                 interrupted_by=interruption,
                 execution=execution_arn,
                 error={"advice": "Mend what the message names, then redrive the execution.", **document},
-                notice_due=f"interrupted#{moment}",
+                notice_due=f"{Status.INTERRUPTED}#{moment}",
+                # A redrive that meets the account's trouble again begins a hold of its own.
+                remove=("held_since",),
             )
             metrics.add_metric(name="JobsInterrupted", unit=MetricUnit.Count, value=1)
         except MoveRefused as refused:
@@ -153,27 +155,31 @@ class Announcer:
     def _hold(self, job: Job, document: dict[str, Any]) -> Job:
         if job.is_terminal:
             return job
-        if job.held_since is not None:
-            return self.store.move(job.job_id, Status.ON_HOLD, stay=True, error=document)
+        now = int(time.time())
+        begins: dict[str, Any] = {
+            "condition": "attribute_not_exists(held_since)",
+            "held_since": now,
+            "notice_due": f"{Status.ON_HOLD}#{now}",
+        }
         try:
-            job = self.store.move(
+            held = self.store.move(
                 job.job_id,
                 Status.ON_HOLD,
-                condition="attribute_not_exists(held_since)",
                 stay=True,
                 error=document,
-                held_since=int(time.time()),
-                notice_due="on_hold",
+                **(begins if job.held_since is None else {}),
             )
-            metrics.add_metric(name="JobsHeld", unit=MetricUnit.Count, value=1)
         except MoveRefused as refused:
             if refused.current is None:
                 raise
             return refused.current
-        return job
+        if job.held_since is None:
+            metrics.add_metric(name="JobsHeld", unit=MetricUnit.Count, value=1)
+        return held
 
     def _announce(self, job: Job) -> None:
-        if job.notice_due is None:
+        # A notice of a status that the job has left is out of date.
+        if job.notice_due is None or job.notice_due.partition("#")[0] != job.status:
             return
         notice = notice_for(job)
         self.sns.publish(

@@ -56,20 +56,27 @@ class Poller:
         job_id = identity.of_execution(execution_arn)
         state: dict[str, Any] = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
         metrics.add_metric(name="Polls", unit=MetricUnit.Count, value=1)
+        job = self.store.get(job_id)
+        if job is None or job.video_id is None:
+            # First of all: whatever the vendor says now, a hold or an operator must find the video on the record.
+            job = self._followed(job, job_id, video_id, submitted_at)
+        overdue = time.time() > (job.deadline_at or submitted_at + self.deadline_seconds)
         try:
             video = self.vendor.get_video(video_id)
         except RateLimited as limited:
-            if limited.retry_after is None:
+            # Past the deadline it is the retries' turn, which come to an end.
+            if limited.retry_after is None or overdue:
                 raise
             return state | self._processing(submitted_at, limited.retry_after)
-        job = self._followed(job_id, video_id, submitted_at)
+        if job.status not in (Status.PROCESSING, Status.DELIVERING):
+            job = self._followed(job, job_id, video_id, submitted_at)
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
-                self.store.move(job_id, Status.DELIVERING)
+                self._move_on(job_id)
             return state | {"status": "succeeded"}
         if video.status == "failed":
             return state | _ended("failed", failure(job, video))
-        if time.time() > (job.deadline_at or submitted_at + self.deadline_seconds):
+        if overdue:
             minutes = round((time.time() - submitted_at) / 60)
             return state | _ended("timed_out", TimedOut(f"the vendor had not finished after {minutes} minutes"))
         logger.info("not finished yet", video_id=video_id, vendor_status=video.raw_status)
@@ -80,11 +87,8 @@ class Poller:
         wait = self.policy.next_wait(time.time() - submitted_at, random.random, retry_after)
         return {"status": "processing", "wait_seconds": wait}
 
-    def _followed(self, job_id: str, video_id: str, submitted_at: int) -> Job:
-        """The job's record, at a status that fits a job whose video the vendor knows."""
-        job = self.store.get(job_id)
-        if job is not None and job.video_id is not None and job.status in (Status.PROCESSING, Status.DELIVERING):
-            return job
+    def _followed(self, job: Job | None, job_id: str, video_id: str, submitted_at: int) -> Job:
+        """The job's record, with its video, at a status that fits a video which is being made."""
         try:
             return self.store.paid(
                 job_id,
@@ -93,8 +97,19 @@ class Poller:
                 deadline_at=submitted_at + self.deadline_seconds if job is None or job.deadline_at is None else None,
             )
         except MoveRefused as refused:
-            state = "gone" if refused.current is None else refused.current.status
-            raise JobClosed(f"the job is {state}; it is not followed any more", paid=Paid.YES) from None
+            raise closed(refused) from None
+
+    def _move_on(self, job_id: str) -> None:
+        try:
+            self.store.move(job_id, Status.DELIVERING, stay=True)
+        except MoveRefused as refused:
+            raise closed(refused) from None
+
+
+def closed(refused: MoveRefused) -> JobClosed:
+    """What to say where a paid job cannot go on, because it was closed meanwhile."""
+    state = "gone" if refused.current is None else refused.current.status
+    return JobClosed(f"the job is {state}; its video is not followed any more", paid=Paid.YES)
 
 
 def failure(job: Job, video: Video) -> GenerationFailed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.jobs import identity
-from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
+from shared.jobs.errors import BodyTooLarge, IntakeStopped, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.resolve import parse_request
 from shared.jobs.states import Status
 from shared.steps.intake import start
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
     from shared.faults import Fault
+    from shared.jobs.intake_switch import IntakeSwitch
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
 
@@ -37,6 +38,7 @@ HTTP_STATUS: dict[type[Fault], int] = {
     JobConflict: 409,
     BodyTooLarge: 413,
     InvalidPayload: 422,
+    IntakeStopped: 503,
 }
 
 
@@ -46,12 +48,14 @@ class Desk:
 
     Args:
         store: Where jobs are kept.
+        switch: Whether new jobs may start.
         sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
         s3: A boto3 S3 client, to sign links to finished videos.
     """
 
     store: JobStore
+    switch: IntakeSwitch
     sfn: SFNClient
     state_machine_arn: str
     s3: S3Client
@@ -69,13 +73,17 @@ class Desk:
         """
         if key is not None and not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
             raise KeyUnusable("the Idempotency-Key cannot be used")
+        if self.switch.is_stopped:
+            raise IntakeStopped("no new jobs are taken at the moment")
         document = _json(body)
         _, metadata = parse_request(document)
         fingerprint = identity.fingerprint(document)
         job, _ = self.store.create(
             identity.new() if key is None else identity.for_idempotency_key(caller, key),
             source={"type": "api", "caller": caller},
-            request=json.dumps({name: value for name, value in document.items() if name != "metadata"}),
+            request=json.dumps(
+                {name: value for name, value in document.items() if name != "metadata"}, ensure_ascii=False
+            ),
             fingerprint=fingerprint,
             metadata=metadata,
             model_id=document["model_id"],

@@ -76,16 +76,14 @@ class Submitter:
         request = given.get("request") if isinstance(given, dict) else None
         job = self.store.get(job_id)
         if job is None:
-            labels = request.get("metadata") if isinstance(request, dict) else None
-            job, _ = self.store.create(
-                job_id,
-                source={"type": "execution"},
-                execution=execution_arn,
-                request=None if request is None else json.dumps(request),
-                fingerprint=None if request is None else identity.fingerprint(request),
-                metadata=labels if isinstance(labels, dict) else None,
-            )
-        elif request is not None and job.fingerprint != identity.fingerprint(request):
+            job, _ = self.store.create(job_id, source={"type": "execution"}, execution=execution_arn)
+        if request is None:
+            return job
+        fingerprint = identity.fingerprint(request)
+        # A record without one was made by this execution just now, or by its interruption before it came this far.
+        if job.fingerprint is None and job.execution == execution_arn:
+            return self.store.note(job_id, request=json.dumps(request, ensure_ascii=False), fingerprint=fingerprint)
+        if job.fingerprint != fingerprint:
             raise JobConflict("an execution of this name was started before, with another request")
         return job
 
@@ -98,14 +96,14 @@ class Submitter:
         if resolution is None:
             raise _closed(job)
         try:
-            if job.claim is not None:
-                return self.store.reclaim(job.job_id, attempt)
             return self.store.claim(
                 job.job_id,
                 attempt,
+                take_over=self.trust_idempotency,
                 execution=execution_arn,
                 recipe=resolution.recipe,
                 model_id=resolution.model_id,
+                metadata=resolution.metadata or None,
             )
         except MoveRefused as refused:
             if refused.current is None:
@@ -127,14 +125,20 @@ class Submitter:
         except Fault as refusal:
             # A refusal that cannot rule out a payment keeps its claim; a repeat then ends as uncertain, not as a POST.
             if refusal.paid is Paid.NO:
-                self.store.release(job.job_id, attempt)
+                self._release(job, attempt)
             raise
         metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
         metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
         # Before the record is written: should that fail, this line and the execution's state both still know the video.
         logger.info("the vendor accepted the job", video_id=generation.video_id, credits_used=generation.credits_used)
         submitted_at = int(time.time())
-        self._save(job, generation, resolution, submitted_at)
+        try:
+            self._save(job, generation, resolution, submitted_at)
+        except MoveRefused:
+            logger.error("the video is paid for, but its job has another video or was deleted")
+        except (ClientError, BotoCoreError) as error:
+            # The poll step writes it down from the execution's state.
+            logger.warning("the job's record could not be written", reason=type(error).__name__)
         return self._state(job.job_id, generation.video_id, submitted_at)
 
     def _save(self, job: Job, generation: Generation, resolution: Resolution, submitted_at: int) -> None:
@@ -142,18 +146,22 @@ class Submitter:
             "credits_used": generation.credits_used,
             "submitted_at": submitted_at,
             "deadline_at": submitted_at + self.deadline_seconds,
-            "request": json.dumps(resolution.request),
-            "metadata": resolution.metadata or None,
+            "request": json.dumps(resolution.request, ensure_ascii=False),
         }
         try:
             self.store.paid(job.job_id, generation.video_id, **facts)
-        except MoveRefused as refused:
-            # Canceled while the call was under way: the video is paid for all the same, so its id is kept.
-            if refused.current is not None and refused.current.video_id is None:
-                self.store.note(job.job_id, video_id=generation.video_id, remove=("claim",), **facts)
+        except MoveRefused:
+            # Canceled while the call was under way: the video is paid for all the same.
+            self.store.keep(job.job_id, generation.video_id, **facts)
+
+    def _release(self, job: Job, attempt: str) -> None:
+        """Give the claim back. The refusal counts for more than a failure to do so: a claim that stays pays nothing."""
+        try:
+            self.store.release(job.job_id, attempt)
+        except MoveRefused:
+            logger.info("the claim was gone already")
         except (ClientError, BotoCoreError) as error:
-            # The poll step writes it down from the execution's state.
-            logger.warning("the job's record could not be written", reason=type(error).__name__)
+            logger.warning("the claim could not be given back", reason=type(error).__name__)
 
     def _state(self, job_id: str, video_id: str | None, submitted_at: int | None) -> dict[str, Any]:
         return {

@@ -21,7 +21,7 @@ from moto.sns.models import sns_backends
 
 from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
-from shared.jobs import identity
+from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.polling import PollingPolicy
 from shared.jobs.resolve import Resolver
 from shared.jobs.store import JobStore
@@ -48,7 +48,7 @@ BODY: dict[str, Any] = {
 VIDEO_ID = "22222222-2222-2222-2222-222222222222"
 LINK = "https://cdn.example.com/out/video.mp4?token=very-secret-token"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-MACHINE = f"arn:aws:states:{REGION}:{DEFAULT_ACCOUNT_ID}:stateMachine:video-job"
+TOPIC = f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:videos"
 JOB_ID = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
 
 
@@ -174,24 +174,45 @@ class World:
     vendor: Vendor = field(default_factory=Vendor)
 
     def __post_init__(self) -> None:
-        self.dynamodb, self.s3, self.sns = client("dynamodb"), client("s3"), client("sns")
-        self.sfn = client("stepfunctions")
+        self.dynamodb, self.sfn = client("dynamodb"), client("stepfunctions")
         self.dynamodb.create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": "job_id", "AttributeType": "S"}],
             KeySchema=[{"AttributeName": "job_id", "KeyType": "HASH"}],
         )
+        self.store = JobStore(self.dynamodb, TABLE)
+
+    # The rest is made when it is first asked for: most tests need one of them.
+
+    @functools.cached_property
+    def s3(self) -> Any:
+        s3 = client("s3")
         for bucket in (UPLOADS, VIDEOS):
-            self.s3.create_bucket(Bucket=bucket)
-            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        self.topic = self.sns.create_topic(Name="videos")["TopicArn"]
-        self.machine = self.sfn.create_state_machine(
+            s3.create_bucket(Bucket=bucket)
+            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return s3
+
+    @functools.cached_property
+    def sns(self) -> Any:
+        sns = client("sns")
+        sns.create_topic(Name=TOPIC.rpartition(":")[2])
+        return sns
+
+    def complete(self) -> None:
+        """Make all of it, for those who come with clients of their own."""
+        assert self.s3
+        assert self.sns
+
+    @functools.cached_property
+    def machine(self) -> str:
+        """A state machine that ends at once; only that it was started counts."""
+        arn: str = self.sfn.create_state_machine(
             name="video-job",
             definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
             roleArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/made-up",
         )["stateMachineArn"]
-        self.store = JobStore(self.dynamodb, TABLE)
+        return arn
 
     # ---- what lies in it ----------------------------------------------------------------------------------
 
@@ -223,10 +244,10 @@ class World:
 
     def messages(self) -> list[Message]:
         """What was published so far."""
-        sent = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.topic].sent_notifications
+        topic = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics.get(TOPIC)
         return [
             Message(json.loads(text), subject, {name: str(value["Value"]) for name, value in labels.items()})
-            for _, text, subject, labels, _ in sent
+            for _, text, subject, labels, _ in (topic.sent_notifications if topic else ())
         ]
 
     def executions(self) -> list[str]:
@@ -276,7 +297,7 @@ class World:
             **{
                 "store": store or self.store,
                 "sns": sns or self.sns,
-                "topic_arn": self.topic,
+                "topic_arn": TOPIC,
                 "hold_seconds": 900,
                 "hold_hours": 72,
                 **options,
@@ -284,14 +305,16 @@ class World:
         )
 
     def desk(self, sfn: Any = None) -> Desk:
-        return Desk(store=self.store, sfn=sfn or self.sfn, state_machine_arn=self.machine, s3=self.s3)
+        return Desk(
+            store=self.store,
+            switch=IntakeSwitch(self.dynamodb, TABLE),
+            sfn=sfn or self.sfn,
+            state_machine_arn=self.machine,
+            s3=self.s3,
+        )
 
 
 def caught(fault: Exception) -> dict[str, str]:
     """A fault as Step Functions hands it to a Catch: the runtime's document around the fault's own."""
     name = type(fault).__name__
     return {"Error": name, "Cause": json.dumps({"errorMessage": str(fault), "errorType": name, "stackTrace": []})}
-
-
-def job_of(execution_arn: str) -> str:
-    return identity.of_execution(execution_arn)

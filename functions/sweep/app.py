@@ -1,0 +1,54 @@
+"""Every 15 minutes: pick up what fell through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.faults import Paid
+from shared.jobs.intake_switch import IntakeSwitch
+from shared.jobs.store import JobStore
+from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.notify import Announcer
+from shared.steps.sweep import Sweeper
+
+_MOST_PER_STATUS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The function's environment."""
+
+    jobs_table: str
+    record_retention_days: int
+    topic_arn: str
+    state_machine_arn: str
+    sweep_quiet_seconds: int
+    hold_seconds: int
+    hold_hours: float
+
+
+@entrypoint(paid=Paid.UNKNOWN)
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """One sweep."""
+    config = settings(Settings)
+    store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
+    sweeper = Sweeper(
+        store=store,
+        switch=IntakeSwitch(client("dynamodb"), config.jobs_table),
+        announcer=Announcer(
+            store=store,
+            sns=client("sns"),
+            topic_arn=config.topic_arn,
+            hold_seconds=config.hold_seconds,
+            hold_hours=config.hold_hours,
+        ),
+        sfn=client("stepfunctions"),
+        state_machine_arn=config.state_machine_arn,
+        quiet_seconds=config.sweep_quiet_seconds,
+        most=_MOST_PER_STATUS,
+        remaining=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    count = sweeper.sweep()
+    logger.info("swept", count=count)
+    return count

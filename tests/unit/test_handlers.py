@@ -1,0 +1,546 @@
+"""The entry points with the repository's own sample events: what comes back, what is logged, what an error shows."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+import pytest
+
+import shared.vendor
+from shared import runtime
+from shared.delivery import Delivery
+from shared.faults import Fault, Paid
+from shared.genviral.client import GenviralClient
+from shared.jobs.states import Status
+from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
+from shared.steps import deliver as deliver_step
+from shared.steps.submit import Submitter
+from tests.unit.fakes import (
+    BODY,
+    EVENTS,
+    FINISHED,
+    JOB_ID,
+    KEY,
+    LINK,
+    PNG,
+    PROMPT,
+    TABLE,
+    TOPIC,
+    UPLOADS,
+    VIDEO_ID,
+    VIDEOS,
+    Vendor,
+    World,
+    accepting,
+    breaking,
+    client,
+    event,
+    refusing,
+    showing,
+)
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+RECIPE = {"model_id": BODY["model_id"], "prompt": PROMPT, "reference_image_urls": ["{{asset_url}}"]}
+SECRETS = (PROMPT[:20], KEY, KEY.split(".")[1], LINK, "X-Amz-Signature", "very-secret-token")
+
+
+@functools.cache
+def function(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"function_{name}", FUNCTIONS / name / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+CLIENTS: dict[str, Any] = {}
+
+
+def made_once(service: str, **options: Any) -> Any:
+    """A client as `shared.runtime` asks for it. Making one takes longer than the test that needs it."""
+    if service not in CLIENTS:
+        CLIENTS[service] = boto3.session.Session().client(service, **options)
+    return CLIENTS[service]
+
+
+@dataclass
+class Context:
+    """What Lambda passes beside the event."""
+
+    function_name: str
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:made-up"
+    aws_request_id: str = "8248615f-5a1e-4010-9072-176343532439"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
+
+
+class Stage:
+    """Functions with their environment, in a world whose log lines and metrics are kept."""
+
+    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        self.world = world
+        self._capsys = capsys
+        self._log = io.StringIO()
+        self.handler = runtime.logger.registered_handler
+        self.handler.setStream(self._log)  # type: ignore[attr-defined]
+
+    def call(self, name: str, event: dict[str, Any]) -> Any:
+        return function(name).handler(event, Context(name))
+
+    def fails(self, name: str, event: dict[str, Any]) -> Fault:
+        with pytest.raises(Fault) as fault:
+            self.call(name, event)
+        return fault.value
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.getvalue().splitlines()]
+
+    def metrics(self) -> dict[str, Any]:
+        """The metrics that went out since the last look, in CloudWatch's embedded format."""
+        found: dict[str, Any] = {}
+        for line in self._capsys.readouterr().out.splitlines():
+            document = json.loads(line)
+            (directive,) = document["_aws"]["CloudWatchMetrics"]
+            assert directive["Namespace"] == "GenviralVideo"
+            found |= {metric["Name"]: document[metric["Name"]] for metric in directive["Metrics"]}
+        return found
+
+
+@pytest.fixture
+def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+    secret = client("secretsmanager").create_secret(Name="key", SecretString=f"{KEY}\n")["ARN"]
+    environment = {
+        "POWERTOOLS_SERVICE_NAME": "video-pipeline",
+        "POWERTOOLS_METRICS_NAMESPACE": "GenviralVideo",
+        "JOBS_TABLE": TABLE,
+        "RECORD_RETENTION_DAYS": "30",
+        "STATE_MACHINE_ARN": world.machine,
+        "UPLOADS_BUCKET": UPLOADS,
+        "VIDEOS_BUCKET": VIDEOS,
+        "MAX_UPLOAD_MEGABYTES": "1",
+        "MAX_VIDEO_MEGABYTES": "1",
+        "GENVIRAL_BASE_URL": "https://vendor.example/api/v1",
+        "API_KEY_SECRET": secret,
+        "POLL_FLOOR_SECONDS": "5",
+        "POLL_CAP_SECONDS": "60",
+        "JOB_DEADLINE_MINUTES": "120",
+        "HOLD_SECONDS": "900",
+        "HOLD_HOURS": "72",
+        "TRUST_VENDOR_IDEMPOTENCY": "false",
+        "ALLOW_PRIVATE_OUTPUT": "false",
+        "TOPIC_ARN": TOPIC,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(runtime.metrics.provider, "namespace", "GenviralVideo", raising=False)
+
+    def vendor(*arguments: Any, **options: Any) -> GenviralClient:
+        return GenviralClient(*arguments, **options, transport=world.vendor)
+
+    def copy(source: Callable[[], str], **_: Any) -> Delivery:
+        source()
+        return Delivery(3, "AAAAAA==", "video/mp4", "e", "v", 1, None)
+
+    monkeypatch.setattr(shared.vendor, "GenviralClient", vendor)
+    monkeypatch.setattr(boto3, "client", made_once)
+    monkeypatch.setattr(deliver_step, "deliver", copy)
+    world.complete()
+    stage = Stage(world, capsys)
+    stream = stage.handler.stream  # type: ignore[attr-defined]
+    yield stage
+    assert stage.handler.stream is stream  # type: ignore[attr-defined]
+    stage.handler.setStream(sys.__stdout__)  # type: ignore[attr-defined]
+
+
+# ---- the sample events -----------------------------------------------------------------------------------
+
+
+def uploaded(world: World) -> None:
+    world.upload("uploads/shoe.jpg", PNG)
+    world.recipe(RECIPE)
+    world.store.create(JOB_ID, source={"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg"})
+
+
+def finished(world: World) -> None:
+    world.vendor = Vendor(get=[FINISHED])
+    world.paid_job()
+
+
+def delivering(world: World) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
+
+
+def adopt(execution: str, world: World) -> None:
+    """The sample events name a state machine of their own."""
+    if world.store.get(JOB_ID):
+        world.store.note(JOB_ID, execution=execution)
+
+
+Prepare = Callable[[World], Any]
+SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] = {
+    "uploads_object_created": (
+        "uploads",
+        uploaded,
+        lambda world, answer: world.executions() == [answer["job_id"]],
+        set(),
+    ),
+    "api_post_videos": (
+        "api",
+        lambda world: None,
+        lambda world, answer: (
+            answer["statusCode"] == 202
+            and answer["headers"]["Location"] == f"/videos/{world.executions()[0]}"
+            and json.loads(answer["body"]) == {"job_id": world.executions()[0], "status": "queued"}
+        ),
+        set(),
+    ),
+    "api_get_video": (
+        "api",
+        World.paid_job,
+        lambda world, answer: answer["statusCode"] == 200 and json.loads(answer["body"])["status"] == "processing",
+        set(),
+    ),
+    "submit": (
+        "submit",
+        lambda world: version_of_the_event(world),
+        lambda world, answer: answer["video_id"] == VIDEO_ID and world.record().status == "processing",
+        {"JobsSubmitted", "CreditsUsed"},
+    ),
+    "submit_direct": (
+        "submit",
+        lambda world: None,
+        lambda world, answer: world.record("campaign-2026-11").video_id == answer["video_id"] == VIDEO_ID,
+        {"JobsSubmitted", "CreditsUsed"},
+    ),
+    "status": ("status", finished, lambda world, answer: answer["status"] == "succeeded", {"Polls"}),
+    "deliver": (
+        "deliver",
+        finished,
+        lambda world, answer: answer["video"] == world.record().output,
+        {"BytesDelivered"},
+    ),
+    "notify_succeeded": (
+        "notify",
+        delivering,
+        lambda world, _: world.record().status == "succeeded",
+        {"JobsSucceeded"},
+    ),
+    "notify_failed": (
+        "notify",
+        World.job,
+        lambda world, answer: world.record().status == "failed" and answer["error"]["Error"] == "RecipeMissing",
+        {"JobsFailed"},
+    ),
+    "notify_on_hold": ("notify", World.job, lambda world, answer: answer["wait_seconds"] == 900, {"JobsHeld"}),
+    "notify_execution_status_change": (
+        "notify",
+        World.paid_job,
+        lambda world, answer: (
+            answer is None and (world.record().error or {})["message"] == "PutObject failed with AccessDenied"
+        ),
+        {"JobsInterrupted"},
+    ),
+}
+
+
+def version_of_the_event(world: World) -> None:
+    """The job of the sample upload, at the version that is really there."""
+    version = world.upload("uploads/shoe.jpg", PNG)
+    world.recipe(RECIPE)
+    source = {"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg", "version_id": version}
+    world.store.create(JOB_ID, source=source)
+
+
+def test_every_sample_event_is_used_here() -> None:
+    assert {path.stem for path in EVENTS.glob("*.json")} == set(SAMPLES)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -> None:
+    name, prepare, holds, counted = SAMPLES[sample]
+    given = event(sample)
+    prepare(stage.world)
+    adopt(given.get("execution_id") or given.get("detail", {}).get("executionArn") or "none", stage.world)
+    answer = stage.call(name, given)
+    assert holds(stage.world, answer), answer
+    assert set(stage.metrics()) == counted
+    job_ids = {line.get("job_id") for line in stage.log}
+    assert None not in job_ids
+    assert len(job_ids) <= 1
+    json.dumps(answer)
+
+
+def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Stage) -> None:
+    """Log lines, what the state machine carries, and the notification."""
+    world = stage.world
+    world.vendor = Vendor([refusing(403, "insufficient_credits", f"no credits for {PROMPT}"), accepting()], [FINISHED])
+    created = event("uploads_object_created")
+    created["detail"]["object"]["version-id"] = world.upload("uploads/shoe.jpg", PNG)
+    world.recipe(RECIPE)
+    job_id = stage.call("uploads", created)["job_id"]
+    execution = f"arn:aws:states:us-east-1:123456789012:execution:video-job:{job_id}"
+    (started,) = world.sfn.list_executions(stateMachineArn=world.machine)["executions"]
+    given = json.loads(world.sfn.describe_execution(executionArn=started["executionArn"])["input"])
+    carried: list[Any] = [given]
+
+    submit = {"execution_id": execution, "input": given}
+    refusal = stage.fails("submit", submit)
+    error = {"Error": type(refusal).__name__, "Cause": json.dumps({"errorMessage": str(refusal)})}
+    carried.append(stage.call("notify", {"event": "on_hold", "execution_id": execution, "error": error}))
+    carried.append(stage.call("submit", submit))
+    look = {"execution_id": execution, **{name: carried[-1][name] for name in ("video_id", "submitted_at")}}
+    carried.append(stage.call("status", look))
+    carried.append(stage.call("deliver", look))
+    carried.append(stage.call("notify", {"event": "succeeded", "execution_id": execution}))
+
+    assert world.record(job_id).status is Status.SUCCEEDED
+    assert [message.body["status"] for message in world.messages()] == ["on_hold", "succeeded"]
+    told = json.dumps([stage.log, carried, [vars(message) for message in world.messages()]])
+    assert not [secret for secret in SECRETS if secret in told]
+    assert {line["job_id"] for line in stage.log} == {job_id}
+    assert len(world.vendor.posts) == 2
+    assert world.vendor.posts[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_two_events_of_one_object_are_one_job(stage: Stage) -> None:
+    created = event("uploads_object_created")
+    assert stage.call("uploads", created) == stage.call("uploads", created)
+    assert len(stage.world.executions()) == 1
+    created["detail"]["object"]["version-id"] = "another"
+    stage.call("uploads", created)
+    assert len(stage.world.executions()) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [("uploads/A B+ü%20.JPG", "upload"), ("requests/a.json", "request"), ("uploads/folder/", None)],
+)
+def test_an_upload_is_told_by_its_key(stage: Stage, key: str, kind: str | None) -> None:
+    created = event("uploads_object_created")
+    created["detail"]["object"]["key"] = key
+    answer = stage.call("uploads", created)
+    if kind is None:
+        assert answer is None
+        assert not stage.world.executions()
+    else:
+        source = stage.world.record(answer["job_id"]).source
+        assert (source["type"], source["key"]) == (kind, key)
+
+
+# ---- the HTTP API ----------------------------------------------------------------------------------------
+
+
+def post(body: object, **headers: str) -> dict[str, Any]:
+    document = event("api_post_videos")
+    document["body"] = body if isinstance(body, str) else json.dumps(body)
+    document["headers"] |= headers
+    return document
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "code"),
+    [
+        (post("{"), 400, "invalid_json"),
+        (post(BODY, **{"idempotency-key": ""}), 400, "invalid_idempotency_key"),
+        (post("x" * 300_000), 413, "payload_too_large"),
+        (post({**BODY, "colour": "red"}), 422, "invalid_payload"),
+    ],
+)
+def test_a_refusal_has_the_vendors_shape(stage: Stage, given: dict[str, Any], status: int, code: str) -> None:
+    answer = stage.call("api", given)
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["ok"], body["code"], body["error_code"]) == (status, False, status, code)
+    assert body["message"]
+    assert body["advice"]
+    assert ("issues" in body) == (status == 422)
+    assert PROMPT not in answer["body"] + json.dumps(stage.log)
+
+
+def test_a_base64_body_is_read(stage: Stage) -> None:
+    given = post("eyJtb2RlbF9pZCI6ICJtIn0=") | {"isBase64Encoded": True}
+    assert stage.call("api", given)["statusCode"] == 202
+
+
+def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Stage) -> None:
+    assert stage.call("api", post(BODY))["statusCode"] == 202
+    assert stage.call("api", post({**BODY, "prompt": "x"}))["statusCode"] == 409
+    unknown = event("api_get_video")
+    assert json.loads(stage.call("api", unknown)["body"])["error_code"] == "job_not_found"
+    unknown |= {"rawPath": "/nowhere"}
+    unknown["requestContext"]["http"]["path"] = "/nowhere"
+    assert json.loads(stage.call("api", unknown)["body"])["error_code"] == "not_found"
+
+
+def test_a_failing_table_is_the_callers_cue_to_repeat(stage: Stage) -> None:
+    stage.world.dynamodb.delete_table(TableName=TABLE)
+    answer = stage.call("api", post(BODY))
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "5")
+
+
+def caller(authorizer: dict[str, Any]) -> dict[str, Any]:
+    document = post(BODY)
+    document["requestContext"]["authorizer"] = authorizer
+    return document
+
+
+def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: Stage) -> None:
+    role = "arn:aws:sts::123456789012:assumed-role"
+    callers: list[dict[str, Any]] = [
+        {"iam": {"userArn": f"{role}/publisher/session-1"}},
+        {"iam": {"userArn": f"{role}/publisher/session-2"}},
+        {"iam": {"userArn": f"{role}/other/session-1"}},
+        {"iam": {"userArn": "arn:aws:iam::123456789012:user/publisher"}},
+        {"jwt": {"claims": {"iss": "https://a", "sub": "1"}}},
+        {"jwt": {"claims": {"iss": "https://b", "sub": "1"}}},
+        {},
+    ]
+    answers = [stage.call("api", caller(who)) for who in callers]
+    jobs = [json.loads(answer["body"])["job_id"] for answer in answers]
+    assert jobs[0] == jobs[1]
+    assert len(set(jobs)) == len(jobs) - 1
+
+
+# ---- errors ----------------------------------------------------------------------------------------------
+
+
+def payload_of(fault: Fault) -> dict[str, Any]:
+    """What Lambda's runtime makes of an exception."""
+    stack = traceback.extract_tb(fault.__traceback__)
+    return {"errorType": type(fault).__name__, "errorMessage": str(fault), "stackTrace": stack.format()}
+
+
+def test_a_named_error_reaches_the_state_machine_whole_and_without_a_stack_trace(stage: Stage) -> None:
+    version_of_the_event(stage.world)
+    stage.world.vendor = Vendor([refusing(403, "insufficient_credits", "You have 0 credits")])
+    payload = payload_of(stage.fails("submit", event("submit")))
+    assert (payload["errorType"], payload["stackTrace"]) == ("InsufficientCredits", [])
+    document = json.loads(payload["errorMessage"])
+    assert document["http_status"] == 403
+    assert "0 credits" in document["message"]
+    assert document["paid"] == "no"
+    assert stage.log[-1]["fault"]["error"] == "InsufficientCredits"
+    assert "exception" not in stage.log[-1]
+
+
+def test_an_aws_error_is_named_by_its_call(stage: Stage) -> None:
+    stage.world.dynamodb.delete_table(TableName=TABLE)
+    for name, sample in (
+        ("submit", "submit"),
+        ("status", "status"),
+        ("deliver", "deliver"),
+        ("notify", "notify_failed"),
+    ):
+        fault = stage.fails(name, event(sample))
+        assert isinstance(fault, AwsCallFailed)
+        assert fault.message == "GetItem failed with ResourceNotFoundException"
+        assert payload_of(fault)["stackTrace"] == []
+
+
+def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError(f"{PROMPT} {LINK} {KEY}")
+
+    monkeypatch.setattr(Submitter, "submit", broken)
+    fault = stage.fails("submit", event("submit"))
+    assert isinstance(fault, InternalError)
+    assert "RuntimeError at test_handlers.py" in fault.message
+    assert not [secret for secret in SECRETS if secret in json.dumps([str(fault), stage.log])]
+    assert payload_of(fault)["stackTrace"] == []
+
+
+def test_metrics_are_told_even_when_the_call_fails(stage: Stage) -> None:
+    version_of_the_event(stage.world)
+    stage.world.vendor = Vendor([breaking(httpx.ReadTimeout)])
+    assert type(stage.fails("submit", event("submit"))).__name__ == "SubmissionUncertain"
+    assert stage.metrics() == {"SubmissionsUncertain": [1.0]}
+
+
+@pytest.mark.parametrize(("text", "error"), [("not-set", "AuthenticationFailed"), ("", "AuthenticationFailed")])
+def test_a_key_that_was_never_put_in_holds_the_job(stage: Stage, text: str, error: str) -> None:
+    version_of_the_event(stage.world)
+    client("secretsmanager").put_secret_value(SecretId="key", SecretString=text or " ")
+    assert type(stage.fails("submit", event("submit"))).__name__ == error
+    assert not stage.world.vendor.asked
+    assert stage.world.record().status is Status.QUEUED
+
+
+def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Stage) -> None:
+    version_of_the_event(stage.world)
+    client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
+    fault = stage.fails("submit", event("submit"))
+    assert (type(fault), fault.paid) == (AwsCallFailed, Paid.NO)
+    assert fault.message.startswith("GetSecretValue failed")
+    assert (stage.world.record().status, stage.world.record().claim) == (Status.QUEUED, None)
+
+
+def test_a_new_key_is_fetched_after_a_401(stage: Stage) -> None:
+    version_of_the_event(stage.world)
+    fresh = "pub_new.sk_new"
+
+    def renewed(_: httpx.Request) -> httpx.Response:
+        client("secretsmanager").put_secret_value(SecretId="key", SecretString=fresh)
+        return refusing(401, "invalid_token")(_)
+
+    stage.world.vendor = Vendor([renewed, accepting()])
+    assert stage.call("submit", event("submit"))["video_id"] == VIDEO_ID
+    assert [post.headers["Authorization"] for post in stage.world.vendor.posts] == [f"Bearer {KEY}", f"Bearer {fresh}"]
+
+
+CALLED_WITH = {
+    "uploads": "uploads_object_created",
+    "submit": "submit",
+    "status": "status",
+    "deliver": "deliver",
+    "notify": "notify_failed",
+}
+
+
+@pytest.mark.parametrize("name", CALLED_WITH)
+def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for field in fields(function(name).Settings):
+        for value in ("", "nonsense"):
+            if value and field.type == "str":
+                continue
+            with monkeypatch.context() as patch:
+                patch.setenv(field.name.upper(), value)
+                fault = stage.fails(name, event(CALLED_WITH[name]))
+            assert isinstance(fault, SettingsInvalid)
+            assert field.name.upper() in fault.message
+    assert not stage.world.vendor.asked
+
+
+def test_a_missing_setting_of_the_api_is_answered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JOBS_TABLE")
+    answer = stage.call("api", post(BODY))
+    assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (500, "settings_invalid")
+
+
+def test_nothing_of_one_call_stays_in_the_log_of_the_next(stage: Stage) -> None:
+    stage.world.paid_job()
+    stage.world.vendor = Vendor(get=[showing("processing")])
+    stage.call("status", event("status"))
+    assert stage.log[-1]["job_id"] == JOB_ID
+    monkey = event("uploads_object_created")
+    monkey["detail"]["object"]["key"] = "uploads/folder/"
+    stage.call("uploads", monkey)
+    assert "job_id" not in stage.log[-1]

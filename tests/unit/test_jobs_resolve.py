@@ -1,0 +1,305 @@
+"""From an upload to a generate body: what is sent, what is kept, and the name of everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.faults import Fault, Paid
+from shared.genviral.errors import InvalidPayload
+from shared.jobs.errors import (
+    RecipeInvalid,
+    RecipeMissing,
+    RequestUnreadable,
+    UploadTooLarge,
+    UploadUnreadable,
+    UploadUnsupported,
+)
+from shared.jobs.links import without_secrets
+from shared.jobs.recipes import KIND_OF_FIELD, Kind, fill, kind_of
+from shared.jobs.record import Job
+from shared.jobs.resolve import Resolution, Resolver, recipe_of
+from shared.jobs.states import Status
+from tests.unit.fakes import BODY, JOB_ID, PNG, UPLOADS, World, failed
+
+RECIPE = {
+    "model_id": "bytedance/seedance-2.0",
+    "prompt": "{{stem}} of {{ filename }} on {{metadata.place}}",
+    "reference_image_urls": ["{{asset_url}}"],
+    "params": {"duration_seconds": 5, "generate_audio": True},
+    "metadata": {"file": "{{filename}}", "link": "{{asset_url}}"},
+}
+PLAIN = {"model_id": "m", "image_url": "{{asset_url}}"}
+MP4 = b"\0\0\0\x20ftypisom" + bytes(64)
+MP3 = b"ID3" + bytes(64)
+
+
+def job_for(key: str, version_id: str | None = None, kind: str = "upload") -> Job:
+    source = {"type": kind, "bucket": UPLOADS, "key": key, "version_id": version_id}
+    source = {name: value for name, value in source.items() if value}
+    return Job(job_id=JOB_ID, status=Status.QUEUED, created_at="2026-11-22T10:15:30Z", source=source)
+
+
+def resolve(world: World, key: str, version_id: str | None = None, kind: str = "upload", **options: Any) -> Resolution:
+    return world.resolver(**options).resolve(job_for(key, version_id, kind))
+
+
+def test_a_picture_and_a_recipe_make_a_body(world: World) -> None:
+    version = world.upload("uploads/shoe.jpg", PNG, Metadata={"Place": "marble"})
+    world.recipe(RECIPE)
+    made = resolve(world, "uploads/shoe.jpg", version)
+    assert made.body["prompt"] == "shoe of shoe.jpg on marble"
+    assert made.body["params"] == RECIPE["params"]
+    assert (made.recipe, made.model_id) == ("default", RECIPE["model_id"])
+    link = urlsplit(made.body["reference_image_urls"][0])
+    query = parse_qs(link.query)
+    assert (query["X-Amz-Expires"], query["versionId"]) == (["21600"], [version])
+    assert "metadata" not in made.body
+
+
+def test_no_signed_link_is_kept(world: World) -> None:
+    version = world.upload("uploads/shoe.jpg", PNG, Metadata={"Place": "marble"})
+    world.recipe(RECIPE)
+    made = resolve(world, "uploads/shoe.jpg", version)
+    assert "X-Amz-Signature" in json.dumps(made.body)
+    assert made.request["reference_image_urls"] == [f"s3://{UPLOADS}/uploads/shoe.jpg"]
+    assert made.metadata == {"file": "shoe.jpg", "link": f"s3://{UPLOADS}/uploads/shoe.jpg"}
+    assert "X-Amz" not in json.dumps([made.request, made.metadata]) + repr(made)
+
+
+def test_the_version_of_the_event_is_used_though_the_key_was_overwritten(world: World) -> None:
+    version = world.upload("uploads/shoe.jpg", PNG, Metadata={"place": "first"})
+    world.upload("uploads/shoe.jpg", b"only text now", Metadata={"place": "second"})
+    world.recipe(RECIPE)
+    assert resolve(world, "uploads/shoe.jpg", version).body["prompt"].endswith("first")
+    with pytest.raises(UploadUnsupported):
+        resolve(world, "uploads/shoe.jpg")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "uploads/schöne Schuhe + 100 % & 'x'?#=;,:@.JPG",
+        "uploads/靴 👟.jpeg",
+        "uploads/a%20b+c.jpg",
+        "uploads/" + "ü" * 508,
+    ],
+)
+def test_any_key_that_s3_takes_is_read_and_signed(world: World, key: str) -> None:
+    assert len(key.encode()) <= 1024
+    world.upload(key, PNG)
+    world.recipe(PLAIN)
+    made = resolve(world, key)
+    assert unquote(urlsplit(made.body["image_url"]).path).endswith(f"/{key}")
+    assert made.request["image_url"] == f"s3://{UPLOADS}/{key}"
+
+
+@pytest.mark.parametrize(
+    ("key", "recipe"),
+    [
+        ("uploads/a.jpg", "default"),
+        ("uploads/shoes/a.jpg", "shoes"),
+        ("uploads/shoes/red/a.jpg", "shoes"),
+        ("uploads//a.jpg", ""),
+        ("uploads/ü x/a.jpg", "ü x"),
+    ],
+)
+def test_the_folder_names_the_recipe(key: str, recipe: str) -> None:
+    assert recipe_of(key) == recipe
+
+
+@pytest.mark.parametrize("name", ["CLIP.MOV", "clip.mp4", "clip.jpg", "clip"])
+def test_the_content_counts_not_the_suffix(world: World, name: str) -> None:
+    world.upload(f"uploads/{name}", MP4)
+    world.recipe({"model_id": "m", "video_url": "{{asset_url}}"})
+    assert resolve(world, f"uploads/{name}").body["video_url"]
+
+
+HEADS = {
+    Kind.IMAGE: [
+        b"\xff\xd8\xff\xe0",
+        PNG,
+        b"GIF89a",
+        b"RIFF\0\0\0\0WEBPVP8 ",
+        b"\0\0\0\x18ftypheic",
+        b"\0\0\0\x18ftypavif",
+    ],
+    Kind.VIDEO: [MP4, b"\0\0\0\x14ftypqt  ", b"\x1a\x45\xdf\xa3"],
+    Kind.AUDIO: [MP3, b"\xff\xfb\x90\x00", b"RIFF\0\0\0\0WAVEfmt ", b"OggS", b"fLaC", b"\0\0\0\x18ftypM4A "],
+    None: [b"", b"hello", b"%PDF-1.7", b"<html>", b"PK\3\4", b"\xff\xfe\0\0"[:1]],
+}
+
+
+@pytest.mark.parametrize(("kind", "head"), [(kind, head) for kind, heads in HEADS.items() for head in heads])
+def test_a_file_is_what_its_first_bytes_say(kind: Kind | None, head: bytes) -> None:
+    assert kind_of(head) is kind
+
+
+@given(st.binary(max_size=20))
+def test_no_file_is_too_strange_to_be_judged(head: bytes) -> None:
+    assert kind_of(head) in {None, *Kind}
+
+
+@pytest.mark.parametrize(("field", "kind"), KIND_OF_FIELD.items())
+def test_each_field_takes_its_kind_and_no_other(world: World, field: str, kind: Kind) -> None:
+    value = ["{{asset_url}}"] if field.endswith("s") else "{{asset_url}}"
+    world.recipe(
+        {"model_id": "m", field: value, "image_url" if kind is Kind.AUDIO else "prompt": "https://example.com"}
+    )
+    for other, body in ((Kind.IMAGE, PNG), (Kind.VIDEO, MP4), (Kind.AUDIO, MP3)):
+        world.upload("uploads/file", body)
+        if other is kind:
+            assert resolve(world, "uploads/file").body[field]
+        else:
+            with pytest.raises(UploadUnsupported, match=f"takes {kind}"):
+                resolve(world, "uploads/file")
+
+
+def wrong(world: World, name: str) -> Resolution:
+    """Each thing that can be wrong with an upload, by name."""
+    good = world.upload("uploads/good.jpg", PNG)
+    world.recipe(PLAIN)
+    match name:
+        case "gone":
+            return resolve(world, "uploads/never.jpg")
+        case "deleted":
+            world.s3.delete_object(Bucket=UPLOADS, Key="uploads/good.jpg")
+            return resolve(world, "uploads/good.jpg")
+        case "version gone":
+            world.s3.delete_object(Bucket=UPLOADS, Key="uploads/good.jpg", VersionId=good)
+            return resolve(world, "uploads/good.jpg", good)
+        case "empty":
+            world.upload("uploads/good.jpg", b"")
+            return resolve(world, "uploads/good.jpg")
+        case "too large":
+            return resolve(world, "uploads/good.jpg", max_bytes=len(PNG) - 1)
+        case "text named .jpg":
+            world.upload("uploads/text.jpg", b"This is no picture.")
+            return resolve(world, "uploads/text.jpg")
+        case "no recipe":
+            world.upload("uploads/other/good.jpg", PNG)
+            return resolve(world, "uploads/other/good.jpg")
+        case "recipe too long":
+            key = f"uploads/{'x' * 1010}/y"
+            world.upload(key, PNG)
+            return resolve(world, key)
+        case _:
+            world.recipe(BAD_RECIPES[name])
+            return resolve(world, "uploads/good.jpg")
+
+
+BAD_RECIPES: dict[str, object] = {
+    "no json": b'{"model_id": ',
+    "no text": b"\xff\xfe\x00",
+    "endless": b"[" * 100_000,
+    "a list": [],
+    "a number": 1,
+    "unknown placeholder": {"model_id": "m", "image_url": "{{asset}}"},
+    "missing metadata": {"model_id": "m", "prompt": "{{metadata.place}}"},
+    "recipe too large": b'{"prompt": "' + b"x" * 300_000 + b'"}',
+    "unknown field": {**PLAIN, "colour": "red"},
+    "too many": {"model_id": "m", "reference_image_urls": ["{{asset_url}}"] * 10},
+    "metadata is text": {**PLAIN, "metadata": "text"},
+    "deep": b'{"model_id": "m", "raw_params": {"x": ' + b"[" * 800 + b"]" * 800 + b"}}",
+}
+NAMED: dict[str, type[Fault] | tuple[type[Fault], ...]] = {
+    "gone": UploadUnreadable,
+    "deleted": UploadUnreadable,
+    "version gone": UploadUnreadable,
+    "empty": UploadUnreadable,
+    "too large": UploadTooLarge,
+    "text named .jpg": UploadUnsupported,
+    "no recipe": RecipeMissing,
+    "recipe too long": RecipeMissing,
+    "no json": RecipeInvalid,
+    "no text": RecipeInvalid,
+    "endless": RecipeInvalid,
+    "a list": RecipeInvalid,
+    "a number": RecipeInvalid,
+    "unknown placeholder": RecipeInvalid,
+    "missing metadata": RecipeInvalid,
+    "recipe too large": UploadTooLarge,
+    "unknown field": InvalidPayload,
+    "too many": InvalidPayload,
+    "metadata is text": InvalidPayload,
+    "deep": (RequestUnreadable, InvalidPayload),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_everything_wrong_has_a_name_and_costs_nothing(world: World, name: str) -> None:
+    with pytest.raises(NAMED[name]) as fault:
+        wrong(world, name)
+    assert fault.value.paid is Paid.NO
+    assert fault.value.document()["advice"]
+
+
+def test_each_placeholder_without_a_value_is_listed() -> None:
+    with pytest.raises(RecipeInvalid) as fault:
+        fill({"prompt": "{{a}} {{b}}", "params": {"x": ["{{c}}"]}}, "r", {"b": ""})
+    assert [issue["path"] for issue in fault.value.issues] == ["prompt", "params.x.0"]
+
+
+def test_a_value_is_never_read_as_a_placeholder() -> None:
+    filled = fill({"prompt": "{{filename}}"}, "r", {"filename": "{{asset_url}}", "asset_url": "https://secret"})
+    assert filled.body == {"prompt": "{{asset_url}}"}
+
+
+def test_a_request_file_is_a_body(world: World) -> None:
+    version = world.upload("requests/one.json", json.dumps({**BODY, "metadata": {"order": 1}}).encode())
+    world.upload("requests/one.json", b"overwritten")
+    made = resolve(world, "requests/one.json", version, kind="request")
+    assert (made.body, made.metadata, made.recipe) == (BODY, {"order": 1}, None)
+    assert "X-Amz" not in json.dumps(made.request)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (b"", RequestUnreadable),
+        (b"{", RequestUnreadable),
+        (b"\xff", RequestUnreadable),
+        (b"[]", InvalidPayload),
+        (b"{}", InvalidPayload),
+        (b'{"model_id": "m", "prompt": "\\ud800"}', InvalidPayload),
+        (b" " * 300_000, UploadTooLarge),
+    ],
+)
+def test_a_bad_request_file_has_a_name(world: World, text: bytes, error: type[Fault]) -> None:
+    world.upload("requests/one.json", text)
+    with pytest.raises(error):
+        resolve(world, "requests/one.json", kind="request")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("AccessDenied", UploadUnreadable), ("InvalidObjectState", UploadUnreadable), ("SlowDown", ClientError)],
+)
+def test_a_forbidden_object_is_named_and_a_passing_fault_is_left_to_the_retries(
+    world: World, code: str, error: type[Exception]
+) -> None:
+    class Forbidden:
+        def get_object(self, **_: Any) -> Any:
+            raise failed("GetObject", code)
+
+    with pytest.raises(error):
+        Resolver(Forbidden(), UPLOADS, max_bytes=1).resolve(job_for("requests/a.json", kind="request"))  # type: ignore[arg-type]
+
+
+def test_links_lose_what_opens_them() -> None:
+    body = {
+        "a": ["https://u:p@example.com:8443/x?sig=1#f", "HTTP://example.com/y?sig=2"],
+        "b": {"c": "http://[bad?sig=3"},
+        "prompt": "see https://example.com/?kept=1",
+    }
+    assert without_secrets(body) == {
+        "a": ["https://example.com:8443/x", "http://example.com/y"],
+        "b": {"c": ""},
+        "prompt": "see https://example.com/?kept=1",
+    }

@@ -1,0 +1,278 @@
+"""The table of moves holds against every writer, and one attempt alone gets the claim."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
+from shared.jobs.store import JobStore, MoveRefused
+from tests.unit.fakes import JOB_ID, TABLE, VIDEO_ID, Flaky, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.jobs.record import Job
+
+MOVE_PAIRS = [(source, target) for source in Status for target in Status]
+
+
+class OneAtATime(Flaky):
+    """DynamoDB writes an item whole or not at all; moto alone does not promise that to threads."""
+
+    def __init__(self, real: Any) -> None:
+        super().__init__(real)
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        member = super().__getattr__(name)
+        if name == "exceptions":
+            return member
+
+        def call(**arguments: Any) -> Any:
+            with self._lock:
+                return member(**arguments)
+
+        return call
+
+
+def put(world: World, status: Status, **attributes: Any) -> Job:
+    """A job that is simply there, whatever way it came."""
+    world.job(**attributes)
+    world.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"job_id": {"S": JOB_ID}},
+        UpdateExpression="SET #s = :s",
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={":s": {"S": status.value}},
+    )
+    return world.record()
+
+
+def test_the_table_of_moves_is_whole() -> None:
+    assert set(MOVES) == set(Status)
+    assert set(Status) == OPEN | TERMINAL
+    assert {status.value for status in TERMINAL} == {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
+    assert not MOVES[Status.SUCCEEDED]
+    # Whatever is open can be interrupted, and an interruption hides no way on.
+    assert all(Status.INTERRUPTED in MOVES[status] for status in OPEN)
+    assert MOVES[Status.INTERRUPTED] >= {target for source in OPEN for target in MOVES[source]} - {Status.INTERRUPTED}
+
+
+@pytest.mark.parametrize("reopen", [False, True], ids=["by itself", "by an operator"])
+def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> None:
+    world.job()
+    item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})["Item"]
+    for source, target in MOVE_PAIRS:
+        if reopen and source in OPEN:
+            continue
+        world.dynamodb.put_item(TableName=TABLE, Item=item | {"status": {"S": source.value}})
+        if target in MOVES[source] and (reopen or source in OPEN):
+            job = world.store.move(JOB_ID, target, reopen=reopen)
+            assert (job.status, set(job.timeline)) == (target, {"queued", target.value})
+        else:
+            with pytest.raises(MoveRefused) as refused:
+                world.store.move(JOB_ID, target, reopen=reopen)
+            assert refused.value.current is not None
+            assert refused.value.current.status is source
+    assert sources_of(Status.QUEUED) < sources_of(Status.QUEUED, reopen=True)
+
+
+def test_no_move_makes_a_job(world: World) -> None:
+    attempts: list[Callable[[], object]] = [
+        lambda: world.store.move(JOB_ID, Status.PROCESSING),
+        lambda: world.store.note(JOB_ID, output={"key": "x"}),
+        lambda: world.store.keep(JOB_ID, VIDEO_ID),
+        lambda: world.store.paid(JOB_ID, VIDEO_ID),
+        lambda: world.store.release(JOB_ID, "attempt"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(MoveRefused) as refused:
+            attempt()
+        assert refused.value.current is None
+    world.store.notice_sent(JOB_ID, "failed")
+    assert world.store.get(JOB_ID) is None
+
+
+def test_a_second_create_finds_the_first(world: World) -> None:
+    first, made = world.store.create(JOB_ID, source={"type": "api"}, fingerprint="one")
+    second, made_again = world.store.create(JOB_ID, source={"type": "upload"}, fingerprint="two")
+    assert (made, made_again) == (True, False)
+    assert second == first == world.record()
+    assert first.status is Status.QUEUED
+
+
+def test_one_of_many_attempts_gets_the_claim(world: World) -> None:
+    world.job()
+    start, won = threading.Barrier(8), []
+    store = JobStore(OneAtATime(world.dynamodb), TABLE)  # type: ignore[arg-type]
+
+    def race(attempt: str) -> None:
+        start.wait(10)
+        try:
+            store.claim(JOB_ID, attempt)
+        except MoveRefused:
+            return
+        won.append(attempt)
+
+    threads = [threading.Thread(target=race, args=(f"attempt-{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(won) == 1
+    job = world.record()
+    assert (job.status, job.claim) == (Status.SUBMITTING, won[0])
+
+
+def test_a_claim_whose_answer_was_lost_is_found_again_by_its_own_attempt_only(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "mine")
+    assert world.store.claim(JOB_ID, "mine").claim == "mine"
+    with pytest.raises(MoveRefused):
+        world.store.claim(JOB_ID, "yours")
+    assert world.store.claim(JOB_ID, "yours", take_over=True).claim == "yours"
+
+
+@pytest.mark.parametrize("take_over", [False, True])
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.QUEUED}))
+def test_a_paid_or_ended_job_cannot_be_claimed(world: World, status: Status, take_over: bool) -> None:
+    put(world, status, video_id=VIDEO_ID)
+    with pytest.raises(MoveRefused):
+        world.store.claim(JOB_ID, "attempt", take_over=take_over)
+    assert world.record().claim is None
+
+
+def test_only_its_owner_gives_a_claim_back(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "mine")
+    with pytest.raises(MoveRefused):
+        world.store.release(JOB_ID, "yours")
+    assert world.record().claim == "mine"
+    released = world.store.release(JOB_ID, "mine")
+    assert (released.status, released.claim) == (Status.QUEUED, None)
+    with pytest.raises(MoveRefused):
+        world.store.release(JOB_ID, "mine")
+
+
+def test_a_job_that_ended_meanwhile_loses_its_claim_and_keeps_its_end(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "mine")
+    world.store.move(JOB_ID, Status.CANCELED)
+    job = world.store.release(JOB_ID, "mine")
+    assert (job.status, job.claim) == (Status.CANCELED, None)
+
+
+def test_a_job_has_one_video(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt")
+    first = world.store.paid(JOB_ID, VIDEO_ID, credits_used=2.5)
+    again = world.store.paid(JOB_ID, VIDEO_ID)
+    assert (first.status, first.claim, first.credits_used) == (Status.PROCESSING, None, 2.5)
+    assert again.video_id == VIDEO_ID
+    for write in (world.store.paid, world.store.keep):
+        with pytest.raises(MoveRefused) as refused:
+            write(JOB_ID, "another")
+        assert refused.value.current is not None
+        assert refused.value.current.video_id == VIDEO_ID
+    assert world.record() == again
+
+
+def test_a_video_is_kept_for_a_job_that_ended(world: World) -> None:
+    put(world, Status.CANCELED, claim="attempt")
+    with pytest.raises(MoveRefused):
+        world.store.paid(JOB_ID, VIDEO_ID)
+    job = world.store.keep(JOB_ID, VIDEO_ID, credits_used=5)
+    assert (job.status, job.video_id, job.claim, job.credits_used) == (Status.CANCELED, VIDEO_ID, None, 5)
+
+
+def test_a_notice_is_crossed_off_only_while_it_is_the_one_due(world: World) -> None:
+    world.job()
+    world.store.note(JOB_ID, notice_due="interrupted#2")
+    world.store.notice_sent(JOB_ID, "interrupted#1")
+    assert world.record().notice_due == "interrupted#2"
+    world.store.notice_sent(JOB_ID, "interrupted#2")
+    assert world.record().notice_due is None
+
+
+LABELS: list[Any] = [
+    {"price": 0.1, "big": 12345678901234567890123456789012345678901234567890, "small": 1e-300},
+    {"name": "Schühchen 👟", "": "empty", "nested": {"list": [1, None, True, {"x": []}]}},
+    json.loads('{"deep": ' + "[" * 60 + "]" * 60 + "}"),
+]
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_labels_come_back_as_they_were(world: World, labels: dict[str, Any]) -> None:
+    world.job(metadata=labels)
+    assert world.record().metadata == labels
+    assert world.store.note(JOB_ID, metadata={**labels, "more": 1}).metadata == {**labels, "more": 1}
+
+
+def test_numbers_and_texts_come_back_as_they_were(world: World) -> None:
+    world.job()
+    output = {"seconds": 5.033333, "bytes": 12, "key": "videos/ü👟.mp4", "tracks": [1.5, 2]}
+    job = world.store.note(JOB_ID, output=output, submitted_at=1_700_000_000)
+    assert job == world.record()
+    assert job.output == output
+    assert isinstance(job.submitted_at, int)
+    assert world.store.note(JOB_ID, error=None, credits_used=2.5).output == output
+
+
+def test_a_record_expires_after_its_last_change_of_status(world: World) -> None:
+    def expires_at() -> int:
+        item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})["Item"]
+        return int(item["expires_at"]["N"])
+
+    store = JobStore(world.dynamodb, TABLE, retention_days=30)
+    store.create(JOB_ID, source={"type": "api"})
+    assert 0 <= expires_at() - time.time() - 30 * 86_400 + 5 <= 10
+    JobStore(world.dynamodb, TABLE, retention_days=60).move(JOB_ID, Status.FAILED)
+    assert 0 <= expires_at() - time.time() - 60 * 86_400 + 5 <= 10
+
+
+@pytest.fixture
+def watched(world: World) -> tuple[JobStore, Flaky]:
+    client = Flaky(world.dynamodb)
+    return JobStore(client, TABLE), client  # type: ignore[arg-type]
+
+
+def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky]) -> None:
+    store, client = watched
+    store.create(JOB_ID, source={"type": "api"})
+    store.claim(JOB_ID, "one")
+    store.release(JOB_ID, "one")
+    store.claim(JOB_ID, "two")
+    store.claim(JOB_ID, "three", take_over=True)
+    store.paid(JOB_ID, VIDEO_ID)
+    store.keep(JOB_ID, VIDEO_ID)
+    store.note(JOB_ID, notice_due="x")
+    store.notice_sent(JOB_ID, "x")
+    store.move(JOB_ID, Status.CANCELED)
+    writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
+    assert {name for name, _ in writes} == {"put_item", "update_item"}
+    assert all(arguments.get("ConditionExpression") for _, arguments in writes)
+    covered = {name for name, member in vars(JobStore).items() if callable(member) and not name.startswith("_")}
+    reads = {"get", "in_status"}
+    assert covered - reads == {"create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"}
+
+
+def test_reads_are_consistent(watched: tuple[JobStore, Flaky]) -> None:
+    store, client = watched
+    store.get(JOB_ID)
+    assert client.calls == [
+        ("get_item", {"TableName": TABLE, "Key": {"job_id": {"S": JOB_ID}}, "ConsistentRead": True})
+    ]
+
+
+def test_a_record_of_a_newer_version_can_be_read(world: World) -> None:
+    world.job(something_new={"a": 1})
+    assert world.record().job_id == JOB_ID
+
+
+def test_a_record_shows_no_request_when_it_is_printed(world: World) -> None:
+    assert "private" not in repr(world.job())

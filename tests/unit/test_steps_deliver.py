@@ -1,0 +1,150 @@
+"""Delivery as a step: where the file goes, what is said about it, and what must never be said."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shared.delivery import Delivery, DeliveryIncomplete, MediaFacts
+from shared.faults import Fault, Paid
+from shared.genviral.errors import GenerationFailed, GenviralUnavailable
+from shared.jobs.errors import JobClosed
+from shared.jobs.states import Status
+from shared.steps import deliver as step
+from tests.unit.fakes import (
+    BODY,
+    EXECUTION,
+    FINISHED,
+    JOB_ID,
+    LINK,
+    PROMPT,
+    VIDEO_ID,
+    VIDEOS,
+    Vendor,
+    World,
+    refusing,
+    showing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COPIED = Delivery(
+    bytes=1234,
+    crc32="AAAAAA==",
+    content_type="video/mp4",
+    etag="e",
+    version_id="v1",
+    parts=1,
+    media=None,
+)
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The copies that were asked for, each of which asks for the link once."""
+    asked: list[dict[str, Any]] = []
+
+    def copy(source: Callable[[], str], **options: Any) -> Delivery:
+        asked.append({"link": source(), **options})
+        return COPIED
+
+    monkeypatch.setattr(step, "deliver", copy)
+    return asked
+
+
+def test_a_video_comes_home_with_a_description(world: World, copies: list[dict[str, Any]]) -> None:
+    world.vendor = Vendor(get=[FINISHED])
+    job = world.paid_job(metadata={"order": 0.5})
+    state = world.courier().deliver(EXECUTION, VIDEO_ID)
+    key = f"videos/{job.created_at[:4]}/{job.created_at[5:7]}/{job.created_at[8:10]}/{JOB_ID}.mp4"
+    assert (copies[0]["link"], copies[0]["bucket"], copies[0]["key"]) == (LINK, VIDEOS, key)
+    assert copies[0]["tags"] == {"job_id": JOB_ID}
+    assert state["video"] == world.record().output
+    assert state["video"] == {
+        "bucket": VIDEOS,
+        "key": key,
+        "version_id": "v1",
+        "bytes": 1234,
+        "content_type": "video/mp4",
+        "crc32": "AAAAAA==",
+    }
+    assert world.record().status is Status.DELIVERING
+    sidecar = json.loads(world.s3.get_object(Bucket=VIDEOS, Key=key.replace(".mp4", ".json"))["Body"].read())
+    assert (sidecar["request"]["prompt"], sidecar["metadata"], sidecar["video_id"]) == (
+        PROMPT,
+        {"order": 0.5},
+        VIDEO_ID,
+    )
+
+
+def test_no_link_that_opens_anything_is_written_anywhere(world: World, copies: list[dict[str, Any]]) -> None:
+    """Not even where the record still holds the request as it was asked for."""
+    world.vendor = Vendor(get=[FINISHED])
+    links = ["https://user:password@example.com/a?X-Amz-Signature=1#f", "HTTPS://example.com/b?token=2"]
+    world.paid_job(request={**BODY, "reference_image_urls": links})
+    state = world.courier().deliver(EXECUTION, VIDEO_ID)
+    key = state["video"]["key"].replace(".mp4", ".json")
+    text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read().decode() + json.dumps(state)
+    assert not [word for word in ("X-Amz", "token", "password", LINK) if word in text]
+    assert "https://example.com/a" in text
+
+
+def test_a_repeat_means_the_same_object(world: World, copies: list[dict[str, Any]]) -> None:
+    world.vendor = Vendor(get=[FINISHED])
+    world.paid_job()
+    assert world.courier().deliver(EXECUTION, VIDEO_ID) == world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert copies[0]["key"] == copies[1]["key"]
+
+
+def test_media_facts_reach_the_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = MediaFacts(duration=5.04, width=720, height=1280, video_codec="h264", audio_codec=None)
+    monkeypatch.setattr(step, "deliver", lambda *_, **__: Delivery(1, None, "video/mp4", "e", None, 1, media))
+    world.paid_job()
+    world.courier().deliver(EXECUTION, VIDEO_ID)
+    output = world.record().output or {}
+    assert (output["duration_seconds"], output["height"], output["video_codec"]) == (5.04, 1280, "h264")
+    assert "audio_codec" not in output
+
+
+@pytest.mark.parametrize(
+    ("vendor", "error"),
+    [
+        (Vendor(get=[showing("failed", error=f"no: {PROMPT}")]), GenerationFailed),
+        (Vendor(get=[showing("succeeded")]), GenviralUnavailable),
+        (Vendor(get=[refusing(503)]), GenviralUnavailable),
+    ],
+)
+def test_a_link_that_is_not_there_is_named_and_paid(
+    world: World, copies: list[dict[str, Any]], vendor: Vendor, error: type[Fault]
+) -> None:
+    world.vendor = vendor
+    world.paid_job()
+    with pytest.raises(error) as fault:
+        world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert fault.value.paid is Paid.YES
+    assert PROMPT not in str(fault.value)
+    assert world.record().output is None
+
+
+def test_an_unfinished_copy_leaves_the_job_delivering(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_time(*_: Any, **__: Any) -> Delivery:
+        raise DeliveryIncomplete("not all of it")
+
+    monkeypatch.setattr(step, "deliver", out_of_time)
+    world.paid_job()
+    with pytest.raises(DeliveryIncomplete):
+        world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert (world.record().status, world.record().output) == (Status.DELIVERING, None)
+
+
+@pytest.mark.parametrize("status", [Status.CANCELED, Status.SUCCEEDED])
+def test_a_job_that_ended_is_not_fetched(world: World, copies: list[dict[str, Any]], status: Status) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.DELIVERING)
+    world.store.move(JOB_ID, status)
+    with pytest.raises(JobClosed):
+        world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert not copies

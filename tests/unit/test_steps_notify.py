@@ -1,0 +1,341 @@
+"""One message for each end, hold and interruption, whatever fails or comes twice, and nobody else ends a job."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from shared.genviral.errors import (
+    AuthenticationFailed,
+    GenerationFailed,
+    InsufficientCredits,
+    InvalidInput,
+    SubmissionUncertain,
+)
+from shared.jobs.errors import JobClosed, RecipeMissing, TimedOut
+from shared.jobs.states import OPEN, TERMINAL, Status
+from shared.jobs.store import JobStore
+from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OUTPUT = {"bucket": "example-videos", "key": "videos/a.mp4", "bytes": 3}
+MISSING = caught(RecipeMissing("there is no readable recipes/default.json"))
+NO_CREDITS = caught(InsufficientCredits("Not enough credits"))
+
+
+def delivered(world: World) -> None:
+    world.paid_job(metadata={"order": 1})
+    world.store.move(JOB_ID, Status.DELIVERING, output=OUTPUT)
+
+
+def interrupt(world: World, moment: str = "1", execution: str = EXECUTION, **how: str) -> None:
+    told = {"ended": "FAILED", "error": "AwsCallFailed", "cause": "", **how}
+    world.announcer().interrupted(execution, moment=moment, **told)
+
+
+ENDINGS: list[tuple[str, Callable[[World], object], Callable[[Any], Any]]] = [
+    ("succeeded", delivered, lambda announcer: announcer.succeeded(EXECUTION)),
+    ("failed", lambda world: world.job(), lambda announcer: announcer.failed(EXECUTION, MISSING)),
+    ("on_hold", lambda world: world.job(), lambda announcer: announcer.on_hold(EXECUTION, NO_CREDITS)),
+    (
+        "interrupted",
+        lambda world: world.paid_job(),
+        lambda announcer: announcer.interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1"),
+    ),
+]
+each_ending = pytest.mark.parametrize(("status", "prepare", "tell"), ENDINGS, ids=[name for name, *_ in ENDINGS])
+
+
+@each_ending
+def test_one_message_however_often_it_is_told(world: World, status: str, prepare: Any, tell: Any) -> None:
+    prepare(world)
+    for _ in range(3):
+        tell(world.announcer())
+    (message,) = world.messages()
+    assert (message.body["status"], message.attributes["status"]) == (status, status)
+    assert world.record().status == status
+    assert world.record().notice_due is None
+
+
+@each_ending
+def test_a_message_that_could_not_be_sent_is_sent_by_the_repeat(
+    world: World, status: str, prepare: Any, tell: Any
+) -> None:
+    prepare(world)
+    with pytest.raises(ClientError):
+        tell(world.announcer(sns=Flaky(world.sns, {1: "before"})))
+    assert world.record().status == status
+    assert not world.messages()
+    for _ in range(2):
+        tell(world.announcer())
+    assert [message.body["status"] for message in world.messages()] == [status]
+
+
+@each_ending
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("way", ["before", "after"])
+def test_a_failure_of_the_table_loses_no_message(
+    world: World, status: str, prepare: Any, tell: Any, call: int, way: str
+) -> None:
+    prepare(world)
+    try:
+        tell(world.announcer(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+    except ClientError:
+        tell(world.announcer())
+    told = world.messages()
+    assert {message.body["status"] for message in told} == {status}
+    # A message whose crossing-off failed goes out again under the same id.
+    assert len({message.body["notification_id"] for message in told}) == 1
+    assert len(told) <= 2
+    assert world.record().notice_due is None
+
+
+def test_success_tells_where_the_video_is(world: World) -> None:
+    delivered(world)
+    world.store.note(JOB_ID, error={"code": "old"})
+    state = world.announcer().succeeded(EXECUTION)
+    assert state == {"job_id": JOB_ID, "status": "succeeded", "video": OUTPUT}
+    (message,) = world.messages()
+    assert message.body["video"] == OUTPUT
+    assert (message.body["paid"], message.body["video_id"], message.body["metadata"]) == ("yes", VIDEO_ID, {"order": 1})
+    assert "error" not in message.body
+    assert message.attributes["source"] == "api"
+    assert message.body["execution"] == EXECUTION
+
+
+CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
+    (lambda world: world.job(), InvalidInput("no"), "failed", "no"),
+    (lambda world: world.job(), InsufficientCredits("no"), "failed", "no"),
+    (lambda world: world.paid_job(), GenerationFailed("no"), "failed", "yes"),
+    (lambda world: world.paid_job(), TimedOut("late"), "timed_out", "yes"),
+    # A hold that lasted too long must not make a paid video look like one that was never bought.
+    (lambda world: world.paid_job(), AuthenticationFailed("no"), "timed_out", "yes"),
+    (lambda world: claimed(world), SubmissionUncertain("?"), "uncertain", "unknown"),
+    (lambda world: claimed(world), InvalidInput("no"), "uncertain", "unknown"),
+    (lambda world: claimed(world), InsufficientCredits("no"), "uncertain", "unknown"),
+]
+
+
+def claimed(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+
+
+@pytest.mark.parametrize(("prepare", "error", "status", "paid"), CASES)
+def test_a_failure_ends_the_job_by_what_was_paid(
+    world: World, prepare: Callable[[World], Any], error: Exception, status: str, paid: str
+) -> None:
+    prepare(world)
+    state = world.announcer().failed(EXECUTION, caught(error))
+    assert (state["status"], world.record().status) == (status, status)
+    assert state["error"]["Error"] == type(error).__name__
+    assert json.loads(state["error"]["Cause"]) == json.loads(str(error)) == world.record().error
+    (message,) = world.messages()
+    assert (message.body["status"], message.body["paid"]) == (status, paid)
+    assert message.attributes["error_code"] == json.loads(str(error))["code"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ({"Error": "Lambda.Unknown", "Cause": "The function went away"}, "The function went away"),
+        (
+            {"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "Task timed out after 60.00 seconds"}'},
+            "Task timed out after 60.00 seconds",
+        ),
+        ({"Error": "States.Runtime", "Cause": "input: my secret prompt"}, "the execution ended with States.Runtime"),
+        ({"Error": "States.Timeout"}, "the execution ended with States.Timeout"),
+        ({"Error": "KeyError", "Cause": '{"errorMessage": "my secret"}'}, "the execution ended with KeyError"),
+        ({"Error": "X", "Cause": "[1, 2]"}, "the execution ended with X"),
+    ],
+)
+def test_what_the_platform_says_is_told_only_where_it_quotes_nothing(
+    world: World, error: dict[str, str], said: str
+) -> None:
+    world.job()
+    world.announcer().failed(EXECUTION, error)
+    assert world.messages()[0].body["error"]["message"] == said
+
+
+# ---- holds -----------------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
+    world.job()
+    for attempt in ("one", "two", "three"):
+        world.store.claim(JOB_ID, attempt, execution=EXECUTION)
+        world.store.release(JOB_ID, attempt)
+        state = world.announcer().on_hold(EXECUTION, NO_CREDITS)
+        assert (state["expired"], state["wait_seconds"], state["video_id"]) == (False, 900, None)
+        assert state["error"] == NO_CREDITS
+    assert len(world.messages()) == 1
+
+
+def test_each_hold_is_told_under_an_id_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.paid_job()
+    now = time.time()
+    for hold in (0, 1000):
+        monkeypatch.setattr(time, "time", lambda hold=hold: now + hold)
+        assert world.announcer().on_hold(EXECUTION, NO_CREDITS)["video_id"] == VIDEO_ID
+        world.store.paid(JOB_ID, VIDEO_ID)
+    ids = [message.body["notification_id"] for message in world.messages()]
+    assert len(set(ids)) == len(ids) == 2
+
+
+def test_a_hold_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.job()
+    now = time.time()
+    assert not world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"]
+    for seconds, expired in ((72 * 3600 - 10, False), (72 * 3600 + 10, True)):
+        monkeypatch.setattr(time, "time", lambda seconds=seconds: now + seconds)
+        assert world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"] is expired
+    world.announcer().failed(EXECUTION, NO_CREDITS)
+    assert [message.body["status"] for message in world.messages()] == ["on_hold", "failed"]
+    assert world.record().held_since is None
+
+
+def test_no_hold_hours_fail_at_once(world: World) -> None:
+    world.job()
+    assert world.announcer(hold_hours=0).on_hold(EXECUTION, NO_CREDITS)["expired"]
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_a_job_that_ended_is_not_held(world: World, status: Status) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.move(JOB_ID, status)
+    assert world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert (world.record().status, world.messages()) == (status, [])
+
+
+def test_a_job_canceled_while_it_is_being_held_stays_canceled(world: World) -> None:
+    world.paid_job()
+    world.announcer().on_hold(EXECUTION, NO_CREDITS)
+
+    class Canceling(JobStore):
+        def move(self, job_id: str, target: Status, **options: Any) -> Any:
+            world.store.move(JOB_ID, Status.CANCELED)
+            return super().move(job_id, target, **options)
+
+    assert world.announcer(store=Canceling(world.dynamodb, TABLE)).on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert world.record().status is Status.CANCELED
+
+
+# ---- interruptions ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", sorted(OPEN))
+def test_whatever_was_open_is_interrupted_with_advice(world: World, status: Status) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    if status is not Status.INTERRUPTED:
+        world.store.move(JOB_ID, status)
+    interrupt(world, error="", cause="", ended="TIMED_OUT")
+    (message,) = world.messages()
+    assert message.body["status"] == "interrupted"
+    assert message.body["error"]["error"] == "TIMED_OUT"
+    assert "redrive" in message.body["error"]["advice"]
+
+
+def test_each_interruption_is_told_once(world: World) -> None:
+    world.paid_job()
+    interrupt(world, "1")
+    interrupt(world, "1")
+    world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
+    interrupt(world, "1")
+    assert world.record().status is Status.PROCESSING
+    interrupt(world, "2")
+    ids = [message.body["notification_id"] for message in world.messages()]
+    assert len(set(ids)) == len(ids) == 2
+
+
+def test_a_hold_after_an_interruption_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.paid_job()
+    world.announcer().on_hold(EXECUTION, NO_CREDITS)
+    interrupt(world)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 100 * 3600)
+    assert not world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert [message.body["status"] for message in world.messages()] == ["on_hold", "interrupted", "on_hold"]
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_the_end_of_an_ended_jobs_execution_changes_nothing(world: World, status: Status) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    before = world.store.move(JOB_ID, status)
+    interrupt(world)
+    assert (world.record(), world.messages()) == (before, [])
+
+
+def test_an_execution_without_a_record_gets_one(world: World) -> None:
+    interrupt(world, execution=arn_of("campaign"), error="Runtime.ImportModuleError")
+    job = world.record("campaign")
+    assert (job.status, job.execution) == (Status.INTERRUPTED, arn_of("campaign"))
+    assert len(world.messages()) == 1
+
+
+# ---- somebody else's execution ---------------------------------------------------------------------------
+
+FOREIGN = arn_of(f"{JOB_ID}.r1")
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda announcer: announcer.succeeded(FOREIGN),
+        lambda announcer: announcer.failed(FOREIGN, caught(JobClosed("the job is processing"))),
+        lambda announcer: announcer.interrupted(FOREIGN, ended="FAILED", error="X", cause="", moment="1"),
+    ],
+)
+def test_a_foreign_execution_does_not_end_the_job(world: World, tell: Any) -> None:
+    before = world.paid_job()
+    tell(world.announcer())
+    assert (world.record(), world.messages()) == (before, [])
+
+
+@pytest.mark.parametrize("due", ["on_hold#1", "interrupted#1", "failed"])
+def test_a_notice_that_is_out_of_date_is_not_told(world: World, due: str) -> None:
+    """A leftover of a failed SNS call, found by a foreign or repeated event when the job has gone on."""
+    world.paid_job()
+    world.store.note(JOB_ID, notice_due=due)
+    interrupt(world, execution=FOREIGN)
+    assert not world.messages()
+
+
+# ---- the message -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key", ["uploads/ shoe.jpg", "uploads/schühchen 👟\n.jpg", "uploads/" + "x" * 200, "uploads/   "]
+)
+def test_a_subject_is_one_that_sns_takes(world: World, key: str) -> None:
+    world.store.create(JOB_ID, source={"type": "upload", "key": key})
+    world.announcer().failed(EXECUTION, MISSING)
+    (message,) = world.messages()
+    assert message.subject.isascii()
+    assert message.subject.isprintable()
+    assert 0 < len(message.subject) <= 100
+    assert message.subject[0] != " "
+
+
+def test_an_attribute_that_sns_would_refuse_is_left_out(world: World) -> None:
+    world.store.create(JOB_ID, source={"type": "upload", "key": "uploads/\x01/a.jpg"}, recipe="\x01")
+    world.announcer().failed(EXECUTION, MISSING)
+    (message,) = world.messages()
+    assert set(message.attributes) == {"status", "source", "error_code"}
+
+
+def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
+    world.store.create(JOB_ID, source={"type": "api", "caller": "arn:me"}, request='{"prompt": "secret prompt"}')
+    world.announcer().failed(EXECUTION, MISSING)
+    text = json.dumps(world.messages()[0].body)
+    assert "arn:me" not in text
+    assert "secret prompt" not in text

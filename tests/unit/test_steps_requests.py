@@ -1,0 +1,147 @@
+"""The desk: what is refused before the 202, and a request that comes twice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from shared.genviral.errors import InvalidJson, InvalidPayload
+from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
+from shared.jobs.states import Status
+from shared.steps.requests import HTTP_STATUS
+from tests.unit.fakes import BODY, JOB_ID, PROMPT, VIDEOS, Flaky, World
+
+if TYPE_CHECKING:
+    from shared.faults import Fault
+
+WHO = {"caller": "arn:aws:iam::1:user/me", "key": "order-1"}
+
+
+def ask(world: World, body: object = BODY, sfn: Any = None, **who: Any) -> Any:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return world.desk(sfn).ask(text, **{**WHO, **who})
+
+
+def test_a_request_becomes_a_record_and_an_execution_without_its_content(world: World) -> None:
+    job = ask(world, {**BODY, "metadata": {"order": "4711"}})
+    assert (job.status, job.metadata, job.model_id) == (Status.QUEUED, {"order": "4711"}, BODY["model_id"])
+    assert json.loads(world.record(job.job_id).request or "") == BODY
+    (execution,) = world.sfn.list_executions(stateMachineArn=world.machine)["executions"]
+    assert execution["name"] == job.job_id
+    given = world.sfn.describe_execution(executionArn=execution["executionArn"])["input"]
+    assert json.loads(given)["job_id"] == job.job_id
+    assert not [word for word in (PROMPT, "X-Amz", "4711") if word in given]
+
+
+@pytest.mark.parametrize("rewritten", [BODY, dict(reversed(BODY.items()))])
+def test_a_repeat_is_the_same_job_with_one_execution(world: World, rewritten: dict[str, Any]) -> None:
+    first = ask(world)
+    assert ask(world, rewritten).job_id == first.job_id
+    assert world.executions() == [first.job_id]
+
+
+def test_a_repeat_of_a_job_that_has_gone_on_starts_nothing(world: World) -> None:
+    first = ask(world)
+    world.store.move(first.job_id, Status.FAILED)
+    sfn = Flaky(world.sfn)
+    assert ask(world, sfn=sfn).status is Status.FAILED
+    assert not sfn.calls
+
+
+def test_a_start_that_failed_is_made_up_by_the_repeat(world: World) -> None:
+    with pytest.raises(ClientError):
+        ask(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"))
+    assert not world.executions()
+    job = ask(world)
+    assert world.executions() == [job.job_id]
+
+
+def test_a_start_whose_answer_was_lost_starts_nothing_twice(world: World) -> None:
+    with pytest.raises(ClientError):
+        ask(world, sfn=Flaky(world.sfn, {1: "after"}, only="start_execution"))
+    job = ask(world)
+    assert world.executions() == [job.job_id]
+
+
+def test_another_request_under_the_same_key_is_a_conflict(world: World) -> None:
+    first = ask(world)
+    for other in ({**BODY, "prompt": "another"}, {**BODY, "metadata": {"a": 1}}):
+        with pytest.raises(JobConflict):
+            ask(world, other)
+    assert world.executions() == [first.job_id]
+
+
+def test_callers_do_not_meet_and_no_key_means_a_new_job(world: World) -> None:
+    jobs = [ask(world), ask(world, caller="somebody else"), ask(world, key=None), ask(world, key=None)]
+    assert len({job.job_id for job in jobs}) == len(world.executions()) == 4
+
+
+REFUSED: list[tuple[object, dict[str, Any], type[Fault], int]] = [
+    (b"{", {}, InvalidJson, 400),
+    (b"", {}, InvalidJson, 400),
+    (b"\xff\xfe", {}, InvalidJson, 400),
+    (b'{"model_id": NaN}', {}, InvalidJson, 400),
+    (b"[" * 100_000, {}, InvalidJson, 400),
+    (BODY, {"key": ""}, KeyUnusable, 400),
+    (BODY, {"key": "x" * 256}, KeyUnusable, 400),
+    (BODY, {"key": "schlüssel"}, KeyUnusable, 400),
+    (BODY, {"key": "a\nb"}, KeyUnusable, 400),
+    (b" " * (256 * 1024 + 1), {}, BodyTooLarge, 413),
+    (b"[]", {}, InvalidPayload, 422),
+    (b"null", {}, InvalidPayload, 422),
+    ({"prompt": "no model"}, {}, InvalidPayload, 422),
+    ({**BODY, "colour": "red"}, {}, InvalidPayload, 422),
+    ({**BODY, "reference_image_urls": ["https://example.com/x"] * 10}, {}, InvalidPayload, 422),
+    ({"model_id": "m", "reference_audio_urls": ["https://example.com/x"]}, {}, InvalidPayload, 422),
+    ({**BODY, "metadata": []}, {}, InvalidPayload, 422),
+    ({**BODY, "metadata": {"x": "y" * 2048}}, {}, InvalidPayload, 422),
+    (b'{"model_id": "m", "metadata": {"x": 1e999}}', {}, InvalidPayload, 422),
+    (b'{"model_id": "m", "metadata": {"x": "\\ud800"}}', {}, InvalidPayload, 422),
+]
+
+
+@pytest.mark.parametrize(("body", "who", "error", "status"), REFUSED)
+def test_what_can_be_judged_is_judged_before_anything_is_kept(
+    world: World, body: object, who: dict[str, Any], error: type[Fault], status: int
+) -> None:
+    with pytest.raises(error) as fault:
+        ask(world, body, **who)
+    assert HTTP_STATUS[type(fault.value)] == status
+    assert not world.executions()
+    assert world.dynamodb.scan(TableName="jobs")["Count"] == 0
+
+
+def test_the_largest_request_fits_into_the_table(world: World) -> None:
+    raw = {"text": "字" * 21_000}
+    body = {"model_id": "m", "prompt": "👟" * 20_000, "negative_prompt": "👟" * 20_000, "raw_params": raw}
+    job = world.desk().ask(json.dumps(body, ensure_ascii=False).encode(), caller="me", key=None)
+    assert json.loads(job.request or "") == body
+
+
+def test_a_job_is_shown_without_what_only_the_vendor_needs(world: World) -> None:
+    world.paid_job(metadata={"a": 1.5})
+    shown = world.desk().show(JOB_ID)
+    assert (shown["status"], shown["metadata"], shown["elapsed_seconds"] > 0) == ("processing", {"a": 1.5}, True)
+    assert not {"request", "claim", "source", "video"} & set(shown)
+    assert PROMPT not in json.dumps(shown)
+
+
+def test_a_link_is_signed_when_it_is_asked_for(world: World) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.DELIVERING, error={"code": "old"})
+    world.store.note(JOB_ID, output={"bucket": VIDEOS, "key": "videos/a.mp4", "bytes": 3})
+    assert "video" not in world.desk().show(JOB_ID)
+    world.store.move(JOB_ID, Status.SUCCEEDED)
+    shown = world.desk().show(JOB_ID)
+    assert "X-Amz-Signature" in shown["video"]["url"]
+    assert shown["video"]["url_expires_in_seconds"] == 3600
+    assert "error" not in shown
+
+
+@pytest.mark.parametrize("job_id", [JOB_ID, "", "a/b", "x" * 200, "model#x"])
+def test_a_job_that_is_not_there_is_not_found(world: World, job_id: str) -> None:
+    with pytest.raises(JobNotFound):
+        world.desk().show(job_id)

@@ -1,0 +1,356 @@
+"""A job is never paid for twice and a paid video is never lost, whatever fails, repeats or comes in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from shared.faults import Fault, Paid
+from shared.genviral.errors import (
+    GenviralUnreachable,
+    InsufficientCredits,
+    InvalidInput,
+    InvalidPayload,
+    RateLimited,
+    RequestRejected,
+    SubmissionUncertain,
+    SubmissionUnconfirmed,
+)
+from shared.jobs.errors import JobClosed, JobConflict, RequestUnreadable
+from shared.jobs.states import TERMINAL, Status
+from tests.unit.fakes import (
+    BODY,
+    EXECUTION,
+    JOB_ID,
+    VIDEO_ID,
+    Answer,
+    Vendor,
+    World,
+    accepting,
+    arn_of,
+    breaking,
+    caught,
+    refusing,
+    showing,
+)
+
+if TYPE_CHECKING:
+    from shared.jobs.store import JobStore
+
+GIVEN = {"job_id": JOB_ID}
+UNREADABLE: Answer = lambda _: httpx.Response(202, content=b"<html>")  # noqa: E731
+HTML_502: Answer = lambda _: httpx.Response(502, content=b"<html>Bad gateway</html>")  # noqa: E731
+
+NOT_PAID = [
+    (refusing(402, "insufficient_credits"), InsufficientCredits),
+    (refusing(422, "invalid_input"), InvalidInput),
+    (refusing(404), RequestRejected),
+    (refusing(429), RateLimited),
+    (breaking(httpx.ConnectError), GenviralUnreachable),
+]
+NOBODY_KNOWS = [
+    (breaking(httpx.ReadTimeout), SubmissionUncertain),
+    (breaking(httpx.RemoteProtocolError), SubmissionUncertain),
+    (HTML_502, SubmissionUncertain),
+    (UNREADABLE, SubmissionUncertain),
+    (refusing(409, "conflict"), RequestRejected),
+]
+
+
+def test_an_accepted_job_is_written_down_and_goes_on(world: World) -> None:
+    world.job(metadata={"order": 1})
+    state = world.submitter().submit(EXECUTION, GIVEN)
+    assert state == {"job_id": JOB_ID, "video_id": VIDEO_ID, "submitted_at": state["submitted_at"], "wait_seconds": 60}
+    job = world.record()
+    assert (job.status, job.video_id, job.claim, job.credits_used) == (Status.PROCESSING, VIDEO_ID, None, 5)
+    assert (job.execution, job.model_id, job.metadata) == (EXECUTION, BODY["model_id"], {"order": 1})
+    assert job.deadline_at == state["submitted_at"] + 600
+    (post,) = world.vendor.posts
+    assert json.loads(post.content) == BODY
+    assert post.headers["Idempotency-Key"] == JOB_ID
+
+
+def test_links_are_sent_whole_and_kept_without_their_signature(world: World) -> None:
+    world.job()
+    world.submitter().submit(EXECUTION, GIVEN)
+    assert b"X-Amz-Signature" in world.vendor.posts[0].content
+    request = json.loads(world.record().request or "")
+    assert request == {**BODY, "reference_image_urls": ["https://example.com/product.jpg"]}
+
+
+def test_a_repeat_goes_on_with_the_video(world: World) -> None:
+    world.job()
+    first = world.submitter().submit(EXECUTION, GIVEN)
+    assert world.submitter().submit(EXECUTION, GIVEN) == first
+    assert len(world.vendor.posts) == 1
+
+
+@pytest.mark.parametrize(("answer", "error"), NOT_PAID)
+def test_a_definite_refusal_frees_the_job(world: World, answer: Answer, error: type[Fault]) -> None:
+    world.vendor = Vendor([answer, accepting()])
+    world.job()
+    with pytest.raises(error) as refusal:
+        world.submitter().submit(EXECUTION, GIVEN)
+    assert refusal.value.paid is Paid.NO
+    assert (world.record().status, world.record().claim) == (Status.QUEUED, None)
+    assert world.submitter().submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
+    assert {post.headers["Idempotency-Key"] for post in world.vendor.posts} == {JOB_ID}
+
+
+@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
+def test_what_may_have_been_paid_is_never_sent_again(world: World, answer: Answer, error: type[Fault]) -> None:
+    world.vendor = Vendor([answer, accepting()])
+    world.job()
+    with pytest.raises(error) as first:
+        world.submitter().submit(EXECUTION, GIVEN)
+    assert first.value.paid is Paid.UNKNOWN
+    for _ in range(3):
+        with pytest.raises(SubmissionUncertain):
+            world.submitter().submit(EXECUTION, GIVEN)
+    assert len(world.vendor.posts) == 1
+    world.announcer().failed(EXECUTION, caught(first.value))
+    assert world.record().status is Status.UNCERTAIN
+
+
+def test_a_process_killed_after_its_claim_leaves_a_question_not_a_second_post(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "killed", execution=EXECUTION)
+    with pytest.raises(SubmissionUncertain):
+        world.submitter().submit(EXECUTION, GIVEN)
+    assert not world.vendor.posts
+
+
+@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS[:4])
+def test_a_trusted_key_is_sent_again_unchanged(world: World, answer: Answer, error: type[Fault]) -> None:
+    world.vendor = Vendor([answer, accepting()])
+    world.job()
+    with pytest.raises(SubmissionUnconfirmed):
+        world.submitter(trust=True).submit(EXECUTION, GIVEN)
+    assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
+    assert [post.headers["Idempotency-Key"] for post in world.vendor.posts] == [JOB_ID, JOB_ID]
+
+
+@pytest.mark.parametrize("status", [Status.SUBMITTING, Status.INTERRUPTED, Status.ON_HOLD])
+def test_a_trusted_key_survives_an_interruption(world: World, status: Status) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "killed", execution=EXECUTION)
+    if status is not Status.SUBMITTING:
+        world.store.move(JOB_ID, status)
+    assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("status", sorted(TERMINAL - {Status.SUCCEEDED, Status.TIMED_OUT, Status.UNCERTAIN}))
+def test_nothing_is_sent_for_a_job_that_ended(world: World, status: Status, trust: bool) -> None:
+    world.job()
+    world.store.move(JOB_ID, status)
+    with pytest.raises(JobClosed):
+        world.submitter(trust=trust).submit(EXECUTION, GIVEN)
+    assert not world.vendor.asked
+
+
+# ---- somebody comes in between ---------------------------------------------------------------------------
+
+
+def meanwhile(world: World, answer: Answer, *, status: Status | None = None, **changes: Any) -> None:
+    """Make something happen to the job while the paid call is under way."""
+
+    def during(request: httpx.Request) -> httpx.Response:
+        if status is not None:
+            world.store.move(JOB_ID, status)
+        if changes:
+            world.store.note(JOB_ID, **changes)
+        return answer(request)
+
+    world.vendor = Vendor([during, accepting("a second one")])
+
+
+@pytest.mark.parametrize(
+    "status", [Status.CANCELED, Status.FAILED, Status.UNCERTAIN, Status.ON_HOLD, Status.INTERRUPTED]
+)
+def test_a_video_is_kept_whatever_became_of_its_job_meanwhile(world: World, status: Status) -> None:
+    meanwhile(world, accepting(), status=status)
+    world.job()
+    state = world.submitter().submit(EXECUTION, GIVEN)
+    job = world.record()
+    assert state["video_id"] == job.video_id == VIDEO_ID
+    assert (job.claim, job.credits_used) == (None, 5)
+    assert job.status is (status if status in TERMINAL else Status.PROCESSING)
+
+
+def test_a_refusal_of_a_job_canceled_meanwhile_is_still_that_refusal(world: World) -> None:
+    meanwhile(world, refusing(403, "insufficient_credits"), status=Status.CANCELED)
+    world.job()
+    with pytest.raises(InsufficientCredits):
+        world.submitter().submit(EXECUTION, GIVEN)
+    assert (world.record().status, world.record().claim) == (Status.CANCELED, None)
+
+
+def test_a_video_on_the_record_is_never_replaced(world: World) -> None:
+    meanwhile(world, accepting("late"), video_id=VIDEO_ID)
+    world.job()
+    world.submitter().submit(EXECUTION, GIVEN)
+    assert world.record().video_id == VIDEO_ID
+
+
+@pytest.mark.parametrize("second", [accepting(), refusing(402, "insufficient_credits"), refusing(409)])
+def test_a_late_first_answer_is_not_lost_to_the_attempt_that_took_over(world: World, second: Answer) -> None:
+    """With a trusted key two attempts may be under way at once; whichever brings the video, it is on the record."""
+    world.job()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        with contextlib.suppress(Fault):
+            world.submitter(trust=True).submit(EXECUTION, GIVEN)
+        return accepting()(request)
+
+    world.vendor = Vendor([slow, second])
+    assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
+    assert (world.record().video_id, world.record().status) == (VIDEO_ID, Status.PROCESSING)
+
+
+def test_two_executions_of_one_job_pay_once(world: World) -> None:
+    world.job()
+    outcomes: list[object] = []
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        with pytest.raises(SubmissionUncertain) as error:
+            world.submitter().submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
+        outcomes.append(world.announcer().failed(arn_of(f"{JOB_ID}.r1"), caught(error.value))["status"])
+        return accepting()(request)
+
+    world.vendor = Vendor([slow, accepting("a second one")])
+    world.submitter().submit(EXECUTION, GIVEN)
+    assert outcomes == ["submitting"]
+    assert world.vendor.accepted == 1
+    assert (world.record().status, world.record().video_id) == (Status.PROCESSING, VIDEO_ID)
+    assert not world.messages()
+
+
+# ---- DynamoDB fails at each call -------------------------------------------------------------------------
+
+WAYS = ("before", "after")
+ONCE: list[dict[int, str]] = [{call: way} for call in range(1, 7) for way in WAYS]
+TWICE: list[dict[int, str]] = [{call: way, call + 1: then} for call in range(2, 6) for way in WAYS for then in WAYS]
+
+
+def run_job(world: World, store: JobStore, given: object) -> tuple[dict[str, Any] | None, Exception | None]:
+    """Submit as the state machine repeats it."""
+    error: Exception | None = None
+    for _ in range(6):
+        try:
+            return world.submitter(store).submit(EXECUTION, given), None
+        except (ClientError, RateLimited) as passing:
+            error = passing
+        except Fault as fault:
+            return None, fault
+    return None, error
+
+
+@pytest.mark.parametrize("answers", [[accepting()], [refusing(429), accepting()]], ids=["accepted", "limited first"])
+@pytest.mark.parametrize("direct", [False, True], ids=["known", "direct"])
+def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answers: list[Answer], direct: bool) -> None:
+    given = {"request": BODY} if direct else GIVEN
+    for plan in ONCE + (TWICE if direct else []):
+        world.dynamodb.delete_item(TableName="jobs", Key={"job_id": {"S": JOB_ID}})
+        world.vendor = Vendor([*answers, accepting("a second one")])
+        if not direct:
+            world.job()
+        state, error = run_job(world, world.flaky(plan), given)
+        assert world.vendor.accepted <= 1, plan
+        if world.vendor.accepted:
+            # What the record lacks is in the execution's state, from where the first poll brings it back.
+            assert state is not None, plan
+            world.poller().look(EXECUTION, state["video_id"], state["submitted_at"])
+            assert (world.record().video_id, world.record().status) == (VIDEO_ID, Status.PROCESSING), plan
+        else:
+            assert isinstance(error, SubmissionUncertain | ClientError), plan
+
+
+def test_an_account_error_right_after_an_unwritten_video_does_not_forget_it(world: World) -> None:
+    """The record misses the video, and the first poll ends on hold: the way back must be Poll, not Submit."""
+    world.job()
+    # get, claim and the write of the video
+    state = world.submitter(world.flaky({3: "before"})).submit(EXECUTION, GIVEN)
+    assert world.record().video_id is None
+    world.vendor = Vendor(get=[refusing(401), showing("processing")])
+    with pytest.raises(Fault) as error:
+        world.poller().look(EXECUTION, state["video_id"], state["submitted_at"])
+    held = world.announcer().on_hold(EXECUTION, caught(error.value))
+    assert (held["video_id"], held["submitted_at"]) == (VIDEO_ID, state["submitted_at"])
+
+
+def test_a_refusal_outlives_the_failure_to_free_the_job(world: World) -> None:
+    world.vendor = Vendor([refusing(422, "invalid_input", "this model takes a picture"), accepting()])
+    world.job()
+    with pytest.raises(InvalidInput) as refusal:
+        world.submitter(world.flaky({3: "before"})).submit(EXECUTION, GIVEN)
+    assert world.announcer().failed(EXECUTION, caught(refusal.value))["status"] == "uncertain"
+    assert (world.record().error or {})["error"] == "InvalidInput"
+
+
+def test_a_job_held_with_its_claim_ends_as_uncertain(world: World) -> None:
+    world.vendor = Vendor([refusing(402, "insufficient_credits"), accepting()])
+    world.job()
+    with pytest.raises(InsufficientCredits) as refusal:
+        world.submitter(world.flaky({3: "before"})).submit(EXECUTION, GIVEN)
+    assert world.announcer().on_hold(EXECUTION, caught(refusal.value))["video_id"] is None
+    with pytest.raises(SubmissionUncertain) as uncertain:
+        world.submitter().submit(EXECUTION, GIVEN)
+    assert world.announcer().failed(EXECUTION, caught(uncertain.value))["status"] == "uncertain"
+    assert len(world.vendor.posts) == 1
+
+
+# ---- executions that somebody started directly -----------------------------------------------------------
+
+DIRECT = {"request": {**BODY, "metadata": {"campaign": "autumn"}}}
+
+
+def test_a_direct_execution_makes_its_own_record(world: World) -> None:
+    execution = arn_of("campaign-2026-11")
+    world.submitter().submit(execution, DIRECT)
+    job = world.record("campaign-2026-11")
+    assert (job.source, job.metadata, job.execution) == ({"type": "execution"}, {"campaign": "autumn"}, execution)
+    assert world.submitter().submit(execution, DIRECT)["video_id"] == VIDEO_ID
+    assert json.loads(world.vendor.posts[0].content) == BODY
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_later_execution_with_another_request_is_a_conflict(world: World) -> None:
+    world.submitter().submit(EXECUTION, DIRECT)
+    with pytest.raises(JobConflict):
+        world.submitter().submit(arn_of(f"{JOB_ID}.r1"), {"request": {**BODY, "prompt": "another"}})
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_direct_execution_that_failed_before_its_record_can_be_redriven(world: World) -> None:
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error="Runtime.ImportModuleError", cause="", moment="1")
+    assert world.record().status is Status.INTERRUPTED
+    assert world.submitter().submit(EXECUTION, DIRECT)["video_id"] == VIDEO_ID
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({}, RequestUnreadable),
+        (None, RequestUnreadable),
+        ({"request": None}, RequestUnreadable),
+        ({"request": "text"}, InvalidPayload),
+        ({"request": [1]}, InvalidPayload),
+        ({"request": {**BODY, "reference_image_urls": ["https://example.com/x"] * 10}}, InvalidPayload),
+        ({"request": {**BODY, "metadata": {"long": "x" * 200_000}}}, InvalidPayload),
+        ({"request": {**BODY, "metadata": "text"}}, InvalidPayload),
+    ],
+)
+def test_a_bad_direct_request_is_named_and_told_for_free(world: World, given: object, error: type[Fault]) -> None:
+    with pytest.raises(error) as refusal:
+        world.submitter().submit(EXECUTION, given)
+    assert world.announcer().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
+    assert not world.vendor.asked
+    (message,) = world.messages()
+    assert (message.body["error"]["error"], message.body["paid"]) == (error.__name__, "no")
+    assert len(json.dumps(message.body)) < 10_000
