@@ -106,9 +106,14 @@ def client(service: str) -> Any:
     S3 links are signed with version 4 for the bucket's regional address. Otherwise botocore signs them for the global
     one, which answers with a redirect that breaks the signature outside us-east-1.
     """
-    config = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=20)
+    # A call that hangs must leave time for what comes after the paid one: 4 x (2 + 3) seconds at most.
+    config = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=2, read_timeout=3)
     if service == "s3":
-        config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
+        config = config.merge(
+            Config(
+                read_timeout=15, signature_version="s3v4", s3={"addressing_style": "virtual"}, max_pool_connections=16
+            )
+        )
     return boto3.client(service, config=config)
 
 
@@ -130,7 +135,9 @@ def entrypoint(*, paid: Paid) -> Callable[[Callable[..., Any]], Callable[..., An
                 raise _quiet(AwsCallFailed(_aws_message(error), paid=paid)) from None
             except Exception as error:  # noqa: BLE001 - the boundary: its text may hold a prompt or a signed URL
                 where = _location(error.__traceback__)
-                raise _quiet(InternalError(f"{type(error).__name__} at {where}", paid=paid)) from None
+                # A defect may strike before or after the paid call.
+                known = paid if paid is Paid.YES else Paid.UNKNOWN
+                raise _quiet(InternalError(f"{type(error).__name__} at {where}", paid=known)) from None
             finally:
                 # Powertools' own decorator warns in the log whenever a call counted nothing.
                 if metrics.metric_set:

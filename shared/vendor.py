@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
 from shared.genviral.client import GenviralClient, Timeouts
-from shared.runtime import AwsCallFailed
+from shared.runtime import AwsCallFailed, client
 
 if TYPE_CHECKING:
     from shared.faults import Paid
@@ -34,11 +34,13 @@ def genviral(base_url: str, secret: str, *, timeouts: Timeouts, paid: Paid) -> G
         paid: What to say about the money when the key cannot be read.
     """
 
+    secrets = SecretsProvider(boto3_client=client("secretsmanager"))
+
     def api_key(refresh: bool) -> str:
         try:
-            value = parameters.get_secret(secret, max_age=_KEY_CACHED_SECONDS, force_fetch=refresh)
+            value = secrets.get(secret, max_age=_KEY_CACHED_SECONDS, force_fetch=refresh)
         except GetParameterError as error:
-            cause = error.__cause__
+            cause = error.__context__  # Powertools raises its own error while it handles botocore's
             code = cause.response.get("Error", {}).get("Code") if isinstance(cause, ClientError) else None
             raise AwsCallFailed(f"GetSecretValue failed with {code or 'an unknown code'}", paid=paid) from None
         key = str(value).strip()

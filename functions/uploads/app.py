@@ -8,7 +8,7 @@ from typing import Any
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.resolve import REQUESTS
+from shared.jobs.recipes import REQUESTS
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.intake import start

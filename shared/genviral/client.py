@@ -129,6 +129,14 @@ class GenviralClient:
         """Closes what is still open."""
         self._http.close()
 
+    def check_key(self) -> None:
+        """Fetches the key, and judges whether it can be one. Sends nothing to the vendor.
+
+        Raises:
+            AuthenticationFailed: There is no usable key.
+        """
+        _usable(self._api_key(False), Paid.NO)
+
     def generate(self, body: Mapping[str, Any], *, idempotency_key: str) -> Generation:
         """Starts a video. This is the call that costs money; it is sent once.
 

@@ -22,6 +22,12 @@ from shared.jobs.errors import RecipeInvalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# The uploads bucket: `uploads/<recipe>/<file>`, `requests/<name>.json`, `recipes/<name>.json`.
+UPLOADS = "uploads/"
+REQUESTS = "requests/"
+RECIPES = "recipes/"
+DEFAULT_RECIPE = "default"
+
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 ASSET_URL = "asset_url"
 
@@ -61,6 +67,12 @@ _MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
 )
 MAGIC_BYTES = 16
 """How much of a file `kind_of` wants to see, in bytes."""
+
+
+def recipe_of(key: str) -> str:
+    """The recipe that an upload's key names: `uploads/<recipe>/<file>`, or the default for `uploads/<file>`."""
+    folder, separator, _ = key.removeprefix(UPLOADS).partition("/")
+    return folder if separator else DEFAULT_RECIPE
 
 
 def kind_of(head: bytes) -> Kind | None:

@@ -25,7 +25,7 @@ from shared.jobs.errors import (
     UploadUnsupported,
 )
 from shared.jobs.links import without_secrets
-from shared.jobs.recipes import MAGIC_BYTES, Kind, fill, kind_of
+from shared.jobs.recipes import MAGIC_BYTES, RECIPES, Kind, fill, kind_of, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from shared.jobs.record import Job
-
-UPLOADS = "uploads/"
-REQUESTS = "requests/"
-RECIPES = "recipes/"
-DEFAULT_RECIPE = "default"
 
 _ASSET_URL_SECONDS = 6 * 3600
 """How long the vendor may take to fetch the asset. The function's own session may end sooner; AWS renews it hourly."""
@@ -210,12 +205,6 @@ class Resolver:
             Params={"Bucket": self._bucket, "Key": key, **_version(version_id)},
             ExpiresIn=_ASSET_URL_SECONDS,
         )
-
-
-def recipe_of(key: str) -> str:
-    """The recipe that an upload's key names: `uploads/<recipe>/<file>`, or the default for `uploads/<file>`."""
-    folder, separator, _ = key.removeprefix(UPLOADS).partition("/")
-    return folder if separator else DEFAULT_RECIPE
 
 
 def _version(version_id: str | None) -> dict[str, Any]:

@@ -63,13 +63,26 @@ class Submitter:
             Fault: Anything else that a person should read; nothing was paid for.
         """
         job = self._job(execution_arn, given)
-        if job.video_id is None:
-            resolution = None if self._is_closed(job) else self.resolver.resolve(job)
-            attempt = uuid.uuid4().hex
-            job = self._claim(job, attempt, resolution, execution_arn)
-            if resolution is not None and job.video_id is None:
-                return self._send(job, attempt, resolution)
-        return self._state(job.job_id, job.video_id, job.submitted_at)
+        if job.video_id is not None:
+            return self._state(job.job_id, job.video_id, job.submitted_at)
+        if job.is_terminal or (job.claim is not None and not self.trust_idempotency):
+            raise _closed(job)
+        resolution = self.resolver.resolve(job)
+        # The key before the claim: reading it can fail or hang, and a claim that is cut off ends as uncertain.
+        self.vendor.check_key()
+        attempt = uuid.uuid4().hex
+        claimed = self._claim(job, attempt, resolution, execution_arn)
+        if claimed.video_id is not None:
+            return self._state(claimed.job_id, claimed.video_id, claimed.submitted_at)
+        try:
+            generation = self._send(claimed, resolution)
+        except Fault as refusal:
+            # A refusal that cannot rule out a payment keeps its claim, and so does one after an attempt of unknown end:
+            # a repeat then ends as uncertain, not as a POST.
+            if refusal.paid is Paid.NO and job.claim is None:
+                self._release(claimed, attempt)
+            raise
+        return self._accepted(claimed, generation, resolution)
 
     def _job(self, execution_arn: str, given: object) -> Job:
         job_id = identity.of_execution(execution_arn)
@@ -87,14 +100,8 @@ class Submitter:
             raise JobConflict("an execution of this name was started before, with another request")
         return job
 
-    def _is_closed(self, job: Job) -> bool:
-        """Whether there is nothing to resolve, because nothing may be sent."""
-        return job.is_terminal or (job.claim is not None and not self.trust_idempotency)
-
-    def _claim(self, job: Job, attempt: str, resolution: Resolution | None, execution_arn: str) -> Job:
+    def _claim(self, job: Job, attempt: str, resolution: Resolution, execution_arn: str) -> Job:
         """The job with this attempt's claim, or a job that has a video already."""
-        if resolution is None:
-            raise _closed(job)
         try:
             return self.store.claim(
                 job.job_id,
@@ -112,9 +119,9 @@ class Submitter:
                 raise _closed(refused.current) from None
             return refused.current
 
-    def _send(self, job: Job, attempt: str, resolution: Resolution) -> dict[str, Any]:
+    def _send(self, job: Job, resolution: Resolution) -> Generation:
         try:
-            generation = self.vendor.generate(resolution.body, idempotency_key=job.idempotency_key)
+            return self.vendor.generate(resolution.body, idempotency_key=job.idempotency_key)
         except SubmissionUncertain as uncertain:
             metrics.add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
             if self.trust_idempotency:
@@ -122,11 +129,8 @@ class Submitter:
                     uncertain.message, http_status=uncertain.http_status, retry_after=uncertain.retry_after
                 ) from None
             raise
-        except Fault as refusal:
-            # A refusal that cannot rule out a payment keeps its claim; a repeat then ends as uncertain, not as a POST.
-            if refusal.paid is Paid.NO:
-                self._release(job, attempt)
-            raise
+
+    def _accepted(self, job: Job, generation: Generation, resolution: Resolution) -> dict[str, Any]:
         metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
         metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
         # Before the record is written: should that fail, this line and the execution's state both still know the video.
@@ -167,7 +171,7 @@ class Submitter:
         return {
             "job_id": job_id,
             "video_id": video_id,
-            "submitted_at": submitted_at,
+            "submitted_at": submitted_at or int(time.time()),
             "wait_seconds": self.policy.first_wait(),
         }
 

@@ -204,7 +204,8 @@ def test_each_call_has_its_own_connection_and_no_proxy(monkeypatch: pytest.Monke
 
 
 def test_the_lowest_log_level_shows_nothing_private(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
     output_url = "https://cdn.example/v.mp4?sig=1"
     seen = {"ok": True, "data": {"video_id": "v1", "status": "succeeded", "output_url": output_url}}
     with vendor_that(answer(response(seen, "200 OK"))) as vendor, client_of(vendor.url) as client:

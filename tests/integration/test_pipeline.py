@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import av
 import httpx
 import pytest
+from laptop import until
 
 from local.demo import SAMPLE
 
 if TYPE_CHECKING:
-    from conftest import World
+    from laptop import World
 
 pytestmark = pytest.mark.integration
 
@@ -287,8 +288,6 @@ def test_an_aborted_execution_is_told_and_not_lost(world: World) -> None:
 
 
 def until_paid(world: World, job_id: str) -> None:
-    from conftest import until
-
     until(lambda: True if "video_id" in world.get(job_id) else None)
 
 

@@ -66,6 +66,22 @@ def test_a_start_whose_answer_was_lost_starts_nothing_twice(world: World) -> Non
     assert world.executions() == [job.job_id]
 
 
+def test_a_repeat_after_the_execution_has_ended_starts_no_other(world: World) -> None:
+    """Step Functions keeps a name for 90 days; then the answer is an error, and that error is success."""
+    job = ask(world)
+    (execution,) = world.sfn.list_executions(stateMachineArn=world.machine)["executions"]
+    # An input of its own makes moto answer as Step Functions does about an execution that has ended.
+    world.dynamodb.update_item(
+        TableName="jobs",
+        Key={"job_id": {"S": job.job_id}},
+        UpdateExpression="SET #s = :s",
+        ExpressionAttributeNames={"#s": "source"},
+        ExpressionAttributeValues={":s": {"M": {"type": {"S": "other"}}}},
+    )
+    assert ask(world).job_id == job.job_id
+    assert world.sfn.list_executions(stateMachineArn=world.machine)["executions"] == [execution]
+
+
 def test_another_request_under_the_same_key_is_a_conflict(world: World) -> None:
     first = ask(world)
     for other in ({**BODY, "prompt": "another"}, {**BODY, "metadata": {"a": 1}}):

@@ -144,6 +144,19 @@ def test_a_trusted_key_survives_an_interruption(world: World, status: Status) ->
     assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
 
 
+def test_a_refusal_after_an_unknown_outcome_says_nothing_about_the_first_call(world: World) -> None:
+    """Trusted or not, the first call may have been paid: a later refusal must not make the job look unpaid."""
+    world.vendor = Vendor([breaking(httpx.ReadTimeout), refusing(422, "invalid_payload")])
+    world.complete()
+    world.job()
+    for error in (SubmissionUnconfirmed, InvalidPayload):
+        with pytest.raises(error):
+            world.submitter(trust=True).submit(EXECUTION, GIVEN)
+    assert world.record().claim is not None
+    world.announcer().failed(EXECUTION, caught(InvalidPayload("no")))
+    assert world.record().status is Status.UNCERTAIN
+
+
 @pytest.mark.parametrize("trust", [False, True])
 @pytest.mark.parametrize("status", sorted(TERMINAL - {Status.SUCCEEDED, Status.TIMED_OUT, Status.UNCERTAIN}))
 def test_nothing_is_sent_for_a_job_that_ended(world: World, status: Status, trust: bool) -> None:

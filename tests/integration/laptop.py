@@ -1,0 +1,120 @@
+"""A running cloud on a laptop as a test sees it: what users do, subscribers receive and the vendor was paid."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local.cloud import Cloud
+
+PATIENCE_SECONDS = 60.0
+T = TypeVar("T")
+
+
+class World:
+    """The running cloud with what tests ask of it again and again."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.at = cloud.endpoints
+        self.s3 = cloud.client("s3")
+        self.sfn = cloud.client("stepfunctions")
+        self.table = cloud.client("dynamodb")
+        self.notices: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._stop = threading.Event()
+        self._queue = self._subscribe()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._listener.join()
+
+    # ---- what a user does
+
+    def upload(self, key: str, body: bytes, **options: Any) -> None:
+        self.s3.put_object(Bucket=self.at.uploads_bucket, Key=key, Body=body, **options)
+
+    def post(self, body: Any, **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return httpx.post(f"{self.at.api_url}/videos", content=content, headers=headers, timeout=30)
+
+    def get(self, job_id: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self.at.api_url}/videos/{job_id}", timeout=30)
+        return {**answer.json(), "http": answer.status_code}
+
+    # ---- what a test asks
+
+    def await_notice(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first notification that is wanted, whenever it comes."""
+        return until(lambda: next((notice for notice in self.all_notices() if wanted(notice)), None))
+
+    def all_notices(self) -> list[dict[str, Any]]:
+        return [notice for notices in list(self.notices.values()) for notice in list(notices)]
+
+    def notice_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
+        return self.await_notice(
+            lambda notice: notice["source"].get("key") == key and status in (None, notice["status"])
+        )
+
+    def notice_of_job(self, job_id: str, status: str | None = None) -> dict[str, Any]:
+        return self.await_notice(lambda notice: notice["job_id"] == job_id and status in (None, notice["status"]))
+
+    def execution(self, job_id: str) -> dict[str, Any]:
+        """The job's execution once it has ended."""
+        arn = f"{self.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
+
+        def ended() -> dict[str, Any] | None:
+            execution: dict[str, Any] = self.sfn.describe_execution(executionArn=arn)
+            return execution if execution["status"] != "RUNNING" else None
+
+        return until(ended)
+
+    def vendor(self) -> dict[str, Any]:
+        """The vendor's own books."""
+        books: dict[str, Any] = httpx.get(f"{self.at.genviral_admin_url}/state").json()
+        return books
+
+    def paid(self, job_id: str) -> int:
+        """How often the vendor was paid for the job, by the vendor's own books."""
+        return sum(submission["idempotency_key"] == job_id for submission in self.vendor()["submissions"])
+
+    def tell_vendor(self, what: str, **order: Any) -> None:
+        httpx.post(f"{self.at.genviral_admin_url}/{what}", json=order).raise_for_status()
+
+    def _subscribe(self) -> str:
+        sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
+        url: str = sqs.create_queue(QueueName="test-subscriber")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        sns.subscribe(
+            TopicArn=self.at.topic_arn, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+        )
+        return url
+
+    def _listen(self) -> None:
+        sqs = self.cloud.client("sqs")
+        while not self._stop.is_set():
+            received = sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
+            for message in received.get("Messages", []):
+                notice = json.loads(message["Body"])
+                self.notices[notice["job_id"]].append(notice)
+                sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+
+
+def until(ask: Callable[[], T | None]) -> T:
+    """Ask again until there is an answer; fail when it takes too long."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while (answer := ask()) is None:
+        if time.monotonic() > end:
+            pytest.fail("nothing came within the time a test has patience for")
+        time.sleep(0.05)
+    return answer
