@@ -134,15 +134,17 @@ class JobStore:
             job_id,
             Status.SUBMITTING,
             condition=f"attribute_not_exists(video_id){free}",
+            remove=("error",),
             stay=True,
             claim=attempt,
             **attributes,
         )
 
-    def release(self, job_id: str, attempt: str) -> Job:
+    def release(self, job_id: str, attempt: str, error: Mapping[str, Any]) -> Job:
         """Give the claim back after a definite refusal: nothing was paid, and the POST may be sent again.
 
-        A job that has ended meanwhile stays where it is, and loses the claim all the same.
+        The refusal stays on the record until the next attempt, so that a job which is being retried says why. A job
+        that has ended meanwhile stays where it is, and loses the claim all the same.
 
         Raises:
             MoveRefused: The claim is not this attempt's any more.
@@ -153,7 +155,7 @@ class JobStore:
             "remove": ("claim",),
         }
         try:
-            return self.move(job_id, Status.QUEUED, **own)
+            return self.move(job_id, Status.QUEUED, error=dict(error), **own)
         except MoveRefused:
             return self._update(job_id, {}, **own)
 
@@ -168,7 +170,7 @@ class JobStore:
             Status.PROCESSING,
             condition="(attribute_not_exists(video_id) OR video_id = :video)",
             values={":video": video_id},
-            remove=("claim", "held_since"),
+            remove=("claim", "held_since", "error"),
             stay=True,
             video_id=video_id,
             **attributes,
@@ -261,7 +263,7 @@ class JobStore:
         names = {f"#{name}": name for name in (*changes, *removed)}
         bound: dict[str, Any] = {f":{name}": value for name, value in changes.items()} | dict(values or {})
         sets = [f"#{name} = :{name}" for name in changes]
-        if entered is not None:
+        if entered not in (None, Status.QUEUED):  # a job is queued once: when it was asked for
             names |= {"#timeline": "timeline", "#entered": entered.value}
             bound[":now"] = _now()
             sets.append("#timeline.#entered = :now")

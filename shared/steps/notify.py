@@ -72,8 +72,10 @@ class Announcer:
             `expired` where it has been on hold for too long, otherwise `wait_seconds` until the next try.
         """
         _, document = _document(error)
-        job = self._hold(self._record(execution_arn), document)
-        self._announce(job)
+        job = self._record(execution_arn)
+        if self.hold_hours > 0:  # otherwise there is no hold to speak of, and the end has a message of its own
+            job = self._hold(job, document)
+            self._announce(job)
         held_since = job.held_since or int(time.time())
         return {
             "job_id": job.job_id,

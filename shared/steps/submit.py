@@ -80,7 +80,7 @@ class Submitter:
             # A refusal that cannot rule out a payment keeps its claim, and so does one after an attempt of unknown end:
             # a repeat then ends as uncertain, not as a POST.
             if refusal.paid is Paid.NO and job.claim is None:
-                self._release(claimed, attempt)
+                self._release(claimed, attempt, refusal)
             raise
         return self._accepted(claimed, generation, resolution)
 
@@ -158,10 +158,10 @@ class Submitter:
             # Canceled while the call was under way: the video is paid for all the same.
             self.store.keep(job.job_id, generation.video_id, **facts)
 
-    def _release(self, job: Job, attempt: str) -> None:
+    def _release(self, job: Job, attempt: str, refusal: Fault) -> None:
         """Give the claim back. The refusal counts for more than a failure to do so: a claim that stays pays nothing."""
         try:
-            self.store.release(job.job_id, attempt)
+            self.store.release(job.job_id, attempt, refusal.document())
         except MoveRefused:
             logger.info("the claim was gone already")
         except (ClientError, BotoCoreError) as error:

@@ -1,20 +1,23 @@
 """What fell through: jobs without an execution, and open jobs whose execution is dead.
 
 The execution-status rule is delivered at best effort, and a process can die between a record and its execution. So
-every job that has not changed for a while is held against Step Functions. Repeating a sweep changes nothing. Knows the
-store, Step Functions and how a job is interrupted; must not know the vendor.
+every open job that has not changed for a while is held against Step Functions. Repeating a sweep changes nothing. Knows
+the store, Step Functions and how a job is interrupted; must not know the vendor.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from shared.jobs.states import OPEN, Status
+from shared.jobs.store import MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
-from shared.steps.intake import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
     from shared.jobs.store import JobStore
     from shared.steps.notify import Announcer
 
-# Interrupted jobs are known, and told; they wait for a redrive.
-_SWEPT = sorted(OPEN - {Status.INTERRUPTED})
+# Jobs that wait for their start come first. Interrupted ones are known, and told; they wait for a redrive.
+_SWEPT = (Status.QUEUED, *sorted(OPEN - {Status.QUEUED, Status.INTERRUPTED}))
+_LIVE = ("RUNNING", "PENDING_REDRIVE")
+_RESERVE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +64,31 @@ class Sweeper:
 
         Returns:
             How many were looked at, started, and found with a dead execution.
+
+        Raises:
+            ClientError: AWS failed for a job. The others were looked at all the same; the next sweep tries again.
         """
         count = {"seen": 0, "started": 0, "interrupted": 0}
-        stopped = self.switch.is_stopped
+        trouble: ClientError | BotoCoreError | None = None
         for job in self._suspects():
             if self.remaining() < _RESERVE_SECONDS:
                 logger.warning("the sweep ran out of time; the next one goes on", count=count)
                 break
             count["seen"] += 1
-            arn = job.execution or f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{job.job_id}"
-            execution = self._execution(arn)
-            if execution is None and job.status is Status.QUEUED:
-                if not stopped:
-                    start(job, sfn=self.sfn, state_machine_arn=self.state_machine_arn)
-                    count["started"] += 1
-            elif execution is None or execution["status"] != "RUNNING":
-                self._interrupt(arn, execution or {})
-                count["interrupted"] += 1
+            try:
+                done = self._look_after(job)
+            except (ClientError, BotoCoreError) as error:
+                # One job must not keep the others waiting.
+                logger.warning("a job could not be looked after", job_id=job.job_id, reason=type(error).__name__)
+                trouble = error
+            else:
+                if done is not None:
+                    logger.info("picked up", job_id=job.job_id, done=done)
+                    count[done] += 1
         for name, value in (("SweptStarted", count["started"]), ("SweptInterrupted", count["interrupted"])):
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        if trouble is not None:
+            raise trouble
         return count
 
     def _suspects(self) -> Iterator[Job]:
@@ -85,13 +96,38 @@ class Sweeper:
         for status in _SWEPT:
             yield from itertools.islice(self.store.in_status(status, unchanged_since=before), self.most)
 
+    def _look_after(self, job: Job) -> str | None:
+        arn = job.execution or f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{job.job_id}"
+        execution = self._execution(arn)
+        if execution is not None and execution["status"] in _LIVE:
+            return None
+        if execution is None and job.video_id is not None:
+            # An operator's command was cut off. Following a paid video pays nothing, so the switch does not matter.
+            return self._start(job, arn)
+        if execution is None and job.status is Status.QUEUED:
+            return None if self.switch.is_stopped else self._start(job, arn)
+        self._interrupt(job, arn, execution or {})
+        return "interrupted"
+
     def _execution(self, arn: str) -> dict[str, Any] | None:
         try:
             return dict(self.sfn.describe_execution(executionArn=arn))
         except self.sfn.exceptions.ExecutionDoesNotExist:
             return None
 
-    def _interrupt(self, arn: str, execution: dict[str, Any]) -> None:
+    def _start(self, job: Job, arn: str) -> str | None:
+        """Start the very execution that the record names: a job that was taken up again has a later one."""
+        try:
+            self.sfn.start_execution(
+                stateMachineArn=self.state_machine_arn,
+                name=arn.rpartition(":")[2],
+                input=json.dumps({"job_id": job.job_id, "source": job.source}),
+            )
+        except self.sfn.exceptions.ExecutionAlreadyExists:
+            return None
+        return "started"
+
+    def _interrupt(self, job: Job, arn: str, execution: dict[str, Any]) -> None:
         self.announcer.interrupted(
             arn,
             ended=execution.get("status", "gone"),
@@ -99,9 +135,11 @@ class Sweeper:
             cause=execution.get("cause") or "",
             moment=str(_milliseconds(execution.get("stopDate"))),
         )
-
-
-_RESERVE_SECONDS = 10.0
+        # A step can outlive its execution and move the job on after that interruption was told. It is not told twice.
+        try:
+            self.store.move(job.job_id, Status.INTERRUPTED, condition="execution = :own", values={":own": arn})
+        except MoveRefused:
+            return
 
 
 def _milliseconds(moment: Any) -> int:

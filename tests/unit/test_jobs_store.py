@@ -88,7 +88,7 @@ def test_no_move_makes_a_job(world: World) -> None:
         lambda: world.store.note(JOB_ID, output={"key": "x"}),
         lambda: world.store.keep(JOB_ID, VIDEO_ID),
         lambda: world.store.paid(JOB_ID, VIDEO_ID),
-        lambda: world.store.release(JOB_ID, "attempt"),
+        lambda: world.store.release(JOB_ID, "attempt", {"code": "rate_limited"}),
     ]
     for attempt in attempts:
         with pytest.raises(MoveRefused) as refused:
@@ -151,19 +151,19 @@ def test_only_its_owner_gives_a_claim_back(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "mine")
     with pytest.raises(MoveRefused):
-        world.store.release(JOB_ID, "yours")
+        world.store.release(JOB_ID, "yours", {"code": "rate_limited"})
     assert world.record().claim == "mine"
-    released = world.store.release(JOB_ID, "mine")
+    released = world.store.release(JOB_ID, "mine", {"code": "rate_limited"})
     assert (released.status, released.claim) == (Status.QUEUED, None)
     with pytest.raises(MoveRefused):
-        world.store.release(JOB_ID, "mine")
+        world.store.release(JOB_ID, "mine", {"code": "rate_limited"})
 
 
 def test_a_job_that_ended_meanwhile_loses_its_claim_and_keeps_its_end(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "mine")
     world.store.move(JOB_ID, Status.CANCELED)
-    job = world.store.release(JOB_ID, "mine")
+    job = world.store.release(JOB_ID, "mine", {"code": "rate_limited"})
     assert (job.status, job.claim) == (Status.CANCELED, None)
 
 
@@ -245,7 +245,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store, client = watched
     store.create(JOB_ID, source={"type": "api"})
     store.claim(JOB_ID, "one")
-    store.release(JOB_ID, "one")
+    store.release(JOB_ID, "one", {"code": "rate_limited"})
     store.claim(JOB_ID, "two")
     store.claim(JOB_ID, "three", take_over=True)
     store.paid(JOB_ID, VIDEO_ID)

@@ -170,7 +170,7 @@ def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
     world.job()
     for attempt in ("one", "two", "three"):
         world.store.claim(JOB_ID, attempt, execution=EXECUTION)
-        world.store.release(JOB_ID, attempt)
+        world.store.release(JOB_ID, attempt, {"code": "rate_limited"})
         state = world.announcer().on_hold(EXECUTION, NO_CREDITS)
         assert (state["expired"], state["wait_seconds"], state["video_id"]) == (False, 900, None)
         assert state["error"] == NO_CREDITS
@@ -203,6 +203,7 @@ def test_a_hold_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_hold_hours_fail_at_once(world: World) -> None:
     world.job()
     assert world.announcer(hold_hours=0).on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert world.messages() == []
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))

@@ -157,6 +157,18 @@ def test_a_refusal_after_an_unknown_outcome_says_nothing_about_the_first_call(wo
     assert world.record().status is Status.UNCERTAIN
 
 
+def test_a_job_that_is_tried_again_says_why_until_it_is_accepted(world: World) -> None:
+    world.vendor = Vendor([refusing(429), accepting()])
+    queued = world.job().timeline["queued"]
+    with pytest.raises(RateLimited):
+        world.submitter().submit(EXECUTION, GIVEN)
+    waiting = world.record()
+    assert (waiting.status, (waiting.error or {})["code"]) == (Status.QUEUED, "rate_limited")
+    assert waiting.timeline["queued"] == queued
+    world.submitter().submit(EXECUTION, GIVEN)
+    assert world.record().error is None
+
+
 @pytest.mark.parametrize("trust", [False, True])
 @pytest.mark.parametrize("status", sorted(TERMINAL - {Status.SUCCEEDED, Status.TIMED_OUT, Status.UNCERTAIN}))
 def test_nothing_is_sent_for_a_job_that_ended(world: World, status: Status, trust: bool) -> None:
