@@ -6,10 +6,10 @@ RUN := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format docs build bench lock clean
+.PHONY: help demo up test lint format docs build bench bench-delivery lock clean
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.local ## a picture in, a video and its notification out, all on this machine
 	@$(RUN) -m local demo $(ARGS)
@@ -39,7 +39,9 @@ build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without cont
 	find functions shared -name __pycache__ -type d -prune -exec rm -rf {} +
 	PATH="$(CURDIR)/$(VENV)-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam build
 
-bench: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
+bench: bench-delivery ## every benchmark
+
+bench-delivery: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
 	$(RUN) -m benchmarks.delivery $(ARGS)
 
 lock: ## resolve the dependencies anew (needs uv)

@@ -155,8 +155,8 @@ class Cloud:
         genviral: dict[str, Any] = vendor.ready() if vendor else {"genviral_url": self._genviral_url}
         self.genviral_keys = genviral.get("keys", {})
         laptop = {"GenviralBaseUrl": genviral["genviral_url"], "AllowPrivateOutput": "true"}
-        if vendor:
-            # Its videos take seconds; the template's own defaults are made for minutes.
+        if urlsplit(genviral["genviral_url"]).hostname in ("127.0.0.1", "localhost", "::1"):
+            # A stand-in's videos take seconds; the template's own defaults are made for minutes.
             laptop |= {"PollFloorSeconds": "1", "PollCapSeconds": "2"}
         outputs = deploy.deploy(
             self._template,

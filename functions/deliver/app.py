@@ -28,6 +28,7 @@ class Settings:
     videos_bucket: str
     max_video_megabytes: int
     allow_private_output: bool
+    output_hosts: str = ""
 
 
 @entrypoint(paid=Paid.YES)
@@ -42,6 +43,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         bucket=config.videos_bucket,
         limits=Limits(
             max_bytes=config.max_video_megabytes * 1_000_000,
+            hosts=tuple(host.strip() for host in config.output_hosts.split(",") if host.strip()),
             allow_http=config.allow_private_output,
             allow_private=config.allow_private_output,
         ),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from shared.delivery import Delivery, Limits, deliver
+from shared.delivery import Delivery, Limits, MediaFacts, deliver
 from shared.faults import Paid
 from shared.genviral.errors import GenviralUnavailable
 from shared.jobs import identity
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     from shared.genviral.client import GenviralClient
     from shared.jobs.record import Job
+
+# Encoders round to whole frames and to sizes that they can divide; nobody would call that another film.
+_SECONDS_OFF = 0.5
+_SHARE_OFF = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ class Courier:
             tags={"job_id": job.job_id},
             remaining=self.remaining,
         )
-        video = _facts(self.bucket, key, delivery)
+        video = _facts(self.bucket, key, delivery) | _differences(job, delivery.media)
         self._describe(job, video_id, video)
         self.store.note(job.job_id, output=video)
         metrics.add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
@@ -127,6 +131,23 @@ def _metadata(job: Job, video_id: str) -> dict[str, str]:
     # S3 takes ASCII only in an object's metadata.
     facts = {"job-id": job.job_id, "video-id": video_id, "model-id": job.model_id or ""}
     return {name: quote(value, safe="/._-") for name, value in facts.items() if value}
+
+
+def _differences(job: Job, media: MediaFacts | None) -> dict[str, Any]:
+    """Where the film is not what was asked for. Worth telling, never worth losing a paid video for."""
+    asked = json.loads(job.request or "{}").get("params", {})
+    if media is None or not asked:
+        return {}
+    differs: dict[str, Any] = {}
+    seconds = asked.get("duration_seconds")
+    if seconds and abs(media.duration - seconds) > max(_SECONDS_OFF, seconds * _SHARE_OFF):
+        differs["duration_seconds"] = {"asked": seconds, "got": media.duration}
+    width, _, height = str(asked.get("aspect_ratio", "")).partition(":")
+    if width.isdecimal() and height.isdecimal() and int(width) and int(height):
+        ratio = int(width) / int(height)
+        if abs(media.width / media.height - ratio) > ratio * _SHARE_OFF:
+            differs["aspect_ratio"] = {"asked": asked["aspect_ratio"], "got": f"{media.width}:{media.height}"}
+    return {"differs": differs} if differs else {}
 
 
 def _facts(bucket: str, key: str, delivery: Delivery) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -521,7 +521,7 @@ CALLED_WITH = {
 def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for field in fields(function(name).Settings):
         for value in ("", "nonsense"):
-            if value and field.type == "str":
+            if field.default is not MISSING or (value and field.type == "str"):
                 continue
             with monkeypatch.context() as patch:
                 patch.setenv(field.name.upper(), value)

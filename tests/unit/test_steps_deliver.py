@@ -110,6 +110,25 @@ def test_media_facts_reach_the_record(world: World, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
+    ("params", "differs"),
+    [
+        ({"duration_seconds": 5, "aspect_ratio": "9:16"}, None),
+        ({"duration_seconds": 8}, {"duration_seconds": {"asked": 8, "got": 5.04}}),
+        ({"aspect_ratio": "16:9"}, {"aspect_ratio": {"asked": "16:9", "got": "720:1280"}}),
+        ({"aspect_ratio": "auto"}, None),
+        ({"aspect_ratio": "0:0"}, None),
+    ],
+)
+def test_a_film_that_is_not_what_was_asked_for_is_told_and_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any], differs: dict[str, Any] | None
+) -> None:
+    media = MediaFacts(duration=5.04, width=720, height=1280, video_codec="h264", audio_codec=None)
+    monkeypatch.setattr(step, "deliver", lambda *_, **__: Delivery(1, None, "video/mp4", "e", None, 1, media))
+    world.paid_job(request={**BODY, "params": params})
+    assert world.courier().deliver(EXECUTION, VIDEO_ID)["video"].get("differs") == differs
+
+
+@pytest.mark.parametrize(
     ("vendor", "error"),
     [
         (Vendor(get=[showing("failed", error=f"no: {PROMPT}")]), GenerationFailed),
