@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
@@ -33,6 +33,7 @@ _MAX_TEXT = 20_000
 _MAX_URL = 8_192
 _MAX_WORD = 200
 _MAX_RAW_PARAMS = 65_536
+_MAX_NESTING = 32
 _MAX_NUMBER = 1_000_000
 _MAX_PATH = 100
 _MAX_ISSUES = 20
@@ -49,6 +50,7 @@ _WORDS = {
     "string_unicode": "must be a text of valid characters",
     "too_long": "must have at most {max_length} entries",
 }
+_M = TypeVar("_M", bound=BaseModel)
 _PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
 _SEEDANCE = "bytedance/seedance"
 
@@ -85,7 +87,21 @@ def _json_object(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must hold nothing but JSON") from None
     if size > _MAX_RAW_PARAMS:
         raise ValueError(f"must be at most {_MAX_RAW_PARAMS} bytes of JSON")
+    if _nesting(value) > _MAX_NESTING:  # how deep Python itself can go differs from version to version
+        raise ValueError(f"must be nested at most {_MAX_NESTING} levels deep")
     return value
+
+
+def _nesting(value: object) -> int:
+    level, inner = 0, [value]
+    while inner := [
+        member
+        for container in inner
+        if isinstance(container, dict | list)
+        for member in (container.values() if isinstance(container, dict) else container)
+    ]:
+        level += 1
+    return level
 
 
 Text = Annotated[str, Field(max_length=_MAX_TEXT)]
@@ -95,13 +111,15 @@ Number = Annotated[int | float, PlainValidator(_positive_number)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A body that is taken literally: no unknown fields, no conversions, no value of it in an error."""
+
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
     )
 
 
-class Params(_Strict):
+class Params(Strict):
     """The vendor's normalised parameters. Whatever else a model takes goes into `raw_params`."""
 
     resolution: Word | None = None
@@ -111,7 +129,7 @@ class Params(_Strict):
     generate_audio: bool | None = None
 
 
-class GenerateRequest(_Strict):
+class GenerateRequest(Strict):
     """One request for a video. A field that is null counts as not given. URLs stay exactly as they are."""
 
     model_id: Word
@@ -143,19 +161,31 @@ def parse_generate(body: object) -> GenerateRequest:
     Raises:
         InvalidPayload: With one issue for each thing that is wrong, none of which repeats a value.
     """
+    request = validated(GenerateRequest, body)
+    if issues := tuple(_contradictions(request)):
+        raise _invalid(issues)
+    return request
+
+
+def validated(model: type[_M], body: object) -> _M:
+    """Judges a body by its model alone.
+
+    Raises:
+        InvalidPayload: With one issue for each field that is wrong.
+    """
     try:
-        request = GenerateRequest.model_validate(body)
+        return model.model_validate(body)
     except ValidationError as error:
-        issues = [
+        issues = tuple(
             {"path": _path(detail["loc"]), "message": _message(detail)}
             for detail in error.errors(include_url=False, include_input=False)[:_MAX_ISSUES]
-        ]
-    else:
-        issues = list(_contradictions(request))
-    if issues:
-        first = f"{issues[0]['path'] or 'the body'}: {issues[0]['message']}"
-        raise InvalidPayload(f"The request is not valid. {first}.", issues=tuple(issues)) from None
-    return request
+        )
+    raise _invalid(issues)
+
+
+def _invalid(issues: tuple[dict[str, str], ...]) -> InvalidPayload:
+    first = f"{issues[0]['path'] or 'the body'}: {issues[0]['message']}"
+    return InvalidPayload(f"The request is not valid. {first}.", issues=issues)
 
 
 def _contradictions(request: GenerateRequest) -> Iterator[dict[str, str]]:
