@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format docs build bench bench-delivery lock clean
+.PHONY: help demo up test chaos lint format docs build bench bench-delivery lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -19,6 +19,9 @@ up: $(VENV)/.local ## the cloud on this laptop, until Ctrl-C
 
 test: $(VENV)/.dev ## every test
 	$(RUN) -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev ## never paid twice, never lost: the full storm, and its table (CHAOS_SEED=… for another)
+	CHAOS_JOBS=$${CHAOS_JOBS:-520} $(RUN) -m pytest tests/chaos $(ARGS)
 
 lint: $(VENV)/.dev ## formatting, types, template, docs
 	$(RUN) -m ruff format --check .

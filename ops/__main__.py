@@ -1,12 +1,13 @@
 """The command line for operators: `python -m ops <command>`.
 
-Knows options and words for people. What the commands do is in `ops.operator`.
+Knows options, the stack's outputs and words for people. What the commands do is in `ops.operator`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,117 +20,229 @@ from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from shared.jobs.record import Job
 
 _MINUTE = 60
+_COUNTED = 1000
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Answers the exit status: 2 where it could not be carried out."""
+    """Run one command. Answers the exit status: 2 where it could not be carried out, 130 where it was interrupted."""
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(_Desk(chosen), chosen)
+        sys.stdout.flush()
     except Refused as refused:
         print(refused, file=sys.stderr)
-        return 2
     except (ClientError, BotoCoreError) as error:
-        print(f"AWS said no: {error}", file=sys.stderr)
-        return 2
-    return 0
+        print(_explained(error), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nInterrupted. It is safe to give the same command again.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Who read the output has enough of it. https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    else:
+        return 0
+    return 2
 
 
 class _Desk:
-    """The clients for the stack that was chosen."""
+    """The chosen stack: its operator and its switch."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         session = boto3.session.Session(region_name=chosen.region, profile_name=chosen.profile)
-        stacks = session.client("cloudformation").describe_stacks(StackName=chosen.stack)["Stacks"]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
-        parameters = {item["ParameterKey"]: item["ParameterValue"] for item in stacks[0].get("Parameters", [])}
-        table = session.client("dynamodb")
-        store = JobStore(table, outputs["JobsTable"], retention_days=int(parameters.get("RecordRetentionDays", "365")))
-        self.switch = IntakeSwitch(table, outputs["JobsTable"])
-        self.operator = Operator(
-            store=store,
-            sfn=session.client("stepfunctions"),
-            state_machine_arn=outputs["StateMachineArn"],
-            deadline_seconds=int(parameters.get("JobDeadlineMinutes", "120")) * _MINUTE,
-        )
+        outputs, parameters = _stack(session.client("cloudformation"), chosen.stack)
+        dynamodb = session.client("dynamodb")
+        try:
+            self.store = JobStore(dynamodb, outputs["JobsTable"], retention_days=int(parameters["RecordRetentionDays"]))
+            self.switch = IntakeSwitch(dynamodb, outputs["JobsTable"])
+            self.operator = Operator(
+                store=self.store,
+                sfn=session.client("stepfunctions"),
+                state_machine_arn=outputs["StateMachineArn"],
+                deadline_seconds=int(parameters["JobDeadlineMinutes"]) * _MINUTE,
+            )
+        except KeyError as missing:
+            raise Refused(
+                f"The stack {chosen.stack} is no stack of this project: it has no {missing.args[0]}."
+            ) from None
+
+
+def _stack(cloudformation: Any, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The outputs and the parameters of a stack."""
+    try:
+        (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"].get("Message", ""):
+            raise
+        region = cloudformation.meta.region_name
+        raise Refused(f"There is no stack {name} in {region}. Choose with --stack, --region and --profile.") from None
+    return (
+        {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
+        {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])},
+    )
+
+
+def _explained(error: ClientError | BotoCoreError) -> str:
+    if not isinstance(error, ClientError):
+        return f"AWS could not be asked: {error}"
+    code = error.response["Error"].get("Code", "an unknown error")
+    if code in _EXPIRED:
+        return f"AWS does not take these credentials ({code}). Sign in again, or choose others with --profile."
+    advice = "docs/operate.md has the policy that an operator needs." if "AccessDenied" in code else "Try again."
+    return f"{error.operation_name} failed with {code}. It is safe to give the same command again. {advice}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ops", description="Look at jobs and settle what a person must.")
+    parser = argparse.ArgumentParser(prog="python -m ops", description="Look at jobs, and decide what a person must.")
     parser.add_argument("--stack", default="genviral-video", help="the stack's name (default: %(default)s)")
     parser.add_argument("--region", help="its region (default: the profile's)")
     parser.add_argument("--profile", help="the AWS profile to use")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: Any, text: str, *, job: bool = True) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[..., None], text: str, *, job: bool = True) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
         if job:
-            sub.add_argument("job", help="the job's id")
+            sub.add_argument("job", help="the job's id, or the name or ARN of its execution")
         return sub
 
-    listing = command("list", _list, "jobs that are open or need a person, or all of one status", job=False)
-    listing.add_argument("--status", type=Status, choices=list(Status), metavar="STATUS")
-    listing.add_argument("--limit", type=int, default=100)
-    command("show", _show, "all there is to know about a job, but its prompt")
+    listing = command("list", _list, "jobs that wait for a person, then all that are open", job=False)
+    listing.add_argument("--status", choices=[status.value for status in Status], help="jobs of this status only")
+    listing.add_argument("--limit", type=int, default=100, help="at most so many (default: %(default)s)")
+    command("show", _show, "a job, whether it is paid for, and what can be done")
     attach = command("attach", _attach, "go on with a video that Genviral has; pays nothing")
-    attach.add_argument("video", help="Genviral's video_id")
+    attach.add_argument("video", help="Genviral's id of the video")
+    attach.add_argument("--replace", action="store_true", help="even if the record names another video")
     resubmit = command("resubmit", _resubmit, "send the paid call again; MAY PAY A SECOND TIME")
-    resubmit.add_argument("--yes", action="store_true", help="do not ask")
-    command("redrive", _redrive, "resume an interrupted job where it failed; pays nothing")
+    redrive = command("redrive", _redrive, "resume an interrupted job where it failed; never pays twice")
     command("cancel", _cancel, "stop following a job; Genviral goes on with what was paid")
     command("stop-intake", _stop_intake, "the red button: no new job starts until start-intake", job=False)
-    command("start-intake", _start_intake, "let jobs start again; those that waited follow by themselves", job=False)
+    start_intake = command("start-intake", _start_intake, "let jobs start again, also those that waited", job=False)
+    for paying in (resubmit, redrive, start_intake):
+        paying.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
 def _list(desk: _Desk, chosen: argparse.Namespace) -> None:
-    for _, job in zip(range(chosen.limit), desk.operator.list(chosen.status), strict=False):
-        print(f"{job.job_id:<46} {job.status.value:<12} {job.created_at}  {job.video_id or '-'}")
+    if desk.switch.is_stopped:
+        print("Intake is stopped: no new job starts until start-intake.", file=sys.stderr)
+    found = desk.operator.list(Status(chosen.status) if chosen.status else None)
+    for job in itertools.islice(found, max(0, chosen.limit)):
+        print(f"{job.job_id:<46} {job.status:<12} {job.created_at}  {job.video_id or '-'}")
+    if next(found, None) is not None:
+        print(f"There are more than {chosen.limit}; see --limit and --status.", file=sys.stderr)
 
 
 def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
     job, execution = desk.operator.show(chosen.job)
-    print(json.dumps(_shown(job) | {"execution_status": (execution or {}).get("status", "gone")}, indent=2))
+    for name, value in _facts(job, execution).items():
+        if value not in (None, "", {}, 0):
+            print(f"{name:<13} {value}")
 
 
-def _shown(job: Job) -> dict[str, Any]:
-    facts = {name: getattr(job, name) for name in job.__slots__ if name not in ("request", "fingerprint")}
-    return {name: value for name, value in facts.items() if value not in (None, {}, 0)}
+def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What there is to know about a job, in reading order. Never its request, which may hold a prompt."""
+    error, output = job.error or {}, job.output or {}
+    where = job.source.get("key") or job.source.get("caller") or ""
+    lives = execution["status"] if execution else "not started, or forgotten"
+    return {
+        "job": job.job_id,
+        "status": f"{job.status} since {job.timeline.get(job.status, '?')}",
+        "paid": _paid(job),
+        "source": f"{job.source.get('type')} {where}".strip(),
+        "created": job.created_at,
+        "recipe": job.recipe,
+        "model": job.model_id,
+        "video id": job.video_id,
+        "credits": job.credits_used,
+        "resubmissions": job.resubmissions,
+        "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
+        "error": error.get("code"),
+        "message": error.get("message"),
+        "advice": error.get("advice"),
+        "notice due": job.notice_due,
+        "execution": f"{job.execution or job.job_id} {lives}",
+        "next": _NEXT.get(job.status, "").format(job=job.job_id, video=job.video_id or "VIDEO_ID"),
+    }
+
+
+def _paid(job: Job) -> str:
+    if job.video_id is not None:
+        return "yes"
+    return "unknown" if job.claim is not None else "no"
+
+
+_NEXT = {
+    Status.UNCERTAIN: "look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}",
+    Status.TIMED_OUT: "attach {job} {video}",
+    Status.INTERRUPTED: "mend the cause, then: redrive {job}",
+    Status.ON_HOLD: "mend the Genviral account; the job goes on by itself",
+    Status.CANCELED: "nothing, or if Genviral has a video: attach {job} {video}",
+}
 
 
 def _attach(desk: _Desk, chosen: argparse.Namespace) -> None:
-    print(f"Going on in {desk.operator.attach(chosen.job, chosen.video)}")
+    print(f"Going on in {desk.operator.attach(chosen.job, chosen.video, replace=chosen.replace)}")
 
 
 def _resubmit(desk: _Desk, chosen: argparse.Namespace) -> None:
-    if not chosen.yes:
-        print("Genviral may have been paid for this job already. Sending it again may pay a second time.")
-        if input("Type the job's id to go on: ").strip() != chosen.job:
-            raise Refused("Nothing was sent.")
-    print(f"Sent again in {desk.operator.resubmit(chosen.job)}")
+    def approve(job: Job) -> None:
+        if job.claim is None:
+            _ask(chosen, "The job was not paid for. Sending it again pays for it.", job.job_id)
+        else:
+            _ask(chosen, "The job may be paid for already. Sending it again may pay a second time.", job.job_id)
+
+    print(f"Sent again in {desk.operator.resubmit(chosen.job, approve)}")
 
 
 def _redrive(desk: _Desk, chosen: argparse.Namespace) -> None:
-    print(f"Going on in {desk.operator.redrive(chosen.job)}")
+    def approve(job: Job) -> None:
+        _ask(chosen, "The job is not paid for yet. Going on sends its paid call, once.", job.job_id)
+
+    print(f"Going on in {desk.operator.redrive(chosen.job, approve)}")
 
 
 def _cancel(desk: _Desk, chosen: argparse.Namespace) -> None:
-    desk.operator.cancel(chosen.job)
-    print("Canceled. If it was paid for, Genviral still makes the video; `attach` fetches it.")
+    job = desk.operator.cancel(chosen.job)
+    print("Canceled.")
+    if _paid(job) != "no":
+        print("Genviral goes on with what was paid. Fetch it with attach.")
 
 
 def _stop_intake(desk: _Desk, _: argparse.Namespace) -> None:
     desk.switch.stop()
-    print("Stopped. POST /videos answers 503; uploads are recorded and wait. Running jobs go on.")
+    print("Stopped. POST /videos answers 503; uploads are recorded and wait. Jobs that were started go on.")
 
 
-def _start_intake(desk: _Desk, _: argparse.Namespace) -> None:
+def _start_intake(desk: _Desk, chosen: argparse.Namespace) -> None:
+    waiting = len(list(itertools.islice(desk.store.in_status(Status.QUEUED), _COUNTED)))
+    if waiting:
+        many = f"{waiting} or more" if waiting == _COUNTED else str(waiting)
+        _ask(chosen, f"Jobs that are queued now: {many}. Each will be sent and paid for.", "start")
     desk.switch.start()
-    print("Started. Uploads that waited begin with the next sweep.")
+    print("Started. What waited begins with the next sweeps; they come every 15 minutes.")
+
+
+def _ask(chosen: argparse.Namespace, warning: str, word: str) -> None:
+    """Let a person decide about money.
+
+    Raises:
+        Refused: They did not agree, or nobody can be asked.
+    """
+    if chosen.yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{warning} Nothing was done. Add --yes if that is what you want.")
+    print(warning, file=sys.stderr)
+    print(f"Type {word} to go on: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != word:
+        raise Refused("Nothing was done.")
 
 
 if __name__ == "__main__":

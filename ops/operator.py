@@ -1,7 +1,8 @@
 """What a person may do with a job that the system will not do by itself.
 
-Every change is one conditional write first and an execution second, so a command that is interrupted can be repeated.
-Knows the store, Step Functions and the names of executions; must not know the command line.
+Every change is one conditional write first and an execution second. The write names the execution that follows, so a
+command that was cut off between the two is finished by its repeat, or by the sweep. Knows the store, Step Functions and
+the names of executions; must not know the command line.
 """
 
 from __future__ import annotations
@@ -14,23 +15,34 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.jobs import identity
-from shared.jobs.states import TERMINAL, Status
+from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_stepfunctions import SFNClient
 
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
 
-_REOPENABLE = (Status.UNCERTAIN, Status.TIMED_OUT, Status.FAILED, Status.CANCELED, Status.INTERRUPTED)
+_ATTACHABLE = (Status.UNCERTAIN, Status.TIMED_OUT, Status.FAILED, Status.CANCELED, Status.INTERRUPTED)
+_RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
+# Those that wait for a person come first.
+_LISTED = (Status.UNCERTAIN, Status.TIMED_OUT, Status.INTERRUPTED, Status.ON_HOLD)
 _LATER_EXECUTIONS = 999
+_LIVE = ("RUNNING", "PENDING_REDRIVE")
+# Too old, too long a history, or ended in a way that cannot be resumed; the last two are how a service answers that
+# knows no redrive.
+_NOT_REDRIVABLE = ("ExecutionNotRedrivable", "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
 
 
 class Refused(Exception):
-    """The command cannot be carried out; the text says why and what can be done instead."""
+    """The command cannot be carried out; the text says why and what can be done instead. Nothing was changed."""
+
+
+def _agree(_: Job) -> None:
+    """The caller has decided already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +53,7 @@ class Operator:
         store: Where jobs are kept.
         sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
-        deadline_seconds: How long a job that is taken up again may take from now, in seconds.
+        deadline_seconds: How long a job that is attached may take from now, in seconds.
     """
 
     store: JobStore
@@ -50,127 +62,199 @@ class Operator:
     deadline_seconds: int
 
     def list(self, status: Status | None) -> Iterator[Job]:
-        """The jobs of one status, or all that are open or need a person; those longest unchanged first."""
-        wanted = [status] if status else [name for name in Status if name not in TERMINAL or name is Status.UNCERTAIN]
-        for name in wanted:
+        """The jobs of one status; without one, those that wait for a person, then the open ones. Oldest change first.
+
+        Requests and errors are left out.
+        """
+        for name in [status] if status else [*_LISTED, *sorted(OPEN - set(_LISTED))]:
             yield from self.store.in_status(name)
 
     def show(self, job_id: str) -> tuple[Job, dict[str, Any] | None]:
-        """A job and its execution, if that still exists."""
+        """A job, and its execution as Step Functions describes it, if that exists.
+
+        Raises:
+            Refused: There is no such job.
+        """
         job = self._job(job_id)
         return job, self._execution(job)
 
-    def attach(self, job_id: str, video_id: str) -> str:
+    def attach(self, job_id: str, video_id: str, *, replace: bool = False) -> str:
         """Go on with a video that the vendor has: poll it and bring it home. Pays nothing.
 
+        Args:
+            job_id: The job.
+            video_id: The vendor's id of the video.
+            replace: Whether it may take the place of another video on the record (an id that was mistyped before).
+
         Returns:
-            The new execution's ARN.
+            The ARN of the execution that goes on.
+
+        Raises:
+            Refused: The job is in no state for it, or has another video.
         """
+        if not (video_id.isascii() and video_id.isprintable() and video_id.strip() == video_id != ""):
+            raise Refused("That is no video id. Genviral shows it in its studio.")
         job = self._job(job_id)
-        if job.video_id not in (None, video_id):
-            raise Refused(f"The job has another video already: {job.video_id}. Attach that one.")
+        if job.video_id not in (None, video_id) and not replace:
+            raise Refused(f"The job has another video: {job.video_id}. Attach that one, or add --replace.")
+        execution = self._execution(job)
+        if job.status is Status.PROCESSING and job.video_id == video_id and execution is None:
+            return self._start(job.job_id, self._arn_of(job))
+        _require(job, _ATTACHABLE)
+        if _is_live(execution):
+            if not job.is_terminal:
+                raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
+            # It has nothing left to do: its job has ended.
+            self._stop(job)
+        now = int(time.time())
         return self._take_up(
             job,
             Status.PROCESSING,
-            from_=_REOPENABLE,
+            remove=("claim", "held_since", "notice_due", "error"),
             video_id=video_id,
-            submitted_at=job.submitted_at or int(time.time()),
-            deadline_at=int(time.time()) + self.deadline_seconds,
+            submitted_at=job.submitted_at or now,
+            deadline_at=now + self.deadline_seconds,
         )
 
-    def resubmit(self, job_id: str) -> str:
+    def resubmit(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Send the paid call once more, on purpose. May pay a second time.
 
+        Args:
+            job_id: The job.
+            approve: Sees the job that the decision is about, and raises `Refused` to leave it alone. If the job
+                changes meanwhile, nothing is sent.
+
         Returns:
-            The new execution's ARN.
+            The ARN of the execution that goes on.
+
+        Raises:
+            Refused: The job is in no state for it, or has a video.
         """
         job = self._job(job_id)
         if job.video_id is not None:
             raise Refused(f"The job is paid for: its video is {job.video_id}. Use attach or redrive.")
+        if job.status is Status.QUEUED and job.resubmissions and self._execution(job) is None:
+            approve(job)
+            return self._start(job.job_id, self._arn_of(job))
+        _require(job, _RESUBMITTABLE)
+        approve(job)
         return self._take_up(
-            job, Status.QUEUED, from_=(Status.UNCERTAIN, Status.FAILED), resubmissions=job.resubmissions + 1
+            job,
+            Status.QUEUED,
+            remove=("claim", "held_since", "notice_due", "error"),
+            resubmissions=job.resubmissions + 1,
         )
 
-    def redrive(self, job_id: str) -> str:
-        """Resume the job's failed execution at the state that failed. Pays nothing: a claimed job is never sent again.
+    def redrive(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
+        """Resume a job whose execution is dead, at the state that failed.
+
+        A job that is paid for, or may be, is never sent again. One that is not yet is now sent, once.
+
+        Args:
+            job_id: The job.
+            approve: Asked before a job that is not paid for goes on; raises `Refused` to leave it alone.
 
         Returns:
-            The ARN of the execution that goes on: the same one, or a new one where that cannot be redriven any more.
+            The ARN of the execution that goes on: the same one, or a later one where that cannot be redriven any more.
+
+        Raises:
+            Refused: The job has ended, or its execution is alive.
         """
         job = self._job(job_id)
         if job.is_terminal:
-            raise Refused(f"The job is {job.status}: only one that was interrupted can be redriven. See attach.")
-        arn = job.execution or self._arn(job.job_id)
+            raise Refused(
+                f"The job is {job.status}; only one that was interrupted can be redriven. {_HINTS[job.status]}"
+            )
+        execution = self._execution(job)
+        if _is_live(execution):
+            raise Refused("The job's execution is running; there is nothing to redrive.")
+        if job.video_id is None and job.claim is None:
+            approve(job)
+        arn = self._arn_of(job)
+        if execution is None:
+            return self._start(job.job_id, arn)
         try:
             self.sfn.redrive_execution(executionArn=arn)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in _NOT_REDRIVABLE:
+            if error.response["Error"]["Code"] not in _NOT_REDRIVABLE:
                 raise
-            return self._start_again(job)
+            # The claim stays: a call of unknown end ends as uncertain, and is not repeated.
+            target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
+            return self._take_up(job, target, remove=("held_since", "notice_due"))
         return arn
 
-    def cancel(self, job_id: str) -> None:
-        """Stop following a job. The vendor knows no cancel: a paid video goes on there, and `attach` finds it again."""
-        job = self._job(job_id)
-        try:
-            self.store.move(job.job_id, Status.CANCELED, remove=("held_since",))
-        except MoveRefused as refused:
-            raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
-        arn = job.execution or self._arn(job.job_id)
-        try:
-            self.sfn.stop_execution(executionArn=arn, error="Canceled", cause="An operator canceled the job.")
-        except self.sfn.exceptions.ExecutionDoesNotExist:
-            return
+    def cancel(self, job_id: str) -> Job:
+        """Stop following a job. The vendor knows no cancel: a paid video goes on there, and `attach` finds it again.
 
-    def _take_up(self, job: Job, target: Status, *, from_: tuple[Status, ...], **attributes: Any) -> str:
-        if job.status not in from_:
-            allowed = ", ".join(status.value for status in from_)
-            raise Refused(f"The job is {job.status}; this is for jobs that are {allowed}.")
-        name = self._free_name(job.job_id)
+        Raises:
+            Refused: The job has ended otherwise.
+        """
+        job = self._job(job_id)
+        if job.status is not Status.CANCELED:
+            try:
+                # The end of the execution makes the notice go out.
+                job = self.store.move(
+                    job.job_id, Status.CANCELED, notice_due=Status.CANCELED.value, remove=("held_since", "error")
+                )
+            except MoveRefused as refused:
+                raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
+        if _is_live(self._execution(job)):
+            self._stop(job)
+        return job
+
+    def _take_up(self, job: Job, target: Status, *, remove: tuple[str, ...], **attributes: Any) -> str:
+        """Give the job as it was seen a new status and a later execution, and start that."""
+        arn = self._free_arn(job.job_id)
+        condition, values = _as_seen(job)
         try:
             self.store.move(
                 job.job_id,
                 target,
                 reopen=True,
-                condition="#status = :seen",
-                values={":seen": job.status.value},
-                remove=("claim", "held_since", "notice_due", "error"),
-                execution=self._arn(name),
+                stay=True,
+                condition=condition,
+                values=values,
+                remove=remove,
+                execution=arn,
                 **attributes,
             )
         except MoveRefused as refused:
-            raise Refused(f"The job has become {_status(refused)} meanwhile. Look again.") from None
-        return self._start(job.job_id, name)
+            raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
+        return self._start(job.job_id, arn)
 
-    def _start_again(self, job: Job) -> str:
-        if job.video_id is None and job.claim is not None:
-            raise Refused("Nobody knows whether the job was paid for. Ask Genviral, then use attach or resubmit.")
-        name = self._free_name(job.job_id)
-        self.store.note(job.job_id, execution=self._arn(name))
-        return self._start(job.job_id, name)
+    def _start(self, job_id: str, arn: str) -> str:
+        try:
+            self.sfn.start_execution(
+                stateMachineArn=self.state_machine_arn,
+                name=arn.rpartition(":")[2],
+                input=json.dumps({"job_id": job_id}),
+            )
+        except self.sfn.exceptions.ExecutionAlreadyExists:
+            return arn  # by the sweep, or by this command before it was cut off
+        return arn
 
-    def _start(self, job_id: str, name: str) -> str:
-        started = self.sfn.start_execution(
-            stateMachineArn=self.state_machine_arn, name=name, input=json.dumps({"job_id": job_id})
+    def _stop(self, job: Job) -> None:
+        self.sfn.stop_execution(
+            executionArn=self._arn_of(job), error="JobClosed", cause=f"An operator closed it: the job is {job.status}."
         )
-        return started["executionArn"]
 
-    def _free_name(self, job_id: str) -> str:
-        """The first name of a later execution that was not used yet."""
-        for number in range(1, _LATER_EXECUTIONS):
-            name = identity.later_execution(job_id, number)
-            if self._describe(self._arn(name)) is None:
-                return name
-        raise Refused("The job was taken up too often; start a new one.")
+    def _free_arn(self, job_id: str) -> str:
+        """The first later execution that was not started yet."""
+        for number in range(1, _LATER_EXECUTIONS + 1):
+            arn = self._arn(identity.later_execution(job_id, number))
+            if self._describe(arn) is None:
+                return arn
+        raise Refused("The job was taken up too often. Ask for a new one.")
 
     def _job(self, job_id: str) -> Job:
-        job = self.store.get(job_id) if identity.is_job_id(job_id) else None
+        # An execution's name or ARN will do: that is what the console shows.
+        job = self.store.get(identity.of_execution(job_id))
         if job is None:
-            raise Refused(f"There is no job {job_id}.")
+            raise Refused(f"There is no job {job_id}, or its record has expired.")
         return job
 
     def _execution(self, job: Job) -> dict[str, Any] | None:
-        return self._describe(job.execution or self._arn(job.job_id))
+        return self._describe(self._arn_of(job))
 
     def _describe(self, arn: str) -> dict[str, Any] | None:
         try:
@@ -178,17 +262,41 @@ class Operator:
         except self.sfn.exceptions.ExecutionDoesNotExist:
             return None
 
+    def _arn_of(self, job: Job) -> str:
+        return job.execution or self._arn(job.job_id)
+
     def _arn(self, name: str) -> str:
         return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
 
 
-# The last two are what an emulator says that knows no redrive.
-_NOT_REDRIVABLE = {
-    "ExecutionNotRedrivable",
-    "ExecutionDoesNotExist",
-    "InvalidAction",
-    "UnknownOperationException",
+_HINTS = {
+    Status.SUCCEEDED: "Its video is in the bucket.",
+    Status.UNCERTAIN: "Use attach or resubmit.",
+    Status.FAILED: "Use resubmit, or attach if Genviral has a video.",
+    Status.TIMED_OUT: "Use attach.",
+    Status.CANCELED: "Use attach if Genviral has a video.",
 }
+
+
+def _require(job: Job, statuses: tuple[Status, ...]) -> None:
+    if job.status not in statuses:
+        raise Refused(f"The job is {job.status}; this is for jobs that are {', '.join(statuses)}.")
+
+
+def _is_live(execution: dict[str, Any] | None) -> bool:
+    return execution is not None and execution["status"] in _LIVE
+
+
+def _as_seen(job: Job) -> tuple[str, dict[str, str]]:
+    """The condition that nobody has moved the job, taken it up or found its video since it was read."""
+    condition, values = "#status = :seen", {":seen": job.status.value}
+    for name, value in (("execution", job.execution), ("video_id", job.video_id)):
+        if value is None:
+            condition += f" AND attribute_not_exists({name})"
+        else:
+            condition += f" AND {name} = :seen_{name}"
+            values[f":seen_{name}"] = value
+    return condition, values
 
 
 def _status(refused: MoveRefused) -> str:

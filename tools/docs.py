@@ -1,6 +1,6 @@
 """Writes those parts of docs/ that would otherwise drift from the code: `python -m tools.docs`, `--check` to compare.
 
-A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; all else in a page is written by hand.
+docs/openapi.json is written whole (`tools.openapi`). In a page, a generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; all else in a page is written by hand.
 Knows where each fact lives: the error tables, the state machine, the template, the moves of a job, the imports. It must
 not hold a fact of its own.
 """
@@ -26,7 +26,8 @@ from shared.genviral.errors import TABLE, Call, GenerationFailed, Row
 from shared.jobs.errors import JOB_ERRORS, JobClosed, TimedOut
 from shared.jobs.states import MOVES, TERMINAL
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from shared.steps.requests import HTTP_STATUS
+from shared.steps.answers import HTTP_STATUS
+from tools import openapi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -311,11 +312,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tools.docs", description="Writes the generated parts of docs/.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
     check = parser.parse_args(arguments).check
-    stale = [page for page in PAGES if rendered(page.read_text()) != page.read_text()]
-    for page in stale:
+    written = {page: rendered(page.read_text()) for page in PAGES} | {openapi.PATH: openapi.text()}
+    stale = {page: text for page, text in written.items() if not page.exists() or page.read_text() != text}
+    for page, text in stale.items():
         sys.stdout.write(f"{page.relative_to(ROOT)} {'is stale: run make docs' if check else 'written'}\n")
         if not check:
-            page.write_text(rendered(page.read_text()))
+            page.write_text(text)
     return 1 if check and stale else 0
 
 

@@ -1,20 +1,31 @@
-"""The HTTP API: `POST /videos` and `GET /videos/{job_id}`."""
+"""The HTTP API. `docs/openapi.json` describes it for callers.
+
+Each route imports its own step: most calls need neither the request models nor the vendor's client, which take longer
+to import than to use.
+"""
 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
+from shared.jobs.errors import MediaTypeUnsupported
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.requests import HTTP_STATUS, Desk
+from shared.steps.answers import HTTP_STATUS, retry_after
+
+if TYPE_CHECKING:
+    from shared.genviral.client import GenviralClient
+    from shared.steps.catalogue import Catalogue
+    from shared.steps.lookup import Lookup
 
 app = APIGatewayHttpResolver()
 
@@ -26,6 +37,13 @@ class Settings:
     jobs_table: str
     record_retention_days: int
     state_machine_arn: str
+    topic_arn: str
+    uploads_bucket: str
+    max_upload_megabytes: int
+    hold_seconds: int
+    hold_hours: float
+    genviral_base_url: str
+    api_key_secret: str
 
 
 @entrypoint(paid=Paid.NO)
@@ -36,21 +54,83 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.post("/videos")
 def post_video() -> Response[str]:
-    """Accept a generate body: 202 and where to look."""
-    request = app.current_event
-    job = _desk().ask(
-        _body(request.raw_event), caller=_caller(request.raw_event), key=request.headers.get("idempotency-key")
+    """Ask for a video."""
+    from shared.steps.requests import Desk
+
+    request, config = app.current_event, settings(Settings)
+    desk = Desk(
+        store=_store(), switch=_switch(), sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn
+    )
+    job = desk.ask(
+        _json_body(request.raw_event), caller=_caller(request.raw_event), key=request.headers.get("idempotency-key")
     )
     logger.append_keys(job_id=job.job_id)
     logger.info("job accepted", status=job.status.value)
     return _answer(202, {"job_id": job.job_id, "status": job.status.value}, {"Location": f"/videos/{job.job_id}"})
 
 
+@app.get("/videos")
+def list_videos() -> Response[str]:
+    """List the jobs of a status, those changed last first."""
+    return _answer(200, _lookup().list(app.current_event.query_string_parameters or {}))
+
+
 @app.get("/videos/<job_id>")
 def get_video(job_id: str) -> Response[str]:
-    """A job as it is now."""
+    """Look at a job."""
     logger.append_keys(job_id=job_id[:80])
-    return _answer(200, _desk().show(job_id))
+    return _answer(200, _lookup().show(job_id))
+
+
+@app.delete("/videos/<job_id>")
+def delete_video(job_id: str) -> Response[str]:
+    """Stop following a job. Genviral knows no cancel: what it has begun, it goes on with."""
+    from shared.steps.cancel import Canceler
+    from shared.steps.notify import Announcer
+
+    logger.append_keys(job_id=job_id[:80])
+    config = settings(Settings)
+    announcer = Announcer(
+        store=_store(),
+        sns=client("sns"),
+        topic_arn=config.topic_arn,
+        hold_seconds=config.hold_seconds,
+        hold_hours=config.hold_hours,
+    )
+    canceler = Canceler(announcer=announcer, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
+    return _answer(200, canceler.cancel(job_id))
+
+
+@app.post("/uploads")
+def post_upload() -> Response[str]:
+    """Get a form to upload a file with, without AWS keys."""
+    from shared.steps.handover import Reception
+
+    config = settings(Settings)
+    reception = Reception(
+        switch=_switch(),
+        s3=client("s3"),
+        bucket=config.uploads_bucket,
+        max_bytes=config.max_upload_megabytes * 1_000_000,
+    )
+    form = reception.form(_json_body(app.current_event.raw_event))
+    logger.append_keys(job_id=form["job_id"])
+    logger.info("form handed out")
+    return _answer(201, form, {"Location": f"/videos/{form['job_id']}"})
+
+
+@app.get("/models")
+def list_models() -> Response[str]:
+    """List Genviral's video models with what they cost."""
+    from shared.steps.catalogue import KEPT_SECONDS
+
+    return _answer(200, {"models": _catalogue().models()}, {"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
+
+
+@app.get("/health")
+def get_health() -> Response[str]:
+    """See whether the API and its table answer, and whether new jobs are taken."""
+    return _answer(200, {"ok": True, "intake": "stopped" if _switch().is_stopped else "open"})
 
 
 @app.exception_handler(Fault)  # type: ignore[untyped-decorator]
@@ -66,7 +146,8 @@ def refused(fault: Fault) -> Response[str]:
         "issues": list(fault.issues),
         "advice": fault.advice,
     }
-    later = {"Retry-After": "60"} if status == 503 else None
+    seconds = retry_after(fault)
+    later = None if seconds is None else {"Retry-After": str(seconds)}
     return _answer(status, {name: value for name, value in document.items() if value != []}, later)
 
 
@@ -90,18 +171,42 @@ def not_found(_: Exception) -> Response[str]:
     return _answer(404, {"ok": False, "code": 404, "message": "There is no such route.", "error_code": "not_found"})
 
 
-def _desk() -> Desk:
+def _store() -> JobStore:
     config = settings(Settings)
-    return Desk(
-        store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
-        switch=IntakeSwitch(client("dynamodb"), config.jobs_table),
-        sfn=client("stepfunctions"),
-        state_machine_arn=config.state_machine_arn,
-        s3=client("s3"),
-    )
+    return JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
 
 
-def _body(event: dict[str, Any]) -> bytes:
+def _switch() -> IntakeSwitch:
+    return IntakeSwitch(client("dynamodb"), settings(Settings).jobs_table)
+
+
+def _lookup() -> Lookup:
+    from shared.steps.lookup import Lookup
+
+    return Lookup(store=_store(), s3=client("s3"))
+
+
+@functools.cache
+def _catalogue() -> Catalogue:
+    from shared.steps.catalogue import Catalogue
+
+    return Catalogue(_vendor)
+
+
+def _vendor() -> GenviralClient:
+    from shared.genviral.client import Timeouts
+    from shared.vendor import genviral
+
+    config = settings(Settings)
+    # Less than the function's own 15 seconds, even when the key is fetched anew in between.
+    timeouts = Timeouts(connect=2, read=5, write=2, pool=2, total=5)
+    return genviral(config.genviral_base_url, config.api_key_secret, timeouts=timeouts, paid=Paid.NO)
+
+
+def _json_body(event: dict[str, Any]) -> bytes:
+    declared = {name.lower(): value for name, value in (event.get("headers") or {}).items()}.get("content-type")
+    if declared and declared.partition(";")[0].strip().lower() != "application/json":
+        raise MediaTypeUnsupported("the body's Content-Type is not application/json")
     body = event.get("body") or ""
     if not event.get("isBase64Encoded"):
         return str(body).encode("utf-8", "surrogatepass")

@@ -125,6 +125,8 @@ def deliver(
     store = Store(s3, bucket, key, metadata, tags)
     there, begun = store.look()
     if there and (finished := store.finished()) is not None:
+        if begun:
+            store.clear()  # the note of a call that published the file and died before it could remove it
         return finished
     clock = Clock(remaining, limits)
     with Fetcher(limits, clock) as fetcher:

@@ -103,7 +103,7 @@ class Store:
     def put(self, body: bytearray, content_type: str, media: MediaFacts | None) -> Delivery:
         """Write the whole file in one request. An unfinished upload that an earlier version left is removed."""
         if self._begun:
-            self._clear()
+            self.clear()
         crc32 = _crc32(body)
         put = self._s3.put_object(
             **self._at,
@@ -125,7 +125,7 @@ class Store:
 
     def begin(self, content_type: str, version: Version | None) -> Upload:
         """Start a multipart upload, noted down if it has a version to be resumed by. Leftovers are removed."""
-        self._clear()
+        self.clear()
         created = self._s3.create_multipart_upload(
             **self._at,
             **self._labels,
@@ -138,7 +138,8 @@ class Store:
             self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
         return Upload(self._s3, self._at, self._note if version else None, created["UploadId"], {})
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Remove what unfinished deliveries left behind: uploads of this key, and the note of the last one."""
         listing = self._s3.list_multipart_uploads(Bucket=self._at["Bucket"], Prefix=self._at["Key"])
         for leftover in listing.get("Uploads", ()):
             if leftover["Key"] == self._at["Key"]:

@@ -107,7 +107,7 @@ def _nesting(value: object) -> int:
 Text = Annotated[str, Field(max_length=_MAX_TEXT)]
 Word = Annotated[str, Field(max_length=_MAX_WORD), AfterValidator(_word)]
 Url = Annotated[str, Field(max_length=_MAX_URL), AfterValidator(_web_url)]
-Number = Annotated[int | float, PlainValidator(_positive_number)]
+Number = Annotated[int | float, PlainValidator(_positive_number, json_schema_input_type=float)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
 
 

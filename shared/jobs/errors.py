@@ -7,11 +7,14 @@
      │   ├─ UploadUnsupported    it is no picture, video or sound that the recipe's field takes
      │   ├─ RecipeMissing        no recipe of that name lies in the uploads bucket
      │   ├─ RecipeInvalid        the recipe is no JSON object, or names something it cannot have
-     │   ├─ RequestUnreadable    a request file is not a JSON object
+     │   ├─ RequestUnreadable    a request file or manifest is not JSON
      │   ├─ JobConflict          the same name was used for another request
      │   ├─ BodyTooLarge         (API) the body is larger than any request can be
      │   ├─ KeyUnusable          (API) the Idempotency-Key is no such key
      │   ├─ JobNotFound          (API) there is no such job
+     │   ├─ JobEnded             (API) the job has ended, so it cannot be canceled
+     │   ├─ QueryInvalid         (API) a query parameter is missing or wrong
+     │   ├─ MediaTypeUnsupported (API) the body is not declared to be JSON
      │   └─ IntakeStopped        (API) an operator has stopped the intake
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
      └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
@@ -68,10 +71,10 @@ class RecipeInvalid(RequestFault):
 
 
 class RequestUnreadable(RequestFault):
-    """A file under `requests/` is not a JSON object."""
+    """A request file or a manifest is not JSON."""
 
     code = "invalid_json"
-    advice = "Upload a file that holds one JSON object: the body of the vendor's generate call."
+    advice = "Upload a file that holds one JSON object: the body of the vendor's generate call, or a manifest."
 
 
 class JobConflict(RequestFault):
@@ -102,6 +105,27 @@ class JobNotFound(RequestFault):
     advice = "Check the job's id. Records are kept for the stack's RecordRetentionDays."
 
 
+class JobEnded(RequestFault):
+    """The job has ended already, so there is nothing left to cancel."""
+
+    code = "job_ended"
+    advice = "Look at the job: it says how it ended."
+
+
+class QueryInvalid(RequestFault):
+    """A query parameter is missing or has a value that it cannot have."""
+
+    code = "invalid_query"
+    advice = "Correct the query parameters that the issues name."
+
+
+class MediaTypeUnsupported(RequestFault):
+    """The `Content-Type` of an API call's body is not JSON."""
+
+    code = "unsupported_media_type"
+    advice = "Send the body as JSON, with the header Content-Type: application/json."
+
+
 class IntakeStopped(RequestFault):
     """An operator has pressed the red button: no new job starts until intake is started again."""
 
@@ -126,7 +150,15 @@ class TimedOut(Fault):
     advice = "The video is paid for. Resume with the operator's command `attach`, which goes on polling."
 
 
-API_ERRORS: tuple[type[Fault], ...] = (BodyTooLarge, KeyUnusable, JobNotFound, IntakeStopped)
+API_ERRORS: tuple[type[Fault], ...] = (
+    BodyTooLarge,
+    KeyUnusable,
+    JobNotFound,
+    JobEnded,
+    QueryInvalid,
+    MediaTypeUnsupported,
+    IntakeStopped,
+)
 """Answered to an API caller; a state machine never sees them."""
 
 JOB_ERRORS: tuple[type[Fault], ...] = (

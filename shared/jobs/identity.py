@@ -16,6 +16,7 @@ from typing import Any
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
+_HANDED_OVER = re.compile(r"/(up-[0-9a-f]{12}-[0-9a-f]{16})/[^/]+\Z")
 _LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r\d{{1,3}}")
 
 
@@ -26,13 +27,15 @@ def _digest(*parts: str) -> str:
 
 
 def for_object(bucket: str, key: str, version: str) -> str:
-    """The job of one version of one S3 object.
+    """The job of one version of one S3 object, or of all versions where the key itself names the job.
 
     Args:
         bucket: The bucket's name.
         key: The object's key, not URL-encoded (EventBridge sends it as it is).
         version: The version id, or etag and sequencer where the bucket keeps no versions.
     """
+    if handed_over := _HANDED_OVER.search(key):
+        return handed_over[1]
     return f"s3-{_digest(bucket, key, version)}"
 
 
@@ -43,7 +46,16 @@ def for_idempotency_key(caller: str, key: str) -> str:
 
 def new() -> str:
     """An id for a request that nobody can repeat. Sorts by time, to the millisecond."""
-    return f"api-{int(time.time() * 1000):012x}-{secrets.token_hex(8)}"
+    return f"api-{_unique()}"
+
+
+def for_handover() -> str:
+    """An id for a file that was announced and is still to come. It stands in the file's key: `…/<id>/<file>`."""
+    return f"up-{_unique()}"
+
+
+def _unique() -> str:
+    return f"{int(time.time() * 1000):012x}-{secrets.token_hex(8)}"
 
 
 def of_execution(execution_arn: str) -> str:

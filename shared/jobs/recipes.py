@@ -4,10 +4,13 @@ Knows the placeholders and what kind of file each field of the vendor's body tak
 filled body is valid (`shared.genviral.models` says that).
 
     {{asset_url}}        a link to the uploaded file, signed when the job is submitted
+    {{assets.<label>}}   the same for a file that an uploaded manifest names
     {{filename}}         shoe.jpg
     {{stem}}             shoe
     {{date}}             2026-11-22 (UTC)
     {{metadata.<name>}}  the object's own metadata (x-amz-meta-<name>)
+    {{tags.<name>}}      the object's own tags
+    {{…|<default>}}      what to put in where there is no such value
 """
 
 from __future__ import annotations
@@ -20,16 +23,24 @@ from typing import TYPE_CHECKING, Any
 from shared.jobs.errors import RecipeInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-# The uploads bucket: `uploads/<recipe>/<file>`, `requests/<name>.json`, `recipes/<name>.json`.
+# The uploads bucket: `uploads/<recipe>/<file>`, `requests/<name>.json`, `recipes/<name>.json`. Files under `assets/`
+# wait for a manifest, `uploads/<recipe>/<name>.manifest.json`, that names them.
 UPLOADS = "uploads/"
 REQUESTS = "requests/"
 RECIPES = "recipes/"
+ASSETS = "assets/"
+MANIFEST_SUFFIX = ".manifest.json"
 DEFAULT_RECIPE = "default"
 
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 ASSET_URL = "asset_url"
+ASSET_PREFIX = "assets."
+METADATA_PREFIX = "metadata."
+TAG_PREFIX = "tags."
+_PLAIN = frozenset({ASSET_URL, "filename", "stem", "date"})
+_PREFIXES = (ASSET_PREFIX, METADATA_PREFIX, TAG_PREFIX)
 
 
 class Kind(StrEnum):
@@ -86,17 +97,39 @@ def kind_of(head: bytes) -> Kind | None:
     return None
 
 
+def recipe_named_by(key: str) -> str | None:
+    """The recipe that an object is, by its key `recipes/<name>.json`; None where no upload could ever use it."""
+    name = key.removeprefix(RECIPES).removesuffix(".json")
+    return name if key == f"{RECIPES}{name}.json" and name and "/" not in name else None
+
+
 @dataclass(frozen=True, slots=True)
 class Filled:
     """A recipe without its placeholders.
 
     Attributes:
         body: The generate body.
-        takes: The kinds of file that the fields with the asset's link take. Empty: anything.
+        takes: Placeholder of a file → the kinds of file that the fields with its link take. A field that takes anything
+            is not in it.
     """
 
     body: dict[str, Any]
-    takes: frozenset[Kind]
+    takes: dict[str, set[Kind]]
+
+
+def is_file(placeholder: str) -> bool:
+    """Whether a placeholder stands for the link to a file."""
+    return placeholder == ASSET_URL or placeholder.startswith(ASSET_PREFIX)
+
+
+def placeholders(recipe: object) -> dict[str, bool]:
+    """The placeholders in a recipe → whether a job can do without a value, because each place has a default."""
+    found: dict[str, bool] = {}
+    for text in _texts(recipe):
+        for match in _PLACEHOLDER.finditer(text):
+            name, has_default, _ = _parts(match[1])
+            found[name] = bool(has_default) and found.get(name, True)
+    return found
 
 
 def fill(recipe: object, name: str, values: Mapping[str, str]) -> Filled:
@@ -113,24 +146,52 @@ def fill(recipe: object, name: str, values: Mapping[str, str]) -> Filled:
     if not isinstance(recipe, dict):
         raise RecipeInvalid(f"recipe '{name}' is not a JSON object")
     issues: list[dict[str, str]] = []
-    takes: set[Kind] = set()
+    takes: dict[str, set[Kind]] = {}
 
     def filled(value: Any, path: str) -> Any:
         if isinstance(value, dict):
-            return {key: filled(member, f"{path}.{key}" if path else key) for key, member in value.items()}
+            return {key: filled(member, _below(path, key)) for key, member in value.items()}
         if isinstance(value, list):
-            return [filled(member, f"{path}.{index}") for index, member in enumerate(value)]
+            return [filled(member, _below(path, index)) for index, member in enumerate(value)]
         return _PLACEHOLDER.sub(lambda match: replaced(match[1], path), value) if isinstance(value, str) else value
 
-    def replaced(placeholder: str, path: str) -> str:
-        if placeholder == ASSET_URL and (kind := KIND_OF_FIELD.get(path.split(".")[0])):
-            takes.add(kind)
-        if placeholder not in values:
-            issues.append({"path": path, "message": f"{{{{{placeholder}}}}} has no value for this upload"})
-            return ""
-        return values[placeholder]
+    def replaced(written: str, path: str) -> str:
+        placeholder, has_default, default = _parts(written)
+        if is_file(placeholder) and (kind := KIND_OF_FIELD.get(path.split(".")[0])):
+            takes.setdefault(placeholder, set()).add(kind)
+        if placeholder in values or has_default:
+            return values.get(placeholder, default)
+        problem = "has no value for this upload" if is_known(placeholder) else "is not a placeholder"
+        issues.append({"path": path, "message": f"{{{{{placeholder}}}}} {problem}"})
+        return ""
 
     body = filled(recipe, "")
     if issues:
         raise RecipeInvalid(f"recipe '{name}' asks for what this upload does not have", issues=tuple(issues))
-    return Filled(body, frozenset(takes))
+    return Filled(body, takes)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _texts(member)
+
+
+def _below(path: str, member: object) -> str:
+    return f"{path}.{member}" if path else str(member)
+
+
+def _parts(written: str) -> tuple[str, str, str]:
+    """A placeholder's name, whether it has a default, and the default."""
+    name, has_default, default = written.partition("|")
+    return name.strip(), has_default, default.strip()
+
+
+def is_known(placeholder: str) -> bool:
+    """Whether some upload could have a value for a placeholder of this name."""
+    return placeholder in _PLAIN or any(
+        placeholder.startswith(prefix) and placeholder != prefix for prefix in _PREFIXES
+    )

@@ -7,28 +7,46 @@ can be wrong with a request is found here, before anything is paid for.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from botocore.exceptions import ClientError
+from pydantic import AfterValidator, Field
 
 from shared.genviral.errors import InvalidPayload
-from shared.genviral.models import parse_generate
+from shared.genviral.models import Strict, parse_generate, validated
 from shared.jobs.errors import (
     RecipeInvalid,
     RecipeMissing,
+    RequestFault,
     RequestUnreadable,
     UploadTooLarge,
     UploadUnreadable,
     UploadUnsupported,
 )
 from shared.jobs.links import without_secrets
-from shared.jobs.recipes import MAGIC_BYTES, RECIPES, Kind, fill, kind_of, recipe_of
+from shared.jobs.recipes import (
+    ASSET_PREFIX,
+    ASSET_URL,
+    ASSETS,
+    MAGIC_BYTES,
+    MANIFEST_SUFFIX,
+    METADATA_PREFIX,
+    RECIPES,
+    TAG_PREFIX,
+    Kind,
+    fill,
+    is_known,
+    kind_of,
+    placeholders,
+    recipe_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
@@ -36,7 +54,12 @@ if TYPE_CHECKING:
 
 _ASSET_URL_SECONDS = 6 * 3600
 """How long the vendor may take to fetch the asset. The function's own session may end sooner; AWS renews it hourly."""
-_MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_DOCUMENT_BYTES = 256 * 1024
+"""The largest recipe, request file or manifest."""
+_MAX_ASSETS = 15  # as many as the vendor takes: 9 images, 3 videos and 3 clips of sound
+_LABEL = re.compile(r"[0-9A-Za-z_-]{1,50}")
+# Fits wherever a text or a link is asked for.
+_SAMPLE = "https://example.com/sample"
 _MAX_METADATA_BYTES = 2048
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "KeyTooLongError", "404"}
 _FORBIDDEN = {"AccessDenied", "403", "MethodNotAllowed", "405", "InvalidObjectState"}
@@ -62,6 +85,60 @@ class Resolution:
     def model_id(self) -> str:
         """The model that the request names."""
         return str(self.body["model_id"])
+
+
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError("must be 1 to 50 letters, digits, dashes or underscores")
+    return text
+
+
+def _asset_key(text: str) -> str:
+    if not text.startswith(ASSETS) or text == ASSETS:
+        raise ValueError(f"must be the key of an object under {ASSETS}")
+    return text
+
+
+class Manifest(Strict):
+    """Several files for one job: label → key of an object in the same bucket."""
+
+    assets: Annotated[
+        dict[Annotated[str, AfterValidator(_label)], Annotated[str, AfterValidator(_asset_key)]],
+        Field(min_length=1, max_length=_MAX_ASSETS),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file in the uploads bucket, as it was when it was looked at."""
+
+    key: str
+    version_id: str | None
+    metadata: dict[str, str]
+    kind: Kind | None = None
+
+
+def check_recipe(text: bytes, name: str) -> None:
+    """Judge a recipe before there is a file for it, with made-up values where only a file could tell.
+
+    Args:
+        text: What was uploaded.
+        name: The recipe's name.
+
+    Raises:
+        RecipeInvalid: No upload could become a video with it; its issues say which field is wrong and why.
+    """
+    if len(text) > MAX_DOCUMENT_BYTES:
+        raise RecipeInvalid(f"recipe '{name}' has more than {MAX_DOCUMENT_BYTES} bytes")
+    recipe = _json(text, RecipeInvalid(f"recipe '{name}' is not valid JSON"))
+    try:
+        values = {place: _SAMPLE for place, can_do_without in placeholders(recipe).items() if not can_do_without}
+        filled = fill(recipe, name, {place: value for place, value in values.items() if is_known(place)})
+        parse_request(filled.body)
+    except InvalidPayload as invalid:
+        raise RecipeInvalid(f"recipe '{name}': {invalid.message}", issues=invalid.issues) from None
+    except RecursionError:
+        raise RecipeInvalid(f"recipe '{name}' is nested too deeply") from None
 
 
 def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -137,27 +214,56 @@ class Resolver:
     def _from_upload(self, source: Mapping[str, Any]) -> Resolution:
         key, version_id = source["key"], source.get("version_id")
         name = recipe_of(key)
-        metadata = self._inspect(key, version_id)
-        # The kind before the recipe: a file of no known kind is wrong whatever the recipe says.
-        kind = self._kind(key, version_id)
+        upload = self._inspect(key, version_id)
+        # The files before the recipe: one of no known kind is wrong whatever the recipe says.
+        files = self._assets(upload) if key.endswith(MANIFEST_SUFFIX) else {ASSET_URL: self._known(upload)}
         recipe = self._recipe(name)
-        path = PurePosixPath(key)
-        values = {
-            "filename": path.name,
-            "stem": path.stem,
-            "date": datetime.now(UTC).date().isoformat(),
-            **{f"metadata.{label.lower()}": value for label, value in metadata.items()},
-        }
-        filled = fill(recipe, name, {**values, "asset_url": self._signed(key, version_id)})
-        if filled.takes - {kind}:
-            wanted = " and ".join(sorted(filled.takes))
-            raise UploadUnsupported(f"recipe '{name}' takes {wanted}, but the file's content is {kind}")
+        values = self._values(upload, recipe)
+        filled = fill(recipe, name, values | {place: self._signed(file) for place, file in files.items()})
+        for place, kinds in filled.takes.items():
+            if place in files and kinds - {files[place].kind}:
+                which = "the file's" if place == ASSET_URL else f"{place}'s"
+                wanted = " and ".join(sorted(kinds))
+                raise UploadUnsupported(f"recipe '{name}' takes {wanted}, but {which} content is {files[place].kind}")
         body, _ = parse_request(filled.body)
-        shown = fill(recipe, name, {**values, "asset_url": f"s3://{self._bucket}/{key}"}).body
+        kept = {place: f"s3://{self._bucket}/{file.key}" for place, file in files.items()}
+        shown = fill(recipe, name, values | kept).body
         labels = shown.pop("metadata", {})
         return Resolution(body, without_secrets(shown), recipe=name, metadata=labels)
 
-    def _inspect(self, key: str, version_id: str | None) -> dict[str, str]:
+    def _values(self, upload: _File, recipe: object) -> dict[str, str]:
+        """What is put in for the placeholders that stand for no file."""
+        name = PurePosixPath(upload.key).name
+        values = {
+            "filename": name,
+            "stem": PurePosixPath(name.removesuffix(MANIFEST_SUFFIX)).stem,
+            "date": datetime.now(UTC).date().isoformat(),
+            **{f"{METADATA_PREFIX}{label.lower()}": value for label, value in upload.metadata.items()},
+        }
+        if any(place.startswith(TAG_PREFIX) for place in placeholders(recipe)):
+            values |= {f"{TAG_PREFIX}{name}": value for name, value in self._tags(upload)}
+        return values
+
+    def _tags(self, upload: _File) -> Iterator[tuple[str, str]]:
+        try:
+            answer = self._s3.get_object_tagging(Bucket=self._bucket, Key=upload.key, **_version(upload.version_id))
+        except ClientError as error:
+            raise _unreadable(error) from None
+        return ((tag["Key"], tag["Value"]) for tag in answer["TagSet"])
+
+    def _assets(self, manifest: _File) -> dict[str, _File]:
+        """The files that a manifest names, by the placeholders that stand for them."""
+        text = self._read(manifest.key, manifest.version_id)
+        document = validated(Manifest, _json(text, RequestUnreadable("the manifest is not valid JSON")))
+        files = {}
+        for label, key in document.assets.items():
+            try:
+                files[f"{ASSET_PREFIX}{label}"] = self._known(self._inspect(key, None))
+            except RequestFault as fault:
+                raise type(fault)(f"asset '{label}': {fault.message}") from None
+        return files
+
+    def _inspect(self, key: str, version_id: str | None) -> _File:
         try:
             head = self._s3.head_object(Bucket=self._bucket, Key=key, **_version(version_id))
         except ClientError as error:
@@ -168,19 +274,21 @@ class Resolver:
             raise UploadTooLarge(
                 f"the uploaded file has {head['ContentLength']} bytes, more than the {self._max_bytes} allowed"
             )
-        return head["Metadata"]
+        # The version that was looked at is the one that is linked to, even when the key is overwritten meanwhile.
+        return _File(key, version_id or head.get("VersionId"), head["Metadata"])
 
-    def _kind(self, key: str, version_id: str | None) -> Kind:
+    def _known(self, file: _File) -> _File:
+        """The file, with the kind that its content is of."""
         try:
             answer = self._s3.get_object(
-                Bucket=self._bucket, Key=key, Range=f"bytes=0-{MAGIC_BYTES - 1}", **_version(version_id)
+                Bucket=self._bucket, Key=file.key, Range=f"bytes=0-{MAGIC_BYTES - 1}", **_version(file.version_id)
             )
         except ClientError as error:
             raise _unreadable(error) from None
         kind = kind_of(answer["Body"].read())
         if kind is None:
             raise UploadUnsupported("the uploaded file's content is no picture, video or sound, whatever its name says")
-        return kind
+        return replace(file, kind=kind)
 
     def _recipe(self, name: str) -> object:
         try:
@@ -195,14 +303,14 @@ class Resolver:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key, **_version(version_id))
         except ClientError as error:
             raise _unreadable(error) from None
-        if answer["ContentLength"] > _MAX_DOCUMENT_BYTES:
-            raise UploadTooLarge(f"a request or recipe may have at most {_MAX_DOCUMENT_BYTES} bytes")
+        if answer["ContentLength"] > MAX_DOCUMENT_BYTES:
+            raise UploadTooLarge(f"a request or recipe may have at most {MAX_DOCUMENT_BYTES} bytes")
         return answer["Body"].read()
 
-    def _signed(self, key: str, version_id: str | None) -> str:
+    def _signed(self, file: _File) -> str:
         return self._s3.generate_presigned_url(
             "get_object",
-            Params={"Bucket": self._bucket, "Key": key, **_version(version_id)},
+            Params={"Bucket": self._bucket, "Key": file.key, **_version(file.version_id)},
             ExpiresIn=_ASSET_URL_SECONDS,
         )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sns import SNSClient
 
+    from shared.jobs.notices import Notice
     from shared.jobs.record import Job
 
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
@@ -86,6 +87,24 @@ class Announcer:
             "error": dict(error),
         }
 
+    def canceled(self, job_id: str) -> Job:
+        """Close a job because its owner does not want it any more. The vendor knows no cancel: its work goes on there.
+
+        Raises:
+            MoveRefused: There is no such job, or it has ended otherwise.
+        """
+        try:
+            job = self.store.move(
+                job_id, Status.CANCELED, notice_due=Status.CANCELED.value, remove=("held_since", "error")
+            )
+            metrics.add_metric(name="JobsCanceled", unit=MetricUnit.Count, value=1)
+        except MoveRefused as refused:
+            if refused.current is None or refused.current.status is not Status.CANCELED:
+                raise
+            job = refused.current
+        self._announce(job)
+        return job
+
     def interrupted(self, execution_arn: str, *, ended: str, error: str, cause: str, moment: str) -> None:
         """Note that an execution ended without closing its job.
 
@@ -101,17 +120,18 @@ class Announcer:
             self._announce(job)
             return
         interruption = f"{execution_arn}#{moment}"
-        _, document = _document({"Error": error or ended, "Cause": cause})
         try:
             job = self.store.move(
                 job.job_id,
                 Status.INTERRUPTED,
                 stay=True,
-                condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)",
-                values={":interruption": interruption},
+                # An operator may have taken the job up again since it was read.
+                condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)"
+                " AND (attribute_not_exists(execution) OR execution = :own)",
+                values={":interruption": interruption, ":own": execution_arn},
                 interrupted_by=interruption,
                 execution=execution_arn,
-                error={"advice": "Mend what the message names, then redrive the execution.", **document},
+                error=reason_of(ended=ended, error=error, cause=cause),
                 notice_due=f"{Status.INTERRUPTED}#{moment}",
                 # A redrive that meets the account's trouble again begins a hold of its own.
                 remove=("held_since",),
@@ -122,6 +142,12 @@ class Announcer:
                 raise
             job = refused.current
         self._announce(job)
+
+    def remind(self, job_id: str) -> None:
+        """Send a job's notification if it is still due: whoever decided on it did not get so far."""
+        job = self.store.get(job_id)
+        if job is not None:
+            self._announce(job)
 
     def _record(self, execution_arn: str) -> Job:
         """The job's record. One is made where the execution failed before it could make its own."""
@@ -180,19 +206,38 @@ class Announcer:
         return held
 
     def _announce(self, job: Job) -> None:
-        # A notice of a status that the job has left is out of date.
-        if job.notice_due is None or job.notice_due.partition("#")[0] != job.status:
+        if job.notice_due is None:
             return
-        notice = notice_for(job)
-        self.sns.publish(
-            TopicArn=self.topic_arn,
-            Subject=notice.subject,
-            Message=json.dumps(notice.message, ensure_ascii=False),
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": value} for name, value in notice.attributes.items()
-            },
-        )
+        # A notice of a status that the job has left is out of date.
+        if job.notice_due.partition("#")[0] == job.status:
+            publish(notice_for(job), sns=self.sns, topic_arn=self.topic_arn)
         self.store.notice_sent(job.job_id, job.notice_due)
+
+
+def reason_of(*, ended: str, error: str, cause: str) -> dict[str, Any]:
+    """Why an execution left its job open, for the job's record. The arguments are the execution's own."""
+    _, document = _document({"Error": error or ended, "Cause": cause})
+    return {"advice": "Mend what the message names, then redrive the execution.", **document}
+
+
+def publish(notice: Notice, *, sns: SNSClient, topic_arn: str) -> None:
+    """Send one message: the data to programs, the text to people."""
+    sns.publish(
+        TopicArn=topic_arn,
+        Subject=notice.subject,
+        Message=json.dumps(
+            {
+                "default": json.dumps(notice.message, ensure_ascii=False),
+                "email": notice.text,
+                "sms": notice.short,
+            },
+            ensure_ascii=False,
+        ),
+        MessageStructure="json",
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value} for name, value in notice.attributes.items()
+        },
+    )
 
 
 _METRICS = {

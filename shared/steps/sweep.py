@@ -1,12 +1,14 @@
-"""What fell through: jobs without an execution, and open jobs whose execution is dead.
+"""What fell through: jobs without an execution, open jobs whose execution is dead, and notifications never sent.
 
-The execution-status rule is delivered at best effort, and a process can die between a record and its execution. So
-every open job that has not changed for a while is held against Step Functions. Repeating a sweep changes nothing. Knows
-the store, Step Functions and how a job is interrupted; must not know the vendor.
+The execution-status rule is delivered at best effort, and a process can die between a record and its execution, or
+between a status and its notification. So every open job that has not changed for a while is held against Step
+Functions, and a notification that is still due is sent. Repeating a sweep changes nothing. Knows the store, Step
+Functions and how a job is interrupted; must not know the vendor.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import time
@@ -18,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
+from shared.steps.notify import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,30 +63,30 @@ class Sweeper:
     remaining: Callable[[], float]
 
     def sweep(self) -> dict[str, int]:
-        """Look at open jobs.
+        """Look at open jobs, and at those whose notification is still due.
 
         Returns:
-            How many were looked at, started, and found with a dead execution.
+            How many were looked at, started, found with a dead execution, and told.
 
         Raises:
             ClientError: AWS failed for a job. The others were looked at all the same; the next sweep tries again.
         """
-        count = {"seen": 0, "started": 0, "interrupted": 0}
+        count = {"seen": 0, "started": 0, "interrupted": 0, "told": 0}
         trouble: ClientError | BotoCoreError | None = None
-        for job in self._suspects():
+        for job_id, act in self._duties():
             if self.remaining() < _RESERVE_SECONDS:
                 logger.warning("the sweep ran out of time; the next one goes on", count=count)
                 break
             count["seen"] += 1
             try:
-                done = self._look_after(job)
+                done = act()
             except (ClientError, BotoCoreError) as error:
                 # One job must not keep the others waiting.
-                logger.warning("a job could not be looked after", job_id=job.job_id, reason=type(error).__name__)
+                logger.warning("a job could not be looked after", job_id=job_id, reason=type(error).__name__)
                 trouble = error
             else:
                 if done is not None:
-                    logger.info("picked up", job_id=job.job_id, done=done)
+                    logger.info("picked up", job_id=job_id, done=done)
                     count[done] += 1
         for name, value in (("SweptStarted", count["started"]), ("SweptInterrupted", count["interrupted"])):
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
@@ -91,10 +94,18 @@ class Sweeper:
             raise trouble
         return count
 
-    def _suspects(self) -> Iterator[Job]:
+    def _duties(self) -> Iterator[tuple[str, Callable[[], str | None]]]:
+        """What is to be done: jobs, and what to do about each."""
         before = int(time.time()) - self.quiet_seconds
         for status in _SWEPT:
-            yield from itertools.islice(self.store.in_status(status, unchanged_since=before), self.most)
+            for job in itertools.islice(self.store.in_status(status, unchanged_since=before), self.most):
+                yield job.job_id, functools.partial(self._look_after, job)
+        for job_id in itertools.islice(self.store.untold(unchanged_since=before), self.most):
+            yield job_id, functools.partial(self._tell, job_id)
+
+    def _tell(self, job_id: str) -> str:
+        self.announcer.remind(job_id)
+        return "told"
 
     def _look_after(self, job: Job) -> str | None:
         arn = job.execution or f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{job.job_id}"
@@ -128,18 +139,27 @@ class Sweeper:
         return "started"
 
     def _interrupt(self, job: Job, arn: str, execution: dict[str, Any]) -> None:
-        self.announcer.interrupted(
-            arn,
-            ended=execution.get("status", "gone"),
-            error=execution.get("error") or "",
-            cause=execution.get("cause") or "",
-            moment=str(_milliseconds(execution.get("stopDate"))),
-        )
-        # A step can outlive its execution and move the job on after that interruption was told. It is not told twice.
+        end = {
+            "ended": execution.get("status", "gone"),
+            "error": execution.get("error") or "",
+            "cause": execution.get("cause") or "",
+        }
+        moment = _milliseconds(execution.get("stopDate"))
+        self.announcer.interrupted(arn, **end, moment=str(moment))
+        # A step can outlive its execution and move the job on after that interruption. What was told then, if it was,
+        # is not true any more: the job may be paid for by now.
         try:
-            self.store.move(job.job_id, Status.INTERRUPTED, condition="execution = :own", values={":own": arn})
+            self.store.move(
+                job.job_id,
+                Status.INTERRUPTED,
+                condition="execution = :own AND #status <> :there",
+                values={":own": arn, ":there": Status.INTERRUPTED.value},
+                error=reason_of(**end),
+                notice_due=f"{Status.INTERRUPTED}#{moment}.{int(time.time())}",
+            )
         except MoveRefused:
             return
+        self.announcer.remind(job.job_id)
 
 
 def _milliseconds(moment: Any) -> int:

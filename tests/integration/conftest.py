@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     """A cloud whose waits are short and whose vendor is quick."""
-    parameters = {"PollFloorSeconds": "1", "PollCapSeconds": "2", "HoldSeconds": "2", "MaxUploadMegabytes": "1"}
+    parameters = {
+        "PollFloorSeconds": "1",
+        "PollCapSeconds": "2",
+        "HoldSeconds": "2",
+        "MaxUploadMegabytes": "1",
+        "SweepQuietSeconds": "1",
+    }
     with Cloud(time_scale=0.2, parameters=parameters, generation_seconds=0.5) as cloud:
         world = World(cloud)
         yield world

@@ -67,7 +67,7 @@ class World:
         )
 
     def notice_of_job(self, job_id: str, status: str | None = None) -> dict[str, Any]:
-        return self.await_notice(lambda notice: notice["job_id"] == job_id and status in (None, notice["status"]))
+        return self.await_notice(lambda notice: notice.get("job_id") == job_id and status in (None, notice["status"]))
 
     def execution(self, job_id: str) -> dict[str, Any]:
         """The job's execution once it has ended."""
@@ -106,7 +106,7 @@ class World:
             received = sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
             for message in received.get("Messages", []):
                 notice = json.loads(message["Body"])
-                self.notices[notice["job_id"]].append(notice)
+                self.notices[notice.get("job_id", "")].append(notice)  # a recipe's notice is about no job
                 sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
 
 

@@ -135,23 +135,23 @@ class KilledError(Exception):
     """What a process that was killed looks like from inside this one."""
 
 
-def kill_after(s3: S3Client, parts: int) -> Callable[[], None]:
-    """Let S3 answer until `parts` parts are stored, then never again, as if the process had ended. Returns the cure."""
-    stored = 0
+def kill_after(s3: S3Client, times: int, operation: str = "UploadPart") -> Callable[[], None]:
+    """Let S3 answer until it has done this so often, then never again, as if the process had ended; gives the cure."""
+    done = 0
 
     def count(**_: object) -> None:
-        nonlocal stored
-        stored += 1
+        nonlocal done
+        done += 1
 
     def block(**_: object) -> None:
-        if stored >= parts:
+        if done >= times:
             raise KilledError
 
-    s3.meta.events.register("after-call.s3.UploadPart", count)
+    s3.meta.events.register(f"after-call.s3.{operation}", count)
     s3.meta.events.register("before-call.s3", block)
 
     def cure() -> None:
-        s3.meta.events.unregister("after-call.s3.UploadPart", count)
+        s3.meta.events.unregister(f"after-call.s3.{operation}", count)
         s3.meta.events.unregister("before-call.s3", block)
 
     return cure
@@ -183,6 +183,19 @@ def test_killed_at_any_part_the_next_attempt_fetches_only_what_is_missing(
     fetched = sum(last - first + 1 for first, last in origin.asked())
     assert missing <= fetched <= missing + 4096, "beyond the parts, a few headers of the container"
     assert delivery.crc32 == crc32(LARGE)
+    assert left_behind(s3) == ([KEY], 0)
+
+
+def test_killed_after_publishing_the_next_attempt_removes_the_note(s3: S3Client) -> None:
+    with serve(LARGE) as origin:
+        cure = kill_after(s3, 1, "CompleteMultipartUpload")
+        with pytest.raises(KilledError):
+            copy(origin, s3, ONE_WORKER)
+        cure()
+        assert left_behind(s3) == ([KEY, f"{KEY}.partial"], 0)
+        origin.requests.clear()
+        assert copy(origin, s3, ONE_WORKER).crc32 == crc32(LARGE)
+        assert not origin.requests
     assert left_behind(s3) == ([KEY], 0)
 
 

@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
@@ -25,7 +26,10 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.polling import PollingPolicy
 from shared.jobs.resolve import Resolver
 from shared.jobs.store import JobStore
+from shared.steps.cancel import Canceler
 from shared.steps.deliver import Courier
+from shared.steps.handover import Reception
+from shared.steps.lookup import Lookup
 from shared.steps.notify import Announcer
 from shared.steps.poll import Poller
 from shared.steps.requests import Desk
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 EVENTS = Path(__file__).parents[2] / "events"
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 REGION = "us-east-1"
 TABLE, UPLOADS, VIDEOS = "jobs", "example-uploads", "example-videos"
 KEY = "pub_5f2c81d7.sk_9a8b7c6d5e4f"
@@ -160,11 +165,19 @@ class Vendor(httpx.MockTransport):
 
 @dataclass
 class Message:
-    """What a subscriber gets."""
+    """What subscribers get: programs the body, people the subject and a text."""
 
     body: dict[str, Any]
     subject: str
     attributes: dict[str, str]
+    email: str = ""
+    sms: str = ""
+
+    @classmethod
+    def of(cls, text: str, subject: str, labels: dict[str, Any]) -> Message:
+        parts = json.loads(text)
+        attributes = {name: str(value["Value"]) for name, value in labels.items()}
+        return cls(json.loads(parts["default"]), subject, attributes, parts["email"], parts["sms"])
 
 
 @dataclass
@@ -198,6 +211,17 @@ class World:
         sns = client("sns")
         sns.create_topic(Name=TOPIC.rpartition(":")[2])
         return sns
+
+    def index(self) -> None:
+        """Give the jobs table the index that lists read, as the template declares it."""
+        table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
+        by_status = next(index for index in table["GlobalSecondaryIndexes"] if index["IndexName"] == "by_status")
+        keys = {key["AttributeName"] for key in by_status["KeySchema"]}
+        self.dynamodb.update_table(
+            TableName=TABLE,
+            AttributeDefinitions=[one for one in table["AttributeDefinitions"] if one["AttributeName"] in keys],
+            GlobalSecondaryIndexUpdates=[{"Create": by_status}],
+        )
 
     def complete(self) -> None:
         """Make all of it, for those who come with clients of their own."""
@@ -246,7 +270,7 @@ class World:
         """What was published so far."""
         topic = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics.get(TOPIC)
         return [
-            Message(json.loads(text), subject, {name: str(value["Value"]) for name, value in labels.items()})
+            Message.of(text, subject, labels)
             for _, text, subject, labels, _ in (topic.sent_notifications if topic else ())
         ]
 
@@ -310,8 +334,16 @@ class World:
             switch=IntakeSwitch(self.dynamodb, TABLE),
             sfn=sfn or self.sfn,
             state_machine_arn=self.machine,
-            s3=self.s3,
         )
+
+    def lookup(self) -> Lookup:
+        return Lookup(store=self.store, s3=self.s3)
+
+    def canceler(self, sfn: Any = None, **options: Any) -> Canceler:
+        return Canceler(announcer=self.announcer(**options), sfn=sfn or self.sfn, state_machine_arn=self.machine)
+
+    def reception(self) -> Reception:
+        return Reception(switch=IntakeSwitch(self.dynamodb, TABLE), s3=self.s3, bucket=UPLOADS, max_bytes=1_000_000)
 
 
 def caught(fault: Exception) -> dict[str, str]:

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import shared.vendor
 from shared import runtime
 from shared.delivery import Delivery
 from shared.faults import Fault, Paid
 from shared.genviral.client import GenviralClient
+from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps import deliver as deliver_step
@@ -164,6 +167,8 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(boto3, "client", made_once)
     monkeypatch.setattr(deliver_step, "deliver", copy)
     world.complete()
+    if "function_api" in sys.modules:
+        function("api")._catalogue.cache_clear()
     stage = Stage(world, capsys)
     stream = stage.handler.stream  # type: ignore[attr-defined]
     yield stage
@@ -190,10 +195,15 @@ def delivering(world: World) -> None:
     world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
 
 
-def adopt(execution: str, world: World) -> None:
+def adopt(execution: str | None, world: World) -> None:
     """The sample events name a state machine of their own."""
-    if world.store.get(JOB_ID):
+    if execution and world.store.get(JOB_ID):
         world.store.note(JOB_ID, execution=execution)
+
+
+def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like FINISHED
+    models = [{"id": BODY["model_id"], "mode": "video", "credits": {"default_cost": 5}}]
+    return httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
 
 
 Prepare = Callable[[World], Any]
@@ -218,6 +228,52 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
         "api",
         World.paid_job,
         lambda world, answer: answer["statusCode"] == 200 and json.loads(answer["body"])["status"] == "processing",
+        set(),
+    ),
+    "uploads_recipe_created": (
+        "uploads",
+        lambda world: world.recipe({"prompt": "no model"}),
+        lambda world, answer: answer is None and not world.executions(),
+        set(),
+    ),
+    "api_list_videos": (
+        "api",
+        lambda world: (world.index(), world.paid_job()),
+        lambda world, answer: [job["job_id"] for job in json.loads(answer["body"])["jobs"]] == [JOB_ID],
+        set(),
+    ),
+    "api_delete_video": (
+        "api",
+        World.paid_job,
+        lambda world, answer: (
+            answer["statusCode"] == 200
+            and json.loads(answer["body"])["status"] == world.record().status == "canceled"
+            and [message.body["status"] for message in world.messages()] == ["canceled"]
+        ),
+        {"JobsCanceled"},
+    ),
+    "api_post_uploads": (
+        "api",
+        lambda world: world.recipe(RECIPE),
+        lambda world, answer: (
+            answer["statusCode"] == 201
+            and answer["headers"]["Location"] == f"/videos/{json.loads(answer['body'])['job_id']}"
+        ),
+        set(),
+    ),
+    "api_list_models": (
+        "api",
+        lambda world: setattr(world, "vendor", Vendor(get=[MODELS])),
+        lambda world, answer: (
+            json.loads(answer["body"])["models"][0]["default_cost"] == 5
+            and answer["headers"]["Cache-Control"] == "private, max-age=600"
+        ),
+        set(),
+    ),
+    "api_get_health": (
+        "api",
+        lambda world: None,
+        lambda world, answer: json.loads(answer["body"]) == {"ok": True, "intake": "open"} and not world.vendor.asked,
         set(),
     ),
     "submit": (
@@ -280,7 +336,7 @@ def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -
     name, prepare, holds, counted = SAMPLES[sample]
     given = event(sample)
     prepare(stage.world)
-    adopt(given.get("execution_id") or given.get("detail", {}).get("executionArn") or "none", stage.world)
+    adopt(given.get("execution_id") or given.get("detail", {}).get("executionArn"), stage.world)
     answer = stage.call(name, given)
     assert holds(stage.world, answer), answer
     assert set(stage.metrics()) == counted
@@ -389,6 +445,157 @@ def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Stage) -> N
     unknown |= {"rawPath": "/nowhere"}
     unknown["requestContext"]["http"]["path"] = "/nowhere"
     assert json.loads(stage.call("api", unknown)["body"])["error_code"] == "not_found"
+
+
+@pytest.mark.parametrize("route", ["api_post_videos", "api_post_uploads"])
+def test_a_body_that_is_not_declared_as_json_is_refused(stage: Stage, route: str) -> None:
+    stage.world.recipe(RECIPE)
+    for declared, status in (("text/plain", 415), ("", None), ("Application/JSON; charset=utf-8", None)):
+        given = event(route)
+        given["headers"] = {"Content-Type": declared} if declared else {}
+        answer = stage.call("api", given)
+        assert (answer["statusCode"] == 415) == (status == 415)
+    assert len(stage.world.executions()) == (2 if route == "api_post_videos" else 0)
+
+
+def test_the_vendors_wish_for_quiet_is_passed_on(stage: Stage) -> None:
+    stage.world.vendor = Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), refusing(429), MODELS])
+    answers = [stage.call("api", event("api_list_models")) for _ in range(3)]
+    assert [answer["statusCode"] for answer in answers] == [429, 429, 200]
+    assert [answer["headers"].get("Retry-After") for answer in answers] == ["7", "30", None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (refusing(401, "invalid_token"), "invalid_token"),
+        (refusing(402, "subscription_required"), "subscription_required"),
+        (refusing(500), "genviral_unavailable"),
+        (breaking(httpx.ConnectError), "genviral_unreachable"),
+        (breaking(httpx.ReadTimeout), "genviral_unavailable"),
+    ],
+)
+def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Stage, answer: Any, code: str) -> None:
+    stage.world.vendor = Vendor(get=[answer])
+    told = stage.call("api", event("api_list_models"))
+    assert (told["statusCode"], json.loads(told["body"])["error_code"]) == (502, code)
+
+
+def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Stage) -> None:
+    stage.world.index()
+    stage.world.job()
+    IntakeSwitch(stage.world.dynamodb, TABLE).stop()
+    answers = {name: stage.call("api", event(name)) for name in SAMPLES if name.startswith("api_post")}
+    assert {answer["statusCode"] for answer in answers.values()} == {503}
+    assert {answer["headers"]["Retry-After"] for answer in answers.values()} == {"60"}
+    assert json.loads(stage.call("api", event("api_get_health"))["body"])["intake"] == "stopped"
+    for name in ("api_get_video", "api_list_videos", "api_delete_video"):
+        assert stage.call("api", event(name))["statusCode"] == 200
+
+
+def test_a_wrong_query_and_an_ended_job_are_answered(stage: Stage) -> None:
+    query = event("api_list_videos")
+    query["queryStringParameters"] = {"limit": "0"}
+    answer = stage.call("api", query)
+    assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (422, "invalid_query")
+    stage.world.job()
+    stage.world.store.move(JOB_ID, Status.FAILED)
+    answer = stage.call("api", event("api_delete_video"))
+    assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (409, "job_ended")
+
+
+# ---- recipes ---------------------------------------------------------------------------------------------
+
+
+def recipe_event(world: World, recipe: object, key: str = "recipes/default.json") -> dict[str, Any]:
+    created = event("uploads_recipe_created")
+    version = world.upload(key, recipe if isinstance(recipe, bytes) else json.dumps(recipe).encode())
+    created["detail"]["object"] |= {"key": key, "version-id": version}
+    return created
+
+
+def test_a_wrong_recipe_is_told_at_once_and_a_repeat_can_be_told_from_another(stage: Stage) -> None:
+    wrong = recipe_event(stage.world, {"prompt": "a secret plan", "colour": "red"})
+    for created in (wrong, wrong, recipe_event(stage.world, b"{")):
+        stage.call("uploads", created)
+    first, repeat, other = stage.world.messages()
+    assert (first.body["status"], first.body["recipe"], first.body["paid"]) == ("recipe_invalid", "default", "no")
+    assert {issue["path"] for issue in first.body["error"]["issues"]} == {"model_id", "colour"}
+    assert first.attributes["status"] == "recipe_invalid"
+    assert first.attributes["error_code"] == "recipe_invalid"
+    assert repeat.body["notification_id"] == first.body["notification_id"] != other.body["notification_id"]
+    assert "secret" not in json.dumps([vars(message) for message in stage.world.messages()])
+    assert not stage.world.executions()
+    assert stage.world.dynamodb.scan(TableName=TABLE)["Count"] == 0
+
+
+@pytest.mark.parametrize("key", ["recipes/default.json", "recipes/README.md", "recipes/a/b.json", "recipes/.json"])
+def test_a_right_recipe_and_what_is_no_recipe_say_nothing(stage: Stage, key: str) -> None:
+    stage.call("uploads", recipe_event(stage.world, RECIPE if key == "recipes/default.json" else b"{", key))
+    assert not stage.world.messages()
+
+
+def test_a_recipe_that_is_gone_again_says_nothing(stage: Stage) -> None:
+    created = recipe_event(stage.world, b"{")
+    version = created["detail"]["object"]["version-id"]
+    stage.world.s3.delete_object(Bucket=UPLOADS, Key="recipes/default.json", VersionId=version)
+    stage.call("uploads", created)
+    assert not stage.world.messages()
+
+
+# ---- whatever comes --------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = ["model_id", "prompt", "params", "raw_params", "metadata", "image_url", "filename", "content_type", "recipe"]
+BODIES = st.one_of(
+    st.text(max_size=60),
+    JSON.map(json.dumps),
+    st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6).map(json.dumps),
+    st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4).map(lambda more: json.dumps({**BODY, **more})),
+    st.sampled_from(["[" * 100_000, '{"model_id": "\\ud800"}', '{"a": 1e999}', '{"a": ' + "1" * 5_000 + "}"]),
+)
+WHATEVER = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.mark.parametrize("route", ["api_post_videos", "api_post_uploads"])
+@WHATEVER
+@given(body=BODIES, key=st.none() | st.text(max_size=300))
+def test_no_body_is_too_strange_to_be_answered(stage: Stage, route: str, body: str, key: str | None) -> None:
+    given = event(route)
+    given["body"] = body
+    given["headers"].pop("idempotency-key", None)
+    if key is not None:
+        given["headers"]["idempotency-key"] = key
+    answer = stage.call("api", given)
+    document = json.loads(answer["body"])
+    assert answer["statusCode"] < 500
+    if answer["statusCode"] >= 400:
+        assert document["error_code"]
+        assert document["message"]
+        assert document["issues" if answer["statusCode"] == 422 and "issues" in document else "advice"]
+
+
+KEYS = st.text(min_size=1, max_size=1000) | st.text(st.sampled_from("ü靴👟+% ./\\?#&=~'\"\n"), min_size=1, max_size=250)
+
+
+@WHATEVER
+@given(prefix=st.sampled_from(["uploads/", "requests/", "recipes/"]), name=KEYS)
+def test_no_key_is_too_strange_for_a_job(stage: Stage, prefix: str, name: str) -> None:
+    key = f"{prefix}{name}".encode()[:1024].decode(errors="ignore")
+    created = event("uploads_object_created")
+    created["detail"]["object"]["key"] = key
+    answer = stage.call("uploads", created)
+    if key.endswith("/") or prefix == "recipes/":
+        assert answer is None
+    else:
+        assert stage.world.record(answer["job_id"]).source["key"] == key
+
+
+# ---- the HTTP API, when AWS fails ------------------------------------------------------------------------
 
 
 def test_a_failing_table_is_the_callers_cue_to_repeat(stage: Stage) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.faults import Fault, Paid
@@ -22,11 +24,11 @@ from shared.jobs.errors import (
     UploadUnsupported,
 )
 from shared.jobs.links import without_secrets
-from shared.jobs.recipes import KIND_OF_FIELD, Kind, fill, kind_of
+from shared.jobs.recipes import KIND_OF_FIELD, Kind, fill, kind_of, recipe_named_by, recipe_of
 from shared.jobs.record import Job
-from shared.jobs.resolve import Resolution, Resolver, recipe_of
+from shared.jobs.resolve import Resolution, Resolver, check_recipe
 from shared.jobs.states import Status
-from tests.unit.fakes import BODY, JOB_ID, PNG, UPLOADS, World, failed
+from tests.unit.fakes import BODY, JOB_ID, PNG, UPLOADS, Flaky, World, failed
 
 RECIPE = {
     "model_id": "bytedance/seedance-2.0",
@@ -249,6 +251,179 @@ def test_each_placeholder_without_a_value_is_listed() -> None:
 def test_a_value_is_never_read_as_a_placeholder() -> None:
     filled = fill({"prompt": "{{filename}}"}, "r", {"filename": "{{asset_url}}", "asset_url": "https://secret"})
     assert filled.body == {"prompt": "{{asset_url}}"}
+
+
+# ---- defaults, tags, manifests ---------------------------------------------------------------------------
+
+
+def test_a_default_stands_in_for_what_the_upload_does_not_have(world: World) -> None:
+    world.recipe({**PLAIN, "prompt": "{{metadata.style|cinematic}}, {{ tags.mood | calm and slow }}{{metadata.end|}}"})
+    world.upload("uploads/plain.jpg", PNG)
+    world.upload("uploads/full.jpg", PNG, Metadata={"Style": "noir"}, Tagging="mood=tense&other=x")
+    assert resolve(world, "uploads/plain.jpg").body["prompt"] == "cinematic, calm and slow"
+    assert resolve(world, "uploads/full.jpg").body["prompt"] == "noir, tense"
+
+
+def test_tags_are_those_of_the_events_version_and_are_read_only_where_they_are_wanted(world: World) -> None:
+    version = world.upload("uploads/a.jpg", PNG, Tagging="mood=first")
+    world.upload("uploads/a.jpg", PNG, Tagging="mood=second")
+    watched = Flaky(world.s3, only="get_object_tagging")
+    resolver = Resolver(watched, UPLOADS, max_bytes=1_000_000)  # type: ignore[arg-type]
+    world.recipe(PLAIN)
+    resolver.resolve(job_for("uploads/a.jpg", version))
+    assert not watched.calls
+    world.recipe({**PLAIN, "prompt": "{{tags.mood}}"})
+    assert resolver.resolve(job_for("uploads/a.jpg", version)).body["prompt"] == "first"
+
+
+SPEAKING = {
+    "model_id": "m",
+    "image_url": "{{assets.face}}",
+    "audio_url": "{{assets.voice}}",
+    "prompt": "{{stem}}",
+    "metadata": {"face": "{{assets.face}}"},
+}
+MANIFEST = {"assets": {"face": "assets/face.png", "voice": "assets/voice.mp3"}}
+
+
+def manifest(world: World, document: object, recipe: object = SPEAKING) -> Resolution:
+    text = document if isinstance(document, bytes) else json.dumps(document).encode()
+    world.upload("uploads/speaking/launch.manifest.json", text)
+    world.recipe(recipe, "speaking")
+    return resolve(world, "uploads/speaking/launch.manifest.json")
+
+
+@pytest.fixture
+def library(world: World) -> World:
+    world.upload("assets/face.png", PNG)
+    world.upload("assets/voice.mp3", MP3)
+    world.upload("assets/empty.png", b"")
+    world.upload("assets/text.png", b"This is no picture.")
+    return world
+
+
+def test_a_manifest_brings_several_files_into_one_job(library: World) -> None:
+    made = manifest(library, MANIFEST)
+    for name, key in (("image_url", "assets/face.png"), ("audio_url", "assets/voice.mp3")):
+        link = urlsplit(made.body[name])
+        assert link.path.endswith(f"/{key}")
+        assert "versionId" in parse_qs(link.query)
+        assert made.request[name] == f"s3://{UPLOADS}/{key}"
+    assert (made.body["prompt"], made.recipe) == ("launch", "speaking")
+    assert "X-Amz" not in json.dumps([made.request, made.metadata])
+
+
+@pytest.mark.parametrize(
+    ("document", "error", "named"),
+    [
+        (b"{", RequestUnreadable, "manifest"),
+        (b"\xff", RequestUnreadable, "manifest"),
+        ([], InvalidPayload, ""),
+        ({}, InvalidPayload, "assets"),
+        ({"assets": {}}, InvalidPayload, "assets"),
+        ({"assets": {f"a{n}": "assets/face.png" for n in range(16)}}, InvalidPayload, "assets"),
+        ({"assets": {"face": "recipes/default.json"}}, InvalidPayload, "assets.face"),
+        ({"assets": {"face": 1}}, InvalidPayload, "assets.face"),
+        ({"assets": {"a.b": "assets/face.png"}}, InvalidPayload, "assets.a.b"),
+        ({**MANIFEST, "recipe": "x"}, InvalidPayload, "recipe"),
+        ({"assets": {**MANIFEST["assets"], "face": "assets/never.png"}}, UploadUnreadable, "'face'"),
+        ({"assets": {**MANIFEST["assets"], "face": "assets/empty.png"}}, UploadUnreadable, "'face'"),
+        ({"assets": {**MANIFEST["assets"], "face": "assets/text.png"}}, UploadUnsupported, "'face'"),
+        ({"assets": {"face": "assets/face.png", "voice": "assets/face.png"}}, UploadUnsupported, "assets.voice"),
+        ({"assets": {"face": "assets/face.png"}}, RecipeInvalid, "assets.voice"),
+    ],
+)
+def test_a_wrong_manifest_is_named_with_the_file_that_is_wrong(
+    library: World, document: object, error: type[Fault], named: str
+) -> None:
+    with pytest.raises(error) as fault:
+        manifest(library, document)
+    assert named in str(fault.value)
+
+
+def test_a_recipe_for_one_file_says_that_a_manifest_has_none(library: World) -> None:
+    with pytest.raises(RecipeInvalid) as fault:
+        manifest(library, MANIFEST, PLAIN)
+    assert fault.value.issues[0]["path"] == "image_url"
+
+
+# ---- recipes by themselves -------------------------------------------------------------------------------
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "recipes").glob("*.json")), ids=lambda file: file.stem)
+def test_the_worked_recipes_are_right_and_a_plain_upload_is_enough_for_them(world: World, file: Path) -> None:
+    check_recipe(file.read_bytes(), file.stem)
+    world.upload(f"recipes/{file.name}", file.read_bytes())
+    world.upload(f"uploads/{file.stem}/file", MP4 if "video_url" in file.read_text() else PNG)
+    assert resolve(world, f"uploads/{file.stem}/file").body["model_id"]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        PLAIN,
+        SPEAKING,
+        {"model_id": "{{metadata.model}}", "image_url": "{{tags.logo}}", "prompt": "{{metadata.a|b}} {{metadata.a}}"},
+        {"model_id": "m"},
+    ],
+)
+def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
+    check_recipe(json.dumps(recipe).encode(), "r")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "path"),
+    [
+        ({**PLAIN, "prompt": "{{asset}}"}, "prompt"),
+        ({**PLAIN, "prompt": "{{metadata.}}"}, "prompt"),
+        ({**PLAIN, "prompt": "{{}}"}, "prompt"),
+        ({**PLAIN, "colour": "red"}, "colour"),
+        ({"prompt": "no model"}, "model_id"),
+        ({**PLAIN, "params": {"fps": "{{metadata.fps}}"}}, "params.fps"),
+        ({"model_id": "m", "image_url": "{{filename}}.jpg|{{metadata.x|no link}}"}, "image_url"),
+        ({"model_id": "m", "reference_image_urls": ["{{asset_url}}"] * 10}, "reference_image_urls"),
+        ({"model_id": "openai/sora-2", "speech_text": "{{stem}}"}, "speech_text"),
+        ({**PLAIN, "metadata": []}, "metadata"),
+    ],
+)
+def test_a_recipe_that_no_upload_could_use_is_named_by_its_field(recipe: object, path: str) -> None:
+    with pytest.raises(RecipeInvalid) as fault:
+        check_recipe(json.dumps(recipe).encode(), "r")
+    assert [issue["path"] for issue in fault.value.issues] == [path]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+PLACE = st.sampled_from(["asset_url", "filename", "metadata.a", "tags.b", "assets.c", "assets.", "x", "", "|", "a|b"])
+FIELDS = [*KIND_OF_FIELD, "model_id", "prompt", "params", "raw_params", "metadata", "speech_text", "nobody"]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON | PLACE.map("{{{{{}}}}}".format), max_size=6) | JSON)
+def test_no_recipe_is_too_strange_to_be_judged(recipe: object) -> None:
+    with contextlib.suppress(RecipeInvalid):
+        check_recipe(json.dumps(recipe).encode(), "r")
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=60) | st.sampled_from([b"[" * 100_000, b"{" * 9, b'{"a":' * 2_000, b" " * 300_000]))
+def test_no_file_is_too_strange_to_be_judged_as_a_recipe(text: bytes) -> None:
+    with contextlib.suppress(RecipeInvalid):
+        check_recipe(text, "r")
+
+
+@settings(max_examples=500)
+@given(st.text(min_size=1).filter(lambda key: len(key.encode("utf-8", "ignore")) <= 1024))
+def test_any_key_names_a_recipe_or_none(key: str) -> None:
+    assert "/" not in recipe_of(f"uploads/{key}")
+    named = recipe_named_by(f"recipes/{key}")
+    assert named is None or f"recipes/{named}.json" == f"recipes/{key}"
 
 
 def test_a_request_file_is_a_body(world: World) -> None:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.states import Status
-from shared.steps.requests import HTTP_STATUS
+from shared.steps.answers import HTTP_STATUS
 from tests.unit.fakes import BODY, JOB_ID, PROMPT, VIDEOS, Flaky, World
 
 if TYPE_CHECKING:
@@ -139,9 +139,9 @@ def test_the_largest_request_fits_into_the_table(world: World) -> None:
 
 def test_a_job_is_shown_without_what_only_the_vendor_needs(world: World) -> None:
     world.paid_job(metadata={"a": 1.5})
-    shown = world.desk().show(JOB_ID)
+    shown = world.lookup().show(JOB_ID)
     assert (shown["status"], shown["metadata"], shown["elapsed_seconds"] > 0) == ("processing", {"a": 1.5}, True)
-    assert not {"request", "claim", "source", "video"} & set(shown)
+    assert not {"request", "claim", "video"} & set(shown)
     assert PROMPT not in json.dumps(shown)
 
 
@@ -149,9 +149,9 @@ def test_a_link_is_signed_when_it_is_asked_for(world: World) -> None:
     world.paid_job()
     world.store.move(JOB_ID, Status.DELIVERING, error={"code": "old"})
     world.store.note(JOB_ID, output={"bucket": VIDEOS, "key": "videos/a.mp4", "bytes": 3})
-    assert "video" not in world.desk().show(JOB_ID)
+    assert "video" not in world.lookup().show(JOB_ID)
     world.store.move(JOB_ID, Status.SUCCEEDED)
-    shown = world.desk().show(JOB_ID)
+    shown = world.lookup().show(JOB_ID)
     assert "X-Amz-Signature" in shown["video"]["url"]
     assert shown["video"]["url_expires_in_seconds"] == 3600
     assert "error" not in shown
@@ -160,4 +160,4 @@ def test_a_link_is_signed_when_it_is_asked_for(world: World) -> None:
 @pytest.mark.parametrize("job_id", [JOB_ID, "", "a/b", "x" * 200, "model#x"])
 def test_a_job_that_is_not_there_is_not_found(world: World, job_id: str) -> None:
     with pytest.raises(JobNotFound):
-        world.desk().show(job_id)
+        world.lookup().show(job_id)

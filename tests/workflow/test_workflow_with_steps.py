@@ -31,7 +31,7 @@ class Topic:
         self.heard: list[dict[str, Any]] = []
 
     def publish(self, **message: Any) -> None:
-        self.heard.append(json.loads(message["Message"]))
+        self.heard.append(json.loads(json.loads(message["Message"])["default"]))
 
     @property
     def statuses(self) -> list[str]:

@@ -1,0 +1,367 @@
+"""What one job costs on AWS: `make cost`. Requests are counted in a real run on the laptop, prices are list prices.
+
+The run is the whole system (this template, real Lambda processes, the real state machine) with a turnstile in front of
+AWS (`benchmarks.counting`). Each request belongs to the invocation during which it was made, so every step has its own
+count, and a job with any number of looks can be put together. What a laptop cannot tell is assumed below, in the open:
+how long real networks make a function wait, and how much slower a share of a CPU is. Storage and what a vendor takes
+for the video are left out.
+
+It writes its tables into `docs/cost.md`, between the marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from local import cloud as laptop
+from shared.jobs.durations import SLOTS, Durations, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = Path(__file__).parents[1] / "docs" / "cost.md"
+ROOT = PAGE.parents[1]
+
+# ---- prices ----------------------------------------------------------------------------------------------------------
+
+PRICES_READ = "November 2026, us-east-1, without free tiers and volume discounts"
+PRICES: dict[str, tuple[float, str]] = {
+    "state transition": (25e-6, "https://aws.amazon.com/step-functions/pricing/"),
+    "Lambda request": (0.20e-6, "https://aws.amazon.com/lambda/pricing/"),
+    "Lambda GB-second (arm64)": (13.3334e-6, "https://aws.amazon.com/lambda/pricing/"),
+    "DynamoDB write unit": (0.625e-6, "https://aws.amazon.com/dynamodb/pricing/on-demand/"),
+    "DynamoDB read unit": (0.125e-6, "https://aws.amazon.com/dynamodb/pricing/on-demand/"),
+    "S3 write or list request": (5e-6, "https://aws.amazon.com/s3/pricing/"),
+    "S3 read request": (0.4e-6, "https://aws.amazon.com/s3/pricing/"),
+    "SNS message": (0.50e-6, "https://aws.amazon.com/sns/pricing/"),
+    "EventBridge event of an upload": (1e-6, "https://aws.amazon.com/eventbridge/pricing/"),
+    "Secrets Manager request": (5e-6, "https://aws.amazon.com/secrets-manager/pricing/"),
+    "X-Ray trace": (5e-6, "https://aws.amazon.com/xray/pricing/"),
+    "GB of logs": (0.50, "https://aws.amazon.com/cloudwatch/pricing/"),
+}
+SECRET_A_MONTH = 0.40
+"""Secrets Manager, per secret: the only thing of this stack that costs without a job (log and table storage apart)."""
+
+# The alternatives. Durable functions: $8 per million operations, and $0.25 per GB written to checkpoints.
+DURABLE_OPERATION, DURABLE_GB_WRITTEN = 8e-6, 0.25
+DURABLE_BYTES = 1_000
+"""Assumed size of one checkpoint, in bytes."""
+VM_A_MONTH = {
+    "t4g.micro": (0.0084 * 730, "https://aws.amazon.com/ec2/pricing/on-demand/"),
+    "8 GB of gp3": (8 * 0.08, "https://aws.amazon.com/ebs/pricing/"),
+    "a public IPv4 address": (0.005 * 730, "https://aws.amazon.com/vpc/pricing/"),
+}
+
+# ---- what is assumed -------------------------------------------------------------------------------------------------
+
+LOOKS = {"this project, once warm": 5.6, "this project, unknown model": 14.0, "before": 13.0, "every 15 s": 20.0}
+"""Looks at a five-minute generation that is spread by a quarter (`make bench-polling`); 300 / 15 for the fixed wait."""
+DURABLE_LOOKS = 7.9
+FULL_CPU_MEGABYTES = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: so much memory comes with one whole CPU."""
+NETWORK_SECONDS = {"uploads": 0.1, "submit": 1.5, "status": 0.4, "deliver": 3.0, "notify": 0.1}
+"""What a real vendor and real AWS add to an invocation's time over loopback: one slow POST, quick GETs, and a 50 MB
+video at about 20 MB/s."""
+RUNTIME_LOG_BYTES = 600
+"""What Lambda itself logs about an invocation in JSON: start, end, report."""
+TRACED = 0.05
+"""X-Ray's default sampling, beyond the first trace of each second."""
+
+# ---- counting --------------------------------------------------------------------------------------------------------
+
+GENERATION_SECONDS, SPREAD, RUNS = 20.0, 0.25, 3
+PARAMETERS = {"PollFloorSeconds": "1", "PollCapSeconds": "600"}
+_INDEXES = {
+    "by_status": ("status", "changed_at", "created_at", "source", "execution", "model_id", "video_id"),
+    "by_notice": ("status", "notice_due", "changed_at"),
+}
+"""Index → its two keys and what it holds besides (template.yaml)."""
+
+
+@dataclass
+class Use:
+    """What one step or one job uses: name of a price → how much."""
+
+    of: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, amount: float = 1) -> None:
+        assert name in PRICES, name  # noqa: S101 - a typing error here
+        self.of[name] += amount  # type: ignore[assignment]
+
+    def plus(self, other: Use, times: float = 1) -> Use:
+        return Use(
+            Counter(
+                {name: self.of[name] + times * other.of[name] for name in PRICES if self.of[name] or other.of[name]}
+            )
+        )
+
+    @property
+    def dollars(self) -> float:
+        return sum(PRICES[name][0] * amount for name, amount in self.of.items())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the runs told: the use of each step, and of a look that finds nothing and of the one that finds it."""
+
+    steps: dict[str, Use]
+    looks: list[int]
+    transitions_beside_looks: int
+
+    def job(self, looks: float) -> Use:
+        """One job that was looked at so often."""
+        total = Use()
+        for name, step in self.steps.items():
+            total = total.plus(step, looks - 1 if name == "a look in between" else 1)
+        total.add("state transition", self.transitions_beside_looks + 3 * looks)
+        return total
+
+
+@contextlib.contextmanager
+def counted_cloud(counts: Path) -> Iterator[laptop.Cloud]:
+    """The cloud on a laptop with the turnstile in the stand-in's place."""
+    child = laptop._Child  # noqa: SLF001
+
+    def start(module: str, *arguments: str, work: Path) -> Any:
+        return child("benchmarks.counting" if module == "local.aws" else module, *arguments, work=work)
+
+    with (
+        mock.patch.object(laptop, "_Child", start),
+        mock.patch.dict(os.environ, {"COUNTS": str(counts)}),
+        laptop.Cloud(parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS) as cloud,
+    ):
+        yield cloud
+
+
+def count() -> Measured:
+    """Run some jobs one after the other, after one to warm up, and count."""
+    with tempfile.TemporaryDirectory() as folder:
+        counts = Path(folder) / "counts"
+        counts.touch()
+        with counted_cloud(counts) as cloud:
+            _teach(cloud)
+            _run(cloud, "warm-up")
+            counts.write_text("")
+            histories = [_run(cloud, f"job-{number}") for number in range(RUNS)]
+            time.sleep(1)
+        facts = sorted((json.loads(line) for line in counts.read_text().splitlines()), key=lambda fact: fact["at"])
+    entered = [_entered(history) for history in histories]
+    looks = [states.count("Poll") for states in entered]
+    beside = {len(states) - 3 * number for states, number in zip(entered, looks, strict=True)}
+    assert len(beside) == 1, "the runs differ in more than their looks"  # noqa: S101
+    return Measured(_steps(facts), looks, beside.pop())
+
+
+def _teach(cloud: laptop.Cloud) -> None:
+    """Let the table know the model, as it does after some dozen jobs."""
+    recipe = (ROOT / "recipes" / "default.json").read_text()
+    durations = Durations(cloud.client("dynamodb"), cloud.endpoints.jobs_table)
+    kind, rnd = kind_of(json.loads(recipe)["model_id"], recipe), random.Random(1)  # noqa: S311
+    for number in range(8 * SLOTS):
+        durations.learn(kind, f"seen-{number}", GENERATION_SECONDS * math.exp(rnd.gauss(0, SPREAD)))
+
+
+def _run(cloud: laptop.Cloud, name: str) -> list[dict[str, Any]]:
+    """One upload, followed to its end. Answers the execution's history."""
+    sfn = cloud.client("stepfunctions")
+    known = {one["executionArn"] for one in _executions(cloud)}
+    cloud.client("s3").put_object(
+        Bucket=cloud.endpoints.uploads_bucket,
+        Key=f"uploads/{name}.jpg",
+        Body=(ROOT / "samples" / "product.jpg").read_bytes(),
+    )
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        for execution in _executions(cloud):
+            if execution["executionArn"] not in known and execution["status"] != "RUNNING":
+                assert execution["status"] == "SUCCEEDED", execution  # noqa: S101
+                history: list[dict[str, Any]] = sfn.get_execution_history(
+                    executionArn=execution["executionArn"], maxResults=1000
+                )["events"]
+                return history
+        time.sleep(0.2)
+    raise SystemExit(f"{name} did not end within two minutes.")
+
+
+def _executions(cloud: laptop.Cloud) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = cloud.client("stepfunctions").list_executions(
+        stateMachineArn=cloud.endpoints.state_machine_arn
+    )["executions"]
+    return found
+
+
+def _entered(history: list[dict[str, Any]]) -> list[str]:
+    """Every state that was entered, in order: each is one transition, and so would be each retry (there are none)."""
+    return [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
+
+
+def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
+    """The mean use of each step."""
+    uses: dict[str, list[Use]] = {}
+    items: dict[str, dict[str, Any]] = {}
+    pending: list[dict[str, Any]] = []
+    for fact in facts:
+        if fact["service"] != "lambda":
+            pending.append(fact)
+            continue
+        function = re.sub(r".*-(\w+)Function.*", r"\1", fact["function"]).lower()
+        use = _invocation(function, fact)
+        for request in pending:
+            _request(use, request, items)
+        if function == "status":
+            function = "the last look" if any(_ends(request) for request in pending) else "a look in between"
+        uses.setdefault(function, []).append(use)
+        pending = []
+    means = {}
+    for step, seen in uses.items():
+        total = Use()
+        for use in seen:
+            total = total.plus(use, 1 / len(seen))
+        means[step] = total
+    means["uploads"].add("EventBridge event of an upload")
+    means["uploads"].add("S3 write or list request")  # the upload itself
+    means["submit"].add("X-Ray trace", TRACED)
+    return means
+
+
+def _ends(request: dict[str, Any]) -> bool:
+    return request["operation"] == "UpdateItem" and "status" in (request["item"] or {})
+
+
+def _invocation(function: str, fact: dict[str, Any]) -> Use:
+    seconds = fact["seconds"] * max(1, FULL_CPU_MEGABYTES / fact["megabytes"]) + NETWORK_SECONDS[function]
+    use = Use()
+    use.add("Lambda request")
+    use.add("Lambda GB-second (arm64)", seconds * fact["megabytes"] / 1024)
+    use.add("GB of logs", (fact["logged"] + RUNTIME_LOG_BYTES) / 1e9)
+    return use
+
+
+def _request(use: Use, fact: dict[str, Any], items: dict[str, dict[str, Any]]) -> None:
+    service, operation = fact["service"], fact["operation"]
+    if service == "dynamodb":
+        _table(use, operation, fact["item"], items)
+    elif service == "s3":
+        writes = operation.startswith(("PUT", "POST")) or "list-type" in operation
+        if not operation.startswith("DELETE"):  # free of charge
+            use.add("S3 write or list request" if writes else "S3 read request")
+    elif service == "sns":
+        use.add("SNS message")
+    elif service == "secretsmanager":
+        use.add("Secrets Manager request")
+
+
+def _table(use: Use, operation: str, item: dict[str, Any], items: dict[str, dict[str, Any]]) -> None:
+    """Units of one request, the indexes' included.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html: one write where an indexed item comes,
+    changes or goes, two where its key changes.
+    """
+    if operation == "GetItem":
+        use.add("DynamoDB read unit", math.ceil(max(_size(item), 1) / 4096))
+        return
+    key = item["job_id"]["S"]
+    before, after = items.get(key, {}), item if len(item) > 1 else items.get(key, item)
+    use.add("DynamoDB write unit", math.ceil(max(_size(after), _size(before)) / 1024))
+    for first, second, *others in _INDEXES.values():
+        was, now = ({name: one.get(name) for name in (first, second, *others)} for one in (before, after))
+        there = [all(one[name] is not None for name in (first, second)) for one in (was, now)]
+        if any(there) and was != now:
+            moved = all(there) and (was[first], was[second]) != (now[first], now[second])
+            use.add("DynamoDB write unit", 2 if moved else 1)
+    items[key] = after
+
+
+def _size(item: dict[str, Any]) -> int:
+    """About what DynamoDB counts: names and values, without the marks of their types."""
+    return len(re.sub(r'\{"[SNBM]":|"L":|"BOOL":|[{}"\s]', "", json.dumps(item, ensure_ascii=False)).encode())
+
+
+# ---- telling ---------------------------------------------------------------------------------------------------------
+
+
+def _lines(measured: Measured) -> Iterator[str]:
+    yield f"Counted in {RUNS} jobs from an upload, each looked at {measured.looks} times. Prices: {PRICES_READ}."
+    yield ""
+    job = measured.job(LOOKS["this project, once warm"])
+    before = measured.job(LOOKS["before"])
+    yield f"### One job, a generation of five minutes, {LOOKS['this project, once warm']} looks"
+    yield ""
+    yield "| what | how much | at | $ a job | share | before learning, $ |"
+    yield "|---|---|---|---|---|---|"
+    for name, (price, source) in PRICES.items():
+        if amount := job.of[name]:
+            yield (
+                f"| {name} | {amount:.3g} | [${_price(price)}]({source}) | {price * amount:.6f} "
+                f"| {price * amount / job.dollars:.0%} | {price * before.of[name]:.6f} |"
+            )
+    yield f"| **all** | | | **{job.dollars:.6f}** | 100% | **{before.dollars:.6f}** |"
+    yield ""
+    yield "### Each step of it, without its state transitions"
+    yield ""
+    yield "| step | GB-seconds | table writes | table reads | S3 writes | S3 reads | $ |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, step in measured.steps.items():
+        of = step.of
+        yield (
+            f"| {name} | {of['Lambda GB-second (arm64)']:.3f} | {of['DynamoDB write unit']:.3g} "
+            f"| {of['DynamoDB read unit']:.3g} | {of['S3 write or list request']:.3g} | {of['S3 read request']:.3g} "
+            f"| {step.dollars:.6f} |"
+        )
+    yield ""
+    yield "### A month, in dollars"
+    yield ""
+    yield "| | looks | 1 job | 1,000 jobs | 1,000,000 jobs |"
+    yield "|---|---|---|---|---|"
+    for name, looks in LOOKS.items():
+        yield _month(name, looks, measured.job(looks).dollars)
+    yield _month("durable functions, default waits", DURABLE_LOOKS, _durable(measured, DURABLE_LOOKS))
+    warm = LOOKS["this project, once warm"]
+    yield _month("durable functions, this project's waits", warm, _durable(measured, warm))
+    vm = sum(price for price, _ in VM_A_MONTH.values())
+    beside = job.plus(Use(Counter({"state transition": job.of["state transition"]})), -1).dollars
+    rest = " | ".join(f"{SECRET_A_MONTH + vm + beside * jobs:,.2f}" for jobs in (1, 1_000, 1_000_000))
+    yield f"| a poller on a small VM ({', '.join(VM_A_MONTH)}) | any | {rest} |"
+
+
+def _price(price: float) -> str:
+    return f"{price:.2f}" if price >= 0.01 else f"{price * 1e6:.6g} a million"
+
+
+def _month(name: str, looks: float, dollars: float) -> str:
+    sums = " | ".join(f"{SECRET_A_MONTH + dollars * jobs:,.2f}" for jobs in (1, 1_000, 1_000_000))
+    return f"| {name} | {looks:g} | {sums} |"
+
+
+def _durable(measured: Measured, looks: float) -> float:
+    """The same steps as operations of one durable function: a start, each look, and the four other steps."""
+    job = measured.job(looks)
+    steps = job.dollars - PRICES["state transition"][0] * job.of["state transition"]
+    return steps + (5 + looks) * (DURABLE_OPERATION + DURABLE_GB_WRITTEN * DURABLE_BYTES / 1e9)
+
+
+def main() -> None:
+    """Count, and write it down."""
+    argparse.ArgumentParser(prog="python -m benchmarks.cost").parse_args()
+    measured = count()
+    text = "\n".join(_lines(measured))
+    print(text)
+    marks = re.compile(r"(<!-- counted -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    PAGE.write_text(marks.sub(lambda found: found[1] + text + found[2], PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()

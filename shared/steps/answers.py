@@ -1,0 +1,71 @@
+"""What the API answers to a fault: the HTTP status that belongs to it, and when to come back.
+
+Knows every fault that a call of the API can meet. Must not know routes or how an answer is written. A trouble between
+this project and the vendor is no fault of the caller: it is a 502, but for the vendor's 429, which is passed on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from shared.genviral.errors import (
+    AuthenticationFailed,
+    GenviralUnavailable,
+    GenviralUnreachable,
+    InsufficientCredits,
+    InvalidJson,
+    InvalidPayload,
+    RateLimited,
+    SubscriptionRequired,
+    TierNotAllowed,
+)
+from shared.jobs.errors import (
+    BodyTooLarge,
+    IntakeStopped,
+    JobConflict,
+    JobEnded,
+    JobNotFound,
+    KeyUnusable,
+    MediaTypeUnsupported,
+    QueryInvalid,
+    RecipeMissing,
+)
+from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
+
+if TYPE_CHECKING:
+    from shared.faults import Fault
+
+HTTP_STATUS: dict[type[Fault], int] = {
+    InvalidJson: 400,
+    KeyUnusable: 400,
+    JobNotFound: 404,
+    JobConflict: 409,
+    JobEnded: 409,
+    BodyTooLarge: 413,
+    MediaTypeUnsupported: 415,
+    InvalidPayload: 422,
+    QueryInvalid: 422,
+    RecipeMissing: 422,
+    RateLimited: 429,
+    InternalError: 500,
+    SettingsInvalid: 500,
+    AuthenticationFailed: 502,
+    SubscriptionRequired: 502,
+    TierNotAllowed: 502,
+    InsufficientCredits: 502,
+    GenviralUnreachable: 502,
+    GenviralUnavailable: 502,
+    AwsCallFailed: 503,
+    IntakeStopped: 503,
+}
+
+_RETRY_AFTER_SECONDS = {RateLimited: 30, AwsCallFailed: 5, IntakeStopped: 60}
+"""Where nobody says when to come back."""
+
+
+def retry_after(fault: Fault) -> int | None:
+    """When the same call may be made again, in whole seconds; None where a repeat would not help."""
+    if fault.retry_after is not None:
+        return math.ceil(fault.retry_after)
+    return _RETRY_AFTER_SECONDS.get(type(fault))

@@ -1,0 +1,78 @@
+"""A job that its owner does not want any more.
+
+Genviral knows no cancel, so this means: stop following. The job is closed and told first, then its execution is
+stopped, so that the execution's end finds nothing left to tell. Repeating it is safe, and finishes what was cut off.
+Knows the announcer and Step Functions; must not know HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.jobs import identity
+from shared.jobs.errors import JobEnded, JobNotFound
+from shared.jobs.store import MoveRefused
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from shared.jobs.record import Job
+    from shared.steps.notify import Announcer
+
+_TOLD = {
+    True: (
+        "The job is not followed any more. Its video is paid for and Genviral goes on making it: find it in Genviral's "
+        "studio under its video_id, or let an operator fetch it with the command `attach`."
+    ),
+    False: "The job is not followed any more. Nothing was sent to Genviral, so nothing was paid.",
+    None: (
+        "The job is not followed any more. Its request was on the way to Genviral: it may be paid for and go on there. "
+        "Look into Genviral's studio; an operator can fetch a video with the command `attach`."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canceler:
+    """Stops following jobs.
+
+    Args:
+        announcer: Closes the job and says so.
+        sfn: A boto3 Step Functions client.
+        state_machine_arn: The machine that runs jobs.
+    """
+
+    announcer: Announcer
+    sfn: SFNClient
+    state_machine_arn: str
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Stop following a job.
+
+        Returns:
+            The job's status, and what this means for its video.
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobEnded: It has ended otherwise.
+        """
+        if not identity.is_job_id(job_id):
+            raise JobNotFound("there is no such job")
+        try:
+            job = self.announcer.canceled(job_id)
+        except MoveRefused as refused:
+            if refused.current is None:
+                raise JobNotFound("there is no such job") from None
+            raise JobEnded(f"the job has ended: it is {refused.current.status}") from None
+        self._stop(job)
+        paid = True if job.video_id else None if job.claim else False
+        answer = {"job_id": job.job_id, "status": job.status.value, "video_id": job.video_id, "message": _TOLD[paid]}
+        return {name: value for name, value in answer.items() if value is not None}
+
+    def _stop(self, job: Job) -> None:
+        arn = job.execution or f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{job.job_id}"
+        try:
+            self.sfn.stop_execution(executionArn=arn, error="JobClosed", cause="Its owner canceled the job.")
+        except self.sfn.exceptions.ExecutionDoesNotExist:
+            return

@@ -1,0 +1,43 @@
+"""The vendor's models with what they cost, kept for a while.
+
+Knows the vendor's client and the clock. Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.genviral.client import GenviralClient
+
+KEPT_SECONDS = 600
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """The list of models, asked for at most every `KEPT_SECONDS` in each environment of the function.
+
+    Args:
+        vendor: Gives the vendor's client.
+    """
+
+    vendor: Callable[[], GenviralClient]
+    _models: list[dict[str, Any]] | None = None
+    _asked_at: float = 0.0
+
+    def models(self) -> list[dict[str, Any]]:
+        """Each model's `id`, `name`, `provider`, `default_cost` in credits, `required` and `optional` inputs.
+
+        Raises:
+            GenviralFault: The vendor does not answer, or refuses to.
+        """
+        now = time.monotonic()
+        if self._models is None or now >= self._asked_at + KEPT_SECONDS:
+            listed = [asdict(model) for model in self.vendor().list_models()]
+            self._models = [{name: value for name, value in model.items() if value is not None} for model in listed]
+            self._asked_at = now
+        return self._models

@@ -1,0 +1,142 @@
+"""Jobs as an API caller sees them: one of them, or those of a status.
+
+Knows the store and how a link to a finished video is signed. Must not know HTTP, nor how a job is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.jobs import identity
+from shared.jobs.errors import JobNotFound, QueryInvalid
+from shared.jobs.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_s3 import S3Client
+
+    from shared.jobs.record import Job
+    from shared.jobs.store import JobStore
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 25
+_STATUSES = tuple(status.value for status in Status)
+_PARAMETERS = ("status", "limit", "next_token")
+_LINK_SECONDS = 3600
+_END_OF_TIME = 10**12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """Answers questions about jobs.
+
+    Args:
+        store: Where jobs are kept.
+        s3: A boto3 S3 client, to sign links to finished videos.
+    """
+
+    store: JobStore
+    s3: S3Client
+
+    def show(self, job_id: str) -> dict[str, Any]:
+        """A job: status, timeline, credits, error with advice, and a link once there is a video.
+
+        Raises:
+            JobNotFound: There is no such job.
+        """
+        job = self.store.get(job_id) if identity.is_job_id(job_id) else None
+        if job is None:
+            raise JobNotFound("there is no such job")
+        return _given(
+            _summary(job)
+            | {
+                "timeline": job.timeline,
+                "elapsed_seconds": None if job.is_terminal or job.submitted_at is None else _since(job.submitted_at),
+                "recipe": job.recipe,
+                "credits_used": job.credits_used,
+                "metadata": job.metadata or None,
+                "error": None if job.status is Status.SUCCEEDED else job.error,
+                "video": self._video(job),
+            }
+        )
+
+    def list(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Some of the jobs of a status, those changed last first, and the token of the next page if there is one.
+
+        The table's index is by status, so a status must be named. It follows the table within moments.
+
+        Args:
+            query: `status`, and optionally `limit` and `next_token`.
+
+        Raises:
+            QueryInvalid: A parameter is missing, unknown or has no such value.
+        """
+        status, limit, after = _page_of(query)
+        jobs, end = self.store.page(status, limit=limit, after=after)
+        return _given({"jobs": [_given(_summary(job)) for job in jobs], "next_token": _token(end) if end else None})
+
+    def _video(self, job: Job) -> dict[str, Any] | None:
+        """The finished video with a link that is signed now, so that it lives as long as it says."""
+        if job.status is not Status.SUCCEEDED or job.output is None:
+            return None
+        link = self.s3.generate_presigned_url(
+            "get_object",
+            Params={"Bucket": job.output["bucket"], "Key": job.output["key"]},
+            ExpiresIn=_LINK_SECONDS,
+        )
+        return {**job.output, "url": link, "url_expires_in_seconds": _LINK_SECONDS}
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "status": job.status.value,
+        "created_at": job.created_at,
+        "source": {name: value for name, value in job.source.items() if name != "caller"},
+        "model_id": job.model_id,
+        "video_id": job.video_id,
+    }
+
+
+def _given(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _since(moment: int) -> int:
+    return max(0, int(time.time()) - moment)
+
+
+def _page_of(query: Mapping[str, str]) -> tuple[Status, int, tuple[int, str] | None]:
+    issues = {name: "is not a known parameter" for name in query if name not in _PARAMETERS}
+    status = query.get("status")
+    if status not in _STATUSES:
+        issues["status"] = f"must be one of {', '.join(_STATUSES)}"
+    limit = query.get("limit", str(DEFAULT_PAGE))
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= MAX_PAGE):
+        issues["limit"] = f"must be a whole number from 1 to {MAX_PAGE}"
+    after = _position(query["next_token"]) if "next_token" in query else None
+    if after is None and "next_token" in query:
+        issues |= {"next_token": "must be the next_token of an answer before"}
+    if status is None or issues:
+        listed = tuple({"path": name[:100], "message": message} for name, message in issues.items())
+        raise QueryInvalid("the query parameters are not valid", issues=listed)
+    return Status(status), int(limit), after
+
+
+def _token(position: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def _position(token: str) -> tuple[int, str] | None:
+    """Where a page ended. A made-up token can name no more than another place among the jobs of the asked status."""
+    try:
+        changed_at, job_id = json.loads(base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    usable = type(changed_at) is int and 0 <= changed_at < _END_OF_TIME
+    return (changed_at, job_id) if usable and isinstance(job_id, str) and identity.is_job_id(job_id) else None

@@ -1,0 +1,73 @@
+"""A recipe is judged when it is uploaded, so that a wrong one is told at once and not with the first file for it.
+
+Knows S3 and how a notice is sent. Must not know Lambda. There is no job yet, so nothing is recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from shared.jobs.errors import RecipeInvalid
+from shared.jobs.notices import notice_of_recipe
+from shared.jobs.resolve import MAX_DOCUMENT_BYTES, check_recipe
+from shared.steps.notify import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+
+
+# Deleted again. Without the right to list the bucket, S3 answers for what is gone as for what is forbidden.
+_GONE = ("NoSuchKey", "NoSuchVersion", "AccessDenied")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeInspector:
+    """Judges uploaded recipes.
+
+    Args:
+        s3: A boto3 S3 client.
+        sns: A boto3 SNS client.
+        topic_arn: Where messages go.
+    """
+
+    s3: S3Client
+    sns: SNSClient
+    topic_arn: str
+
+    def inspect(
+        self, upload_id: str, source: Mapping[str, Any], *, recipe: str, occurred_at: str
+    ) -> RecipeInvalid | None:
+        """Read a recipe, and say so if no upload could become a video with it.
+
+        Args:
+            upload_id: Names this upload; a repeat of the event has the same.
+            source: Where it lies: `bucket`, `key` and `version_id`.
+            recipe: Its name.
+            occurred_at: When it was uploaded, ISO 8601.
+
+        Returns:
+            What is wrong with it.
+
+        Raises:
+            ClientError: AWS failed. The event comes again.
+        """
+        version = {"VersionId": source["version_id"]} if "version_id" in source else {}
+        try:
+            answer = self.s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in _GONE:
+                return None
+            raise
+        try:
+            check_recipe(answer["Body"].read(MAX_DOCUMENT_BYTES + 1), recipe)
+        except RecipeInvalid as fault:
+            notice = notice_of_recipe(upload_id, source, recipe=recipe, fault=fault, occurred_at=occurred_at)
+            publish(notice, sns=self.sns, topic_arn=self.topic_arn)
+            return fault
+        return None

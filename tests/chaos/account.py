@@ -1,0 +1,152 @@
+"""The AWS account of a run: moto's, with every call of an invocation led past the weather.
+
+Knows how AWS words its errors and what an applied call means for the books. Must not know what a function is for.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ConnectionClosedError
+from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+from moto.core.models import botocore_stubber
+
+from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
+from tests.workflow.video_job import TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_THROTTLED = {
+    "dynamodb": (400, "ProvisionedThroughputExceededException"),
+    "s3": (503, "SlowDown"),
+    "sns": (400, "Throttling"),
+    "secrets-manager": (400, "ThrottlingException"),
+    "sfn": (400, "ThrottlingException"),
+}
+_FAILED = {
+    "dynamodb": (500, "InternalServerError"),
+    "s3": (500, "InternalError"),
+    "sns": (500, "InternalFailure"),
+    "secrets-manager": (500, "InternalServiceError"),
+    "sfn": (500, "InternalFailure"),
+}
+_TABLE = TEMPLATE["Resources"]["JobsTable"]["Properties"]
+_moto = BotocoreStubber.__call__
+
+
+class Account:
+    """The stack's resources, and a queue that hears every notification. To be made inside `moto.mock_aws`."""
+
+    def __init__(self) -> None:
+        self.s3 = boto3.client("s3", region_name=REGION)
+        self.dynamodb = boto3.client("dynamodb", region_name=REGION)
+        self._sqs = boto3.client("sqs", region_name=REGION)
+        secrets, sns = (boto3.client(name, region_name=REGION) for name in ("secretsmanager", "sns"))
+        self.dynamodb.create_table(
+            TableName=TABLE,
+            **{name: _TABLE[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")},
+            GlobalSecondaryIndexes=_TABLE["GlobalSecondaryIndexes"],
+        )
+        for bucket in (UPLOADS, VIDEOS):
+            self.s3.create_bucket(Bucket=bucket)
+            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        self.secret: str = secrets.create_secret(Name="key", SecretString="not-set")["ARN"]
+        self._put_secret = secrets.put_secret_value
+        topic = sns.create_topic(Name=TOPIC.rpartition(":")[2])["TopicArn"]
+        self._queue = self._sqs.create_queue(QueueName="subscriber")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+
+    def set_key(self, key: str) -> None:
+        self._put_secret(SecretId=self.secret, SecretString=key)
+
+    def heard(self) -> list[dict[str, Any]]:
+        """The notifications since the last look, in no particular order."""
+        notices: list[dict[str, Any]] = []
+        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                notices.append(json.loads(message["Body"]))
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return notices
+
+    def files(self) -> dict[str, bytes]:
+        """Key → content of every object in the videos bucket."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=VIDEOS)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        return {key: self.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read() for key in keys}
+
+    def unfinished_uploads(self) -> list[str]:
+        return [entry["Key"] for entry in self.s3.list_multipart_uploads(Bucket=VIDEOS).get("Uploads", ())]
+
+
+class ApiError(Exception):
+    """What a stand-in for an AWS service refuses a call with."""
+
+    def __init__(self, code: str, status: int = 400) -> None:
+        super().__init__(code)
+        self.code, self.status = code, status
+
+
+def carry(service: str, request: Any, states: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AWSResponse:
+    """Let the account answer a call: Step Functions by `states`, all else by moto."""
+    if service != "sfn":
+        if isinstance(request.body, bytearray):  # moto takes no other kind of body than bytes
+            request.body = bytes(request.body)
+        return _moto(botocore_stubber, service, request)
+    operation = request.headers["X-Amz-Target"].decode().partition(".")[2]
+    try:
+        return _json(request, 200, states(operation, json.loads(request.body)))
+    except ApiError as error:
+        return refusal(service, request, error.status, error.code)
+
+
+def throttled(service: str, request: Any) -> AWSResponse:
+    return refusal(service, request, *_THROTTLED[service])
+
+
+def failed(service: str, request: Any) -> AWSResponse:
+    return refusal(service, request, *_FAILED[service])
+
+
+def lost(request: Any) -> ConnectionClosedError:
+    """The call had its effect, and its answer never arrives."""
+    return ConnectionClosedError(endpoint_url=request.url, error="made up")
+
+
+def refusal(service: str, request: Any, status: int, code: str) -> AWSResponse:
+    if service in ("s3", "sns"):
+        error = f"<Error><Code>{code}</Code><Message>made up</Message></Error>"
+        text = error if service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
+        return AWSResponse(request.url, status, {"Content-Type": "text/xml"}, MockRawResponse(text))
+    return _json(request, status, {"__type": f"com.amazonaws#{code}", "message": "made up"})
+
+
+def _json(request: Any, status: int, document: dict[str, Any]) -> AWSResponse:
+    return AWSResponse(
+        request.url, status, {"Content-Type": "application/x-amz-json-1.0"}, MockRawResponse(json.dumps(document))
+    )
+
+
+def published(request: Any) -> str:
+    """The id of the notification that a call of Publish carries."""
+    message = json.loads(
+        parse_qs(request.body if isinstance(request.body, str) else request.body.decode())["Message"][0]
+    )
+    return str(json.loads(message["default"])["notification_id"])
+
+
+def crosses_off(request: Any) -> bool:
+    """Whether a call of UpdateItem crosses a notification off, and does nothing else."""
+    return str(json.loads(request.body)["UpdateExpression"]).startswith("REMOVE #notice_due")
+
+
+def saves_video(request: Any) -> bool:
+    """Whether a call of UpdateItem writes a video's id down."""
+    return "#video_id = :video_id" in str(json.loads(request.body)["UpdateExpression"])

@@ -1,0 +1,89 @@
+"""Virtual time: a queue of what happens when, and threads that take turns under it.
+
+One thing happens at a time and nothing sleeps, so a run is the same each time. Knows no jobs, no AWS, no faults.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+START = 1_800_000_000.0
+"""When every run begins, in epoch seconds."""
+_PATIENCE_SECONDS = 120.0
+
+
+class Clock:
+    """The time, and what is still to happen. Calling it tells the time, as `time.time` does."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self._numbers = itertools.count()
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.now - START
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Let something happen in so many seconds. What is due at the same moment happens in the order of the calls."""
+        heapq.heappush(self._queue, (self.now + seconds, next(self._numbers), action))
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Let things happen in their order until the condition holds after one of them, or nothing is left."""
+        while self._queue and not until():
+            self.now, _, action = heapq.heappop(self._queue)
+            action()
+
+
+class Turn:
+    """A thread that runs only when it is its turn, and gives the turn back when it rests or ends."""
+
+    def __init__(self, clock: Clock, body: Callable[[], None]) -> None:
+        self._clock = clock
+        self._body = body
+        self._mine = threading.Semaphore(0)
+        self._given_back = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._failure: BaseException | None = None
+        self._ended = False
+
+    def begin(self) -> None:
+        """Take the first turn."""
+        self._thread.start()
+        self._await_its_rest()
+
+    def rest(self, seconds: float) -> None:
+        """Called by the thread: go on in so many seconds."""
+        self._clock.after(seconds, self.wake)
+        self._given_back.release()
+        self._mine.acquire()
+
+    def wake(self) -> None:
+        """Let the thread go on until it rests again."""
+        if not self._ended:
+            self._mine.release()
+            self._await_its_rest()
+
+    def _await_its_rest(self) -> None:
+        if not self._given_back.acquire(timeout=_PATIENCE_SECONDS):
+            raise TimeoutError("an execution neither rested nor ended")
+        if self._failure:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._body()
+        except BaseException as error:  # noqa: BLE001 - handed to whoever gave the turn
+            self._failure = error
+        self._ended = True
+        self._given_back.release()

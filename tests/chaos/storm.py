@@ -1,0 +1,424 @@
+"""One run: jobs come in, everything that can go wrong does, then the sky clears and an operator acts.
+
+Brings the parts together and keeps the history. What must hold afterwards is judged in `verdict`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+
+from local.aws.engine import FunctionError, TaskError
+from local.genviral import GenviralStandIn, studio
+from ops.operator import Operator
+from shared.jobs import identity
+from shared.jobs.states import Status
+from shared.jobs.store import JobStore
+from tests.chaos.account import Account
+from tests.chaos.clock import Clock
+from tests.chaos.executions import Execution, Executions
+from tests.chaos.lambdas import SETTINGS, Failed, Lambda
+from tests.chaos.weather import Strike, Weather
+from tests.unit.fakes import PNG, TABLE, UPLOADS, event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from shared.jobs.record import Job
+
+HOUR = 3600.0
+ARRIVALS_SECONDS, STORM_SECONDS, CALM_SECONDS = 4 * HOUR, 7 * HOUR, 4 * HOUR
+SWEEP_SECONDS = 900.0
+_QUIET_SECONDS = float(SETTINGS["SWEEP_QUIET_SECONDS"])
+_GENERATION_SECONDS = 60.0
+_FUNCTIONS = {
+    "SubmitFunction": "submit",
+    "StatusFunction": "status",
+    "DeliverFunction": "deliver",
+    "NotifyFunction": "notify",
+}
+# When the account is in trouble: from, to (hours), the stand-in's control, what it is told, and what mends it. The last
+# one is longer than a job may be on hold.
+_TROUBLES = (
+    (0.7, 1.1, "key", {"key": "valid", "state": "revoked"}, {"key": "valid", "state": "valid"}),
+    (2.0, 2.3, "credits", {"key": "valid", "credits": 0}, {"key": "valid", "credits": 1_000_000}),
+    (3.0, 4.1, "key", {"key": "valid", "state": "no_plan"}, {"key": "valid", "state": "valid"}),
+)
+FILMS = 4
+_BODY = {"params": {"duration_seconds": 1, "fps": 8, "resolution": "480p", "aspect_ratio": "16:9"}}
+_MODELS = {"slow": "standin/slow", "fails": "standin/always-fails"}
+
+
+def body_of(recipe: str) -> dict[str, Any]:
+    """The generate body behind a recipe's name. Few films, because each has to be made once."""
+    return {"model_id": _MODELS.get(recipe, "bytedance/seedance-2.0"), "prompt": f"a paper boat, {recipe}", **_BODY}
+
+
+@dataclass
+class Order:
+    """A job as its owner sees it.
+
+    Attributes:
+        accepted: Whether somebody was told that the job is taken: then there must be a record.
+        abort: Which pause or which invocation of its execution an abort comes at.
+    """
+
+    name: str
+    kind: str
+    recipe: str
+    weather: Weather
+    job_id: str = ""
+    accepted: bool = False
+    abort: tuple[str, int] | None = None
+    aborted: bool = False
+    history: list[str] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Picture:
+    """All that can be seen at one moment."""
+
+    records: dict[str, Job]
+    notices: list[dict[str, Any]]
+    files: dict[str, bytes]
+    unfinished_uploads: list[str]
+    running: list[str]
+
+
+class Storm:
+    """A run of the suite.
+
+    Args:
+        only: Run no other job than this one. It meets the same faults at the same times.
+    """
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, vendor: GenviralStandIn, *, seed: int, jobs: int, only: str = ""
+    ) -> None:
+        self.seed, self.size = seed, jobs
+        self.began = time.monotonic()
+        self.clock = Clock()
+        patch.setattr(studio, "time", SimpleNamespace(monotonic=self.clock))
+        self.vendor = vendor
+        self.account = Account()
+        self.executions = Executions(self.clock, seed, invoke=self._task, paused=self._paused, ended=self._ended)
+        self.functions = Lambda(patch, self.account, vendor, self.executions.answer, self.clock)
+        self.store = JobStore(self.account.dynamodb, TABLE)
+        self.calm = False
+        self.happened: Counter[str] = Counter()
+        """Faults that are no strikes: row of the table → how often."""
+        self.stranded: list[str] = []
+        """Jobs that a finished sweep left without an execution."""
+        self.parked: list[tuple[Order, dict[str, Any]]] = []
+        """Events that Lambda gave up on: what lies in the dead-letter queue."""
+        self.sweeps = Counter[str]()
+        self._sweep_weather = Weather(random.Random(f"{seed}/sweep"), 0.3, {})  # noqa: S311
+        self.orders = [order for order in map(self._order, range(jobs)) if only in ("", order.name)]
+        self.by_id: dict[str, Order] = {}
+
+    def run(self) -> tuple[Picture, Picture]:
+        """Let it happen. Returns what there is after the storm, and what there is after the operator."""
+        self._set_up()
+        for order in self.orders:
+            self._arrive(order)
+        for begins, ends, control, trouble, mended in _TROUBLES:
+            self.clock.after(begins * HOUR, lambda told=(control, trouble): self._trouble(*told))
+            self.clock.after(ends * HOUR, lambda told=(control, mended): self._tell_vendor(*told))
+        self.clock.after(SWEEP_SECONDS, self._sweep)
+        self.clock.run(until=lambda: self.clock.elapsed >= STORM_SECONDS)
+        self.calm = True
+        for order, parked in self.parked:
+            self._asynchronously("uploads", parked, order)
+        self._settle()
+        after_storm = self._look()
+        self._operate(after_storm)
+        return after_storm, self._look()
+
+    # ---- what the world is like
+
+    def _set_up(self) -> None:
+        for name in (*(f"film{number}" for number in range(FILMS)), *_MODELS):
+            self.account.s3.put_object(
+                Bucket=UPLOADS, Key=f"recipes/{name}.json", Body=json.dumps(body_of(name)).encode()
+            )
+        self.account.set_key(self.vendor.keys["valid"])
+        self._tell_vendor("credits", {"key": "valid", "credits": 1_000_000})
+
+    def _order(self, number: int) -> Order:
+        name = f"job-{number:04}"
+        weather = Weather.of(self.seed, name)
+        rng = weather.rng
+        kind = rng.choices(("upload", "request", "api", "execution"), (50, 8, 30, 12))[0]
+        recipe = rng.choices(
+            (*(f"film{n}" for n in range(FILMS)), "slow", "fails", "missing"), (*[21] * FILMS, 6, 5, 5)
+        )[0]
+        order = Order(name, kind, recipe, weather)
+        if rng.random() < 0.08:
+            order.abort = (rng.choice(("pause", "invoke")), rng.randint(1, 5))
+        return order
+
+    def _arrive(self, order: Order) -> None:
+        rng = order.weather.rng
+        first = rng.uniform(0, ARRIVALS_SECONDS)
+        repeats = [first + rng.choice((0.0, 1.0, 30.0, 200.0, 2 * HOUR)) for _ in range(rng.randint(0, 4))]
+        begin = {"upload": self._upload, "request": self._upload, "api": self._post, "execution": self._start}[
+            order.kind
+        ]
+        begin(order, [first, *repeats])
+        self.by_id[order.job_id] = order
+
+    def _upload(self, order: Order, moments: list[float]) -> None:
+        content = PNG if order.recipe != "missing" else b"no picture"
+        key = f"uploads/{order.recipe}/{order.name}.jpg"
+        if order.kind == "request":
+            key, content = f"requests/{order.name}.json", json.dumps(body_of(order.recipe)).encode()
+        put = self.account.s3.put_object(Bucket=UPLOADS, Key=key, Body=content)
+        message = event("uploads_object_created")
+        message["detail"]["bucket"]["name"] = UPLOADS
+        # As a bucket without versions says it: moto's version ids would differ from run to run.
+        item = {"key": key, "size": len(content), "etag": put["ETag"].strip('"'), "sequencer": order.name}
+        message["detail"]["object"] = item
+        order.job_id = identity.for_object(UPLOADS, key, f"{item['etag']}/{item['sequencer']}")
+        order.accepted = True
+        for moment in moments:
+            self.clock.after(moment, lambda: self._asynchronously("uploads", message, order))
+
+    def _post(self, order: Order, moments: list[float]) -> None:
+        message = event("api_post_videos")
+        message["headers"]["idempotency-key"] = order.name
+        message["body"] = json.dumps(body_of(order.recipe))
+        order.job_id = identity.for_idempotency_key("arn:aws:sts::123456789012:assumed-role/publisher", order.name)
+        for moment in moments:
+            self.clock.after(moment, lambda: self._call_api(message, order))
+
+    def _start(self, order: Order, moments: list[float]) -> None:
+        order.job_id, order.accepted = order.name, True
+        self.clock.after(
+            moments[0], lambda: self.executions.start(order.name, {"request": body_of(order.recipe)}) and None
+        )
+
+    def _trouble(self, control: str, trouble: dict[str, Any]) -> None:
+        self.happened[f"account: {trouble.get('state', 'no credits')}"] += 1
+        self._tell_vendor(control, trouble)
+
+    def _tell_vendor(self, control: str, document: dict[str, Any]) -> None:
+        httpx.post(f"{self.vendor.admin_url}/{control}", json=document, trust_env=False).raise_for_status()
+
+    # ---- invocations
+
+    def _invoke(self, function: str, message: Any, order: Order) -> Any:
+        strikes = [] if self.calm else order.weather.next(function)
+        return self._run(function, message, order, strikes)
+
+    def _run(self, function: str, message: Any, order: Order, strikes: list[Strike]) -> Any:
+        struck = f" [{', '.join(strike.row for strike in strikes)}]" if strikes else ""
+        try:
+            answer = self.functions.invoke(function, message, job=order.name, strikes=strikes)
+        except Failed as failed:
+            order.history.append(f"{self.clock.elapsed:8.0f}s {function}{struck}: {failed.error}")
+            raise
+        order.history.append(f"{self.clock.elapsed:8.0f}s {function}{struck}: {_short(answer)}")
+        return answer
+
+    def _asynchronously(self, function: str, message: dict[str, Any], order: Order, attempt: int = 1) -> None:
+        """As EventBridge invokes a function: Lambda tries twice more, then the event is parked."""
+        try:
+            self._invoke(function, message, order)
+        except Failed:
+            if attempt < 3:
+                self.clock.after(60 * attempt, lambda: self._asynchronously(function, message, order, attempt + 1))
+            elif function == "uploads":
+                self.happened["event parked in the dead-letter queue"] += 1
+                self.parked.append((order, message))
+
+    def _call_api(self, message: dict[str, Any], order: Order, attempt: int = 1) -> None:
+        """As a careful caller does: the same request with the same key until it is answered."""
+        try:
+            answer = self._invoke("api", message, order)
+        except Failed:
+            answer = {"statusCode": 500}
+        if answer["statusCode"] == 202:
+            assert json.loads(answer["body"])["job_id"] == order.job_id
+            order.accepted = True
+        elif answer["statusCode"] >= 500 and attempt < 6:
+            self.clock.after(5, lambda: self._call_api(message, order, attempt + 1))
+
+    def _task(self, execution: Execution, function: str, payload: Any) -> Any:
+        order = self.by_id[identity.of_execution(execution.arn)]
+        order.seen["invoke"] += 1
+        if self._is_due(order, "invoke"):
+            execution.stop("ABORTED", "Aborted", "made up")
+            if order.seen["invoke"] % 2:  # the word of it may be faster than the function that still runs
+                self._asynchronously("notify", _status_change(execution), order)
+        try:
+            return self._invoke(_FUNCTIONS[function], payload, order)
+        except Failed as failed:
+            if failed.cause is None or failed.error == "States.Timeout":
+                raise TaskError(failed.error, "made up") from None
+            raise FunctionError(failed.cause) from None
+
+    # ---- what happens to executions
+
+    def _is_due(self, order: Order, where: str) -> bool:
+        due = not self.calm and not order.aborted and order.abort == (where, order.seen[where])
+        if due:
+            order.aborted = True
+            self.happened[f"execution aborted ({'at rest' if where == 'pause' else 'while a function ran'})"] += 1
+            order.history.append(f"{self.clock.elapsed:8.0f}s execution aborted")
+        return due
+
+    def _paused(self, execution: Execution) -> None:
+        order = self.by_id[identity.of_execution(execution.arn)]
+        order.seen["pause"] += 1
+        if self._is_due(order, "pause"):
+            self.clock.after(0.5, lambda: self._abort(execution))
+
+    def _abort(self, execution: Execution) -> None:
+        execution.stop("ABORTED", "Aborted", "made up")
+        execution.turn.wake()
+
+    def _ended(self, execution: Execution) -> None:
+        order = self.by_id[identity.of_execution(execution.arn)]
+        order.history.append(
+            f"{self.clock.elapsed:8.0f}s execution {execution.name[-4:]} {execution.status} {execution.error or ''}"
+        )
+        if execution.status == "SUCCEEDED":
+            return
+        rng, message = order.weather.rng, _status_change(execution)
+        fate = 1.0 if self.calm else rng.random()
+        if fate < 0.25:
+            self.happened["execution-status event lost"] += 1
+            order.history.append(f"{self.clock.elapsed:8.0f}s its status event is lost")
+            return
+        copies = 2 if fate < 0.4 else 1
+        self.happened["execution-status event repeated"] += copies - 1
+        for _ in range(copies):
+            delay = 1.0 if self.calm else rng.choice((0.5, 5.0, 60.0, 1500.0))
+            self.clock.after(delay, lambda: self._asynchronously("notify", message, order))
+
+    def _sweep(self) -> None:
+        self.clock.after(SWEEP_SECONDS, self._sweep)
+        strikes = [] if self.calm else self._sweep_weather.next("sweep")
+        try:
+            self.functions.invoke("sweep", {}, job="sweep", strikes=strikes)
+        except Failed as failed:
+            self.sweeps[f"failed: {failed.error}"] += 1
+            return
+        self.sweeps["done"] += 1
+        for order in self.orders:
+            if order.job_id not in self.executions.known and (job := self.store.get(order.job_id)) is not None:
+                age = self.clock.now - _changed_at(self.account, job.job_id)
+                if job.status is Status.QUEUED and age > _QUIET_SECONDS + 1:
+                    self.stranded.append(order.name)
+
+    # ---- afterwards
+
+    def _settle(self) -> None:
+        """Let everything come to rest, for a fixed time: a replay of one job shall be the same."""
+        rest = self.clock.now + CALM_SECONDS
+        self.clock.run(until=lambda: self.clock.now >= rest)
+
+    def _look(self) -> Picture:
+        found = {order.name: self.store.get(order.job_id) for order in self.orders}
+        return Picture(
+            records={name: job for name, job in found.items() if job is not None},
+            notices=self.account.heard(),
+            files=self.account.files(),
+            unfinished_uploads=self.account.unfinished_uploads(),
+            running=[execution.name for execution in self.executions.running],
+        )
+
+    def _operate(self, picture: Picture) -> None:
+        operator = Operator(
+            store=self.store,
+            sfn=boto3.client("stepfunctions", region_name=SETTINGS["AWS_REGION"]),
+            state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:video-job",
+            deadline_seconds=3600,
+        )
+        self._each(
+            picture.records, lambda job: job.status is Status.INTERRUPTED, lambda job: operator.redrive(job.job_id)
+        )
+        self._settle()
+        videos = {
+            paid["idempotency_key"]: paid["video_id"] for paid in self.submissions() if self.film(paid["video_id"])
+        }
+        records = {order.name: job for order in self.orders if (job := self.store.get(order.job_id)) is not None}
+        self._each(
+            records,
+            lambda job: job.is_terminal and job.status is not Status.SUCCEEDED and job.job_id in videos,
+            lambda job: operator.attach(job.job_id, videos[job.job_id]),
+        )
+        self._settle()
+
+    def _each(self, records: dict[str, Job], wanted: Callable[[Job], bool], act: Callable[[Job], str]) -> None:
+        for job in records.values():
+            if wanted(job):
+                act(job)
+                self.by_id[job.job_id].history.append(
+                    f"{self.clock.elapsed:8.0f}s the operator takes up the {job.status} job"
+                )
+                self.happened[f"operator: {job.status} job taken up"] += 1
+
+    # ---- the vendor's side
+
+    def submissions(self) -> list[dict[str, Any]]:
+        """What the vendor was paid for."""
+        books: dict[str, Any] = httpx.get(f"{self.vendor.admin_url}/state", trust_env=False).json()
+        return [paid for paid in books["submissions"] if paid["idempotency_key"]]
+
+    def film(self, video_id: str) -> bytes | None:
+        """The file of a video, if the vendor has finished it."""
+        video = self.vendor._server.app._studio.video(video_id)
+        return (
+            video.rendering.file.read_bytes() if video and video.status() == "succeeded" and video.rendering else None
+        )
+
+
+def warm_up(vendor: GenviralStandIn) -> None:
+    """Have every film made before the clock starts to run: making one takes real time."""
+    for name in (*(f"film{number}" for number in range(FILMS)), "slow"):
+        answer = httpx.post(
+            f"{vendor.url}/studio/videos/generate",
+            json=body_of(name),
+            headers={"Authorization": f"Bearer {vendor.keys['valid']}"},
+            trust_env=False,
+        )
+        answer.raise_for_status()
+    for rendering in vendor._darkroom._shelf.values():
+        assert rendering.finished.wait(60)
+
+
+def _changed_at(account: Account, job_id: str) -> float:
+    item = account.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": job_id}}, ConsistentRead=True)["Item"]
+    return float(item["changed_at"]["N"])
+
+
+def _status_change(execution: Execution) -> dict[str, Any]:
+    message = event("notify_execution_status_change")
+    moment = round((execution.ended or 0) * 1000)
+    message["detail"] |= {
+        "executionArn": execution.arn,
+        "name": execution.name,
+        "status": execution.status,
+        "stopDate": moment,
+        "error": execution.error,
+        "cause": execution.cause,
+    }
+    return message
+
+
+def _short(answer: Any) -> str:
+    if not isinstance(answer, dict):
+        return "done"
+    return str(answer.get("status") or answer.get("statusCode") or ("expired" if answer.get("expired") else "done"))

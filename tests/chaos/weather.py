@@ -1,0 +1,146 @@
+"""What goes wrong: drawn for each job from the seed and the job's name alone, so that a job can be replayed by itself.
+
+Knows the calls that each function makes and the ways in which they fail. Must not know how a fault is brought about.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+CALLS = {
+    "uploads": ("PutItem", "GetItem", "StartExecution"),
+    "api": ("PutItem", "GetItem", "StartExecution"),
+    "submit": ("GetItem", "HeadObject", "GetObject", "UpdateItem", "GetSecretValue", "generate"),
+    "status": ("GetItem", "UpdateItem", "GetSecretValue", "status"),
+    "deliver": (
+        *("GetItem", "UpdateItem", "ListObjectsV2", "GetSecretValue", "status", "CreateMultipartUpload"),
+        *("UploadPart", "UploadPart", "CompleteMultipartUpload", "HeadObject", "PutObject", "DeleteObject"),
+    ),
+    "notify": ("GetItem", "UpdateItem", "Publish"),
+    "sweep": ("GetItem", "Query", "DescribeExecution", "StartExecution", "UpdateItem", "Publish"),
+}
+"""Function → the calls it makes: AWS operations, and the vendor's routes in small letters."""
+
+VENDOR_ROUTES = {"submit": ("generate",), "status": ("status",), "deliver": ("status", "output", "output", "output")}
+
+REFUSALS = ("rate_limited", "unauthorized", "credits_402", "server_error_json")
+"""Answers to the paid POST that rule a payment out."""
+UNCLEAR = (
+    *("reset_after_read", "reset_before_read", "reset_after_read_unpaid", "hang", "truncated", "garbage_2xx"),
+    *("not_ok_2xx", "html_200", "server_error_html", "empty_body", "redirect_private"),
+)
+"""Answers to the paid POST that leave it open."""
+_OF_ROUTE = {
+    "status": (
+        *("rate_limited", "server_error_html", "server_error_json", "empty_body", "reset_before_read"),
+        *("reset_after_read", "hang", "garbage_2xx", "not_ok_2xx", "html_200", "not_found", "unknown_status"),
+        *("succeeded_without_url", "expired_link", "truncated", "redirect_private", "unauthorized"),
+    ),
+    "output": (
+        *("truncated", "truncated", "expired_link", "redirect", "redirect_private", "no_ranges", "html_200", "hang"),
+        *("server_error_html", "empty_body", "reset_before_read", "reset_after_read", "not_found", "rate_limited"),
+    ),
+}
+_DEATHS = ("Runtime.ExitError", "Sandbox.Timedout", "States.Timeout")
+_PLATFORM = (
+    *("Lambda.ServiceException", "Lambda.TooManyRequestsException", "Lambda.SdkClientException", "Lambda.Unknown"),
+    *("Lambda.AWSLambdaException", "Lambda.ClientExecutionTimeoutException", "States.Timeout"),
+)
+FOREVER = 99
+
+
+@dataclass
+class Strike:
+    """One fault of one invocation.
+
+    Attributes:
+        kind: `throttled`, `error`, `answer lost` (AWS); `killed before`, `killed after`; `not invoked`,
+            `result lost`, `given up, ran on` (Lambda itself; the last one's process goes on by itself); `out of time`;
+            or one of the vendor's.
+        call: The AWS operation or the vendor's route.
+        nth: Which of the invocation's calls of that name, counted from one.
+        times: How many calls in a row.
+        error: What Step Functions is told, where the invocation dies.
+        seconds: How long a function that was given up rests before it runs on.
+    """
+
+    kind: str
+    call: str = ""
+    nth: int = 1
+    times: int = 1
+    error: str = ""
+    seconds: float = 0.0
+    fired: int = 0
+
+    @property
+    def row(self) -> str:
+        """Its row in the table."""
+        return f"{self.kind} ({self.call})" if self.call else self.kind
+
+
+@dataclass
+class Weather:
+    """All that goes wrong for one job. It is printed when the job fails the suite."""
+
+    rng: random.Random = field(repr=False)
+    intensity: float
+    stubborn: dict[str, list[dict[str, Any]]]
+    """Function → the same strikes at each invocation, as long as the storm lasts."""
+
+    @classmethod
+    def of(cls, seed: int, job: str) -> Weather:
+        rng = random.Random(f"{seed}/{job}")  # noqa: S311 - chance that can be repeated is the point
+        intensity = rng.choice((0.0, 0.05, 0.2, 0.4, 0.7, 0.95))
+        stubborn = {}
+        if rng.random() < 0.25:
+            function = rng.choice(("submit", "status", "deliver", "deliver", "notify", "notify"))
+            stubborn[function] = [_stubborn(rng, function)]
+        return cls(rng, intensity, stubborn)
+
+    def next(self, function: str) -> list[Strike]:
+        """What goes wrong during the job's next invocation."""
+        if self.rng.random() < self.intensity * 0.1:
+            return [_given_up(self.rng, function)]
+        strikes = [Strike(**strike) for strike in self.stubborn.get(function, ())]
+        return strikes + [
+            _strike(self.rng, function) for share in (1.0, 0.3) if self.rng.random() < self.intensity * share
+        ]
+
+
+def _stubborn(rng: random.Random, function: str) -> dict[str, Any]:
+    kind, call = {
+        "submit": rng.choice((("rate_limited", "generate"), ("error", "UpdateItem"), ("error", "GetSecretValue"))),
+        "status": rng.choice((("server_error_html", "status"), ("unknown_status", "status"), ("error", "GetItem"))),
+        "deliver": rng.choice((("truncated", "output"), ("error", "UploadPart"), ("html_200", "output"))),
+        "notify": rng.choice((("error", "Publish"), ("throttled", "UpdateItem"), ("killed after", "UpdateItem"))),
+    }[function]
+    return {"kind": kind, "call": call, "times": FOREVER, "error": "Runtime.ExitError"}
+
+
+def _given_up(rng: random.Random, function: str) -> Strike:
+    call = rng.choice([call for call in CALLS[function] if call not in ("status", "UploadPart")])
+    seconds = rng.choice((0.5, 3.0, 20.0, 50.0))
+    return Strike("given up, ran on", call, rng.choice((1, 1, 2)), error="Lambda.SdkClientException", seconds=seconds)
+
+
+def _strike(rng: random.Random, function: str) -> Strike:
+    group = rng.choices(("aws", "killed", "lambda", "vendor", "short"), (35, 25, 10, 35, 6))[0]
+    if group == "vendor" and function in VENDOR_ROUTES:
+        return _of_vendor(rng, rng.choice(VENDOR_ROUTES[function]))
+    if group == "short" and function == "deliver":
+        return Strike("out of time", "UploadPart", nth=rng.randint(1, 4))
+    if group == "lambda":
+        return Strike(rng.choice(("not invoked", "result lost")), error=rng.choice(_PLATFORM))
+    call, nth = rng.choice(CALLS[function]), rng.choice((1, 1, 2))
+    if group == "killed" or call[0].islower():
+        return Strike(rng.choice(("killed before", "killed after")), call, nth, error=rng.choice(_DEATHS))
+    return Strike(rng.choice(("throttled", "error", "answer lost")), call, nth, times=rng.choice((1, 1, 2, FOREVER)))
+
+
+def _of_vendor(rng: random.Random, route: str) -> Strike:
+    if route == "generate":
+        kinds = REFUSALS if rng.random() < 0.75 else UNCLEAR
+        return Strike(rng.choice(kinds), route)
+    return Strike(rng.choice(_OF_ROUTE[route]), route, times=rng.choice((1, 1, 2, 5)))

@@ -1,0 +1,137 @@
+"""Processes of functions killed by the operating system, at the moments that cost money or a film."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from laptop import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from laptop import World
+
+PROC = Path("/proc")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them"),
+]
+BODY: dict[str, Any] = {
+    "model_id": "bytedance/seedance-2.0",
+    "prompt": "A paper boat crosses a calm lake at dawn",
+    "params": {"duration_seconds": 1, "aspect_ratio": "16:9"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_faults_left(world: World) -> Iterator[None]:
+    yield
+    httpx.delete(f"{world.at.genviral_admin_url}/faults").raise_for_status()
+
+
+def processes_of(function: str) -> list[int]:
+    """The processes of a function: descendants of this one, as the cloud is, and known by their environment."""
+    parents = {}
+    for stat in PROC.glob("[0-9]*/stat"):
+        try:
+            # The second field is a name in brackets, which may hold blanks.
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # gone meanwhile
+    family = {os.getpid()}
+    while offspring := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= offspring
+    return [pid for pid in sorted(family - {os.getpid()}) if function in _name_of(pid)]
+
+
+def _name_of(pid: int) -> str:
+    try:
+        environment = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    prefix = b"AWS_LAMBDA_FUNCTION_NAME="
+    return next((entry[len(prefix) :].decode() for entry in environment if entry.startswith(prefix)), "")
+
+
+def signal_all(function: str, number: signal.Signals) -> None:
+    pids = processes_of(function)
+    assert pids, f"no process of {function} runs"
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def post(world: World) -> str:
+    answer = world.post(BODY)
+    assert answer.status_code == 202
+    return str(answer.json()["job_id"])
+
+
+def errors_in(world: World, job_id: str) -> list[str]:
+    """What went wrong in the job's execution, by the names that Step Functions has for it."""
+    arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
+    events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    return [event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event]
+
+
+def test_killed_after_the_vendor_took_the_paid_call(world: World) -> None:
+    world.tell_vendor("faults", route="generate", kind="hang", seconds=30)
+    job_id = post(world)
+    until(lambda: world.paid(job_id) or None)
+    signal_all("SubmitFunction", signal.SIGKILL)
+
+    notice = world.notice_of_job(job_id)
+    assert (notice["status"], notice["paid"]) == ("uncertain", "unknown")
+    assert errors_in(world, job_id) == ["Runtime.ExitError", "SubmissionUncertain"]
+    assert world.paid(job_id) == 1
+
+
+def test_killed_before_the_paid_call(world: World) -> None:
+    world.notice_of_job(post(world), "succeeded")  # now there is a warm process, which gets the next job
+    signal_all("SubmitFunction", signal.SIGSTOP)
+    job_id = post(world)
+    arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
+    until(lambda: _is_submitting(world, arn))
+    signal_all("SubmitFunction", signal.SIGKILL)
+
+    assert world.notice_of_job(job_id)["status"] == "succeeded"
+    assert errors_in(world, job_id) == ["Runtime.ExitError"]
+    assert world.paid(job_id) == 1
+
+
+def _is_submitting(world: World, arn: str) -> bool | None:
+    events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    return any("taskStartedEventDetails" in event for event in events) or None
+
+
+def test_killed_in_the_middle_of_the_copy(world: World) -> None:
+    asked = _downloads(world)
+    world.tell_vendor("faults", route="output", kind="slow", seconds=30)
+    job_id = post(world)
+    until(lambda: _downloads(world) > asked or None)
+    signal_all("DeliverFunction", signal.SIGKILL)
+
+    notice = world.notice_of_job(job_id)
+    assert notice["status"] == "succeeded"
+    assert errors_in(world, job_id) == ["Runtime.ExitError"]
+    video = notice["video"]
+    copied = world.s3.get_object(Bucket=video["bucket"], Key=video["key"])["Body"].read()
+    assert copied == _film(world, notice["video_id"])
+    names = [entry["Key"] for entry in world.s3.list_objects_v2(Bucket=video["bucket"])["Contents"]]
+    assert sorted(name for name in names if job_id in name) == [video["key"].replace(".mp4", ".json"), video["key"]]
+
+
+def _downloads(world: World) -> int:
+    return sum(world.vendor()["requests"].get("output", {}).values())
+
+
+def _film(world: World, video_id: str) -> bytes:
+    """The film as the vendor hands it out."""
+    key = {"Authorization": f"Bearer {world.cloud.genviral_keys['valid']}"}
+    answer = httpx.get(f"{world.at.genviral_url}/studio/videos/{video_id}", headers=key)
+    return httpx.get(json.loads(answer.content)["data"]["output_url"]).content

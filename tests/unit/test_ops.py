@@ -1,0 +1,420 @@
+"""What an operator may do with a job: who may pay, what a cut-off command leaves, and who wins a race."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from ops.operator import Operator, Refused
+from shared.genviral.errors import SubmissionUncertain
+from shared.jobs.errors import JobClosed
+from shared.jobs.states import Status
+from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, Vendor, World, accepting, arn_of, failed
+
+if TYPE_CHECKING:
+    from shared.jobs.record import Job
+
+LATER = arn_of(f"{JOB_ID}.r1")
+OTHER_VIDEO = "33333333-3333-3333-3333-333333333333"
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+
+
+def with_index(world: World) -> None:
+    """Give the jobs table the indexes that the template declares, with no more in them than it says."""
+    table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
+    for index in table["GlobalSecondaryIndexes"]:
+        world.dynamodb.update_table(
+            TableName=TABLE,
+            AttributeDefinitions=table["AttributeDefinitions"],
+            GlobalSecondaryIndexUpdates=[{"Create": index}],
+        )
+
+
+class Machine:
+    """Step Functions with a redrive, which moto has not; and something that may happen in the middle."""
+
+    def __init__(self, world: World, *, redrivable: bool = True, meanwhile: Callable[[], Any] | None = None) -> None:
+        self._sfn = world.sfn
+        self._redrivable = redrivable
+        self._meanwhile = meanwhile
+        self.redriven: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sfn, name)
+
+    def describe_execution(self, **arguments: str) -> Any:
+        # The last look before a job is taken up: is the name of the later execution free?
+        if ".r" in arguments["executionArn"] and self._meanwhile is not None:
+            happen, self._meanwhile = self._meanwhile, None
+            happen()
+        return self._sfn.describe_execution(**arguments)
+
+    def redrive_execution(self, **arguments: str) -> None:
+        if not self._redrivable:
+            raise failed("RedriveExecution", "ExecutionNotRedrivable")
+        self.redriven.append(arguments["executionArn"])
+
+
+def operator(world: World, sfn: Any = None) -> Operator:
+    return Operator(
+        store=world.store, sfn=sfn or Machine(world), state_machine_arn=world.machine, deadline_seconds=7200
+    )
+
+
+def alive(world: World, name: str = JOB_ID) -> str:
+    arn: str = world.sfn.start_execution(stateMachineArn=world.machine, name=name)["executionArn"]
+    return arn
+
+
+def dead(world: World, name: str = JOB_ID) -> None:
+    world.sfn.stop_execution(executionArn=alive(world, name), error="Gone", cause="made up")
+
+
+def uncertain(world: World) -> None:
+    claimed(world)
+    world.store.move(JOB_ID, Status.UNCERTAIN, notice_due="uncertain", error={"code": "submission_uncertain"})
+
+
+def claimed(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    dead(world)
+
+
+def ended(world: World, status: Status) -> None:
+    """A job without a video at this end."""
+    world.job()
+    dead(world)
+    world.store.move(JOB_ID, status, execution=EXECUTION)
+
+
+def paid(world: World, status: Status) -> None:
+    world.paid_job()
+    dead(world)
+    world.store.move(JOB_ID, status)
+
+
+def follow(world: World, arn: str) -> dict[str, Any]:
+    """What Submit does in this execution."""
+    return world.submitter().submit(arn, {"job_id": JOB_ID})
+
+
+# ---- attach ----------------------------------------------------------------------------------------------
+
+BEGINNINGS: dict[str, Callable[[World], None]] = {
+    "uncertain": uncertain,
+    "failed": lambda world: ended(world, Status.FAILED),
+    "canceled": lambda world: ended(world, Status.CANCELED),
+    "canceled, never started": lambda world: world.store.move(world.job().job_id, Status.CANCELED) and None,
+    "interrupted": lambda world: ended(world, Status.INTERRUPTED),
+    "timed_out": lambda world: paid(world, Status.TIMED_OUT),
+}
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_an_attached_video_is_followed_and_not_paid_for(world: World, beginning: str) -> None:
+    BEGINNINGS[beginning](world)
+    began = int(time.time())
+    assert operator(world).attach(JOB_ID, VIDEO_ID) == LATER
+    job = world.record()
+    # A deadline from now on: the old one may be over.
+    assert began + 7200 <= (job.deadline_at or 0) <= time.time() + 7200
+    assert (job.status, job.video_id, job.execution) == (Status.PROCESSING, VIDEO_ID, LATER)
+    assert (job.claim, job.notice_due, job.error) == (None, None, None)
+    assert f"{JOB_ID}.r1" in world.executions()
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
+    assert not world.vendor.asked
+
+
+@pytest.mark.parametrize("status", ["queued", "processing", "delivering", "succeeded"])
+def test_a_job_that_needs_no_video_takes_none(world: World, status: str) -> None:
+    if status == "queued":
+        world.job()
+    else:
+        world.paid_job()
+    alive(world)
+    for step in {"delivering": ["delivering"], "succeeded": ["delivering", "succeeded"]}.get(status, []):
+        world.store.move(JOB_ID, Status(step))
+    with pytest.raises(Refused, match=f"The job is {status}"):
+        operator(world).attach(JOB_ID, VIDEO_ID)
+    assert world.executions() == [JOB_ID]
+
+
+def test_a_job_that_runs_again_is_left_to_it(world: World) -> None:
+    """Redriven: interrupted on the record until its first step, but alive."""
+    world.paid_job()
+    alive(world)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    for act in (lambda: operator(world).attach(JOB_ID, VIDEO_ID), lambda: operator(world).redrive(JOB_ID)):
+        with pytest.raises(Refused, match="running"):
+            act()
+
+
+def test_a_mistyped_video_can_be_replaced_but_only_on_purpose(world: World) -> None:
+    paid(world, Status.INTERRUPTED)
+    with pytest.raises(Refused, match=VIDEO_ID):
+        operator(world).attach(JOB_ID, OTHER_VIDEO)
+    assert world.record().video_id == VIDEO_ID
+    operator(world).attach(JOB_ID, OTHER_VIDEO, replace=True)
+    assert world.record().video_id == OTHER_VIDEO
+
+
+@pytest.mark.parametrize("video", ["", " ", "a\nb", "vidéo"])
+def test_what_can_be_no_video_id_is_not_recorded(world: World, video: str) -> None:
+    uncertain(world)
+    with pytest.raises(Refused):
+        operator(world).attach(JOB_ID, video)
+    assert world.record().status is Status.UNCERTAIN
+
+
+# ---- resubmit --------------------------------------------------------------------------------------------
+
+
+def test_a_resubmission_is_paid_under_a_key_of_its_own(world: World) -> None:
+    world.vendor = Vendor(
+        [lambda request: (_ for _ in ()).throw(httpx.ReadTimeout("made up", request=request)), accepting()]
+    )
+    world.job()
+    with pytest.raises(SubmissionUncertain):
+        follow(world, EXECUTION)
+    dead(world)
+    world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
+    assert operator(world).resubmit(JOB_ID) == LATER
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
+    assert [post.headers["Idempotency-Key"] for post in world.vendor.posts] == [JOB_ID, f"{JOB_ID}.1"]
+    with pytest.raises(Refused, match="paid for"):
+        operator(world).resubmit(JOB_ID)
+
+
+@pytest.mark.parametrize(
+    "status", [Status.CANCELED, Status.INTERRUPTED, Status.TIMED_OUT], ids=lambda status: status.value
+)
+def test_only_an_unsettled_or_unpaid_end_is_resubmitted(world: World, status: Status) -> None:
+    if status is Status.TIMED_OUT:
+        paid(world, status)
+    else:
+        ended(world, status)
+    with pytest.raises(Refused):
+        operator(world).resubmit(JOB_ID)
+    assert world.executions() == [JOB_ID]
+
+
+def test_the_decision_to_pay_is_about_the_job_that_was_shown(world: World) -> None:
+    """While a person thinks, the first call's answer may come after all, or another person may act."""
+    uncertain(world)
+
+    def late_answer(_: Job) -> None:
+        world.store.keep(JOB_ID, VIDEO_ID)
+
+    with pytest.raises(Refused, match="changed meanwhile"):
+        operator(world).resubmit(JOB_ID, late_answer)
+    assert (world.record().status, world.record().resubmissions) == (Status.UNCERTAIN, 0)
+
+
+def test_a_second_person_in_the_same_minute_does_not_pay_again(world: World) -> None:
+    uncertain(world)
+
+    def faster(_: Job) -> None:
+        operator(world).resubmit(JOB_ID)
+        world.store.claim(JOB_ID, "attempt", execution=LATER)
+        world.store.move(JOB_ID, Status.UNCERTAIN)
+
+    with pytest.raises(Refused, match="changed meanwhile"):
+        operator(world).resubmit(JOB_ID, faster)
+    assert world.record().resubmissions == 1
+    assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
+
+
+def test_nothing_is_sent_without_consent(world: World) -> None:
+    def no(_: Job) -> None:
+        raise Refused("no")
+
+    uncertain(world)
+    before = world.record()
+    with pytest.raises(Refused, match="no"):
+        operator(world).resubmit(JOB_ID, no)
+    assert world.record() == before
+
+
+# ---- redrive ---------------------------------------------------------------------------------------------
+
+
+def test_a_redrive_resumes_the_same_execution(world: World) -> None:
+    paid(world, Status.INTERRUPTED)
+    before, machine = world.record(), Machine(world)
+    assert operator(world, machine).redrive(JOB_ID) == EXECUTION
+    assert machine.redriven == [EXECUTION]
+    assert world.record() == before
+
+
+def test_what_cannot_be_redriven_any_more_goes_on_in_a_later_execution(world: World) -> None:
+    paid(world, Status.INTERRUPTED)
+    assert operator(world, Machine(world, redrivable=False)).redrive(JOB_ID) == LATER
+    assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
+    assert not world.vendor.asked
+
+
+def test_a_claim_of_unknown_end_stays_one(world: World) -> None:
+    claimed(world)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    operator(world, Machine(world, redrivable=False)).redrive(JOB_ID)
+    with pytest.raises(SubmissionUncertain):
+        follow(world, LATER)
+    assert not world.vendor.asked
+
+
+@pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.ON_HOLD, Status.QUEUED], ids=lambda status: status.value)
+def test_a_job_that_was_never_sent_asks_first_and_is_sent_once(world: World, status: Status) -> None:
+    world.job()
+    dead(world)
+    if status is not Status.QUEUED:
+        world.store.move(JOB_ID, status)
+
+    def no(_: Job) -> None:
+        raise Refused("no")
+
+    machine = Machine(world, redrivable=False)
+    with pytest.raises(Refused, match="no"):
+        operator(world, machine).redrive(JOB_ID, no)
+    assert world.executions() == [JOB_ID]
+    operator(world, machine).redrive(JOB_ID)
+    for _ in range(2):
+        follow(world, LATER)
+    assert len(world.vendor.posts) == 1
+
+
+def test_an_ended_job_is_not_redriven(world: World) -> None:
+    uncertain(world)
+    with pytest.raises(Refused, match="attach or resubmit"):
+        operator(world).redrive(JOB_ID)
+
+
+# ---- cancel ----------------------------------------------------------------------------------------------
+
+
+def test_a_canceled_job_ends_and_its_end_is_told_once(world: World) -> None:
+    world.paid_job()
+    alive(world)
+    operator(world).cancel(JOB_ID)
+    assert world.record().status is Status.CANCELED
+    assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
+    for _ in range(2):  # the status event, which may come twice
+        world.announcer().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
+    assert [message.body["status"] for message in world.messages()] == ["canceled"]
+    assert world.messages()[0].body["paid"] == "yes"
+
+
+def test_a_cancel_during_the_paid_call_keeps_the_video_for_attach(world: World) -> None:
+    world.job()
+    alive(world)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        operator(world).cancel(JOB_ID)
+        return accepting()(request)
+
+    world.vendor = Vendor([answer])
+    follow(world, EXECUTION)
+    assert (world.record().status, world.record().video_id) == (Status.CANCELED, VIDEO_ID)
+    operator(world).attach(JOB_ID, VIDEO_ID)
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_job_canceled_before_it_began_is_never_sent(world: World) -> None:
+    world.job()
+    operator(world).cancel(JOB_ID)
+    alive(world)
+    with pytest.raises(JobClosed):
+        follow(world, EXECUTION)
+    assert not world.vendor.asked
+
+
+def test_a_held_job_can_be_canceled(world: World) -> None:
+    world.job()
+    alive(world)
+    world.announcer().on_hold(EXECUTION, {"Error": "InsufficientCredits", "Cause": "{}"})
+    operator(world).cancel(JOB_ID)
+    job = world.record()
+    assert (job.status, job.held_since, job.error) == (Status.CANCELED, None, None)
+
+
+def test_an_ended_job_is_not_canceled(world: World) -> None:
+    uncertain(world)
+    with pytest.raises(Refused, match="uncertain"):
+        operator(world).cancel(JOB_ID)
+
+
+# ---- what may come in between ----------------------------------------------------------------------------
+
+Act = Callable[[Operator], Any]
+TAKE_UPS: dict[str, tuple[Callable[[World], None], Act]] = {
+    "attach": (uncertain, lambda desk: desk.attach(JOB_ID, VIDEO_ID)),
+    "resubmit": (uncertain, lambda desk: desk.resubmit(JOB_ID)),
+    "redrive": (lambda world: paid(world, Status.INTERRUPTED), lambda desk: desk.redrive(JOB_ID)),
+}
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("name", TAKE_UPS)
+def test_a_command_cut_off_before_the_start_is_finished_by_its_repeat(world: World, name: str, how: str) -> None:
+    prepare, act = TAKE_UPS[name]
+    prepare(world)
+    with pytest.raises(ClientError):
+        act(operator(world, Flaky(Machine(world, redrivable=False), {1: how}, only="start_execution")))
+    first = world.record()
+    if how == "before":
+        assert act(operator(world, Machine(world, redrivable=False))) == LATER
+    else:  # it had begun, and a repeat has nothing to do
+        with pytest.raises(Refused):
+            act(operator(world, Machine(world, redrivable=False)))
+    assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
+    assert world.record() == first
+    assert world.record().resubmissions == (1 if name == "resubmit" else 0)
+
+
+def test_a_cancel_cut_off_before_the_stop_is_finished_by_its_repeat(world: World) -> None:
+    world.paid_job()
+    alive(world)
+    with pytest.raises(ClientError):
+        operator(world, Flaky(world.sfn, {1: "before"}, only="stop_execution")).cancel(JOB_ID)
+    for _ in range(2):
+        operator(world).cancel(JOB_ID)
+    assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
+
+
+def test_what_a_cut_off_cancel_left_running_is_stopped_before_the_job_is_reopened(world: World) -> None:
+    world.paid_job()
+    alive(world)
+    world.store.move(JOB_ID, Status.CANCELED)
+    operator(world).attach(JOB_ID, VIDEO_ID)
+    assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
+    assert world.record().execution == LATER
+
+
+@pytest.mark.parametrize("name", TAKE_UPS)
+def test_of_two_operators_one_wins(world: World, name: str) -> None:
+    prepare, act = TAKE_UPS[name]
+    prepare(world)
+    other = operator(world, Machine(world, redrivable=False))
+    with pytest.raises(Refused, match="changed meanwhile"):
+        act(operator(world, Machine(world, redrivable=False, meanwhile=lambda: act(other))))
+    assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
+    assert world.record().resubmissions == (1 if name == "resubmit" else 0)
+
+
+def test_the_end_of_the_old_execution_does_not_touch_a_job_that_was_taken_up(world: World) -> None:
+    uncertain(world)
+    operator(world).attach(JOB_ID, VIDEO_ID)
+    before = world.record()
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1")
+    world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
+    assert world.record() == before
+    assert not world.messages()

@@ -1,0 +1,254 @@
+"""The command line as a person meets it: what it prints, what it asks, how it refuses, and what it needs in AWS."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+
+from ops.__main__ import main
+from shared.jobs.states import Status
+from tests.unit.fakes import EXECUTION, JOB_ID, PROMPT, TABLE, VIDEO_ID, World, failed
+from tests.unit.test_ops import LATER, TEMPLATE, alive, dead, ended, paid, uncertain, with_index
+
+STACK = "genviral-video"
+
+
+@dataclass
+class Account:
+    """AWS behind the commands: all calls noted, a stack of this project, and a redrive, which moto has not."""
+
+    world: World
+    capsys: pytest.CaptureFixture[str]
+    calls: set[str] = field(default_factory=set)
+    fails: dict[str, Exception] = field(default_factory=dict)
+
+    def answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if operation == "RedriveExecution":
+            return {}
+        if arguments["StackName"] != STACK:
+            message = f"Stack with id {arguments['StackName']} does not exist"
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, operation)
+        outputs = {"JobsTable": TABLE, "StateMachineArn": self.world.machine}
+        parameters = {"RecordRetentionDays": "365", "JobDeadlineMinutes": "120"}
+        return {
+            "Stacks": [
+                {
+                    "Outputs": [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()],
+                    "Parameters": [
+                        {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
+                    ],
+                }
+            ]
+        }
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """The exit status of a command, and what it said on both channels."""
+        self.capsys.readouterr()
+        status = main(list(arguments))
+        said = self.capsys.readouterr()
+        return status, said.out, said.err
+
+
+@pytest.fixture
+def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Account:
+    with_index(world)
+    assert world.machine
+    account = Account(world, capsys)
+    real = BaseClient._make_api_call
+
+    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")
+        if error := account.fails.get(operation):
+            raise error
+        if operation in ("DescribeStacks", "RedriveExecution"):
+            return account.answer(operation, arguments)
+        return real(self, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    return account
+
+
+class Terminal(io.StringIO):
+    """Somebody who types this."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_list_begins_with_what_waits_for_a_person(account: Account) -> None:
+    world = account.world
+    world.job("job-queued")
+    world.job("job-failed")
+    world.store.move("job-failed", Status.FAILED)
+    uncertain(world)
+    status, out, err = account.run("list")
+    assert [line.split()[:2] for line in out.splitlines()] == [[JOB_ID, "uncertain"], ["job-queued", "queued"]]
+    assert (status, err) == (0, "")
+    account.run("stop-intake")
+    _, out, err = account.run("list", "--limit", "1")
+    assert len(out.splitlines()) == 1
+    assert "Intake is stopped" in err
+    assert "more than 1" in err
+    assert account.run("list", "--status", "failed")[1].split()[:2] == ["job-failed", "failed"]
+
+
+def test_show_says_what_to_do_and_no_prompt(account: Account) -> None:
+    uncertain(account.world)
+    status, out, _ = account.run("show", JOB_ID)
+    shown = dict(re.split(r" {2,}|(?<=video id) |(?<=notice due) ", line, maxsplit=1) for line in out.splitlines())
+    assert status == 0
+    assert shown["status"].startswith("uncertain since 20")
+    assert shown["paid"] == "unknown"
+    assert shown["error"] == "submission_uncertain"
+    assert shown["notice due"] == "uncertain"
+    assert shown["execution"] == f"{EXECUTION} ABORTED"
+    assert f"attach {JOB_ID} VIDEO_ID" in shown["next"]
+    assert f"resubmit {JOB_ID}" in shown["next"]
+    assert PROMPT[:20] not in out
+
+
+@pytest.mark.parametrize("name", [EXECUTION, f"{JOB_ID}.r2", LATER])
+def test_what_the_console_shows_names_the_job(account: Account, name: str) -> None:
+    account.world.job()
+    assert account.run("show", name)[1].startswith(f"job           {JOB_ID}\n")
+
+
+def test_an_attached_job_goes_on(account: Account) -> None:
+    uncertain(account.world)
+    assert account.run("attach", JOB_ID, VIDEO_ID) == (0, f"Going on in {LATER}\n", "")
+    assert account.world.record().video_id == VIDEO_ID
+    assert "VIDEO_ID" not in account.run("show", JOB_ID)[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"), [(f"{JOB_ID}\n", True), ("yes\n", False), ("\n", False), ("", False)], ids=repr
+)
+def test_resubmit_asks_for_the_jobs_id(
+    account: Account, monkeypatch: pytest.MonkeyPatch, typed: str, sent: bool
+) -> None:
+    uncertain(account.world)
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    status, _, err = account.run("resubmit", JOB_ID)
+    assert "may pay a second time" in err
+    assert status == (0 if sent else 2)
+    assert account.world.record().resubmissions == sent
+
+
+PAYING = {
+    "resubmit": (lambda world: uncertain(world), ["resubmit", JOB_ID]),
+    "redrive": (lambda world: ended(world, Status.INTERRUPTED), ["redrive", JOB_ID]),
+    "start-intake": (lambda world: world.job(), ["start-intake"]),
+}
+
+
+@pytest.mark.parametrize("name", PAYING)
+def test_without_a_terminal_nothing_is_paid_unless_told(account: Account, name: str) -> None:
+    prepare, command = PAYING[name]
+    prepare(account.world)
+    account.run("stop-intake")
+    before, executions = account.world.record(), account.world.executions()
+    account.calls.clear()
+    status, out, err = account.run(*command)
+    assert (status, out) == (2, "")
+    assert "--yes" in err
+    assert (account.world.record(), account.world.executions()) == (before, executions)
+    writing = {"StartExecution", "RedriveExecution", "UpdateItem", "DeleteItem", "PutItem"}
+    assert not {call.partition(":")[2] for call in account.calls} & writing
+    assert account.run(*command, "--yes")[0] == 0
+    assert {call.partition(":")[2] for call in account.calls} & writing
+
+
+def test_a_paid_job_is_redriven_without_a_question(account: Account) -> None:
+    paid(account.world, Status.INTERRUPTED)
+    assert account.run("redrive", JOB_ID) == (0, f"Going on in {EXECUTION}\n", "")
+
+
+def test_an_empty_queue_is_opened_without_a_question(account: Account) -> None:
+    account.run("stop-intake")
+    assert account.run("start-intake")[0] == 0
+    assert "stopped" not in account.run("list")[2]
+
+
+def test_cancel_says_what_becomes_of_the_money(account: Account) -> None:
+    account.world.job("job-unpaid")
+    assert account.run("cancel", "job-unpaid")[1] == "Canceled.\n"
+    account.world.paid_job()
+    assert "attach" in account.run("cancel", JOB_ID)[1]
+
+
+REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
+    "unknown job": (["show", "nobody"], None, "There is no job nobody"),
+    "no job's name": (["show", "#intake"], None, "There is no job #intake"),
+    "wrong state": (["attach", JOB_ID, VIDEO_ID], None, "The job is queued"),
+    "wrong stack": (["--stack", "nothing", "list"], None, "There is no stack nothing in us-east-1"),
+    "unknown profile": (["--profile", "nobody", "list"], None, "profile"),
+    "no credentials": (["list"], NoCredentialsError(), "credentials"),
+    "expired credentials": (["list"], failed("DescribeStacks", "ExpiredToken"), "Sign in again"),
+    "no network": (["list"], EndpointConnectionError(endpoint_url="https://x.example"), "could not be asked"),
+    "no permission": (["list"], failed("DescribeStacks", "AccessDenied"), "docs/operate.md"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_is_one_clear_line(account: Account, case: str) -> None:
+    command, error, text = REFUSALS[case]
+    account.world.job()
+    if error is not None:
+        account.fails["DescribeStacks"] = error
+    status, out, err = account.run(*command)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert text in err
+
+
+def test_another_projects_stack_is_refused(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Account, "answer", lambda *_: {"Stacks": [{"Outputs": [], "Parameters": []}]})
+    status, _, err = account.run("list")
+    assert status == 2
+    assert "no stack of this project" in err
+
+
+def test_a_key_press_that_ends_a_command_shows_no_traceback(account: Account) -> None:
+    account.fails["DescribeStacks"] = KeyboardInterrupt()  # type: ignore[assignment]
+    status, _, err = account.run("list")
+    assert status == 130
+    assert "again" in err
+
+
+def test_the_documented_policy_is_just_enough(account: Account) -> None:
+    world = account.world
+    world.job("job-new")
+    uncertain(world)
+    for command in (
+        ["list"],
+        ["show", JOB_ID],
+        ["resubmit", JOB_ID, "--yes"],
+        ["stop-intake"],
+        ["start-intake", "--yes"],
+    ):
+        assert account.run(*command)[0] == 0, command
+    world.paid_job("job-dead")
+    dead(world, "job-dead")
+    assert account.run("redrive", "job-dead")[0] == 0
+    alive(world, "job-new")
+    assert account.run("cancel", "job-new")[0] == 0
+    assert account.run("attach", "job-new", VIDEO_ID)[0] == 0
+
+    text = (TEMPLATE.parent / "docs" / "operate.md").read_text()
+    (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    statements = json.loads(block)["Statement"]
+    allowed = [action for statement in statements for action in _list(statement["Action"])]
+    assert sorted(allowed) == sorted(account.calls)
+    assert all(statement["Effect"] == "Allow" and statement["Resource"] != "*" for statement in statements)
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

@@ -1,0 +1,294 @@
+"""What an API caller can do beside asking for a video: look, list, cancel, hand over a file, see the models."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.genviral.errors import InvalidPayload, RateLimited
+from shared.jobs import identity
+from shared.jobs.errors import IntakeStopped, JobEnded, JobNotFound, QueryInvalid, RecipeMissing
+from shared.jobs.intake_switch import IntakeSwitch
+from shared.jobs.states import OPEN, TERMINAL, Status
+from shared.steps.catalogue import KEPT_SECONDS, Catalogue
+from shared.steps.handover import safe_name
+from shared.steps.lookup import Lookup
+from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor, World, refusing
+
+# ---- list ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Seven jobs, one a second, and one of another status."""
+    world.index()
+    for second in range(7):
+        monkeypatch.setattr(time, "time", lambda second=second: 1_800_000_000 + second)
+        world.job(f"api-{second}")
+    world.job("api-held")
+    world.store.move("api-held", Status.ON_HOLD)
+    return world
+
+
+def test_pages_hold_every_job_of_the_status_once_and_the_newest_first(listed: World) -> None:
+    seen, query = [], {"status": "queued", "limit": "3"}
+    for _ in range(4):
+        page = listed.lookup().list(query)
+        seen.append([job["job_id"] for job in page["jobs"]])
+        if "next_token" not in page:
+            break
+        query["next_token"] = page["next_token"]
+    assert seen == [["api-6", "api-5", "api-4"], ["api-3", "api-2", "api-1"], ["api-0"]]
+
+
+def test_a_listed_job_says_what_the_index_knows_and_no_more(listed: World) -> None:
+    (job,) = listed.lookup().list({"status": "on_hold"})["jobs"]
+    assert set(job) == {"job_id", "status", "created_at", "source"}
+
+
+def test_a_token_moves_within_the_asked_status_only(listed: World) -> None:
+    token = listed.lookup().list({"status": "queued", "limit": "1"})["next_token"]
+    jobs = listed.lookup().list({"status": "on_hold", "next_token": token})["jobs"]
+    assert {job["job_id"] for job in jobs} <= {"api-held"}
+
+
+def made_up(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ({}, "status"),
+        ({"status": ""}, "status"),
+        ({"status": "queued,failed"}, "status"),
+        ({"status": "queued", "limit": "0"}, "limit"),
+        ({"status": "queued", "limit": "101"}, "limit"),
+        ({"status": "queued", "limit": "ten"}, "limit"),
+        ({"status": "queued", "limit": "٣"}, "limit"),
+        ({"status": "queued", "sort": "asc"}, "sort"),
+        ({"status": "queued", "next_token": ""}, "next_token"),
+        ({"status": "queued", "next_token": "ü"}, "next_token"),
+        ({"status": "queued", "next_token": made_up([1, "#intake"])}, "next_token"),
+        ({"status": "queued", "next_token": made_up([1.5, "a"])}, "next_token"),
+        ({"status": "queued", "next_token": made_up([True, "a"])}, "next_token"),
+        ({"status": "queued", "next_token": made_up({"job_id": "a", "changed_at": 1})}, "next_token"),
+        ({"status": "queued", "next_token": made_up([10**30, "a"])}, "next_token"),
+    ],
+)
+def test_a_wrong_query_is_named_by_its_parameter(world: World, query: dict[str, str], path: str) -> None:
+    with pytest.raises(QueryInvalid) as fault:
+        world.lookup().list(query)
+    assert path in [issue["path"] for issue in fault.value.issues]
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(["status", "limit", "next_token"]), st.text(max_size=40)))
+def test_no_query_is_too_strange_to_be_judged(query: dict[str, str]) -> None:
+    class Nothing:
+        def page(self, *_: Any, **__: Any) -> Any:
+            return [], None
+
+    with contextlib.suppress(QueryInvalid):
+        Lookup(store=Nothing(), s3=None).list(query)  # type: ignore[arg-type]
+
+
+# ---- cancel ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", sorted(OPEN))
+def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Status) -> None:
+    world.job()
+    if status is not Status.QUEUED:
+        world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+        world.store.move(JOB_ID, Status.INTERRUPTED)
+        world.store.move(JOB_ID, status, stay=True)
+    sfn = Flaky(world.sfn)
+    for _ in range(2):
+        answer = world.canceler(sfn).cancel(JOB_ID)
+        assert answer["status"] == "canceled"
+    # The execution's end comes back as an event, and finds nothing left to tell.
+    world.announcer().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
+    assert [message.body["status"] for message in world.messages()] == ["canceled"]
+    assert world.record().status is Status.CANCELED
+    name, arguments = sfn.calls[0]
+    assert (name, arguments["executionArn"].rpartition(":")[2]) == ("stop_execution", JOB_ID)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda world: world.job(), "nothing was paid"),
+        (lambda world: world.paid_job(), "is paid for"),
+        (lambda world: (world.job(), world.store.claim(JOB_ID, "attempt")), "may be paid for"),
+    ],
+)
+def test_the_caller_is_told_what_becomes_of_the_money(world: World, prepare: Any, said: str) -> None:
+    prepare(world)
+    answer = world.canceler().cancel(JOB_ID)
+    assert said in answer["message"]
+    assert world.messages()[0].body["paid"] == {"nothing was paid": "no", "is paid for": "yes"}.get(said, "unknown")
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL - {Status.CANCELED}))
+def test_a_job_that_has_ended_stays_as_it_is(world: World, status: Status) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    before = world.store.move(JOB_ID, status)
+    with pytest.raises(JobEnded, match=status):
+        world.canceler().cancel(JOB_ID)
+    assert (world.record(), world.messages()) == (before, [])
+
+
+@pytest.mark.parametrize("job_id", [JOB_ID, "", "#intake", "a/b"])
+def test_nobody_cancels_what_is_no_job(world: World, job_id: str) -> None:
+    IntakeSwitch(world.dynamodb, TABLE).stop()
+    with pytest.raises(JobNotFound):
+        world.canceler().cancel(job_id)
+    assert IntakeSwitch(world.dynamodb, TABLE).is_stopped
+
+
+def test_a_cancel_that_was_cut_off_is_finished_by_its_repeat(world: World) -> None:
+    world.paid_job()
+    with pytest.raises(ClientError):
+        world.canceler(sns=Flaky(world.sns, {1: "before"})).cancel(JOB_ID)
+    assert not world.messages()
+    with pytest.raises(ClientError):
+        world.canceler(Flaky(world.sfn, {1: "before"}, only="stop_execution")).cancel(JOB_ID)
+    world.canceler().cancel(JOB_ID)
+    assert len(world.messages()) == 1
+
+
+# ---- a file without AWS keys -----------------------------------------------------------------------------
+
+
+def form(world: World, **wanted: Any) -> dict[str, Any]:
+    return world.reception().form(json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"} | wanted).encode())
+
+
+def test_a_form_takes_one_key_one_type_and_a_bounded_size(world: World) -> None:
+    world.recipe({})
+    answer = form(world, filename="C:\\Users\\me\\My shoe.jpg")
+    assert answer["key"] == f"uploads/default/{answer['job_id']}/My-shoe.jpg"
+    assert UPLOADS in answer["url"]
+    policy = json.loads(base64.b64decode(answer["fields"]["policy"]))
+    assert {"key": answer["key"]} in policy["conditions"]
+    assert {"Content-Type": "image/jpeg"} in policy["conditions"]
+    assert ["content-length-range", 1, 1_000_000] in policy["conditions"]
+    assert answer["fields"]["key"] == answer["key"]
+
+
+def test_the_file_becomes_the_job_that_the_form_named_however_often_it_is_sent(world: World) -> None:
+    world.recipe({})
+    answers = [form(world), form(world)]
+    assert answers[0]["job_id"] != answers[1]["job_id"]
+    for answer in answers:
+        assert identity.is_job_id(answer["job_id"])
+        for version in ("one", "two"):
+            assert identity.for_object(UPLOADS, answer["key"], version) == answer["job_id"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "uploads/default/up-1/a.jpg",
+        "uploads/default/up-0123456789ab-0123456789abcdef",
+        "uploads/default/xup-0123456789ab-0123456789abcdef/a.jpg",
+        "uploads/default/up-0123456789ab-0123456789abcdef/folder/a.jpg",
+    ],
+)
+def test_other_keys_name_no_job(key: str) -> None:
+    assert identity.for_object(UPLOADS, key, "v").startswith("s3-")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        ({"filename": ""}, "filename"),
+        ({"filename": "x" * 256}, "filename"),
+        ({"filename": 1}, "filename"),
+        ({"content_type": "text/html"}, "content_type"),
+        ({"content_type": None}, "content_type"),
+        ({"recipe": "../recipes"}, "recipe"),
+        ({"recipe": "a/b"}, "recipe"),
+        ({"recipe": ""}, "recipe"),
+        ({"recipe": "a\n"}, "recipe"),
+        ({"key": "recipes/default.json"}, "key"),
+    ],
+)
+def test_a_wrong_wish_is_named_by_its_field(world: World, wanted: dict[str, Any], path: str) -> None:
+    world.recipe({})
+    with pytest.raises(InvalidPayload) as fault:
+        form(world, **wanted)
+    assert [issue["path"] for issue in fault.value.issues] == [path]
+
+
+def test_no_form_for_a_recipe_that_is_not_there_or_while_intake_is_stopped(world: World) -> None:
+    with pytest.raises(RecipeMissing):
+        form(world)
+    world.recipe({})
+    IntakeSwitch(world.dynamodb, TABLE).stop()
+    with pytest.raises(IntakeStopped):
+        form(world)
+
+
+@settings(max_examples=500)
+@given(st.text(min_size=1, max_size=255).filter(lambda text: text.encode("utf-8", "replace").decode() == text))
+def test_any_files_name_becomes_the_end_of_a_key(filename: str) -> None:
+    name = safe_name(filename)
+    assert 0 < len(name) <= 97
+    assert "/" not in name
+    assert name not in (".", "..")
+    assert name.isprintable()
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("Schöne Schuhe (2).JPG", "Schöne-Schuhe-2-.JPG"),
+        ("../../etc/passwd", "passwd"),
+        (".jpg", "jpg"),
+        ("…", "file"),
+        ("a" * 200 + ".mp4", "a" * 80 + ".mp4"),
+        ("靴.jpeg", "靴.jpeg"),
+    ],
+)
+def test_a_name_stays_readable(filename: str, name: str) -> None:
+    assert safe_name(filename) == name
+
+
+# ---- models ----------------------------------------------------------------------------------------------
+
+
+def offering(*ids: str) -> Any:
+    models = [{"id": name, "mode": "video", "credits": {"default_cost": 5}, "inputs": {"required": []}} for name in ids]
+    return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
+
+
+def test_the_models_are_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    vendor = Vendor(get=[offering("a"), offering("b")])
+    catalogue = Catalogue(vendor.client)
+    start = time.monotonic()
+    for seconds, expected in ((0, "a"), (KEPT_SECONDS - 1, "a"), (KEPT_SECONDS + 1, "b")):
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: start + seconds)
+        (model,) = catalogue.models()
+        assert (model["id"], model["default_cost"]) == (expected, 5)
+    assert len(vendor.asked) == 2
+
+
+def test_a_refusal_is_not_kept() -> None:
+    catalogue = Catalogue(Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), offering("a")]).client)
+    with pytest.raises(RateLimited) as fault:
+        catalogue.models()
+    assert fault.value.retry_after == 7
+    assert catalogue.models()
