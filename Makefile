@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint format docs build bench bench-delivery lock clean
+.PHONY: help demo up test chaos lint format docs build bench bench-delivery bench-polling bench-scale cost lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -42,10 +42,19 @@ build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without cont
 	find functions shared -name __pycache__ -type d -prune -exec rm -rf {} +
 	PATH="$(CURDIR)/$(VENV)-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam build
 
-bench: bench-delivery ## every benchmark
+bench: bench-delivery bench-polling ## every benchmark but the scale
 
 bench-delivery: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
 	$(RUN) -m benchmarks.delivery $(ARGS)
+
+bench-polling: $(VENV)/.dev ## looks and delays of this project's waiting, against the usual ways
+	$(RUN) -m benchmarks.polling $(ARGS)
+
+bench-scale: $(VENV)/.dev ## a thousand jobs in flight on this machine
+	$(RUN) -m benchmarks.scale $(ARGS)
+
+cost: $(VENV)/.dev ## what a job costs on AWS: requests counted in a real run, times list prices
+	$(RUN) -m benchmarks.cost $(ARGS)
 
 lock: ## resolve the dependencies anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml \

@@ -131,8 +131,8 @@ class Measured:
 
 
 @contextlib.contextmanager
-def counted_cloud(counts: Path) -> Iterator[laptop.Cloud]:
-    """The cloud on a laptop with the turnstile in the stand-in's place."""
+def counted_cloud(counts: Path, parameters: dict[str, str], generation_seconds: float) -> Iterator[laptop.Cloud]:
+    """The cloud on a laptop with the turnstile in the stand-in's place, which writes to `counts`."""
     child = laptop._Child  # noqa: SLF001
 
     def start(module: str, *arguments: str, work: Path) -> Any:
@@ -141,7 +141,7 @@ def counted_cloud(counts: Path) -> Iterator[laptop.Cloud]:
     with (
         mock.patch.object(laptop, "_Child", start),
         mock.patch.dict(os.environ, {"COUNTS": str(counts)}),
-        laptop.Cloud(parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS) as cloud,
+        laptop.Cloud(parameters=parameters, generation_seconds=generation_seconds) as cloud,
     ):
         yield cloud
 
@@ -151,8 +151,9 @@ def count() -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts"
         counts.touch()
-        with counted_cloud(counts) as cloud:
-            _teach(cloud)
+        with counted_cloud(counts, PARAMETERS, GENERATION_SECONDS) as cloud:
+            recipe = json.loads((ROOT / "recipes" / "default.json").read_text())
+            teach(cloud, kind_of(recipe["model_id"], recipe), GENERATION_SECONDS)
             _run(cloud, "warm-up")
             counts.write_text("")
             histories = [_run(cloud, f"job-{number}") for number in range(RUNS)]
@@ -165,13 +166,11 @@ def count() -> Measured:
     return Measured(_steps(facts), looks, beside.pop())
 
 
-def _teach(cloud: laptop.Cloud) -> None:
-    """Let the table know the model, as it does after some dozen jobs."""
-    recipe = (ROOT / "recipes" / "default.json").read_text()
-    durations = Durations(cloud.client("dynamodb"), cloud.endpoints.jobs_table)
-    kind, rnd = kind_of(json.loads(recipe)["model_id"], recipe), random.Random(1)  # noqa: S311
+def teach(cloud: laptop.Cloud, kind: str, seconds: float) -> None:
+    """Let the table know how long a kind of video takes, as it does after some dozen jobs."""
+    durations, rnd = Durations(cloud.client("dynamodb"), cloud.endpoints.jobs_table), random.Random(1)  # noqa: S311
     for number in range(8 * SLOTS):
-        durations.learn(kind, f"seen-{number}", GENERATION_SECONDS * math.exp(rnd.gauss(0, SPREAD)))
+        durations.learn(kind, f"seen-{number}", seconds * math.exp(rnd.gauss(0, SPREAD)))
 
 
 def _run(cloud: laptop.Cloud, name: str) -> list[dict[str, Any]]:
@@ -217,7 +216,7 @@ def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
         if fact["service"] != "lambda":
             pending.append(fact)
             continue
-        function = re.sub(r".*-(\w+)Function.*", r"\1", fact["function"]).lower()
+        function = step_of(fact["function"])
         use = _invocation(function, fact)
         for request in pending:
             _request(use, request, items)
@@ -234,7 +233,15 @@ def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
     means["uploads"].add("EventBridge event of an upload")
     means["uploads"].add("S3 write or list request")  # the upload itself
     means["submit"].add("X-Ray trace", TRACED)
+    for step in ("submit", "the last look", "deliver"):
+        # The key is cached for five minutes: in jobs that follow each other closely, as here, it is not read again.
+        means[step].of["Secrets Manager request"] = 1
     return means
+
+
+def step_of(function: str) -> str:
+    """`genviral-video-SubmitFunction-1A2B` → `submit`."""
+    return re.sub(r".*-(\w+)Function.*", r"\1", function).lower()
 
 
 def _ends(request: dict[str, Any]) -> bool:

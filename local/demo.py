@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
+import httpx
 
 from local.build import ROOT
 
@@ -29,6 +30,7 @@ PARAMETERS = {"PollFloorSeconds": "1", "PollCapSeconds": "1"}
 GENERATION_SECONDS = 4.0
 _PATIENCE_SECONDS = 120.0
 _GLANCE_SECONDS = 0.1
+_ASK_SECONDS = 1.0
 _RECIPE = "demo"
 _SILENT = frozenset({"ChoiceStateExited", "PassStateExited"})
 
@@ -164,6 +166,22 @@ class _Inbox:
         raise DemoFailed("No notification came.")
 
 
+class _Estimate:
+    """How long it will still take, as the API tells anyone who asks."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._api = cloud.endpoints.api_url
+        self._asked = 0.0
+        self._said = ""
+
+    def of(self, job_id: str) -> str:
+        """The estimate, asked for at most once a second."""
+        if time.monotonic() > self._asked + _ASK_SECONDS:
+            self._asked = time.monotonic()
+            self._said = httpx.get(f"{self._api}/videos/{job_id}", timeout=5).json().get("estimate", "")
+        return self._said
+
+
 def _upload(cloud: Cloud, image: Path, prompt: str | None) -> str:
     s3 = cloud.client("s3")
     bucket = cloud.endpoints.uploads_bucket
@@ -182,6 +200,7 @@ def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
     sfn = cloud.client("stepfunctions")
     end = time.monotonic() + _PATIENCE_SECONDS
     execution = None
+    estimate = _Estimate(cloud)
     seen = 0
     state = "Upload"
     while time.monotonic() < end:
@@ -196,7 +215,7 @@ def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
             seen = len(events)
             if sfn.describe_execution(executionArn=execution["executionArn"])["status"] != "RUNNING":
                 return str(execution["name"])
-            progress.waiting(f"{state:<16}")
+            progress.waiting(f"{state:<16} {estimate.of(execution['name']) if state == 'Wait' else ''}".rstrip())
         time.sleep(_GLANCE_SECONDS)
     raise DemoFailed(f"The job of {key} did not end within {_PATIENCE_SECONDS:.0f} seconds.")
 

@@ -1,8 +1,9 @@
 """Writes those parts of docs/ that would otherwise drift from the code: `python -m tools.docs`, `--check` to compare.
 
-docs/openapi.json is written whole (`tools.openapi`). In a page, a generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; all else in a page is written by hand.
-Knows where each fact lives: the error tables, the state machine, the template, the moves of a job, the imports. It must
-not hold a fact of its own.
+docs/openapi.json is written whole (`tools.openapi`). In a page, a generated part stands between
+`<!-- generated: NAME -->` and `<!-- end -->`; all else is written by hand. Knows where each fact lives: the error
+tables, the state machine, the template, the moves of a job, the imports. It must not hold a fact of
+its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -24,16 +26,18 @@ from shared import delivery
 from shared.faults import Branch, Fault, Paid
 from shared.genviral.errors import TABLE, Call, GenerationFailed, Row
 from shared.jobs.errors import JOB_ERRORS, JobClosed, TimedOut
-from shared.jobs.states import MOVES, TERMINAL
+from shared.jobs.notices import Notice, notice_for
+from shared.jobs.record import Job
+from shared.jobs.states import MOVES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from shared.steps.answers import HTTP_STATUS
+from shared.steps.answers import HTTP_STATUS, advice_on
 from tools import openapi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "docs" / "errors.md", ROOT / "docs" / "architecture.md")
+PAGES = tuple(ROOT / "docs" / name for name in ("errors.md", "architecture.md", "notifications.md"))
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = ("shared", "functions", "ops", "local", "tools")
@@ -117,7 +121,7 @@ def _api() -> str:
     lines = sorted((status, fault.code, fault) for fault, status in HTTP_STATUS.items())
     return _table(
         ("HTTP", "`error_code`", "Error", "What you do"),
-        ((str(status), f"`{code}`", f"`{fault.__name__}`", fault.advice) for status, code, fault in lines),
+        ((str(status), f"`{code}`", f"`{fault.__name__}`", advice_on(fault)) for status, code, fault in lines),
     )
 
 
@@ -276,6 +280,45 @@ def _purpose(part: str) -> str:
     return _sentence(ast.get_docstring(ast.parse(file.read_text())) or "")
 
 
+# ---- notifications ---------------------------------------------------------------------------------------------------
+
+
+def _sample_notice() -> Notice:
+    """What is told of a made-up job that went well."""
+    job_id = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
+    job = Job(
+        job_id=job_id,
+        status=Status.SUCCEEDED,
+        created_at="2026-11-22T10:15:30.482Z",
+        source={"type": "upload", "bucket": "example-uploads", "key": "uploads/shoes/red shoe.jpg"},
+        timeline={"succeeded": "2026-11-22T10:19:04.117Z"},
+        recipe="shoes",
+        model_id="bytedance/seedance-2.0",
+        video_id="22222222-2222-2222-2222-222222222222",
+        credits_used=5,
+        output={
+            "bucket": "example-videos",
+            "key": f"videos/2026/11/22/{job_id}.mp4",
+            "bytes": 377_576,
+            "duration_seconds": 5.0,
+            "width": 486,
+            "height": 864,
+        },
+        metadata={"file": "red shoe.jpg"},
+        notice_due="succeeded",
+        execution=f"arn:aws:states:us-east-1:123456789012:execution:VideoJob:{job_id}",
+    )
+    return notice_for(job)
+
+
+def _mail() -> str:
+    return f"```text\n{_sample_notice().text}\n```"
+
+
+def _notification() -> str:
+    return f"```json\n{json.dumps(_sample_notice().message, indent=2, ensure_ascii=False)}\n```"
+
+
 # ---- pages -----------------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +338,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "moves": _moves,
     "functions": _functions,
     "imports": _imports,
+    "mail": _mail,
+    "notification": _notification,
 }
 
 

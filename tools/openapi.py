@@ -36,9 +36,9 @@ from shared.jobs.errors import (
     MediaTypeUnsupported,
     QueryInvalid,
     RecipeMissing,
+    ServiceUnavailable,
 )
 from shared.jobs.states import Status
-from shared.runtime import AwsCallFailed
 from shared.steps.answers import HTTP_STATUS
 from shared.steps.handover import FORM_SECONDS, UploadRequest
 from shared.steps.lookup import DEFAULT_PAGE, MAX_PAGE
@@ -162,6 +162,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "additionalProperties": {"type": "string", "format": "date-time"},
         },
         elapsed_seconds={**_COUNT, "description": "Since the paid call, while the job is open."},
+        estimate={**_TEXT, "description": "How long the video will still take, in words, while it is being made."},
         recipe=_TEXT,
         credits_used={"type": "number"},
         metadata={"type": "object"},
@@ -237,11 +238,14 @@ class Route:
 
 def routes() -> Iterator[Route]:
     """The routes that `functions/api/app.py` declares."""
-    for node in ast.parse((ROOT / "functions" / "api" / "app.py").read_text()).body:
-        for decorator in getattr(node, "decorator_list", ()):
-            method, arguments = getattr(getattr(decorator, "func", None), "attr", ""), getattr(decorator, "args", ())
-            if isinstance(node, ast.FunctionDef) and method in ("get", "post", "put", "patch", "delete"):
-                path = str(ast.literal_eval(arguments[0])).replace("<", "{").replace(">", "}")
+    tree = ast.parse((ROOT / "functions" / "api" / "app.py").read_text())
+    for node in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        for decorator in node.decorator_list:
+            if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)):
+                continue
+            method = decorator.func.attr
+            if method in ("get", "post", "put", "patch", "delete"):
+                path = str(ast.literal_eval(decorator.args[0])).replace("<", "{").replace(">", "}")
                 yield Route(method, path, node.name, ast.get_docstring(node) or "")
 
 
@@ -305,7 +309,7 @@ def _operation(route: Route) -> dict[str, Any]:
     success: dict[str, Any] = {"description": _DESCRIPTIONS[facts.status], "content": _json(facts.answers)}
     if facts.headers:
         success["headers"] = {name: _HEADERS[name] for name in facts.headers}
-    operation["responses"] = {str(facts.status): success, **_refusals((*facts.faults, AwsCallFailed))}
+    operation["responses"] = {str(facts.status): success, **_refusals((*facts.faults, ServiceUnavailable))}
     return operation
 
 
@@ -315,8 +319,7 @@ _DESCRIPTIONS = {200: "As asked.", 201: "The form.", 202: "Accepted as a job, or
 def _refusals(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for fault in faults:
-        code = "unavailable" if fault is AwsCallFailed else fault.code
-        by_status.setdefault(HTTP_STATUS[fault], []).append(f"`{code}`")
+        by_status.setdefault(HTTP_STATUS[fault], []).append(f"`{fault.code}`")
     refusals: dict[str, Any] = {}
     for status, codes in sorted(by_status.items()):
         refusals[str(status)] = {"description": ", ".join(codes), "content": _json("Error")}

@@ -16,11 +16,11 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
-from shared.jobs.errors import MediaTypeUnsupported
+from shared.jobs.errors import MediaTypeUnsupported, ServiceUnavailable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
-from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.answers import HTTP_STATUS, retry_after
+from shared.runtime import AwsCallFailed, client, entrypoint, logger, settings
+from shared.steps.answers import HTTP_STATUS, advice_on, retry_after
 
 if TYPE_CHECKING:
     from shared.genviral.client import GenviralClient
@@ -144,25 +144,19 @@ def refused(fault: Fault) -> Response[str]:
         "message": fault.message,
         "error_code": fault.error_code,
         "issues": list(fault.issues),
-        "advice": fault.advice,
+        "advice": advice_on(type(fault)),
     }
     seconds = retry_after(fault)
     later = None if seconds is None else {"Retry-After": str(seconds)}
     return _answer(status, {name: value for name, value in document.items() if value != []}, later)
 
 
-@app.exception_handler([ClientError, BotoCoreError])  # type: ignore[untyped-decorator]
+@app.exception_handler([ClientError, BotoCoreError, AwsCallFailed])  # type: ignore[untyped-decorator]
 def unavailable(error: Exception) -> Response[str]:
     """AWS itself failed. The caller may repeat the request, with an Idempotency-Key at no risk."""
     logger.warning("an AWS call failed", reason=type(error).__name__)
-    document = {
-        "ok": False,
-        "code": 503,
-        "message": "The service is not available at the moment.",
-        "error_code": "unavailable",
-        "advice": "Repeat the request with the same Idempotency-Key; it never pays twice.",
-    }
-    return _answer(503, document, {"Retry-After": "5"})
+    answer: Response[str] = refused(ServiceUnavailable("the service is not available at the moment"))
+    return answer
 
 
 @app.not_found

@@ -8,9 +8,11 @@ from typing import Any
 from shared.faults import Paid
 from shared.genviral.client import Timeouts
 from shared.jobs import identity
+from shared.jobs.durations import Durations
 from shared.jobs.polling import PollingPolicy
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.patience import Patience
 from shared.steps.poll import Poller
 from shared.vendor import genviral
 
@@ -38,7 +40,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     poller = Poller(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
         vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.YES),
-        policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
-        deadline_seconds=config.job_deadline_minutes * 60,
+        patience=Patience(
+            policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
+            durations=Durations(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
+            deadline_seconds=config.job_deadline_minutes * 60,
+        ),
     )
-    return poller.look(event["execution_id"], event["video_id"], event["submitted_at"])
+    return poller.look(event["execution_id"], event["video_id"], event["submitted_at"], event.get("waiting"))

@@ -8,10 +8,12 @@ from typing import Any
 from shared.faults import Paid
 from shared.genviral.client import Timeouts
 from shared.jobs import identity
+from shared.jobs.durations import Durations
 from shared.jobs.polling import PollingPolicy
 from shared.jobs.resolve import Resolver
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.patience import Patience
 from shared.steps.submit import Submitter
 from shared.vendor import genviral
 
@@ -45,8 +47,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
         resolver=Resolver(client("s3"), config.uploads_bucket, max_bytes=config.max_upload_megabytes * 1_000_000),
         vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.NO),
-        policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
-        deadline_seconds=config.job_deadline_minutes * 60,
+        patience=Patience(
+            policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
+            durations=Durations(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
+            deadline_seconds=config.job_deadline_minutes * 60,
+        ),
         trust_idempotency=config.trust_vendor_idempotency,
     )
     return submitter.submit(event["execution_id"], event["input"])

@@ -8,6 +8,7 @@ not know where bytes come from.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import zlib
 from dataclasses import asdict, dataclass
@@ -125,7 +126,6 @@ class Store:
 
     def begin(self, content_type: str, version: Version | None) -> Upload:
         """Start a multipart upload, noted down if it has a version to be resumed by. Leftovers are removed."""
-        self.clear()
         created = self._s3.create_multipart_upload(
             **self._at,
             **self._labels,
@@ -133,16 +133,18 @@ class Store:
             ChecksumAlgorithm="CRC32",
             ChecksumType="FULL_OBJECT",
         )
+        # Afterwards, because botocore repeats a call whose answer was lost, and then there are two.
+        self.clear(keep=created["UploadId"])
         if version is not None:
             note = {"upload_id": created["UploadId"], **asdict(version)}
             self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
         return Upload(self._s3, self._at, self._note if version else None, created["UploadId"], {})
 
-    def clear(self) -> None:
-        """Remove what unfinished deliveries left behind: uploads of this key, and the note of the last one."""
+    def clear(self, keep: str | None = None) -> None:
+        """Remove what unfinished deliveries left behind: the last one's note, and uploads of this key but `keep`."""
         listing = self._s3.list_multipart_uploads(Bucket=self._at["Bucket"], Prefix=self._at["Key"])
         for leftover in listing.get("Uploads", ()):
-            if leftover["Key"] == self._at["Key"]:
+            if leftover["Key"] == self._at["Key"] and leftover["UploadId"] != keep:
                 self._s3.abort_multipart_upload(**self._at, UploadId=leftover["UploadId"])
         if self._begun:
             self._s3.delete_object(**self._note)
@@ -211,7 +213,9 @@ class Upload:
 
     def abort(self) -> None:
         """Remove the upload and its parts."""
-        self._s3.abort_multipart_upload(**self._at, UploadId=self._upload_id)
+        # A call that was given up and runs on may find that the next one has removed it.
+        with contextlib.suppress(self._s3.exceptions.NoSuchUpload):
+            self._s3.abort_multipart_upload(**self._at, UploadId=self._upload_id)
         self._forget()
 
     def _forget(self) -> None:

@@ -9,11 +9,12 @@ overwritten by what it takes now. Knows the item; must not know what the duratio
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SLOTS = 32
@@ -53,16 +54,16 @@ class Durations:
         )
 
 
-def kind_of(model_id: str, request: str | None) -> str:
+def kind_of(model_id: str | None, request: Mapping[str, object]) -> str:
     """The generations that take about equally long: a model's, and of those the ones that ask for the same length.
 
     Args:
         model_id: The model.
-        request: The generate body as JSON text.
+        request: The generate body.
 
     Returns:
         The key of their item. No job can have this name.
     """
-    params: dict[str, Any] = json.loads(request or "{}").get("params") or {}
-    length = params.get("duration_seconds")
+    params = request.get("params")
+    length = params.get("duration_seconds") if isinstance(params, dict) else None
     return f"#model {model_id}" + (f" {length:g}s" if isinstance(length, int | float) else "")

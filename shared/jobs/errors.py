@@ -15,6 +15,7 @@
      │   ├─ JobEnded             (API) the job has ended, so it cannot be canceled
      │   ├─ QueryInvalid         (API) a query parameter is missing or wrong
      │   ├─ MediaTypeUnsupported (API) the body is not declared to be JSON
+     │   ├─ ServiceUnavailable   (API) AWS itself failed
      │   └─ IntakeStopped        (API) an operator has stopped the intake
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
      └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
@@ -126,6 +127,13 @@ class MediaTypeUnsupported(RequestFault):
     advice = "Send the body as JSON, with the header Content-Type: application/json."
 
 
+class ServiceUnavailable(RequestFault):
+    """An AWS service that the API needs failed or refused a call."""
+
+    code = "unavailable"
+    advice = "Repeat the request after a while, with the same Idempotency-Key; it never pays twice."
+
+
 class IntakeStopped(RequestFault):
     """An operator has pressed the red button: no new job starts until intake is started again."""
 
@@ -157,6 +165,7 @@ API_ERRORS: tuple[type[Fault], ...] = (
     JobEnded,
     QueryInvalid,
     MediaTypeUnsupported,
+    ServiceUnavailable,
     IntakeStopped,
 )
 """Answered to an API caller; a state machine never sees them."""

@@ -16,7 +16,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 # Time in cells that each are 4 % longer than the one before: from 5 seconds to about 2.4 hours.
 _RATIO = 1.04
@@ -41,7 +41,6 @@ together are looked at one after the other, while each plan stays as good as it 
 _ENOUGH = 0.995
 """A plan ends where so many of the jobs are finished; later looks follow at a fixed share of the time waited."""
 _GROWTH = 0.15
-DEFAULT_EXPECTED_SECONDS = 60.0
 _UNSEEN = 0.25
 """How far before a look a generation may have ended for what is learned from it, as a share of the time until then.
 The more, the sooner a model that became faster is noticed; the less, the fewer looks come too early otherwise."""
@@ -80,7 +79,7 @@ def deadline(expected: Expectation | None, floor: float) -> int:
     return round(max(floor, _PATIENCE * expected.p90 if expected else 0))
 
 
-def progress(expected: Expectation | None, elapsed: float) -> str | None:
+def progress(expected: Expectation | None, elapsed: float) -> str:
     """What to tell a person who waits. It never goes backwards, because it depends on the elapsed time alone.
 
     Args:
@@ -88,7 +87,7 @@ def progress(expected: Expectation | None, elapsed: float) -> str | None:
         elapsed: Seconds since then.
     """
     if expected is None:
-        return None
+        return "no estimate yet: too few videos like this one so far"
     left = expected.p50 - elapsed
     if elapsed > max(expected.p90, expected.p50 * (1 + _BLUR[1])):
         return "taking longer than usual"
@@ -149,30 +148,6 @@ class PollingPolicy:
         index = bisect_right(plan, elapsed)
         wait = plan[index] - elapsed if index < len(plan) else elapsed * _GROWTH
         return max(1, round(min(max(wait, self.floor), self.cap)))
-
-    def first_wait(self, expected: float = DEFAULT_EXPECTED_SECONDS) -> int:
-        """Seconds to wait after the submission, given how long the generation is expected to take."""
-        return self._bounded(expected)
-
-    def next_wait(
-        self,
-        elapsed: float,
-        chance: Callable[[], float],
-        retry_after: float | None = None,
-    ) -> int:
-        """Seconds to wait after a poll that found the video unfinished.
-
-        Args:
-            elapsed: Seconds since the submission.
-            chance: A number from 0 up to 1; spreads jobs that started together.
-            retry_after: Seconds the vendor asked for. It wins over everything else.
-        """
-        if retry_after is not None:
-            return max(1, round(retry_after))
-        return self._bounded(elapsed * _GROWTH * (0.5 + chance()))
-
-    def _bounded(self, seconds: float) -> int:
-        return max(1, round(min(max(seconds, self.floor), self.cap)))
 
 
 def _likelihood(durations: Sequence[float]) -> list[float]:

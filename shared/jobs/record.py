@@ -39,6 +39,8 @@ class Job:
     credits_used: float | None = None
     submitted_at: int | None = None
     deadline_at: int | None = None
+    expected_seconds: list[int] | None = None
+    """How long it should take, as people are told: half of such generations, and nine of ten. None: not known."""
     held_since: int | None = None
     interrupted_by: str | None = None
     output: dict[str, Any] | None = None

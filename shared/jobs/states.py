@@ -29,7 +29,8 @@ _OPEN_ENDS = frozenset({Status.ON_HOLD, Status.INTERRUPTED, Status.FAILED, Statu
 MOVES: dict[Status, frozenset[Status]] = {
     # The claim is taken before the paid POST; a job that fails earlier (a bad recipe, say) never becomes `submitting`.
     # `processing` where the vendor's answer comes after another attempt had taken the claim over and given it back.
-    Status.QUEUED: _OPEN_ENDS | {Status.SUBMITTING, Status.PROCESSING},
+    # `uncertain` where an attempt that another one had reported as lost gives its claim back after all.
+    Status.QUEUED: _OPEN_ENDS | {Status.SUBMITTING, Status.PROCESSING, Status.UNCERTAIN},
     # Back to `queued` when the vendor definitely refused; `uncertain` when nobody knows.
     Status.SUBMITTING: _OPEN_ENDS | {Status.QUEUED, Status.PROCESSING, Status.UNCERTAIN},
     Status.PROCESSING: _OPEN_ENDS | {Status.DELIVERING, Status.TIMED_OUT},

@@ -30,8 +30,9 @@ from shared.jobs.errors import (
     MediaTypeUnsupported,
     QueryInvalid,
     RecipeMissing,
+    ServiceUnavailable,
 )
-from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
+from shared.runtime import SettingsInvalid
 
 if TYPE_CHECKING:
     from shared.faults import Fault
@@ -48,7 +49,6 @@ HTTP_STATUS: dict[type[Fault], int] = {
     QueryInvalid: 422,
     RecipeMissing: 422,
     RateLimited: 429,
-    InternalError: 500,
     SettingsInvalid: 500,
     AuthenticationFailed: 502,
     SubscriptionRequired: 502,
@@ -56,12 +56,20 @@ HTTP_STATUS: dict[type[Fault], int] = {
     InsufficientCredits: 502,
     GenviralUnreachable: 502,
     GenviralUnavailable: 502,
-    AwsCallFailed: 503,
+    ServiceUnavailable: 503,
     IntakeStopped: 503,
 }
 
-_RETRY_AFTER_SECONDS = {RateLimited: 30, AwsCallFailed: 5, IntakeStopped: 60}
+_RETRY_AFTER_SECONDS = {RateLimited: 30, ServiceUnavailable: 5, IntakeStopped: 60}
 """Where nobody says when to come back."""
+# These advise about jobs, which go on by themselves. A call of the API does not.
+_LATER = "Repeat the call after a while."
+_ADVICE: dict[type[Fault], str] = dict.fromkeys((RateLimited, GenviralUnreachable, GenviralUnavailable), _LATER)
+
+
+def advice_on(fault: type[Fault]) -> str:
+    """What a caller of the API can do about an error."""
+    return _ADVICE.get(fault, fault.advice)
 
 
 def retry_after(fault: Fault) -> int | None:

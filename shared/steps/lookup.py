@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.jobs import identity
 from shared.jobs.errors import JobNotFound, QueryInvalid
+from shared.jobs.polling import Expectation, progress
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Lookup:
             | {
                 "timeline": job.timeline,
                 "elapsed_seconds": None if job.is_terminal or job.submitted_at is None else _since(job.submitted_at),
+                "estimate": _estimate(job),
                 "recipe": job.recipe,
                 "credits_used": job.credits_used,
                 "metadata": job.metadata or None,
@@ -105,6 +107,14 @@ def _summary(job: Job) -> dict[str, Any]:
 
 def _given(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
+
+
+def _estimate(job: Job) -> str | None:
+    """How long the video will still take, in words."""
+    if job.status is not Status.PROCESSING or job.submitted_at is None:
+        return None
+    expected = Expectation(*job.expected_seconds) if job.expected_seconds else None
+    return progress(expected, _since(job.submitted_at))
 
 
 def _since(moment: int) -> int:

@@ -183,11 +183,12 @@ class Announcer:
     def _hold(self, job: Job, document: dict[str, Any]) -> Job:
         if job.is_terminal:
             return job
-        now = int(time.time())
+        now = time.time()
         begins: dict[str, Any] = {
             "condition": "attribute_not_exists(held_since)",
-            "held_since": now,
-            "notice_due": f"{Status.ON_HOLD}#{now}",
+            "held_since": int(now),
+            # In milliseconds: an interruption may end a hold and begin the next one within a second.
+            "notice_due": f"{Status.ON_HOLD}#{round(now * 1000)}",
         }
         try:
             held = self.store.move(

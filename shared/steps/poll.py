@@ -7,7 +7,6 @@ that comes back from a hold or a redrive. Must not know Lambda or the shape of e
 from __future__ import annotations
 
 import json
-import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,11 @@ from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.genviral.client import GenviralClient, Video
-    from shared.jobs.polling import PollingPolicy
     from shared.jobs.record import Job
+    from shared.steps.patience import Patience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +35,23 @@ class Poller:
     Args:
         store: Where jobs are kept.
         vendor: The vendor's client.
-        policy: Says how long to wait next.
-        deadline_seconds: How long the vendor may take from the submission on, in seconds.
+        patience: Says how long to wait next, and when the video is late.
     """
 
     store: JobStore
     vendor: GenviralClient
-    policy: PollingPolicy
-    deadline_seconds: int
+    patience: Patience
 
-    def look(self, execution_arn: str, video_id: str, submitted_at: int) -> dict[str, Any]:
+    def look(
+        self, execution_arn: str, video_id: str, submitted_at: int, waiting: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Ask the vendor once.
+
+        Args:
+            execution_arn: The execution; its name says which job it is.
+            video_id: The vendor's video.
+            submitted_at: When it was asked for, in epoch seconds.
+            waiting: The looks at it, past and planned (`Patience`). None is for an execution of an older version.
 
         Returns:
             What the state machine carries on: the input and `status`, with `wait_seconds` while it is processing and
@@ -54,25 +61,26 @@ class Poller:
             Fault: The vendor could not be asked, or the job was closed meanwhile. It stays paid for.
         """
         job_id = identity.of_execution(execution_arn)
-        state: dict[str, Any] = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
+        state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at, "waiting": waiting}
         metrics.add_metric(name="Polls", unit=MetricUnit.Count, value=1)
         job = self.store.get(job_id)
         if job is None or job.video_id is None:
             # First of all: whatever the vendor says now, a hold or an operator must find the video on the record.
             job = self._followed(job, job_id, video_id, submitted_at)
-        overdue = time.time() > (job.deadline_at or submitted_at + self.deadline_seconds)
+        overdue = time.time() > (job.deadline_at or submitted_at + self.patience.deadline_seconds)
         try:
             video = self.vendor.get_video(video_id)
         except RateLimited as limited:
             # Past the deadline it is the retries' turn, which come to an end.
             if limited.retry_after is None or overdue:
                 raise
-            return state | self._processing(submitted_at, limited.retry_after)
+            return state | self._processing(waiting, submitted_at, limited.retry_after)
         if job.status not in (Status.PROCESSING, Status.DELIVERING):
             job = self._followed(job, job_id, video_id, submitted_at)
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
                 self._move_on(job_id)
+                self.patience.learn(job, waiting, submitted_at)
             return state | {"status": "succeeded"}
         if video.status == "failed":
             return state | _ended("failed", failure(job, video))
@@ -80,21 +88,22 @@ class Poller:
             minutes = round((time.time() - submitted_at) / 60)
             return state | _ended("timed_out", TimedOut(f"the vendor had not finished after {minutes} minutes"))
         logger.info("not finished yet", video_id=video_id, vendor_status=video.raw_status)
-        return state | self._processing(submitted_at, None)
+        return state | self._processing(waiting, submitted_at)
 
-    def _processing(self, submitted_at: int, retry_after: float | None) -> dict[str, Any]:
-        # Chance spreads polls; nothing secret hangs on it.
-        wait = self.policy.next_wait(time.time() - submitted_at, random.random, retry_after)
-        return {"status": "processing", "wait_seconds": wait}
+    def _processing(
+        self, waiting: Mapping[str, Any] | None, submitted_at: int, retry_after: float | None = None
+    ) -> dict[str, Any]:
+        return {"status": "processing", **self.patience.go_on(waiting, submitted_at, retry_after)}
 
     def _followed(self, job: Job | None, job_id: str, video_id: str, submitted_at: int) -> Job:
         """The job's record, with its video, at a status that fits a video which is being made."""
+        deadline_at = job.deadline_at if job else None
         try:
             return self.store.paid(
                 job_id,
                 video_id,
                 submitted_at=submitted_at,
-                deadline_at=submitted_at + self.deadline_seconds if job is None or job.deadline_at is None else None,
+                deadline_at=deadline_at or submitted_at + self.patience.deadline_seconds,
             )
         except MoveRefused as refused:
             raise closed(refused) from None

@@ -23,9 +23,9 @@ from shared.runtime import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
     from shared.genviral.client import Generation, GenviralClient
-    from shared.jobs.polling import PollingPolicy
     from shared.jobs.record import Job
     from shared.jobs.resolve import Resolution, Resolver
+    from shared.steps.patience import Patience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +36,14 @@ class Submitter:
         store: Where jobs are kept.
         resolver: Turns a job into a generate body.
         vendor: The vendor's client.
-        policy: Says how long to wait first.
-        deadline_seconds: How long the vendor may take, in seconds.
+        patience: Says when to look for the video, and when it is late.
         trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
     """
 
     store: JobStore
     resolver: Resolver
     vendor: GenviralClient
-    policy: PollingPolicy
-    deadline_seconds: int
+    patience: Patience
     trust_idempotency: bool
 
     def submit(self, execution_arn: str, given: object) -> dict[str, Any]:
@@ -56,7 +54,7 @@ class Submitter:
             given: The execution's input. `{"request": {…generate body…}}` where somebody started it directly.
 
         Returns:
-            What the state machine carries on: job_id, video_id, submitted_at (epoch seconds), wait_seconds.
+            What the state machine carries on: job_id, video_id, submitted_at (epoch seconds), wait_seconds, waiting.
 
         Raises:
             SubmissionUncertain: An attempt may have been paid for, and nobody knows. Nothing was sent this time.
@@ -64,16 +62,17 @@ class Submitter:
         """
         job = self._job(execution_arn, given)
         if job.video_id is not None:
-            return self._state(job.job_id, job.video_id, job.submitted_at)
+            return self._resumed(job)
         if job.is_terminal or (job.claim is not None and not self.trust_idempotency):
             raise _closed(job)
         resolution = self.resolver.resolve(job)
+        known = self.patience.known(resolution.model_id, resolution.request)
         # The key before the claim: reading it can fail or hang, and a claim that is cut off ends as uncertain.
         self.vendor.check_key()
         attempt = uuid.uuid4().hex
         claimed = self._claim(job, attempt, resolution, execution_arn)
         if claimed.video_id is not None:
-            return self._state(claimed.job_id, claimed.video_id, claimed.submitted_at)
+            return self._resumed(claimed)
         try:
             generation = self._send(claimed, resolution)
         except Fault as refusal:
@@ -82,7 +81,7 @@ class Submitter:
             if refusal.paid is Paid.NO and job.claim is None:
                 self._release(claimed, attempt, refusal)
             raise
-        return self._accepted(claimed, generation, resolution)
+        return self._accepted(claimed, generation, resolution, known)
 
     def _job(self, execution_arn: str, given: object) -> Job:
         job_id = identity.of_execution(execution_arn)
@@ -130,33 +129,33 @@ class Submitter:
                 ) from None
             raise
 
-    def _accepted(self, job: Job, generation: Generation, resolution: Resolution) -> dict[str, Any]:
+    def _accepted(self, job: Job, generation: Generation, resolution: Resolution, known: list[float]) -> dict[str, Any]:
         metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
         metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
         # Before the record is written: should that fail, this line and the execution's state both still know the video.
         logger.info("the vendor accepted the job", video_id=generation.video_id, credits_used=generation.credits_used)
         submitted_at = int(time.time())
+        facts = {
+            "credits_used": generation.credits_used,
+            "submitted_at": submitted_at,
+            "request": json.dumps(resolution.request, ensure_ascii=False),
+            **self.patience.facts(known, submitted_at),
+        }
         try:
-            self._save(job, generation, resolution, submitted_at)
+            self._save(job, generation.video_id, facts)
         except MoveRefused:
             logger.error("the video is paid for, but its job has another video or was deleted")
         except (ClientError, BotoCoreError) as error:
             # The poll step writes it down from the execution's state.
             logger.warning("the job's record could not be written", reason=type(error).__name__)
-        return self._state(job.job_id, generation.video_id, submitted_at)
+        return self._state(job.job_id, generation.video_id, submitted_at, known)
 
-    def _save(self, job: Job, generation: Generation, resolution: Resolution, submitted_at: int) -> None:
-        facts: dict[str, Any] = {
-            "credits_used": generation.credits_used,
-            "submitted_at": submitted_at,
-            "deadline_at": submitted_at + self.deadline_seconds,
-            "request": json.dumps(resolution.request, ensure_ascii=False),
-        }
+    def _save(self, job: Job, video_id: str, facts: dict[str, Any]) -> None:
         try:
-            self.store.paid(job.job_id, generation.video_id, **facts)
+            self.store.paid(job.job_id, video_id, **facts)
         except MoveRefused:
             # Canceled while the call was under way: the video is paid for all the same.
-            self.store.keep(job.job_id, generation.video_id, **facts)
+            self.store.keep(job.job_id, video_id, **facts)
 
     def _release(self, job: Job, attempt: str, refusal: Fault) -> None:
         """Give the claim back. The refusal counts for more than a failure to do so: a claim that stays pays nothing."""
@@ -167,13 +166,13 @@ class Submitter:
         except (ClientError, BotoCoreError) as error:
             logger.warning("the claim could not be given back", reason=type(error).__name__)
 
-    def _state(self, job_id: str, video_id: str | None, submitted_at: int | None) -> dict[str, Any]:
-        return {
-            "job_id": job_id,
-            "video_id": video_id,
-            "submitted_at": submitted_at or int(time.time()),
-            "wait_seconds": self.policy.first_wait(),
-        }
+    def _resumed(self, job: Job) -> dict[str, Any]:
+        known = self.patience.known(job.model_id, json.loads(job.request or "{}"))
+        return self._state(job.job_id, job.video_id, job.submitted_at or int(time.time()), known)
+
+    def _state(self, job_id: str, video_id: str | None, submitted_at: int, known: list[float]) -> dict[str, Any]:
+        state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
+        return state | self.patience.begin(job_id, known, submitted_at)
 
 
 def _closed(job: Job) -> Fault:

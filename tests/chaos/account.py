@@ -99,7 +99,10 @@ def carry(service: str, request: Any, states: Callable[[str, dict[str, Any]], di
     if service != "sfn":
         if isinstance(request.body, bytearray):  # moto takes no other kind of body than bytes
             request.body = bytes(request.body)
-        return _moto(botocore_stubber, service, request)
+        try:
+            return _moto(botocore_stubber, service, request)
+        except KeyError:  # moto's way to say that a multipart upload is gone
+            return refusal(service, request, 404, "NoSuchUpload")
     operation = request.headers["X-Amz-Target"].decode().partition(".")[2]
     try:
         return _json(request, 200, states(operation, json.loads(request.body)))

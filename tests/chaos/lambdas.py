@@ -21,13 +21,13 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.s3 import models as moto_s3
 
 import shared.vendor
-from local.genviral.faults import Fault
+from local.genviral.faults import KINDS, Fault
 from shared import runtime
 from shared.delivery import Limits, copy, guard, limits
 from shared.genviral.client import GenviralClient, Timeouts
 from tests.chaos import account as aws
 from tests.chaos.clock import Turn
-from tests.chaos.weather import Strike
+from tests.chaos.weather import GIVEN_UP, Strike
 from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Lambda:
         if strike := invocation.strike_anywhere("not invoked"):
             self.fired[strike.row] += 1
             raise Failed(strike.error)
-        if strike := next((strike for strike in strikes if strike.kind == "given up, ran on"), None):
+        if strike := next((strike for strike in strikes if strike.kind == GIVEN_UP), None):
             return self._give_up(invocation, event, strike)
         return self._handle(invocation, event)
 
@@ -181,8 +181,8 @@ class Lambda:
         self._now = invocation
         for provider in DEFAULT_PROVIDERS.values():
             provider.clear_cache()  # a fresh process has nothing cached
+        self._plan_vendor(invocation.strikes)
         try:
-            self._plan_vendor(invocation.strikes)
             handler = self.handlers[invocation.function].handler
             answer = handler(json.loads(json.dumps(event)), _Context(invocation.function, invocation))
             lost = invocation.turn is not None or invocation.strike_anywhere("result lost")
@@ -234,7 +234,7 @@ class Lambda:
 
     def _plan_vendor(self, strikes: list[Strike]) -> None:
         for strike in strikes:
-            if strike.call in ("generate", "status", "output") and not strike.kind.startswith("killed"):
+            if strike.kind in KINDS:
                 fault = Fault(route=strike.call, kind=strike.kind, times=strike.times, seconds=_HANG_SECONDS)
                 self._vendor_faults.add(fault)
                 strike.fired += strike.times
@@ -267,7 +267,7 @@ class Lambda:
         return answer
 
     def _linger(self, invocation: Invocation, call: str) -> None:
-        if (strike := invocation.strike(call, "given up, ran on")) and invocation.turn:
+        if (strike := invocation.strike(call, GIVEN_UP)) and invocation.turn:
             self._now = None
             invocation.turn.rest(strike.seconds)
             self._now = invocation

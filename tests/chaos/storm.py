@@ -356,7 +356,7 @@ class Storm:
         records = {order.name: job for order in self.orders if (job := self.store.get(order.job_id)) is not None}
         self._each(
             records,
-            lambda job: job.is_terminal and job.status is not Status.SUCCEEDED and job.job_id in videos,
+            lambda job: job.status is not Status.SUCCEEDED and job.job_id in videos,
             lambda job: operator.attach(job.job_id, videos[job.job_id]),
         )
         self._settle()

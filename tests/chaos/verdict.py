@@ -145,10 +145,9 @@ def _judge_states(verdict: Verdict, after_storm: Picture, at_last: Picture) -> N
                 verdict.breach(name, f"left {job.status} {moment}")
             elif job.status is not Status.SUCCEEDED and not (job.error and job.error.get("message")):
                 verdict.breach(name, f"{job.status} {moment}, and its record names no reason")
+            elif job.status is Status.FAILED and job.error and job.error.get("error") not in _ENDS:
+                verdict.breach(name, f"given up {moment} for {job.error.get('error')}, which a redrive mends")
         verdict.state(f"executions still running {moment}", len(picture.running), must_be=0)
-    for name, job in at_last.records.items():
-        if job.status is Status.FAILED and (job.error or {}).get("error") not in _ENDS:
-            verdict.breach(name, f"given up by an error that a redrive mends: {(job.error or {}).get('error')}")
     for name in sorted(set(storm.stranded)):
         verdict.breach(name, "queued without an execution after a sweep")
     verdict.state("queued jobs that a sweep left without an execution", len(set(storm.stranded)), must_be=0)

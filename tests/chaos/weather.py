@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CALLS = {
     "uploads": ("PutItem", "GetItem", "StartExecution"),
@@ -49,6 +52,7 @@ _PLATFORM = (
     *("Lambda.AWSLambdaException", "Lambda.ClientExecutionTimeoutException", "States.Timeout"),
 )
 FOREVER = 99
+GIVEN_UP = "given up, ran on"
 
 
 @dataclass
@@ -89,20 +93,27 @@ class Weather:
     stubborn: dict[str, list[dict[str, Any]]]
     """Function → the same strikes at each invocation, as long as the storm lasts."""
 
+    hasty: bool = False
+    """Whether each attempt of Submit is given up and runs on, so that several of them are under way at once."""
+
     @classmethod
     def of(cls, seed: int, job: str) -> Weather:
         rng = random.Random(f"{seed}/{job}")  # noqa: S311 - chance that can be repeated is the point
         intensity = rng.choice((0.0, 0.05, 0.2, 0.4, 0.7, 0.95))
-        stubborn = {}
+        hasty, stubborn = rng.random() < 0.15, {}
         if rng.random() < 0.25:
             function = rng.choice(("submit", "status", "deliver", "deliver", "notify", "notify"))
             stubborn[function] = [_stubborn(rng, function)]
-        return cls(rng, intensity, stubborn)
+        return cls(rng, intensity, stubborn, hasty)
 
     def next(self, function: str) -> list[Strike]:
         """What goes wrong during the job's next invocation."""
+        if self.hasty and function == "submit":
+            # Before the claim, or between the claim and the paid call.
+            return [_given_up(self.rng, ("UpdateItem", "UpdateItem", "generate"), (0.5, 1.0, 2.0, 4.0))]
         if self.rng.random() < self.intensity * 0.1:
-            return [_given_up(self.rng, function)]
+            calls = [call for call in CALLS[function] if call not in ("status", "UploadPart")]
+            return [_given_up(self.rng, calls, (0.5, 3.0, 20.0, 50.0))]
         strikes = [Strike(**strike) for strike in self.stubborn.get(function, ())]
         return strikes + [
             _strike(self.rng, function) for share in (1.0, 0.3) if self.rng.random() < self.intensity * share
@@ -119,10 +130,8 @@ def _stubborn(rng: random.Random, function: str) -> dict[str, Any]:
     return {"kind": kind, "call": call, "times": FOREVER, "error": "Runtime.ExitError"}
 
 
-def _given_up(rng: random.Random, function: str) -> Strike:
-    call = rng.choice([call for call in CALLS[function] if call not in ("status", "UploadPart")])
-    seconds = rng.choice((0.5, 3.0, 20.0, 50.0))
-    return Strike("given up, ran on", call, rng.choice((1, 1, 2)), error="Lambda.SdkClientException", seconds=seconds)
+def _given_up(rng: random.Random, calls: Sequence[str], pauses: Sequence[float]) -> Strike:
+    return Strike(GIVEN_UP, rng.choice(calls), error="Lambda.SdkClientException", seconds=rng.choice(pauses))
 
 
 def _strike(rng: random.Random, function: str) -> Strike:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import moto
 import pytest
+from botocore.exceptions import ClientError
 
 from shared.delivery import (
     DeliveryIncomplete,
@@ -196,6 +197,33 @@ def test_killed_after_publishing_the_next_attempt_removes_the_note(s3: S3Client)
         origin.requests.clear()
         assert copy(origin, s3, ONE_WORKER).crc32 == crc32(LARGE)
         assert not origin.requests
+    assert left_behind(s3) == ([KEY], 0)
+
+
+def test_an_upload_that_was_begun_twice_is_left_once(s3: S3Client) -> None:
+    """botocore repeats a call whose answer was lost."""
+
+    def begin_another(**_: object) -> None:
+        s3.meta.events.unregister("before-call.s3.CreateMultipartUpload", begin_another)
+        s3.create_multipart_upload(Bucket=BUCKET, Key=KEY)
+
+    s3.meta.events.register("before-call.s3.CreateMultipartUpload", begin_another)
+    with serve(LARGE) as origin:
+        copy(origin, s3, ONE_WORKER)
+    assert left_behind(s3) == ([KEY], 0)
+
+
+def test_given_up_and_overtaken_it_leaves_nothing_behind(s3: S3Client) -> None:
+    """Another call has taken over and finished when this one is about to note its upload down."""
+    with serve(LARGE) as origin:
+
+        def overtake(**_: object) -> None:
+            s3.meta.events.unregister("before-call.s3.PutObject", overtake)
+            copy(origin, s3, ONE_WORKER)
+
+        s3.meta.events.register("before-call.s3.PutObject", overtake)
+        with pytest.raises((ClientError, KeyError)):  # NoSuchUpload, which moto does not know here
+            copy(origin, s3, ONE_WORKER)
     assert left_behind(s3) == ([KEY], 0)
 
 

@@ -22,6 +22,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
+from shared.jobs.durations import Durations
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.polling import PollingPolicy
 from shared.jobs.resolve import Resolver
@@ -31,6 +32,7 @@ from shared.steps.deliver import Courier
 from shared.steps.handover import Reception
 from shared.steps.lookup import Lookup
 from shared.steps.notify import Announcer
+from shared.steps.patience import Patience
 from shared.steps.poll import Poller
 from shared.steps.requests import Desk
 from shared.steps.submit import Submitter
@@ -284,6 +286,10 @@ class World:
         """A store whose n-th call to DynamoDB fails: `before` or `after` it had its effect."""
         return JobStore(Flaky(self.dynamodb, fails), TABLE)  # type: ignore[arg-type]
 
+    def patience(self, durations: Durations | None = None) -> Patience:
+        known = durations or Durations(self.dynamodb, TABLE)
+        return Patience(policy=PollingPolicy(5, 600), durations=known, deadline_seconds=600)
+
     def resolver(self, **options: Any) -> Resolver:
         return Resolver(self.s3, UPLOADS, **{"max_bytes": 1_000_000, **options})
 
@@ -292,8 +298,7 @@ class World:
             store=store or self.store,
             resolver=self.resolver(),
             vendor=self.vendor.client(),
-            policy=PollingPolicy(5, 60),
-            deadline_seconds=600,
+            patience=self.patience(),
             trust_idempotency=trust,
         )
 
@@ -301,8 +306,7 @@ class World:
         return Poller(
             store=store or self.store,
             vendor=self.vendor.client(),
-            policy=PollingPolicy(5, 60),
-            deadline_seconds=600,
+            patience=self.patience(),
         )
 
     def courier(self, **options: Any) -> Courier:

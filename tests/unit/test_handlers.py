@@ -364,7 +364,7 @@ def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Stage) -> Non
     error = {"Error": type(refusal).__name__, "Cause": json.dumps({"errorMessage": str(refusal)})}
     carried.append(stage.call("notify", {"event": "on_hold", "execution_id": execution, "error": error}))
     carried.append(stage.call("submit", submit))
-    look = {"execution_id": execution, **{name: carried[-1][name] for name in ("video_id", "submitted_at")}}
+    look = {"execution_id": execution, **{name: carried[-1][name] for name in ("video_id", "submitted_at", "waiting")}}
     carried.append(stage.call("status", look))
     carried.append(stage.call("deliver", look))
     carried.append(stage.call("notify", {"event": "succeeded", "execution_id": execution}))
@@ -478,7 +478,15 @@ def test_the_vendors_wish_for_quiet_is_passed_on(stage: Stage) -> None:
 def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Stage, answer: Any, code: str) -> None:
     stage.world.vendor = Vendor(get=[answer])
     told = stage.call("api", event("api_list_models"))
-    assert (told["statusCode"], json.loads(told["body"])["error_code"]) == (502, code)
+    document = json.loads(told["body"])
+    assert (told["statusCode"], document["error_code"]) == (502, code)
+    assert "by itself" not in document["advice"] or "hold" in document["advice"]
+
+
+def test_a_key_that_cannot_be_read_makes_the_models_unavailable(stage: Stage) -> None:
+    client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
+    told = stage.call("api", event("api_list_models"))
+    assert (told["statusCode"], json.loads(told["body"])["error_code"]) == (503, "unavailable")
 
 
 def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Stage) -> None:

@@ -81,7 +81,7 @@ def test_functions_import_shared_and_nothing_else_of_ours() -> None:
         assert ours == {"shared"}
 
 
-@pytest.mark.parametrize("name", ["status", "notify", "deliver", "uploads", "sweep"])
+@pytest.mark.parametrize("name", ["status", "notify", "deliver", "uploads", "sweep", "api"])
 def test_who_does_not_validate_does_not_pay_for_pydantic(name: str) -> None:
     code = f"import runpy, sys; runpy.run_path('functions/{name}/app.py'); print('pydantic' in sys.modules)"
     done = subprocess.run(  # noqa: S603

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 from shared.jobs import identity
 from shared.jobs.durations import SLOTS, Durations, kind_of
 from tests.unit.fakes import TABLE, World
 
-KIND = kind_of("bytedance/seedance-2.0", json.dumps({"params": {"duration_seconds": 5}}))
+KIND = kind_of("bytedance/seedance-2.0", {"params": {"duration_seconds": 5}})
 
 
 def durations(world: World) -> Durations:
@@ -63,8 +62,8 @@ def test_a_kind_is_one_small_item_that_is_no_job_and_expires(world: World) -> No
 
 def test_a_kind_is_a_model_and_the_length_asked_for() -> None:
     def kind(**request: object) -> str:
-        return kind_of("model", json.dumps(request))
+        return kind_of("model", request)
 
     assert kind(params={"duration_seconds": 5}) == kind(params={"duration_seconds": 5.0}, prompt="x")
     assert kind(params={"duration_seconds": 10}) != kind(params={"duration_seconds": 5})
-    assert kind(params={"fps": 24}) == kind() == kind_of("model", None) == kind(params=None)
+    assert kind(params={"fps": 24}) == kind() == kind(params=None)

@@ -115,8 +115,8 @@ def test_jobs_that_start_together_are_looked_at_one_after_the_other() -> None:
 # ---- what is learned -------------------------------------------------------------------------------------------------
 
 
-@given(st.floats(0, 1e5), st.floats(0, 1e5))
-def test_a_measured_time_lies_between_the_looks_and_not_far_before_the_last(one: float, other: float) -> None:
+@given(st.integers(0, 100_000), st.integers(0, 100_000))
+def test_a_measured_time_lies_between_the_looks_and_not_far_before_the_last(one: int, other: int) -> None:
     unfinished, finished = sorted((one, other))
     seconds = measured(unfinished, finished)
     assert max(unfinished, 0.75 * finished) * 0.999 <= seconds <= finished
@@ -141,7 +141,7 @@ def test_a_model_that_changes_is_followed_by_looks_alone() -> None:
 
 def test_nothing_is_expected_from_a_handful() -> None:
     assert expectation([60] * 4) is None
-    assert progress(None, 10) is None
+    assert "no estimate yet" in progress(None, 10)
     assert expectation(list(range(100, 201))) == Expectation(150, 190)
 
 
@@ -156,7 +156,7 @@ def test_progress_never_goes_backwards(p50: int, more: int) -> None:
     expected = Expectation(p50, p50 + more)
     words, left = [], math.inf
     for elapsed in range(0, 2 * (p50 + more) + 60, max(1, (p50 + more) // 200)):
-        text = progress(expected, elapsed) or ""
+        text = progress(expected, elapsed)
         if number := re.fullmatch(r"about (\d+) (s|min) left", text):
             seconds = int(number[1]) * (60 if number[2] == "min" else 1)
             assert seconds <= left

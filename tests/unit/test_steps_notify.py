@@ -117,6 +117,8 @@ CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
     # A hold that lasted too long must not make a paid video look like one that was never bought.
     (lambda world: world.paid_job(), AuthenticationFailed("no"), "timed_out", "yes"),
     (lambda world: claimed(world), SubmissionUncertain("?"), "uncertain", "unknown"),
+    # The attempt that was thought lost has come back with a refusal, and gave its claim back.
+    (lambda world: world.job(), SubmissionUncertain("?"), "uncertain", "no"),
     (lambda world: claimed(world), InvalidInput("no"), "uncertain", "unknown"),
     (lambda world: claimed(world), InsufficientCredits("no"), "uncertain", "unknown"),
 ]
@@ -179,8 +181,8 @@ def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
 
 def test_each_hold_is_told_under_an_id_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.paid_job()
-    now = time.time()
-    for hold in (0, 1000):
+    now = 1_800_000_000.1
+    for hold in (0, 0.5):  # seconds
         monkeypatch.setattr(time, "time", lambda hold=hold: now + hold)
         assert world.announcer().on_hold(EXECUTION, NO_CREDITS)["video_id"] == VIDEO_ID
         world.store.paid(JOB_ID, VIDEO_ID)

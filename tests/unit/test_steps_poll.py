@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenviralUnavailable, RateLimited, VideoNotFound
+from shared.jobs.durations import Durations, kind_of
 from shared.jobs.errors import JobClosed
-from shared.jobs.polling import PollingPolicy
 from shared.jobs.states import TERMINAL, Status
 from tests.unit.fakes import (
+    BODY,
     EXECUTION,
     FINISHED,
     JOB_ID,
     LINK,
     PROMPT,
+    TABLE,
     VIDEO_ID,
     Answer,
+    Flaky,
     Vendor,
     World,
     breaking,
@@ -154,25 +156,88 @@ def test_a_deleted_record_is_named(world: World) -> None:
         look(world, FINISHED)
 
 
-SECONDS = st.floats(0, 1e6)
+# ---- waiting well ----------------------------------------------------------------------------------------------------
+
+KIND = kind_of(BODY["model_id"], BODY)
 
 
-@given(SECONDS, st.floats(0, 0.999999), st.floats(1, 600), st.floats(1, 3600))
-def test_waits_stay_between_floor_and_cap(elapsed: float, chance: float, floor: float, cap: float) -> None:
-    policy = PollingPolicy(floor, cap)
-    for wait in (policy.next_wait(elapsed, lambda: chance), policy.first_wait(elapsed)):
-        assert isinstance(wait, int)
-        assert 1 <= wait <= max(1, round(cap))
-        assert wait >= round(min(floor, cap))
+def submitted(world: World) -> dict[str, Any]:
+    """What the state machine carries after a submission, some minutes ago."""
+    world.job()
+    state = world.submitter().submit(EXECUTION, {})
+    return state | {"submitted_at": state["submitted_at"] - 300}
 
 
-@given(SECONDS, st.floats(0, 3600))
-def test_a_retry_after_wins(elapsed: float, retry_after: float) -> None:
-    assert PollingPolicy(5, 60).next_wait(elapsed, lambda: 0.5, retry_after) == max(1, round(retry_after))
+def seen(world: World, answer: Answer, state: dict[str, Any], **waiting: Any) -> dict[str, Any]:
+    world.vendor = Vendor(get=[answer])
+    carried = state["waiting"] | waiting
+    return world.poller().look(EXECUTION, VIDEO_ID, state["submitted_at"], carried)
 
 
-def test_waits_grow_and_are_spread() -> None:
-    policy = PollingPolicy(5, 600)
-    assert [policy.next_wait(elapsed, lambda: 0.5) for elapsed in (10, 100, 1000, 10_000)] == [5, 15, 150, 600]
-    assert policy.next_wait(1000, lambda: 0.0) == 75
-    assert policy.next_wait(1000, lambda: 0.999) == 225
+def learned(world: World) -> list[float]:
+    return Durations(world.dynamodb, TABLE).of(KIND)
+
+
+def test_the_first_look_comes_when_others_of_its_kind_were_finished(world: World) -> None:
+    for number in range(200):
+        Durations(world.dynamodb, TABLE).learn(KIND, f"job-{number}", 400 + number % 20)
+    state = submitted(world)
+    assert 340 <= state["wait_seconds"] == state["waiting"]["next"] <= 440
+    assert world.record().expected_seconds == pytest.approx([410, 418], abs=5)
+
+
+def test_a_model_that_takes_hours_gets_a_later_deadline(world: World) -> None:
+    for number in range(200):
+        Durations(world.dynamodb, TABLE).learn(KIND, f"job-{number}", 3000)
+    state = submitted(world)
+    assert world.record().deadline_at == state["submitted_at"] + 300 + 4 * 3000
+
+
+def test_a_look_goes_on_with_the_plan_and_remembers_that_it_saw_nothing(world: World) -> None:
+    state = seen(world, showing("processing"), submitted(world), looks=[290, 310, 340], unfinished=200, next=299)
+    waiting = state["waiting"]
+    assert waiting["looks"] == [310, 340]
+    assert 299 <= waiting["unfinished"] <= 302
+    assert waiting["next"] == waiting["unfinished"] + state["wait_seconds"] in (310, 311, 340)
+
+
+def test_a_refused_look_has_seen_nothing(world: World) -> None:
+    limited = refusing(429, "rate_limited", **{"Retry-After": "77"})
+    waiting = seen(world, limited, submitted(world), unfinished=200, next=299)["waiting"]
+    assert waiting["unfinished"] == 200
+
+
+def test_a_finished_video_teaches_how_long_its_kind_takes(world: World) -> None:
+    state = submitted(world)
+    for _ in range(2):  # a repeat of the step tells nothing new
+        seen(world, FINISHED, state, unfinished=280, next=299)
+    assert learned(world) == [pytest.approx(290, abs=2)]
+
+
+@pytest.mark.parametrize("status", [Status.ON_HOLD, Status.INTERRUPTED])
+def test_a_job_that_was_held_or_interrupted_teaches_nothing(world: World, status: Status) -> None:
+    state = submitted(world)
+    world.store.move(JOB_ID, status)
+    seen(world, FINISHED, state, unfinished=280, next=299)
+    assert learned(world) == []
+
+
+def test_a_look_that_came_late_teaches_nothing(world: World) -> None:
+    seen(world, FINISHED, submitted(world), unfinished=180, next=200)
+    assert learned(world) == []
+
+
+def test_an_execution_of_an_older_version_goes_on(world: World) -> None:
+    world.paid_job()
+    assert look(world, showing("processing"))["wait_seconds"] >= 1
+    assert look(world, FINISHED)["status"] == "succeeded"
+    assert learned(world) == []
+
+
+def test_a_table_that_does_not_answer_costs_no_job(world: World) -> None:
+    broken = Durations(Flaky(world.dynamodb, dict.fromkeys(range(1, 9), "before")), TABLE)  # type: ignore[arg-type]
+    world.job()
+    state = replace(world.submitter(), patience=world.patience(broken)).submit(EXECUTION, {})
+    world.vendor = Vendor(get=[FINISHED])
+    poller = replace(world.poller(), patience=world.patience(broken))
+    assert poller.look(EXECUTION, VIDEO_ID, state["submitted_at"], state["waiting"])["status"] == "succeeded"

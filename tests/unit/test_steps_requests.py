@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,6 +144,17 @@ def test_a_job_is_shown_without_what_only_the_vendor_needs(world: World) -> None
     assert (shown["status"], shown["metadata"], shown["elapsed_seconds"] > 0) == ("processing", {"a": 1.5}, True)
     assert not {"request", "claim", "video"} & set(shown)
     assert PROMPT not in json.dumps(shown)
+
+
+def test_whoever_waits_is_told_how_long_it_will_take(world: World) -> None:
+    world.paid_job()
+    assert "no estimate yet" in world.lookup().show(JOB_ID)["estimate"]
+    world.store.note(JOB_ID, submitted_at=int(time.time()) - 100, expected_seconds=[160, 200])
+    assert world.lookup().show(JOB_ID)["estimate"] == "about 60 s left"
+    world.store.note(JOB_ID, submitted_at=int(time.time()) - 300)
+    assert world.lookup().show(JOB_ID)["estimate"] == "taking longer than usual"
+    world.store.move(JOB_ID, Status.DELIVERING)
+    assert "estimate" not in world.lookup().show(JOB_ID)
 
 
 def test_a_link_is_signed_when_it_is_asked_for(world: World) -> None:

@@ -58,9 +58,10 @@ def test_the_longest_hold_and_the_longest_generation_fit_into_one_history() -> N
     default = {name: parameter["Default"] for name, parameter in PARAMETERS.items() if "Default" in parameter}
     holds = default["HoldHours"] * 3600 // default["HoldSeconds"]
     policy = PollingPolicy(default["PollFloorSeconds"], default["PollCapSeconds"])
+    plan = policy.plan([], 0.0)
     polls, elapsed = 0, 0
     while elapsed < default["JobDeadlineMinutes"] * 60:
-        elapsed += policy.next_wait(elapsed, lambda: 0.0)
+        elapsed += policy.wait(plan, elapsed)
         polls += 1
     assert (events_of_one_hold(), events_of_one_poll()) == (16, 9), "docs/architecture.md names them"
     assert holds * 16 + polls * 9 < HISTORY_EVENTS / 2

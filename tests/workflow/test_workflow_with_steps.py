@@ -63,7 +63,8 @@ def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
         return world.submitter(store).submit(payload["execution_id"], payload["input"])
 
     def poll(payload: dict[str, Any]) -> Any:
-        return world.poller().look(payload["execution_id"], payload["video_id"], payload["submitted_at"])
+        given = (payload[name] for name in ("execution_id", "video_id", "submitted_at", "waiting"))
+        return world.poller().look(*given)
 
     def deliver(payload: dict[str, Any]) -> Any:
         assert payload["video_id"] == VIDEO_ID

@@ -28,7 +28,14 @@ MACHINE: dict[str, Any] = json.loads(asl.load((ROOT / _PROPERTIES["DefinitionUri
 TASKS = {name: state for name, state in MACHINE["States"].items() if state["Type"] == "Task"}
 
 JOB = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
-SUBMITTED = {"job_id": JOB, "video_id": "video-1", "submitted_at": 1_795_342_530, "wait_seconds": 60}
+WAITING: dict[str, Any] = {"looks": [60, 77, 95], "unfinished": 0, "next": 60}
+SUBMITTED: dict[str, Any] = {
+    "job_id": JOB,
+    "video_id": "video-1",
+    "submitted_at": 1_795_342_530,
+    "wait_seconds": 60,
+    "waiting": WAITING,
+}
 _LOOK = {name: value for name, value in SUBMITTED.items() if name != "wait_seconds"}
 PROCESSING = _LOOK | {"status": "processing", "wait_seconds": 17}
 SUCCEEDED = _LOOK | {"status": "succeeded"}

@@ -1,0 +1,32 @@
+"""A Lambda function subscribed to the topic: one line in Slack for each notification.
+
+Set SLACK_WEBHOOK_URL to an incoming webhook (https://api.slack.com/messaging/webhooks). Its address is a password:
+better keep it in a secret than in a template.
+"""
+
+import json
+import os
+import urllib.request
+
+ICONS = {"succeeded": ":clapper:", "on_hold": ":credit_card:", "recipe_invalid": ":scroll:"}
+
+
+def handler(event: dict, context: object) -> None:
+    for record in event["Records"]:
+        request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
+            os.environ["SLACK_WEBHOOK_URL"],
+            data=json.dumps({"text": line(json.loads(record["Sns"]["Message"]))}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above; after an error, Lambda tries again
+
+
+def line(notice: dict) -> str:
+    about = notice["source"].get("key") or notice["job_id"]
+    error = notice.get("error", {})
+    told = [f"{ICONS.get(notice['status'], ':warning:')} *{about}*: {notice['summary']}"]
+    told += [error[part] for part in ("message", "advice") if part in error]
+    if notice["status"] == "succeeded":
+        told.append(f"s3://{notice['video']['bucket']}/{notice['video']['key']}")
+    # Slack reads these three as markup: https://api.slack.com/reference/surfaces/formatting#escaping
+    return "\n".join(told).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

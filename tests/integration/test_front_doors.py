@@ -1,0 +1,250 @@
+"""The docs' own commands, run as a reader would run them, and what must come of them.
+
+Every `sh` and `python` block of the pages runs against the cloud on a laptop, in the order of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from laptop import until
+
+from local.demo import SAMPLE
+
+if TYPE_CHECKING:
+    from laptop import World
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120
+BODY: dict[str, Any] = {
+    "model_id": "bytedance/seedance-2.0",
+    "prompt": "A paper boat",
+    "params": {"duration_seconds": 1},
+}
+
+
+class Reader:
+    """Somebody with a terminal, who follows a page."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        for name in ("shoe.jpg", "room.jpg"):
+            shutil.copy(SAMPLE, folder / name)
+        aws = folder / "bin" / "aws"
+        aws.parent.mkdir()
+        aws.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("aws_command.py")}" "$@"\n')
+        aws.chmod(0o755)
+        self.folder = folder
+        self.environment = {
+            "PATH": os.pathsep.join([str(aws.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "AWS_ENDPOINT_URL": world.at.aws_endpoint,
+            "AWS_REGION": world.at.region,
+            "AWS_DEFAULT_REGION": world.at.region,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "API_URL": world.at.api_url,
+            "UPLOADS_BUCKET": world.at.uploads_bucket,
+            "TOPIC_ARN": world.at.topic_arn,
+            "HOME": str(folder),
+        }
+
+    def follow(self, page: str, language: str) -> str:
+        """Run the page's blocks of a language, and answer what they printed."""
+        text = (ROOT / "docs" / page).read_text()
+        blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        assert blocks, f"{page} has no {language}"
+        run = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
+        done = subprocess.run(  # noqa: S603 - the project's own docs
+            [*run, "\n".join(blocks)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+
+@pytest.fixture
+def reader(world: World, tmp_path: Path) -> Reader:
+    return Reader(world, tmp_path)
+
+
+def test_the_page_about_uploads(world: World, reader: Reader) -> None:
+    reader.follow("uploads.md", "sh")
+    told = {
+        key: world.notice_of_upload(key)
+        for key in (
+            "uploads/shoes/red shoe.jpg",
+            "uploads/shoes/noir.jpg",
+            "recipes/typo.json",
+            "uploads/pair/spring.manifest.json",
+            "requests/boat.json",
+        )
+    }
+    wrong = told.pop("recipes/typo.json")
+    assert (wrong["status"], wrong["recipe"]) == ("recipe_invalid", "typo")
+    assert [issue["path"] for issue in wrong["error"]["issues"]] == ["params.fps"]
+    assert {notice["status"] for notice in told.values()} == {"succeeded"}, told
+    prompts = {key: request_of(world, notice)["prompt"] for key, notice in told.items()}
+    assert prompts["uploads/shoes/red shoe.jpg"].startswith("Cinematic reveal of the product")
+    assert prompts["uploads/shoes/red shoe.jpg"].endswith("calm light")
+    assert prompts["uploads/shoes/noir.jpg"].startswith("Film noir reveal")
+    assert prompts["uploads/shoes/noir.jpg"].endswith("tense light")
+    pair = request_of(world, told["uploads/pair/spring.manifest.json"])
+    assert [url.rpartition("/")[2] for url in pair["reference_image_urls"]] == ["shoe.jpg", "room.jpg"]
+    # The right recipes said nothing.
+    recipes = {notice["source"]["key"] for notice in world.all_notices() if notice["status"] == "recipe_invalid"}
+    assert not recipes & {"recipes/shoes.json", "recipes/pair.json"}
+
+
+def request_of(world: World, notice: dict[str, Any]) -> dict[str, Any]:
+    """What was asked of the vendor, from the file beside the video."""
+    video = notice["video"]
+    sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
+    request: dict[str, Any] = json.loads(sidecar)["request"]
+    return request
+
+
+@pytest.mark.parametrize("name", ["talking-head", "restyle", "default"])
+def test_the_worked_recipes_make_videos(world: World, name: str) -> None:
+    film = until(lambda: next((one for one in world.all_notices() if one["status"] == "succeeded"), None))["video"]
+    body = SAMPLE.read_bytes()
+    if name == "restyle":
+        body = world.s3.get_object(Bucket=film["bucket"], Key=film["key"])["Body"].read()
+    world.upload(f"uploads/{name}/{name}-sample", body)
+    notice = world.notice_of_upload(f"uploads/{name}/{name}-sample")
+    assert notice["status"] == "succeeded", notice
+
+
+def test_the_page_about_the_api_with_curl(world: World, reader: Reader) -> None:
+    answers = reader.follow("api.md", "sh")
+    assert '"intake": "open"' in answers
+    assert '"status": "succeeded"' in answers
+    assert '"order": "4711"' in answers
+    assert '"default_cost": 5' in answers
+    canceled = world.await_notice(lambda notice: notice["status"] == "canceled")
+    assert canceled["job_id"] in answers
+    assert world.execution(canceled["job_id"])["status"] == "ABORTED"
+    assert world.get(canceled["job_id"])["status"] == "canceled"
+
+
+def test_the_page_about_the_api_with_python(world: World, reader: Reader) -> None:
+    job_id = reader.follow("api.md", "python").split()[-1]
+    notice = world.notice_of_job(job_id)
+    assert notice["status"] == "succeeded"
+    assert notice["source"]["key"] == f"uploads/default/{job_id}/red-shoe.jpg"
+    assert world.paid(job_id) == 1
+
+
+def test_a_form_is_good_for_one_job_of_its_type_and_size(world: World) -> None:
+    wanted = {"filename": "a.jpg", "content_type": "image/jpeg"}
+    form = httpx.post(f"{world.at.api_url}/uploads", json=wanted).json()
+
+    def send(content: bytes, **fields: str) -> int:
+        return httpx.post(form["url"], data=form["fields"] | fields, files={"file": content}, timeout=30).status_code
+
+    assert send(b"\xff\xd8\xff" + bytes(1_000_001)) == 400  # too large
+    assert send(SAMPLE.read_bytes(), **{"Content-Type": "text/html"}) == 403
+    assert send(SAMPLE.read_bytes(), key="recipes/default.json") == 403
+    assert world.get(form["job_id"])["http"] == 404
+    for _ in range(2):
+        assert send(SAMPLE.read_bytes()) in (200, 201, 204)
+    assert world.notice_of_job(form["job_id"])["status"] == "succeeded"
+    assert world.paid(form["job_id"]) == 1
+
+
+def test_a_canceled_job_is_told_once_and_its_video_is_still_the_vendors(world: World) -> None:
+    world.tell_vendor("settings", generation_seconds=60)
+    try:
+        job_id = world.post(BODY).json()["job_id"]
+        until(lambda: True if "video_id" in world.get(job_id) else None)
+        answer = httpx.delete(f"{world.at.api_url}/videos/{job_id}", timeout=30)
+        assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+        assert "is paid for" in answer.json()["message"]
+    finally:
+        world.tell_vendor("settings", generation_seconds=0.5)
+    assert world.execution(job_id)["status"] == "ABORTED"
+    notice = world.notice_of_job(job_id)
+    assert (notice["status"], notice["paid"]) == ("canceled", "yes")
+    assert httpx.delete(f"{world.at.api_url}/videos/{job_id}", timeout=30).status_code == 200
+    # The end of the execution has been told by now, and found nothing left to say.
+    marker = world.post(BODY).json()["job_id"]
+    world.notice_of_job(marker)
+    assert len(world.notices[job_id]) == 1
+    ended = httpx.delete(f"{world.at.api_url}/videos/{marker}", timeout=30)
+    assert (ended.status_code, ended.json()["error_code"]) == (409, "job_ended")
+
+
+def test_a_list_can_be_followed_to_its_end(world: World) -> None:
+    key = str(uuid.uuid4())
+    jobs = {world.post(BODY, **{"Idempotency-Key": f"{key}-{n}"}).json()["job_id"] for n in range(3)}
+    for job_id in jobs:
+        assert world.notice_of_job(job_id)["status"] == "succeeded"
+    found, query = set(), {"status": "succeeded", "limit": "2"}
+    for _ in range(100):
+        page = httpx.get(f"{world.at.api_url}/videos", params=query, timeout=30).json()
+        found |= {job["job_id"] for job in page["jobs"]}
+        if "next_token" not in page:
+            break
+        query["next_token"] = page["next_token"]
+    assert jobs <= found
+
+
+def test_the_page_about_notifications(world: World, reader: Reader) -> None:
+    reader.follow("notifications.md", "sh")
+    recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
+    world.upload("recipes/shoes.json", json.dumps(recipe).encode())
+    world.upload("uploads/shoes/filtered.jpg", SAMPLE.read_bytes())
+    world.upload("recipes/filtered.json", b"{")
+    job_id = world.post({**BODY, "model_id": "standin/always-fails"}).json()["job_id"]
+    world.upload("uploads/filtered-none/a.jpg", SAMPLE.read_bytes())
+    shoes = world.notice_of_upload("uploads/shoes/filtered.jpg")
+    broken = world.notice_of_upload("recipes/filtered.json")
+    missing = world.notice_of_upload("uploads/filtered-none/a.jpg")
+    generation_failed = world.notice_of_job(job_id)
+    told = [notice["notification_id"] for notice in (shoes, broken, missing, generation_failed)]
+    assert [n["status"] for n in (shoes, broken, missing, generation_failed)] == [
+        "succeeded",
+        "recipe_invalid",
+        "failed",
+        "failed",
+    ]
+    expected = {
+        "finished-videos": {told[0]},
+        "needs-an-operator": set(),
+        "wrong-requests": {told[1], told[2]},
+        "only-seedance": {told[0]},
+        "only-shoes": {told[0]},
+    }
+    for queue, ids in expected.items():
+        assert heard(world, queue, until_there=ids) & set(told) == ids, queue
+
+
+def heard(world: World, queue: str, until_there: set[str]) -> set[str]:
+    """The ids of the notifications in a queue, once those that must be there are."""
+    sqs = world.cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    found: set[str] = set()
+
+    def look() -> bool | None:
+        received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        found.update(json.loads(message["Body"])["notification_id"] for message in received)
+        return True if until_there <= found and not received else None
+
+    until(look)
+    return found

@@ -1,0 +1,121 @@
+"""The API's description: fresh, well-formed, about the routes that are deployed, and true of real answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from shared.genviral.models import GenerateRequest
+from shared.jobs.states import Status
+from tests.unit.fakes import EVENTS, JOB_ID, VIDEOS
+from tests.unit.test_handlers import SAMPLES, Stage, event, post, stage
+from tools import docs, openapi
+
+if TYPE_CHECKING:
+    from tests.unit.fakes import World
+
+__all__ = ["stage"]
+
+DOCUMENT: dict[str, Any] = json.loads(openapi.PATH.read_text())
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+CALLS = sorted(path.stem for path in EVENTS.glob("api_*.json"))
+
+
+def test_the_document_in_the_repository_is_the_one_of_the_code() -> None:
+    assert openapi.document() == DOCUMENT, "run `make docs`"
+
+
+def test_a_stale_document_is_seen(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stale = tmp_path / "openapi.json"
+    stale.write_text("{}")
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    monkeypatch.setattr(docs, "PAGES", ())
+    monkeypatch.setattr(openapi, "PATH", stale)
+    assert docs.main(["--check"]) == 1
+    assert docs.main([]) == 0
+    assert json.loads(stale.read_text()) == DOCUMENT
+
+
+def test_it_describes_the_routes_that_are_deployed() -> None:
+    resources = docs.template()["Resources"].values()
+    deployed = {one["Properties"]["RouteKey"] for one in resources if one["Type"] == "AWS::ApiGatewayV2::Route"}
+    assert set(OPERATIONS) == deployed
+    assert {event(call)["routeKey"] for call in CALLS} == deployed, "a sample event for each route"
+
+
+def test_it_is_well_formed() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    references = set(re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(DOCUMENT)))
+    assert references <= set(DOCUMENT["components"]["schemas"])
+    for schema in DOCUMENT["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(names)) == len(names)
+    for key, operation in OPERATIONS.items():
+        assert operation["summary"]
+        declared = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"}
+        assert declared == set(re.findall(r"{(\w+)}", key))
+        assert min(operation["responses"]) < "300"
+        assert "503" in operation["responses"]
+
+
+def schema_of(call: str, status: int) -> dict[str, Any]:
+    answer = OPERATIONS[event(call)["routeKey"]]["responses"][str(status)]
+    schema: dict[str, Any] = answer["content"]["application/json"]["schema"]
+    return schema
+
+
+def conforms(document: object, schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator({"components": DOCUMENT["components"], **schema}).validate(document)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_real_answer_has_the_shape_that_is_described(stage: Stage, call: str) -> None:
+    SAMPLES[call][1](stage.world)
+    answer = stage.call("api", event(call))
+    document = json.loads(answer["body"])
+    schema = schema_of(call, answer["statusCode"])
+    conforms(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        conforms({}, schema)
+    described = OPERATIONS[event(call)["routeKey"]]["responses"][str(answer["statusCode"])].get("headers", {})
+    assert set(described) <= set(answer["headers"])
+
+
+def finished(world: World) -> None:
+    world.paid_job(metadata={"a": 1}, recipe="default")
+    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4", "bytes": 3})
+    world.store.move(JOB_ID, Status.SUCCEEDED)
+
+
+def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Stage) -> None:
+    finished(stage.world)
+    answer = stage.call("api", event("api_get_video"))
+    job = json.loads(answer["body"])
+    assert "url" in job["video"]
+    conforms(job, schema_of("api_get_video", 200))
+    # Nothing is told that is not described.
+    assert set(job) <= set(DOCUMENT["components"]["schemas"]["Job"]["properties"])
+    refusal = stage.call("api", post({"prompt": "no model"}))
+    conforms(json.loads(refusal["body"]), schema_of("api_post_videos", 422))
+
+
+def test_the_bodies_are_those_that_the_code_judges() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert set(schemas["VideoRequest"]["properties"]) == {*GenerateRequest.model_fields, "metadata"}
+    assert schemas["VideoRequest"]["additionalProperties"] is False
+    assert schemas["VideoRequest"]["required"] == ["model_id"]
+    sample = json.loads(event("api_post_videos")["body"])
+    conforms(sample, {"$ref": "#/components/schemas/VideoRequest"})
+    conforms(json.loads(event("api_post_uploads")["body"]), {"$ref": "#/components/schemas/UploadRequest"})
+    for wrong in ({**sample, "colour": "red"}, {**sample, "params": {"fps": "24"}}, {"prompt": "x"}):
+        with pytest.raises(jsonschema.ValidationError):
+            conforms(wrong, {"$ref": "#/components/schemas/VideoRequest"})

@@ -1,0 +1,102 @@
+"""The sample consumers do what they say with real notifications."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from shared.jobs.errors import RecipeMissing
+from shared.jobs.states import Status
+from tests.unit.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "consumers"
+LINES = 40
+
+
+def sample(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"sample_{name}", SAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def told(world: World) -> World:
+    """A job that went well and one that did not, both told."""
+    world.s3.put_object(Bucket=VIDEOS, Key="videos/a.mp4", Body=b"film")
+    world.paid_job()
+    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
+    world.announcer().succeeded(EXECUTION)
+    world.store.create("other", source={"type": "upload", "bucket": "b", "key": "uploads/<b>.jpg"})
+    world.announcer().failed(EXECUTION.replace(JOB_ID, "other"), caught(RecipeMissing("no recipe")))
+    return world
+
+
+def records(world: World) -> dict[str, Any]:
+    return {"Records": [{"Sns": {"Message": json.dumps(message.body)}} for message in world.messages()]}
+
+
+@pytest.mark.parametrize("file", sorted(SAMPLES.glob("*.py")), ids=lambda file: file.stem)
+def test_a_sample_is_short(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= LINES
+
+
+def test_the_function_handles_each_message_once(
+    told: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEEN_TABLE", "seen")
+    told.dynamodb.create_table(
+        TableName="seen",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "notification_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "notification_id", "KeyType": "HASH"}],
+    )
+    event = {"Records": records(told)["Records"][:1]}  # its filter policy lets nothing else through
+    function = sample("lambda_function")
+    for _ in range(2):
+        function.handler(event, None)
+    assert capsys.readouterr().out == f"s3://{VIDEOS}/videos/a.mp4 is ready for {{}}\n"
+
+
+def test_the_worker_downloads_what_is_finished_and_keeps_nothing_in_the_queue(
+    told: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="finished")["QueueUrl"]
+    for message in told.messages():
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(message.body))
+    sample("sqs_worker").work(url, tmp_path)
+    assert (tmp_path / f"{JOB_ID}.mp4").read_bytes() == b"film"
+    assert RecipeMissing.advice in capsys.readouterr().err
+    attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    left = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=attributes)["Attributes"]
+    assert set(left.values()) == {"0"}
+
+
+def test_slack_gets_a_line_that_it_does_not_read_as_markup(told: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[urllib.request.Request] = []
+
+    def urlopen(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        sent.append(request)
+        return io.BytesIO()
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.example.com/x")
+    sample("slack").handler(records(told), None)
+    good, bad = (json.loads(request.data)["text"] for request in sent)  # type: ignore[arg-type]
+    assert good.startswith(f":clapper: *{JOB_ID}*: The video is ready.")
+    assert f"s3://{VIDEOS}/videos/a.mp4" in good
+    assert "uploads/&lt;b&gt;.jpg" in bad
+    assert "no recipe" in bad
