@@ -18,7 +18,7 @@ up: $(VENV)/.local ## the cloud on this laptop, until Ctrl-C
 	@$(RUN) -m local up $(ARGS)
 
 test: $(VENV)/.dev ## every test
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 chaos: $(VENV)/.dev ## never paid twice, never lost: the full storm, and its table (CHAOS_SEED=… for another)
 	CHAOS_JOBS=$${CHAOS_JOBS:-520} $(RUN) -m pytest tests/chaos $(ARGS)

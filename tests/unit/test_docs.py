@@ -111,3 +111,17 @@ def test_the_diagram_shows_every_way_from_state_to_state() -> None:
         ways |= {f"{name} --> {target}".replace("?", "") for target in targets if target}
     drawn = set(re.findall(r"\w+ --> \w+", docs.BLOCKS["diagram"]()))
     assert drawn == ways
+
+
+def test_every_parameter_stands_in_the_readme_with_its_default() -> None:
+    readme = (docs.ROOT / "README.md").read_text()
+    table = {
+        name: default.strip("` ")
+        for line in readme.splitlines()
+        if line.startswith("| `") and line.count("|") == 4
+        for names, defaults in [line.split("|")[1:3]]
+        for name, default in zip(names.replace("`", "").split(","), defaults.split(",") * 2, strict=False)
+        for name in [name.strip()]
+    }
+    parameters = docs.template()["Parameters"]
+    assert table == {name: str(parameter["Default"]) or "empty" for name, parameter in parameters.items()}

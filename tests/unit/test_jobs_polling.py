@@ -145,10 +145,11 @@ def test_nothing_is_expected_from_a_handful() -> None:
     assert expectation(list(range(100, 201))) == Expectation(150, 190)
 
 
-def test_a_job_is_late_after_four_times_the_usual_but_never_before_the_floor() -> None:
+def test_a_job_is_late_after_four_times_the_usual_but_never_before_the_floor_or_after_a_day() -> None:
     assert deadline(None, 7200) == 7200
     assert deadline(Expectation(60, 90), 7200) == 7200
     assert deadline(Expectation(1800, 3000), 7200) == 12_000
+    assert deadline(Expectation(30_000, 60_000), 7200) == 86_400
 
 
 @given(st.integers(1, 5000), st.integers(0, 5000))
