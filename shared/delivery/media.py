@@ -20,7 +20,7 @@ SNIFF_BYTES = 64
 _MAX_TOP_LEVEL_BOXES = 64
 _MAX_CHILDREN = 256
 _MAX_MOOV_BYTES = 4 * 1024 * 1024
-_MAX_SECONDS = 7 * 24 * 3600
+_MIN_SECONDS, _MAX_SECONDS = 0.001, 7 * 24 * 3600
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _WEBM_DOCTYPE = b"\x42\x82\x84webm"
@@ -145,7 +145,7 @@ def _facts(moov: memoryview) -> MediaFacts | None:
     except (struct.error, _UnsoundError):
         return None
     video = codecs.get(b"vide")
-    if not video or not all(size) or not 0 < duration <= _MAX_SECONDS:
+    if not video or not all(size) or not _MIN_SECONDS <= duration <= _MAX_SECONDS:
         return None
     return MediaFacts(round(duration, 3), *size, video, codecs.get(b"soun"))
 

@@ -46,8 +46,8 @@ _UNSEEN = 0.25
 The more, the sooner a model that became faster is noticed; the less, the fewer looks come too early otherwise."""
 _FEW = 5
 """With fewer durations than this, nothing is said about how long it will take."""
-_PATIENCE = 4.0
-"""A job is late after so many times the time in which nine of ten are finished."""
+_PATIENCE, _LONGEST_PATIENCE = 4.0, 86_400
+"""A job is late after so many times the time in which nine of ten are finished, but no later than after a day."""
 
 
 class Expectation(NamedTuple):
@@ -76,7 +76,7 @@ def deadline(expected: Expectation | None, floor: float) -> int:
         expected: How long it should take, if that is known.
         floor: The deadline is never shorter, in seconds.
     """
-    return round(max(floor, _PATIENCE * expected.p90 if expected else 0))
+    return round(max(floor, min(_PATIENCE * expected.p90, _LONGEST_PATIENCE) if expected else 0))
 
 
 def progress(expected: Expectation | None, elapsed: float) -> str:

@@ -133,6 +133,13 @@ def test_anything_ends_without_an_exception(data: bytes) -> None:
     assert isinstance(look(data), Container)
 
 
+def test_a_film_of_no_length_is_not_believed(mp4: bytes) -> None:
+    header = mp4.index(b"mvhd")  # version, flags and two times lie before the time scale
+    hurried = mp4[: header + 16] + struct.pack(">I", 0x7FFFFFFF) + mp4[header + 20 :]
+    assert look(mp4).facts is not None
+    assert look(hurried).facts is None
+
+
 @given(st.data())
 def test_damage_to_a_real_file_never_yields_nonsense(mp4: bytes, data: st.DataObject) -> None:
     damaged = bytearray(mp4)
