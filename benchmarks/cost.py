@@ -37,7 +37,7 @@ ROOT = PAGE.parents[1]
 
 # ---- prices ----------------------------------------------------------------------------------------------------------
 
-PRICES_READ = "November 2026, us-east-1, without free tiers and volume discounts"
+PRICES_READ = "us-east-1, list, as known in November 2026 and not read live; no free tiers, no volume discounts"
 PRICES: dict[str, tuple[float, str]] = {
     "state transition": (25e-6, "https://aws.amazon.com/step-functions/pricing/"),
     "Lambda request": (0.20e-6, "https://aws.amazon.com/lambda/pricing/"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from local.cloud import Cloud
 
+# Small, because a laptop keeps a thousand of them.
 REQUEST: dict[str, Any] = {
     "model_id": "bytedance/seedance-2.0",
     "prompt": "A paper boat on a calm lake",
@@ -75,7 +76,7 @@ class Gauge(threading.Thread):
         self.done = threading.Event()
 
     def run(self) -> None:
-        while not self.done.wait(2):
+        while not self.done.wait(5):
             sizes = _memory()
             self.memory = max(self.memory, sum(sizes))
             self.processes = max(self.processes, len(sizes))
@@ -216,8 +217,8 @@ def main() -> None:
     """Run what the command line asks for. Exit 1 where something was lost or done twice."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=5, help="jobs a second")
-    parser.add_argument("--generation-seconds", type=float, default=240)
+    parser.add_argument("--rate", type=float, default=2.5, help="jobs a second")
+    parser.add_argument("--generation-seconds", type=float, default=420)
     options = parser.parse_args()
     sys.exit(not run(options.jobs, options.rate, options.generation_seconds))
 
