@@ -12,6 +12,8 @@ as much of S3 as the methods need and throws the bytes away, so the numbers are 
     write limit      the store alone: bare sockets, as many as ours
     relay limit      both at once, neither checksums nor an HTTP library: what this machine can move at all
 
+`cores` is the share of a core that the method's own process kept busy; the servers take the rest.
+
 Origins: `open` sends as fast as it can; `capped` gives each connection 40 MB/s; `stream` knows no ranges.
 """
 
@@ -45,6 +47,7 @@ LIMITS = ("read limit", "write limit", "relay limit")
 ALTERNATIVES = ("upload_fileobj", "put_object")
 METHODS = ("ours", *ALTERNATIVES, *LIMITS)
 NOISE = os.urandom(MIB)
+SMALL_MIB = 1
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -187,7 +190,7 @@ def servers(certificate: Path) -> Any:
 # ---- one case, in a process of its own -------------------------------------------------------------------------------
 
 
-def _client(store: int) -> Any:
+def _client(store: int, config: Any = None) -> Any:
     import boto3
     from botocore.config import Config
 
@@ -197,18 +200,27 @@ def _client(store: int) -> Any:
         aws_access_key_id="x",
         aws_secret_access_key="x",  # noqa: S106
         endpoint_url=f"https://localhost:{store}",
-        config=Config(s3={"addressing_style": "path"}),
+        config=Config(s3={**(config.s3 if config else {}), "addressing_style": "path"}),
     )
 
 
 def _ours(url: str, size: int, store: int) -> Any:
+    from shared import runtime
     from shared.delivery import Limits, deliver
 
-    s3, limits = _client(store), Limits(allow_private=True)
+    s3, limits = _client(store, runtime.S3), Limits(allow_private=True)
 
     def run() -> None:
         delivery = deliver(
-            lambda: url, s3=s3, bucket=BUCKET, key=KEY, limits=limits, metadata={}, tags={}, remaining=lambda: 900.0
+            lambda: url,
+            s3=s3,
+            bucket=BUCKET,
+            key=KEY,
+            limits=limits,
+            metadata={},
+            tags={},
+            remaining=lambda: 900.0,
+            first=True,
         )
         assert delivery.bytes == size  # noqa: S101
 
@@ -242,8 +254,7 @@ def _put_object(url: str, _size: int, store: int) -> Any:
     return run
 
 
-def _connect(port: int) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
+def _connect(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
     return context.wrap_socket(socket.create_connection(("localhost", port)), server_hostname="localhost")
 
 
@@ -273,11 +284,12 @@ def _write(wire: ssl.SSLSocket, number: int, view: memoryview) -> None:
 def _limit(url: str, size: int, store: int, *, read: bool, write: bool) -> Any:
     target = urlsplit(url)
     path = f"{target.path}?{target.query}"
-    connections = 1 if "ranges" in target.query else CONNECTIONS
+    connections = 1 if "ranges" in target.query else min(CONNECTIONS, -(-size // PART))
+    context = ssl.create_default_context()
+    sinks = [_connect(context, store) for _ in range(connections)] if write else []  # S3 clients keep theirs open too
 
-    def work(queue: Any) -> None:
-        source = _connect(target.port or 443) if read else None
-        sink = _connect(store) if write else None
+    def work(queue: Any, sink: ssl.SSLSocket | None) -> None:
+        source = _connect(context, target.port or 443) if read else None
         buffer = bytearray(min(PART, size))
         got = _ask(source, path, 0, size, buffer) if source and connections == 1 else 0
         for first in queue:
@@ -293,7 +305,7 @@ def _limit(url: str, size: int, store: int, *, read: bool, write: bool) -> Any:
     def run() -> None:
         queue = iter(range(0, size, PART))
         with concurrent.futures.ThreadPoolExecutor(connections) as pool:
-            list(pool.map(work, [queue] * connections))
+            list(pool.map(work, [queue] * connections, sinks or [None] * connections))
 
     return run
 
@@ -314,17 +326,21 @@ def _memory(field: str) -> int:
 
 
 def case(method: str, url: str, size: int, store: int, repeats: int) -> dict[str, float]:
-    """Seconds (median) and extra peak memory (bytes) of one method, after one small run that loads everything."""
+    """Seconds (median), extra peak memory (bytes) and busy cores of one method, after a small run that loads it all."""
     CASES[method](url.replace(f"/{size}?", f"/{100_000}?"), 100_000, store)()
     run = CASES[method](url, size, store)
     Path("/proc/self/clear_refs").write_text("5")
     before = _memory("VmRSS")
-    seconds = []
+    seconds, busy = [], time.process_time()
     for _ in range(repeats):
         began = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - began)
-    return {"seconds": statistics.median(seconds), "memory": _memory("VmHWM") - before}
+    return {
+        "seconds": statistics.median(seconds),
+        "memory": _memory("VmHWM") - before,
+        "busy": (time.process_time() - busy) / sum(seconds),
+    }
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -356,7 +372,8 @@ def _print(origin: str, mib: int, results: dict[str, dict[str, float]]) -> None:
     for method in results:
         print(
             f"| {origin} | {mib} MiB | {method} | {rate[method]:.0f} | {results[method]['memory'] / MIB:.0f} "
-            f"| {rate[method] / limit:.2f} | {rate[method] / rate['relay limit']:.2f} | {rate[method] / best:.2f} |",
+            f"| {rate[method] / limit:.2f} | {rate[method] / rate['relay limit']:.2f} | {rate[method] / best:.2f} "
+            f"| {results[method]['busy']:.2f} |",
             flush=True,
         )
 
@@ -377,14 +394,17 @@ def main() -> None:
         options.sizes, options.repeats = "1,64", 3
     from tests.integration.delivery_origin import self_signed
 
-    print("| origin | size | method | MB/s | extra peak MiB | to the slower limit | to the relay | to the best other |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| origin | size | method | MB/s | extra peak MiB | to the slower limit | to the relay | to the best | cores |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         ca = self_signed(Path(folder) / "ca.pem")
         with servers(ca) as ports:
             for origin in options.origins.split(","):
                 for mib in map(int, options.sizes.split(",")):
-                    results = {method: _measure(method, origin, mib, ports, options.repeats, ca) for method in METHODS}
+                    repeats = options.repeats * (5 if mib <= SMALL_MIB else 1)
+                    results = {method: _measure(method, origin, mib, ports, repeats, ca) for method in METHODS}
                     _print(origin, mib, results)
 
 

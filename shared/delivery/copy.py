@@ -105,6 +105,7 @@ def deliver(
     metadata: Mapping[str, str],
     tags: Mapping[str, str],
     remaining: Callable[[], float],
+    first: bool = False,
 ) -> Delivery:
     """Copy the file behind a link to `s3://bucket/key`, verified. May be called again with the same key at any time.
 
@@ -116,6 +117,8 @@ def deliver(
         metadata: Metadata of the object, ASCII.
         tags: Tags of the object.
         remaining: Seconds the caller has left.
+        first: The caller knows that no earlier call has begun, so nothing is looked for in the bucket. If that is
+            wrong, the file is fetched again and nothing worse happens.
 
     Raises:
         DeliveryIncomplete: Out of time, progress kept; call again.
@@ -123,7 +126,7 @@ def deliver(
         Exception: What `source` or S3 raised. Progress is kept.
     """
     store = Store(s3, bucket, key, metadata, tags)
-    there, begun = store.look()
+    there, begun = (False, False) if first else store.look()
     if there and (finished := store.finished()) is not None:
         if begun:
             store.clear()  # the note of a call that published the file and died before it could remove it

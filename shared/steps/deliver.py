@@ -64,7 +64,7 @@ class Courier:
         Raises:
             Fault: Nothing was published. The video stays paid for and can be delivered by a redrive.
         """
-        job = self._open(identity.of_execution(execution_arn))
+        job, first = self._open(identity.of_execution(execution_arn))
         key = key_of(job)
         delivery = deliver(
             lambda: self._fresh_link(job, video_id),
@@ -75,6 +75,7 @@ class Courier:
             metadata=_metadata(job, video_id),
             tags={"job_id": job.job_id},
             remaining=self.remaining,
+            first=first,
         )
         video = _facts(self.bucket, key, delivery) | _differences(job, delivery.media)
         self._describe(job, video_id, video)
@@ -82,14 +83,16 @@ class Courier:
         metrics.add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
         return {"video": video}
 
-    def _open(self, job_id: str) -> Job:
+    def _open(self, job_id: str) -> tuple[Job, bool]:
+        """The job, and whether this is its first delivery."""
         job = self.store.get(job_id)
         if job is not None and job.status is Status.DELIVERING:
-            return job
+            return job, False
         try:
-            return self.store.move(job_id, Status.DELIVERING)
+            moved = self.store.move(job_id, Status.DELIVERING)
         except MoveRefused as refused:
             raise closed(refused) from None
+        return moved, job is not None and Status.DELIVERING not in job.timeline
 
     def _fresh_link(self, job: Job, video_id: str) -> str:
         video = self.vendor.get_video(video_id)
