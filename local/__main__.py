@@ -66,14 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("demo", help="run the whole job on one picture and show every step")
     show.set_defaults(run=_demo)
     show.add_argument("--image", type=_file, default=demo.SAMPLE, help="the picture (default: a sample)")
-    show.add_argument("--prompt", help="what to make of it (default: the default recipe's prompt)")
+    show.add_argument("--recipe", type=_file, help="what to make of it (default: recipes/default.json)")
+    show.add_argument("--prompt", help="a prompt in the place of the recipe's own")
     show.add_argument("--out", type=Path, default=Path("demo-out"), help="where the video goes (default: demo-out)")
     return parser
 
 
 def _demo(chosen: argparse.Namespace) -> int:
     with Cloud(parameters=demo.PARAMETERS, generation_seconds=demo.GENERATION_SECONDS) as cloud:
-        demo.run(cloud, image=chosen.image, prompt=chosen.prompt, out=chosen.out)
+        demo.run(cloud, image=chosen.image, recipe=chosen.recipe, prompt=chosen.prompt, out=chosen.out)
     return 0
 
 
@@ -104,8 +105,9 @@ In another terminal:
 
   export AWS_ENDPOINT_URL={at.aws_endpoint} AWS_REGION={at.region} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
 
-  # a picture in, a video out
-  aws s3 cp shoe.jpg s3://{at.uploads_bucket}/uploads/shoe.jpg
+  # a recipe of your own and a picture in, a video out
+  aws s3 cp recipes/default.json s3://{at.uploads_bucket}/recipes/shoes.json
+  aws s3 cp shoe.jpg s3://{at.uploads_bucket}/uploads/shoes/shoe.jpg
   aws s3 ls --recursive s3://{at.videos_bucket}/videos/
 
   # or over HTTP

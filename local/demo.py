@@ -112,13 +112,14 @@ class Progress:
         return f"{time.monotonic() - self._start:6.1f} s"
 
 
-def run(cloud: Cloud, *, image: Path, prompt: str | None, out: Path) -> None:
+def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | None = None, out: Path) -> None:
     """Upload the picture and see the job through.
 
     Args:
         cloud: The running cloud.
         image: The picture.
-        prompt: What to make of it, instead of the default recipe's prompt.
+        recipe: What to make of it. The default recipe where there is none.
+        prompt: A prompt to put in the place of the recipe's own.
         out: The folder that the video goes to.
 
     Raises:
@@ -126,7 +127,7 @@ def run(cloud: Cloud, *, image: Path, prompt: str | None, out: Path) -> None:
     """
     progress = Progress()
     inbox = _Inbox(cloud)
-    key = _upload(cloud, image, prompt)
+    key = _upload(cloud, image, recipe, prompt)
     progress.done(f"Upload           s3://{cloud.endpoints.uploads_bucket}/{key}")
     job_id = _follow(cloud, key, progress)
     message = inbox.wait_for(job_id)
@@ -161,7 +162,7 @@ class _Inbox:
             for item in self._sqs.receive_message(QueueUrl=self._url, WaitTimeSeconds=1).get("Messages", []):
                 self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=item["ReceiptHandle"])
                 message: dict[str, Any] = json.loads(item["Body"])
-                if message["job_id"] == job_id:
+                if message.get("job_id") == job_id:
                     return message
         raise DemoFailed("No notification came.")
 
@@ -182,17 +183,26 @@ class _Estimate:
         return self._said
 
 
-def _upload(cloud: Cloud, image: Path, prompt: str | None) -> str:
+def _upload(cloud: Cloud, image: Path, recipe: Path | None, prompt: str | None) -> str:
     s3 = cloud.client("s3")
     bucket = cloud.endpoints.uploads_bucket
     folder = ""
-    if prompt is not None:
-        recipe = json.loads((ROOT / "recipes" / "default.json").read_text())
-        s3.put_object(Bucket=bucket, Key=f"recipes/{_RECIPE}.json", Body=json.dumps(recipe | {"prompt": prompt}))
+    if recipe is not None or prompt is not None:
+        body = (recipe or ROOT / "recipes" / "default.json").read_bytes()
+        if prompt is not None:
+            body = _with_prompt(body, prompt)
+        s3.put_object(Bucket=bucket, Key=f"recipes/{_RECIPE}.json", Body=body)
         folder = f"{_RECIPE}/"
     key = f"uploads/{folder}{image.name}"
     s3.put_object(Bucket=bucket, Key=key, Body=image.read_bytes())
     return key
+
+
+def _with_prompt(recipe: bytes, prompt: str) -> bytes:
+    try:
+        return json.dumps({**json.loads(recipe), "prompt": prompt}).encode()
+    except (ValueError, TypeError):
+        return recipe  # the job says what is wrong with it
 
 
 def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
@@ -256,4 +266,5 @@ def _failure(message: dict[str, Any]) -> str:
     error = message.get("error", {})
     return (
         f"The job ended as {message['status']}: {error.get('message')} ({error.get('code')}). {error.get('advice', '')}"
+        + "".join(f"\n  - {issue['path']}: {issue['message']}" for issue in error.get("issues", ()))
     )
