@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint format docs build bench bench-delivery bench-polling bench-scale cost lock clean
+.PHONY: help demo up test chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale cost lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -23,12 +23,25 @@ test: $(VENV)/.dev ## every test
 chaos: $(VENV)/.dev ## never paid twice, never lost: the full storm, and its table (CHAOS_SEED=… for another)
 	CHAOS_JOBS=$${CHAOS_JOBS:-520} $(RUN) -m pytest tests/chaos $(ARGS)
 
-lint: $(VENV)/.dev ## formatting, types, template, docs
+lint: $(VENV)/.dev $(VENV)-sam/.sam $(VENV)-checks/.checks ## formatting, types, docs, and others' tools on the template and the state machines
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
 	$(RUN) -m tools.docs --check
+	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
+	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam validate --lint --region us-east-1
+	$(RUN) -m tools.plain build/plain
+	$(VENV)-checks/bin/checkov --config-file .checkov.yaml --file build/plain/template.json
+	$(RUN) -m tools.asl
+
+# Not in lint: it asks a database on the internet, and its verdict changes from one day to the next.
+audit: $(VENV)-checks/.checks ## known weaknesses in what is installed and deployed (asks PyPI)
+	for lock in shared/requirements.txt requirements/*.txt; do \
+		$(VENV)-checks/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; \
+	done
+
+iam-proof: $(VENV)/.dev ## takes away every role's rights one by one, and shows what breaks (half an hour)
+	$(RUN) -m tools.iam_proof $(ARGS)
 
 format: $(VENV)/.dev ## put the code into shape
 	$(RUN) -m ruff format .
@@ -39,10 +52,12 @@ docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 
 # SAM's command line is large and wants its own versions, so it lives apart.
 build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without containers
-	find functions shared -name __pycache__ -type d -prune -exec rm -rf {} +
-	PATH="$(CURDIR)/$(VENV)-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam build
+	@$(VENV)-sam/bin/python -m tools.build
 
-bench: bench-delivery bench-polling ## every benchmark but the scale
+build-check: $(VENV)-sam/.sam ## build twice, in two places: every artefact must come out the same
+	@$(VENV)-sam/bin/python -m tools.build --twice
+
+bench: bench-delivery bench-polling ## every benchmark but those of a thousand jobs
 
 bench-delivery: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
 	$(RUN) -m benchmarks.delivery $(ARGS)
@@ -50,8 +65,14 @@ bench-delivery: $(VENV)/.dev ## the copy from the vendor to S3, against the usua
 bench-polling: $(VENV)/.dev ## looks and delays of this project's waiting, against the usual ways
 	$(RUN) -m benchmarks.polling $(ARGS)
 
+bench-coldstart: $(VENV)/.dev ## from nothing to the first answer, against an empty function and the usual one
+	$(RUN) -m benchmarks.coldstart $(ARGS)
+
 bench-scale: $(VENV)/.dev ## a thousand jobs in flight on this machine
 	$(RUN) -m benchmarks.scale $(ARGS)
+
+bench-batch: $(VENV)/.dev ## a batch of a thousand rows on this machine, twice
+	$(RUN) -m benchmarks.batch $(ARGS)
 
 cost: $(VENV)/.dev ## what a job costs on AWS: requests counted in a real run, times list prices
 	$(RUN) -m benchmarks.cost $(ARGS)
@@ -67,9 +88,13 @@ lock: ## resolve the dependencies anew (needs uv)
 		-c requirements/dev.txt -o shared/requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--group pyproject.toml:sam -o requirements/sam.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--group pyproject.toml:checks -o requirements/checks.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(VENV)-sam build .aws-sam demo-out
+	rm -rf $(VENV) $(VENV)-sam $(VENV)-checks build .aws-sam demo-out
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.13 …") if sys.version_info < (3, 11) else None'
@@ -89,4 +114,13 @@ $(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
 $(VENV)-sam/.sam: requirements/sam.txt
 	$(PYTHON) -m venv $(VENV)-sam
 	@$(VENV)-sam/bin/python $(PIP_INSTALL) requirements/sam.txt
+	@touch $@
+
+$(VENV)-checks/.checks: requirements/checks.txt requirements/asl-validator/package-lock.json
+	$(PYTHON) -m venv $(VENV)-checks
+	@$(VENV)-checks/bin/python $(PIP_INSTALL) requirements/checks.txt
+	@mkdir -p $(VENV)-checks/asl-validator && cp requirements/asl-validator/*.json $(VENV)-checks/asl-validator
+	@if command -v npm >/dev/null; then \
+		npm ci --loglevel error --ignore-scripts --no-audit --no-fund --prefix $(VENV)-checks/asl-validator; \
+	fi
 	@touch $@

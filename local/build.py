@@ -1,17 +1,15 @@
-"""Builds what Lambda brings or gets besides a function's own code, for this machine: `python -m local.build`.
+"""Builds what a function consists of on Lambda, for this machine: `python -m local.build`.
 
-Two folders under build/local: `SharedLayer`, made by the same Makefile target as the real layer, and `lambda-runtime`,
-the packages that every Lambda runtime has. Both are kept as long as what they are made from stays the same. It knows
-the files that they are made from, and nothing of how they are deployed.
+Three folders under build/local: `SharedLayer` and `functions`, made by the same Makefile targets as the real artefacts,
+and `lambda-runtime`, the packages that every Lambda runtime has. Each is kept as long as what it is made from stays the
+same. It knows the files that they are made from, and nothing of how they are deployed.
 """
 
 from __future__ import annotations
 
-import compileall
 import fcntl
 import hashlib
 import os
-import py_compile
 import shutil
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "local"
 SOURCE = ROOT / "shared"
+FUNCTIONS = ROOT / "functions"
 
 
 class BuildFailed(Exception):
@@ -28,76 +27,118 @@ class BuildFailed(Exception):
 
 
 class Built(NamedTuple):
-    """The folders that were built."""
+    """The folders that were built. `functions` has one folder for each function, named as under functions/."""
 
     layer: Path
     runtime_packages: Path
+    functions: Path
 
 
-def build() -> Built:
-    """Build both folders, or bring them up to date. Takes half a minute the first time, and next to nothing later.
+def build(python: Path | None = None) -> Built:
+    """Build all folders, or bring them up to date. Takes half a minute the first time, and next to nothing later.
+
+    Args:
+        python: Build for this interpreter, apart from what is built for the one that runs this.
 
     Raises:
         BuildFailed: make or pip is missing or failed.
     """
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    with (OUTPUT / ".lock").open("w") as lock:
+    output = OUTPUT / python.name if python else OUTPUT
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests and a running cloud may build at the same time
-        return Built(_layer(), _runtime_packages())
+        builder = _Builder(output, python or Path(sys.executable))
+        return Built(builder.layer(), builder.runtime_packages(), builder.functions())
 
 
-def _layer() -> Path:
-    """The layer. Its dependencies and the package `shared` are kept apart: an edit must not cost a run of pip."""
-    layer = OUTPUT / "SharedLayer"
-    package = layer / "python" / "shared"
-    dependencies = _Stamp(layer, SOURCE / "requirements.txt", SOURCE / "Makefile")
-    if not dependencies.holds():
-        say(f"Building the layer in {layer.relative_to(ROOT)} (once per change of shared/requirements.txt) …")
-        _clear(layer)
-        _command(
-            *("make", "--no-print-directory", "-C", str(SOURCE), "build-SharedLayer"),
-            *(f"ARTIFACTS_DIR={layer}", f"PYTHON={sys.executable}", "LAYER_PLATFORM="),
-        )
-        _compile(layer)
-        dependencies.set()
-    source = _Stamp(package, *sorted(path for path in SOURCE.rglob("*") if path.suffix != ".pyc" and path.is_file()))
-    if not source.holds():
-        shutil.rmtree(package, ignore_errors=True)
-        shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "Makefile", "requirements.txt"))
-        _compile(package)
-        source.set()
-    return layer
+class _Builder:
+    """Builds into a folder, for an interpreter. Pip need not be there: this process's own installs for another."""
+
+    def __init__(self, output: Path, python: Path) -> None:
+        self._output = output
+        self._python = python
+
+    def layer(self) -> Path:
+        """The layer. Its dependencies and the package `shared` are kept apart: an edit must not cost a run of pip."""
+        layer = self._output / "SharedLayer"
+        package = layer / "python" / "shared"
+        dependencies = self._stamp(layer, SOURCE / "requirements.txt", SOURCE / "Makefile")
+        if not dependencies.holds():
+            say(f"Building the layer in {layer.relative_to(ROOT)} (once per change of shared/requirements.txt) …")
+            _clear(layer)
+            self._make(SOURCE, "build-SharedLayer", layer, f"PYTHON={sys.executable}", "LAYER_PLATFORM=")
+            self._compile(layer)
+            dependencies.set()
+        source = self._stamp(package, *_sources(SOURCE))
+        if not source.holds():
+            shutil.rmtree(package, ignore_errors=True)
+            ignored = shutil.ignore_patterns("__pycache__", "Makefile", "requirements.txt")
+            shutil.copytree(SOURCE, package, ignore=ignored)
+            self._compile(package)
+            source.set()
+        return layer
+
+    def runtime_packages(self) -> Path:
+        folder = self._output / "lambda-runtime"
+        requirements = ROOT / "requirements" / "lambda.txt"
+        stamp = self._stamp(folder, requirements)
+        if not stamp.holds():
+            say(f"Installing what a Lambda runtime has into {folder.relative_to(ROOT)} (once) …")
+            _clear(folder)
+            _command(
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+                *("--no-compile", "--no-deps", "--require-hashes"),
+                *("--target", str(folder), "--requirement", str(requirements)),
+                python=self._python,
+            )
+            self._compile(folder)
+            stamp.set()
+        return folder
+
+    def functions(self) -> Path:
+        folder = self._output / "functions"
+        stamp = self._stamp(folder, *_sources(FUNCTIONS))
+        if not stamp.holds():
+            _clear(folder)
+            for source in sorted(file.parent for file in FUNCTIONS.glob("*/app.py")):
+                target = folder / source.name
+                target.mkdir()
+                makefile = ("--makefile", str(FUNCTIONS / "Makefile"))
+                self._make(source, f"build-{source.name.capitalize()}Function", target, *makefile)
+            self._compile(folder)
+            stamp.set()
+        return folder
+
+    def _stamp(self, folder: Path, *files: Path) -> _Stamp:
+        return _Stamp(folder, self._output / f".{folder.name}.digest", self._python, *files)
+
+    def _make(self, folder: Path, target: str, artefact: Path, *arguments: str) -> None:
+        command = ("make", "--no-print-directory", "-C", str(folder), target, f"ARTIFACTS_DIR={artefact}", *arguments)
+        _command(*command, python=self._python)
+
+    def _compile(self, folder: Path) -> None:
+        """Compile ahead: without it imports take five times as long, and Lambda's folders are read-only."""
+        # What cannot be compiled stays a source, and fails where it is imported.
+        mode = ("--invalidation-mode", "unchecked-hash")
+        subprocess.run([self._python, "-m", "compileall", "-qq", *mode, folder], check=False)
 
 
-def _runtime_packages() -> Path:
-    folder = OUTPUT / "lambda-runtime"
-    requirements = ROOT / "requirements" / "lambda.txt"
-    stamp = _Stamp(folder, requirements)
-    if not stamp.holds():
-        say(f"Installing what a Lambda runtime has into {folder.relative_to(ROOT)} (once) …")
-        _clear(folder)
-        _command(
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("--no-compile", "--no-deps", "--require-hashes"),
-            *("--target", str(folder), "--requirement", str(requirements)),
-        )
-        _compile(folder)
-        stamp.set()
-    return folder
+def _sources(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix != ".pyc" and path.is_file())
 
 
 class _Stamp:
     """Remembers what a folder was built from: these files, for this interpreter, in this place."""
 
-    def __init__(self, folder: Path, *files: Path) -> None:
+    def __init__(self, folder: Path, file: Path, python: Path, *sources: Path) -> None:
         parts = [
-            sys.version,
+            f"{python.resolve()} {sys.version}",
             str(ROOT),
-            *(f"{file}\0{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files),
+            *(f"{source}\0{hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources),
         ]
         self._digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         self._folder = folder
-        self._file = OUTPUT / f".{folder.name}.digest"
+        self._file = file
 
     def holds(self) -> bool:
         return self._folder.is_dir() and self._file.exists() and self._file.read_text() == self._digest
@@ -116,14 +157,10 @@ def _clear(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _compile(folder: Path) -> None:
-    """Compile ahead: without it imports take five times as long, and Lambda's folders are read-only."""
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(folder, quiet=2, workers=1, invalidation_mode=mode)
-
-
-def _command(*command: str) -> None:
+def _command(*command: str, python: Path) -> None:
+    """Run a build tool; a pip in it installs for the interpreter."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment["PIP_PYTHON"] = str(python)
     try:
         done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError:

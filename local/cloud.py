@@ -132,6 +132,13 @@ class Cloud:
         files = sorted((self._work / "logs").glob("*.log"))
         return "".join(file.read_text(errors="replace") for file in files)
 
+    def decisions(self) -> list[dict[str, Any]]:
+        """What was decided about calls of the template's roles so far, oldest first; only with `sigv4`.
+
+        Each has `role` (its name), `action`, `resource` (an ARN) and `allowed`.
+        """
+        return [json.loads(line) for line in (self._work / "decisions.jsonl").read_text().splitlines()]
+
     def _start(self, cleanup: contextlib.ExitStack) -> None:
         declared = deploy.parameters_of(self._template)
         if unknown := sorted(self._parameters.keys() - declared.keys()):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ops.finder import Finder
 from ops.operator import Operator, Refused
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Desk:
-    """The chosen stack: its operator and its switch."""
+    """The chosen stack: its operator, its switch, and who finds jobs there."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         session = boto3.session.Session(region_name=chosen.region, profile_name=chosen.profile)
@@ -66,6 +67,12 @@ class _Desk:
                 sfn=session.client("stepfunctions"),
                 state_machine_arn=outputs["StateMachineArn"],
                 deadline_seconds=int(parameters["JobDeadlineMinutes"]) * _MINUTE,
+            )
+            self.finder = Finder(
+                store=self.store,
+                s3=session.client("s3"),
+                uploads=outputs["UploadsBucket"],
+                videos=outputs["VideosBucket"],
             )
         except KeyError as missing:
             raise Refused(
@@ -98,6 +105,12 @@ def _explained(error: ClientError | BotoCoreError) -> str:
     return f"{error.operation_name} failed with {code}. It is safe to give the same command again. {advice}"
 
 
+_HANDLES = (
+    "whatever is known of it: the id of the job, its execution, its notification or its video at Genviral; the key, "
+    "s3:// address or name of the uploaded file; the key, address or link of the finished video; an Idempotency-Key"
+)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Look at jobs, and decide what a person must.")
     parser.add_argument("--stack", default="genviral-video", help="the stack's name (default: %(default)s)")
@@ -115,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     listing = command("list", _list, "jobs that wait for a person, then all that are open", job=False)
     listing.add_argument("--status", choices=[status.value for status in Status], help="jobs of this status only")
     listing.add_argument("--limit", type=int, default=100, help="at most so many (default: %(default)s)")
-    command("show", _show, "a job, whether it is paid for, and what can be done")
+    show = command("show", _show, "a job, whether it is paid for, and what can be done", job=False)
+    show.add_argument("what", metavar="job", help=_HANDLES)
     attach = command("attach", _attach, "go on with a video that Genviral has; pays nothing")
     attach.add_argument("video", help="Genviral's id of the video")
     attach.add_argument("--replace", action="store_true", help="even if the record names another video")
@@ -134,13 +148,22 @@ def _list(desk: _Desk, chosen: argparse.Namespace) -> None:
         print("Intake is stopped: no new job starts until start-intake.", file=sys.stderr)
     found = desk.operator.list(Status(chosen.status) if chosen.status else None)
     for job in itertools.islice(found, max(0, chosen.limit)):
-        print(f"{job.job_id:<46} {job.status:<12} {job.created_at}  {job.video_id or '-'}")
+        print(_line(job))
     if next(found, None) is not None:
         print(f"There are more than {chosen.limit}; see --limit and --status.", file=sys.stderr)
 
 
+def _line(job: Job) -> str:
+    return f"{job.job_id:<46} {job.status:<12} {job.created_at}  {job.video_id or '-'}"
+
+
 def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
-    job, execution = desk.operator.show(chosen.job)
+    found = desk.finder.find(chosen.what)
+    if len(found) > 1:
+        print(*map(_line, found), sep="\n")
+        print(f"These are {len(found)} jobs; show one by its id.", file=sys.stderr)
+        return
+    job, execution = desk.operator.show(found[0].job_id)
     for name, value in _facts(job, execution).items():
         if value not in (None, "", {}, 0):
             print(f"{name:<13} {value}")
@@ -168,7 +191,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "advice": error.get("advice"),
         "notice due": job.notice_due,
         "execution": f"{job.execution or job.job_id} {lives}",
-        "next": _NEXT.get(job.status, "").format(job=job.job_id, video=job.video_id or "VIDEO_ID"),
+        "next": _next(job),
     }
 
 
@@ -178,11 +201,17 @@ def _paid(job: Job) -> str:
     return "unknown" if job.claim is not None else "no"
 
 
+def _next(job: Job) -> str:
+    if job.status is Status.UNCERTAIN and job.video_id is not None:
+        return f"the answer came too late, but it came: attach {job.job_id} {job.video_id}"
+    return _NEXT.get(job.status, "").format(job=job.job_id, video=job.video_id or "VIDEO_ID")
+
+
 _NEXT = {
     Status.UNCERTAIN: "look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}",
     Status.TIMED_OUT: "attach {job} {video}",
     Status.INTERRUPTED: "mend the cause, then: redrive {job}",
-    Status.ON_HOLD: "mend the Genviral account; the job goes on by itself",
+    Status.ON_HOLD: "do what the advice says; the job goes on by itself",
     Status.CANCELED: "nothing, or if Genviral has a video: attach {job} {video}",
 }
 

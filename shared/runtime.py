@@ -13,7 +13,7 @@ import sys
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
-import boto3
+import botocore.session
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
@@ -111,14 +111,20 @@ _PARSERS: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, 
 
 @functools.cache
 def client(service: str) -> Any:
-    """A boto3 client, made once an environment.
+    """An AWS client, made once an environment. Its calls are boto3's.
 
     S3 links are signed with version 4 for the bucket's regional address. Otherwise botocore signs them for the global
     one, which answers with a redirect that breaks the signature outside us-east-1.
     """
     # A call that hangs must leave time for what comes after the paid one: 4 x (2 + 3) seconds at most.
     config = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=2, read_timeout=3)
-    return boto3.client(service, config=config.merge(S3) if service == "s3" else config)
+    return _session().create_client(service, config=config.merge(S3) if service == "s3" else config)
+
+
+@functools.cache
+def _session() -> botocore.session.Session:
+    """boto3 puts resources and transfers on top of it, which nothing here uses and every cold start would import."""
+    return botocore.session.get_session()
 
 
 def entrypoint(*, paid: Paid) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

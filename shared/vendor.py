@@ -1,17 +1,15 @@
 """The vendor's client with the stack's own key.
 
-Knows where the key is kept (Secrets Manager, through Powertools: cached for five minutes, fetched anew after a 401).
-Must not know jobs.
+Knows where the key is kept: in Secrets Manager, fetched every five minutes and after a 401. Must not know jobs.
 """
 
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.genviral.client import GenviralClient, Timeouts
 from shared.runtime import AwsCallFailed, client
@@ -19,7 +17,9 @@ from shared.runtime import AwsCallFailed, client
 if TYPE_CHECKING:
     from shared.faults import Paid
 
-_KEY_CACHED_SECONDS = 300
+_KEY_KEPT_SECONDS = 300
+LOOK = Timeouts(connect=5, read=15, write=5, pool=5, total=20)
+"""Time-outs of a look at a video, in seconds."""
 _NOT_SET = "not-set"  # what the template puts into a new stack's secret
 
 
@@ -33,17 +33,22 @@ def genviral(base_url: str, secret: str, *, timeouts: Timeouts, paid: Paid) -> G
         timeouts: Time-outs of its calls.
         paid: What to say about the money when the key cannot be read.
     """
-
-    secrets = SecretsProvider(boto3_client=client("secretsmanager"))
+    kept, kept_until = "", 0.0
 
     def api_key(refresh: bool) -> str:
-        try:
-            value = secrets.get(secret, max_age=_KEY_CACHED_SECONDS, force_fetch=refresh)
-        except GetParameterError as error:
-            cause = error.__context__  # Powertools raises its own error while it handles botocore's
-            code = cause.response.get("Error", {}).get("Code") if isinstance(cause, ClientError) else None
-            raise AwsCallFailed(f"GetSecretValue failed with {code or 'an unknown code'}", paid=paid) from None
-        key = str(value).strip()
-        return "" if key == _NOT_SET else key
+        nonlocal kept, kept_until
+        if refresh or time.time() >= kept_until:
+            kept = _fetched(secret, paid)
+            kept_until = time.time() + _KEY_KEPT_SECONDS
+        return kept
 
     return GenviralClient(api_key, base_url=base_url, timeouts=timeouts)
+
+
+def _fetched(secret: str, paid: Paid) -> str:
+    try:
+        key: str = client("secretsmanager").get_secret_value(SecretId=secret).get("SecretString", "").strip()
+    except (ClientError, BotoCoreError) as error:
+        code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+        raise AwsCallFailed(f"GetSecretValue failed with {code or 'an unknown code'}", paid=paid) from None
+    return "" if key == _NOT_SET else key

@@ -24,20 +24,20 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from shared import delivery
 from shared.faults import Branch, Fault, Paid
-from shared.genviral.errors import TABLE, Call, GenerationFailed, Row
-from shared.jobs.errors import JOB_ERRORS, JobClosed, TimedOut
+from shared.genviral.errors import TABLE, Call, GenerationFailed, GenviralUnavailable, Row
+from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, DailyLimitReached, JobClosed, TimedOut
 from shared.jobs.notices import Notice, notice_for
 from shared.jobs.record import Job
 from shared.jobs.states import MOVES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps.answers import HTTP_STATUS, advice_on
-from tools import openapi
+from tools import iam, openapi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[1]
-PAGES = tuple(ROOT / "docs" / name for name in ("errors.md", "architecture.md", "notifications.md"))
+PAGES = tuple(ROOT / "docs" / name for name in ("errors.md", "architecture.md", "notifications.md", "permissions.md"))
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = ("shared", "functions", "ops", "local", "tools")
@@ -101,7 +101,10 @@ def _ending(fault: type[Fault]) -> str:
 
 
 def _paid_call() -> str:
-    return _errors(_line(_SUBMIT, _answer(row), row.fault, row.paid) for row in TABLE if row.call is not Call.READ)
+    lines = [_line(_SUBMIT, _answer(row), row.fault, row.paid) for row in TABLE if row.call is not Call.READ]
+    # With a daily limit, the prices are asked for before anything is sent.
+    lines.append(_line(_SUBMIT, "no usable list of prices, with `DailyCreditLimit`", GenviralUnavailable, Paid.NO))
+    return _errors(lines)
 
 
 def _look() -> str:
@@ -122,6 +125,13 @@ def _api() -> str:
     return _table(
         ("HTTP", "`error_code`", "Error", "What you do"),
         ((str(status), f"`{code}`", f"`{fault.__name__}`", advice_on(fault)) for status, code, fault in lines),
+    )
+
+
+def _batches() -> str:
+    return _table(
+        ("What happened", "Error", "What you do"),
+        ((_said(fault), f"`{fault.__name__}`", fault.advice) for fault in BATCH_ERRORS),
     )
 
 
@@ -211,7 +221,7 @@ def _kind(error: str) -> str:
     if fault.paid is Paid.UNKNOWN:
         return "uncertain"
     if fault.branch is Branch.HOLD:
-        return "account error"
+        return "daily limit" if fault is DailyLimitReached else "account error"
     return "rejected" if fault.branch is Branch.REJECT else "failed"
 
 
@@ -319,6 +329,33 @@ def _notification() -> str:
     return f"```json\n{json.dumps(_sample_notice().message, indent=2, ensure_ascii=False)}\n```"
 
 
+# ---- permissions -----------------------------------------------------------------------------------------------------
+
+
+def _permissions() -> str:
+    """A line for each statement; one that several roles have names them all."""
+    lines: dict[tuple[str, str], tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
+    for right in iam.rights():
+        roles, actions, resources = lines.setdefault((right.policy, right.sid or "added by SAM"), ({}, {}, {}))
+        roles[right.role], actions[right.action], resources[right.resource] = None, None, None
+    head = ("Role", "Statement", "May", "On")
+    return _table(
+        head, ((_ticked(roles), sid, _ticked(may), _ticked(on)) for (_, sid), (roles, may, on) in lines.items())
+    )
+
+
+def _managed_policies() -> str:
+    roles: dict[str, dict[str, None]] = {}
+    for role, policies in iam.managed_by_aws().items():
+        for policy in policies:
+            roles.setdefault(policy, {})[role] = None
+    return _table(("Policy", "Roles"), ((f"`{policy}`", _ticked(those)) for policy, those in roles.items()))
+
+
+def _ticked(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 # ---- pages -----------------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +369,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "look": _look,
     "requests": _requests,
     "api": _api,
+    "batches": _batches,
     "delivery": _delivery,
     "platform": _platform,
     "diagram": _diagram,
@@ -340,6 +378,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "imports": _imports,
     "mail": _mail,
     "notification": _notification,
+    "permissions": _permissions,
+    "managed-policies": _managed_policies,
 }
 
 

@@ -146,7 +146,7 @@ _SUMMARY = {
     "job_id": _JOB_ID,
     "status": _STATUS,
     "created_at": {"type": "string", "format": "date-time"},
-    "source": _object("type", type=_TEXT, bucket=_TEXT, key=_TEXT, version_id=_TEXT),
+    "source": _object("type", type=_TEXT, bucket=_TEXT, key=_TEXT, version_id=_TEXT, line=_COUNT),
     "model_id": _TEXT,
     "video_id": {**_TEXT, "description": "Genviral's id of the video. Once it is there, the job is paid for."},
 }

@@ -40,8 +40,6 @@ class Settings:
     topic_arn: str
     uploads_bucket: str
     max_upload_megabytes: int
-    hold_seconds: int
-    hold_hours: float
     genviral_base_url: str
     api_key_secret: str
 
@@ -94,8 +92,6 @@ def delete_video(job_id: str) -> Response[str]:
         store=_store(),
         sns=client("sns"),
         topic_arn=config.topic_arn,
-        hold_seconds=config.hold_seconds,
-        hold_hours=config.hold_hours,
     )
     canceler = Canceler(announcer=announcer, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
     return _answer(200, canceler.cancel(job_id))

@@ -7,14 +7,11 @@ from typing import Any
 
 from shared.delivery import Limits
 from shared.faults import Paid
-from shared.genviral.client import Timeouts
 from shared.jobs import identity
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.deliver import Courier
-from shared.vendor import genviral
-
-_TIMEOUTS = Timeouts(connect=5, read=15, write=5, pool=5, total=20)
+from shared.vendor import LOOK, genviral
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
     courier = Courier(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
-        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.YES),
+        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=LOOK, paid=Paid.YES),
         s3=client("s3"),
         bucket=config.videos_bucket,
         limits=Limits(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.faults import Paid
-from shared.genviral.client import Timeouts
 from shared.jobs import identity
 from shared.jobs.durations import Durations
 from shared.jobs.polling import PollingPolicy
@@ -14,9 +13,7 @@ from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.patience import Patience
 from shared.steps.poll import Poller
-from shared.vendor import genviral
-
-_TIMEOUTS = Timeouts(connect=5, read=15, write=5, pool=5, total=20)
+from shared.vendor import LOOK, genviral
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
     poller = Poller(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
-        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.YES),
+        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=LOOK, paid=Paid.YES),
         patience=Patience(
             policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
             durations=Durations(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from shared.faults import Paid
 from shared.genviral.client import Timeouts
 from shared.jobs import identity
+from shared.jobs.budget import Budget
 from shared.jobs.durations import Durations
 from shared.jobs.polling import PollingPolicy
 from shared.jobs.resolve import Resolver
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
+from shared.steps.catalogue import Catalogue
 from shared.steps.patience import Patience
+from shared.steps.purse import Purse
 from shared.steps.submit import Submitter
 from shared.vendor import genviral
 
 # The function's own time-out is 60 seconds. What comes before the claim may be repeated; the call and writing down its
 # outcome (up to 20 seconds) may not be cut off.
 _TIMEOUTS = Timeouts(connect=5, read=30, write=10, pool=5, total=35)
+_TIMEOUTS_OF_LIST = Timeouts(connect=2, read=4, write=2, pool=2, total=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Settings:
     poll_cap_seconds: int
     job_deadline_minutes: int
     trust_vendor_idempotency: bool
+    daily_credit_limit: float = 0
 
 
 @entrypoint(paid=Paid.NO)
@@ -43,8 +49,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Submit the execution's job, once."""
     config = settings(Settings)
     logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
+    store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
     submitter = Submitter(
-        store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
+        store=store,
         resolver=Resolver(client("s3"), config.uploads_bucket, max_bytes=config.max_upload_megabytes * 1_000_000),
         vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.NO),
         patience=Patience(
@@ -53,5 +60,19 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             deadline_seconds=config.job_deadline_minutes * 60,
         ),
         trust_idempotency=config.trust_vendor_idempotency,
+        purse=_purse(config, store) if config.daily_credit_limit else None,
     )
     return submitter.submit(event["execution_id"], event["input"])
+
+
+def _purse(config: Settings, store: JobStore) -> Purse:
+    return Purse(
+        store=store,
+        budget=Budget(client("dynamodb"), config.jobs_table, config.daily_credit_limit),
+        catalogue=_catalogue(config.genviral_base_url, config.api_key_secret),
+    )
+
+
+@functools.cache
+def _catalogue(base_url: str, secret: str) -> Catalogue:
+    return Catalogue(lambda: genviral(base_url, secret, timeouts=_TIMEOUTS_OF_LIST, paid=Paid.NO))

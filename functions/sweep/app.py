@@ -25,8 +25,6 @@ class Settings:
     topic_arn: str
     state_machine_arn: str
     sweep_quiet_seconds: int
-    hold_seconds: int
-    hold_hours: float
 
 
 @entrypoint(paid=Paid.UNKNOWN)
@@ -41,8 +39,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
             store=store,
             sns=client("sns"),
             topic_arn=config.topic_arn,
-            hold_seconds=config.hold_seconds,
-            hold_hours=config.hold_hours,
         ),
         sfn=client("stepfunctions"),
         state_machine_arn=config.state_machine_arn,

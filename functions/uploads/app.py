@@ -1,4 +1,4 @@
-"""S3 "Object Created" (through EventBridge) → a job's record and its execution; for a recipe, its check."""
+"""S3 "Object Created" (through EventBridge) → a job's record and execution, a batch's execution, a recipe's check."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.recipes import RECIPES, REQUESTS, recipe_named_by
+from shared.jobs.recipes import BATCHES, RECIPES, REQUESTS, recipe_named_by
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.intake import start
+from shared.steps.intake import start, start_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Settings:
     state_machine_arn: str
     record_retention_days: int
     topic_arn: str
+    batch_machine_arn: str
 
 
 @entrypoint(paid=Paid.NO)
@@ -46,6 +47,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
     if source["type"] == "recipe":
         _check(job_id, source, event["time"])
         return None
+    if source["type"] == "batch":
+        start_batch(job_id, source, sfn=client("stepfunctions"), state_machine_arn=config.batch_machine_arn)
+        logger.info("batch started")
+        return {"job_id": job_id}
     store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
     job, created = store.create(job_id, source=source)
     if IntakeSwitch(client("dynamodb"), config.jobs_table).is_stopped:
@@ -59,6 +64,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
 def _kind_of(key: str) -> str:
     if key.startswith(RECIPES):
         return "recipe"
+    if key.startswith(BATCHES):
+        return "batch"
     return "request" if key.startswith(REQUESTS) else "upload"
 
 

@@ -82,7 +82,7 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     from hypercorn.config import Config
     from ministack import app
 
-    from local.aws import cloudformation_seam, http_seam
+    from local.aws import cloudformation_seam, http_seam, iam_seam, s3_seam
     from local.aws.lambda_seam import Functions
     from local.aws.states_seam import StateMachines
 
@@ -91,7 +91,10 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     functions.install()
     StateMachines(endpoint, arguments.time_scale).install()
     cloudformation_seam.install()
-    if not arguments.sigv4:
+    s3_seam.install()
+    if arguments.sigv4:
+        iam_seam.install(arguments.work / "decisions.jsonl")
+    else:
         http_seam.install()
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]

@@ -9,14 +9,36 @@ from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
+Created = tuple[str, dict[str, str]]
+
+# What only AWS reads, and MiniStack does not know: saved log queries, and how an alias moves to another version.
+_ON_AWS_ONLY = ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Logs::QueryDefinition")
+
 
 def install() -> None:
-    """Make `Ref` of a secret its ARN, as on AWS; MiniStack answers its name."""
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
-    create = handlers["create"]
+    """Make `Ref` of a secret its ARN, as on AWS; MiniStack answers its name. Accept what is for AWS only.
 
-    def create_with_arn(*arguments: Any, **options: Any) -> tuple[str, dict[str, str]]:
-        _, attributes = create(*arguments, **options)
+    Alarms over several metrics are for AWS only, too: MiniStack knows alarms of one metric, and none ever fires there.
+    """
+    handlers = provisioners._RESOURCE_HANDLERS
+    secret, alarm = handlers["AWS::SecretsManager::Secret"], handlers["AWS::CloudWatch::Alarm"]
+    create_secret, create_alarm = secret["create"], alarm["create"]
+
+    def create_with_arn(*arguments: Any, **options: Any) -> Created:
+        _, attributes = create_secret(*arguments, **options)
         return attributes["Arn"], attributes
 
-    handlers["create"] = create_with_arn
+    def create_simple(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
+        if "Metrics" in properties:
+            return _nothing(logical_id, properties, stack)
+        created: Created = create_alarm(logical_id, properties, stack)
+        return created
+
+    secret["create"] = create_with_arn
+    alarm["create"] = create_simple
+    for kind in _ON_AWS_ONLY:
+        handlers[kind] = {"create": _nothing, "delete": lambda *_: None}
+
+
+def _nothing(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
+    return logical_id, {"Arn": f"arn:aws:none:::{logical_id}"}

@@ -1,8 +1,9 @@
 """The one seam to moto: runs a state machine on moto's interpreter of the Amazon States Language.
 
 moto's interpreter is strict where it matters (Retry, Catch, jitter, time-outs, data limits), but it expects moto's own
-services around it. Here it gets a `Host` instead, which says what a task answers and how long a wait lasts. Only Lambda
-tasks are carried. Nothing else imports moto's interpreter, and nothing here knows of MiniStack, HTTP or a workflow.
+services around it. Here it gets a `Host` instead, which says what a task answers and how long a wait lasts. Carried are
+Lambda functions, nested executions that are waited for, and maps over a list in S3. Nothing else imports moto's
+interpreter, and nothing here knows of MiniStack, HTTP or a workflow.
 """
 
 from __future__ import annotations
@@ -51,7 +52,17 @@ with _without_batch():
     from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
     from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval.resource_eval_s3 import (
+        ResourceEvalS3,
+    )
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import distributed_iteration_component
+    from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.itemprocessor import (
+        distributed_item_processor_worker,
+    )
     from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
+        StateTaskServiceSfn,
+    )
     from moto.stepfunctions.parser.asl.component.state.fail import state_fail
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
     from moto.stepfunctions.parser.asl.eval import evaluation_details, program_state
@@ -64,6 +75,10 @@ with _without_batch():
 
 # moto logs every failure with the data that caused it: inputs do not belong in a log.
 logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
+
+_TASKS = (":::lambda:invoke", ":::states:startExecution.sync:2")
+_READER = ":::s3:getObject"
+_LOOK_SECONDS = 0.05  # between two looks at a nested execution; AWS is told of its end
 
 Pause = Literal["wait", "backoff"]
 Status = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
@@ -103,6 +118,23 @@ class Host(Protocol):
             TaskError: The function could not be run.
         """
 
+    def start(self, machine: str, name: str, given: str) -> str:
+        """Start an execution of another state machine with this input (JSON text); answers its ARN.
+
+        Raises:
+            TaskError: It could not be started.
+        """
+
+    def ended(self, execution: str) -> dict[str, Any] | None:
+        """What DescribeExecution answers about an execution that has ended, or None while it runs."""
+
+    def read(self, bucket: str, key: str) -> str:
+        """The text of an object in S3.
+
+        Raises:
+            TaskError: It cannot be read.
+        """
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -124,7 +156,7 @@ def check(definition: str) -> None:
     asl.check_targets(machine)
     others = sorted(set(_resources(machine)))
     if others:
-        raise asl.InvalidDefinition(f"only Lambda tasks run on the laptop, not {', '.join(others)}")
+        raise asl.InvalidDefinition(f"this does not run on the laptop: {', '.join(others)}")
     _program(definition)
 
 
@@ -200,15 +232,16 @@ class _Stoppable:
     """A host that lets no state be entered any more once its execution was stopped."""
 
     def __init__(self, host: Host) -> None:
-        self.pause = host.pause
-        self.invoke = host.invoke
-        self._entered = host.entered
+        self._host = host
         self.stopped = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
 
     def entered(self, state: str) -> None:
         if self.stopped:
             raise _Stopped
-        self._entered(state)
+        self._host.entered(state)
 
 
 class _History(EventManager):  # type: ignore[misc]
@@ -253,11 +286,14 @@ def _program(definition: str) -> Any:
 
 
 def _resources(machine: Mapping[str, Any]) -> Iterator[str]:
-    """The resources of all tasks that are no Lambda functions."""
+    """The resources that this engine does not carry."""
     for state in machine["States"].values():
         resource = str(state.get("Resource", ""))
-        if state.get("Type") == "Task" and not (resource.endswith(":::lambda:invoke") or ":function:" in resource):
+        if state.get("Type") == "Task" and not (resource.endswith(_TASKS) or ":function:" in resource):
             yield resource
+        reader = state.get("ItemReader")
+        if reader and not reader["Resource"].endswith(_READER):
+            yield reader["Resource"]
         for nested, _ in asl.machines_in(state):
             yield from _resources(nested)
 
@@ -283,15 +319,73 @@ def _invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials
     env.stack.append({"ExecutedVersion": "$LATEST", "Payload": payload, "StatusCode": 200})
 
 
-def _failure(env: Any, error: TaskError) -> Any:
+def _failure(env: Any, error: TaskError, resource: str = "invoke", kind: str = "lambda") -> Any:
     timed_out = error.error == "States.Timeout"
-    details = {"error": error.error, "cause": error.cause, "resource": "invoke", "resourceType": "lambda"}
+    details = {"error": error.error, "cause": error.cause, "resource": resource, "resourceType": kind}
     return failure_event.FailureEvent(
         env=env,
         error_name=_error_name(error.error),
         event_type=HistoryEventType.TaskTimedOut if timed_out else HistoryEventType.TaskFailed,
         event_details={"taskTimedOutEventDetails" if timed_out else "taskFailedEventDetails": details},
     )
+
+
+def _start(self: Any, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any) -> None:
+    """Stands in for moto's call of its own Step Functions API."""
+    machine, name, given = (normalised_parameters.get(key) for key in ("StateMachineArn", "Name", "Input"))
+    try:
+        arn = env.aws_execution_details.host.start(machine, name, given)
+    except TaskError as error:
+        raise failure_event.FailureEventException(_failure(env, error, self._get_sfn_resource(), "states")) from None
+    env.stack.append({"ExecutionArn": arn, "StartDate": datetime.now(UTC).isoformat(timespec="milliseconds")})
+
+
+def _await_end(
+    self: Any, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
+) -> None:
+    """Stands in for what moto does about `.sync:2`: it asks twice a second, and reads the answer wrongly."""
+    started = env.stack.pop()
+    host = env.aws_execution_details.host
+    while (ended := host.ended(started["ExecutionArn"])) is None:
+        if not env.is_running():
+            raise TimeoutError
+        time.sleep(_LOOK_SECONDS)
+    # As on AWS, the nested execution's own names begin with capitals, and its input and output are JSON values.
+    answer = {name[0].upper() + name[1:]: value for name, value in ended.items() if value is not None}
+    answer |= {name: json.loads(answer[name]) for name in ("Input", "Output") if name in answer}
+    if ended["status"] != "SUCCEEDED":
+        error = TaskError("States.TaskFailed", json.dumps(answer, default=str))
+        raise failure_event.FailureEventException(_failure(env, error, self._get_sfn_resource(), "states"))
+    env.stack.append(answer)
+
+
+def _read(env: Any, resource_runtime_part: Any, state_credentials: Any) -> None:
+    """Stands in for moto's call of the S3 API."""
+    place = env.stack.pop()
+    try:
+        env.stack.append(env.aws_execution_details.host.read(place["Bucket"], place["Key"]))
+    except TaskError as error:
+        failure = TaskError("States.ItemReaderFailed", error.cause)
+        raise failure_event.FailureEventException(_failure(env, failure, "getObject", "s3")) from None
+
+
+def _work(self: Any, job: Any, worker_frame: Any) -> None:
+    """One worker of a map: item after item. moto calls itself once for each, and ends at Python's recursion limit."""
+    while job is not None:
+        frame = worker_frame.open_inner_frame()
+        self._eval_job(env=frame, job=job)
+        worker_frame.delete_frame(frame)
+        self._job_pool.close_job(job)
+        job = None if self.stopped() or not worker_frame.is_running() else self._job_pool.next_job()
+
+
+def _map(self: Any, env: Any, eval_input: Any) -> None:
+    """A child that failed fails the map, as on AWS where no failure is tolerated. moto does not look."""
+    _run_map(self, env, eval_input)
+    failed = eval_input.map_run_record.item_counter.failed.get()
+    if failed:
+        error = TaskError("States.ExceedToleratedFailureThreshold", f"{failed} of the map's executions failed.")
+        raise failure_event.FailureEventException(_failure(env, error, "map", "states"))
 
 
 def _error_name(name: str) -> Any:
@@ -340,7 +434,14 @@ def _path(path: str) -> Any:
         return _parse_path(path)
 
 
+_run_map = distributed_iteration_component.DistributedIterationComponent._map_run
+
 lambda_eval_utils.execute_lambda_function_integration = _invoke
+StateTaskServiceSfn._eval_service_task = _start
+StateTaskServiceSfn._eval_integration_pattern = _await_end
+ResourceEvalS3._handle_get_object = staticmethod(_read)
+distributed_item_processor_worker.DistributedItemProcessorWorker._eval_pool = _work
+distributed_iteration_component.DistributedIterationComponent._map_run = _map
 state_fail.CustomErrorName = _error_name
 ErrorEqualsDecl._eval_body = _equals
 retrier_decl.time = _back_off

@@ -57,6 +57,8 @@ def run(
     *,
     input: Any,  # noqa: A002 - the word that Step Functions uses
     tasks: Mapping[str, Callable[[Any], Any]],
+    machines: Mapping[str, Callable[[str, Any], Any]] | None = None,
+    objects: Callable[[str, str], str] | None = None,
     name: str = "test",
     max_states: int = MAX_STATES,
 ) -> Run:
@@ -68,8 +70,12 @@ def run(
         tasks: For each Lambda function, by name or ARN as it stands in the definition, a callable that takes the
             payload and returns a JSON value. It fails the task by raising `TaskError`, or any other exception, which
             becomes an error the way Lambda makes one: named after its class.
+        machines: For each state machine that is started, by ARN as it stands in the definition, a callable that takes
+            the execution's name and input and returns its output. It raises `TaskError` for an execution that could not
+            be started, and any other exception for one that failed.
+        objects: Takes a bucket and a key, and returns the text of the object that a map reads.
         name: The execution's name.
-        max_states: How many states the run may enter.
+        max_states: How many states the run may enter; those of a map's children do not count.
 
     Raises:
         asl.InvalidDefinition: The definition has no states, or moto's parser refuses it.
@@ -77,7 +83,7 @@ def run(
         KeyError: The definition calls a function that `tasks` does not have.
     """
     text = asl.load(definition if isinstance(definition, str) else json.dumps(definition))
-    host = _Host(tasks, max_states, json.loads(text).get("TimeoutSeconds"))
+    host = _Host(tasks, machines or {}, objects, max_states, json.loads(text).get("TimeoutSeconds"))
     host.execution = Execution(
         text,
         arn=f"arn:aws:states:us-east-1:123456789012:execution:test:{name}",
@@ -106,6 +112,8 @@ def run(
 @dataclass
 class _Host:
     tasks: Mapping[str, Callable[[Any], Any]]
+    machines: Mapping[str, Callable[[str, Any], Any]]
+    objects: Callable[[str, str], str] | None
     max_states: int
     timeout: float | None
     execution: Execution = field(init=False)
@@ -113,6 +121,7 @@ class _Host:
     waits: list[float] = field(default_factory=list)
     backoffs: list[float] = field(default_factory=list)
     mistake: Exception | None = None
+    nested: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def entered(self, state: str) -> None:
         if self.mistake:
@@ -141,3 +150,24 @@ class _Host:
             document = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []}
             raise FunctionError(json.dumps(document, ensure_ascii=False)) from error
         return json.loads(json.dumps(answer))
+
+    def start(self, machine: str, name: str, given: str) -> str:
+        arn = f"{machine}:{name}"
+        try:
+            output = self.machines[machine](name, json.loads(given))
+        except TaskError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is how that execution ended
+            self.nested[arn] = {"status": "FAILED", "error": type(error).__name__, "cause": str(error)}
+        else:
+            self.nested[arn] = {"status": "SUCCEEDED", "output": json.dumps(output)}
+        return arn
+
+    def ended(self, execution: str) -> dict[str, Any]:
+        return self.nested[execution]
+
+    def read(self, bucket: str, key: str) -> str:
+        if self.objects is None:
+            self.mistake = KeyError(f"The state machine reads s3://{bucket}/{key}, and there are no `objects`.")
+            raise TaskError("S3.NoSuchKey", str(self.mistake))
+        return self.objects(bucket, key)

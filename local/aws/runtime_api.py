@@ -58,6 +58,7 @@ class Function:
         runtime_packages: The folder with what every Lambda runtime has: awslambdaric and boto3.
         logs: The folder that gets one log file per environment.
         scratch: The folder that gets one private folder per environment, as `/tmp` is on Lambda.
+        python: The interpreter; the code, layers and packages must be made for it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Function:
     runtime_packages: Path
     logs: Path
     scratch: Path
+    python: str = sys.executable
 
 
 class Answer(NamedTuple):
@@ -105,7 +107,7 @@ class Environment:
         self._log = function.logs / f"{function.name}-{number:04}.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-c", BOOTSTRAP, function.handler],
+                [function.python, "-S", "-c", BOOTSTRAP, function.handler],
                 cwd=function.code,
                 env=self._environment(),
                 stdin=subprocess.PIPE,

@@ -8,9 +8,10 @@ the state machines are unknown to it.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -20,6 +21,9 @@ from ministack.services import stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from local.aws import asl, engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _create = stepfunctions._create_state_machine
 _update = stepfunctions._update_state_machine
@@ -42,7 +46,7 @@ class StateMachines:
         self._time_scale = time_scale
         self._lock = threading.RLock()
         self._running: dict[str, engine.Execution] = {}
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
 
     def install(self) -> None:
         """Take the place of MiniStack's interpreter."""
@@ -57,7 +61,7 @@ class StateMachines:
     def _run(self, arn: str) -> None:
         record = stepfunctions._executions[arn]
         machine = stepfunctions._state_machines[record["stateMachineArn"]]
-        host = _Host(self._time_scale, self._client(machine["roleArn"]))
+        host = _Host(self._time_scale, functools.partial(self._client, machine["roleArn"]))
         execution = engine.Execution(
             machine["definition"],
             arn=arn,
@@ -97,14 +101,14 @@ class StateMachines:
                 record["events"][:] = execution.history()
         return _history(data)
 
-    def _client(self, role_arn: str) -> Any:
-        """A Lambda client that acts as the state machine's role. Made once per role: making one is slow."""
+    def _client(self, role_arn: str, service: str) -> Any:
+        """A client that acts as the state machine's role. Made once per role and service: making one is slow."""
         with self._lock:
-            if role_arn not in self._clients:
+            if (role_arn, service) not in self._clients:
                 identity = {"FunctionArn": _function_arn("states"), "FunctionName": "states", "Role": role_arn}
                 credentials = lambda_runtime.execution_credentials(identity)
-                self._clients[role_arn] = boto3.session.Session().client(
-                    "lambda",
+                self._clients[role_arn, service] = boto3.session.Session().client(
+                    service,
                     region_name=responses.get_region(),
                     endpoint_url=self._endpoint,
                     aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
@@ -112,13 +116,13 @@ class StateMachines:
                     aws_session_token=credentials["AWS_SESSION_TOKEN"] or None,
                     config=Config(retries={"total_max_attempts": 1}, read_timeout=930, max_pool_connections=64),
                 )
-            return self._clients[role_arn]
+            return self._clients[role_arn, service]
 
 
 class _Host:
-    """One execution's world: functions of the stand-in, and pauses in scaled time."""
+    """One execution's world: what the stand-in has, as far as the role may use it, and pauses in scaled time."""
 
-    def __init__(self, time_scale: float, client: Any) -> None:
+    def __init__(self, time_scale: float, client: Callable[[str], Any]) -> None:
         self._time_scale = time_scale
         self._client = client
 
@@ -130,7 +134,7 @@ class _Host:
 
     def invoke(self, function: str, payload: bytes) -> Any:
         try:
-            answer = self._client.invoke(FunctionName=function, Payload=payload)
+            answer = self._client("lambda").invoke(FunctionName=function, Payload=payload)
         except ClientError as error:
             refusal = error.response["Error"]
             raise engine.TaskError(f"Lambda.{refusal['Code']}", refusal["Message"]) from None
@@ -140,6 +144,32 @@ class _Host:
         if answer.get("FunctionError"):
             raise engine.FunctionError(text)
         return json.loads(text)
+
+    def start(self, machine: str, name: str, given: str) -> str:
+        try:
+            answer = self._client("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=given)
+        except ClientError as error:
+            refusal = error.response["Error"]
+            # AWS's own name for it has the suffix, whatever the API's model calls the error.
+            code = refusal["Code"].removesuffix("Exception")
+            raise engine.TaskError(f"StepFunctions.{code}Exception", refusal["Message"]) from None
+        except BotoCoreError as error:
+            raise engine.TaskError("StepFunctions.SdkClientException", str(error)) from None
+        return str(answer["executionArn"])
+
+    def ended(self, execution: str) -> dict[str, Any] | None:
+        # Step Functions is told of the end by an event; the right to look is used once, for the answer.
+        if stepfunctions._executions[execution]["status"] == "RUNNING":
+            return None
+        answer = self._client("stepfunctions").describe_execution(executionArn=execution)
+        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+    def read(self, bucket: str, key: str) -> str:
+        try:
+            return str(self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+        except ClientError as error:
+            refusal = error.response["Error"]
+            raise engine.TaskError(f"S3.{refusal['Code']}", refusal["Message"]) from None
 
 
 def _function_arn(name: str) -> str:

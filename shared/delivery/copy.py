@@ -26,7 +26,7 @@ from shared.delivery.errors import (
 )
 from shared.delivery.fetch import Clock, Fetcher, OutOfTime, Reply
 from shared.delivery.limits import Limits, Part, part_size, parts_in_flight, parts_of
-from shared.delivery.media import SNIFF_BYTES, content_type, examine
+from shared.delivery.media import SNIFF_BYTES, Skim, content_type, examine
 from shared.delivery.store import Delivery, Store, Upload, Version
 
 if TYPE_CHECKING:
@@ -191,16 +191,17 @@ def _copy_stream(reply: Reply, kind: str, store: Store, limits: Limits) -> Deliv
         return store.put(buffer, kind, container.facts)
     upload = store.begin(kind, version=None)
     try:
-        total = _pump(reply, buffer, upload, limits)
+        total, container = _pump(reply, buffer, upload, limits)
+        _require_whole(container)
         upload.complete(total)
     except BaseException:
         _discard(upload)
         raise
-    return _published(store, total)
+    return _published(store, total, container.facts)
 
 
-def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> int:
-    """Upload the full `buffer` and the rest of the body behind it; returns the file's size in bytes."""
+def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tuple[int, Container]:
+    """Upload the full `buffer` and the rest of the body behind it. Returns the size in bytes, and the container."""
 
     def send(number: int, body: bytearray) -> bytearray:
         upload.put(number, body)
@@ -208,7 +209,7 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> in
 
     size = count = len(buffer)
     depth = max(1, parts_in_flight(size, limits) - 1)  # one buffer is being filled
-    total, number = 0, 0
+    total, number, skim = 0, 0, Skim()
     pending: deque[Future[bytearray]] = deque()
     with ThreadPoolExecutor(depth) as pool:
         while count:
@@ -216,6 +217,7 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> in
             if total > limits.max_bytes:
                 raise OutputTooLarge(f"The file has more than {limits.max_bytes} bytes, which is the limit.")
             del buffer[count:]
+            skim.feed(buffer)
             pending.append(pool.submit(send, number, buffer))
             if count < size:
                 break
@@ -223,7 +225,7 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> in
             count = reply.fill(memoryview(buffer))
         for sent in pending:
             sent.result()
-    return total
+    return total, skim.examine()
 
 
 def _copy_ranges(origin: _Origin, kind: str, fetcher: Fetcher, reply: Reply, store: Store, limits: Limits) -> Delivery:

@@ -39,7 +39,9 @@ class OutputUnreachable(Fault):
 
 
 class OutputInvalid(Fault):
-    """When the body is truncated, empty, encoded, not a video, or not of the length the origin announced."""
+    """When the body is truncated, empty, encoded, not a video, or of another length than announced; also when neither a
+    length nor chunks would show where it was cut off.
+    """
 
     code = "output_invalid"
     paid = Paid.YES

@@ -103,6 +103,50 @@ def examine(read: Callable[[int, int], bytes], size: int) -> Container:
     return Container(whole=True, facts=facts)
 
 
+class Skim:
+    """Keeps what `examine` asks for while a file goes by in pieces, for a file that cannot be read a second time.
+
+    That is the header of each outermost box and the first `moov`, up to 4 MiB: memory does not grow with the file.
+    """
+
+    def __init__(self) -> None:
+        self._passed = 0
+        self._kept: dict[int, bytearray] = {}
+        self._has_moov = False
+        self._start, self._wanted = 0, 8  # where a box begins, and how much of it is kept; 0 when nothing more is
+
+    def feed(self, piece: bytearray) -> None:
+        """Take the next bytes of the file; they are not needed afterwards."""
+        end = self._passed + len(piece)
+        while self._wanted and self._start < end:
+            kept = self._kept.setdefault(self._start, bytearray())
+            at = self._start + len(kept) - self._passed
+            kept += piece[at : at + self._wanted - len(kept)]
+            if len(kept) < self._wanted:
+                break
+            self._go_on(kept)
+        self._passed = end
+
+    def _go_on(self, kept: bytearray) -> None:
+        """Decide whether more of this box is kept, or where the next one begins."""
+        if len(kept) == 8 and kept[:4] == b"\0\0\0\1":  # its length follows
+            self._wanted = 16
+            return
+        box = _box(bytes(kept[:16]), 0)
+        if box is None or box.kind not in _TOP_LEVEL:  # `examine` goes no further, nor beyond a box without an end
+            self._wanted = 0
+        elif box.kind == b"moov" and not self._has_moov and len(kept) < box.length <= _MAX_MOOV_BYTES:
+            self._wanted = box.length
+        else:
+            self._has_moov |= box.kind == b"moov"
+            self._start += box.length
+            self._wanted = 8 if len(self._kept) < _MAX_TOP_LEVEL_BOXES else 0
+
+    def examine(self) -> Container:
+        """What there is to know about the file when all of it has gone by."""
+        return examine(lambda start, length: bytes(self._kept.get(start, b"")[:length]), self._passed)
+
+
 def _box(header: bytes | memoryview, left: int) -> _Box | None:
     """The box that starts with these bytes, `left` bytes before the end of what holds it."""
     if len(header) < 8:

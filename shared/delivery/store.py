@@ -83,9 +83,9 @@ class Store:
         return self._at["Key"] in names, self._begun
 
     def finished(self, media: MediaFacts | None = None) -> Delivery | None:
-        """The object that an earlier delivery finished. `None` if what stands there is not one of ours."""
+        """The object that an earlier delivery of the same video finished. `None` if something else stands there."""
         head = self._s3.head_object(**self._at, ChecksumMode="ENABLED")
-        if head["Metadata"].get(_MARK[0]) != _MARK[1]:
+        if not self._labels["Metadata"].items() <= head["Metadata"].items():
             return None
         size, etag = head["ContentLength"], head["ETag"].strip('"')
         return Delivery(

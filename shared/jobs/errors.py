@@ -16,7 +16,10 @@
      │   ├─ QueryInvalid         (API) a query parameter is missing or wrong
      │   ├─ MediaTypeUnsupported (API) the body is not declared to be JSON
      │   ├─ ServiceUnavailable   (API) AWS itself failed
-     │   └─ IntakeStopped        (API) an operator has stopped the intake
+     │   ├─ IntakeStopped        (API) an operator has stopped the intake
+     │   ├─ BatchUnreadable      (batch) the file is no CSV or JSON lines of requests
+     │   └─ BatchTooLarge        (batch) it has more rows or bytes than a batch may have
+     ├─ DailyLimitReached (branch: hold) the stack's DailyCreditLimit does not cover the job today
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
      └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
 
@@ -141,6 +144,31 @@ class IntakeStopped(RequestFault):
     advice = "Nothing was sent. Try again later, with the same Idempotency-Key."
 
 
+class BatchUnreadable(RequestFault):
+    """A batch is not CSV or JSON lines, is not UTF-8, has a column that no request has, or has no rows."""
+
+    code = "batch_unreadable"
+    advice = "Correct the file as the issues say and upload it again. No row of it was started."
+
+
+class BatchTooLarge(RequestFault):
+    """A batch has more rows or bytes than a batch may have."""
+
+    code = "batch_too_large"
+    advice = "Split the file and upload the parts. No row of it was started."
+
+
+class DailyLimitReached(Fault):
+    """The stack's `DailyCreditLimit` does not cover the job today. Nothing was sent."""
+
+    code = "daily_credit_limit"
+    branch = Branch.HOLD
+    advice = (
+        "Nothing was paid. The job goes on by itself when a day's credits cover it: after 00:00 UTC, or within an hour "
+        "after the stack's parameter DailyCreditLimit is raised (0 means no limit)."
+    )
+
+
 class JobClosed(Fault):
     """The job has come to an end, so nothing is sent for it any more."""
 
@@ -170,6 +198,9 @@ API_ERRORS: tuple[type[Fault], ...] = (
 )
 """Answered to an API caller; a state machine never sees them."""
 
+BATCH_ERRORS: tuple[type[Fault], ...] = (BatchUnreadable, BatchTooLarge)
+"""What can be wrong with a batch as a whole. What is wrong with one of its rows stands in its report."""
+
 JOB_ERRORS: tuple[type[Fault], ...] = (
     UploadUnreadable,
     UploadTooLarge,
@@ -178,6 +209,7 @@ JOB_ERRORS: tuple[type[Fault], ...] = (
     RecipeInvalid,
     RequestUnreadable,
     JobConflict,
+    DailyLimitReached,
     JobClosed,
     TimedOut,
 )

@@ -44,6 +44,18 @@ def for_idempotency_key(caller: str, key: str) -> str:
     return f"api-{_digest(caller, key)}"
 
 
+def for_row(bucket: str, key: str, fingerprint: str, copy: int) -> str:
+    """The job of a row of a batch. The row's place is no part of it: a row that moves stays the same job.
+
+    Args:
+        bucket: The bucket that the batch was uploaded to.
+        key: The batch's key, the same for all its versions.
+        fingerprint: The row's `fingerprint`.
+        copy: How many rows of the same fingerprint stand before it in the file; each is a job of its own.
+    """
+    return f"row-{_digest(bucket, key, fingerprint, str(copy))}"
+
+
 def new() -> str:
     """An id for a request that nobody can repeat. Sorts by time, to the millisecond."""
     return f"api-{_unique()}"

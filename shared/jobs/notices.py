@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 RECIPE_INVALID = "recipe_invalid"
-"""The one status that is not a job's: a recipe was uploaded that no job could use."""
+"""Not a job's status: a recipe was uploaded that no job could use."""
+BATCH_FINISHED = "batch_finished"
+BATCH_CHECKED = "batch_checked"
+BATCH_REJECTED = "batch_rejected"
+BATCH_INTERRUPTED = "batch_interrupted"
+# What the report of a batch tells again. Nobody wants ten thousand mails, so the stack's own subscription of an address
+# leaves out what carries the attribute `reported_in`.
+_REPORTED = frozenset({Status.SUCCEEDED, Status.FAILED})
 _SUBJECT_CHARACTERS = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 _SMS_CHARACTERS = 160  # more would be sent, and charged, as several messages
 _CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
@@ -35,6 +43,10 @@ _SUMMARY = {
     Status.ON_HOLD: "The job waits: the Genviral account needs attention.",
     Status.INTERRUPTED: "The job was interrupted; nothing is lost.",
     RECIPE_INVALID: "The recipe cannot be used.",
+    BATCH_FINISHED: "The batch is done; its report says how each row ended.",
+    BATCH_CHECKED: "The batch was checked. Nothing was started and nothing was paid.",
+    BATCH_REJECTED: "The batch cannot be read. No row of it was started.",
+    BATCH_INTERRUPTED: "The batch was interrupted; no row is paid for twice, whatever you do next.",
 }
 _PAID = {"yes": "yes", "no": "no", "unknown": "nobody knows"}
 
@@ -66,10 +78,10 @@ def notice_for(job: Job) -> Notice:
             "notification_id": f"{job.job_id}/{job.notice_due}",
             "job_id": job.job_id,
             "status": job.status.value,
-            "summary": _SUMMARY[job.status],
+            "summary": _summary(job),
             "occurred_at": job.timeline.get(job.status.value),
             "paid": _paid(job),
-            "source": {name: value for name, value in job.source.items() if name != "caller"},
+            "source": job.origin,
             "recipe": job.recipe,
             "model_id": job.model_id,
             "video_id": job.video_id,
@@ -109,6 +121,47 @@ def notice_of_recipe(
     )
 
 
+def notice_of_batch(
+    batch_id: str,
+    status: str,
+    *,
+    source: Mapping[str, Any],
+    occurred_at: str,
+    paid: str,
+    batch: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+    execution: str | None = None,
+    moment: str = "",
+) -> Notice:
+    """What there is to say about a batch as a whole.
+
+    Args:
+        batch_id: The name of its execution.
+        status: `batch_finished`, `batch_checked`, `batch_rejected` or `batch_interrupted`.
+        source: Where it lies.
+        occurred_at: When, ISO 8601.
+        paid: Whether any of its rows is paid for: `yes`, `no` or `unknown`.
+        batch: How its rows ended, and where the report lies.
+        error: What went wrong, as a document.
+        execution: Its execution's ARN.
+        moment: Tells one interruption from the next.
+    """
+    return _notice(
+        {
+            "version": VERSION,
+            "notification_id": f"{batch_id}/{status}{moment and f'#{moment}'}",
+            "status": status,
+            "summary": _SUMMARY[status],
+            "occurred_at": occurred_at,
+            "paid": paid,
+            "source": dict(source),
+            "batch": {"batch_id": batch_id, **(batch or {})},
+            "error": error,
+            "execution": execution,
+        }
+    )
+
+
 def _notice(parts: Mapping[str, Any]) -> Notice:
     message = {name: value for name, value in parts.items() if value is not None}
     error = message.get("error", {})
@@ -119,16 +172,42 @@ def _notice(parts: Mapping[str, Any]) -> Notice:
         "recipe": message.get("recipe"),
         "error_code": error.get("code"),
     }
-    about = str(message["source"].get("key") or message.get("job_id")).rsplit("/", 1)[-1]
+    if message["source"].get("type") == "batch" and message["status"] in _REPORTED:
+        attributes["reported_in"] = "batch"
+    about = _about(message)
     title = _ascii(f"{about}: {message['summary']}")
     return Notice(
         subject=title[:_SUBJECT_CHARACTERS],
         message=message,
         text="\n".join(_lines(message, about)),
-        short=_ascii(f"{title} {error.get('message', '')}")[:_SMS_CHARACTERS],
+        short=_ascii(f"{title} {_rows(message) or error.get('message', '')}")[:_SMS_CHARACTERS],
         # SNS refuses a whole message for one control character, and a folder's name may hold them.
         attributes={name: value for name, value in attributes.items() if value and value.isprintable()},
     )
+
+
+def _about(message: Mapping[str, Any]) -> str:
+    """What it is about, in a few words: a file, a line of one, or a job."""
+    source = message["source"]
+    name = str(source.get("key") or message.get("job_id")).rsplit("/", 1)[-1]
+    return f"{name}, line {source['line']}" if "line" in source else name
+
+
+def _rows(message: Mapping[str, Any]) -> str | None:
+    """How a batch's rows ended: `1,000: 998 succeeded, 2 refused`."""
+    batch = message.get("batch", {})
+    if "rows" not in batch:
+        return None
+    counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in batch["counts"].items())
+    return f"{batch['rows']:,}: {counts}"
+
+
+def _credits(message: Mapping[str, Any]) -> str | None:
+    batch = message.get("batch", {})
+    if "credits_estimated" in batch:
+        return f"about {batch['credits_estimated']:,g}"
+    used = message.get("credits_used", batch.get("credits_used"))
+    return None if used is None else f"{used:,g}"
 
 
 def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
@@ -149,8 +228,10 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
     facts = {
         "Status": message["status"],
         "Paid": _PAID[message["paid"]],
-        "Credits": message.get("credits_used"),
+        "Rows": _rows(message),
+        "Credits": _credits(message),
         "Video": _film(video),
+        "Report": _place(report) if (report := message.get("batch", {}).get("report")) else None,
         "Source": _place(message["source"]),
         "Recipe": message.get("recipe"),
         "Model": message.get("model_id"),
@@ -171,7 +252,9 @@ def _film(video: Mapping[str, Any]) -> str | None:
 
 
 def _place(source: Mapping[str, Any]) -> str:
-    return f"s3://{source['bucket']}/{source['key']}" if "key" in source and "bucket" in source else source["type"]
+    if "key" not in source or "bucket" not in source:
+        return str(source["type"])
+    return f"s3://{source['bucket']}/{source['key']}" + (f", line {source['line']}" if "line" in source else "")
 
 
 def _links(message: Mapping[str, Any]) -> Iterator[str]:
@@ -182,9 +265,10 @@ def _links(message: Mapping[str, Any]) -> Iterator[str]:
     _, partition, _, region, *_ = execution.split(":")
     console = f"https://{region}.{_CONSOLES.get(partition, 'console.aws.amazon.com')}"
     yield ""
-    if video := message.get("video"):
-        yield "The video (sign in to AWS first):"
-        yield f"{console}/s3/object/{video['bucket']}?region={region}&prefix={quote(video['key'], safe='')}"
+    for name, file in (("video", message.get("video")), ("report", message.get("batch", {}).get("report"))):
+        if file:
+            yield f"The {name} (sign in to AWS first):"
+            yield f"{console}/s3/object/{file['bucket']}?region={region}&prefix={quote(file['key'], safe='')}"
     yield "The execution:"
     yield f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
 
@@ -195,6 +279,14 @@ def _printable(text: str) -> str:
 
 def _ascii(text: str) -> str:
     return _printable(text.encode("ascii", "replace").decode()).strip()
+
+
+def _summary(job: Job) -> str:
+    if job.status is Status.ON_HOLD and (job.error or {}).get("code") == DailyLimitReached.code:
+        return "The job waits: the daily credit limit does not cover it."
+    if job.status is Status.UNCERTAIN and job.video_id is not None:
+        return "The video is paid for: the answer came after all, too late for the job. Attach it."
+    return _SUMMARY[job.status]
 
 
 def _paid(job: Job) -> str:

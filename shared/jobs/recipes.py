@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # The uploads bucket: `uploads/<recipe>/<file>`, `requests/<name>.json`, `recipes/<name>.json`. Files under `assets/`
-# wait for a manifest, `uploads/<recipe>/<name>.manifest.json`, that names them.
+# wait for a manifest, `uploads/<recipe>/<name>.manifest.json`, that names them. `batches/<name>.csv` or `.jsonl` holds
+# a request in each row; what was read of it lies under `plans/`.
 UPLOADS = "uploads/"
 REQUESTS = "requests/"
 RECIPES = "recipes/"
 ASSETS = "assets/"
+BATCHES = "batches/"
+PLANS = "plans/"
 MANIFEST_SUFFIX = ".manifest.json"
 DEFAULT_RECIPE = "default"
 

@@ -19,7 +19,7 @@ class Job:
     status: Status
     created_at: str
     source: dict[str, Any]
-    """Where it came from: `type` (`upload`, `request`, `api` or `execution`) and its coordinates."""
+    """Where it came from: `type` (`upload`, `request`, `batch`, `api` or `execution`) and its coordinates."""
     timeline: dict[str, str] = field(default_factory=dict)
     """Status → when it was last entered."""
     fingerprint: str | None = None
@@ -32,6 +32,8 @@ class Job:
     model_id: str | None = None
     claim: str | None = None
     """The attempt that may have sent the paid POST and whose end is not known yet."""
+    reserved: dict[str, Any] | None = None
+    """What was counted for it against the daily limit: `day` (UTC) and `credits`. None: nothing, or settled since."""
     resubmissions: int = 0
     """How often an operator chose to pay again."""
     video_id: str | None = None
@@ -41,6 +43,8 @@ class Job:
     deadline_at: int | None = None
     expected_seconds: list[int] | None = None
     """How long it should take, as people are told: half of such generations, and nine of ten. None: not known."""
+    copy_began: int | None = None
+    """When the first copy of the video was begun, in epoch seconds. None: the bucket holds nothing of it yet."""
     held_since: int | None = None
     interrupted_by: str | None = None
     output: dict[str, Any] | None = None
@@ -48,6 +52,11 @@ class Job:
     notice_due: str | None = None
     """The notification that has been decided on but not yet been sent."""
     execution: str | None = None
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The source as others may see it: without who asked, and without where a batch's plan keeps the row."""
+        return {name: value for name, value in self.source.items() if name not in _OUR_OWN}
 
     @property
     def is_terminal(self) -> bool:
@@ -66,4 +75,5 @@ class Job:
         return cls(**{**known, "status": Status(attributes["status"])})
 
 
+_OUR_OWN = frozenset({"caller", "plan", "offset", "length"})
 _FIELDS = frozenset(field.name for field in fields(Job))

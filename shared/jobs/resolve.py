@@ -35,6 +35,7 @@ from shared.jobs.recipes import (
     MAGIC_BYTES,
     MANIFEST_SUFFIX,
     METADATA_PREFIX,
+    PLANS,
     RECIPES,
     TAG_PREFIX,
     Kind,
@@ -195,6 +196,8 @@ class Resolver:
                     return self._from_upload(job.source)
                 case "request":
                     return self._from_request_file(job.source)
+                case "batch":
+                    return self._from_plan(job.source)
                 case _:
                     return self._from_record(job)
         except RecursionError:
@@ -209,6 +212,14 @@ class Resolver:
     def _from_request_file(self, source: Mapping[str, Any]) -> Resolution:
         text = self._read(source["key"], source.get("version_id"))
         body, metadata = parse_request(_json(text, RequestUnreadable("the request file is not valid JSON")))
+        return Resolution(body, without_secrets(body), metadata=metadata)
+
+    def _from_plan(self, source: Mapping[str, Any]) -> Resolution:
+        """A row of a batch, from where its plan keeps it."""
+        if not source["plan"].startswith(PLANS):
+            raise RequestUnreadable(f"a row's plan must lie under {PLANS}")
+        text = self._read(source["plan"], None, part=(source["offset"], source["length"]))
+        body, metadata = parse_request(_json(text, RequestUnreadable("the plan holds no such row")))
         return Resolution(body, without_secrets(body), metadata=metadata)
 
     def _from_upload(self, source: Mapping[str, Any]) -> Resolution:
@@ -297,10 +308,11 @@ class Resolver:
             raise RecipeMissing(f"there is no readable recipes/{name}.json in the uploads bucket") from None
         return _json(text, RecipeInvalid(f"recipe '{name}' is not valid JSON"))
 
-    def _read(self, key: str, version_id: str | None) -> bytes:
-        """A small document, whole."""
+    def _read(self, key: str, version_id: str | None, *, part: tuple[int, int] | None = None) -> bytes:
+        """A small document, whole, or so many bytes of a large one from an offset on."""
+        span: Any = {"Range": f"bytes={part[0]}-{part[0] + part[1] - 1}"} if part else {}
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=key, **_version(version_id))
+            answer = self._s3.get_object(Bucket=self._bucket, Key=key, **_version(version_id), **span)
         except ClientError as error:
             raise _unreadable(error) from None
         if answer["ContentLength"] > MAX_DOCUMENT_BYTES:

@@ -9,13 +9,13 @@ due.
 from __future__ import annotations
 
 import json
+import random
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from shared.jobs.attributes import plain, typed
 from shared.jobs.record import Job
 from shared.jobs.states import Status, sources_of
 
@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 
 # Kept as JSON text: DynamoDB's numbers end at 38 digits and its documents at 32 levels, a caller's own labels need not.
 _LABELS = "metadata"
+# What a list of many jobs is made of.
+_OVERVIEW = ("job_id", "status", "created_at", "source", "model_id", "video_id", "claim", "credits_used", "output")
+_MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+# A transaction's reasons, and those of them that pass.
+_CONDITION = "ConditionalCheckFailed"
+_PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_TRIES, _LONGEST_PAUSE = 8, 1.0  # at most about three seconds of pauses
 
 
 class MoveRefused(Exception):
@@ -41,6 +46,18 @@ class MoveRefused(Exception):
     def __init__(self, current: Job | None) -> None:
         super().__init__("no such job" if current is None else f"the job is {current.status}")
         self.current = current
+
+
+class CounterRefused(Exception):
+    """A job was not changed, because the counter that changes with it may not. Control flow; never leaves a handler.
+
+    Args:
+        attributes: The counter's item as it is.
+    """
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        super().__init__("the counter's condition does not hold")
+        self.attributes = attributes
 
 
 class JobStore:
@@ -91,6 +108,33 @@ class JobStore:
         item = self._client.get_item(TableName=self._table, Key=_key(job_id), ConsistentRead=True).get("Item")
         return Job.from_attributes(_from_item(item)) if item else None
 
+    def several(self, job_ids: Iterable[str]) -> dict[str, Job]:
+        """Those of many jobs that there are, by id, as they are now; without their requests."""
+        names = {f"#{name}": name for name in (*_OVERVIEW, "error")}
+        found: dict[str, Job] = {}
+        todo = [_key(job_id) for job_id in job_ids]
+        while todo:
+            some, todo = todo[:_MOST_A_CALL], todo[_MOST_A_CALL:]
+            answer = self._client.batch_get_item(
+                RequestItems={
+                    self._table: {
+                        "Keys": some,
+                        "ConsistentRead": True,
+                        "ProjectionExpression": ", ".join(names),
+                        "ExpressionAttributeNames": names,
+                    }
+                }
+            )
+            for item in answer["Responses"].get(self._table, []):
+                job = Job.from_attributes(_from_item(item))
+                found[job.job_id] = job
+            # What DynamoDB had no room or no capacity for.
+            left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
+            if len(left) == len(some):
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - it only spreads out
+            todo += left
+        return found
+
     def in_status(self, status: Status, *, unchanged_since: int | None = None) -> Iterator[Job]:
         """The jobs of a status, those longest unchanged first, without their requests and errors.
 
@@ -114,6 +158,22 @@ class JobStore:
         for page in pages:
             for item in page["Items"]:
                 yield Job.from_attributes(_from_item(item))
+
+    def standing(self, status: Status) -> tuple[int, int | None]:
+        """How many jobs a status has, and since when the one longest unchanged is there (epoch seconds).
+
+        Read from an index that follows the table within moments.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_status",
+            KeyConditionExpression="#status = :status",
+            ProjectionExpression="changed_at",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": {"S": status.value}},
+        )
+        moments = [int(item["changed_at"]["N"]) for page in pages for item in page["Items"]]
+        return len(moments), moments[0] if moments else None
 
     def untold(self, *, unchanged_since: int) -> Iterator[str]:
         """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.
@@ -166,7 +226,16 @@ class JobStore:
         jobs = [Job.from_attributes(_from_item(item)) for item in answer["Items"]]
         return jobs, (last["changed_at"], last["job_id"]) if last else None
 
-    def claim(self, job_id: str, attempt: str, *, take_over: bool = False, **attributes: Any) -> Job:
+    def claim(
+        self,
+        job_id: str,
+        attempt: str,
+        *,
+        take_over: bool = False,
+        counted: bool = False,
+        end_hold: bool = False,
+        **attributes: Any,
+    ) -> Job:
         """Take the one right to send the paid POST.
 
         Args:
@@ -174,6 +243,8 @@ class JobStore:
             attempt: Names this attempt, so that only it can give the claim back.
             take_over: Whether an attempt of unknown end may lose its claim. Only where the vendor's idempotency is
                 trusted.
+            counted: Whether there must be such a claim, because it alone was counted against the daily limit.
+            end_hold: Whether the hold that the job was on is over.
             **attributes: What was resolved for this attempt (request, model_id, recipe).
 
         Raises:
@@ -181,15 +252,106 @@ class JobStore:
         """
         # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
         free = "" if take_over else " AND (attribute_not_exists(claim) OR claim = :claim)"
+        free += " AND attribute_exists(claim)" if counted else ""
         return self.move(
             job_id,
             Status.SUBMITTING,
             condition=f"attribute_not_exists(video_id){free}",
-            remove=("error",),
+            remove=_ended_by_a_claim(end_hold),
             stay=True,
             claim=attempt,
             **attributes,
         )
+
+    def claim_counted(
+        self,
+        job: Job,
+        attempt: str,
+        *,
+        reserved: Mapping[str, Any],
+        counter: Mapping[str, Any],
+        end_hold: bool = False,
+        **attributes: Any,
+    ) -> Job:
+        """Take the claim of a job as it was read, and count it against the daily limit: both or neither.
+
+        Args:
+            job: The job, without a claim.
+            attempt: Names this attempt.
+            reserved: What is counted for it.
+            counter: The other half of the transaction, an `Update` with a condition.
+            end_hold: Whether the hold that the job was on is over.
+            **attributes: What was resolved for this attempt.
+
+        Raises:
+            MoveRefused: As `claim`; or an operator has taken the job up since it was read.
+            CounterRefused: The limit does not cover it.
+        """
+        as_read = "resubmissions = :seen" if job.resubmissions else "attribute_not_exists(resubmissions)"
+        claim: dict[str, Any] = {"claim": attempt, "reserved": dict(reserved)}
+        change = self._moving(
+            job.job_id,
+            Status.SUBMITTING,
+            condition=f"attribute_not_exists(video_id) AND attribute_not_exists(claim) AND {as_read}",
+            values={":seen": job.resubmissions} if job.resubmissions else None,
+            remove=_ended_by_a_claim(end_hold),
+            stay=True,
+            **attributes,
+            **claim,
+        )
+        try:
+            self._together(change, counter)
+        except MoveRefused as refused:
+            # Sent a second time because the first answer was lost: the claim is this attempt's, and it was counted.
+            if refused.current is None or refused.current.claim != attempt:
+                raise
+            return refused.current
+        # As far as this attempt can tell without another read that could fail between the claim and the paid call.
+        return replace(job, status=Status.SUBMITTING, **claim)
+
+    def release_counted(
+        self, job_id: str, attempt: str, error: Mapping[str, Any], *, counter: Mapping[str, Any]
+    ) -> None:
+        """Give the claim back as `release` does, and its credits with it: both or neither.
+
+        Args:
+            job_id: The job.
+            attempt: Whose claim it is.
+            error: The refusal.
+            counter: The other half of the transaction, an `Update` without a condition.
+
+        Raises:
+            MoveRefused: The claim is not this attempt's any more.
+        """
+        own: dict[str, Any] = {
+            "condition": "claim = :attempt",
+            "values": {":attempt": attempt},
+            "remove": ("claim", "reserved"),
+        }
+        try:
+            self._together(self._moving(job_id, Status.QUEUED, error=dict(error), **own), counter)
+        except MoveRefused:
+            self._together(self._change(job_id, {}, **own), counter)
+
+    def settle(self, job_id: str, video_id: str, *, counter: Mapping[str, Any]) -> None:
+        """Let what a video did cost take the place of what was reserved for it, once.
+
+        Args:
+            job_id: The job.
+            video_id: The video, which is on the record already.
+            counter: The other half of the transaction, an `Update` without a condition.
+
+        Raises:
+            MoveRefused: That was done before, or the record has no such video.
+        """
+        change = self._change(
+            job_id,
+            {},
+            condition="attribute_exists(reserved) AND video_id = :video",
+            values={":video": video_id},
+            remove=("reserved",),
+        )
+        self._together(change, counter)
 
     def release(self, job_id: str, attempt: str, error: Mapping[str, Any]) -> Job:
         """Give the claim back after a definite refusal: nothing was paid, and the POST may be sent again.
@@ -267,9 +429,34 @@ class JobStore:
         Raises:
             MoveRefused: The job is somewhere from where this move is not allowed.
         """
+        return self._send(
+            self._moving(
+                job_id,
+                target,
+                condition=condition,
+                values=values,
+                remove=remove,
+                reopen=reopen,
+                stay=stay,
+                **attributes,
+            )
+        )
+
+    def _moving(
+        self,
+        job_id: str,
+        target: Status,
+        *,
+        condition: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        remove: Iterable[str] = (),
+        reopen: bool = False,
+        stay: bool = False,
+        **attributes: Any,
+    ) -> dict[str, Any]:
         sources = sorted(sources_of(target, reopen=reopen) | ({target} if stay else set()))
         allowed = {f":from{index}": status.value for index, status in enumerate(sources)}
-        return self._update(
+        return self._change(
             job_id,
             {**attributes, "status": target.value, **self._stamps()},
             entered=target,
@@ -299,7 +486,10 @@ class JobStore:
         now = int(time.time())
         return {"changed_at": now, "expires_at": now + self._retention}
 
-    def _update(
+    def _update(self, job_id: str, attributes: Mapping[str, Any], **options: Any) -> Job:
+        return self._send(self._change(job_id, attributes, **options))
+
+    def _change(
         self,
         job_id: str,
         attributes: Mapping[str, Any],
@@ -308,7 +498,8 @@ class JobStore:
         values: Mapping[str, Any] | None = None,
         remove: Iterable[str] = (),
         entered: Status | None = None,
-    ) -> Job:
+    ) -> dict[str, Any]:
+        """A change of a job's item, as `UpdateItem` and a transaction's `Update` take it."""
         changes = {name: value for name, value in attributes.items() if value is not None}
         removed = tuple(remove)
         names = {f"#{name}": name for name in (*changes, *removed)}
@@ -321,21 +512,62 @@ class JobStore:
         if "#status" in condition:
             names["#status"] = "status"
         clauses = (("SET", sets), ("REMOVE", [f"#{name}" for name in removed]))
-        request: dict[str, Any] = {
+        change: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _key(job_id),
             "UpdateExpression": " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses if parts),
             "ConditionExpression": condition,
             "ExpressionAttributeNames": names,
-            "ReturnValues": "ALL_NEW",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if bound:
-            request["ExpressionAttributeValues"] = _to_item(bound)
+            change["ExpressionAttributeValues"] = _to_item(bound)
+        return change
+
+    def _send(self, change: dict[str, Any]) -> Job:
         try:
-            answer = self._client.update_item(TableName=self._table, Key=_key(job_id), **request)
+            answer = self._client.update_item(**change, ReturnValues="ALL_NEW")
         except self._client.exceptions.ConditionalCheckFailedException as error:
-            item: dict[str, Any] | None = error.response.get("Item")  # type: ignore[assignment]
-            raise MoveRefused(Job.from_attributes(_from_item(item)) if item else None) from None
+            raise _refused(error.response) from None
         return Job.from_attributes(_from_item(answer["Attributes"]))
+
+    def _together(self, change: Mapping[str, Any], counter: Mapping[str, Any]) -> None:
+        """Change a job and a counter, both or neither.
+
+        Many jobs share the counter, and DynamoDB lets one transaction in and refuses the others that come at the same
+        moment; botocore leaves it to the caller to try those again.
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+
+        Raises:
+            MoveRefused: The job's condition does not hold.
+            CounterRefused: The counter's condition does not hold.
+        """
+        transaction: Any = [{"Update": change}, {"Update": counter}]
+        for attempt in range(1, _TRIES + 1):
+            try:
+                self._client.transact_write_items(TransactItems=transaction)
+            except self._client.exceptions.TransactionCanceledException as error:
+                reasons: Any = error.response["CancellationReasons"]
+                of_job, of_counter = (reason.get("Code") for reason in reasons)
+                if of_job == _CONDITION:
+                    raise _refused(reasons[0]) from None
+                if of_counter == _CONDITION:
+                    raise CounterRefused(_from_item(reasons[1]["Item"])) from None
+                if attempt == _TRIES or not {of_job, of_counter} & _PASSING:
+                    raise
+                time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2**attempt)))  # noqa: S311 - it only spreads out
+            else:
+                return
+
+
+def _refused(answer: Any) -> MoveRefused:
+    """Why a condition failed: the job as it is, from the answer or from one of a transaction's reasons."""
+    item = answer.get("Item")
+    return MoveRefused(Job.from_attributes(_from_item(item)) if item else None)
+
+
+def _ended_by_a_claim(end_hold: bool) -> tuple[str, ...]:
+    return ("error", "held_since") if end_hold else ("error",)
 
 
 def _now() -> str:
@@ -347,26 +579,11 @@ def _key(job_id: str) -> dict[str, Any]:
 
 
 def _to_item(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    # DynamoDB's serializer refuses floats, so that none is rounded unseen; JSON's own text form rounds none.
-    exact = json.loads(json.dumps(attributes), parse_float=Decimal)
-    return {
-        name: _serialize(json.dumps(attributes[name]) if name.endswith(_LABELS) else value)
-        for name, value in exact.items()
-    }
+    return {name: typed(json.dumps(value) if name.endswith(_LABELS) else value) for name, value in attributes.items()}
 
 
 def _from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    attributes = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    attributes = {name: plain(value) for name, value in item.items()}
     if _LABELS in attributes:
         attributes[_LABELS] = json.loads(attributes[_LABELS])
     return attributes
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_plain(member) for member in value]
-    return value

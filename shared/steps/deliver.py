@@ -7,6 +7,7 @@ the same key, and a copy that stands there already is found. Must not know Lambd
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -84,15 +85,17 @@ class Courier:
         return {"video": video}
 
     def _open(self, job_id: str) -> tuple[Job, bool]:
-        """The job, and whether this is its first delivery."""
+        """The job, and whether nobody has begun to copy its video before."""
         job = self.store.get(job_id)
-        if job is not None and job.status is Status.DELIVERING:
-            return job, False
         try:
-            moved = self.store.move(job_id, Status.DELIVERING)
+            if job is None or job.status is not Status.DELIVERING:
+                # It may be there already: botocore repeats a write whose answer was lost.
+                job = self.store.move(job_id, Status.DELIVERING, stay=True)
+            if job.copy_began is not None:
+                return job, False
+            return self.store.note(job_id, copy_began=int(time.time())), True
         except MoveRefused as refused:
             raise closed(refused) from None
-        return moved, job is not None and Status.DELIVERING not in job.timeline
 
     def _fresh_link(self, job: Job, video_id: str) -> str:
         video = self.vendor.get_video(video_id)

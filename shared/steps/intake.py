@@ -6,15 +6,26 @@ execution. Knows Step Functions and the store; must not know what the job asks f
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_stepfunctions import SFNClient
 
     from shared.jobs.record import Job
+
+
+def start_batch(batch_id: str, source: Mapping[str, Any], *, sfn: SFNClient, state_machine_arn: str) -> None:
+    """Start a batch's execution, unless the same event started it before. It needs no record: it pays for nothing."""
+    with contextlib.suppress(sfn.exceptions.ExecutionAlreadyExists):
+        sfn.start_execution(
+            stateMachineArn=state_machine_arn, name=batch_id, input=json.dumps({"source": dict(source)})
+        )
 
 
 def start(job: Job, *, sfn: SFNClient, state_machine_arn: str) -> None:

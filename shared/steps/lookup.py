@@ -99,7 +99,7 @@ def _summary(job: Job) -> dict[str, Any]:
         "job_id": job.job_id,
         "status": job.status.value,
         "created_at": job.created_at,
-        "source": {name: value for name, value in job.source.items() if name != "caller"},
+        "source": job.origin,
         "model_id": job.model_id,
         "video_id": job.video_id,
     }

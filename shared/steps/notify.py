@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.genviral.errors import AccountFault
 from shared.jobs import identity
+from shared.jobs.errors import DailyLimitReached
 from shared.jobs.notices import notice_for
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
 _UNCERTAIN_ERRORS = frozenset({"SubmissionUncertain", "SubmissionUnconfirmed"})
 _MAX_TEXT = 500
+LIMIT_HOLD_SECONDS = 14 * 86_400
+"""How long a job may wait for the daily limit, however short `hold_hours` is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +43,15 @@ class Announcer:
         store: Where jobs are kept.
         sns: A boto3 SNS client.
         topic_arn: Where messages go.
-        hold_seconds: How long a held job waits before it tries again, in seconds.
-        hold_hours: How long a job may be on hold, in hours.
+        hold_seconds: How long a held job waits before it tries again, in seconds. Needed only to hold jobs.
+        hold_hours: How long a job may be on hold, in hours. One that waits for the daily limit may be for two weeks.
     """
 
     store: JobStore
     sns: SNSClient
     topic_arn: str
-    hold_seconds: int
-    hold_hours: float
+    hold_seconds: int = 0
+    hold_hours: float = 0
 
     def succeeded(self, execution_arn: str) -> dict[str, Any]:
         """Close a job whose video is in the bucket."""
@@ -69,6 +73,8 @@ class Announcer:
     def on_hold(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
         """Put a job on hold, or keep it there. One message for the whole hold, however often it is tried.
 
+        The account's trouble and the daily limit are two different holds: they are told, and end, each by itself.
+
         Returns:
             `expired` where it has been on hold for too long, otherwise `wait_seconds` until the next try.
         """
@@ -77,13 +83,16 @@ class Announcer:
         if self.hold_hours > 0:  # otherwise there is no hold to speak of, and the end has a message of its own
             job = self._hold(job, document)
             self._announce(job)
-        held_since = job.held_since or int(time.time())
+        held_for = time.time() - (job.held_since or int(time.time()))
+        longest = self.hold_hours * 3600
+        if _is_of_limit(document) and longest:
+            longest = max(longest, LIMIT_HOLD_SECONDS)
         return {
             "job_id": job.job_id,
             "video_id": job.video_id,
             "submitted_at": job.submitted_at,
-            "expired": job.is_terminal or time.time() >= held_since + self.hold_hours * 3600,
-            "wait_seconds": self.hold_seconds,
+            "expired": job.is_terminal or held_for >= longest,
+            "wait_seconds": self._pause(document, held_for),
             "error": dict(error),
         }
 
@@ -172,6 +181,10 @@ class Announcer:
                 remove=("held_since",),
             )
             metrics.add_metric(name=_METRICS[target], unit=MetricUnit.Count, value=1)
+            seconds = _seconds(job)
+            logger.info("the job ended", status=target.value, seconds=seconds)
+            if target is Status.SUCCEEDED:
+                metrics.add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
         except MoveRefused as refused:
             if refused.current is None:
                 raise
@@ -180,12 +193,24 @@ class Announcer:
         self._announce(job)
         return job
 
+    def _pause(self, document: Mapping[str, Any], held_for: float) -> int:
+        """How long to wait until the next try, in seconds.
+
+        Nobody has to mend anything for the limit, so the longer a job waits for it, the rarer it is tried: a tenth of
+        the time that it has waited, but once an hour.
+        """
+        if not _is_of_limit(document):
+            return self.hold_seconds
+        return max(self.hold_seconds, min(int(held_for * 0.1), 3600))
+
     def _hold(self, job: Job, document: dict[str, Any]) -> Job:
         if job.is_terminal:
             return job
         now = time.time()
+        goes_on = job.held_since is not None and _is_of_limit(job.error) == _is_of_limit(document)
         begins: dict[str, Any] = {
-            "condition": "attribute_not_exists(held_since)",
+            "condition": "(attribute_not_exists(held_since) OR held_since = :seen)",
+            "values": {":seen": job.held_since or 0},
             "held_since": int(now),
             # In milliseconds: an interruption may end a hold and begin the next one within a second.
             "notice_due": f"{Status.ON_HOLD}#{round(now * 1000)}",
@@ -196,14 +221,16 @@ class Announcer:
                 Status.ON_HOLD,
                 stay=True,
                 error=document,
-                **(begins if job.held_since is None else {}),
+                **({} if goes_on else begins),
             )
         except MoveRefused as refused:
             if refused.current is None:
                 raise
             return refused.current
-        if job.held_since is None:
+        if not goes_on:
             metrics.add_metric(name="JobsHeld", unit=MetricUnit.Count, value=1)
+            if _is_of_limit(document):
+                metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
         return held
 
     def _announce(self, job: Job) -> None:
@@ -247,6 +274,17 @@ _METRICS = {
     Status.UNCERTAIN: "JobsUncertain",
     Status.TIMED_OUT: "JobsTimedOut",
 }
+
+
+def _is_of_limit(document: Mapping[str, Any] | None) -> bool:
+    """Whether an error's document is that of the daily limit."""
+    return document is not None and document.get("code") == DailyLimitReached.code
+
+
+def _seconds(job: Job) -> float:
+    """From the request to the job's end, in seconds."""
+    began, ended = (datetime.fromisoformat(moment) for moment in (job.created_at, job.timeline[job.status]))
+    return (ended - began).total_seconds()
 
 
 def _ending(job: Job, error: str) -> Status:

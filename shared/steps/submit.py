@@ -16,8 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
-from shared.jobs import identity
-from shared.jobs.errors import JobClosed, JobConflict
+from shared.jobs import batches, identity
+from shared.jobs.budget import price_kind
+from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
     from shared.jobs.resolve import Resolution, Resolver
     from shared.steps.patience import Patience
+    from shared.steps.purse import Purse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Submitter:
         vendor: The vendor's client.
         patience: Says when to look for the video, and when it is late.
         trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
+        purse: Counts jobs against the daily limit. None: there is no limit.
     """
 
     store: JobStore
@@ -45,6 +48,7 @@ class Submitter:
     vendor: GenviralClient
     patience: Patience
     trust_idempotency: bool
+    purse: Purse | None = None
 
     def submit(self, execution_arn: str, given: object) -> dict[str, Any]:
         """Send the execution's job to the vendor, unless that was done before.
@@ -58,12 +62,13 @@ class Submitter:
 
         Raises:
             SubmissionUncertain: An attempt may have been paid for, and nobody knows. Nothing was sent this time.
+            DailyLimitReached: The stack's daily limit does not cover it. Nothing was sent.
             Fault: Anything else that a person should read; nothing was paid for.
         """
         job = self._job(execution_arn, given)
         if job.video_id is not None:
             return self._resumed(job)
-        if job.is_terminal or (job.claim is not None and not self.trust_idempotency):
+        if self._is_closed(job):
             raise _closed(job)
         resolution = self.resolver.resolve(job)
         known = self.patience.known(resolution.model_id, resolution.request)
@@ -71,6 +76,8 @@ class Submitter:
         self.vendor.check_key()
         attempt = uuid.uuid4().hex
         claimed = self._claim(job, attempt, resolution, execution_arn)
+        if claimed is None:
+            return self.submit(execution_arn, given)
         if claimed.video_id is not None:
             return self._resumed(claimed)
         try:
@@ -86,9 +93,14 @@ class Submitter:
     def _job(self, execution_arn: str, given: object) -> Job:
         job_id = identity.of_execution(execution_arn)
         request = given.get("request") if isinstance(given, dict) else None
+        row = batches.source_in(given)
         job = self.store.get(job_id)
         if job is None:
-            job, _ = self.store.create(job_id, source={"type": "execution"}, execution=execution_arn)
+            # A batch's rows get their records here and not before, or a sweep would start those that wait their turn.
+            job, _ = self.store.create(job_id, source=row or {"type": "execution"}, execution=execution_arn)
+        elif row is not None and job.source == {"type": "execution"} and job.execution == execution_arn:
+            # Its interruption made the record, before this execution came this far.
+            job = self.store.note(job_id, source=row)
         if request is None:
             return job
         fingerprint = identity.fingerprint(request)
@@ -99,24 +111,38 @@ class Submitter:
             raise JobConflict("an execution of this name was started before, with another request")
         return job
 
-    def _claim(self, job: Job, attempt: str, resolution: Resolution, execution_arn: str) -> Job:
-        """The job with this attempt's claim, or a job that has a video already."""
+    def _claim(self, job: Job, attempt: str, resolution: Resolution, execution_arn: str) -> Job | None:
+        """The job with this attempt's claim, or a job that has a video already. None: it must be looked at anew."""
+        facts: dict[str, Any] = {
+            "end_hold": (job.error or {}).get("code") == DailyLimitReached.code,
+            "execution": execution_arn,
+            "recipe": resolution.recipe,
+            "model_id": resolution.model_id,
+            "metadata": resolution.metadata or None,
+        }
         try:
-            return self.store.claim(
-                job.job_id,
-                attempt,
-                take_over=self.trust_idempotency,
-                execution=execution_arn,
-                recipe=resolution.recipe,
-                model_id=resolution.model_id,
-                metadata=resolution.metadata or None,
-            )
+            # A claim that is taken over was counted when it was taken, for the same payment.
+            if self.purse is None or job.claim is not None:
+                return self.store.claim(
+                    job.job_id, attempt, take_over=self.trust_idempotency, counted=self.purse is not None, **facts
+                )
+            cost = self.purse.cost(resolution.model_id, _price_kind(resolution))
+            return self.purse.claim(job, attempt, cost, **facts)
         except MoveRefused as refused:
-            if refused.current is None:
+            now = refused.current
+            if now is None:
                 raise JobClosed("the job's record was deleted") from None
-            if refused.current.video_id is None:
-                raise _closed(refused.current) from None
-            return refused.current
+            if now.video_id is not None:
+                return now
+            # Only a job as it was read is counted. Each new look needs a change by somebody else, so there is an end.
+            changed = (now.claim is None, now.resubmissions) != (job.claim is None, job.resubmissions)
+            if self.purse is not None and changed and not self._is_closed(now):
+                return None
+            raise _closed(now) from None
+
+    def _is_closed(self, job: Job) -> bool:
+        """Whether nothing may be sent for a job without a video."""
+        return job.is_terminal or (job.claim is not None and not self.trust_idempotency)
 
     def _send(self, job: Job, resolution: Resolution) -> Generation:
         try:
@@ -130,10 +156,19 @@ class Submitter:
             raise
 
     def _accepted(self, job: Job, generation: Generation, resolution: Resolution, known: list[float]) -> dict[str, Any]:
+        source = str(job.source.get("type", "execution"))
+        # Each of these also by where jobs come from: a second set of dimensions, beside all of them together. It names
+        # the stack as well, or two stacks in one account would count for each other.
+        metrics.add_dimensions(service=str(metrics.service), source=source)
         metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
         metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
         # Before the record is written: should that fail, this line and the execution's state both still know the video.
-        logger.info("the vendor accepted the job", video_id=generation.video_id, credits_used=generation.credits_used)
+        logger.info(
+            "the vendor accepted the job",
+            video_id=generation.video_id,
+            credits_used=generation.credits_used,
+            source_type=source,
+        )
         submitted_at = int(time.time())
         facts = {
             "credits_used": generation.credits_used,
@@ -148,19 +183,27 @@ class Submitter:
         except (ClientError, BotoCoreError) as error:
             # The poll step writes it down from the execution's state.
             logger.warning("the job's record could not be written", reason=type(error).__name__)
+        if self.purse is not None and generation.credits_used is not None:
+            self.purse.settle(job, generation.video_id, _price_kind(resolution), generation.credits_used)
         return self._state(job.job_id, generation.video_id, submitted_at, known)
 
     def _save(self, job: Job, video_id: str, facts: dict[str, Any]) -> None:
         try:
             self.store.paid(job.job_id, video_id, **facts)
-        except MoveRefused:
-            # Canceled while the call was under way: the video is paid for all the same.
-            self.store.keep(job.job_id, video_id, **facts)
+        except MoveRefused as refused:
+            # Canceled or given up while the call was under way: the video is paid for all the same. Whoever was told of
+            # that end is told of this too; the sweep sends it.
+            ended = refused.current
+            due = f"{ended.status}#{facts['submitted_at']}" if ended is not None and ended.video_id is None else None
+            self.store.keep(job.job_id, video_id, notice_due=due, **facts)
 
     def _release(self, job: Job, attempt: str, refusal: Fault) -> None:
         """Give the claim back. The refusal counts for more than a failure to do so: a claim that stays pays nothing."""
         try:
-            self.store.release(job.job_id, attempt, refusal.document())
+            if self.purse is None:
+                self.store.release(job.job_id, attempt, refusal.document())
+            else:
+                self.purse.release(job, attempt, refusal.document())
         except MoveRefused:
             logger.info("the claim was gone already")
         except (ClientError, BotoCoreError) as error:
@@ -173,6 +216,10 @@ class Submitter:
     def _state(self, job_id: str, video_id: str | None, submitted_at: int, known: list[float]) -> dict[str, Any]:
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
         return state | self.patience.begin(job_id, known, submitted_at)
+
+
+def _price_kind(resolution: Resolution) -> str:
+    return price_kind(resolution.model_id, resolution.request)
 
 
 def _closed(job: Job) -> Fault:

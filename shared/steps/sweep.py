@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 # Jobs that wait for their start come first. Interrupted ones are known, and told; they wait for a redrive.
 _SWEPT = (Status.QUEUED, *sorted(OPEN - {Status.QUEUED, Status.INTERRUPTED}))
 _LIVE = ("RUNNING", "PENDING_REDRIVE")
+# What should move on by itself. A job on hold waits for the account, an interrupted one for a redrive.
+_MOVING = OPEN - {Status.ON_HOLD, Status.INTERRUPTED}
+_GAUGES = {"JobsOpen": _MOVING, "JobsOnHold": {Status.ON_HOLD}, "JobsAwaitingRedrive": {Status.INTERRUPTED}}
 _RESERVE_SECONDS = 10.0
 
 
@@ -63,7 +66,7 @@ class Sweeper:
     remaining: Callable[[], float]
 
     def sweep(self) -> dict[str, int]:
-        """Look at open jobs, and at those whose notification is still due.
+        """Look at open jobs, and at those whose notification is still due; then measure what stands still.
 
         Returns:
             How many were looked at, started, found with a dead execution, and told.
@@ -90,9 +93,20 @@ class Sweeper:
                     count[done] += 1
         for name, value in (("SweptStarted", count["started"]), ("SweptInterrupted", count["interrupted"])):
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        self._measure()
         if trouble is not None:
             raise trouble
         return count
+
+    def _measure(self) -> None:
+        """Tell CloudWatch what stands still, which no count of what happens can show."""
+        found = {status: self.store.standing(status) for status in OPEN}
+        since = [moment for status in _MOVING if (moment := found[status][1]) is not None]
+        oldest = max(0, int(time.time()) - min(since)) if since else 0
+        metrics.add_metric(name="OldestOpenJobSeconds", unit=MetricUnit.Seconds, value=oldest)
+        for name, statuses in _GAUGES.items():
+            jobs = sum(found[status][0] for status in statuses)
+            metrics.add_metric(name=name, unit=MetricUnit.Count, value=jobs)
 
     def _duties(self) -> Iterator[tuple[str, Callable[[], str | None]]]:
         """What is to be done: jobs, and what to do about each."""

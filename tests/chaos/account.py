@@ -76,6 +76,11 @@ class Account:
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return notices
 
+    def counted(self, day: str) -> float:
+        """The credits that are counted for a day (UTC)."""
+        item = self.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
+        return float(item["spent"]["N"]) if item else 0.0
+
     def files(self) -> dict[str, bytes]:
         """Key → content of every object in the videos bucket."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=VIDEOS)
@@ -147,9 +152,14 @@ def published(request: Any) -> str:
 
 def crosses_off(request: Any) -> bool:
     """Whether a call of UpdateItem crosses a notification off, and does nothing else."""
-    return str(json.loads(request.body)["UpdateExpression"]).startswith("REMOVE #notice_due")
+    return _expression(request).startswith("REMOVE #notice_due")
 
 
 def saves_video(request: Any) -> bool:
     """Whether a call of UpdateItem writes a video's id down."""
-    return "#video_id = :video_id" in str(json.loads(request.body)["UpdateExpression"])
+    return "#video_id = :video_id" in _expression(request)
+
+
+def _expression(request: Any) -> str:
+    """What a call of UpdateItem changes; nothing for a transaction, which neither crosses off nor saves a video."""
+    return str(json.loads(request.body).get("UpdateExpression", ""))

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import json
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,6 +134,7 @@ class Lambda:
     Args:
         states: Answers calls of Step Functions: operation and request to answer.
         clock: Tells the time, in epoch seconds.
+        limit: The daily limit, in credits. 0: none.
     """
 
     def __init__(
@@ -142,6 +144,8 @@ class Lambda:
         vendor: GenviralStandIn,
         states: Callable[[str, dict[str, Any]], dict[str, Any]],
         clock: Clock,
+        *,
+        limit: float = 0,
     ) -> None:
         self._states = states
         self._clock = clock
@@ -151,6 +155,8 @@ class Lambda:
         """Row of the table → how often it really happened."""
         self.sent: Counter[str] = Counter()
         """Idempotency key → how many paid POSTs left the house."""
+        self.sent_on: dict[str, str] = {}
+        """Idempotency key → the day (UTC) on which the last of them did."""
         self.unknown: set[str] = set()
         """Idempotency keys of paid POSTs whose outcome nobody was left to know."""
         self.resent: set[str] = set()
@@ -158,9 +164,11 @@ class Lambda:
         self.may_repeat: Counter[str] = Counter()
         """Notification → how many more copies of it are nobody's fault: at least once is what SNS and a crash allow."""
         self._patch_environment(patch, account, vendor, clock)
+        patch.setenv("DAILY_CREDIT_LIMIT", f"{limit:g}")
         self.handlers = {name: _load(name) for name in sorted(path.parent.name for path in _FUNCTIONS.glob("*/app.py"))}
-        for name in ("submit", "status", "deliver"):
-            patch.setattr(self.handlers[name], "_TIMEOUTS", _PATIENT)
+        patch.setattr(self.handlers["submit"], "_TIMEOUTS", _PATIENT)
+        for name in ("status", "deliver"):
+            patch.setattr(self.handlers[name], "LOOK", _PATIENT)
         patch.setattr(self.handlers["deliver"], "Limits", self._limits)
 
     def invoke(self, function: str, event: Any, *, job: str, strikes: list[Strike]) -> Any:
@@ -247,6 +255,8 @@ class Lambda:
         if (invocation := self._now) is None:
             return aws.carry(service, request, self._states)
         invocation.check_alive()
+        if operation == "TransactWriteItems":  # an update of a job as well, and struck as one
+            operation = "UpdateItem"
         invocation.made[operation] += 1
         self._linger(invocation, operation)
         if strike := invocation.strike(operation, "killed before"):
@@ -309,6 +319,7 @@ class Lambda:
 
     def _note_sent(self, invocation: Invocation, key: str) -> None:
         self.sent[key] += 1
+        self.sent_on[key] = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
         if key in self.unknown:
             self.resent.add(key)
         # Until somebody learns how it ended.
@@ -340,6 +351,7 @@ class Lambda:
         patch.setenv("GENVIRAL_BASE_URL", vendor.url)
         patch.setenv("API_KEY_SECRET", account.secret)
         patch.setenv("STATE_MACHINE_ARN", f"arn:aws:states:{REGION}:123456789012:stateMachine:video-job")
+        patch.setenv("BATCH_MACHINE_ARN", f"arn:aws:states:{REGION}:123456789012:stateMachine:batch-job")
         patch.setattr("time.time", clock)
         patch.setattr(BotocoreStubber, "__call__", lambda *given, **more: self._to_aws(*given, **more))
         patch.setattr(sys, "tracebacklimit", 1000, raising=False)

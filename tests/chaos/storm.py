@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 ARRIVALS_SECONDS, STORM_SECONDS, CALM_SECONDS = 4 * HOUR, 7 * HOUR, 4 * HOUR
+NIGHT_SECONDS = 12 * HOUR
 SWEEP_SECONDS = 900.0
 _QUIET_SECONDS = float(SETTINGS["SWEEP_QUIET_SECONDS"])
 _GENERATION_SECONDS = 60.0
@@ -101,19 +102,27 @@ class Storm:
 
     Args:
         only: Run no other job than this one. It meets the same faults at the same times.
+        limit: The daily limit, in credits. 0: none.
     """
 
     def __init__(
-        self, patch: pytest.MonkeyPatch, vendor: GenviralStandIn, *, seed: int, jobs: int, only: str = ""
+        self,
+        patch: pytest.MonkeyPatch,
+        vendor: GenviralStandIn,
+        *,
+        seed: int,
+        jobs: int,
+        only: str = "",
+        limit: float = 0,
     ) -> None:
-        self.seed, self.size = seed, jobs
+        self.seed, self.size, self.limit = seed, jobs, limit
         self.began = time.monotonic()
         self.clock = Clock()
         patch.setattr(studio, "time", SimpleNamespace(monotonic=self.clock))
         self.vendor = vendor
         self.account = Account()
         self.executions = Executions(self.clock, seed, invoke=self._task, paused=self._paused, ended=self._ended)
-        self.functions = Lambda(patch, self.account, vendor, self.executions.answer, self.clock)
+        self.functions = Lambda(patch, self.account, vendor, self.executions.answer, self.clock, limit=limit)
         self.store = JobStore(self.account.dynamodb, TABLE)
         self.calm = False
         self.happened: Counter[str] = Counter()
@@ -140,7 +149,8 @@ class Storm:
         self.calm = True
         for order, parked in self.parked:
             self._asynchronously("uploads", parked, order)
-        self._settle()
+        # With a daily limit, until those that wait for the next day have had their turn.
+        self._settle(NIGHT_SECONDS if self.limit else CALM_SECONDS)
         after_storm = self._look()
         self._operate(after_storm)
         return after_storm, self._look()
@@ -324,9 +334,9 @@ class Storm:
 
     # ---- afterwards
 
-    def _settle(self) -> None:
+    def _settle(self, seconds: float = CALM_SECONDS) -> None:
         """Let everything come to rest, for a fixed time: a replay of one job shall be the same."""
-        rest = self.clock.now + CALM_SECONDS
+        rest = self.clock.now + seconds
         self.clock.run(until=lambda: self.clock.now >= rest)
 
     def _look(self) -> Picture:

@@ -11,11 +11,12 @@ import json
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 
 from shared.faults import Branch, Fault
+from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import TERMINAL, Status
 
 if TYPE_CHECKING:
@@ -96,7 +97,28 @@ def judge(storm: Storm, after_storm: Picture, at_last: Picture) -> Verdict:
     _judge_notices(verdict, "at last", at_last.records, after_storm.notices + at_last.notices)
     _judge_videos(verdict, after_storm, at_last)
     _judge_bucket(verdict, after_storm, at_last)
+    if storm.limit:
+        _judge_limit(verdict, after_storm)
     return verdict
+
+
+def _judge_limit(verdict: Verdict, after_storm: Picture) -> None:
+    """By the vendor's books no day goes beyond the limit, and the counter has left nothing out."""
+    storm = verdict.storm
+    paid: Counter[str] = Counter()
+    for submission in storm.submissions():
+        paid[storm.functions.sent_on[submission["idempotency_key"]]] += submission["cost"]
+    verdict.facts["credits paid on each day"] = dict(paid)
+    for day, credits_paid in paid.items():
+        counted = storm.account.counted(day)
+        if not credits_paid <= counted <= storm.limit:
+            verdict.breach("-", f"{credits_paid} credits were paid and {counted:g} counted on {day}, of {storm.limit}")
+    waited = {notice["job_id"] for notice in after_storm.notices if _code(notice) == DailyLimitReached.code}
+    verdict.facts["jobs that waited for the next day"] = len(waited)
+
+
+def _code(notice: dict[str, Any]) -> str | None:
+    return (notice.get("error") or {}).get("code")
 
 
 def _judge_payments(verdict: Verdict, after_storm: Picture, at_last: Picture) -> None:
@@ -162,7 +184,8 @@ def _judge_notices(verdict: Verdict, moment: str, records: dict[str, Job], notic
     for name, job in records.items():
         copies = heard[job.job_id]
         ends = {status for status in TERMINAL if status.value in job.timeline}
-        told = {status for status in TERMINAL if copies[f"{job.job_id}/{status}"]}
+        heads = {notification.partition("#")[0] for notification in copies}
+        told = {status for status in TERMINAL if f"{job.job_id}/{status}" in heads}
         announced += len(told)
         for status in sorted(ends - told):
             verdict.breach(name, f"became {status}, and nobody was told ({moment})")

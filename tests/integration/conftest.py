@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import rights
 from laptop import World
 
 from local.cloud import Cloud
@@ -15,15 +16,38 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """A cloud whose waits are short and whose vendor is quick."""
+    """A cloud whose waits are short and whose vendor is quick, and that holds every role to its policies."""
     parameters = {
         "PollFloorSeconds": "1",
         "PollCapSeconds": "2",
         "HoldSeconds": "2",
         "MaxUploadMegabytes": "1",
         "SweepQuietSeconds": "1",
+        # Far away, so that every job is counted: tests/integration/test_daily_limit.py comes near.
+        "DailyCreditLimit": "1000000",
     }
-    with Cloud(time_scale=0.2, parameters=parameters, generation_seconds=0.5) as cloud:
+    with Cloud(time_scale=0.2, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:
+        rights.withdraw(cloud)
         world = World(cloud)
         yield world
         world.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make iam-proof` wants only the tests that use this cloud."""
+    if rights.NOTES:
+        others = [item for item in items if "world" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+@pytest.fixture(autouse=True)
+def _rights_are_noted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For `make iam-proof`: which rights a test used."""
+    if not rights.NOTES or "world" not in request.fixturenames:
+        yield
+        return
+    cloud = request.getfixturevalue("world").cloud
+    before = len(cloud.decisions())
+    yield
+    rights.note(request.node.nodeid, cloud.decisions()[before:])

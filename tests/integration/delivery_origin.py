@@ -27,7 +27,7 @@ from shared.delivery.limits import MIB
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -215,6 +215,8 @@ def copy(
     limits: Limits = LAPTOP,
     remaining: Callable[[], float] = lambda: 60.0,
     source: Callable[[], str] | None = None,
+    metadata: Mapping[str, str] = {"job-id": "job"},
+    first: bool = False,
 ) -> Delivery:
     """Deliver the origin's file to the bucket, as the function does."""
     return deliver(
@@ -223,9 +225,10 @@ def copy(
         bucket=BUCKET,
         key=KEY,
         limits=limits,
-        metadata={"job-id": "job"},
+        metadata=metadata,
         tags={"model": "a/b c"},
         remaining=remaining,
+        first=first,
     )
 
 

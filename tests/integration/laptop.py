@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import defaultdict
@@ -10,14 +11,32 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from local.cloud import Cloud
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = float(os.environ.get("TEST_PATIENCE_SECONDS", "60"))
 T = TypeVar("T")
+
+
+class Signature(httpx.Auth):
+    """Signs calls of the HTTP API as the account's root."""
+
+    requires_request_body = True
+
+    def __init__(self, region: str) -> None:
+        self._signer = SigV4Auth(Credentials("test", "test"), "execute-api", region)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        signed = AWSRequest(request.method, str(request.url), data=request.content)
+        self._signer.add_auth(signed)
+        request.headers.update(dict(signed.headers))
+        yield request
 
 
 class World:
@@ -29,6 +48,7 @@ class World:
         self.s3 = cloud.client("s3")
         self.sfn = cloud.client("stepfunctions")
         self.table = cloud.client("dynamodb")
+        self.api = httpx.Client(base_url=self.at.api_url, auth=Signature(self.at.region), timeout=30)
         self.notices: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._stop = threading.Event()
         self._queue = self._subscribe()
@@ -38,6 +58,7 @@ class World:
     def close(self) -> None:
         self._stop.set()
         self._listener.join()
+        self.api.close()
 
     # ---- what a user does
 
@@ -46,10 +67,10 @@ class World:
 
     def post(self, body: Any, **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return httpx.post(f"{self.at.api_url}/videos", content=content, headers=headers, timeout=30)
+        return self.api.post("/videos", content=content, headers=headers)
 
     def get(self, job_id: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.at.api_url}/videos/{job_id}", timeout=30)
+        answer = self.api.get(f"/videos/{job_id}")
         return {**answer.json(), "http": answer.status_code}
 
     # ---- what a test asks
@@ -95,6 +116,15 @@ class World:
         sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
         url: str = sqs.create_queue(QueueName="test-subscriber")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": self.at.topic_arn}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         sns.subscribe(
             TopicArn=self.at.topic_arn, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
         )

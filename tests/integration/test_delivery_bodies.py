@@ -79,6 +79,11 @@ def chunked_cut(request: Request) -> None:
     request.connection.close()
 
 
+def chunks_of(body: bytes) -> Callable[[Request], None]:
+    """All chunks and their proper end, as a proxy sends them that lost its own source."""
+    return lambda request: dataclasses.replace(request, body=body).chunked()
+
+
 def truncated_ranges(request: Request) -> None:
     """Good headers, good magic, and every range beyond the first half of the file ends early."""
     first, last = request.span or (0, 0)
@@ -108,7 +113,13 @@ WRONG: list[tuple[str, Callable[[Request], None], type[Exception]]] = [
     ("truncated ranges", truncated_ranges, OutputInvalid),
     ("truncated at its own source", sized(SMALL[:150_000]), OutputInvalid),
     ("truncated at its own source, ranged", of_size(LARGE[: 9 * MIB]), OutputInvalid),
+    ("truncated at its own source, streamed", sized(LARGE[: 9 * MIB]), OutputInvalid),
+    ("truncated at its own source, small chunks", chunks_of(SMALL[:150_000]), OutputInvalid),
+    ("truncated at its own source, large chunks", chunks_of(LARGE[: 9 * MIB]), OutputInvalid),
+    ("truncated at its own source, after a whole part", chunks_of(LARGE[: 5 * MIB]), OutputInvalid),
     ("truncated behind mdat", sized(SMALL[: -len(moov())]), OutputInvalid),
+    ("truncated behind mdat, streamed", sized(LARGE[: -len(moov())]), OutputInvalid),
+    ("truncated in moov, chunked", chunks_of(LARGE[:-1]), OutputInvalid),
     ("no length at all", fixed("Connection: close", SMALL), OutputInvalid),
     ("length says more", fixed(f"Content-Length: {len(SMALL) + 1}", SMALL), OutputInvalid),
     ("length says less", fixed(f"Content-Length: {len(SMALL) - 9}", SMALL), OutputInvalid),

@@ -200,6 +200,47 @@ def test_killed_after_publishing_the_next_attempt_removes_the_note(s3: S3Client)
     assert left_behind(s3) == ([KEY], 0)
 
 
+@pytest.mark.parametrize("behaviour", [Request.ranged, Request.whole], ids=lambda it: it.__name__)
+def test_a_caller_who_wrongly_says_first_pays_with_another_fetch(
+    s3: S3Client, behaviour: Callable[[Request], None]
+) -> None:
+    """After an earlier call that was killed, and after one that published the file."""
+    with serve(LARGE, behaviour) as origin:
+        cure = kill_after(s3, 2)
+        with pytest.raises(KilledError):
+            copy(origin, s3, ONE_WORKER)
+        cure()
+        for _ in range(2):
+            origin.requests.clear()
+            assert copy(origin, s3, ONE_WORKER, first=True).crc32 == crc32(LARGE)
+            assert origin.requests
+            assert left_behind(s3) == ([KEY], 0)
+
+
+def test_the_first_call_looks_for_nothing(s3: S3Client) -> None:
+    asked: list[str] = []
+    s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    with serve(film(2000)) as origin:
+        copy(origin, s3, first=True)
+        assert asked == ["PutObject"]
+        asked.clear()
+        copy(origin, s3)
+    assert asked[0] == "ListObjectsV2"
+
+
+def test_another_video_under_the_same_key_is_replaced(s3: S3Client) -> None:
+    """An operator attached the right video after a wrong one had been published and not yet told."""
+    with serve(LARGE) as origin:
+        copy(origin, s3, metadata={"video-id": "wrong"})
+        origin.body = film(2000)
+        right = copy(origin, s3, metadata={"video-id": "right"})
+        assert (right.bytes, right.crc32) == (2000, crc32(origin.body))
+        asked = len(origin.requests)
+        assert copy(origin, s3, metadata={"video-id": "right"}) == right
+    assert len(origin.requests) == asked
+    assert left_behind(s3) == ([KEY], 0)
+
+
 def test_an_upload_that_was_begun_twice_is_left_once(s3: S3Client) -> None:
     """botocore repeats a call whose answer was lost."""
 
@@ -434,7 +475,8 @@ class Discard:
 
     def head_object(self, **_: object) -> dict[str, Any]:
         size = sum(self.sizes.values())
-        return {"Metadata": {"delivery": "1"}, "ContentLength": size, "ETag": '"e-2"', "ContentType": "video/mp4"}
+        ours = {"job-id": "job", "delivery": "1"}
+        return {"Metadata": ours, "ContentLength": size, "ETag": '"e-2"', "ContentType": "video/mp4"}
 
     def upload_part(self, PartNumber: int, Body: bytearray, **_: object) -> dict[str, Any]:  # noqa: N803
         self.sizes[PartNumber] = len(Body)

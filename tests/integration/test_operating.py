@@ -176,6 +176,37 @@ def test_an_upload_waits_while_intake_is_stopped(world: World) -> None:
     assert len(world.notices[job_id]) == 1
 
 
+def test_a_video_is_found_by_whatever_is_known_of_it(world: World) -> None:
+    recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
+    world.upload("recipes/lost.json", json.dumps(recipe).encode())
+    key = "uploads/lost/lost shoe.jpg"
+    world.upload(key, SAMPLE.read_bytes())
+    notice = world.notice_of_upload(key, "succeeded")
+    job_id = notice["job_id"]
+    uploads = notice["source"]["bucket"]
+    video = notice["video"]
+    for what in (
+        job_id,
+        notice["execution"],
+        notice["notification_id"],
+        notice["video_id"],
+        key,
+        "lost shoe.jpg",
+        f"s3://{uploads}/{key}",
+        video["key"],
+        f"s3://{video['bucket']}/{video['key'].removesuffix('.mp4')}.json",
+        world.get(job_id)["video"]["url"],
+    ):
+        shown = done(world, "show", what)
+        assert shown.startswith(f"job           {job_id}\n"), what
+        assert f"s3://{video['bucket']}/{video['key']}" in shown
+    world.upload(key, SAMPLE.read_bytes())
+    listed = until(lambda: lines if len(lines := done(world, "show", key).splitlines()) == 2 else None)
+    assert job_id in listed[0]
+    asked = world.post(BODY, **{"idempotency-key": "order 4711"}).json()["job_id"]
+    until(lambda: True if asked in ops(world, "show", "order 4711").stdout else None)
+
+
 def test_an_unknown_stack_is_refused(world: World) -> None:
     refused = ops(world, "--stack", "nothing", "list")
     assert (refused.returncode, refused.stdout) == (2, "")

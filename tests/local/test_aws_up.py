@@ -199,9 +199,10 @@ def test_an_edit_of_our_own_package_runs_no_installer(monkeypatch: pytest.Monkey
     (root / "shared" / "requirements.txt").write_text("")
     monkeypatch.setattr(build, "ROOT", root)
     monkeypatch.setattr(build, "SOURCE", root / "shared")
+    monkeypatch.setattr(build, "FUNCTIONS", root / "functions")
     monkeypatch.setattr(build, "OUTPUT", root / "build")
     build.build()
-    monkeypatch.setattr(build, "_command", lambda *command: pytest.fail(f"it ran {command}"))
+    monkeypatch.setattr(build, "_command", lambda *command, **_: pytest.fail(f"it ran {command}"))
     (root / "shared" / "edited.py").write_text("EDITED = True")
     (root / "shared" / "faults.py").unlink()
     package = build.build().layer / "python" / "shared"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_socket
-from aws_lambda_powertools.utilities import parameters
 from moto import mock_aws
 
 from shared import runtime
@@ -31,7 +30,6 @@ def _sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pytest_socket.enable_socket()
     runtime.client.cache_clear()
     runtime.metrics.clear_metrics()
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture

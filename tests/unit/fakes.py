@@ -22,18 +22,21 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
+from shared.jobs.budget import Budget
 from shared.jobs.durations import Durations
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.polling import PollingPolicy
 from shared.jobs.resolve import Resolver
 from shared.jobs.store import JobStore
 from shared.steps.cancel import Canceler
+from shared.steps.catalogue import Catalogue
 from shared.steps.deliver import Courier
 from shared.steps.handover import Reception
 from shared.steps.lookup import Lookup
 from shared.steps.notify import Announcer
 from shared.steps.patience import Patience
 from shared.steps.poll import Poller
+from shared.steps.purse import Purse
 from shared.steps.requests import Desk
 from shared.steps.submit import Submitter
 
@@ -240,6 +243,16 @@ class World:
         )["stateMachineArn"]
         return arn
 
+    @functools.cached_property
+    def batch_machine(self) -> str:
+        """The same for batches."""
+        arn: str = self.sfn.create_state_machine(
+            name="batch-job",
+            definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
+            roleArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/made-up",
+        )["stateMachineArn"]
+        return arn
+
     # ---- what lies in it ----------------------------------------------------------------------------------
 
     def upload(self, key: str, body: bytes, **options: Any) -> str:
@@ -276,8 +289,8 @@ class World:
             for _, text, subject, labels, _ in (topic.sent_notifications if topic else ())
         ]
 
-    def executions(self) -> list[str]:
-        found = self.sfn.list_executions(stateMachineArn=self.machine)["executions"]
+    def executions(self, machine: str | None = None) -> list[str]:
+        found = self.sfn.list_executions(stateMachineArn=machine or self.machine)["executions"]
         return sorted(execution["name"] for execution in found)
 
     # ---- the steps ----------------------------------------------------------------------------------------
@@ -293,13 +306,23 @@ class World:
     def resolver(self, **options: Any) -> Resolver:
         return Resolver(self.s3, UPLOADS, **{"max_bytes": 1_000_000, **options})
 
-    def submitter(self, store: JobStore | None = None, *, trust: bool = False) -> Submitter:
+    def purse(self, limit: float, client: Any = None) -> Purse:
+        """A daily limit; its counter and the jobs are reached through the client."""
+        table = client or self.dynamodb
+        return Purse(
+            store=JobStore(table, TABLE),
+            budget=Budget(table, TABLE, limit),
+            catalogue=Catalogue(lambda: self.vendor.client()),
+        )
+
+    def submitter(self, store: JobStore | None = None, *, trust: bool = False, purse: Purse | None = None) -> Submitter:
         return Submitter(
             store=store or self.store,
             resolver=self.resolver(),
             vendor=self.vendor.client(),
             patience=self.patience(),
             trust_idempotency=trust,
+            purse=purse,
         )
 
     def poller(self, store: JobStore | None = None) -> Poller:

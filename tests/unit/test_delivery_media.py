@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.delivery.media import Container, MediaFacts, content_type, examine
+from shared.delivery.media import Container, MediaFacts, Skim, content_type, examine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,3 +168,39 @@ def test_reads_are_few_and_bounded_however_many_boxes_there_are() -> None:
     huge = struct.pack(">I", 1) + b"moov" + struct.pack(">Q", 1 << 39)
     examine(lambda start, length: reads.append(length) or huge[:length], 1 << 40)
     assert max(reads) <= 4 << 20
+
+
+def passing(data: bytes, cuts: list[int]) -> Container:
+    """What is known of a file that went by in these pieces, each buffer filled anew afterwards."""
+    skim, places = Skim(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for start, end in itertools.pairwise(places):
+        piece = bytearray(data[start:end])
+        skim.feed(piece)
+        piece[:] = bytes(len(piece))
+    return skim.examine()
+
+
+@given(data=_structure() | st.binary(max_size=300), cuts=st.lists(st.integers(0, 1000), max_size=8))
+@example(data=struct.pack(">I", 1) + b"mdat" + struct.pack(">Q", 30) + bytes(14) + box(b"moov"), cuts=[9])
+@example(data=box(b"free") * 64 + box(b"moov"), cuts=[])
+@example(data=box(b"free") * 63 + box(b"moov", bytes(9)), cuts=[508])
+@example(data=box(b"free") + struct.pack(">I", 0) + b"mdat" + bytes(50), cuts=[12])
+def test_a_file_that_goes_by_is_judged_like_one_that_can_be_read_again(data: bytes, cuts: list[int]) -> None:
+    assert passing(data, cuts) == look(data)
+
+
+@given(cuts=st.lists(st.integers(0, 100_000), max_size=8), cut=st.integers(0, 100_000))
+def test_a_real_file_that_goes_by_is_judged_alike_at_any_length(mp4: bytes, cuts: list[int], cut: int) -> None:
+    assert passing(mp4, cuts) == look(mp4)
+    assert passing(mp4[:cut], cuts) == look(mp4[:cut])
+
+
+def test_what_is_kept_of_a_file_that_goes_by_is_bounded() -> None:
+    skim = Skim()
+    for _ in range(100):
+        skim.feed(bytearray(box(b"moov", bytes(1 << 20))))
+    skim.feed(bytearray(struct.pack(">I", 1) + b"moov" + struct.pack(">Q", 1 << 39)))
+    assert sum(map(len, skim._kept.values())) < (1 << 20) + 64 * 16
+    skim = Skim()
+    skim.feed(bytearray(struct.pack(">I", 1 << 30) + b"moov" + bytes(8 << 20)))
+    assert sum(map(len, skim._kept.values())) <= 16

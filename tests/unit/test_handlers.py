@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -28,6 +29,7 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps import deliver as deliver_step
+from shared.steps.batch import Planner
 from shared.steps.submit import Submitter
 from tests.unit.fakes import (
     BODY,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
+BATCHES = Path(__file__).parents[2] / "samples" / "batches"
 RECIPE = {"model_id": BODY["model_id"], "prompt": PROMPT, "reference_image_urls": ["{{asset_url}}"]}
 SECRETS = (PROMPT[:20], KEY, KEY.split(".")[1], LINK, "X-Amz-Signature", "very-secret-token")
 
@@ -138,6 +141,8 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         "JOBS_TABLE": TABLE,
         "RECORD_RETENTION_DAYS": "30",
         "STATE_MACHINE_ARN": world.machine,
+        "BATCH_MACHINE_ARN": world.batch_machine,
+        "BATCH_CONCURRENCY": "20",
         "UPLOADS_BUCKET": UPLOADS,
         "VIDEOS_BUCKET": VIDEOS,
         "MAX_UPLOAD_MEGABYTES": "1",
@@ -166,7 +171,7 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Delivery(3, "AAAAAA==", "video/mp4", "e", "v", 1, None)
 
     monkeypatch.setattr(shared.vendor, "GenviralClient", vendor)
-    monkeypatch.setattr(boto3, "client", made_once)
+    monkeypatch.setattr(runtime, "_session", lambda: SimpleNamespace(create_client=made_once))
     monkeypatch.setattr(deliver_step, "deliver", copy)
     world.complete()
     if "function_api" in sys.modules:
@@ -206,6 +211,12 @@ def adopt(execution: str | None, world: World) -> None:
 def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like FINISHED
     models = [{"id": BODY["model_id"], "mode": "video", "credits": {"default_cost": 5}}]
     return httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
+
+
+def planned(world: World) -> dict[str, Any]:
+    """The sample batch, with its plan."""
+    world.upload("batches/boats.csv", (BATCHES / "boats.csv").read_bytes())
+    return Planner(s3=world.s3, concurrency=20).plan(event("batch_plan")["source"])
 
 
 Prepare = Callable[[World], Any]
@@ -301,7 +312,7 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
         "notify",
         delivering,
         lambda world, _: world.record().status == "succeeded",
-        {"JobsSucceeded"},
+        {"JobsSucceeded", "SecondsToFinish"},
     ),
     "notify_failed": (
         "notify",
@@ -318,11 +329,43 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
         ),
         {"JobsInterrupted"},
     ),
+    "uploads_batch_created": (
+        "uploads",
+        lambda world: None,
+        lambda world, answer: world.executions(world.batch_machine) == [answer["job_id"]] and not world.executions(),
+        set(),
+    ),
+    "batch_plan": ("batch", planned, lambda world, answer: answer == event("batch_report")["plan"], set()),
+    "batch_admit": ("batch", planned, lambda world, answer: answer == {"next": "start", "wait_seconds": 900}, set()),
+    "submit_batch_row": (
+        "submit",
+        planned,
+        lambda world, answer: world.record(answer["job_id"]).source == event("submit_batch_row")["input"]["source"],
+        {"JobsSubmitted", "CreditsUsed"},
+    ),
+    "batch_report": (
+        "batch",
+        planned,
+        lambda world, answer: answer["counts"] == {"not_started": 3} and answer["rows"] == 3,
+        set(),
+    ),
+    "batch_rejected": (
+        "batch",
+        lambda world: None,
+        lambda world, answer: answer["error"]["Error"] == "BatchUnreadable" and "promt" in world.messages()[0].email,
+        set(),
+    ),
+    "batch_execution_status_change": (
+        "batch",
+        lambda world: None,
+        lambda world, _: [message.body["status"] for message in world.messages()] == ["batch_interrupted"],
+        set(),
+    ),
     "sweep_schedule": (
         "sweep",
         with_index,
         lambda world, answer: answer == {"seen": 0, "started": 0, "interrupted": 0, "told": 0},
-        {"SweptStarted", "SweptInterrupted"},
+        {"SweptStarted", "SweptInterrupted", "OldestOpenJobSeconds", "JobsOpen", "JobsOnHold", "JobsAwaitingRedrive"},
     ),
 }
 
@@ -333,6 +376,33 @@ def version_of_the_event(world: World) -> None:
     world.recipe(RECIPE)
     source = {"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg", "version_id": version}
     world.store.create(JOB_ID, source=source)
+
+
+def test_credits_are_counted_in_all_and_by_where_jobs_come_from(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version_of_the_event(stage.world)
+    monkeypatch.setattr(runtime.metrics.provider, "service", "video-pipeline")
+    capsys.readouterr()
+    stage.call("submit", event("submit"))
+    (document,) = map(json.loads, capsys.readouterr().out.splitlines())
+    (directive,) = document["_aws"]["CloudWatchMetrics"]
+    assert directive["Dimensions"] == [["service"], ["service", "source"]]
+    assert (document["service"], document["source"], document["CreditsUsed"]) == ("video-pipeline", "upload", [5.0])
+    (line,) = [line for line in stage.log if line.get("credits_used")]
+    assert (line["credits_used"], line["source_type"], line["job_id"]) == (5, "upload", JOB_ID)
+
+
+def test_a_daily_limit_comes_from_the_environment(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    version_of_the_event(stage.world)
+    stage.world.vendor = Vendor(get=[MODELS])
+    monkeypatch.setenv("DAILY_CREDIT_LIMIT", "4.5")
+    refusal = stage.fails("submit", event("submit"))
+    assert (type(refusal).__name__, stage.metrics()) == ("DailyLimitReached", {})
+    assert not stage.world.vendor.posts
+    monkeypatch.setenv("DAILY_CREDIT_LIMIT", "5")
+    assert stage.call("submit", event("submit"))["video_id"] == VIDEO_ID
+    assert [request.method for request in stage.world.vendor.asked] == ["GET", "POST"], "the list is kept for a while"
 
 
 def test_every_sample_event_is_used_here() -> None:

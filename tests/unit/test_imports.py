@@ -81,9 +81,41 @@ def test_functions_import_shared_and_nothing_else_of_ours() -> None:
         assert ours == {"shared"}
 
 
-@pytest.mark.parametrize("name", ["status", "notify", "deliver", "uploads", "sweep", "api"])
-def test_who_does_not_validate_does_not_pay_for_pydantic(name: str) -> None:
-    code = f"import runpy, sys; runpy.run_path('functions/{name}/app.py'); print('pydantic' in sys.modules)"
+# What every function imports: the logger and the AWS clients, and what those bring along.
+BASE = {"aws_lambda_powertools", "botocore", "certifi", "dateutil", "jmespath", "six", "typing_extensions", "urllib3"}
+VENDOR = {"httpx", "idna"}
+MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_inspection"}
+BUDGET = {
+    "submit": BASE | VENDOR | MODELS,
+    "status": BASE | VENDOR,
+    "deliver": BASE | VENDOR,
+    "notify": BASE,
+    "uploads": BASE,
+    "sweep": BASE,
+    "batch": BASE,
+    "api": BASE,
+}
+"""Each function's third-party packages when it starts. Another one costs milliseconds on every cold start."""
+HEAVY = (
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.idempotency",
+    "aws_lambda_powertools.utilities.parameters",
+    "aws_lambda_powertools.utilities.parser",
+    "aws_lambda_powertools.utilities.validation",
+    "multiprocessing",
+    "shared.jobs.polling",
+    "shared.steps.requests",
+)
+ALLOWED = {
+    "api": {"aws_lambda_powertools.event_handler"},
+    "status": {"shared.jobs.polling"},
+    "submit": {"shared.jobs.polling"},
+}
+
+
+def loaded_by(name: str) -> set[str]:
+    """The modules that are there once a function has started, in a process of its own."""
+    code = f"import runpy, sys; runpy.run_path('functions/{name}/app.py'); print(*sys.modules)"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -93,4 +125,19 @@ def test_who_does_not_validate_does_not_pay_for_pydantic(name: str) -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.strip() == "False"
+    return set(done.stdout.split())
+
+
+def test_every_function_has_a_budget() -> None:
+    assert set(BUDGET) == {path.parent.name for path in modules("functions")}
+
+
+@pytest.mark.parametrize("name", BUDGET)
+def test_a_function_imports_what_it_needs_and_no_more(name: str) -> None:
+    before = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    loaded = loaded_by(name) - set(before.stdout.split())
+    third_party = {module.partition(".")[0] for module in loaded} - sys.stdlib_module_names - OURS
+    assert {package for package in third_party if not package.startswith("_")} == BUDGET[name]
+    assert {module for module in loaded if module in HEAVY} == ALLOWED.get(name, set())

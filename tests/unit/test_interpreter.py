@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -159,6 +162,109 @@ def test_yaml_is_read_after_its_placeholders_are_replaced() -> None:
     assert run(asl.load(text, {"Seconds": "7"}), input={}, tasks={}).waits == [7]
 
 
+# ---- maps and nested executions ---------------------------------------------------------------------------
+
+NESTED = "arn:aws:states:us-east-1:123456789012:stateMachine:nested"
+
+
+def mapped(reader: str = "arn:aws:states:::s3:getObject", **child: Any) -> dict[str, Any]:
+    """A map over a list in S3 that starts an execution for each item."""
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {"StateMachineArn": NESTED, "Name.$": "$.name", "Input": {"of.$": "$.name"}},
+        "End": True,
+        **child,
+    }
+    return {
+        "Rows": {
+            "Type": "Map",
+            "ItemReader": {
+                "Resource": reader,
+                "ReaderConfig": {"InputType": "JSON"},
+                "Parameters": {"Bucket": "b", "Key.$": "$.key"},
+            },
+            "MaxConcurrencyPath": "$.concurrency",
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                **machine({"Start": task}),
+            },
+            "End": True,
+        }
+    }
+
+
+def run_map(nested: Any, count: int, concurrency: int = 3, **child: Any) -> interpreter.Run:
+    items = json.dumps([{"name": f"row-{number}"} for number in range(count)])
+    return run(
+        machine(mapped(**child)),
+        input={"key": "list.json", "concurrency": concurrency},
+        tasks={},
+        machines={NESTED: nested},
+        objects=lambda bucket, key: items if (bucket, key) == ("b", "list.json") else "",
+    )
+
+
+def test_a_map_starts_an_execution_for_each_item_and_so_many_at_a_time() -> None:
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def nested(name: str, given: Any) -> Any:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.01)
+        with lock:
+            under_way -= 1
+        return {"name": name, "given": given}
+
+    ran = run_map(nested, 20)
+    assert (ran.status, most) == ("SUCCEEDED", 3)
+    assert [answer["Output"] for answer in ran.output] == [
+        {"name": f"row-{number}", "given": {"of": f"row-{number}"}} for number in range(20)
+    ]
+    assert {answer["Status"] for answer in ran.output} == {"SUCCEEDED"}
+
+
+def test_a_map_may_be_longer_than_pythons_stack() -> None:
+    assert run_map(lambda name, given: 1, sys.getrecursionlimit() + 10, concurrency=1).status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), TaskError("StepFunctions.ExecutionAlreadyExistsException")])
+def test_a_child_that_fails_fails_the_map_and_one_that_catches_does_not(error: Exception) -> None:
+    def nested(name: str, given: Any) -> Any:
+        if name == "row-1":
+            raise error
+        return 1
+
+    ran = run_map(nested, 3)
+    assert (ran.status, ran.error) == ("FAILED", "States.ExceedToleratedFailureThreshold")
+    name = error.error if isinstance(error, TaskError) else "States.TaskFailed"
+    for caught in (name, "States.TaskFailed"):
+        catch = [{"ErrorEquals": [caught], "ResultPath": "$.error", "Next": "Caught"}]
+        states = mapped(Catch=catch)
+        states["Rows"]["ItemProcessor"]["States"]["Caught"] = {"Type": "Pass", "End": True}
+        ran = run(
+            machine(states),
+            input={"key": "list.json", "concurrency": 2},
+            tasks={},
+            machines={NESTED: nested},
+            objects=lambda bucket, key: '[{"name": "row-0"}, {"name": "row-1"}]',
+        )
+        assert ran.status == "SUCCEEDED"
+        assert ran.output[1]["error"]["Error"] == name
+
+
+def test_a_list_that_cannot_be_read_fails_the_map() -> None:
+    def objects(bucket: str, key: str) -> str:
+        raise TaskError("S3.NoSuchKey", "gone")
+
+    ran = run(
+        machine(mapped()), input={"key": "k", "concurrency": 1}, tasks={}, machines={NESTED: print}, objects=objects
+    )
+    assert (ran.status, ran.error, ran.cause) == ("FAILED", "States.ItemReaderFailed", "gone")
+
+
 @pytest.mark.parametrize(
     ("states", "mistake"),
     [
@@ -169,7 +275,8 @@ def test_yaml_is_read_after_its_placeholders_are_replaced() -> None:
             {"A": {"Type": "Parallel", "End": True, "Branches": [machine({"B": {"Type": "Pass", "Next": "D"}})]}},
             "/States/A/Branches/0/States/B names the missing state 'D'",
         ),
-        ({"A": {"Type": "Task", "Resource": "arn:aws:states:::sns:publish", "End": True}}, "only Lambda tasks"),
+        ({"A": {"Type": "Task", "Resource": "arn:aws:states:::sns:publish", "End": True}}, "does not run.*sns:publish"),
+        (mapped(reader="arn:aws:states:::s3:listObjectsV2"), "does not run.*listObjectsV2"),
         ({"A": {"Type": "Wait", "End": True}}, "Wait"),
         ({"A": call(End=True, Retry=[{"ErrorEquals": ["A", "States.ALL"]}])}, "States.ALL must appear alone"),
     ],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from shared.jobs import identity
 from shared.jobs.durations import SLOTS, Durations, kind_of
 from tests.unit.fakes import TABLE, World
@@ -27,16 +25,12 @@ def test_a_repeat_counts_once(world: World) -> None:
     assert durations(world).of(KIND) == [60.0]
 
 
-def test_writers_at_the_same_time_lose_nothing(world: World) -> None:
-    def learn(first: int) -> None:
-        for number in range(first, 200, 4):
-            durations(world).learn(KIND, f"job-{number}", number)
-
-    threads = [threading.Thread(target=learn, args=(first,)) for first in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def test_writers_lose_nothing_because_none_reads_first(world: World) -> None:
+    calls: list[str] = []
+    world.dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    for number in range(200):
+        durations(world).learn(KIND, f"job-{number}", number)
+    assert calls == ["UpdateItem"] * 200
     assert len(durations(world).of(KIND)) == SLOTS
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.jobs.budget import Budget
 from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
 from shared.jobs.store import JobStore, MoveRefused
 from tests.unit.fakes import JOB_ID, TABLE, VIDEO_ID, Flaky, World
@@ -253,12 +254,29 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.note(JOB_ID, notice_due="x")
     store.notice_sent(JOB_ID, "x")
     store.move(JOB_ID, Status.CANCELED)
+    budget = Budget(client, TABLE, 10)  # type: ignore[arg-type]
+    counted, _ = store.create("counted", source={"type": "api"})
+    for _ in range(2):
+        reserved, counter = budget.reserve(5)
+        store.claim_counted(counted, "one", reserved=reserved, counter=counter)
+        store.release_counted("counted", "one", {"code": "rate_limited"}, counter=budget.settle(reserved, 0))
+    reserved, counter = budget.reserve(5)
+    store.claim_counted(counted, "two", reserved=reserved, counter=counter)
+    store.paid("counted", VIDEO_ID)
+    store.settle("counted", VIDEO_ID, counter=budget.settle(reserved, 4))
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
-    assert {name for name, _ in writes} == {"put_item", "update_item"}
-    assert all(arguments.get("ConditionExpression") for _, arguments in writes)
+    assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
+    conditional = [
+        arguments["TransactItems"][0]["Update"] if name == "transact_write_items" else arguments
+        for name, arguments in writes
+    ]
+    assert all(arguments.get("ConditionExpression") for arguments in conditional)
     covered = {name for name, member in vars(JobStore).items() if callable(member) and not name.startswith("_")}
-    reads = {"get", "in_status", "page", "untold"}
-    assert covered - reads == {"create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"}
+    reads = {"get", "several", "in_status", "standing", "page", "untold"}
+    assert covered - reads == {
+        *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
+        *("claim_counted", "release_counted", "settle"),
+    }
 
 
 def test_reads_are_consistent(watched: tuple[JobStore, Flaky]) -> None:

@@ -11,7 +11,17 @@ import pytest
 
 from shared.genviral.errors import InsufficientCredits, InvalidInput
 from shared.jobs.errors import RecipeInvalid
-from shared.jobs.notices import RECIPE_INVALID, VERSION, Notice, notice_for, notice_of_recipe
+from shared.jobs.notices import (
+    BATCH_CHECKED,
+    BATCH_FINISHED,
+    BATCH_INTERRUPTED,
+    BATCH_REJECTED,
+    RECIPE_INVALID,
+    VERSION,
+    Notice,
+    notice_for,
+    notice_of_recipe,
+)
 from shared.jobs.record import Job
 from shared.jobs.states import Status
 from tests.unit.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, caught
@@ -19,6 +29,8 @@ from tests.unit.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, caught
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Told by tests/unit/test_steps_batch.py, and held against the schema there.
+BATCH_STATUSES = (BATCH_FINISHED, BATCH_CHECKED, BATCH_REJECTED, BATCH_INTERRUPTED)
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "notification.schema.json").read_text())
 OUTPUT = {
     "bucket": "example-videos",
@@ -106,7 +118,7 @@ def test_a_recipes_notice_keeps_to_the_schema() -> None:
 
 def test_the_schema_names_what_can_be_told_and_nothing_else(world: World) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert set(SCHEMA["properties"]["status"]["enum"]) == {*NOTICES, RECIPE_INVALID}
+    assert set(SCHEMA["properties"]["status"]["enum"]) == {*NOTICES, RECIPE_INVALID, *BATCH_STATUSES}
     assert SCHEMA["properties"]["version"]["const"] == VERSION
     delivered(world)
     (message,) = world.messages()

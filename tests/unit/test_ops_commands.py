@@ -14,8 +14,9 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from ops.__main__ import main
+from shared.jobs import identity
 from shared.jobs.states import Status
-from tests.unit.fakes import EXECUTION, JOB_ID, PROMPT, TABLE, VIDEO_ID, World, failed
+from tests.unit.fakes import EXECUTION, JOB_ID, PROMPT, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World, failed
 from tests.unit.test_ops import LATER, TEMPLATE, alive, dead, ended, paid, uncertain, with_index
 
 STACK = "genviral-video"
@@ -36,7 +37,12 @@ class Account:
         if arguments["StackName"] != STACK:
             message = f"Stack with id {arguments['StackName']} does not exist"
             raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, operation)
-        outputs = {"JobsTable": TABLE, "StateMachineArn": self.world.machine}
+        outputs = {
+            "JobsTable": TABLE,
+            "StateMachineArn": self.world.machine,
+            "UploadsBucket": UPLOADS,
+            "VideosBucket": VIDEOS,
+        }
         parameters = {"RecordRetentionDays": "365", "JobDeadlineMinutes": "120"}
         return {
             "Stacks": [
@@ -122,6 +128,30 @@ def test_what_the_console_shows_names_the_job(account: Account, name: str) -> No
     assert account.run("show", name)[1].startswith(f"job           {JOB_ID}\n")
 
 
+def test_show_takes_what_a_person_holds_and_lists_all_that_it_may_mean(account: Account) -> None:
+    world = account.world
+    world.paid_job()
+    assert account.run("show", VIDEO_ID)[1].startswith(f"job           {JOB_ID}\n")
+    key = "uploads/shoe.jpg"
+    source = {"type": "upload", "bucket": UPLOADS, "key": key}
+    jobs = [identity.for_object(UPLOADS, key, world.upload(key, body)) for body in (b"old", b"new")]
+    for job_id in jobs:
+        world.store.create(job_id, source=source)
+    status, out, err = account.run("show", key)
+    assert status == 0
+    assert {line.split()[0] for line in out.splitlines()} == set(jobs)
+    assert "2 jobs" in err
+
+
+def test_a_video_that_became_known_too_late_is_pointed_out(account: Account) -> None:
+    uncertain(account.world)
+    account.world.store.keep(JOB_ID, VIDEO_ID)
+    shown = account.run("show", JOB_ID)[1]
+    assert f"attach {JOB_ID} {VIDEO_ID}" in shown
+    assert "resubmit" not in shown
+    assert VIDEO_ID in account.run("list")[1]
+
+
 def test_an_attached_job_goes_on(account: Account) -> None:
     uncertain(account.world)
     assert account.run("attach", JOB_ID, VIDEO_ID) == (0, f"Going on in {LATER}\n", "")
@@ -186,8 +216,9 @@ def test_cancel_says_what_becomes_of_the_money(account: Account) -> None:
 
 
 REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
-    "unknown job": (["show", "nobody"], None, "There is no job nobody"),
-    "no job's name": (["show", "#intake"], None, "There is no job #intake"),
+    "unknown job": (["cancel", "nobody"], None, "There is no job nobody"),
+    "no job's name": (["cancel", "#intake"], None, "There is no job #intake"),
+    "no job's item": (["show", "#intake"], None, "Nothing is known as #intake"),
     "wrong state": (["attach", JOB_ID, VIDEO_ID], None, "The job is queued"),
     "wrong stack": (["--stack", "nothing", "list"], None, "There is no stack nothing in us-east-1"),
     "unknown profile": (["--profile", "nobody", "list"], None, "profile"),
@@ -227,9 +258,13 @@ def test_the_documented_policy_is_just_enough(account: Account) -> None:
     world = account.world
     world.job("job-new")
     uncertain(world)
+    key = "uploads/shoe.jpg"
+    world.store.create(identity.for_object(UPLOADS, key, world.upload(key, b"shoe")), source={"type": "upload"})
+    account.calls.clear()
     for command in (
         ["list"],
         ["show", JOB_ID],
+        ["show", f"s3://{UPLOADS}/uploads/shoe.jpg"],
         ["resubmit", JOB_ID, "--yes"],
         ["stop-intake"],
         ["start-intake", "--yes"],
@@ -246,8 +281,12 @@ def test_the_documented_policy_is_just_enough(account: Account) -> None:
     (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     statements = json.loads(block)["Statement"]
     allowed = [action for statement in statements for action in _list(statement["Action"])]
-    assert sorted(allowed) == sorted(account.calls)
+    assert sorted(allowed) == sorted(_ACTIONS.get(call, call) for call in account.calls)
     assert all(statement["Effect"] == "Allow" and statement["Resource"] != "*" for statement in statements)
+
+
+# Where an action is not called like its operation. https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+_ACTIONS = {"s3:ListObjectVersions": "s3:ListBucketVersions"}
 
 
 def _list(value: str | list[str]) -> list[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from shared.delivery import Delivery, DeliveryIncomplete, MediaFacts
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, GenviralUnavailable
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
+from shared.jobs.store import JobStore
 from shared.steps import deliver as step
 from tests.unit.fakes import (
     BODY,
@@ -20,6 +23,7 @@ from tests.unit.fakes import (
     JOB_ID,
     LINK,
     PROMPT,
+    TABLE,
     VIDEO_ID,
     VIDEOS,
     Vendor,
@@ -27,6 +31,7 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
+from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,3 +172,110 @@ def test_a_job_that_ended_is_not_fetched(world: World, copies: list[dict[str, An
     with pytest.raises(JobClosed):
         world.courier().deliver(EXECUTION, VIDEO_ID)
     assert not copies
+
+
+# ---- whether the bucket may hold something already ------------------------------------------------------------
+
+
+def poll(world: World, execution: str = EXECUTION) -> None:
+    """The look that every delivery follows: it moves the job on before `Deliver` has begun."""
+    assert world.poller().look(execution, VIDEO_ID, 1_700_000_000)["status"] == "succeeded"
+
+
+def delivering(world: World) -> None:
+    world.vendor = Vendor(get=[FINISHED])
+    world.paid_job()
+    poll(world)
+
+
+def test_the_first_delivery_looks_for_nothing_in_the_bucket(world: World, copies: list[dict[str, Any]]) -> None:
+    delivering(world)
+    world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert copies[0]["first"]
+
+
+def interrupt(world: World) -> None:
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error="States.Timeout", cause="", moment="1")
+
+
+def interrupt_and_poll(world: World) -> None:
+    interrupt(world)
+    poll(world)
+
+
+def hold(world: World) -> None:
+    world.announcer().on_hold(EXECUTION, {"Error": "AuthenticationFailed", "Cause": "{}"})
+    poll(world)
+
+
+def cancel_and_attach(world: World) -> None:
+    world.announcer().canceled(JOB_ID)
+    operator(world).attach(JOB_ID, VIDEO_ID)
+    poll(world)
+
+
+AGAIN: dict[str, Callable[[World], None]] = {
+    "retried": lambda world: None,
+    "redriven at Deliver": interrupt,
+    "redriven at Poll": interrupt_and_poll,
+    "on hold, then resumed": hold,
+    "canceled, then attached": cancel_and_attach,
+}
+
+
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize("cut_off", [KeyboardInterrupt, DeliveryIncomplete("not all of it")], ids=["killed", "late"])
+def test_no_later_delivery_takes_itself_for_the_first(
+    world: World, monkeypatch: pytest.MonkeyPatch, again: str, cut_off: BaseException
+) -> None:
+    """However the job comes back: the first one may have left parts, or a whole video."""
+    delivering(world)
+    asked: list[bool] = []
+
+    def copy(*_: Any, first: bool, **__: Any) -> Delivery:
+        asked.append(first)
+        if len(asked) == 1:
+            raise cut_off
+        return COPIED
+
+    monkeypatch.setattr(step, "deliver", copy)
+    with pytest.raises((KeyboardInterrupt, DeliveryIncomplete)):
+        world.courier().deliver(EXECUTION, VIDEO_ID)
+    AGAIN[again](world)
+    world.courier().deliver(world.record().execution or EXECUTION, VIDEO_ID)
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_lost_write_keeps_no_delivery_from_going_on(
+    world: World, copies: list[dict[str, Any]], call: int, how: str
+) -> None:
+    """Read the job, move it back to `delivering`, note that a copy begins: each fails once, with or without effect."""
+    delivering(world)
+    interrupt(world)
+    lost = dataclasses.replace(world.courier(), store=world.flaky({call: how}))
+    with pytest.raises(ClientError):
+        lost.deliver(EXECUTION, VIDEO_ID)
+    assert not copies
+    world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert world.record().status is Status.DELIVERING
+
+
+def test_a_write_that_was_repeated_because_its_answer_was_lost_is_no_end(
+    world: World, copies: list[dict[str, Any]]
+) -> None:
+    """As botocore does it, within one call: the second write finds what the first one did."""
+    delivering(world)
+    interrupt(world)
+
+    class Repeating:
+        def __getattr__(self, name: str) -> Any:
+            member = getattr(world.dynamodb, name)
+            if name != "update_item":
+                return member
+            return lambda **arguments: member(**arguments) and member(**arguments)
+
+    store = JobStore(Repeating(), TABLE)  # type: ignore[arg-type]
+    dataclasses.replace(world.courier(), store=store).deliver(EXECUTION, VIDEO_ID)
+    assert copies

@@ -216,6 +216,40 @@ def test_a_video_is_kept_whatever_became_of_its_job_meanwhile(world: World, stat
     assert job.status is (status if status in TERMINAL else Status.PROCESSING)
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
+@pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
+def test_a_video_that_becomes_known_after_the_end_is_told(world: World, status: Status, told: bool) -> None:
+    def during(request: httpx.Request) -> httpx.Response:
+        world.store.move(JOB_ID, status, notice_due=status.value)
+        if told:
+            world.announcer().remind(JOB_ID)
+        return accepting()(request)
+
+    world.vendor = Vendor([during])
+    world.job()
+    world.submitter().submit(EXECUTION, GIVEN)
+    for _ in range(2):
+        world.announcer().remind(JOB_ID)  # as the sweep does
+    *before, last = world.messages()
+    assert [message.body["paid"] for message in before] == ["unknown"] * told
+    assert (last.body["status"], last.body["paid"], last.body["video_id"]) == (status, "yes", VIDEO_ID)
+    assert ("paid for" in last.body["summary"]) is (status is Status.UNCERTAIN)
+    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + told
+    assert world.record().notice_due is None
+
+
+def test_what_was_attached_before_its_answer_came_is_no_news(world: World) -> None:
+    def during(request: httpx.Request) -> httpx.Response:
+        world.store.paid(JOB_ID, VIDEO_ID)
+        world.store.move(JOB_ID, Status.CANCELED)
+        return accepting()(request)
+
+    world.vendor = Vendor([during])
+    world.job()
+    world.submitter().submit(EXECUTION, GIVEN)
+    assert (world.record().status, world.record().notice_due) == (Status.CANCELED, None)
+
+
 def test_a_refusal_of_a_job_canceled_meanwhile_is_still_that_refusal(world: World) -> None:
     meanwhile(world, refusing(403, "insufficient_credits"), status=Status.CANCELED)
     world.job()

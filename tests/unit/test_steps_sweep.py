@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import JobStore
+from shared.runtime import metrics
 from shared.steps.sweep import Sweeper
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of
 from tests.unit.test_ops import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
@@ -261,6 +263,45 @@ def test_a_cut_off_redrive_of_an_unpaid_job_is_told_and_can_be_repeated(world: W
     assert told(world) == [(JOB_ID, "interrupted")]
     assert operator(world).redrive(JOB_ID) == LATER
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
+
+
+# ---- what stands still -----------------------------------------------------------------------------------
+
+IDLE = {"OldestOpenJobSeconds": 0, "JobsOpen": 0, "JobsOnHold": 0, "JobsAwaitingRedrive": 0}
+
+
+def measured(world: World) -> dict[str, int]:
+    """What one sweep measures that leaves every job alone."""
+    metrics.clear_metrics()
+    assert sweep(world, quiet_seconds=10**9) == NOTHING
+    return {name: int(metrics.metric_set[name]["Value"][-1]) for name in IDLE}
+
+
+def test_a_sweep_measures_what_stands_still_and_for_how_long(world: World) -> None:
+    assert measured(world) == IDLE
+    for name, status, age in (
+        ("new", Status.QUEUED, 10),
+        ("stuck", Status.DELIVERING, 5_000),
+        ("held", Status.ON_HOLD, 90_000),
+        ("dead", Status.INTERRUPTED, 900_000),
+        ("done", Status.SUCCEEDED, 9_000_000),
+    ):
+        world.paid_job(name) if status is not Status.QUEUED else world.job(name)
+        if status is Status.SUCCEEDED:
+            world.store.move(name, Status.DELIVERING)
+        if status is not Status.QUEUED:
+            world.store.move(name, status)
+        world.store.note(name, changed_at=int(time.time()) - age)
+    found = measured(world)
+    assert found.pop("OldestOpenJobSeconds") - 5_000 in (0, 1)  # neither the held nor the interrupted job counts
+    assert found == {"JobsOpen": 2, "JobsOnHold": 1, "JobsAwaitingRedrive": 1}
+
+
+def test_what_stands_still_is_measured_even_where_a_job_is_in_trouble(world: World) -> None:
+    world.job()
+    with pytest.raises(ClientError):
+        sweep(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"))
+    assert metrics.metric_set["JobsOpen"]["Value"] == [1.0]
 
 
 # ---- bounds ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from shared.genviral.errors import (
     TABLE,
     Call,
     GenerationFailed,
+    GenviralUnavailable,
     InsufficientCredits,
     SubmissionUncertain,
     SubmissionUnconfirmed,
@@ -25,7 +26,8 @@ PAID_CALL = {row.fault for row in TABLE if row.call is not Call.READ}
 LOOK = {row.fault for row in TABLE if row.call is not Call.SUBMIT}
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
 MEETS: dict[str, set[type[Fault]]] = {
-    "Submit": PAID_CALL | set(JOB_ERRORS) - {TimedOut} | EVERYWHERE,
+    # It also looks at the list of prices, where a daily limit is set.
+    "Submit": PAID_CALL | {GenviralUnavailable} | set(JOB_ERRORS) - {TimedOut} | EVERYWHERE,
     "Poll": LOOK | {JobClosed} | EVERYWHERE,
     "Deliver": LOOK | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,
     "Hold": EVERYWHERE,

@@ -13,9 +13,23 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from shared.jobs.budget import price_kind
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed
-from tests.unit.fakes import BODY, FINISHED, JOB_ID, LINK, PROMPT, VIDEO_ID, Vendor, World, accepting, refusing, showing
+from tests.unit.fakes import (
+    BODY,
+    FINISHED,
+    JOB_ID,
+    LINK,
+    PROMPT,
+    VIDEO_ID,
+    Vendor,
+    World,
+    accepting,
+    arn_of,
+    refusing,
+    showing,
+)
 from tests.workflow.video_job import JOB, Stage, entries
 
 if TYPE_CHECKING:
@@ -147,6 +161,46 @@ def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: Wor
     assert stage(world, topic).play(given, start="Poll").status == "SUCCEEDED"
     assert topic.statuses == ["interrupted", "succeeded"]
     assert world.vendor.accepted == 1
+
+
+NOON = 1_795_348_800.0
+
+
+def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = NOON
+    monkeypatch.setattr("time.time", lambda: now)
+    purse = world.purse(8)
+    cost = 5.0
+    purse.budget.learn(price_kind(BODY["model_id"], BODY), cost)
+    world.job("another")
+    world.submitter(purse=purse).submit(arn_of("another"), {})
+    world.job()
+    world.vendor.script["GET"] = [FINISHED]
+    sent_at: list[float] = []
+
+    def submit(payload: dict[str, Any]) -> Any:
+        state = world.submitter(purse=purse).submit(payload["execution_id"], payload["input"])
+        sent_at.append(now)
+        return state
+
+    def hold(payload: dict[str, Any]) -> Any:
+        nonlocal now
+        state = world.announcer(topic).on_hold(payload["execution_id"], payload["error"])
+        now += state["wait_seconds"]
+        return state
+
+    play = stage(world, topic)
+    play._scripts |= {"Submit": [submit], "Hold": [hold]}
+    ran = play.play()
+    assert (ran.status, world.record().status) == ("SUCCEEDED", Status.SUCCEEDED)
+    assert topic.statuses == ["on_hold", "succeeded"], "one notice for the whole night"
+    assert topic.heard[0]["error"]["code"] == "daily_credit_limit"
+    midnight = NOON + 43_200
+    assert [midnight <= moment < midnight + 3600 for moment in sent_at] == [True]
+    assert sum(ran.waits[:-1]) == sent_at[0] - NOON
+    assert world.vendor.accepted == 2
 
 
 def test_nothing_private_is_left_in_the_history_or_in_a_notice(world: World, topic: Topic) -> None:

@@ -1,0 +1,210 @@
+"""From nothing to the first answer: `make bench-coldstart`. Every function, an empty one and the usual one, in turns.
+
+Each start is a new process of the runtime's own client with the built artefacts, bytecode included, and nothing else of
+this machine's Python; the clock runs until the answer is there. Tables, buckets and the vendor are the laptop's cloud,
+so an answer takes real calls, over the loopback. In each round one job goes through the state machine's functions.
+Knows the functions' events and answers. It writes its table into `docs/cold-start.md`, between the marks.
+
+What it cannot show is Lambda's own part (fetching the code, starting the sandbox) and the smaller processors there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+
+from local import alone, build
+from local.aws.runtime_api import Environment
+from local.cloud import Cloud
+from shared.jobs.intake_switch import IntakeSwitch
+from tools.build import NO_BYTECODE, runtime_python
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = build.ROOT / "docs" / "cold-start.md"
+EVENTS = build.ROOT / "events"
+ROUNDS = 15
+TARGET = 0.6
+HELD_TO_TARGET = ("submit", "status", "notify", "deliver")
+EMPTY, USUAL = "an empty function", "the usual function"
+VIDEO_SECONDS = 60
+SETTLED_SECONDS = 0.3
+
+
+class Start(NamedTuple):
+    """Seconds until the answer, and seconds of processor that the process took, which a busy machine changes less."""
+
+    until_answer: float
+    processor: float
+
+
+class Field:
+    """A cloud, and what starts in it. Remembers each start by its function.
+
+    Args:
+        cloud: A running cloud.
+        python: The interpreter of the functions.
+        work: A folder for their code, logs and temporary files.
+    """
+
+    def __init__(self, cloud: Cloud, python: Path | None, work: Path) -> None:
+        self._cloud = cloud
+        self._switch = IntakeSwitch(cloud.client("dynamodb"), cloud.endpoints.jobs_table)
+        interpreter = python or Path(sys.executable)
+        built = build.build(python)
+        self._functions = alone.functions(cloud, built, interpreter, work)
+        model = self._functions["status"]
+        empty = work / "empty"
+        empty.mkdir()
+        (empty / "app.py").write_text("def handler(event, context):\n    return None\n")
+        usual = replace(
+            model,
+            name="usual",
+            code=_usual(work),
+            layers=(built.layer, _tracer(built, interpreter)),
+            environment=model.environment | {"UPLOADS_BUCKET": cloud.endpoints.uploads_bucket},
+        )
+        _compile(interpreter, work)
+        self._functions |= {EMPTY: replace(model, name="empty", code=empty, layers=()), USUAL: usual}
+        self.starts: dict[str, list[Start]] = defaultdict(list)
+        self._number = 0
+
+    def round(self, number: int) -> None:
+        """Start everything once."""
+        machine = self._cloud.endpoints.state_machine_arn
+        execution = f"{machine.replace(':stateMachine:', ':execution:')}:round-{number}"
+        self._start(EMPTY, {})
+        submitted = self._start("submit", _event("submit_direct", execution_id=execution))
+        job = {name: submitted[name] for name in ("video_id", "submitted_at", "waiting")} | {"execution_id": execution}
+        self._await_video(job["video_id"])
+        self._start("status", _event("status", **job))
+        self._start(USUAL, job)
+        self._start("deliver", _event("deliver", execution_id=execution, video_id=job["video_id"]))
+        self._start("notify", _event("notify_succeeded", execution_id=execution))
+        self._start("api", _event("api_get_health"))
+        self._start("sweep", _event("sweep_schedule"))
+        # The job of an upload would run beside the next start.
+        self._switch.stop()
+        self._start("uploads", _event("uploads_object_created"))
+        self._switch.start()
+
+    def _start(self, name: str, event: dict[str, Any]) -> Any:
+        self._number += 1
+        before, begin = _processor_seconds(), time.perf_counter()
+        environment = Environment(self._functions[name], self._number)
+        answer = environment.invoke(json.dumps(event).encode(), f"start-{self._number}", alone.TRACE)
+        end = time.perf_counter()
+        environment.close()
+        self.starts[name].append(Start(end - begin, _processor_seconds() - before))
+        if answer.failed:
+            sys.exit(f"{name} failed: {answer.payload}\n{answer.log}")
+        return json.loads(answer.payload)
+
+    def _await_video(self, video_id: str) -> None:
+        """Wait until the vendor is done, so that making the video disturbs no start."""
+        url = f"{self._cloud.endpoints.genviral_url}/studio/videos/{video_id}"
+        key = {"Authorization": f"Bearer {self._cloud.genviral_keys['valid']}"}
+        end = time.monotonic() + VIDEO_SECONDS
+        while time.monotonic() < end and '"succeeded"' not in httpx.get(url, headers=key).text:
+            time.sleep(0.1)
+        time.sleep(SETTLED_SECONDS)
+
+
+def _processor_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _event(sample: str, **changes: Any) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"{sample}.json").read_text())
+    return event | changes
+
+
+def _usual(work: Path) -> Path:
+    folder = work / "usual"
+    folder.mkdir()
+    (folder / "app.py").write_bytes((Path(__file__).parent / "usual_function" / "app.py").read_bytes())
+    return folder
+
+
+def _tracer(built: build.Built, python: Path) -> Path:
+    """A layer with what Powertools' tracer needs; installed once."""
+    layer = built.layer.with_name("tracer-layer")
+    if not (layer / "python").exists():
+        requirements = build.ROOT / "requirements" / "bench.txt"
+        command = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
+        options = ("--no-deps", "--require-hashes", "--target", layer / "python", "--requirement", requirements)
+        subprocess.run((*command, *options), env=os.environ | {"PIP_PYTHON": str(python)}, check=True)
+        _compile(python, layer)
+    return layer
+
+
+def _compile(python: Path, folder: Path) -> None:
+    subprocess.run([python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder], check=True)
+
+
+def _lines(starts: dict[str, list[Start]], python: str) -> Iterator[str]:
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}"
+    rounds, today = len(starts[EMPTY]), f"{datetime.now(UTC):%Y-%m-%d}"
+    yield f"Medians of {rounds} starts in turns on {today}, Python {python} ({machine})."
+    yield ""
+    yield "| | first answer, ms | beyond the empty one | of the usual one | target | processor, ms | of the usual one |"
+    yield "|---|---|---|---|---|---|---|"
+    medians = {
+        name: Start(*(statistics.median(seconds) for seconds in zip(*found, strict=True)))
+        for name, found in starts.items()
+    }
+    empty, usual = medians[EMPTY], medians[USUAL]
+    for name, median in sorted(medians.items(), key=lambda item: item[1]):
+        label = name if name in (EMPTY, USUAL) else f"`{name}`"
+        share = median.until_answer / usual.until_answer
+        target = "" if name not in HELD_TO_TARGET else "held" if share <= TARGET else "missed"
+        yield (
+            f"| {label} | {median.until_answer * 1000:.0f} | {(median.until_answer - empty.until_answer) * 1000:.0f} "
+            f"| {share:.2f} | {target} | {median.processor * 1000:.0f} | {median.processor / usual.processor:.2f} |"
+        )
+
+
+def main() -> None:
+    """Measure, and write it down."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.coldstart")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"starts of each function (default {ROUNDS})")
+    rounds: int = parser.parse_args().rounds
+    python = runtime_python()
+    if python is None:
+        print(NO_BYTECODE.partition(",")[0] + f"; Python {platform.python_version()} runs instead.", file=sys.stderr)
+    version = platform.python_version()
+    if python:
+        version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    with tempfile.TemporaryDirectory() as work, Cloud(generation_seconds=0.1) as cloud:
+        field = Field(cloud, python, Path(work))
+        for number in range(rounds + 1):
+            field.round(number)
+            if number == 0:
+                field.starts.clear()  # the first round fills the machine's file cache
+    text = "\n".join(_lines(field.starts, version))
+    print(text)
+    marks = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
+    PAGE.write_text(marks.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""From what a person holds to the jobs behind it: an id of any kind, a name, a key, a link.
+
+Most of them name the job, or are what its id was derived from. For the rest all jobs are looked through: for a video's
+id, an `Idempotency-Key` (its caller stands on the record), a file's name or one that S3 has deleted. Reads only. Knows
+the stack's buckets and how ids are derived; must not know the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from ops.operator import Refused
+from shared.jobs import identity
+from shared.jobs.recipes import REQUESTS, UPLOADS
+from shared.jobs.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+    from shared.jobs.record import Job
+    from shared.jobs.store import JobStore
+
+_S3_ADDRESS = re.compile(r"(?:s3://|arn:[\w-]+:s3:::)([^/]+)/(.+)")
+_EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links hold it
+_NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
+_NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch)_[a-z]+(?:#.*)?")
+# A finished video or what lies beside it, as a key or in a link; also a job's address in the API.
+_VIDEO = re.compile(r"(?:.*/)?videos/(?:\d{4}/\d\d/\d\d/)?([^/.?]+)(?:\.(?:mp4|json|mp4\.partial))?(?:\?.*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finder:
+    """Finds jobs.
+
+    Args:
+        store: Where jobs are kept.
+        s3: A boto3 S3 client.
+        uploads: The uploads bucket.
+        videos: The videos bucket.
+    """
+
+    store: JobStore
+    s3: S3Client
+    uploads: str
+    videos: str
+
+    def find(self, what: str) -> list[Job]:
+        """Every job that may be meant, oldest first. Some come without their requests and errors.
+
+        Raises:
+            Refused: There is none; the text says where it was looked for.
+        """
+        address = _S3_ADDRESS.fullmatch(what)
+        bucket, name = address.groups() if address else (None, what)
+        if bucket not in (None, self.uploads, self.videos):
+            raise Refused(f"{bucket} is no bucket of this stack; those are {self.uploads} and {self.videos}.")
+        if bucket != self.videos and name.startswith((UPLOADS, REQUESTS)):
+            versions = self._versions(name)
+            jobs = self._known(identity.for_object(self.uploads, name, version) for version in ("", *versions))
+            missing = _NO_JOB_OF_FILE if versions else _NO_FILE
+        elif _NOTIFICATION_OF_NO_JOB.fullmatch(name):
+            raise Refused("That notification is about a recipe or a batch as a whole, which is no job; show its file.")
+        else:
+            jobs = self._known(_job_ids_in(name))
+            missing = _NOTHING
+        jobs = jobs or {job.job_id: job for job in self._all() if _is_meant(job, name)}
+        if not jobs:
+            raise Refused(missing.format(what=what, bucket=self.uploads))
+        return sorted(jobs.values(), key=lambda job: job.created_at)
+
+    def _known(self, job_ids: Iterable[str]) -> dict[str, Job]:
+        jobs = (self.store.get(job_id) for job_id in dict.fromkeys(job_ids))
+        return {job.job_id: job for job in jobs if job is not None}
+
+    def _versions(self, key: str) -> list[str]:
+        """The versions of an upload that S3 still has. A listing begins with the key itself."""
+        pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.uploads, Prefix=key)
+        listed = (version for page in pages for version in page.get("Versions", ()))
+        return [version["VersionId"] for version in takewhile(lambda version: version["Key"] == key, listed)]
+
+    def _all(self) -> Iterator[Job]:
+        # In the order of a job's life: one that moves on meanwhile is met twice rather than missed.
+        for status in Status:
+            yield from self.store.in_status(status)
+
+
+_NOTHING = (
+    "Nothing is known as {what}: no job, execution, notification, upload, video or Idempotency-Key. A record is kept "
+    "for RecordRetentionDays. Is it in another stack or region (--stack, --region)?"
+)
+_NO_FILE = "There is no {what} in {bucket}, and no record of a job that was made of it."
+_NO_JOB_OF_FILE = (
+    "{what} lies in {bucket}, and there is no job of it. Its event takes seconds, at worst a day; one that failed for "
+    "good is in the queue EventsDlq. If the file is old, its record may have expired."
+)
+
+
+def _job_ids_in(name: str) -> Iterator[str]:
+    """The jobs that could be named by this text itself."""
+    if "/" not in name:
+        yield identity.of_execution(name)
+    if execution := _EXECUTION.search(name):
+        yield identity.of_execution(execution[0])
+    for form in (_NOTIFICATION, _VIDEO):
+        if named := form.fullmatch(name):
+            yield identity.of_execution(named[1])
+
+
+def _is_meant(job: Job, name: str) -> bool:
+    """Whether something on the record is called this."""
+    key, caller = job.source.get("key"), job.source.get("caller")
+    return (
+        name == job.video_id
+        or (key is not None and f"/{key}".endswith(f"/{name}"))
+        or (caller is not None and job.job_id == identity.for_idempotency_key(caller, name))
+    )

@@ -1,0 +1,82 @@
+"""A batch's way in: its rows are judged and written down as a plan.
+
+Nothing is paid for here. A plan lies under a name derived from its content, so a step that is repeated, or a file that
+is uploaded twice, finds the same rows under the same names. Must not know Lambda or how an execution is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from shared.jobs import batches
+from shared.jobs.errors import UploadUnreadable
+from shared.jobs.recipes import PLANS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_s3 import S3Client
+
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "AccessDenied", "KeyTooLongError", "MethodNotAllowed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """Reads batches.
+
+    Args:
+        s3: A boto3 S3 client.
+        concurrency: How many rows are under way at a time.
+    """
+
+    s3: S3Client
+    concurrency: int
+
+    def plan(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        """Judge every row and write down what becomes of it.
+
+        Args:
+            source: Where the batch lies: `bucket`, `key`, and `version_id` where the bucket keeps versions.
+
+        Returns:
+            What the state machine carries on: `source`; how many `rows` and how many of them `started`; the
+            `concurrency`; and the keys of the plan's parts, `jobs` and `refused`.
+
+        Raises:
+            BatchUnreadable: No row can be made out.
+            BatchTooLarge: There are too many rows or bytes.
+            UploadUnreadable: The file is gone or may not be read.
+        """
+        bucket, key = source["bucket"], source["key"]
+        rows = batches.read(self._read(source), key)
+        plan = batches.plan(rows, bucket, key)
+        self.s3.put_object(Bucket=bucket, Key=plan.key, Body=plan.requests)
+        return {
+            "source": dict(source),
+            "rows": len(rows),
+            "started": 0 if batches.is_check(key) else len(plan.jobs),
+            "concurrency": self.concurrency,
+            "jobs": self._write(bucket, plan.jobs),
+            "refused": self._write(bucket, plan.refused),
+        }
+
+    def _read(self, source: Mapping[str, Any]) -> bytes:
+        version = {"VersionId": source["version_id"]} if "version_id" in source else {}
+        try:
+            answer = self.s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in _GONE:
+                raise UploadUnreadable("the batch is not in the uploads bucket any more, or may not be read") from None
+            raise
+        return answer["Body"].read(batches.MAX_BYTES + 1)
+
+    def _write(self, bucket: str, part: list[Any]) -> str:
+        text = json.dumps(part, ensure_ascii=False).encode()
+        key = f"{PLANS}{hashlib.sha256(text).hexdigest()}.json"
+        self.s3.put_object(Bucket=bucket, Key=key, Body=text)
+        return key

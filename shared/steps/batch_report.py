@@ -1,0 +1,234 @@
+"""What became of a batch: a report in the videos bucket, as JSON and as CSV, and one message about it.
+
+Knows what a plan holds, the store and how a notice is sent. Must not know Lambda. A report holds no prompt and no link;
+writing it again changes nothing but the time in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shared.genviral.errors import GenviralFault, InvalidPayload
+from shared.jobs import batches, identity
+from shared.jobs.notices import BATCH_CHECKED, BATCH_FINISHED, BATCH_INTERRUPTED, BATCH_REJECTED, notice_of_batch
+from shared.jobs.recipes import BATCHES
+from shared.jobs.states import Status
+from shared.steps.notify import publish, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+
+    from shared.genviral.client import Model
+    from shared.jobs.record import Job
+    from shared.jobs.store import JobStore
+
+VERSION = "1"
+_REFUSED, _NOT_STARTED, _VALID, _KNOWN = "refused", "not_started", "valid", "known"
+_MAX_NAME_BYTES = 800  # of the 1,024 that S3 allows for a key
+_COLUMNS = ("line", "job_id", "status", "video", "credits", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporter:
+    """Says how a batch went.
+
+    Args:
+        store: Where jobs are kept.
+        s3: A boto3 S3 client.
+        sns: A boto3 SNS client.
+        topic_arn: Where messages go.
+        bucket: The videos bucket.
+        models: Asks the vendor for its models.
+    """
+
+    store: JobStore
+    s3: S3Client
+    sns: SNSClient
+    topic_arn: str
+    bucket: str
+    models: Callable[[], list[Model]]
+
+    def report(self, execution_arn: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the report of a batch that has been run, or of one that was only to be checked, and tell of it.
+
+        Args:
+            execution_arn: The batch's execution; its name is the batch's id.
+            plan: What `Planner.plan` answered.
+
+        Returns:
+            The batch's facts, as the message has them.
+        """
+        jobs = self._part(plan, "jobs")
+        known = self.store.several(job["job_id"] for job in jobs)
+        if batches.is_check(plan["source"]["key"]):
+            rows, facts = self._checked(jobs, known)
+            status, paid = BATCH_CHECKED, "no"
+        else:
+            rows, facts = _run(jobs, known)
+            status, paid = BATCH_FINISHED, _paid(known.values())
+        rows += [{**row, "status": _REFUSED} for row in self._part(plan, "refused")]
+        rows.sort(key=lambda row: row["line"])
+        facts = {"rows": len(rows), "counts": dict(Counter(row["status"] for row in rows).most_common()), **facts}
+        batch_id = identity.of_execution(execution_arn)
+        now = _now()
+        report = {"bucket": self.bucket, "key": report_key(plan["source"]["key"], batch_id)}
+        document = {"version": VERSION, "batch_id": batch_id, "source": plan["source"], "reported_at": now, **facts}
+        self._write(report["key"], json.dumps({**document, "items": rows}, ensure_ascii=False), "application/json")
+        self._write(f"{report['key'].removesuffix('.json')}.csv", _table(rows), "text/csv; charset=utf-8")
+        facts["report"] = report
+        error = facts.pop("error", None)
+        self._tell(execution_arn, status, source=plan["source"], paid=paid, batch=facts, error=error)
+        return facts
+
+    def rejected(self, execution_arn: str, source: Mapping[str, Any], error: Mapping[str, str]) -> dict[str, Any]:
+        """Tell of a batch of which no row could be made out.
+
+        Returns:
+            `error` with the name and the readable cause, for the execution's own end.
+        """
+        document = reason_of(ended="FAILED", error=error["Error"], cause=error["Cause"])
+        self._tell(execution_arn, BATCH_REJECTED, source=source, paid="no", error=document)
+        return {"error": {"Error": error["Error"], "Cause": json.dumps(document, ensure_ascii=False)}}
+
+    def interrupted(
+        self, execution_arn: str, source: Mapping[str, Any], *, ended: str, error: str, cause: str, moment: str
+    ) -> None:
+        """Tell of a batch whose execution ended before its report.
+
+        Args:
+            execution_arn: The execution.
+            source: Where the batch lies.
+            ended: How it ended: FAILED, TIMED_OUT or ABORTED.
+            error: Its error's name.
+            cause: Its error's cause.
+            moment: When it ended.
+        """
+        document = reason_of(ended=ended, error=error, cause=cause)
+        document["advice"] = (
+            "Mend what the message names, then redrive the batch's execution or upload the same file again: rows that "
+            "were started are not started again. Jobs that are under way go on by themselves."
+        )
+        self._tell(execution_arn, BATCH_INTERRUPTED, source=source, paid="unknown", error=document, moment=moment)
+
+    def _checked(
+        self, jobs: list[dict[str, Any]], known: Mapping[str, Job]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """What the rows would cost. A row whose job there is costs nothing more."""
+        facts: dict[str, Any] = {}
+        try:
+            prices = {model.id: model.default_cost for model in self.models()}
+        except GenviralFault as fault:
+            # The rows are judged all the same.
+            prices = None
+            facts["error"] = fault.document()
+        rows = []
+        for job in jobs:
+            row = {"line": job["source"]["line"], "job_id": job["job_id"], "model_id": job["model_id"]}
+            if job["job_id"] in known:
+                rows.append({**row, "status": _KNOWN, "credits": 0})
+            elif prices is not None and job["model_id"] not in prices:
+                rows.append({**row, "status": _REFUSED, "error": _unknown_model().document()})
+            else:
+                price = (prices or {}).get(job["model_id"])
+                rows.append({**row, "status": _VALID} | ({} if price is None else {"credits": price}))
+        if prices is not None:
+            facts["credits_estimated"] = _sum(row.get("credits") for row in rows)
+            facts["rows_without_price"] = sum(row["status"] == _VALID and "credits" not in row for row in rows)
+        return rows, facts
+
+    def _part(self, plan: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+        answer = self.s3.get_object(Bucket=plan["source"]["bucket"], Key=plan[name])
+        part: list[dict[str, Any]] = json.loads(answer["Body"].read())
+        return part
+
+    def _write(self, key: str, text: str, kind: str) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType=kind)
+
+    def _tell(self, execution_arn: str, status: str, **parts: Any) -> None:
+        notice = notice_of_batch(
+            identity.of_execution(execution_arn), status, occurred_at=_now(), execution=execution_arn, **parts
+        )
+        publish(notice, sns=self.sns, topic_arn=self.topic_arn)
+
+
+def report_key(key: str, batch_id: str) -> str:
+    """Where the report of a batch lies in the videos bucket: `batches/<name>/<batch id>.json`."""
+    name = batches.name_of(key).encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
+    return f"{BATCHES}{name}/{batch_id}.json"
+
+
+def _run(jobs: list[dict[str, Any]], known: Mapping[str, Job]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """How the rows ended, and what their videos cost."""
+    rows = []
+    for planned in jobs:
+        job = known.get(planned["job_id"])
+        row = {"line": planned["source"]["line"], "job_id": planned["job_id"], "model_id": planned["model_id"]}
+        if job is None:
+            rows.append({**row, "status": _NOT_STARTED})
+            continue
+        facts = {
+            "status": job.status.value,
+            "video_id": job.video_id,
+            "video": job.output,
+            "credits": job.credits_used,
+            "error": None if job.status is Status.SUCCEEDED else job.error,
+        }
+        rows.append(row | {name: value for name, value in facts.items() if value is not None})
+    return rows, {"credits_used": _sum(row.get("credits") for row in rows)}
+
+
+def _paid(jobs: Any) -> str:
+    """Whether any of the jobs is paid for."""
+    found = list(jobs)
+    if any(job.video_id is not None for job in found):
+        return "yes"
+    return "unknown" if any(job.claim is not None for job in found) else "no"
+
+
+def _sum(credit: Any) -> float:
+    total = round(sum(value for value in credit if value), 6)
+    return int(total) if total == int(total) else total
+
+
+def _unknown_model() -> InvalidPayload:
+    issue = {"path": "model_id", "message": "is not in the vendor's list of models"}
+    return InvalidPayload("The vendor does not list this model.", issues=(issue,))
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """The rows for a spreadsheet."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for row in rows:
+        video, error = row.get("video"), row.get("error")
+        table.writerow(
+            (
+                row["line"],
+                row.get("job_id"),
+                row["status"],
+                f"s3://{video['bucket']}/{video['key']}" if video else None,
+                row.get("credits"),
+                _sentence(error) if error else None,
+            )
+        )
+    return text.getvalue()
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """An error in one cell: its code, its sentence, and the fields that are wrong."""
+    issues = "; ".join(f"{issue['path']} {issue['message']}".strip() for issue in error.get("issues", ()))
+    return f"{error['code']}: {issues or error['message']}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

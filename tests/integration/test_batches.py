@@ -1,0 +1,175 @@
+"""A batch on the running cloud: each row paid once, whatever is uploaded again; the report and the one notification."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from test_front_doors import Reader, heard
+
+if TYPE_CHECKING:
+    from laptop import World
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+
+
+def row(prompt: str, **more: Any) -> dict[str, Any]:
+    return {"model_id": "bytedance/seedance-2.0", "prompt": prompt, "params": {"duration_seconds": 1}, **more}
+
+
+class Batch:
+    """A file under `batches/` that is uploaded again and again."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.key = f"batches/{uuid.uuid4().hex}.jsonl"
+        self._heard: set[str] = set()
+
+    def upload(self, *rows: Any, key: str | None = None) -> dict[str, Any]:
+        """Upload the rows, and wait for the notification about the batch."""
+        key = key or self.key
+        self.world.upload(key, "\n".join(json.dumps(one) for one in rows).encode())
+        return self.hear(key)
+
+    def hear(self, key: str | None = None) -> dict[str, Any]:
+        wanted = key or self.key
+        notice = self.world.await_notice(
+            lambda notice: (
+                notice["status"].startswith("batch_")
+                and notice["source"]["key"] == wanted
+                and notice["notification_id"] not in self._heard
+            )
+        )
+        self._heard.add(notice["notification_id"])
+        return notice
+
+    def items(self, notice: dict[str, Any]) -> list[dict[str, Any]]:
+        report = notice["batch"]["report"]
+        body = self.world.s3.get_object(Bucket=report["bucket"], Key=report["key"])["Body"].read()
+        items: list[dict[str, Any]] = json.loads(body)["items"]
+        return items
+
+    def paid(self, items: list[dict[str, Any]]) -> list[int]:
+        return [self.world.paid(item["job_id"]) for item in items if "job_id" in item]
+
+
+def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world: World) -> None:
+    batch = Batch(world)
+    rows = [row("A paper boat", metadata={"sku": "1"}), row("A paper boat"), row("A paper boat")]
+    notice = batch.upload(*rows, {"prompt": "no model"})
+    assert (notice["status"], notice["paid"]) == ("batch_finished", "yes")
+    assert notice["batch"]["counts"] == {"succeeded": 3, "refused": 1}
+    first = batch.items(notice)
+    assert [item["status"] for item in first] == ["succeeded"] * 3 + ["refused"]
+    assert first[3]["error"]["issues"] == [{"path": "model_id", "message": "is required"}]
+    assert batch.paid(first) == [1, 1, 1], "identical rows are videos of their own"
+    for item in first[:3]:
+        world.s3.head_object(Bucket=item["video"]["bucket"], Key=item["video"]["key"])
+    # The second upload reports the same videos.
+    again = batch.items(batch.upload(*rows, {"prompt": "no model"}))
+    assert again == first
+    assert batch.paid(again) == [1, 1, 1]
+    # A row more at the top: one payment more.
+    more = batch.items(batch.upload(row("A paper plane"), *rows))
+    assert [item["job_id"] for item in more[1:]] == [item["job_id"] for item in first[:3]]
+    assert batch.paid(more) == [1, 1, 1, 1]
+    # Each row told its own end, marked as one that the report tells again.
+    own = world.notice_of_job(more[0]["job_id"], "succeeded")
+    assert own["source"] == {"type": "batch", "bucket": world.at.uploads_bucket, "key": batch.key, "line": 1}
+
+
+def test_a_row_whose_generation_fails_is_a_line_in_the_report(world: World) -> None:
+    batch = Batch(world)
+    world.tell_vendor("faults", route="generate", kind="not_found")
+    items = batch.items(batch.upload(row("one"), row("two"), row("three")))
+    assert sorted(item["status"] for item in items) == ["failed", "succeeded", "succeeded"]
+    (failed,) = [item for item in items if item["status"] == "failed"]
+    assert failed["error"]["error"] == "RequestRejected"
+    assert "credits" not in failed
+
+
+def test_a_check_pays_nothing(world: World) -> None:
+    batch = Batch(world)
+    before = len(world.vendor()["submissions"])
+    key = batch.key.replace(".jsonl", ".check.jsonl")
+    notice = batch.upload(row("one"), row("two", model_id="made-up/model"), {}, key=key)
+    assert (notice["status"], notice["paid"]) == ("batch_checked", "no")
+    assert notice["batch"]["counts"] == {"refused": 2, "valid": 1}
+    assert notice["batch"]["credits_estimated"] > 0
+    assert len(world.vendor()["submissions"]) == before
+
+
+def test_a_batch_that_cannot_be_read_is_told(world: World) -> None:
+    batch = Batch(world)
+    key = batch.key.replace(".jsonl", ".csv")
+    world.upload(key, b"model_id,promt\na,b\n")
+    notice = batch.hear(key)
+    assert (notice["status"], notice["error"]["code"]) == ("batch_rejected", "batch_unreadable")
+    assert [issue["path"] for issue in notice["error"]["issues"]] == ["promt"]
+
+
+def test_no_row_starts_while_intake_is_stopped(world: World) -> None:
+    batch = Batch(world)
+    switch: dict[str, Any] = {"TableName": world.at.jobs_table}
+    before = len(world.vendor()["submissions"])
+    world.table.put_item(**switch, Item={"job_id": {"S": "#intake"}})
+    try:
+        world.upload(batch.key, json.dumps(row("later")).encode())
+        # Time for the plan, and for the row to ask more than once.
+        time.sleep(4)
+        assert len(world.vendor()["submissions"]) == before
+        assert not [notice for notice in world.all_notices() if notice["source"].get("key") == batch.key]
+    finally:
+        world.table.delete_item(**switch, Key={"job_id": {"S": "#intake"}})
+    items = batch.items(batch.hear())
+    assert ([item["status"] for item in items], batch.paid(items)) == (["succeeded"], [1])
+
+
+def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: World) -> None:
+    subscription = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["EmailSubscription"]["Properties"]
+    sqs, queue = world.cloud.client("sqs"), f"mail-{uuid.uuid4().hex}"
+    url = sqs.create_queue(QueueName=queue)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    world.cloud.client("sns").subscribe(
+        TopicArn=world.at.topic_arn,
+        Protocol="sqs",
+        Endpoint=arn,
+        Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps(subscription["FilterPolicy"])},
+    )
+    batch = Batch(world)
+    notice = batch.upload(row("one"), row("two"))
+    ids = heard(world, queue, until_there={notice["notification_id"]})
+    assert not ids & {f"{item['job_id']}/succeeded" for item in batch.items(notice)}
+
+
+def test_the_page_about_batches(world: World, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    Reader(world, tmp_path).follow("batches.md", "sh")
+    batch = Batch(world)
+    checked = batch.hear("batches/boats.check.csv")
+    assert checked["status"] == "batch_checked"
+    assert checked["batch"]["rows"] == 3
+    for key, rows in (("batches/boats.csv", 3), ("batches/boats.jsonl", 2)):
+        notice = batch.hear(key)
+        assert notice["batch"]["counts"] == {"succeeded": rows}
+        report = notice["batch"]["report"]
+        table = world.s3.get_object(Bucket=report["bucket"], Key=report["key"].replace(".json", ".csv"))["Body"].read()
+        assert [line["status"] for line in csv.DictReader(io.StringIO(table.decode()))] == ["succeeded"] * rows

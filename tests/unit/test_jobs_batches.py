@@ -1,0 +1,323 @@
+"""A batch's file: each row is a request or refused with name, field and reason; a row that moves stays the same job."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.genviral.errors import InvalidJson, InvalidPayload
+from shared.genviral.models import GenerateRequest, Params
+from shared.jobs import batches, identity
+from shared.jobs.errors import BatchTooLarge, BatchUnreadable
+from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
+
+if TYPE_CHECKING:
+    from shared.jobs.batches import Row
+
+BUCKET, KEY = "example-uploads", "batches/spring.csv"
+MODEL = "bytedance/seedance-2.0"
+
+
+def csv_of(*rows: dict[str, str]) -> bytes:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, restval="")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue().encode()
+
+
+def lines_of(*rows: Any) -> bytes:
+    return "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows).encode()
+
+
+def ids(data: bytes, key: str = KEY, bucket: str = BUCKET) -> list[str]:
+    return [job["job_id"] for job in batches.plan(batches.read(data, key), bucket, key).jobs]
+
+
+def issues(row: Row) -> list[tuple[str, str]]:
+    assert row.fault is not None
+    return [(issue["path"], issue["message"]) for issue in row.fault.issues]
+
+
+# ---- what a file says -------------------------------------------------------------------------------------
+
+
+def test_cells_become_what_their_fields_are() -> None:
+    (row,) = batches.read(
+        csv_of(
+            {
+                "model_id": f" {MODEL} ",
+                "prompt": 'Two boats,\n"red" and blue',
+                "reference_image_urls": "https://example.com/a.png\nhttps://example.com/b.png  https://example.com/c.png",
+                "params.duration_seconds": "5",
+                "params.fps": "23.976",
+                "params.generate_audio": "TRUE",
+                "params.aspect_ratio": "9:16",
+                "params.resolution": "",
+                "raw_params": '{"seed": 7}',
+                "metadata.sku": "007",
+                "metadata.a.b": "x",
+            }
+        ),
+        KEY,
+    )
+    assert row.fault is None
+    assert row.request == {
+        "model_id": MODEL,
+        "prompt": 'Two boats,\n"red" and blue',
+        "reference_image_urls": [f"https://example.com/{name}.png" for name in "abc"],
+        "params": {"duration_seconds": 5, "fps": 23.976, "generate_audio": True, "aspect_ratio": "9:16"},
+        "raw_params": {"seed": 7},
+        "metadata": {"sku": "007", "a.b": "x"},
+    }
+
+
+def test_every_field_of_the_request_has_its_column() -> None:
+    fields = {*GenerateRequest.model_fields} - {"params"} | {f"params.{name}" for name in Params.model_fields}
+    assert set(batches._CONVERTERS) == fields
+
+
+@pytest.mark.parametrize(
+    ("cells", "path"),
+    [
+        ({"params.duration_seconds": "five"}, "params.duration_seconds"),
+        ({"params.duration_seconds": "-1"}, "params.duration_seconds"),
+        ({"params.fps": "1e400"}, "params.fps"),
+        ({"params.generate_audio": "yes"}, "params.generate_audio"),
+        ({"raw_params": "{"}, "raw_params"),
+        ({"raw_params": "[1]"}, "raw_params"),
+        ({"image_url": "shoe.jpg"}, "image_url"),
+        ({"reference_image_urls": "https://example.com/a.png shoe.jpg"}, "reference_image_urls.1"),
+        ({"reference_audio_urls": "https://example.com/a.mp3"}, "reference_audio_urls"),
+        ({"metadata.note": "x" * 3000}, "metadata"),
+    ],
+)
+def test_a_wrong_cell_is_named_by_its_column(cells: dict[str, str], path: str) -> None:
+    good, bad = batches.read(csv_of({"model_id": MODEL}, {"model_id": MODEL, **cells}), KEY)
+    assert good.fault is None
+    assert isinstance(bad.fault, InvalidPayload)
+    assert [named for named, _ in issues(bad)] == [path]
+
+
+def test_a_row_is_named_by_the_line_where_it_begins() -> None:
+    data = f'model_id,prompt\n{MODEL},"one\ntwo"\n\n,,\n{MODEL},three\n{MODEL},four,five\n'.encode()
+    first, second, third = batches.read(data, KEY)
+    assert (first.line, second.line, third.line) == (2, 6, 7)
+    assert issues(third) == [("", "cell 3 stands in no column that the first line names")]
+    rows = batches.read(lines_of({"model_id": MODEL}, "", "  ", {"model_id": MODEL}), "batches/a.jsonl")
+    assert [row.line for row in rows] == [1, 4]
+
+
+def test_empty_cells_and_columns_are_not_there() -> None:
+    data = f"model_id,prompt,,params.fps,\n{MODEL},,,,\n".encode()
+    (row,) = batches.read(data, KEY)
+    assert row.request == {"model_id": MODEL}
+
+
+def test_a_byte_order_mark_and_any_line_ending_are_taken() -> None:
+    data = csv_of({"model_id": MODEL, "prompt": "Ein Boot, grün"})
+    for variant in (data, b"\xef\xbb\xbf" + data, data.replace(b"\r\n", b"\n"), data.replace(b"\r\n", b"\r")):
+        assert [row.request for row in batches.read(variant, KEY)] == [{"model_id": MODEL, "prompt": "Ein Boot, grün"}]
+    lines = lines_of({"model_id": MODEL, "prompt": "a\u2028b"}, {"model_id": MODEL})
+    for variant in (lines, b"\xef\xbb\xbf" + lines, lines.replace(b"\n", b"\r\n")):
+        assert [row.fault for row in batches.read(variant, "batches/A.JSONL")] == [None, None]
+
+
+@pytest.mark.parametrize("line", ["{", "NaN", '{"a": Infinity}', "[" * 100_000, "9" * 5000])
+def test_a_line_that_is_not_json_is_refused_alone(line: str) -> None:
+    bad, good = batches.read(lines_of(line, {"model_id": MODEL}), "batches/a.jsonl")
+    assert isinstance(bad.fault, InvalidJson)
+    assert good.fault is None
+
+
+@pytest.mark.parametrize("line", ['"text"', "7", "null", "[]", "{}", '{"model_id": "m", "prompt": "\\ud800"}'])
+def test_a_line_that_is_no_request_is_refused_alone(line: str) -> None:
+    bad, good = batches.read(lines_of(line, {"model_id": MODEL}), "batches/a.jsonl")
+    assert isinstance(bad.fault, InvalidPayload)
+    assert issues(bad)
+    assert good.fault is None
+
+
+def test_a_row_may_be_as_large_as_a_request() -> None:
+    (row,) = batches.read(lines_of({"model_id": MODEL, "x": "y" * MAX_DOCUMENT_BYTES}), "batches/a.jsonl")
+    assert issues(row) == [("", f"must have at most {MAX_DOCUMENT_BYTES} bytes")]
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "said"),
+    [
+        (b"", KEY, "names no columns"),
+        (b"\n\n", KEY, "names no columns"),
+        (b"model_id\n", KEY, "has no rows"),
+        (b"", "batches/a.jsonl", "has no rows"),
+        (b"model_id\n\xff\n", KEY, "line 2 holds another encoding"),
+        ("model_id".encode("utf-16"), KEY, "not UTF-8"),
+        (b'model_id,prompt\nm,"open\n', KEY, "no CSV: line 2: unexpected end of data"),
+        (b"model_id;prompt\nm;a\n", KEY, "separated by commas"),
+        (b"model_id,model_id\nm,m\n", KEY, "is named twice"),
+        (b"model_id,metadata.\nm,m\n", KEY, "is no column"),
+        (b"model_id,params\nm,m\n", KEY, "is no column"),
+        (b"{}", "batches/a.txt", "ends neither in .csv nor in .jsonl"),
+        (b"{}", "batches/a.jsonl/b", "ends neither in .csv nor in .jsonl"),
+    ],
+)
+def test_a_file_of_which_no_row_can_be_made_out_is_refused(data: bytes, key: str, said: str) -> None:
+    with pytest.raises(BatchUnreadable) as refused:
+        batches.read(data, key)
+    assert said in refused.value.message
+
+
+def test_all_unknown_columns_are_named_at_once() -> None:
+    with pytest.raises(BatchUnreadable) as refused:
+        batches.read(b"model_id,promt,params.lenght\nm,a,b\n", KEY)
+    assert [issue["path"] for issue in refused.value.issues] == ["promt", "params.lenght"]
+
+
+def test_a_batch_has_its_limits() -> None:
+    line = json.dumps({"model_id": MODEL}).encode()
+    assert len(batches.read(b"\n".join([line] * batches.MAX_ROWS), "batches/a.jsonl")) == batches.MAX_ROWS
+    for data in (b"\n".join([line] * (batches.MAX_ROWS + 1)), b" " * (batches.MAX_BYTES + 1)):
+        with pytest.raises(BatchTooLarge):
+            batches.read(data, "batches/a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("key", "checks", "about", "name"),
+    [
+        ("batches/a.csv", False, "batches/a.csv", "a"),
+        ("batches/a.check.csv", True, "batches/a.csv", "a"),
+        ("batches/2026/a.b.check.JSONL", True, "batches/2026/a.b.JSONL", "2026/a.b"),
+        ("batches/check.csv", False, "batches/check.csv", "check"),
+        ("batches/x.y/none", False, "batches/x.y/none", "x.y/none"),
+    ],
+)
+def test_a_key_says_whether_to_check_and_what(key: str, checks: bool, about: str, name: str) -> None:
+    assert (batches.is_check(key), batches.checked_key(key), batches.name_of(key)) == (checks, about, name)
+
+
+# ---- which job a row is -----------------------------------------------------------------------------------
+
+A, B, C = ({"model_id": MODEL, "prompt": prompt} for prompt in "ABC")
+
+
+def test_the_same_file_is_the_same_jobs_and_a_check_speaks_of_them() -> None:
+    assert ids(csv_of(A, B)) == ids(csv_of(A, B)) == ids(csv_of(A, B), "batches/spring.check.csv")
+    for other in (ids(csv_of(A, B), "batches/autumn.csv"), ids(csv_of(A, B), bucket="another")):
+        assert not set(other) & set(ids(csv_of(A, B)))
+
+
+def test_a_row_that_moves_stays_the_same_job() -> None:
+    before = ids(csv_of(A, B))
+    assert ids(csv_of(C, A, B))[1:] == before
+    assert ids(csv_of(B, A)) == before[::-1]
+
+
+def test_how_a_row_is_written_does_not_matter() -> None:
+    plain = ids(lines_of({"model_id": MODEL, "params": {"fps": 24}}), "batches/a.jsonl")
+    other = '{ "params": {"resolution": null, "fps": 24}, "model_id": "' + MODEL + '", "prompt": null }'
+    assert ids(lines_of(other), "batches/a.jsonl") == plain
+
+
+def test_the_same_row_twice_is_two_jobs_and_one_more_is_one_more() -> None:
+    two = ids(csv_of(A, B, A))
+    assert len(set(two)) == 3
+    assert ids(csv_of(A, A, B, A))[:1] == two[:1]
+    assert len(set(ids(csv_of(A, A, B, A))) - set(two)) == 1
+
+
+def test_an_id_can_be_an_executions_name() -> None:
+    assert all(identity.is_job_id(job_id) for job_id in ids(csv_of(A, B)))
+
+
+def test_a_plan_says_where_each_body_lies() -> None:
+    plan = batches.plan(batches.read(csv_of(A, {"prompt": "no model"}, {**B, "metadata.sku": "ü"}), KEY), BUCKET, KEY)
+    for job, wanted in zip(plan.jobs, (A, {**B, "metadata": {"sku": "ü"}}), strict=True):
+        source = job["source"]
+        assert batches.source_in(job) == source
+        assert json.loads(plan.requests[source["offset"] : source["offset"] + source["length"]]) == wanted
+        assert source["plan"] == plan.key
+    assert [(row["line"], row["error"]["issues"][0]["path"]) for row in plan.refused] == [(3, "model_id")]
+    assert "prompt" not in json.dumps(plan.jobs)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, [], {}, {"source": None}, {"source": {"type": "batch"}}, {"source": {"type": "upload", "key": "k"}}]
+    + [
+        {"source": {"type": "batch", "bucket": "b", "key": "k", "line": 1, "plan": "p", "offset": 0, "length": bad}}
+        for bad in (True, "7", None, 1.5)
+    ],
+)
+def test_what_is_no_row_is_not_taken_for_one(given: object) -> None:
+    assert batches.source_in(given) is None
+
+
+# ---- anything at all --------------------------------------------------------------------------------------
+
+TEXT = st.text(max_size=40)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+FIELD = st.sampled_from([*GenerateRequest.model_fields, "metadata", "extra"]) | TEXT
+NEAR_JSON = st.dictionaries(FIELD, JSON | st.just(MODEL), max_size=6).map(lambda body: {"model_id": MODEL, **body})
+COLUMN = st.sampled_from([*batches._CONVERTERS, "metadata.sku", "metadata.", "", "promt"]) | TEXT
+CELL = TEXT | st.sampled_from(["5", "1.5", "true", "https://example.com/a.png", "{}", '{"a": NaN}', " ", "\x00"])
+NAMES = TEXT.map(lambda name: f"batches/{name}") | TEXT
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    columns = draw(st.lists(COLUMN, min_size=1, max_size=6))
+    rows = draw(st.lists(st.lists(CELL, max_size=7), max_size=5))
+    text = io.StringIO()
+    csv.writer(text, lineterminator=draw(st.sampled_from(["\n", "\r\n"]))).writerows([columns, *rows])
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+@st.composite
+def json_lines(draw: st.DrawFn) -> bytes:
+    rows = draw(st.lists(NEAR_JSON | JSON | TEXT, max_size=5))
+    texts = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=draw(st.booleans())) for row in rows]
+    return draw(st.sampled_from(["\n", "\r\n"])).join(texts).encode("utf-8", "surrogatepass")
+
+
+FILES = st.tuples(tables(), NAMES.map(lambda name: f"{name}.csv")) | st.tuples(
+    json_lines(), NAMES.map(lambda name: f"{name}.jsonl")
+)
+ANYTHING = st.tuples(st.binary(max_size=200), NAMES | NAMES.map(lambda name: f"{name}.csv"))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(FILES | ANYTHING)
+def test_every_file_is_accepted_or_refused_with_a_name(file: tuple[bytes, str]) -> None:
+    data, key = file
+    try:
+        rows = batches.read(data, key)
+    except (BatchUnreadable, BatchTooLarge):
+        return
+    plan = batches.plan(rows, BUCKET, key)
+    # Every row is accounted for, once.
+    assert sorted([job["source"]["line"] for job in plan.jobs] + [row["line"] for row in plan.refused]) == [
+        row.line for row in rows
+    ]
+    assert len({job["job_id"] for job in plan.jobs}) == len(plan.jobs)
+    for refused in plan.refused:
+        assert refused["error"]["error"] in ("InvalidPayload", "InvalidJson")
+        assert refused["error"]["message"]
+    for job in plan.jobs:
+        source = batches.source_in(json.loads(json.dumps(job)))
+        assert source is not None
+        # What Submit will read is what was judged, and it is judged alike.
+        body = json.loads(plan.requests[source["offset"] : source["offset"] + source["length"]])
+        request, metadata = parse_request(body)
+        assert request | ({"metadata": metadata} if metadata else {}) == body
+        assert body["model_id"] == job["model_id"]

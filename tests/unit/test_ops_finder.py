@@ -1,0 +1,219 @@
+"""Which jobs a person means by what they hold, and what they are told where there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ops.finder import Finder
+from ops.operator import Refused
+from shared.jobs import identity
+from shared.jobs.notices import RECIPE_INVALID, notice_for
+from shared.jobs.states import Status
+from shared.steps.deliver import key_of
+from tests.unit.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
+from tests.unit.test_ops import LATER, with_index
+
+KEY = "uploads/shoes/red shoe:2.jpg"
+CALLER = "arn:aws:sts::123456789012:assumed-role/shop"
+
+
+class Reads:
+    """DynamoDB, with its whole index read noted."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.searched = False
+
+    def __getattr__(self, name: str) -> Any:
+        self.searched |= name == "get_paginator"
+        return getattr(self._real, name)
+
+
+def finder(world: World) -> Finder:
+    return Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+
+
+def find(world: World, what: str) -> list[str]:
+    return [job.job_id for job in finder(world).find(what)]
+
+
+def upload(world: World, key: str = KEY) -> str:
+    """Put a file, and make its job as `functions/uploads` does."""
+    version = world.upload(key, b"shoe")
+    return _job_of(world, key, version)
+
+
+def _job_of(world: World, key: str, version: str) -> str:
+    source = {"type": "upload", "bucket": UPLOADS, "key": key, "version_id": version}
+    return world.store.create(identity.for_object(UPLOADS, key, version), source=source)[0].job_id
+
+
+@pytest.fixture
+def crowd(world: World) -> World:
+    """A table with many jobs, of which none is meant."""
+    with_index(world)
+    for number in range(5):
+        world.job(f"other-{number}")
+        world.store.create(f"row-{number}", source={"type": "batch", "bucket": UPLOADS, "key": "batches/others.csv"})
+    upload(world, f"{KEY}.png")
+    return world
+
+
+# ---- what names the job by itself -------------------------------------------------------------------------------
+
+VIDEO_KEY = f"videos/2026/11/22/{JOB_ID}.mp4"
+NAMES = {
+    "job": JOB_ID,
+    "execution's name": f"{JOB_ID}.r2",
+    "execution": EXECUTION,
+    "later execution": LATER,
+    "console's link": f"https://eu-central-1.console.aws.amazon.com/states/home#/v2/executions/details/{EXECUTION}?s=1",
+    "notification": f"{JOB_ID}/succeeded",
+    "notification of one of many": f"{JOB_ID}/interrupted#1764000000000",
+    "video's key": VIDEO_KEY,
+    "description's key": f"videos/2026/11/22/{JOB_ID}.json",
+    "key of an unfinished copy": f"{VIDEO_KEY}.partial",
+    "video's address": f"s3://{VIDEOS}/{VIDEO_KEY}",
+    "video's ARN": f"arn:aws:s3:::{VIDEOS}/{VIDEO_KEY}",
+    "video's link": f"https://{VIDEOS}.s3.eu-central-1.amazonaws.com/{VIDEO_KEY}?X-Amz-Signature=1",
+    "Location": f"/videos/{JOB_ID}",
+    "address in the API": f"https://x.execute-api.eu-central-1.amazonaws.com/videos/{JOB_ID}",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_holds_the_jobs_id_is_read(crowd: World, name: str) -> None:
+    crowd.paid_job()
+    reads = Reads(crowd.dynamodb)
+    crowd.store = type(crowd.store)(reads, TABLE)  # type: ignore[arg-type]
+    assert find(crowd, NAMES[name]) == [JOB_ID]
+    assert not reads.searched, "nobody waits for a search where the name says it"
+
+
+def test_the_texts_in_use_are_the_ones_that_are_read(crowd: World) -> None:
+    crowd.paid_job()
+    job = crowd.store.move(JOB_ID, Status.CANCELED, notice_due="canceled")
+    assert find(crowd, notice_for(job).message["notification_id"]) == [JOB_ID]
+    assert find(crowd, key_of(job)) == [JOB_ID]
+
+
+def test_an_execution_that_somebody_named_freely_is_found(crowd: World) -> None:
+    name = "Grüße & Küsse, 3"
+    crowd.job(identity.of_execution(f"{EXECUTION.rpartition(':')[0]}:{name}"))
+    assert find(crowd, name) == [identity.of_execution(name)]
+
+
+# ---- uploads ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["{key}", "s3://{bucket}/{key}", "arn:aws:s3:::{bucket}/{key}"])
+@pytest.mark.parametrize(
+    "key", [KEY, "uploads/shoe.jpg", "requests/boat.json", "uploads/pair/spring.manifest.json", "uploads/videos/a.mp4"]
+)
+def test_every_version_of_an_upload_is_found(crowd: World, form: str, key: str) -> None:
+    crowd.job("a")  # a job that somebody called like a part of a key
+    jobs = [upload(crowd, key) for _ in range(3)]
+    crowd.s3.delete_object(Bucket=UPLOADS, Key=key)
+    assert sorted(find(crowd, form.format(bucket=UPLOADS, key=key))) == sorted(jobs)
+
+
+def test_a_file_that_was_sent_with_a_form_is_found_also_before_it_arrives(crowd: World) -> None:
+    crowd.recipe(BODY)
+    form = crowd.reception().form(json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"}).encode())
+    crowd.job(form["job_id"])
+    assert find(crowd, form["key"]) == find(crowd, form["job_id"]) == [form["job_id"]]
+
+
+def test_an_upload_that_s3_has_deleted_is_searched_for(crowd: World) -> None:
+    job_id = _job_of(crowd, KEY, "long gone")
+    assert find(crowd, KEY) == find(crowd, f"s3://{UPLOADS}/{KEY}") == [job_id]
+
+
+def test_an_upload_is_found_by_its_name_alone(crowd: World) -> None:
+    jobs = {upload(crowd), upload(crowd, "uploads/red shoe:2.jpg")}
+    assert set(find(crowd, "red shoe:2.jpg")) == jobs
+    assert find(crowd, "shoes/red shoe:2.jpg") == [identity.for_object(UPLOADS, KEY, _version(crowd))]
+
+
+def _version(world: World) -> str:
+    version: str = world.s3.head_object(Bucket=UPLOADS, Key=KEY)["VersionId"]
+    return version
+
+
+def test_all_rows_of_a_batch_are_found(crowd: World) -> None:
+    assert sorted(find(crowd, f"s3://{UPLOADS}/batches/others.csv")) == [f"row-{number}" for number in range(5)]
+
+
+# ---- what must be searched for ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [Status.PROCESSING, Status.TIMED_OUT, Status.DELIVERING, Status.FAILED])
+def test_a_video_at_genviral_is_found_in_any_status(crowd: World, status: Status) -> None:
+    crowd.paid_job()
+    crowd.store.move(JOB_ID, status, stay=True)
+    assert find(crowd, VIDEO_ID) == [JOB_ID]
+
+
+def test_an_idempotency_key_is_found_without_its_caller(crowd: World) -> None:
+    body = json.dumps(BODY).encode()
+    jobs = {crowd.desk().ask(body, caller=caller, key="order/4711").job_id for caller in (CALLER, "anonymous")}
+    crowd.desk().ask(body, caller=CALLER, key="order/4712")
+    crowd.desk().ask(body, caller=CALLER, key=None)
+    assert set(find(crowd, "order/4711")) == jobs
+
+
+def test_a_job_that_moves_on_during_the_search_is_not_missed(crowd: World) -> None:
+    crowd.paid_job()
+
+    class Moving(Reads):
+        def get_paginator(self, name: str) -> Any:
+            paginator = self._real.get_paginator(name)
+
+            class Pages:
+                def paginate(self, **arguments: Any) -> Any:
+                    if arguments["ExpressionAttributeValues"][":status"]["S"] == "processing":
+                        crowd.store.move(JOB_ID, Status.DELIVERING)
+                    return paginator.paginate(**arguments)
+
+            return Pages()
+
+    moving = Finder(
+        store=type(crowd.store)(Moving(crowd.dynamodb), TABLE),  # type: ignore[arg-type]
+        s3=crowd.s3,
+        uploads=UPLOADS,
+        videos=VIDEOS,
+    )
+    assert [job.job_id for job in moving.find(VIDEO_ID)] == [JOB_ID]
+
+
+# ---- what is not there ------------------------------------------------------------------------------------------
+
+Prepare = Callable[[World], Any]
+MISSING: dict[str, tuple[Prepare, str, str]] = {
+    "anything": (lambda _: None, "nobody", "Nothing is known as nobody"),
+    "nothing": (lambda _: None, "", "Nothing is known as"),
+    "an item that is no job": (lambda _: None, "#intake", "Nothing is known as #intake"),
+    "braces": (lambda _: None, "{what}{0}", "Nothing is known as {what}{0}"),
+    "a file that is not there": (lambda _: None, KEY, f"There is no {KEY} in {UPLOADS}"),
+    "a file without a job": (lambda world: world.upload(KEY, b"shoe"), KEY, "there is no job of it"),
+    "a part of a key": (upload, "uploads/shoes/red", "There is no uploads/shoes/red in"),
+    "a part of a name": (upload, "shoe:2.jpg", "Nothing is known as shoe:2.jpg"),
+    "another bucket": (lambda _: None, f"s3://elsewhere/{KEY}", f"those are {UPLOADS} and {VIDEOS}"),
+    "a recipe's notification": (lambda _: None, f"{JOB_ID}/{RECIPE_INVALID}", "about a recipe"),
+    "a batch's notification": (lambda _: None, f"{JOB_ID}/batch_interrupted#1764", "or a batch"),
+    "a file that is called like a recipe": (lambda _: None, "uploads/recipe_card", "There is no uploads/recipe_card"),
+    "a key as the notification of a job": (lambda world: world.job("uploads"), "uploads/a.png", "There is no uploads/"),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_what_is_not_there_is_said(crowd: World, case: str) -> None:
+    prepare, what, text = MISSING[case]
+    prepare(crowd)
+    with pytest.raises(Refused) as refused:
+        finder(crowd).find(what)
+    assert text in str(refused.value)

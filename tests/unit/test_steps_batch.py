@@ -1,0 +1,298 @@
+"""A batch from its file to its report: what is planned, who may start, what a row submits, what people are told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from botocore.exceptions import ClientError
+
+from shared.genviral.client import Model
+from shared.genviral.errors import GenviralUnavailable
+from shared.jobs.errors import BatchUnreadable, UploadUnreadable
+from shared.jobs.intake_switch import IntakeSwitch
+from shared.jobs.states import Status
+from shared.jobs.store import JobStore
+from shared.steps.batch import Planner
+from shared.steps.batch_gate import Gate
+from shared.steps.batch_report import Reporter, report_key
+from tests.unit.fakes import BODY, PROMPT, TABLE, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, World, arn_of, caught, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "notification.schema.json").read_text())
+BATCH = "s3-9d1b2c7e40a85f6310e2d4b7c9a8f60513e7b2d4"
+EXECUTION = arn_of(BATCH)
+KEY = "batches/spring.jsonl"
+A, B = BODY, {**BODY, "prompt": f"{PROMPT}, again", "model_id": "made-up/model", "metadata": {"sku": "B"}}
+WRONG = {"prompt": PROMPT}
+MODELS = [Model("bytedance/seedance-2.0", "Seedance", default_cost=5), Model("free/model", "Free")]
+
+
+def plan(world: World, *rows: Any, key: str = KEY) -> dict[str, Any]:
+    version = world.upload(key, "\n".join(json.dumps(row) for row in rows).encode())
+    source = {"type": "batch", "bucket": UPLOADS, "key": key, "version_id": version}
+    return Planner(s3=world.s3, concurrency=20).plan(source)
+
+
+def jobs_of(world: World, planned: dict[str, Any]) -> list[dict[str, Any]]:
+    body = world.s3.get_object(Bucket=UPLOADS, Key=planned["jobs"])["Body"].read()
+    jobs: list[dict[str, Any]] = json.loads(body)
+    return jobs
+
+
+def given(job: dict[str, Any]) -> dict[str, Any]:
+    """The input of a row's execution, as the state machine makes it."""
+    return {"job_id": job["job_id"], "source": job["source"]}
+
+
+def reporter(world: World, models: Callable[[], list[Model]] = lambda: MODELS) -> Reporter:
+    return Reporter(store=world.store, s3=world.s3, sns=world.sns, topic_arn=TOPIC, bucket=VIDEOS, models=models)
+
+
+def report(world: World, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The report as JSON, and the rows of the one for a spreadsheet."""
+    key = facts["report"]["key"]
+    text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read()
+    table = world.s3.get_object(Bucket=VIDEOS, Key=key.replace(".json", ".csv"))["Body"].read().decode()
+    assert PROMPT not in text.decode() + table
+    return json.loads(text), list(csv.DictReader(io.StringIO(table)))
+
+
+def told(world: World) -> dict[str, Any]:
+    """The one message about the batch."""
+    (message,) = [message for message in world.messages() if message.attributes["status"].startswith("batch_")]
+    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(message.body)
+    assert "reported_in" not in message.attributes, "people want this one"
+    assert PROMPT not in json.dumps(vars(message))
+    return {**message.body, "email": message.email, "subject": message.subject}
+
+
+# ---- plan -------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_carries_references_only_and_is_the_same_for_the_same_file(world: World) -> None:
+    planned = plan(world, A, WRONG, B)
+    assert (planned["rows"], planned["started"], planned["concurrency"]) == (3, 2, 20)
+    assert PROMPT not in json.dumps(planned)
+    again = plan(world, A, WRONG, B)
+    assert {name: again[name] for name in ("jobs", "refused")} == {name: planned[name] for name in ("jobs", "refused")}
+    assert plan(world, A, WRONG, B, key="batches/spring.check.jsonl")["started"] == 0
+
+
+def test_the_version_of_the_event_is_planned(world: World) -> None:
+    version = world.upload(KEY, json.dumps(A).encode())
+    world.upload(KEY, b"{")
+    source = {"type": "batch", "bucket": UPLOADS, "key": KEY, "version_id": version}
+    assert Planner(s3=world.s3, concurrency=1).plan(source)["started"] == 1
+
+
+def test_a_batch_that_is_gone_is_named_and_a_fault_of_aws_is_not(world: World) -> None:
+    with pytest.raises(UploadUnreadable):
+        Planner(s3=world.s3, concurrency=1).plan({"bucket": UPLOADS, "key": "batches/none.csv"})
+
+    class Broken:
+        def get_object(self, **_: Any) -> None:
+            raise failed("GetObject", "SlowDown")
+
+    with pytest.raises(ClientError):
+        Planner(s3=Broken(), concurrency=1).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
+
+
+# ---- gate -------------------------------------------------------------------------------------------------
+
+
+def test_the_gate_is_closed_while_intake_is_stopped_and_for_known_jobs(world: World) -> None:
+    switch = IntakeSwitch(world.dynamodb, TABLE)
+    gate = Gate(store=world.store, switch=switch, wait_seconds=900)
+    assert gate.admit("row-1") == {"next": "start", "wait_seconds": 900}
+    switch.stop()
+    assert gate.admit("row-1")["next"] == "wait"
+    world.store.create("row-1", source={"type": "batch"})
+    assert gate.admit("row-1")["next"] == "known"
+
+
+# ---- submit -----------------------------------------------------------------------------------------------
+
+
+def test_a_row_is_submitted_as_it_was_written_and_paid_once(world: World) -> None:
+    first, second = jobs_of(world, plan(world, A, B))
+    for job in (first, second, second):
+        world.submitter().submit(arn_of(job["job_id"]), given(job))
+    assert [json.loads(post.content) for post in world.vendor.posts] == [
+        A,
+        {name: value for name, value in B.items() if name != "metadata"},
+    ]
+    record = world.record(second["job_id"])
+    assert (record.source, record.metadata, record.video_id) == (second["source"], {"sku": "B"}, VIDEO_ID)
+    assert "X-Amz-Signature" not in (record.request or "")
+
+
+def test_a_row_whose_interruption_made_its_record_is_submitted_all_the_same(world: World) -> None:
+    (job,) = jobs_of(world, plan(world, A))
+    execution = arn_of(job["job_id"])
+    world.announcer().interrupted(execution, ended="FAILED", error="Lambda.Unknown", cause="", moment="1")
+    assert world.record(job["job_id"]).source == {"type": "execution"}
+    world.submitter().submit(execution, given(job))
+    assert world.record(job["job_id"]).source == job["source"]
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_row_whose_plan_is_gone_or_elsewhere_is_refused_unpaid(world: World) -> None:
+    (job,) = jobs_of(world, plan(world, A))
+    for name, plan_key, fault in (
+        ("row-1", "plans/none.jsonl", "UploadUnreadable"),
+        ("row-2", KEY, "RequestUnreadable"),
+    ):
+        source = {**job["source"], "plan": plan_key}
+        with pytest.raises(Exception, match=fault):
+            world.submitter().submit(arn_of(name), {"job_id": name, "source": source})
+    assert not world.vendor.posts
+
+
+# ---- report -----------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_accounted_for(world: World) -> None:
+    planned = plan(world, A, WRONG, B, {**A, "prompt": "third"}, {**A, "prompt": "fourth"})
+    done, refused_later, open_still, _ = jobs_of(world, planned)
+    for job in (done, open_still):
+        world.submitter().submit(arn_of(job["job_id"]), given(job))
+    world.store.move(done["job_id"], Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
+    world.announcer().succeeded(arn_of(done["job_id"]))
+    world.store.create(refused_later["job_id"], source=refused_later["source"])
+    world.announcer().failed(arn_of(refused_later["job_id"]), caught(BatchUnreadable("made up")))
+    facts = reporter(world).report(EXECUTION, planned)
+    document, table = report(world, facts)
+    statuses = ["succeeded", "refused", "failed", "processing", "not_started"]
+    assert [row["status"] for row in document["items"]] == [row["status"] for row in table] == statuses
+    assert [row["line"] for row in document["items"]] == [1, 2, 3, 4, 5]
+    assert document["counts"] == dict.fromkeys(statuses, 1)
+    assert (document["rows"], document["credits_used"]) == (5, 10)
+    assert table[0]["video"] == f"s3://{VIDEOS}/videos/a.mp4"
+    assert table[1]["error"] == "invalid_payload: model_id is required"
+    message = told(world)
+    assert (message["status"], message["paid"]) == ("batch_finished", "yes")
+    assert message["batch"] == {
+        "batch_id": BATCH,
+        **{name: document[name] for name in ("rows", "counts", "credits_used")},
+    } | {"report": {"bucket": VIDEOS, "key": f"batches/spring/{BATCH}.json"}}
+    assert message["subject"].startswith("spring.jsonl: The batch is done")
+    assert "Rows:    5: 1 succeeded, 1 refused" in message["email"]
+    assert "Credits: 10\n" in message["email"]
+    assert f"Report:  s3://{VIDEOS}/batches/spring/{BATCH}.json" in message["email"]
+
+
+def test_the_rows_own_endings_are_marked_and_what_needs_a_person_is_not(world: World) -> None:
+    first, second = jobs_of(world, plan(world, A, B))
+    for job in (first, second):
+        world.store.create(job["job_id"], source=job["source"])
+    world.announcer().failed(arn_of(first["job_id"]), caught(BatchUnreadable("made up")))
+    world.announcer().on_hold(arn_of(second["job_id"]), caught(GenviralUnavailable("made up")))
+    ended, held = world.messages()
+    assert (ended.attributes["status"], ended.attributes["reported_in"]) == ("failed", "batch")
+    assert held.attributes["status"] == "on_hold"
+    assert "reported_in" not in held.attributes
+    assert ended.body["source"] == {"type": "batch", "bucket": UPLOADS, "key": KEY, "line": 1}
+    assert ended.subject == "spring.jsonl, line 1: The video could not be made."
+    jsonschema.Draft202012Validator(SCHEMA).validate(ended.body)
+
+
+def test_a_check_prices_what_is_new_and_pays_nothing(world: World) -> None:
+    (known,) = jobs_of(world, plan(world, A))
+    world.submitter().submit(arn_of(known["job_id"]), given(known))
+    rows = (A, {**A, "prompt": "new"}, {**A, "prompt": "free", "model_id": "free/model"}, B, WRONG)
+    facts = reporter(world).report(EXECUTION, plan(world, *rows, key="batches/spring.check.jsonl"))
+    document, table = report(world, facts)
+    assert [row["status"] for row in table] == ["known", "valid", "valid", "refused", "refused"]
+    assert [row["credits"] for row in table] == ["0", "5", "", "", ""]
+    assert document["items"][3]["error"]["issues"][0]["path"] == "model_id"
+    assert (document["credits_estimated"], document["rows_without_price"]) == (5, 1)
+    message = told(world)
+    assert (message["status"], message["paid"]) == ("batch_checked", "no")
+    assert "Credits: about 5\n" in message["email"]
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_check_does_without_prices_where_the_vendor_gives_none(world: World) -> None:
+    def models() -> list[Model]:
+        raise GenviralUnavailable("Genviral does not answer")
+
+    facts = reporter(world, models).report(EXECUTION, plan(world, A, WRONG, key="batches/a.check.jsonl"))
+    assert "credits_estimated" not in facts
+    document, _ = report(world, facts)
+    assert document["counts"] == {"valid": 1, "refused": 1}
+    assert told(world)["error"]["error"] == "GenviralUnavailable"
+
+
+def test_a_report_that_is_written_again_is_the_same_message_again(world: World) -> None:
+    planned = plan(world, A)
+    for _ in range(2):
+        reporter(world).report(EXECUTION, planned)
+    first, second = world.messages()
+    assert first.body["notification_id"] == second.body["notification_id"] == f"{BATCH}/batch_finished"
+
+
+def test_a_batch_that_is_rejected_or_interrupted_is_told_with_what_to_do(world: World) -> None:
+    source = {"type": "batch", "bucket": UPLOADS, "key": KEY}
+    fault = BatchUnreadable("the column 'x' is no column", issues=({"path": "x", "message": "is no column"},))
+    answer = reporter(world).rejected(EXECUTION, source, caught(fault))
+    assert (answer["error"]["Error"], json.loads(answer["error"]["Cause"])["message"]) == (
+        "BatchUnreadable",
+        fault.message,
+    )
+    message = told(world)
+    assert (message["status"], message["paid"], message["error"]["issues"]) == (
+        "batch_rejected",
+        "no",
+        list(fault.issues),
+    )
+    for moment in ("1", "2"):
+        reporter(world).interrupted(EXECUTION, source, ended="ABORTED", error="", cause="", moment=moment)
+    _, first, second = world.messages()
+    assert first.body["status"] == "batch_interrupted"
+    assert "upload the same file again" in first.body["error"]["advice"]
+    assert first.body["notification_id"] != second.body["notification_id"]
+
+
+def test_a_reports_key_fits_whatever_the_batch_is_called() -> None:
+    key = report_key(f"batches/{'ü' * 500}.csv", BATCH)
+    assert len(key.encode()) <= 1024
+    assert key.endswith(f"/{BATCH}.json")
+
+
+# ---- many jobs at once ------------------------------------------------------------------------------------
+
+
+def test_many_jobs_are_read_whatever_dynamodb_leaves_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"row-{number}" for number in range(250)]
+    for name in names[:230]:
+        world.store.create(name, source={"type": "batch"})
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    class Busy:
+        """Answers at most thirty keys a call, and now and then none."""
+
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def batch_get_item(self, RequestItems: dict[str, Any]) -> Any:  # noqa: N803 - boto3's name
+            self.calls += 1
+            request = RequestItems[TABLE]
+            assert len(request["Keys"]) <= 100
+            served = request["Keys"][:30] if self.calls % 3 else []
+            left = request["Keys"][len(served) :]
+            answer = {"Responses": {TABLE: []}}
+            if served:
+                answer = world.dynamodb.batch_get_item(RequestItems={TABLE: {**request, "Keys": served}})
+            return {**answer, "UnprocessedKeys": {TABLE: {**request, "Keys": left}} if left else {}}
+
+    found = JobStore(Busy(), TABLE).several(names)  # type: ignore[arg-type]
+    assert sorted(found) == sorted(names[:230])
+    assert {job.status for job in found.values()} == {Status.QUEUED}

@@ -1,0 +1,574 @@
+"""The daily limit: a job is counted once, on the day it is sent, and nothing goes that the limit does not cover."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from shared.faults import Fault, Paid
+from shared.genviral.errors import (
+    AuthenticationFailed,
+    GenviralUnavailable,
+    GenviralUnreachable,
+    RateLimited,
+    SubmissionUncertain,
+    SubmissionUnconfirmed,
+)
+from shared.jobs.errors import DailyLimitReached
+from shared.jobs.states import Status
+from shared.jobs.store import JobStore
+from shared.steps import notify
+from tests.unit.fakes import (
+    BODY,
+    EXECUTION,
+    JOB_ID,
+    TABLE,
+    VIDEO_ID,
+    Answer,
+    Flaky,
+    Vendor,
+    World,
+    accepting,
+    arn_of,
+    breaking,
+    caught,
+    refusing,
+)
+from tests.unit.test_steps_submit import NOBODY_KNOWS, NOT_PAID, ONCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.steps.purse import Purse
+
+GIVEN = {"job_id": JOB_ID}
+TODAY, TOMORROW = "2026-11-22", "2026-11-23"
+NOON = 1_795_348_800.0
+DAY = 86_400.0
+OTHER = "another-job"
+
+
+class Clock:
+    """The time, as the code asks for it."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    return clock
+
+
+def priced(**prices: float | None) -> Answer:
+    """A list of models; `model` stands for the one that the jobs of these tests name."""
+    models = [
+        {"id": BODY["model_id"] if name == "model" else name, "mode": "video"}
+        | ({} if price is None else {"credits": {"default_cost": price}})
+        for name, price in prices.items()
+    ]
+    return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
+
+
+def vendor(*answers: Answer, prices: Answer | None = None) -> Vendor:
+    return Vendor(list(answers) or [accepting()], get=[prices or priced(model=5, dear=50)])
+
+
+def spent(world: World, day: str = TODAY) -> float:
+    item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
+    return float(item["spent"]["N"]) if item else 0
+
+
+def submit(world: World, purse: Purse, job_id: str = JOB_ID, **options: Any) -> dict[str, Any]:
+    return world.submitter(purse=purse, **options).submit(arn_of(job_id), {"job_id": job_id})
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """A world with prices and a job."""
+    world.vendor = vendor()
+    world.job()
+    return world
+
+
+# ---- counting --------------------------------------------------------------------------------------------
+
+
+def test_without_a_limit_nothing_more_is_asked_for(shop: World) -> None:
+    client = Flaky(shop.dynamodb)
+    shop.submitter(JobStore(client, TABLE)).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]
+    assert [name for name, _ in client.calls] == ["get_item", "update_item", "update_item"]
+    assert [request.method for request in shop.vendor.asked] == ["POST"]
+    assert (spent(shop), shop.record().reserved) == (0, None)
+
+
+def test_a_job_is_counted_on_the_day_that_it_is_sent(shop: World) -> None:
+    assert submit(shop, shop.purse(100))["video_id"] == VIDEO_ID
+    assert spent(shop) == 5
+    job = shop.record()
+    assert (job.status, job.claim, job.reserved) == (Status.PROCESSING, None, {"day": TODAY, "credits": 5})
+    assert submit(shop, shop.purse(100))["video_id"] == VIDEO_ID
+    assert spent(shop) == 5, "a repeat is no second job"
+
+
+def test_what_genviral_took_counts_in_the_place_of_what_its_list_said(shop: World) -> None:
+    shop.vendor = vendor(prices=priced(model=3))
+    submit(shop, shop.purse(100))
+    assert (spent(shop), shop.record().reserved) == (5, None)
+
+
+def test_a_price_that_was_paid_once_is_known(shop: World) -> None:
+    shop.vendor = vendor(prices=priced(model=3))
+    submit(shop, shop.purse(100))
+    shop.vendor = Vendor(get=[refusing(503)])
+    shop.job(OTHER)
+    submit(shop, shop.purse(100), OTHER)
+    assert shop.record(OTHER).reserved == {"day": TODAY, "credits": 5}
+    assert [request.method for request in shop.vendor.asked] == ["POST"], "the list was not asked for"
+
+
+@pytest.mark.parametrize(
+    ("prices", "reserved"), [(priced(other=7, dear=9, free=None), 9), (priced(model=None), 1), (priced(), 1)]
+)
+def test_a_model_without_a_price_counts_as_the_dearest(shop: World, prices: Answer, reserved: float) -> None:
+    counts: list[float] = []
+
+    def look(request: httpx.Request) -> httpx.Response:
+        counts.append(spent(shop))
+        return accepting()(request)
+
+    shop.vendor = vendor(look, prices=prices)
+    submit(shop, shop.purse(100))
+    assert (counts, spent(shop)) == ([reserved], 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refusing(503), GenviralUnavailable),
+        (refusing(429), RateLimited),
+        (refusing(401), AuthenticationFailed),
+        (breaking(httpx.ConnectError), GenviralUnreachable),
+    ],
+)
+def test_without_a_list_of_prices_nothing_is_sent(shop: World, answer: Answer, error: type[Fault]) -> None:
+    shop.vendor = vendor(prices=answer)
+    with pytest.raises(error) as refusal:
+        submit(shop, shop.purse(100))
+    assert refusal.value.paid is Paid.NO
+    assert not shop.vendor.posts
+    assert (spent(shop), shop.record().claim) == (0, None)
+
+
+@pytest.mark.parametrize(("answer", "error"), NOT_PAID)
+def test_a_definite_refusal_gives_the_credits_back(shop: World, answer: Answer, error: type[Fault]) -> None:
+    shop.vendor = vendor(answer, accepting())
+    with pytest.raises(error):
+        submit(shop, shop.purse(5))
+    job = shop.record()
+    assert (spent(shop), job.status, job.claim, job.reserved) == (0, Status.QUEUED, None, None)
+    submit(shop, shop.purse(5))
+    assert spent(shop) == 5
+
+
+@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
+def test_what_may_have_been_paid_stays_counted(shop: World, answer: Answer, error: type[Fault]) -> None:
+    shop.vendor = vendor(answer, accepting())
+    with pytest.raises(error):
+        submit(shop, shop.purse(100))
+    with pytest.raises(SubmissionUncertain):
+        submit(shop, shop.purse(100))
+    assert spent(shop) == 5
+
+
+def test_an_operator_who_pays_again_is_counted_again(shop: World) -> None:
+    shop.vendor = vendor(breaking(httpx.ReadTimeout), accepting())
+    with pytest.raises(SubmissionUncertain):
+        submit(shop, shop.purse(100))
+    shop.store.move(JOB_ID, Status.UNCERTAIN)
+    shop.store.move(JOB_ID, Status.QUEUED, reopen=True, remove=("claim",), resubmissions=1)
+    submit(shop, shop.purse(100))
+    assert spent(shop) == 10
+
+
+def test_a_refused_job_is_counted_on_the_day_of_its_last_try_alone(shop: World, clock: Clock) -> None:
+    shop.vendor = vendor(refusing(402, "insufficient_credits"), accepting())
+    with pytest.raises(Fault):
+        submit(shop, shop.purse(5))
+    clock.now += DAY
+    submit(shop, shop.purse(5))
+    assert (spent(shop), spent(shop, TOMORROW)) == (0, 5)
+
+
+def test_a_refusal_after_midnight_goes_back_to_the_day_before(shop: World, clock: Clock) -> None:
+    def late(request: httpx.Request) -> httpx.Response:
+        clock.now += DAY / 2
+        return refusing(429)(request)
+
+    shop.vendor = vendor(late)
+    with pytest.raises(RateLimited):
+        submit(shop, shop.purse(5))
+    assert (spent(shop), spent(shop, TOMORROW)) == (0, 0)
+
+
+def test_counts_are_exact(shop: World) -> None:
+    shop.vendor = vendor(refusing(429), prices=priced(model=0.1))
+    for number in range(3):
+        shop.job(f"job-{number}")
+        reserved, counter = shop.purse(0.3).budget.reserve(0.1)
+        shop.store.claim_counted(shop.record(f"job-{number}"), "one", reserved=reserved, counter=counter)
+    with pytest.raises(DailyLimitReached):
+        submit(shop, shop.purse(0.3))
+    assert spent(shop) == 0.3
+
+
+# ---- beyond the limit ------------------------------------------------------------------------------------
+
+
+def test_what_the_limit_does_not_cover_waits_for_the_next_day(shop: World, clock: Clock) -> None:
+    purse = shop.purse(8)
+    shop.job(OTHER)
+    submit(shop, purse, OTHER)
+    for _ in range(3):
+        with pytest.raises(DailyLimitReached) as refusal:
+            submit(shop, purse)
+    said = refusal.value.message
+    assert (refusal.value.paid, refusal.value.error_code) == (Paid.NO, "daily_credit_limit")
+    assert "costs 5 credits" in said
+    assert "5 of the stack's daily limit of 8" in said
+    assert f"{TODAY} (UTC)" in said
+    assert "00:00 UTC" in said
+    assert (spent(shop), shop.record().claim, len(shop.vendor.posts)) == (5, None, 1)
+    clock.now = NOON + DAY / 2
+    submit(shop, purse)
+    assert (spent(shop), spent(shop, TOMORROW)) == (5, 5)
+
+
+def test_a_raised_limit_lets_the_job_go_on(shop: World) -> None:
+    with pytest.raises(DailyLimitReached):
+        submit(shop, shop.purse(4))
+    assert submit(shop, shop.purse(5))["video_id"] == VIDEO_ID
+
+
+def test_a_job_beyond_every_day_says_so(shop: World) -> None:
+    with pytest.raises(DailyLimitReached) as refusal:
+        submit(shop, shop.purse(4.5))
+    assert "costs 5 credits, more than the stack's whole daily limit of 4.5" in refusal.value.message
+    assert "cannot go on" in refusal.value.message
+    assert "DailyCreditLimit" in refusal.value.advice
+
+
+def test_a_paid_job_is_never_held_by_the_limit(shop: World) -> None:
+    submit(shop, shop.purse(5))
+    shop.job(OTHER)
+    assert submit(shop, shop.purse(1))["video_id"] == VIDEO_ID
+    with pytest.raises(DailyLimitReached):
+        submit(shop, shop.purse(5), OTHER)
+
+
+def hold(world: World, fault: Fault) -> dict[str, Any]:
+    return world.announcer().on_hold(EXECUTION, caught(fault))
+
+
+def reached(world: World) -> DailyLimitReached:
+    with pytest.raises(DailyLimitReached) as refusal:
+        submit(world, world.purse(1))
+    return refusal.value
+
+
+def test_a_hold_is_told_once_in_words_of_its_own(shop: World) -> None:
+    for _ in range(3):
+        assert hold(shop, reached(shop))["wait_seconds"] == 900
+    (message,) = shop.messages()
+    assert message.body["summary"] == "The job waits: the daily credit limit does not cover it."
+    assert (message.body["error"]["code"], message.body["paid"]) == ("daily_credit_limit", "no")
+    assert "more than the stack's whole daily limit of 1" in message.email
+    assert "Genviral account" not in message.email
+
+
+def test_a_backlog_of_days_is_tried_rarely_and_for_two_weeks(shop: World, clock: Clock) -> None:
+    fault = reached(shop)
+    first = hold(shop, fault)
+    tries, waits = 0, [first["wait_seconds"]]
+    while not (state := hold(shop, fault))["expired"]:
+        clock.now += state["wait_seconds"]
+        waits.append(state["wait_seconds"])
+        tries += 1
+    assert clock.now - NOON >= notify.LIMIT_HOLD_SECONDS
+    assert (waits[0], waits[-1]) == (900, 3600)
+    assert waits == sorted(waits)
+    assert tries < 400, "each takes 16 of the 25,000 events that an execution has room for"
+    assert shop.announcer().failed(EXECUTION, caught(fault))["status"] == "failed"
+    assert [message.body["status"] for message in shop.messages()] == ["on_hold", "failed"]
+
+
+def test_a_young_hold_is_tried_often_even_where_every_second_counts(shop: World, clock: Clock) -> None:
+    fault, tries = reached(shop), 0
+    announcer = shop.announcer(hold_seconds=1)
+    while not (state := announcer.on_hold(EXECUTION, caught(fault)))["expired"]:
+        clock.now += state["wait_seconds"]
+        tries += 1
+    assert tries < 500
+
+
+def test_who_wants_no_holds_gets_none(shop: World) -> None:
+    assert shop.announcer(hold_hours=0).on_hold(EXECUTION, caught(reached(shop)))["expired"]
+
+
+@pytest.mark.parametrize("before", ["the claim", "the paid call"])
+def test_the_accounts_trouble_after_a_long_wait_is_a_hold_of_its_own(shop: World, clock: Clock, before: str) -> None:
+    hold(shop, reached(shop))
+    clock.now += 5 * DAY
+    empty = refusing(402, "insufficient_credits")
+    shop.vendor = vendor(empty) if before == "the paid call" else vendor(prices=refusing(401))
+    with pytest.raises(Fault) as refusal:
+        submit(shop, shop.purse(100))
+    assert not hold(shop, refusal.value)["expired"]
+    assert [message.body["status"] for message in shop.messages()] == ["on_hold", "on_hold"]
+    assert shop.record().held_since == int(clock.now)
+    clock.now += 4 * DAY
+    assert hold(shop, refusal.value)["expired"]
+
+
+def test_the_limit_after_the_accounts_trouble_is_a_hold_of_its_own(shop: World, clock: Clock) -> None:
+    shop.vendor = vendor(refusing(402, "insufficient_credits"))
+    with pytest.raises(Fault) as refusal:
+        submit(shop, shop.purse(100))
+    hold(shop, refusal.value)
+    clock.now += DAY
+    fault = reached(shop)
+    for _ in range(2):
+        assert not hold(shop, fault)["expired"]
+    assert [message.body["error"]["code"] for message in shop.messages()] == [
+        "insufficient_credits",
+        "daily_credit_limit",
+    ]
+    assert shop.record().held_since == int(clock.now)
+
+
+# ---- races -----------------------------------------------------------------------------------------------
+
+
+class Between:
+    """A client that lets something happen right before its first transaction."""
+
+    def __init__(self, real: Any, act: Callable[[], Any]) -> None:
+        self._real = real
+        self._act: Callable[[], Any] | None = act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def transact_write_items(self, **arguments: Any) -> Any:
+        if act := self._act:
+            self._act = None
+            act()
+        return self._real.transact_write_items(**arguments)
+
+
+class Colliding:
+    """A client whose first transactions collide with another one, as DynamoDB reports it."""
+
+    def __init__(self, real: Any, times: int) -> None:
+        self._real = real
+        self.left = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def transact_write_items(self, **arguments: Any) -> Any:
+        if not self.left:
+            return self._real.transact_write_items(**arguments)
+        self.left -= 1
+        answer: Any = {
+            "Error": {"Code": "TransactionCanceledException", "Message": "made up"},
+            "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict", "Message": "made up"}],
+        }
+        raise self._real.exceptions.TransactionCanceledException(answer, "TransactWriteItems")
+
+
+def test_two_jobs_cannot_have_the_last_credits(shop: World) -> None:
+    shop.job(OTHER)
+    first = Between(shop.dynamodb, lambda: submit(shop, shop.purse(5), OTHER))
+    with pytest.raises(DailyLimitReached):
+        submit(shop, shop.purse(5, first))
+    assert (spent(shop), shop.vendor.accepted) == (5, 1)
+
+
+def test_two_executions_of_one_job_are_counted_once(shop: World) -> None:
+    def other() -> None:
+        shop.submitter(purse=shop.purse(100)).submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
+
+    state = submit(shop, shop.purse(100, Between(shop.dynamodb, other)))
+    assert (state["video_id"], spent(shop), len(shop.vendor.posts)) == (VIDEO_ID, 5, 1)
+
+
+def test_a_claim_that_another_one_took_first_is_left_alone(shop: World) -> None:
+    rival = Between(shop.dynamodb, lambda: shop.store.claim(JOB_ID, "another"))
+    with pytest.raises(SubmissionUncertain):
+        submit(shop, shop.purse(100, rival))
+    assert (spent(shop), shop.vendor.posts, shop.record().claim) == (0, [], "another")
+
+
+def test_a_job_that_was_resubmitted_under_way_is_sent_under_its_new_key(shop: World) -> None:
+    def resubmit() -> None:
+        shop.store.move(JOB_ID, Status.FAILED)
+        shop.store.move(JOB_ID, Status.QUEUED, reopen=True, resubmissions=1)
+
+    submit(shop, shop.purse(100, Between(shop.dynamodb, resubmit)))
+    assert [post.headers["Idempotency-Key"] for post in shop.vendor.posts] == [f"{JOB_ID}.1"]
+    assert spent(shop) == 5
+
+
+def test_a_canceled_job_is_not_counted(shop: World) -> None:
+    cancel = Between(shop.dynamodb, lambda: shop.store.move(JOB_ID, Status.CANCELED))
+    with pytest.raises(Fault):
+        submit(shop, shop.purse(100, cancel))
+    assert (spent(shop), shop.vendor.posts) == (0, [])
+
+
+def test_a_job_canceled_under_way_is_still_settled(shop: World) -> None:
+    def canceled(request: httpx.Request) -> httpx.Response:
+        shop.store.move(JOB_ID, Status.CANCELED)
+        return accepting()(request)
+
+    shop.vendor = vendor(canceled, prices=priced(model=3))
+    submit(shop, shop.purse(100))
+    assert (spent(shop), shop.record().status) == (5, Status.CANCELED)
+
+
+def test_collisions_on_the_counter_pass(shop: World) -> None:
+    client = Colliding(shop.dynamodb, 7)
+
+    def limited(request: httpx.Request) -> httpx.Response:
+        client.left = 7
+        return refusing(429)(request)
+
+    shop.vendor = vendor(limited, accepting())
+    with pytest.raises(RateLimited):
+        submit(shop, shop.purse(5, client))
+    assert (client.left, spent(shop), shop.record().claim) == (0, 0, None)
+    submit(shop, shop.purse(5, client))
+    assert spent(shop) == 5
+
+
+def test_too_many_collisions_leave_the_job_as_it_was(shop: World) -> None:
+    with pytest.raises(ClientError):
+        submit(shop, shop.purse(100, Colliding(shop.dynamodb, 100)))
+    assert (spent(shop), shop.vendor.posts, shop.record().status) == (0, [], Status.QUEUED)
+    submit(shop, shop.purse(100))
+
+
+def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World) -> None:
+    client = Colliding(shop.dynamodb, 0)
+
+    def limited(request: httpx.Request) -> httpx.Response:
+        client.left = 100
+        return refusing(429)(request)
+
+    shop.vendor = vendor(limited, accepting())
+    with pytest.raises(RateLimited):
+        submit(shop, shop.purse(100, client))
+    assert (shop.record().claim, spent(shop)) == (None, 5)
+    submit(shop, shop.purse(100))
+    assert spent(shop) == 10, "rather one too many"
+
+
+# ---- DynamoDB fails at each call -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [*ONCE, {7: "before"}, {7: "after"}, {8: "before"}, {8: "after"}], ids=str)
+@pytest.mark.parametrize("answers", [[accepting()], [refusing(429), accepting()]], ids=["accepted", "limited first"])
+@pytest.mark.parametrize("price", [5, 3], ids=["as listed", "dearer"])
+def test_no_failure_of_the_table_pays_twice_or_beyond_the_limit(
+    shop: World, plan: dict[int, str], answers: list[Answer], price: float
+) -> None:
+    """With credits for one video, no failure lets a second one through, and what was paid is counted."""
+    shop.vendor = vendor(*answers, prices=priced(model=price))
+    client = Flaky(shop.dynamodb, plan)
+    error: Exception | None = None
+    for _ in range(6):
+        try:
+            purse = shop.purse(5, client)
+            shop.submitter(purse.store, purse=purse).submit(EXECUTION, GIVEN)
+        except (ClientError, RateLimited) as passing:
+            error = passing
+        except Fault as fault:
+            error = fault
+            break
+        else:
+            error = None
+            break
+    assert shop.vendor.accepted <= 1
+    assert isinstance(error, None.__class__ | SubmissionUncertain | DailyLimitReached)
+    assert spent(shop) <= 5
+    if shop.vendor.accepted or isinstance(error, SubmissionUncertain):
+        assert spent(shop) >= price
+    shop.job(OTHER)
+    with pytest.raises(DailyLimitReached):
+        submit(shop, shop.purse(2), OTHER)
+
+
+def test_a_transaction_that_is_sent_twice_counts_once(shop: World) -> None:
+    """botocore repeats what was not answered, and not every table keeps its promise to know a repeat."""
+
+    class Twice:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(shop.dynamodb, name)
+
+        def transact_write_items(self, **arguments: Any) -> Any:
+            shop.dynamodb.transact_write_items(**arguments)
+            return shop.dynamodb.transact_write_items(**arguments)
+
+    shop.vendor = vendor(refusing(429), accepting(), prices=priced(model=3))
+    with pytest.raises(RateLimited):
+        submit(shop, shop.purse(100, Twice()))
+    assert (spent(shop), shop.record().claim) == (0, None)
+    submit(shop, shop.purse(100, Twice()))
+    assert (spent(shop), len(shop.vendor.posts)) == (5, 2)
+
+
+# ---- a trusted key ---------------------------------------------------------------------------------------
+
+
+def test_a_call_that_is_repeated_under_a_trusted_key_is_counted_once(shop: World) -> None:
+    shop.vendor = vendor(breaking(httpx.ReadTimeout), accepting(), prices=priced(model=3))
+    with pytest.raises(SubmissionUnconfirmed):
+        submit(shop, shop.purse(5), trust=True)
+    assert spent(shop) == 3
+    submit(shop, shop.purse(5), trust=True)
+    assert spent(shop) == 5
+
+
+def test_a_refusal_under_a_trusted_key_keeps_what_the_first_call_may_have_cost(shop: World) -> None:
+    shop.vendor = vendor(breaking(httpx.ReadTimeout), refusing(402, "insufficient_credits"))
+    for _ in range(2):
+        with pytest.raises(Fault):
+            submit(shop, shop.purse(5), trust=True)
+    assert spent(shop) == 5
+
+
+def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: World) -> None:
+    purse = shop.purse(100)
+    reserved, counter = purse.budget.reserve(5)
+    first = shop.store.claim_counted(shop.record(), "first", reserved=reserved, counter=counter)
+
+    class Released(JobStore):
+        def claim(self, *given: Any, **options: Any) -> Any:
+            if shop.record().claim == "first":
+                purse.release(first, "first", {"code": "rate_limited"})
+            return super().claim(*given, **options)
+
+    submitter = shop.submitter(Released(shop.dynamodb, TABLE), purse=purse, trust=True)
+    submitter.submit(EXECUTION, GIVEN)
+    assert (spent(shop), shop.record().reserved) == (5, {"day": TODAY, "credits": 5})

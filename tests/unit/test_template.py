@@ -1,0 +1,218 @@
+"""What the template promises besides its functions: logs that end, queues somebody watches, names that do not collide,
+tags, boundaries, keys, and a canary where one works. Figures of AWS are in `test_template_watch`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+
+from tools import docs, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESOURCES: dict[str, dict[str, Any]] = docs.template()["Resources"]
+TAGS = {"project": "genviral-video", "stage": {"Ref": "Stage"}}
+FUNCTION, MACHINE, LOGS = "AWS::Serverless::Function", "AWS::Serverless::StateMachine", "AWS::Logs::LogGroup"
+TAGGED = {
+    FUNCTION,
+    MACHINE,
+    LOGS,
+    "AWS::ApiGatewayV2::Api",
+    "AWS::DynamoDB::Table",
+    "AWS::KMS::Key",
+    "AWS::S3::Bucket",
+    "AWS::SNS::Topic",
+    "AWS::SQS::Queue",
+    "AWS::SecretsManager::Secret",
+}
+"""What appears on a bill and can carry tags."""
+
+
+def of_type(*kinds: str) -> dict[str, dict[str, Any]]:
+    found = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] in kinds}
+    assert found, kinds
+    return found
+
+
+def all_roles() -> dict[str, dict[str, Any]]:
+    every = plain.template()["Resources"].items()
+    return {name: one["Properties"] for name, one in every if one["Type"] == "AWS::IAM::Role"}
+
+
+# ---- logs ------------------------------------------------------------------------------------------------
+
+
+def test_every_function_logs_into_a_group_of_its_own_that_ends() -> None:
+    groups = of_type(LOGS)
+    used = [one["LoggingConfig"]["LogGroup"]["Ref"] for one in of_type(FUNCTION).values()]
+    assert len(set(used)) == len(used)
+    assert set(used) <= set(groups)
+    assert {json.dumps(group["RetentionInDays"]) for group in groups.values()} == {'{"Ref": "LogRetentionDays"}'}
+
+
+def test_no_log_level_takes_the_metrics_away() -> None:
+    """Lambda's own filter counts lines without a level as INFO, and metrics are such lines."""
+    for one in (docs.template()["Globals"]["Function"], *of_type(FUNCTION).values()):
+        assert "ApplicationLogLevel" not in one["LoggingConfig"]
+
+
+def test_state_machines_log_names_and_times_only() -> None:
+    for name, machine in of_type(MACHINE).items():
+        logging = machine["Logging"]
+        assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
+        (destination,) = logging["Destinations"]
+        group, attribute = destination["CloudWatchLogsLogGroup"]["LogGroupArn"]["Fn::GetAtt"]
+        assert attribute == "Arn", name
+        assert RESOURCES[group]["Properties"]["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/states/")
+
+
+# ---- what could not be handled ---------------------------------------------------------------------------
+
+
+def sources() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, function in of_type(FUNCTION).items():
+        for event in function.get("Events", {}).values():
+            yield name, event["Properties"]
+
+
+def test_every_event_is_retried_a_said_number_of_times_and_then_parked() -> None:
+    for name, source in sources():
+        assert set(source["RetryPolicy"]) == {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"}, name
+        assert source["DeadLetterConfig"]["Arn"] in parked_in()
+        function = RESOURCES[name]["Properties"]["EventInvokeConfig"]
+        assert "MaximumRetryAttempts" in function
+        assert function["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
+
+
+def parked_in() -> list[Any]:
+    return [{"Fn::GetAtt": [queue, "Arn"]} for queue in of_type("AWS::SQS::Queue")]
+
+
+@pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
+def test_every_queue_lets_events_in_and_has_an_alarm(queue: str) -> None:
+    statements = [
+        statement
+        for policy in of_type("AWS::SQS::QueuePolicy").values()
+        if {"Ref": queue} in policy["Queues"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    assert [one["Principal"]["Service"] for one in statements] == ["events.amazonaws.com"]
+    assert statements[0]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    watched = [one.get("Dimensions") for one in of_type("AWS::CloudWatch::Alarm").values()]
+    assert [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}] in watched
+
+
+def test_a_step_that_lambda_throttles_is_as_patient_as_one_that_the_vendor_does() -> None:
+    """Or a low ReservedConcurrency would interrupt jobs in a burst."""
+    for name in ("Submit", "Poll", "Deliver"):
+        rules = [rule["ErrorEquals"] for rule in docs.machine()["States"][name]["Retry"]]
+        assert [set(rule) >= {"RateLimited", "Lambda.TooManyRequestsException"} for rule in rules].count(True) == 1
+        assert sum("Lambda.TooManyRequestsException" in rule for rule in rules) == 1
+
+
+# ---- names and tags --------------------------------------------------------------------------------------
+
+NO_NAME_OF_A_THING = {
+    "AttributeName", "DeploymentConfigName", "FunctionName", "IndexName", "MetricName", "ApplicationName", "StageName",
+}  # fmt: skip
+"""Properties at a resource's top that name another thing, or one inside the resource."""
+
+
+def test_two_stacks_fit_into_one_account() -> None:
+    for name, resource in RESOURCES.items():
+        for key, value in resource["Properties"].items():
+            if re.fullmatch(r"(\w+)?Name", key) and key not in NO_NAME_OF_A_THING:
+                if resource["Type"] in ("AWS::ApiGatewayV2::Authorizer", "AWS::Lambda::Alias"):  # within their parent
+                    continue
+                assert "${AWS::StackName}" in value.get("Fn::Sub", ""), f"{name}.{key}"
+
+
+def test_what_costs_money_says_whose_it_is() -> None:
+    shared = docs.template()["Globals"]["Function"]
+    for name, resource in RESOURCES.items():
+        if resource["Type"] not in TAGGED:
+            continue
+        tags = resource["Properties"].get("Tags", shared["Tags"] if resource["Type"] == FUNCTION else {})
+        if isinstance(tags, list):
+            tags = {tag["Key"]: tag["Value"] for tag in tags}
+        assert tags == TAGS, name
+
+
+# ---- boundary and key ------------------------------------------------------------------------------------
+
+
+def test_the_boundary_reaches_every_role() -> None:
+    expected = {"Fn::If": ["Bounded", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+    roles = all_roles()
+    assert len(roles) > len(of_type(FUNCTION, MACHINE))
+    assert [name for name, role in roles.items() if role.get("PermissionsBoundary") != expected] == []
+
+
+def test_a_key_of_yours_covers_what_holds_data_and_whoever_reads_it_may_use_it() -> None:
+    kept = of_type("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::SecretsManager::Secret", "AWS::SNS::Topic")
+    for name, properties in kept.items():
+        assert '{"Fn::If": ["BringKey", ' in json.dumps(properties), name
+        assert '{"Ref": "KmsKeyArn"}' in json.dumps(properties), name
+    users = {role["Ref"] for role in RESOURCES["UseOfYourKey"]["Properties"]["Roles"]}
+    # The state machine of a job touches no data; functions do.
+    assert users >= {f"{name}Role" for name in of_type(FUNCTION)}
+    assert users <= set(all_roles())
+
+
+def test_alarms_may_use_the_key_of_their_topic() -> None:
+    """Under `alias/aws/sns` CloudWatch could not publish, and every alarm would be lost without a word."""
+    topic = RESOURCES["AlarmTopic"]["Properties"]["KmsMasterKeyId"]
+    assert topic == {"Fn::If": ["BringKey", {"Ref": "KmsKeyArn"}, {"Ref": "AlarmKey"}]}
+    statements = RESOURCES["AlarmKey"]["Properties"]["KeyPolicy"]["Statement"]
+    (alarms,) = [one for one in statements if "Service" in one["Principal"]]
+    assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert set(alarms["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+
+
+# ---- the canary ------------------------------------------------------------------------------------------
+
+
+def versions(content: str) -> set[str]:
+    """The versions that SAM publishes of a function whose layer has this content."""
+    function = {
+        "CodeUri": "s3://bucket/function",
+        "Handler": "app.handler",
+        "Runtime": "python3.13",
+        "Layers": [{"Ref": "Layer"}],
+        "AutoPublishAlias": "live",
+        "AutoPublishAliasAllProperties": True,
+    }
+    document = {
+        "Resources": {
+            "Layer": {"Type": "AWS::Serverless::LayerVersion", "Properties": {"ContentUri": f"s3://bucket/{content}"}},
+            "Function": {"Type": FUNCTION, "Properties": function},
+        }
+    }
+    session = boto3.session.Session(region_name="us-east-1")
+    made = Translator({}, Parser(), boto_session=session).translate(document, {})["Resources"]
+    return {name for name, one in made.items() if one["Type"] == "AWS::Lambda::Version"}
+
+
+def test_sams_own_alias_would_not_see_a_change_of_the_layer() -> None:
+    """Why the canary is written out. When this fails, SAM has learned it, and the template may become shorter."""
+    assert versions("old") == versions("new") != set()
+
+
+def test_a_release_moves_the_api_by_a_canary_and_back_by_its_alarm() -> None:
+    canary = [name for name, one in RESOURCES.items() if one.get("Condition") == "Canary"]
+    assert sorted(canary) == ["ApiAlias", "ApiCanary", "ApiVersion", "CanaryApplication", "CanaryRole"]
+    through = {"Fn::If": ["Canary", {"Ref": "ApiAlias"}, {"Fn::GetAtt": ["ApiFunction", "Arn"]}]}
+    assert RESOURCES["ApiIntegration"]["Properties"]["IntegrationUri"] == through
+    assert RESOURCES["ApiPermission"]["Properties"]["FunctionName"]["Fn::If"][1] == {"Ref": "ApiAlias"}
+    # Each of them changes with the release: the version, or none is made; the function, or Lambda makes no second one.
+    assert RESOURCES["ApiVersion"]["Properties"]["Description"] == {"Ref": "Release"}
+    assert RESOURCES["ApiFunction"]["Properties"]["Environment"]["Variables"]["RELEASE"] == {"Ref": "Release"}
+    alarms = RESOURCES["ApiCanary"]["Properties"]["AlarmConfiguration"]["Alarms"]
+    assert alarms == [{"Name": {"Ref": "ApiFunctionErrorsAlarm"}}]

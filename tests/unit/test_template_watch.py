@@ -1,0 +1,331 @@
+"""Every alarm, dashboard and saved query asks for what there is: metrics that the functions really emit, or that AWS
+documents, with the very dimensions; fields that stand in real log lines."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from shared import runtime
+from shared.jobs.errors import DailyLimitReached
+from shared.steps import notify, sweep
+from tests.unit.fakes import Vendor, accepting, breaking, event, refusing
+from tests.unit.test_handlers import SAMPLES, adopt, stage, version_of_the_event
+from tools import docs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.test_handlers import Stage
+
+__all__ = ["stage"]  # a fixture
+
+RESOURCES: dict[str, dict[str, Any]] = docs.template()["Resources"]
+OWN = "GenviralVideo"
+LAMBDA = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html"
+STATES = "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html"
+API = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html"
+EVENTS = "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html"
+SQS = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"
+SNS = "https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html"
+FUNCTION, MACHINE = "AWS::Serverless::Function", "AWS::Serverless::StateMachine"
+AWS: dict[tuple[str, str], tuple[str, str, str]] = {
+    **dict.fromkeys(
+        [("AWS/Lambda", name) for name in ("Errors", "Throttles", "Invocations", "Duration")],
+        ("FunctionName", FUNCTION, LAMBDA),
+    ),
+    ("AWS/Lambda", "DestinationDeliveryFailures"): ("FunctionName", FUNCTION, LAMBDA),
+    **dict.fromkeys(
+        [
+            ("AWS/States", f"Executions{end}")
+            for end in ("Started", "Succeeded", "Failed", "Aborted", "TimedOut")
+        ],
+        ("StateMachineArn", MACHINE, STATES),
+    ),
+    ("AWS/States", "ExecutionThrottled"): ("StateMachineArn", MACHINE, STATES),
+    **dict.fromkeys(
+        [("AWS/ApiGateway", name) for name in ("Count", "4xx", "5xx", "Latency")],
+        ("ApiId", "AWS::ApiGatewayV2::Api", API),
+    ),
+    ("AWS/Events", "InvocationsFailedToBeSentToDlq"): ("RuleName", "AWS::Events::Rule", EVENTS),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ("QueueName", "AWS::SQS::Queue.QueueName", SQS),
+    ("AWS/SNS", "NumberOfNotificationsFailed"): ("TopicName", "AWS::SNS::Topic.TopicName", SNS),
+}  # fmt: skip
+"""AWS's metrics that are used: the dimension, the resource whose name is its value, and where AWS says so."""
+
+SERVICE, SOURCE = ("service",), ("service", "source")
+EMITTED: dict[str, tuple[Any, ...]] = {
+    "BytesDelivered": ("deliver", SERVICE),
+    "CreditsUsed": ("submit", SERVICE, SOURCE),
+    "JobsAwaitingRedrive": ("sweep_schedule", SERVICE),
+    "JobsCanceled": ("api_delete_video", SERVICE),
+    "JobsFailed": ("notify_failed", SERVICE),
+    "JobsHeld": ("notify_on_hold", SERVICE),
+    "JobsHeldByLimit": ("notify_on_hold:DailyLimitReached", SERVICE),
+    "JobsInterrupted": ("notify_execution_status_change", SERVICE),
+    "JobsOnHold": ("sweep_schedule", SERVICE),
+    "JobsOpen": ("sweep_schedule", SERVICE),
+    "JobsSubmitted": ("submit", SERVICE, SOURCE),
+    "JobsSucceeded": ("notify_succeeded", SERVICE),
+    "JobsTimedOut": ("notify_failed:TimedOut", SERVICE),
+    "JobsUncertain": ("notify_failed:SubmissionUncertain", SERVICE),
+    "OldestOpenJobSeconds": ("sweep_schedule", SERVICE),
+    "Polls": ("status", SERVICE),
+    "SecondsToFinish": ("notify_succeeded", SERVICE),
+    "SubmissionsUncertain": ("submit:unanswered", SERVICE),
+    "SweptInterrupted": ("sweep_schedule", SERVICE),
+    "SweptStarted": ("sweep_schedule", SERVICE),
+}
+"""Our own metrics: a sample event of which a function makes each, and the sets of dimensions it is emitted under."""
+
+Metric = tuple[str, str, tuple[tuple[str, str], ...]]
+"""Namespace, name, and the dimensions with their values."""
+
+
+def kind_of(reference: str) -> str:
+    """`SubmitFunction` → its resource type; an attribute stays behind it. A rule is made by SAM out of an event."""
+    if reference == "AWS::StackName":
+        return reference
+    name, _, attribute = reference.partition(".")
+    rules = {
+        f"{function}{source}"
+        for function, one in RESOURCES.items()
+        for source in one["Properties"].get("Events", {})
+        if one["Type"] == FUNCTION
+    }
+    kind = "AWS::Events::Rule" if name in rules else RESOURCES[name]["Type"]
+    return f"{kind}.{attribute}" if attribute else kind
+
+
+def value_of(given: Any) -> str:
+    """What a dimension's value is taken from."""
+    return given.get("Ref") or ".".join(given["Fn::GetAtt"])
+
+
+def alarms() -> dict[str, dict[str, Any]]:
+    return {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def of_alarms() -> Iterator[tuple[str, Metric]]:
+    for name, alarm in alarms().items():
+        asked = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [alarm]
+        for one in asked:
+            dimensions = tuple((d["Name"], value_of(d["Value"])) for d in one["Dimensions"])
+            yield name, (one["Namespace"], one["MetricName"], dimensions)
+
+
+def dashboards() -> dict[str, dict[str, Any]]:
+    found = {}
+    for name, one in RESOURCES.items():
+        if one["Type"] == "AWS::CloudWatch::Dashboard":
+            found[name] = json.loads(one["Properties"]["DashboardBody"]["Fn::Sub"])
+    return found
+
+
+def of_dashboards() -> Iterator[tuple[str, Metric]]:
+    for name, body in dashboards().items():
+        for widget in body["widgets"]:
+            for row in widget["properties"].get("metrics", []):
+                if isinstance(row[0], dict):
+                    (namespace, own_name), *more = re.findall(r"{(\w+),([\w,]+)}", row[0]["expression"])
+                    assert not more
+                    (metric,) = re.findall(r'MetricName="(\w+)"', row[0]["expression"])
+                    known = dict(re.findall(r'(\w+)="\$\{([\w:]+)\}"', row[0]["expression"]))
+                    yield name, (namespace, metric, tuple((one, known.get(one, "*")) for one in own_name.split(",")))
+                    continue
+                namespace, metric, *pairs = [part for part in row if isinstance(part, str)]
+                values = [value.removeprefix("${").removesuffix("}") for value in pairs[1::2]]
+                yield name, (namespace, metric, tuple(zip(pairs[::2], values, strict=True)))
+
+
+# ---- what the functions emit -----------------------------------------------------------------------------
+
+
+def error_of(name: str, code: str = "made_up") -> dict[str, str]:
+    document = {"error": name, "code": code, "message": "made up", "paid": "unknown"}
+    return {"Error": name, "Cause": json.dumps({"errorMessage": json.dumps(document)})}
+
+
+def driven(stage: Stage, sample: str) -> None:
+    """Call a function with a sample event, or with one made of it."""
+    sample, _, changed = sample.partition(":")
+    name, prepare, _, _ = SAMPLES[sample]
+    given = event(sample)
+    prepare(stage.world)
+    if changed == "unanswered":
+        stage.world.vendor = Vendor([breaking(httpx.ReadTimeout)])
+        stage.fails(name, given)
+        return
+    if changed:
+        stage.world.job()
+        given["error"] = error_of(changed, DailyLimitReached.code)
+    if changed == "TimedOut":
+        stage.world.paid_job()
+    adopt(given.get("execution_id") or given.get("detail", {}).get("executionArn"), stage.world)
+    stage.call(name, given)
+
+
+@pytest.mark.parametrize("metric", EMITTED)
+def test_a_metric_of_ours_is_emitted_with_its_dimensions(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    # Powertools reads it when it is imported, which was before the environment of the test.
+    monkeypatch.setattr(runtime.metrics.provider, "service", "stack")
+    sample, *dimensions = EMITTED[metric]
+    driven(stage, sample)
+    found = set()
+    for line in capsys.readouterr().out.splitlines():
+        document = json.loads(line)
+        (directive,) = document["_aws"]["CloudWatchMetrics"]
+        if metric in document:
+            assert (directive["Namespace"], document["service"]) == (OWN, "stack")
+            found |= {tuple(one) for one in directive["Dimensions"]}
+    assert found == set(dimensions)
+
+
+def test_no_metric_is_emitted_that_is_not_in_the_table() -> None:
+    named = {*notify._METRICS.values(), *sweep._GAUGES}
+    for path in (docs.ROOT / "shared").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("metrics.add_metric"):
+                named |= {word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
+    assert {name for name in named if isinstance(name, str)} <= set(EMITTED)
+
+
+# ---- what is watched -------------------------------------------------------------------------------------
+
+WATCHED = [*of_alarms(), *of_dashboards()]
+
+
+@pytest.mark.parametrize(("name", "metric"), WATCHED, ids=lambda one: one if isinstance(one, str) else one[1])
+def test_what_is_watched_exists_with_these_dimensions(name: str, metric: Metric) -> None:
+    namespace, metric_name, dimensions = metric
+    if namespace == OWN:
+        assert dimensions[0] == ("service", "AWS::StackName")
+        assert tuple(dimension for dimension, _ in dimensions) in EMITTED[metric_name][1:]
+        return
+    dimension, kind, _ = AWS[namespace, metric_name]
+    assert [(one, kind_of(value)) for one, value in dimensions] == [(dimension, kind)]
+
+
+def test_every_metric_of_ours_is_on_a_dashboard() -> None:
+    assert {name for _, (namespace, name, _) in of_dashboards() if namespace == OWN} == set(EMITTED)
+
+
+def test_every_function_is_watched_for_throttles() -> None:
+    functions = {name for name, one in RESOURCES.items() if one["Type"] == FUNCTION}
+    for watcher in ("ThrottlesAlarm", "OperatorDashboard"):
+        watched = {
+            dict(more)["FunctionName"]
+            for name, (_, metric, more) in WATCHED
+            if metric == "Throttles" and name == watcher
+        }
+        assert watched == functions, watcher
+
+
+def test_an_event_that_not_even_its_queue_took_is_noticed() -> None:
+    functions = {
+        name: one["Properties"].get("Events", {}) for name, one in RESOURCES.items() if one["Type"] == FUNCTION
+    }
+    watched = {value for name, (_, _, pairs) in WATCHED if name == "EventsLostAlarm" for _, value in pairs}
+    expected = {name for name, events in functions.items() if events}
+    assert watched == expected | {f"{name}{event}" for name, events in functions.items() for event in events}
+
+
+def test_an_expression_uses_the_metrics_that_its_alarm_fetches() -> None:
+    for name, alarm in alarms().items():
+        fetched = {one["Id"] for one in alarm.get("Metrics", []) if "MetricStat" in one}
+        for one in alarm.get("Metrics", []):
+            if "Expression" in one:
+                text = one["Expression"]["Fn::Sub"] if isinstance(one["Expression"], dict) else one["Expression"]
+                assert set(re.findall(r"(?<![{\w])[a-z]\w*", text)) == fetched, name
+
+
+# ---- what an alarm says ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", alarms())
+def test_an_alarm_reaches_somebody_and_says_what_to_do(name: str) -> None:
+    alarm = alarms()[name]
+    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+    assert alarm["TreatMissingData"] in ("notBreaching", "ignore", "breaching")
+    assert len(re.findall(r"[.:;] ?", alarm["AlarmDescription"])) >= 2, "what happened, and what to do"
+    assert len(alarm["AlarmDescription"]) <= 1024
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    period = alarm.get("Period") or alarm["Metrics"][0]["MetricStat"]["Period"]
+    assert period * alarm["EvaluationPeriods"] <= 86400
+
+
+def test_every_alarm_has_its_row_among_the_symptoms() -> None:
+    page = (docs.ROOT / "docs" / "operate.md").read_text()
+    assert set(re.findall(r"^\| `(\w+Alarm)` \|", page, re.MULTILINE)) == set(alarms())
+
+
+def test_the_operators_dashboard_shows_every_alarm() -> None:
+    (shown,) = [
+        one["properties"]["alarms"] for one in dashboards()["OperatorDashboard"]["widgets"] if one["type"] == "alarm"
+    ]
+    always = {name for name in alarms() if "Condition" not in RESOURCES[name]}
+    assert set(shown) == {f"${{{name}.Arn}}" for name in always}
+
+
+# ---- what a query asks for -------------------------------------------------------------------------------
+
+WORDS = set("fields filter sort limit stats by as and or not in desc asc ispresent count latest like display".split())  # noqa: SIM905
+
+
+def fields_of(query: str) -> set[str]:
+    """The names of log fields in a query, without its language, its text in quotes and the names that it gives."""
+    bare = re.sub(r'"[^"]*"|\bas \w+|SOURCE \S+', "", query)
+    given = set(re.findall(r"\bas (\w+)", query))
+    return set(re.findall(r"@?[a-zA-Z_][\w.]*", bare)) - WORDS - given - {"@timestamp"}
+
+
+def queries() -> dict[str, str]:
+    found = {
+        name: one["Properties"]["QueryString"] for name, one in RESOURCES.items() if "QueryString" in one["Properties"]
+    }
+    for body in dashboards().values():
+        for widget in body["widgets"]:
+            if widget["type"] == "log":
+                found[widget["properties"]["title"]] = re.sub(r"SOURCE '[^']*' \| ", "", widget["properties"]["query"])
+    return found
+
+
+def test_every_field_of_a_query_stands_in_a_line_that_is_really_logged(stage: Stage) -> None:
+    logged: set[str] = set()
+    version_of_the_event(stage.world)
+    stage.world.vendor = Vendor([refusing(403, "insufficient_credits"), accepting()])
+    stage.fails("submit", event("submit"))
+    submitted = stage.call("submit", event("submit"))
+    adopt(event("status")["execution_id"], stage.world)
+    stage.call("status", event("status") | {"video_id": submitted["video_id"]})
+    stage.call("notify", event("notify_failed"))
+    for line in stage.log:
+        logged |= set(line) | {
+            f"{name}.{more}" for name, inner in line.items() if isinstance(inner, dict) for more in inner
+        }
+    asked = {name: fields_of(query) for name, query in queries().items()}
+    assert all(asked.values())
+    assert {name: fields - logged for name, fields in asked.items() if fields - logged} == {}
+    ended = [line for line in stage.log if line["message"] == "the job ended"]
+    assert [line["status"] for line in ended] == ["failed"]
+    assert ended[0]["seconds"] >= 0
+    texts = {text for query in queries().values() for text in re.findall(r'message = "([^"]*)"', query)}
+    assert texts <= {line["message"] for line in stage.log}
+
+
+def test_queries_and_alarms_read_the_log_of_every_function() -> None:
+    groups = {
+        one["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for one in RESOURCES.values() if one["Type"] == FUNCTION
+    }
+    for name, one in RESOURCES.items():
+        if one["Type"] == "AWS::Logs::QueryDefinition":
+            assert {group["Ref"] for group in one["Properties"]["LogGroupNames"]} == groups, name
+    (errors,) = [widget for widget in dashboards()["OperatorDashboard"]["widgets"] if widget["type"] == "log"]
+    assert set(re.findall(r"SOURCE '\$\{(\w+)\}'", errors["properties"]["query"])) == groups

@@ -1,0 +1,249 @@
+"""The batch's state machine: every row is waited for, none fails the batch, and faults are left for a redrive."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from local.aws import asl, engine
+from local.aws.interpreter import Run, TaskError, run
+from shared.jobs.errors import BATCH_ERRORS, UploadUnreadable
+from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
+from tests.workflow.test_workflow_errors import PLATFORM
+from tests.workflow.video_job import MACHINE as VIDEO_JOB
+from tests.workflow.video_job import ROOT, TEMPLATE, said
+
+_PROPERTIES = TEMPLATE["Resources"]["BatchJob"]["Properties"]
+VIDEO_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:VideoJob"
+MACHINE: dict[str, Any] = json.loads(
+    asl.load(
+        (ROOT / _PROPERTIES["DefinitionUri"]).read_text(),
+        {"BatchFunctionArn": "BatchFunction", "VideoJobArn": VIDEO_MACHINE},
+    )
+)
+ROW = MACHINE["States"]["Rows"]["ItemProcessor"]["States"]
+TASKS = {name: state for name, state in {**MACHINE["States"], **ROW}.items() if state["Type"] == "Task"}
+SOURCE = {"type": "batch", "bucket": "uploads", "key": "batches/spring.csv"}
+REJECTIONS = {*BATCH_ERRORS, UploadUnreadable}
+EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
+# What the optimized integration of StartExecution can answer beside the end of what it started. The names are those
+# that AWS shows for it: `StepFunctions.` and the error's name, or the client's for what its model does not name.
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+NOT_NOW = {
+    "StepFunctions.ExecutionLimitExceeded",
+    "StepFunctions.ExecutionLimitExceededException",
+    "StepFunctions.ThrottlingException",
+    "StepFunctions.AWSStepFunctionsException",
+    "StepFunctions.SdkClientException",
+}
+NOT_EVER = {
+    "StepFunctions.ExecutionAlreadyExistsException",
+    "StepFunctions.StateMachineDeletingException",
+    "StepFunctions.AccessDeniedException",
+}
+
+
+class Stage:
+    """The function and the video jobs of one performance.
+
+    Args:
+        rows: How many rows the plan has.
+        concurrency: How many may be under way.
+        **scripts: State → what it answers, call by call, the last for ever. An exception is raised.
+    """
+
+    def __init__(self, rows: int = 3, concurrency: int = 2, **scripts: list[Any]) -> None:
+        self.jobs = [
+            {"job_id": f"row-{number}", "model_id": "m", "source": {**SOURCE, "line": number}} for number in range(rows)
+        ]
+        plan = {"source": SOURCE, "rows": rows, "started": rows, "concurrency": concurrency, "jobs": "plans/jobs.json"}
+        self._scripts: dict[str, list[Any]] = {
+            "plan": [plan],
+            "admit": [{"next": "start", "wait_seconds": 900}],
+            "report": [{"rows": rows}],
+            "rejected": [lambda payload: {"error": {**payload["error"], "Cause": said(payload["error"]["Cause"])}}],
+            "make": [{}],
+            **{name: list(script) for name, script in scripts.items()},
+        }
+        self.calls: dict[str, list[Any]] = {name: [] for name in self._scripts}
+        self.under_way = self.most = 0
+        self._lock = threading.Lock()
+
+    def play(self, start: str | None = None, given: Any = None) -> Run:
+        return run(
+            {**MACHINE, "StartAt": start or MACHINE["StartAt"]},
+            input={"source": SOURCE} if given is None else given,
+            name="s3-batch",
+            tasks={"BatchFunction": lambda payload: self._act(payload["event"], payload)},
+            machines={VIDEO_MACHINE: self._make},
+            objects=self._read,
+        )
+
+    def _read(self, bucket: str, key: str) -> str:
+        assert (bucket, key) == ("uploads", "plans/jobs.json")
+        return json.dumps(self.jobs)
+
+    def _make(self, name: str, given: Any) -> Any:
+        with self._lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        try:
+            threading.Event().wait(0.01)
+            return self._act("make", {"name": name, "input": given})
+        finally:
+            with self._lock:
+                self.under_way -= 1
+
+    def _act(self, name: str, payload: Any) -> Any:
+        with self._lock:
+            self.calls[name].append(payload)
+            script = self._scripts[name]
+            answer = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(payload) if callable(answer) else answer
+
+
+def attempts(state: str, name: str) -> int:
+    retriers = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
+    assert len(retriers) <= 1
+    return 1 + sum(int(retrier["MaxAttempts"]) for retrier in retriers)
+
+
+# ---- the ways through -------------------------------------------------------------------------------------
+
+
+def test_every_row_becomes_an_execution_named_like_its_job() -> None:
+    stage = Stage(rows=25, concurrency=4)
+    ran = stage.play()
+    assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"])
+    made = sorted(stage.calls["make"], key=lambda call: call["input"]["source"]["line"])
+    assert [call["name"] for call in made] == [job["job_id"] for job in stage.jobs]
+    # The very input that a later upload of the same row gives: Step Functions then answers with the same execution.
+    assert [call["input"] for call in made] == [
+        {"job_id": job["job_id"], "source": job["source"]} for job in stage.jobs
+    ]
+    assert stage.most == 4
+    (reported,) = stage.calls["report"]
+    assert reported["plan"] == stage._scripts["plan"][0]
+    assert reported["execution_id"].endswith(":s3-batch")
+
+
+def test_a_row_that_fails_however_it_fails_does_not_fail_the_batch() -> None:
+    for error in (
+        ValueError("the job failed"),
+        *(TaskError(name) for name in sorted(NOT_EVER)),
+        TaskError("States.Timeout"),
+    ):
+        stage = Stage(rows=3, make=[error, {}])
+        ran = stage.play()
+        assert ran.status == "SUCCEEDED", (error, ran.error, ran.cause)
+        assert len(stage.calls["make"]) == 3
+        assert len(stage.calls["report"]) == 1
+
+
+@pytest.mark.parametrize("name", sorted(NOT_NOW))
+def test_a_row_that_cannot_be_started_now_is_started_later(name: str) -> None:
+    stage = Stage(rows=1, make=[TaskError(name), {}])
+    ran = stage.play()
+    assert (ran.status, len(stage.calls["make"]), len(ran.backoffs)) == ("SUCCEEDED", 2, 1)
+    assert attempts("Make", name) > 10
+
+
+def test_a_row_whose_job_is_known_is_not_started() -> None:
+    stage = Stage(rows=2, admit=[{"next": "known", "wait_seconds": 900}])
+    assert stage.play().status == "SUCCEEDED"
+    assert not stage.calls["make"]
+    assert len(stage.calls["report"]) == 1
+
+
+def test_a_row_waits_while_intake_is_stopped() -> None:
+    closed = {"next": "wait", "wait_seconds": 900}
+    stage = Stage(rows=1, admit=[closed, closed, {"next": "start", "wait_seconds": 900}])
+    ran = stage.play()
+    assert (ran.status, ran.waits, len(stage.calls["make"])) == ("SUCCEEDED", [900, 900], 1)
+
+
+def test_a_check_and_a_batch_without_a_good_row_start_nothing() -> None:
+    stage = Stage(plan=[{"source": SOURCE, "rows": 3, "started": 0, "concurrency": 2, "jobs": "plans/jobs.json"}])
+    ran = stage.play()
+    assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Report"])
+    assert not stage.calls["admit"] + stage.calls["make"]
+
+
+@pytest.mark.parametrize("kind", sorted(REJECTIONS, key=lambda kind: kind.__name__))
+def test_a_batch_that_cannot_be_read_is_told_and_fails_by_its_own_error(kind: type[Exception]) -> None:
+    stage = Stage(plan=[kind("no column of that name")])
+    ran = stage.play()
+    assert (ran.status, ran.error, ran.states) == ("FAILED", kind.__name__, ["Plan", "Rejected", "Failed"])
+    assert json.loads(ran.cause or "")["message"] == "no column of that name"
+    (told,) = stage.calls["rejected"]
+    assert told["source"] == SOURCE
+
+
+# ---- faults of the platform -------------------------------------------------------------------------------
+
+_OF_FUNCTION = {"Plan": "plan", "Report": "report", "Rejected": "rejected", "Admit": "admit"}
+
+
+@pytest.mark.parametrize("state", _OF_FUNCTION)
+@pytest.mark.parametrize("name", [*sorted(PLATFORM), *sorted(fault.__name__ for fault in EVERYWHERE), "KeyError"])
+def test_a_fault_is_tried_again_and_then_left_for_a_redrive(state: str, name: str) -> None:
+    plan = {"plan": [UploadUnreadable("gone")]} if state == "Rejected" else {}
+    stage = Stage(rows=1, **{**plan, _OF_FUNCTION[state]: [TaskError(name, "Not our doing.")]})
+    ran = stage.play()
+    assert ran.status == "FAILED"
+    # The map fails with its child, and a redrive starts the child again.
+    expected = ("States.ExceedToleratedFailureThreshold", "Rows") if state == "Admit" else (name, state)
+    assert (ran.error, ran.states[-1]) == expected
+    tries = attempts(state, name)
+    assert len(stage.calls[_OF_FUNCTION[state]]) == tries
+    assert tries > 2 if name in PLATFORM or name == "AwsCallFailed" else tries == 1
+
+
+# ---- the definition ---------------------------------------------------------------------------------------
+
+
+def test_the_definition_is_sound() -> None:
+    engine.check(json.dumps(MACHINE))
+    assert "${" not in json.dumps(MACHINE)
+    assert set(_PROPERTIES["DefinitionSubstitutions"]) == {"BatchFunctionArn", "VideoJobArn"}
+
+
+def test_every_retrier_spreads_out_and_is_bounded() -> None:
+    for task in TASKS.values():
+        for retrier in task["Retry"]:
+            assert retrier["JitterStrategy"] == "FULL"
+            assert retrier["IntervalSeconds"] < retrier["MaxDelaySeconds"] <= 300
+            assert 0 < retrier["MaxAttempts"] <= 100
+
+
+def test_only_a_rows_end_is_caught_wholesale_and_the_machine_names_nothing_that_is_not() -> None:
+    known = {fault.__name__ for fault in REJECTIONS | EVERYWHERE} | PLATFORM | NOT_NOW
+    for state, task in TASKS.items():
+        retried = {name for rule in task["Retry"] for name in rule["ErrorEquals"]}
+        caught = {name for rule in task.get("Catch", []) for name in rule["ErrorEquals"]}
+        assert retried <= known
+        assert caught == {
+            "Plan": {fault.__name__ for fault in REJECTIONS},
+            # The first stands for any error but a time-out.
+            # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+            "Make": {"States.TaskFailed", "States.Timeout"},
+        }.get(state, set())
+
+
+def test_a_task_outlasts_what_it_waits_for_and_the_batch_outlasts_its_rows() -> None:
+    function = TEMPLATE["Resources"]["BatchFunction"]["Properties"]
+    for name, task in TASKS.items():
+        patience = VIDEO_JOB["TimeoutSeconds"] if name == "Make" else function["Timeout"]
+        assert task["TimeoutSeconds"] > patience, name
+    assert MACHINE["TimeoutSeconds"] > 2 * TASKS["Make"]["TimeoutSeconds"]
+
+
+def test_ten_thousand_rows_leave_less_than_a_state_may_hold() -> None:
+    # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: 256 KiB
+    assert len(json.dumps([ROW["Done"]["Result"]] * 10_000)) < 256 * 1024
+    assert ROW["Done"]["End"]

@@ -1,0 +1,92 @@
+"""Who may do what on AWS: the rights of every role that the template makes, as they are after SAM's transform.
+
+Knows the shape of policies. Must not know what a right is for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tools import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PREFIX = re.compile(r"^arn:\$\{AWS::Partition\}:\w+:\$\{AWS::Region\}:\$\{AWS::AccountId\}:")
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One action on one resource, allowed to one role.
+
+    Attributes:
+        role: The role's id in the transformed template.
+        policy: The name of the role's policy, or the id of a policy that has an id of its own.
+        statement: The statement's position in it.
+        sid: The statement's name; empty for one that SAM wrote.
+        action: The action.
+        resource: The resource, with ids of the template in place of ARNs: `JobsTable/index/by_status`.
+        position: The resource's position in the statement.
+    """
+
+    role: str
+    policy: str
+    statement: int
+    sid: str
+    action: str
+    resource: str
+    position: int
+
+
+def rights() -> Iterator[Right]:
+    """Every right of every role that stands in the template, one by one."""
+    for role, policy, document in _policies():
+        for number, statement in enumerate(document["Statement"]):
+            if statement["Effect"] == "Allow":
+                yield from _rights(role, policy, number, statement)
+
+
+def managed_by_aws() -> dict[str, list[str]]:
+    """Role → the policies of AWS's own that it has."""
+    return {
+        role: [_named(arn).rpartition("/")[2] for arn in properties.get("ManagedPolicyArns", [])]
+        for role, properties in _of_type("AWS::IAM::Role")
+    }
+
+
+def _policies() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Role, policy and document; a policy of several roles comes once for each."""
+    for role, properties in _of_type("AWS::IAM::Role"):
+        for policy in properties.get("Policies", []):
+            yield role, policy["PolicyName"], policy["PolicyDocument"]
+    for name, properties in _of_type("AWS::IAM::ManagedPolicy"):
+        for role in properties["Roles"]:
+            yield _named(role), name, properties["PolicyDocument"]
+
+
+def _of_type(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in plain.template()["Resources"].items():
+        if resource["Type"] == kind:
+            yield name, resource["Properties"]
+
+
+def _rights(role: str, policy: str, number: int, statement: dict[str, Any]) -> Iterator[Right]:
+    for action in _listed(statement["Action"]):
+        for position, resource in enumerate(_listed(statement["Resource"])):
+            yield Right(role, policy, number, statement.get("Sid", ""), action, _named(resource), position)
+
+
+def _listed(one_or_more: Any) -> list[Any]:
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]
+
+
+def _named(resource: Any) -> str:
+    """A resource with the template's ids instead of ARNs."""
+    match resource:
+        case {"Ref": name} | {"Fn::GetAtt": [name, "Arn"]}:
+            return str(name)
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{(\w+)\.\w+\}", r"\1", _PREFIX.sub("", text))
+    return str(resource)

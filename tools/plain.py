@@ -1,0 +1,98 @@
+"""This project without SAM, for others' tools that do not know SAM: `python -m tools.plain FOLDER` writes it there.
+
+`template.json` is the template as CloudFormation sees it; `NAME.asl.json` is a state machine with its substitutions
+made. Knows SAM's translator. What the resources are for, and who reads the files, is unknown to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parents[1]
+
+_LOCAL_FILES = ("CodeUri", "ContentUri", "DefinitionUri")
+_BASIC = "AWSLambdaBasicExecutionRole"
+_ACCOUNT = "us-east-1:123456789012"
+_ARNS = {
+    "AWS::Serverless::Function": f"arn:aws:lambda:{_ACCOUNT}:function:",
+    "AWS::Serverless::StateMachine": f"arn:aws:states:{_ACCOUNT}:stateMachine:",
+}
+
+
+@cache
+def template() -> dict[str, Any]:
+    """The template as CloudFormation sees it: SAM's resources replaced by those that they stand for."""
+    document = _document()
+    for resource in document["Resources"].values():
+        properties = resource.get("Properties", {})
+        properties.update({name: "s3://bucket/key" for name in _LOCAL_FILES if isinstance(properties.get(name), str)})
+    session = boto3.session.Session(region_name="us-east-1")
+    managed = {_BASIC: f"arn:aws:iam::aws:policy/service-role/{_BASIC}"}
+    result: dict[str, Any] = Translator(managed, Parser(), boto_session=session).translate(document, {})
+    return result
+
+
+def machines() -> dict[str, dict[str, Any]]:
+    """File name → definition of every state machine, with made-up ARNs and the parameters' defaults put in.
+
+    Raises:
+        KeyError: A placeholder has no substitution.
+        ValueError: A file under statemachine/ belongs to no state machine of the template, or the other way round.
+    """
+    document = _document()
+    found = {}
+    for resource in document["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::StateMachine":
+            properties = resource["Properties"]
+            values = {
+                name: _value(value, document) for name, value in properties.get("DefinitionSubstitutions", {}).items()
+            }
+            text = (ROOT / properties["DefinitionUri"]).read_text()
+            text = re.sub(r"\$\{(\w+)\}", lambda match, values=values: values[match[1]], text)  # type: ignore[misc]
+            found[Path(properties["DefinitionUri"]).name] = yaml.safe_load(text)
+    files = {path.name for path in (ROOT / "statemachine").iterdir()}
+    if files != found.keys():
+        raise ValueError(f"not both in statemachine/ and in the template: {', '.join(sorted(files ^ found.keys()))}")
+    return found
+
+
+def _document() -> dict[str, Any]:
+    document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return document
+
+
+def _value(intrinsic: Any, document: dict[str, Any]) -> str:
+    """What a substitution stands for."""
+    match intrinsic:
+        case {"Ref": name} if name in document["Parameters"]:
+            return str(document["Parameters"][name]["Default"])
+        case {"Ref": name} | {"Fn::GetAtt": [name, "Arn"]}:
+            return f"{_ARNS[document['Resources'][name]['Type']]}{name}"
+    return str(intrinsic)
+
+
+def main(arguments: list[str]) -> None:
+    """Write the files into the folder that is named."""
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    documents = {"template.json": template()}
+    documents |= {name.replace(".yaml", ".json"): machine for name, machine in machines().items()}
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
