@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale cost lock clean
+.PHONY: help demo up test chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch cost lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -40,7 +40,7 @@ audit: $(VENV)-checks/.checks ## known weaknesses in what is installed and deplo
 		$(VENV)-checks/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; \
 	done
 
-iam-proof: $(VENV)/.dev ## takes away every role's rights one by one, and shows what breaks (half an hour)
+iam-proof: $(VENV)/.dev ## takes away every role's rights one by one, and shows what breaks (twenty minutes)
 	$(RUN) -m tools.iam_proof $(ARGS)
 
 format: $(VENV)/.dev ## put the code into shape
@@ -57,7 +57,7 @@ build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without cont
 build-check: $(VENV)-sam/.sam ## build twice, in two places: every artefact must come out the same
 	@$(VENV)-sam/bin/python -m tools.build --twice
 
-bench: bench-delivery bench-polling ## every benchmark but those of a thousand jobs
+bench: bench-delivery bench-polling ## the benchmarks of the copy and of the waiting
 
 bench-delivery: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
 	$(RUN) -m benchmarks.delivery $(ARGS)

@@ -38,12 +38,21 @@ from tools.build import NO_BYTECODE, runtime_python
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HERE = Path(__file__).parent
 PAGE = build.ROOT / "docs" / "cold-start.md"
 EVENTS = build.ROOT / "events"
 ROUNDS = 15
 TARGET = 0.6
 HELD_TO_TARGET = ("submit", "status", "notify", "deliver")
-EMPTY, USUAL = "an empty function", "the usual function"
+EMPTY, USUAL, USUAL_STATUS = "an empty function", "the usual function", "the usual function, doing what `status` does"
+ONE_CALL = "one call through botocore, and nothing else"
+ONE_CALL_CODE = """\
+import os
+import botocore.session
+table = botocore.session.get_session().create_client("dynamodb")
+def handler(event, context):
+    return table.get_item(TableName=os.environ["JOBS_TABLE"], Key={"job_id": {"S": "none"}}).get("Item")
+"""
 VIDEO_SECONDS = 60
 SETTLED_SECONDS = 0.3
 
@@ -71,18 +80,23 @@ class Field:
         built = build.build(python)
         self._functions = alone.functions(cloud, built, interpreter, work)
         model = self._functions["status"]
-        empty = work / "empty"
-        empty.mkdir()
-        (empty / "app.py").write_text("def handler(event, context):\n    return None\n")
+        empty = _written(work, "empty", "def handler(event, context):\n    return None\n")
+        one_call = _written(work, "one-call", ONE_CALL_CODE)
         usual = replace(
             model,
             name="usual",
-            code=_usual(work),
+            code=_written(work, "usual", (HERE / "usual_function" / "app.py").read_text()),
             layers=(built.layer, _tracer(built, interpreter)),
             environment=model.environment | {"UPLOADS_BUCKET": cloud.endpoints.uploads_bucket},
         )
+        usual_status = _written(work, "usual-status", (HERE / "usual_status" / "app.py").read_text())
+        self._functions |= {
+            EMPTY: replace(model, name="empty", code=empty, layers=()),
+            ONE_CALL: replace(model, name="one-call", code=one_call, layers=()),
+            USUAL: usual,
+            USUAL_STATUS: replace(usual, name="usual-status", code=usual_status),
+        }
         _compile(interpreter, work)
-        self._functions |= {EMPTY: replace(model, name="empty", code=empty, layers=()), USUAL: usual}
         self.starts: dict[str, list[Start]] = defaultdict(list)
         self._number = 0
 
@@ -91,11 +105,13 @@ class Field:
         machine = self._cloud.endpoints.state_machine_arn
         execution = f"{machine.replace(':stateMachine:', ':execution:')}:round-{number}"
         self._start(EMPTY, {})
+        self._start(ONE_CALL, {})
         submitted = self._start("submit", _event("submit_direct", execution_id=execution))
         job = {name: submitted[name] for name in ("video_id", "submitted_at", "waiting")} | {"execution_id": execution}
         self._await_video(job["video_id"])
         self._start("status", _event("status", **job))
         self._start(USUAL, job)
+        self._start(USUAL_STATUS, job)
         self._start("deliver", _event("deliver", execution_id=execution, video_id=job["video_id"]))
         self._start("notify", _event("notify_succeeded", execution_id=execution))
         self._start("api", _event("api_get_health"))
@@ -138,10 +154,10 @@ def _event(sample: str, **changes: Any) -> dict[str, Any]:
     return event | changes
 
 
-def _usual(work: Path) -> Path:
-    folder = work / "usual"
+def _written(work: Path, name: str, code: str) -> Path:
+    folder = work / name
     folder.mkdir()
-    (folder / "app.py").write_bytes((Path(__file__).parent / "usual_function" / "app.py").read_bytes())
+    (folder / "app.py").write_text(code)
     return folder
 
 
@@ -174,7 +190,7 @@ def _lines(starts: dict[str, list[Start]], python: str) -> Iterator[str]:
     }
     empty, usual = medians[EMPTY], medians[USUAL]
     for name, median in sorted(medians.items(), key=lambda item: item[1]):
-        label = name if name in (EMPTY, USUAL) else f"`{name}`"
+        label = name if " " in name else f"`{name}`"
         share = median.until_answer / usual.until_answer
         target = "" if name not in HELD_TO_TARGET else "held" if share <= TARGET else "missed"
         yield (
