@@ -116,8 +116,8 @@ def client(service: str) -> Any:
     S3 links are signed with version 4 for the bucket's regional address. Otherwise botocore signs them for the global
     one, which answers with a redirect that breaks the signature outside us-east-1.
     """
-    # A call that hangs must leave time for what comes after the paid one: 4 x (2 + 3) seconds at most.
-    config = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=2, read_timeout=3)
+    # A call that hangs must leave time for what comes after the paid one: 3 x (2 + 3) seconds and two pauses at most.
+    config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=3)
     return _session().create_client(service, config=config.merge(S3) if service == "s3" else config)
 
 

@@ -21,8 +21,8 @@ from shared.steps.purse import Purse
 from shared.steps.submit import Submitter
 from shared.vendor import genviral
 
-# The function's own time-out is 60 seconds. What comes before the claim may be repeated; the call and writing down its
-# outcome (up to 20 seconds) may not be cut off.
+# The function's own time-out is 90 seconds. What comes before the claim may be repeated; the claim, the call and the
+# record of its outcome (about 20 seconds each for AWS, if it hangs) may not be cut off.
 _TIMEOUTS = Timeouts(connect=5, read=30, write=10, pool=5, total=35)
 _TIMEOUTS_OF_LIST = Timeouts(connect=2, read=4, write=2, pool=2, total=4)
 
@@ -45,7 +45,7 @@ class Settings:
 
 
 @entrypoint(paid=Paid.NO)
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Submit the execution's job, once."""
     config = settings(Settings)
     logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
@@ -60,6 +60,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             deadline_seconds=config.job_deadline_minutes * 60,
         ),
         trust_idempotency=config.trust_vendor_idempotency,
+        remaining=lambda: context.get_remaining_time_in_millis() / 1000,
         purse=_purse(config, store) if config.daily_credit_limit else None,
     )
     return submitter.submit(event["execution_id"], event["input"])

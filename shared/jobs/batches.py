@@ -34,8 +34,9 @@ MAX_BYTES = 32 * 1024 * 1024
 _CHECK = ".check"
 _METADATA = "metadata."
 _MAX_ISSUES = 20
-_MAX_NAME = 100
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,40}")
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
+csv.field_size_limit(MAX_BYTES)  # its own limit is below that of a row, and fails the file
 _SOURCE = {"type": str, "bucket": str, "key": str, "line": int, "plan": str, "offset": int, "length": int}
 
 
@@ -196,17 +197,21 @@ def _columns(header: list[str]) -> list[str]:
     issues = []
     for number, name in enumerate(names):
         if name and name in names[:number]:
-            issues.append({"path": _shown(name), "message": "is named twice"})
+            issues.append({"path": _shown(name, number), "message": "is named twice"})
         elif name and name not in _CONVERTERS and not (name.startswith(_METADATA) and name != _METADATA):
-            issues.append({"path": _shown(name), "message": "is no column that a batch can have"})
+            issues.append({"path": _shown(name, number), "message": "is no column that a batch can have"})
     if issues:
-        told = f"the column '{issues[0]['path']}' {issues[0]['message']}; columns are separated by commas"
-        raise BatchUnreadable(told, issues=tuple(issues[:_MAX_ISSUES]))
+        wrong = f"'{issues[0]['path']}' {issues[0]['message']}"
+        raise BatchUnreadable(
+            f"the file's first line must name the columns, separated by commas, but {wrong}",
+            issues=tuple(issues[:_MAX_ISSUES]),
+        )
     return names
 
 
-def _shown(name: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in name[:_MAX_NAME])
+def _shown(name: str, number: int) -> str:
+    # A file without a first line of names shows a row in its place, with the prompt and links in it.
+    return name if _NAME.fullmatch(name) else f"column {number + 1}"
 
 
 def _convert(column: str, cell: str) -> Any:
@@ -303,7 +308,7 @@ def plan(rows: Iterable[Row], bucket: str, key: str) -> Plan:
         copy = copies.get(meaning, 0)
         copies[meaning] = copy + 1
         source = {"type": BATCH, "bucket": bucket, "key": key, "line": row.line, "offset": offset, "length": len(body)}
-        job_id = identity.for_row(bucket, key, meaning, copy)
+        job_id = identity.for_row(bucket, name_of(key), meaning, copy)
         jobs.append({"job_id": job_id, "model_id": row.request["model_id"], "source": source})
         lines.append(body)
         offset += len(body) + 1

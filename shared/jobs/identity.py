@@ -44,16 +44,16 @@ def for_idempotency_key(caller: str, key: str) -> str:
     return f"api-{_digest(caller, key)}"
 
 
-def for_row(bucket: str, key: str, fingerprint: str, copy: int) -> str:
+def for_row(bucket: str, batch: str, fingerprint: str, copy: int) -> str:
     """The job of a row of a batch. The row's place is no part of it: a row that moves stays the same job.
 
     Args:
         bucket: The bucket that the batch was uploaded to.
-        key: The batch's key, the same for all its versions.
+        batch: The batch's name, the same in all its versions and forms.
         fingerprint: The row's `fingerprint`.
         copy: How many rows of the same fingerprint stand before it in the file; each is a job of its own.
     """
-    return f"row-{_digest(bucket, key, fingerprint, str(copy))}"
+    return f"row-{_digest(bucket, batch, fingerprint, str(copy))}"
 
 
 def new() -> str:

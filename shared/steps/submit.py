@@ -20,14 +20,19 @@ from shared.jobs import batches, identity
 from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
 from shared.jobs.store import JobStore, MoveRefused
-from shared.runtime import MetricUnit, logger, metrics
+from shared.runtime import AwsCallFailed, MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.genviral.client import Generation, GenviralClient
     from shared.jobs.record import Job
     from shared.jobs.resolve import Resolution, Resolver
     from shared.steps.patience import Patience
     from shared.steps.purse import Purse
+
+SECONDS_FROM_CLAIM = 75
+"""What the claim, the paid call and writing down its outcome may take at most, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Submitter:
         vendor: The vendor's client.
         patience: Says when to look for the video, and when it is late.
         trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
+        remaining: Seconds that are left for it.
         purse: Counts jobs against the daily limit. None: there is no limit.
     """
 
@@ -48,6 +54,7 @@ class Submitter:
     vendor: GenviralClient
     patience: Patience
     trust_idempotency: bool
+    remaining: Callable[[], float]
     purse: Purse | None = None
 
     def submit(self, execution_arn: str, given: object) -> dict[str, Any]:
@@ -123,10 +130,12 @@ class Submitter:
         try:
             # A claim that is taken over was counted when it was taken, for the same payment.
             if self.purse is None or job.claim is not None:
+                self._require_time()
                 return self.store.claim(
                     job.job_id, attempt, take_over=self.trust_idempotency, counted=self.purse is not None, **facts
                 )
             cost = self.purse.cost(resolution.model_id, _price_kind(resolution))
+            self._require_time()
             return self.purse.claim(job, attempt, cost, **facts)
         except MoveRefused as refused:
             now = refused.current
@@ -139,6 +148,11 @@ class Submitter:
             if self.purse is not None and changed and not self._is_closed(now):
                 return None
             raise _closed(now) from None
+
+    def _require_time(self) -> None:
+        """A call that is cut off between the claim and the record of its outcome ends as uncertain."""
+        if self.remaining() < SECONDS_FROM_CLAIM:
+            raise AwsCallFailed("too much of the function's time was gone before the paid call", paid=Paid.NO)
 
     def _is_closed(self, job: Job) -> bool:
         """Whether nothing may be sent for a job without a video."""
@@ -183,8 +197,9 @@ class Submitter:
         except (ClientError, BotoCoreError) as error:
             # The poll step writes it down from the execution's state.
             logger.warning("the job's record could not be written", reason=type(error).__name__)
-        if self.purse is not None and generation.credits_used is not None:
-            self.purse.settle(job, generation.video_id, _price_kind(resolution), generation.credits_used)
+        else:
+            if self.purse is not None and generation.credits_used is not None:
+                self.purse.settle(job, generation.video_id, _price_kind(resolution), generation.credits_used)
         return self._state(job.job_id, generation.video_id, submitted_at, known)
 
     def _save(self, job: Job, video_id: str, facts: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ class World:
         self.api = httpx.Client(base_url=self.at.api_url, auth=Signature(self.at.region), timeout=30)
         self.notices: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._stop = threading.Event()
-        self._queue = self._subscribe()
+        self._queue = self.subscribe("test-subscriber")
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -112,9 +112,10 @@ class World:
     def tell_vendor(self, what: str, **order: Any) -> None:
         httpx.post(f"{self.at.genviral_admin_url}/{what}", json=order).raise_for_status()
 
-    def _subscribe(self) -> str:
+    def subscribe(self, queue: str, **attributes: str) -> str:
+        """A new queue that hears what the topic says; its address."""
         sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
-        url: str = sqs.create_queue(QueueName="test-subscriber")["QueueUrl"]
+        url: str = sqs.create_queue(QueueName=queue)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         statement = {
             "Effect": "Allow",
@@ -126,7 +127,10 @@ class World:
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         sns.subscribe(
-            TopicArn=self.at.topic_arn, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+            TopicArn=self.at.topic_arn,
+            Protocol="sqs",
+            Endpoint=arn,
+            Attributes={"RawMessageDelivery": "true"} | attributes,
         )
         return url
 

@@ -137,23 +137,8 @@ def test_no_row_starts_while_intake_is_stopped(world: World) -> None:
 
 def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: World) -> None:
     subscription = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["EmailSubscription"]["Properties"]
-    sqs, queue = world.cloud.client("sqs"), f"mail-{uuid.uuid4().hex}"
-    url = sqs.create_queue(QueueName=queue)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    world.cloud.client("sns").subscribe(
-        TopicArn=world.at.topic_arn,
-        Protocol="sqs",
-        Endpoint=arn,
-        Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps(subscription["FilterPolicy"])},
-    )
+    queue = f"mail-{uuid.uuid4().hex}"
+    world.subscribe(queue, FilterPolicy=json.dumps(subscription["FilterPolicy"]))
     batch = Batch(world)
     notice = batch.upload(row("one"), row("two"))
     ids = heard(world, queue, until_there={notice["notification_id"]})

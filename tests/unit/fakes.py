@@ -322,6 +322,7 @@ class World:
             vendor=self.vendor.client(),
             patience=self.patience(),
             trust_idempotency=trust,
+            remaining=lambda: 90.0,
             purse=purse,
         )
 

@@ -180,6 +180,28 @@ def test_all_unknown_columns_are_named_at_once() -> None:
     assert [issue["path"] for issue in refused.value.issues] == ["promt", "params.lenght"]
 
 
+def test_a_file_without_a_line_of_names_shows_none_of_its_first_row() -> None:
+    with pytest.raises(BatchUnreadable) as refused:
+        batches.read(b"bytedance/seedance-2.0,A secret prompt,https://example.com/s/key\n", KEY)
+    told = json.dumps(refused.value.document())
+    assert [issue["path"] for issue in refused.value.issues] == ["column 1", "column 2", "column 3"]
+    assert "secret" not in told
+    assert "example.com" not in told
+
+
+def test_one_large_cell_refuses_one_row() -> None:
+    first, second = batches.read(f"model_id,prompt\n{MODEL},{'x' * 140_000}\n{MODEL},short\n".encode(), KEY)
+    assert first.fault is not None
+    assert second.fault is None
+
+
+def test_the_same_rows_in_the_other_form_are_the_same_jobs() -> None:
+    csv = batches.read(f"model_id,prompt\n{MODEL},A boat\n".encode(), "batches/spring.csv")
+    lines = batches.read(json.dumps({"model_id": MODEL, "prompt": "A boat"}).encode(), "batches/spring.jsonl")
+    first = batches.plan(csv, "b", "batches/spring.csv").jobs
+    assert first[0]["job_id"] == batches.plan(lines, "b", "batches/spring.jsonl").jobs[0]["job_id"]
+
+
 def test_a_batch_has_its_limits() -> None:
     line = json.dumps({"model_id": MODEL}).encode()
     assert len(batches.read(b"\n".join([line] * batches.MAX_ROWS), "batches/a.jsonl")) == batches.MAX_ROWS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,6 +24,8 @@ from shared.genviral.errors import (
 )
 from shared.jobs.errors import JobClosed, JobConflict, RequestUnreadable
 from shared.jobs.states import TERMINAL, Status
+from shared.runtime import AwsCallFailed
+from shared.steps.submit import SECONDS_FROM_CLAIM
 from tests.unit.fakes import (
     BODY,
     EXECUTION,
@@ -131,6 +134,16 @@ def test_a_process_killed_after_its_claim_leaves_a_question_not_a_second_post(wo
     with pytest.raises(SubmissionUncertain):
         world.submitter().submit(EXECUTION, GIVEN)
     assert not world.vendor.posts
+
+
+def test_no_claim_is_taken_that_there_is_no_time_to_see_through(world: World) -> None:
+    world.job()
+    late = replace(world.submitter(), remaining=lambda: SECONDS_FROM_CLAIM - 1.0)
+    with pytest.raises(AwsCallFailed) as cut_off:
+        late.submit(EXECUTION, GIVEN)
+    assert (cut_off.value.paid, world.record().claim, world.vendor.posts) == (Paid.NO, None, [])
+    world.submitter().submit(EXECUTION, GIVEN)
+    assert len(world.vendor.posts) == 1
 
 
 @pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS[:4])
