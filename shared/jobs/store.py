@@ -309,30 +309,6 @@ class JobStore:
         # As far as this attempt can tell without another read that could fail between the claim and the paid call.
         return replace(job, status=Status.SUBMITTING, **claim)
 
-    def release_counted(
-        self, job_id: str, attempt: str, error: Mapping[str, Any], *, counter: Mapping[str, Any]
-    ) -> None:
-        """Give the claim back as `release` does, and its credits with it: both or neither.
-
-        Args:
-            job_id: The job.
-            attempt: Whose claim it is.
-            error: The refusal.
-            counter: The other half of the transaction, an `Update` without a condition.
-
-        Raises:
-            MoveRefused: The claim is not this attempt's any more.
-        """
-        own: dict[str, Any] = {
-            "condition": "claim = :attempt",
-            "values": {":attempt": attempt},
-            "remove": ("claim", "reserved"),
-        }
-        try:
-            self._together(self._moving(job_id, Status.QUEUED, error=dict(error), **own), counter)
-        except MoveRefused:
-            self._together(self._change(job_id, {}, **own), counter)
-
     def settle(self, job_id: str, video_id: str, *, counter: Mapping[str, Any]) -> None:
         """Let what a video did cost take the place of what was reserved for it, once.
 
@@ -353,11 +329,20 @@ class JobStore:
         )
         self._together(change, counter)
 
-    def release(self, job_id: str, attempt: str, error: Mapping[str, Any]) -> Job:
+    def release(
+        self, job_id: str, attempt: str, error: Mapping[str, Any], *, counter: Mapping[str, Any] | None = None
+    ) -> None:
         """Give the claim back after a definite refusal: nothing was paid, and the POST may be sent again.
 
         The refusal stays on the record until the next attempt, so that a job which is being retried says why. A job
         that has ended meanwhile stays where it is, and loses the claim all the same.
+
+        Args:
+            job_id: The job.
+            attempt: Whose claim it is.
+            error: The refusal.
+            counter: What gives its credits back, both or neither: an `Update` without a condition. None: the claim was
+                not counted, or its credits stay counted.
 
         Raises:
             MoveRefused: The claim is not this attempt's any more.
@@ -365,12 +350,12 @@ class JobStore:
         own: dict[str, Any] = {
             "condition": "claim = :attempt",
             "values": {":attempt": attempt},
-            "remove": ("claim",),
+            "remove": ("claim",) if counter is None else ("claim", "reserved"),
         }
         try:
-            return self.move(job_id, Status.QUEUED, error=dict(error), **own)
+            self._write(self._moving(job_id, Status.QUEUED, error=dict(error), **own), counter)
         except MoveRefused:
-            return self._update(job_id, {}, **own)
+            self._write(self._change(job_id, {}, **own), counter)
 
     def paid(self, job_id: str, video_id: str, **attributes: Any) -> Job:
         """Write down the vendor's video: from here on the job is paid for. May be repeated with the same video.
@@ -530,6 +515,12 @@ class JobStore:
         except self._client.exceptions.ConditionalCheckFailedException as error:
             raise _refused(error.response) from None
         return Job.from_attributes(_from_item(answer["Attributes"]))
+
+    def _write(self, change: dict[str, Any], counter: Mapping[str, Any] | None) -> None:
+        if counter is None:
+            self._send(change)
+        else:
+            self._together(change, counter)
 
     def _together(self, change: Mapping[str, Any], counter: Mapping[str, Any]) -> None:
         """Change a job and a counter, both or neither.

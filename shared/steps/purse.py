@@ -93,7 +93,7 @@ class Purse:
             self.store.release(job.job_id, attempt, error)
             return
         try:
-            self.store.release_counted(job.job_id, attempt, error, counter=self.budget.settle(job.reserved, 0))
+            self.store.release(job.job_id, attempt, error, counter=self.budget.settle(job.reserved, 0))
         except (ClientError, BotoCoreError) as failure:
             # A job whose claim stays would end as uncertain. Rather is one job too many counted for a day.
             logger.warning("the credits could not be given back", reason=type(failure).__name__, reserved=job.reserved)

@@ -236,18 +236,16 @@ class World:
     @functools.cached_property
     def machine(self) -> str:
         """A state machine that ends at once; only that it was started counts."""
-        arn: str = self.sfn.create_state_machine(
-            name="video-job",
-            definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
-            roleArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/made-up",
-        )["stateMachineArn"]
-        return arn
+        return self._state_machine("video-job")
 
     @functools.cached_property
     def batch_machine(self) -> str:
         """The same for batches."""
+        return self._state_machine("batch-job")
+
+    def _state_machine(self, name: str) -> str:
         arn: str = self.sfn.create_state_machine(
-            name="batch-job",
+            name=name,
             definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
             roleArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/made-up",
         )["stateMachineArn"]

@@ -378,6 +378,14 @@ def version_of_the_event(world: World) -> None:
     world.store.create(JOB_ID, source=source)
 
 
+def test_a_part_is_checked_by_its_crc_and_not_hashed_again_for_its_signature(stage: Stage) -> None:
+    s3, sent = runtime.client("s3"), []
+    s3.meta.events.register_first("before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers)))
+    s3.put_object(Bucket=UPLOADS, Key="uploads/x", Body=b"x", ChecksumAlgorithm="CRC32", ChecksumCRC32="jNxnUg==")
+    assert [headers["X-Amz-Content-SHA256"] for headers in sent] == [b"UNSIGNED-PAYLOAD"]
+    assert "x-amz-checksum-crc32" in sent[0]
+
+
 def test_credits_are_counted_in_all_and_by_where_jobs_come_from(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
