@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from botocore.config import Config
 from local import build, deploy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 READY_SECONDS = 30
@@ -144,8 +145,9 @@ class Cloud:
         if unknown := sorted(self._parameters.keys() - declared.keys()):
             raise CloudFailed(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(declared)}.")
         built = build.build()
-        self._work = Path(tempfile.mkdtemp(prefix="genviral-local-"))
-        cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
+        with _uninterrupted():
+            self._work = Path(tempfile.mkdtemp(prefix="genviral-local-"))
+            cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
         # Both start at once, and each takes most of a second.
         aws = cleanup.enter_context(
             _Child(
@@ -212,7 +214,8 @@ class _Child:
 
     def __init__(self, module: str, *arguments: str, work: Path) -> None:
         self._module = module
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        with _uninterrupted():
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=build.ROOT,
@@ -260,6 +263,16 @@ class _Child:
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         raise CloudFailed(said[-1] if said else f"{self._module} did not start within {READY_SECONDS} seconds.")
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Make something together with the promise to remove it: a signal that comes in between strikes afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _session() -> boto3.session.Session:
