@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -43,9 +42,15 @@ PAGE = build.ROOT / "docs" / "cold-start.md"
 EVENTS = build.ROOT / "events"
 ROUNDS = 15
 TARGET = 0.6
+MEGABYTES_OF_A_PROCESSOR = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 HELD_TO_TARGET = ("submit", "status", "notify", "deliver")
-EMPTY, USUAL, USUAL_STATUS = "an empty function", "the usual function", "the usual function, doing what `status` does"
-ONE_CALL = "one call through botocore, and nothing else"
+EMPTY = "an empty function"
+ONE_CALL = "one call through Lambda's botocore, and nothing else"
+ONE_CALL_OURS = "one call through the layer's botocore, and nothing else"
+USUAL = "the usual function, as `sam build` leaves it"
+USUAL_COMPILED = "the usual function, with bytecode as ours"
+USUAL_STATUS = "the usual function, with bytecode, doing what `status` does"
 ONE_CALL_CODE = """\
 import os
 import botocore.session
@@ -58,10 +63,15 @@ SETTLED_SECONDS = 0.3
 
 
 class Start(NamedTuple):
-    """Seconds until the answer, and seconds of processor that the process took, which a busy machine changes less."""
+    """One start, in seconds: until the handler is imported, until the answer, and until the answer on Lambda.
 
-    until_answer: float
-    processor: float
+    Until the handler is imported Lambda gives a whole processor, afterwards what the function's memory buys of one.
+    https://serverlessland.com/content/service/lambda/guides/effectively-running-java-on-serverless/init-heavy-lifting
+    """
+
+    ready: float
+    answered: float
+    on_lambda: float
 
 
 class Field:
@@ -86,17 +96,25 @@ class Field:
             model,
             name="usual",
             code=_written(work, "usual", (HERE / "usual_function" / "app.py").read_text()),
-            layers=(built.layer, _tracer(built, interpreter)),
+            layers=(_packages(built, interpreter, bytecode=True),),
             environment=model.environment | {"UPLOADS_BUCKET": cloud.endpoints.uploads_bucket},
         )
         usual_status = _written(work, "usual-status", (HERE / "usual_status" / "app.py").read_text())
+        _compile(interpreter, work)
+        uncompiled = _written(work, "usual-uncompiled", (HERE / "usual_function" / "app.py").read_text())
         self._functions |= {
             EMPTY: replace(model, name="empty", code=empty, layers=()),
             ONE_CALL: replace(model, name="one-call", code=one_call, layers=()),
-            USUAL: usual,
+            ONE_CALL_OURS: replace(model, name="one-call-ours", code=one_call),
+            USUAL: replace(
+                usual,
+                name="usual-uncompiled",
+                code=uncompiled,
+                layers=(_packages(built, interpreter, bytecode=False),),
+            ),
+            USUAL_COMPILED: usual,
             USUAL_STATUS: replace(usual, name="usual-status", code=usual_status),
         }
-        _compile(interpreter, work)
         self.starts: dict[str, list[Start]] = defaultdict(list)
         self._number = 0
 
@@ -106,11 +124,13 @@ class Field:
         execution = f"{machine.replace(':stateMachine:', ':execution:')}:round-{number}"
         self._start(EMPTY, {})
         self._start(ONE_CALL, {})
+        self._start(ONE_CALL_OURS, {})
         submitted = self._start("submit", _event("submit_direct", execution_id=execution))
         job = {name: submitted[name] for name in ("video_id", "submitted_at", "waiting")} | {"execution_id": execution}
         self._await_video(job["video_id"])
         self._start("status", _event("status", **job))
         self._start(USUAL, job)
+        self._start(USUAL_COMPILED, job)
         self._start(USUAL_STATUS, job)
         self._start("deliver", _event("deliver", execution_id=execution, video_id=job["video_id"]))
         self._start("notify", _event("notify_succeeded", execution_id=execution))
@@ -123,12 +143,16 @@ class Field:
 
     def _start(self, name: str, event: dict[str, Any]) -> Any:
         self._number += 1
-        before, begin = _processor_seconds(), time.perf_counter()
-        environment = Environment(self._functions[name], self._number)
+        function = self._functions[name]
+        begin = time.perf_counter()
+        environment = Environment(function, self._number)
+        environment.await_ready()
+        ready = time.perf_counter() - begin
         answer = environment.invoke(json.dumps(event).encode(), f"start-{self._number}", alone.TRACE)
-        end = time.perf_counter()
+        answered = time.perf_counter() - begin
         environment.close()
-        self.starts[name].append(Start(end - begin, _processor_seconds() - before))
+        on_lambda = ready + (answered - ready) * max(1, MEGABYTES_OF_A_PROCESSOR / function.memory)
+        self.starts[name].append(Start(ready, answered, on_lambda))
         if answer.failed:
             sys.exit(f"{name} failed: {answer.payload}\n{answer.log}")
         return json.loads(answer.payload)
@@ -143,12 +167,6 @@ class Field:
         time.sleep(SETTLED_SECONDS)
 
 
-def _processor_seconds() -> float:
-    """Of all processes that were started here and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _event(sample: str, **changes: Any) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((EVENTS / f"{sample}.json").read_text())
     return event | changes
@@ -161,15 +179,16 @@ def _written(work: Path, name: str, code: str) -> Path:
     return folder
 
 
-def _tracer(built: build.Built, python: Path) -> Path:
-    """A layer with what Powertools' tracer needs; installed once."""
-    layer = built.layer.with_name("tracer-layer")
+def _packages(built: build.Built, python: Path, *, bytecode: bool) -> Path:
+    """A layer with what the usual function brings along, as pip installs it; made once."""
+    layer = built.layer.with_name("usual-layer" if bytecode else "usual-layer-as-built")
     if not (layer / "python").exists():
         requirements = build.ROOT / "requirements" / "bench.txt"
         command = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
         options = ("--no-deps", "--require-hashes", "--target", layer / "python", "--requirement", requirements)
         subprocess.run((*command, *options), env=os.environ | {"PIP_PYTHON": str(python)}, check=True)
-        _compile(python, layer)
+        if bytecode:
+            _compile(python, layer)
     return layer
 
 
@@ -182,20 +201,22 @@ def _lines(starts: dict[str, list[Start]], python: str) -> Iterator[str]:
     rounds, today = len(starts[EMPTY]), f"{datetime.now(UTC):%Y-%m-%d}"
     yield f"Medians of {rounds} starts in turns on {today}, Python {python} ({machine})."
     yield ""
-    yield "| | first answer, ms | beyond the empty one | of the usual one | target | processor, ms | of the usual one |"
-    yield "|---|---|---|---|---|---|---|"
+    columns = ("ready, ms", "first answer, ms", "beyond the empty one", "of the usual one", "target")
+    yield f"| | {' | '.join(columns)} | of the usual one with bytecode | target | on Lambda, ms |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     medians = {
         name: Start(*(statistics.median(seconds) for seconds in zip(*found, strict=True)))
         for name, found in starts.items()
     }
-    empty, usual = medians[EMPTY], medians[USUAL]
-    for name, median in sorted(medians.items(), key=lambda item: item[1]):
+    empty, usual, compiled = (medians[name].answered for name in (EMPTY, USUAL, USUAL_COMPILED))
+    for name, median in sorted(medians.items(), key=lambda item: item[1].answered):
         label = name if " " in name else f"`{name}`"
-        share = median.until_answer / usual.until_answer
-        target = "" if name not in HELD_TO_TARGET else "held" if share <= TARGET else "missed"
+        shares = [median.answered / of for of in (usual, compiled)]
+        judged = [("held" if share <= TARGET else "missed") if name in HELD_TO_TARGET else "" for share in shares]
         yield (
-            f"| {label} | {median.until_answer * 1000:.0f} | {(median.until_answer - empty.until_answer) * 1000:.0f} "
-            f"| {share:.2f} | {target} | {median.processor * 1000:.0f} | {median.processor / usual.processor:.2f} |"
+            f"| {label} | {median.ready * 1000:.0f} | {median.answered * 1000:.0f} "
+            f"| {(median.answered - empty) * 1000:.0f} | {shares[0]:.2f} | {judged[0]} | {shares[1]:.2f} | {judged[1]} "
+            f"| {median.on_lambda * 1000:.0f} |"
         )
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "local"
 SOURCE = ROOT / "shared"
+BUILD_STEPS = (SOURCE / "Makefile", SOURCE / "slim_sdk.py")
 FUNCTIONS = ROOT / "functions"
 
 
@@ -62,7 +63,7 @@ class _Builder:
         """The layer. Its dependencies and the package `shared` are kept apart: an edit must not cost a run of pip."""
         layer = self._output / "SharedLayer"
         package = layer / "python" / "shared"
-        dependencies = self._stamp(layer, SOURCE / "requirements.txt", SOURCE / "Makefile")
+        dependencies = self._stamp(layer, SOURCE / "requirements.txt", *BUILD_STEPS)
         if not dependencies.holds():
             say(f"Building the layer in {layer.relative_to(ROOT)} (once per change of shared/requirements.txt) …")
             _clear(layer)
@@ -72,7 +73,7 @@ class _Builder:
         source = self._stamp(package, *_sources(SOURCE))
         if not source.holds():
             shutil.rmtree(package, ignore_errors=True)
-            ignored = shutil.ignore_patterns("__pycache__", "Makefile", "requirements.txt")
+            ignored = shutil.ignore_patterns("__pycache__", "requirements.txt", *(file.name for file in BUILD_STEPS))
             shutil.copytree(SOURCE, package, ignore=ignored)
             self._compile(package)
             source.set()

@@ -127,12 +127,18 @@ def _session() -> botocore.session.Session:
     return botocore.session.get_session()
 
 
-def entrypoint(*, paid: Paid) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def entrypoint(*, paid: Paid, clients: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a handler: logger context, metrics flushed, and only named errors with readable causes leave it.
 
     Args:
         paid: What to say about the money where an error's own class cannot know.
+        clients: The AWS services that every event needs. On Lambda their clients are made before the first event comes:
+            until then there is a whole processor, afterwards the share that the function's memory buys.
+            https://serverlessland.com/content/service/lambda/guides/effectively-running-java-on-serverless/init-heavy-lifting
     """
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        for service in clients:
+            client(service)
 
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(handler)

@@ -25,7 +25,7 @@ _NOT_SET = "not-set"  # what the template puts into a new stack's secret
 
 @functools.cache
 def genviral(base_url: str, secret: str, *, timeouts: Timeouts, paid: Paid) -> GenviralClient:
-    """A client for the vendor, made once an environment: its TLS context alone takes 40 ms.
+    """A client for the vendor, made once an environment.
 
     Args:
         base_url: The Partner API's base URL.

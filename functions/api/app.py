@@ -44,7 +44,7 @@ class Settings:
     api_key_secret: str
 
 
-@entrypoint(paid=Paid.NO)
+@entrypoint(paid=Paid.NO, clients=("dynamodb",))
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Route one request."""
     return app.resolve(event, context)

@@ -32,7 +32,7 @@ class Settings:
     batch_concurrency: int
 
 
-@entrypoint(paid=Paid.NO)
+@entrypoint(paid=Paid.NO, clients=("dynamodb",))
 def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
     """One step of a batch, or of one of its rows."""
     config = settings(Settings)

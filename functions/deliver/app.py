@@ -28,7 +28,7 @@ class Settings:
     output_hosts: str = ""
 
 
-@entrypoint(paid=Paid.YES)
+@entrypoint(paid=Paid.YES, clients=("dynamodb", "s3", "secretsmanager"))
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Bring the video home."""
     config = settings(Settings)

@@ -23,7 +23,7 @@ class Settings:
     hold_hours: float
 
 
-@entrypoint(paid=Paid.UNKNOWN)
+@entrypoint(paid=Paid.UNKNOWN, clients=("dynamodb", "sns"))
 def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
     """Write the job's new status and tell it, once."""
     config = settings(Settings)

@@ -29,7 +29,7 @@ class Settings:
     job_deadline_minutes: int
 
 
-@entrypoint(paid=Paid.YES)
+@entrypoint(paid=Paid.YES, clients=("dynamodb", "secretsmanager"))
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Look once, and say how long to wait."""
     config = settings(Settings)

@@ -44,7 +44,7 @@ class Settings:
     daily_credit_limit: float = 0
 
 
-@entrypoint(paid=Paid.NO)
+@entrypoint(paid=Paid.NO, clients=("dynamodb", "s3", "secretsmanager"))
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Submit the execution's job, once."""
     config = settings(Settings)

@@ -27,7 +27,7 @@ class Settings:
     sweep_quiet_seconds: int
 
 
-@entrypoint(paid=Paid.UNKNOWN)
+@entrypoint(paid=Paid.UNKNOWN, clients=("dynamodb", "sns", "stepfunctions"))
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """One sweep."""
     config = settings(Settings)

@@ -25,7 +25,7 @@ class Settings:
     batch_machine_arn: str
 
 
-@entrypoint(paid=Paid.NO)
+@entrypoint(paid=Paid.NO, clients=("dynamodb", "stepfunctions"))
 def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
     """One object, one job. A repeated event finds the job that it made before."""
     config = settings(Settings)

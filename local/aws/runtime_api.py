@@ -121,6 +121,10 @@ class Environment:
         """Whether it can take another invocation."""
         return self._process.poll() is None
 
+    def await_ready(self) -> None:
+        """Wait until the handler is imported, or could not be."""
+        self._ready.wait(INIT_SECONDS)
+
     def invoke(self, payload: bytes, request_id: str, trace: str) -> Answer:
         """Invoke the handler once and wait for its answer, at most the function's time-out.
 
@@ -193,7 +197,7 @@ class Environment:
 
     def _initialize(self) -> _Outcome | None:
         """Wait until the handler is imported; answers what went wrong, if something did."""
-        self._ready.wait(INIT_SECONDS)
+        self.await_ready()
         try:
             return self._outcomes.get_nowait()
         except queue.Empty:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
+import httpcore  # noqa: F401 - httpx imports it with its first client, when a Lambda has less processor than now
 import httpx
 
 from shared.faults import Paid
@@ -42,6 +43,7 @@ __all__ = ["BASE_URL", "Generation", "GenviralClient", "Model", "Timeouts", "Vid
 BASE_URL: Final = "https://www.genviral.io/api/partner/v1"
 """The vendor's documented address."""
 
+_TLS: Final = httpx.create_ssl_context(trust_env=False)  # reads 118 certificates, and no client of ours differs in it
 _MAX_BODY_BYTES: Final = 1 << 20
 _NOT_SENT: Final = (
     httpx.ConnectError,  # includes DNS and the TLS handshake
@@ -111,6 +113,7 @@ class GenviralClient:
             limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
+            verify=_TLS,
             transport=transport,
         )
 

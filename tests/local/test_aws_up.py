@@ -197,6 +197,7 @@ def test_an_edit_of_our_own_package_runs_no_installer(monkeypatch: pytest.Monkey
     (root / "requirements").mkdir()
     (root / "requirements" / "lambda.txt").write_text("")
     (root / "shared" / "requirements.txt").write_text("")
+    (root / "shared" / "slim_sdk.py").write_text("")
     monkeypatch.setattr(build, "ROOT", root)
     monkeypatch.setattr(build, "SOURCE", root / "shared")
     monkeypatch.setattr(build, "FUNCTIONS", root / "functions")

@@ -66,6 +66,15 @@ def test_what_lambda_has_no_use_for_is_found(tmp_path: Path, name: str) -> None:
     assert build.misplaced(folder) == [name]
 
 
+def test_a_package_may_be_called_docs(tmp_path: Path) -> None:
+    folder = artefact(tmp_path)
+    package = folder / "python" / "part" / "docs" / "inner"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    (package / "module.py").write_text("")
+    assert build.misplaced(folder) == []
+
+
 def test_bytecode_of_another_python_is_found(tmp_path: Path) -> None:
     folder = artefact(tmp_path)
     cache = folder / "python" / "part" / "__pycache__"

@@ -433,6 +433,29 @@ def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -
     json.dumps(answer)
 
 
+@pytest.mark.parametrize("sample", ["submit", "status", "deliver", "notify_succeeded", "uploads_object_created"])
+def test_on_lambda_no_client_is_made_for_an_event_that_every_event_needs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, sample: str
+) -> None:
+    name, prepare, _, _ = SAMPLES[sample]
+    prepare(stage.world)
+    made: list[str] = []
+
+    def noted(service: str, **options: Any) -> Any:
+        made.append(service)
+        return made_once(service, **options)
+
+    monkeypatch.setattr(runtime, "_session", lambda: SimpleNamespace(create_client=noted))
+    runtime.client.cache_clear()
+    function.__wrapped__(name)
+    assert made == [], "this is not Lambda"
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", name)
+    function.__wrapped__(name)
+    started_with = sorted(made)
+    stage.call(name, event(sample))
+    assert sorted(made) == started_with != []
+
+
 def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Stage) -> None:
     """Log lines, what the state machine carries, and the notification."""
     world = stage.world
