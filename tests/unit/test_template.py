@@ -73,6 +73,13 @@ def test_state_machines_log_names_and_times_only() -> None:
         assert RESOURCES[group]["Properties"]["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/states/")
 
 
+def test_groups_that_other_services_write_to_need_no_statement_of_their_own() -> None:
+    """In the account's one policy for that, which has room for 5,120 characters. Lambda writes by its own role."""
+    of_functions = {function["LoggingConfig"]["LogGroup"]["Ref"] for function in of_type(FUNCTION).values()}
+    for name in of_type("AWS::Logs::LogGroup").keys() - of_functions:
+        assert RESOURCES[name]["Properties"]["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/")
+
+
 # ---- what could not be handled ---------------------------------------------------------------------------
 
 
