@@ -42,12 +42,18 @@ def test_a_copy_of_several_parts_that_is_killed_goes_on_with_those_that_are_ther
         "get_object", Params={"Bucket": world.at.uploads_bucket, "Key": "assets/noise.jpg"}
     )
     params = {"duration_seconds": 2, "aspect_ratio": "16:9", "resolution": "1080p"}
-    world.tell_vendor("faults", route="output", kind="slow", seconds=60)  # the first request, for the first part
-    world.sfn.start_execution(
-        stateMachineArn=world.at.state_machine_arn,
-        name=name,
-        input=json.dumps({"request": {**BODY, "params": params, "reference_image_urls": [picture]}}),
-    )
+    world.tell_vendor("settings", generation_seconds=3)
+    try:
+        world.sfn.start_execution(
+            stateMachineArn=world.at.state_machine_arn,
+            name=name,
+            input=json.dumps({"request": {**BODY, "params": params, "reference_image_urls": [picture]}}),
+        )
+        video_id = until(lambda: world.get(name).get("video_id"))
+    finally:
+        world.tell_vendor("settings", generation_seconds=0.5)
+    # The first request for it, which is for the first part.
+    world.tell_vendor("faults", route="output", kind="slow", seconds=60, video_id=video_id)
 
     def parts() -> list[int] | None:
         uploads = world.s3.list_multipart_uploads(Bucket=place["Bucket"], Prefix=place["Key"]).get("Uploads", [])
