@@ -138,7 +138,7 @@ def refused(fault: Fault) -> Response[str]:
         "ok": False,
         "code": status,
         "message": fault.message,
-        "error_code": fault.error_code,
+        "error_code": fault.code,  # the vendor's own code would be one that no page of ours lists
         "issues": list(fault.issues),
         "advice": advice_on(type(fault)),
     }

@@ -105,6 +105,7 @@ def deliver(
     metadata: Mapping[str, str],
     tags: Mapping[str, str],
     remaining: Callable[[], float],
+    approve: Callable[[], None] = lambda: None,
     first: bool = False,
 ) -> Delivery:
     """Copy the file behind a link to `s3://bucket/key`, verified. May be called again with the same key at any time.
@@ -117,15 +118,16 @@ def deliver(
         metadata: Metadata of the object, ASCII.
         tags: Tags of the object.
         remaining: Seconds the caller has left.
+        approve: Called right before the object appears; what it raises keeps it from appearing.
         first: The caller knows that no earlier call has begun, so nothing is looked for in the bucket. If that is
             wrong, the file is fetched again and nothing worse happens.
 
     Raises:
         DeliveryIncomplete: Out of time, progress kept; call again.
         OutputExpired, OutputInvalid, OutputRefused, OutputTooLarge, OutputUnreachable: See `shared.delivery.errors`.
-        Exception: What `source` or S3 raised. Progress is kept.
+        Exception: What `source`, `approve` or S3 raised. Progress is kept.
     """
-    store = Store(s3, bucket, key, metadata, tags)
+    store = Store(s3, bucket, key, metadata, tags, approve)
     there, begun = (False, False) if first else store.look()
     if there and (finished := store.finished()) is not None:
         if begun:

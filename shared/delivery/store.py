@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from shared.delivery.media import MediaFacts, examine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -65,9 +65,16 @@ class Store:
     """One key of a bucket."""
 
     def __init__(
-        self, s3: S3Client, bucket: str, key: str, metadata: Mapping[str, str], tags: Mapping[str, str]
+        self,
+        s3: S3Client,
+        bucket: str,
+        key: str,
+        metadata: Mapping[str, str],
+        tags: Mapping[str, str],
+        approve: Callable[[], None],
     ) -> None:
         self._s3 = s3
+        self._approve = approve
         self._at: Any = {"Bucket": bucket, "Key": key}
         self._note: Any = {"Bucket": bucket, "Key": f"{key}.partial"}
         self._begun = False
@@ -106,6 +113,7 @@ class Store:
         if self._begun:
             self.clear()
         crc32 = _crc32(body)
+        self._approve()
         put = self._s3.put_object(
             **self._at,
             **self._labels,
@@ -138,7 +146,7 @@ class Store:
         if version is not None:
             note = {"upload_id": created["UploadId"], **asdict(version)}
             self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
-        return Upload(self._s3, self._at, self._note if version else None, created["UploadId"], {})
+        return Upload(self._s3, self._at, self._note if version else None, created["UploadId"], {}, self._approve)
 
     def clear(self, keep: str | None = None) -> None:
         """Remove what unfinished deliveries left behind: the last one's note, and uploads of this key but `keep`."""
@@ -163,7 +171,7 @@ class Store:
             return None
         except (ValueError, KeyError, AttributeError):  # not a note of this version of the code
             return None
-        return Upload(self._s3, self._at, self._note, upload_id, stored)
+        return Upload(self._s3, self._at, self._note, upload_id, stored, self._approve)
 
     def _stored(self, upload_id: str, parts: Sequence[Part]) -> dict[int, CompletedPartTypeDef]:
         lengths = {part.number: part.length for part in parts}
@@ -180,13 +188,20 @@ class Upload:
     """A multipart upload in progress. `put` may be called from several threads."""
 
     def __init__(
-        self, s3: S3Client, at: Any, note: Any, upload_id: str, stored: dict[int, CompletedPartTypeDef]
+        self,
+        s3: S3Client,
+        at: Any,
+        note: Any,
+        upload_id: str,
+        stored: dict[int, CompletedPartTypeDef],
+        approve: Callable[[], None],
     ) -> None:
         self._s3 = s3
         self._at = at
         self._note = note
         self._upload_id = upload_id
         self._stored = stored
+        self._approve = approve
 
     @property
     def stored(self) -> frozenset[int]:
@@ -203,6 +218,7 @@ class Upload:
 
     def complete(self, total: int) -> None:
         """Publish the object, if its parts add up to `total` bytes."""
+        self._approve()
         self._s3.complete_multipart_upload(
             **self._at,
             UploadId=self._upload_id,

@@ -16,7 +16,7 @@ import socket
 import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeGuard
 from urllib.parse import quote, urlsplit
 
 import httpcore  # noqa: F401 - httpx imports it with its first client, when a Lambda has less processor than now
@@ -138,7 +138,7 @@ class GenviralClient:
         Raises:
             AuthenticationFailed: There is no usable key.
         """
-        _usable(self._api_key(False), Paid.NO)
+        self._key(Paid.NO)
 
     def generate(self, body: Mapping[str, Any], *, idempotency_key: str) -> Generation:
         """Starts a video. This is the call that costs money; it is sent once.
@@ -216,13 +216,18 @@ class GenviralClient:
             raise GenviralUnreachable(f"Genviral could not be reached: {error.reason}.", paid=paid) from None
 
     def _answer(self, request: _Request, *, paid: Paid = Paid.NO) -> Answer:
-        key = _usable(self._api_key(False), paid)
+        key = self._key(paid)
         answer = self._exchange(request, key)
         if answer.refuses_key:
             fresh = _usable(self._api_key(True), paid)
             if fresh != key:
                 answer = self._exchange(request, fresh)
         return answer
+
+    def _key(self, paid: Paid) -> str:
+        key = self._api_key(False)
+        # One that cannot be a key may have been mended since it was cached, and the vendor is not there to refuse it.
+        return key if _is_usable(key) else _usable(self._api_key(True), paid)
 
     def _exchange(self, request: _Request, key: str) -> Answer:
         """Sends the request once.
@@ -332,12 +337,16 @@ def _as_json(body: Mapping[str, Any]) -> bytes:
 
 
 def _usable(key: object, paid: Paid) -> str:
-    if isinstance(key, str) and _fits_header(key):
+    if _is_usable(key):
         return key
     raise AuthenticationFailed(
         "The stored API key is empty or holds a blank, a line break or a character that a header cannot carry.",
         paid=paid,
     )
+
+
+def _is_usable(key: object) -> TypeGuard[str]:
+    return isinstance(key, str) and _fits_header(key)
 
 
 def _fits_header(value: str) -> bool:

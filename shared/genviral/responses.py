@@ -174,8 +174,8 @@ class Answer:
 
     def fault(self, kind: type[GenviralFault], message: str, *, paid: Paid | None = None) -> GenviralFault:
         """The error with all that the vendor said about it."""
-        words = [self.shown(self.envelope.get(name)) for name in ("message", "remediation_hint")]
-        said = " ".join(word for word in words if word)
+        shown = [self.shown(self.envelope.get(name)) for name in ("message", "remediation_hint")]
+        said = ". ".join(text for text in shown if text).replace(".. ", ". ")
         return kind(
             f"{message}: {said}" if said else f"{message}.",
             http_status=self.status,
@@ -268,8 +268,9 @@ def submission_fault(answer: Answer) -> GenviralFault:
     if says_ok is not True:
         if 400 <= answer.status < 500:
             kind = _refusal(answer)
-            paid = Paid.UNKNOWN if kind is RequestRejected and answer.status in _MAYBE_RECEIVED else None
-            return answer.fault(kind, f"Genviral refused the request (HTTP {answer.status})", paid=paid)
+            if kind is RequestRejected and answer.status in _MAYBE_RECEIVED:
+                kind = SubmissionUncertain
+            return answer.fault(kind, f"Genviral refused the request (HTTP {answer.status})")
         if answer.status >= 500 and says_ok is False and answer.error_code in _FAULT_OF_CODE:
             return answer.fault(
                 _FAULT_OF_CODE[answer.error_code], f"Genviral could not start the video (HTTP {answer.status})"

@@ -7,7 +7,7 @@
      │   ├─ UploadUnsupported    it is no picture, video or sound that the recipe's field takes
      │   ├─ RecipeMissing        no recipe of that name lies in the uploads bucket
      │   ├─ RecipeInvalid        the recipe is no JSON object, or names something it cannot have
-     │   ├─ RequestUnreadable    a request file or manifest is not JSON
+     │   ├─ RequestUnreadable    a request file or manifest is not JSON, or an execution's input holds no request
      │   ├─ JobConflict          the same name was used for another request
      │   ├─ BodyTooLarge         (API) the body is larger than any request can be
      │   ├─ KeyUnusable          (API) the Idempotency-Key is no such key
@@ -57,7 +57,10 @@ class UploadUnsupported(RequestFault):
     """The uploaded object's content is not of a kind that the recipe's field takes."""
 
     code = "upload_unsupported"
-    advice = "Upload a real picture (JPEG, PNG, WebP, GIF), video (MP4, MOV, WebM) or sound (MP3, WAV, M4A, Ogg)."
+    advice = (
+        "Upload a file of the kind that the recipe's field takes: a picture (JPEG, PNG, WebP, GIF, HEIC, AVIF), a "
+        "video (MP4, MOV, WebM) or sound (MP3, WAV, M4A, Ogg, FLAC)."
+    )
 
 
 class RecipeMissing(RequestFault):
@@ -75,10 +78,13 @@ class RecipeInvalid(RequestFault):
 
 
 class RequestUnreadable(RequestFault):
-    """A request file or a manifest is not JSON."""
+    """A request file or a manifest is not JSON, or an execution's input holds no request."""
 
     code = "invalid_json"
-    advice = "Upload a file that holds one JSON object: the body of the vendor's generate call, or a manifest."
+    advice = (
+        "Give one JSON object: in a file, the body of the vendor's generate call or a manifest; as an execution's "
+        "input, an object with that body as `request`."
+    )
 
 
 class JobConflict(RequestFault):

@@ -17,7 +17,7 @@ from typing import Any
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
 _HANDED_OVER = re.compile(r"/(up-[0-9a-f]{12}-[0-9a-f]{16})/[^/]+\Z")
-_LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r\d{{1,3}}")
+_LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r(\d{{1,3}})")
 
 
 def _digest(*parts: str) -> str:
@@ -89,10 +89,25 @@ def later_execution(job_id: str, number: int) -> str:
     return f"{job_id}.r{number}"
 
 
+def turn_of(execution_arn: str) -> str:
+    """`#r<number>` for an execution that takes a job up again, nothing for the first one."""
+    later = _LATER_EXECUTION.fullmatch(execution_arn.rsplit(":", 1)[-1])
+    return f"#r{later[2]}" if later else ""
+
+
 def fingerprint(request: dict[str, Any]) -> str:
-    """A digest of a request's meaning: the same for the same JSON value, however it was written."""
-    canonical = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    """A digest of a request's meaning: the same for the same JSON value, however it was written.
+
+    A spreadsheet turns 5.0 into 5, and no row of a batch may be paid for again because of that.
+    """
+    plain = json.loads(json.dumps(request), parse_float=_number)
+    canonical = json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def is_job_id(text: str) -> bool:

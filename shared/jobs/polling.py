@@ -141,10 +141,11 @@ class PollingPolicy:
         Args:
             plan: What `plan` returned for this job. Where it is over, waits grow with the time already waited.
             elapsed: Seconds since the submission.
-            retry_after: Seconds the vendor asked for. It wins over everything else.
+            retry_after: Seconds the vendor asked for. They win over the plan and the cap, not over the floor: looks
+                without an end at one a second would fill the execution's history.
         """
         if retry_after is not None:
-            return max(1, round(retry_after))
+            return max(1, round(max(retry_after, self.floor)))
         index = bisect_right(plan, elapsed)
         wait = plan[index] - elapsed if index < len(plan) else elapsed * _GROWTH
         return max(1, round(min(max(wait, self.floor), self.cap)))

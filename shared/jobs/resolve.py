@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 _ASSET_URL_SECONDS = 6 * 3600
-"""How long the vendor may take to fetch the asset. The function's own session may end sooner; AWS renews it hourly."""
+"""How long the vendor may take to fetch the asset, at most: the link also ends with the function's own session.
+https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration"""
 MAX_DOCUMENT_BYTES = 256 * 1024
 """The largest recipe, request file or manifest."""
 _MAX_ASSETS = 15  # as many as the vendor takes: 9 images, 3 videos and 3 clips of sound
@@ -342,7 +343,7 @@ def _unreadable(error: ClientError) -> Exception:
     """A missing or forbidden object is the uploader's matter; anything else is AWS's and is tried again."""
     code = error.response.get("Error", {}).get("Code", "")
     if code in _GONE:
-        return UploadUnreadable("the object is not in the uploads bucket any more")
+        return UploadUnreadable("the object is not in the uploads bucket")
     if code in _FORBIDDEN:
         return UploadUnreadable("this stack may not read the object (its owner, key or storage class forbids it)")
     return error

@@ -231,7 +231,7 @@ class JobStore:
         job_id: str,
         attempt: str,
         *,
-        take_over: bool = False,
+        take_over: str | None = None,
         counted: bool = False,
         end_hold: bool = False,
         **attributes: Any,
@@ -241,8 +241,8 @@ class JobStore:
         Args:
             job_id: The job.
             attempt: Names this attempt, so that only it can give the claim back.
-            take_over: Whether an attempt of unknown end may lose its claim. Only where the vendor's idempotency is
-                trusted.
+            take_over: The claim of an attempt of unknown end, as it was read, that may be lost to this one. Only where
+                the vendor's idempotency is trusted.
             counted: Whether there must be such a claim, because it alone was counted against the daily limit.
             end_hold: Whether the hold that the job was on is over.
             **attributes: What was resolved for this attempt (request, model_id, recipe).
@@ -251,12 +251,13 @@ class JobStore:
             MoveRefused: The job is claimed by an attempt whose end nobody knows, is paid for, or has ended.
         """
         # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
-        free = "" if take_over else " AND (attribute_not_exists(claim) OR claim = :claim)"
+        free = " AND (attribute_not_exists(claim) OR claim = :claim" + (" OR claim = :lost)" if take_over else ")")
         free += " AND attribute_exists(claim)" if counted else ""
         return self.move(
             job_id,
             Status.SUBMITTING,
             condition=f"attribute_not_exists(video_id){free}",
+            values={":lost": take_over} if take_over else None,
             remove=_ended_by_a_claim(end_hold),
             stay=True,
             claim=attempt,
@@ -361,13 +362,13 @@ class JobStore:
         """Write down the vendor's video: from here on the job is paid for. May be repeated with the same video.
 
         Raises:
-            MoveRefused: Another video is on the record, or the job has ended.
+            MoveRefused: Another video is on the record, or the job has ended or is delivered already.
         """
         return self.move(
             job_id,
             Status.PROCESSING,
-            condition="(attribute_not_exists(video_id) OR video_id = :video)",
-            values={":video": video_id},
+            condition="(attribute_not_exists(video_id) OR video_id = :video) AND #status <> :delivering",
+            values={":video": video_id, ":delivering": Status.DELIVERING.value},
             remove=("claim", "held_since", "error"),
             stay=True,
             video_id=video_id,

@@ -17,6 +17,7 @@ from shared.delivery import Delivery, Limits, MediaFacts, deliver
 from shared.faults import Paid
 from shared.genviral.errors import GenviralUnavailable
 from shared.jobs import identity
+from shared.jobs.errors import JobClosed
 from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
@@ -76,6 +77,7 @@ class Courier:
             metadata=_metadata(job, video_id),
             tags={"job_id": job.job_id},
             remaining=self.remaining,
+            approve=lambda: self._require_own(job.job_id, video_id),
             first=first,
         )
         video = _facts(self.bucket, key, delivery) | _differences(job, delivery.media)
@@ -96,6 +98,12 @@ class Courier:
             return self.store.note(job_id, copy_began=int(time.time())), True
         except MoveRefused as refused:
             raise closed(refused) from None
+
+    def _require_own(self, job_id: str, video_id: str) -> None:
+        """A copy outlives the execution that began it. Meanwhile an operator may have given the job another video."""
+        job = self.store.get(job_id)
+        if job is not None and job.video_id not in (None, video_id):
+            raise JobClosed("the job has another video now; this one was not delivered", paid=Paid.YES)
 
     def _fresh_link(self, job: Job, video_id: str) -> str:
         video = self.vendor.get_video(video_id)

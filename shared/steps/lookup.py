@@ -83,7 +83,7 @@ class Lookup:
         return _given({"jobs": [_given(_summary(job)) for job in jobs], "next_token": _token(end) if end else None})
 
     def _video(self, job: Job) -> dict[str, Any] | None:
-        """The finished video with a link that is signed now, so that it lives as long as it says."""
+        """The finished video with a link that is signed now. It lives at most as long as this function's session."""
         if job.status is not Status.SUCCEEDED or job.output is None:
             return None
         link = self.s3.generate_presigned_url(

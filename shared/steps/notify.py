@@ -177,7 +177,8 @@ class Announcer:
                 values={":own": execution_arn},
                 error=error,
                 execution=execution_arn,
-                notice_due=target.value,
+                # A job that an operator took up again may end a second time, the same way.
+                notice_due=f"{target.value}{identity.turn_of(execution_arn)}",
                 remove=("held_since",),
             )
             metrics.add_metric(name=_METRICS[target], unit=MetricUnit.Count, value=1)

@@ -67,6 +67,8 @@ class Poller:
         if job is None or job.video_id is None:
             # First of all: whatever the vendor says now, a hold or an operator must find the video on the record.
             job = self._followed(job, job_id, video_id, submitted_at)
+        if job.video_id != video_id:
+            raise JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
         overdue = time.time() > (job.deadline_at or submitted_at + self.patience.deadline_seconds)
         try:
             video = self.vendor.get_video(video_id)
@@ -106,6 +108,9 @@ class Poller:
                 deadline_at=deadline_at or submitted_at + self.patience.deadline_seconds,
             )
         except MoveRefused as refused:
+            now = refused.current
+            if now is not None and (now.status, now.video_id) == (Status.DELIVERING, video_id):
+                return now  # another look was quicker
             raise closed(refused) from None
 
     def _move_on(self, job_id: str) -> None:

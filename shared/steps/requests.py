@@ -10,9 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, JobConflict, KeyUnusable
 from shared.jobs.resolve import parse_request
+from shared.runtime import logger
 from shared.steps.bodies import json_object
 from shared.steps.intake import start
 
@@ -72,5 +75,10 @@ class Desk:
         )
         if job.fingerprint != fingerprint:
             raise JobConflict("this Idempotency-Key was used before, with another request")
-        start(job, sfn=self.sfn, state_machine_arn=self.state_machine_arn)
+        try:
+            start(job, sfn=self.sfn, state_machine_arn=self.state_machine_arn)
+        except (ClientError, BotoCoreError) as error:
+            # The record stands, and the sweep starts what is recorded. Who is told to ask again, and has no key to ask
+            # with, would get and pay for a second job.
+            logger.warning("the execution could not be started; the sweep will", reason=type(error).__name__)
         return job

@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,6 +20,7 @@ from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import batches, identity
 from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
+from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import AwsCallFailed, MetricUnit, logger, metrics
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 SECONDS_FROM_CLAIM = 75
 """What the claim, the paid call and writing down its outcome may take at most, in seconds."""
+_TRUSTED_SECONDS = 3600
+"""How long an Idempotency-Key is trusted, in seconds. Vendors forget keys; retries take minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,7 @@ class Submitter:
             if self.purse is None or job.claim is not None:
                 self._require_time()
                 return self.store.claim(
-                    job.job_id, attempt, take_over=self.trust_idempotency, counted=self.purse is not None, **facts
+                    job.job_id, attempt, take_over=job.claim, counted=self.purse is not None, **facts
                 )
             cost = self.purse.cost(resolution.model_id, _price_kind(resolution))
             self._require_time()
@@ -143,9 +147,9 @@ class Submitter:
                 raise JobClosed("the job's record was deleted") from None
             if now.video_id is not None:
                 return now
-            # Only a job as it was read is counted. Each new look needs a change by somebody else, so there is an end.
-            changed = (now.claim is None, now.resubmissions) != (job.claim is None, job.resubmissions)
-            if self.purse is not None and changed and not self._is_closed(now):
+            # Only the claim that was read is taken over, and only a job as it was read is counted. Each new look needs
+            # a change by somebody else, so there is an end.
+            if (now.claim, now.resubmissions) != (job.claim, job.resubmissions) and not self._is_closed(now):
                 return None
             raise _closed(now) from None
 
@@ -156,7 +160,7 @@ class Submitter:
 
     def _is_closed(self, job: Job) -> bool:
         """Whether nothing may be sent for a job without a video."""
-        return job.is_terminal or (job.claim is not None and not self.trust_idempotency)
+        return job.is_terminal or (job.claim is not None and not (self.trust_idempotency and _is_recent(job)))
 
     def _send(self, job: Job, resolution: Resolution) -> Generation:
         try:
@@ -231,6 +235,12 @@ class Submitter:
     def _state(self, job_id: str, video_id: str | None, submitted_at: int, known: list[float]) -> dict[str, Any]:
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
         return state | self.patience.begin(job_id, known, submitted_at)
+
+
+def _is_recent(job: Job) -> bool:
+    """Whether the vendor surely still knows the Idempotency-Key of the attempt of unknown end."""
+    claimed = datetime.fromisoformat(job.timeline[Status.SUBMITTING])
+    return (datetime.now(UTC) - claimed).total_seconds() < _TRUSTED_SECONDS
 
 
 def _price_kind(resolution: Resolution) -> str:

@@ -109,6 +109,20 @@ def test_any_honest_origin(s3: S3Client, behaviour: Callable[[Request], None], s
         assert request.headers["accept-encoding"] == "identity"
 
 
+@pytest.mark.parametrize("size", [2000, 6 * MIB])
+@pytest.mark.parametrize("behaviour", [Request.ranged, Request.whole], ids=lambda it: it.__name__)
+def test_what_is_not_approved_at_the_last_moment_does_not_appear(
+    s3: S3Client, behaviour: Callable[[Request], None], size: int
+) -> None:
+    def refuse() -> None:
+        raise OutputRefused("not wanted any more")
+
+    with serve(film(size), behaviour) as origin, pytest.raises(OutputRefused):
+        copy(origin, s3, approve=refuse)
+    names, _ = left_behind(s3)
+    assert KEY not in names
+
+
 def test_ranges_are_fetched_once_each_and_of_one_version(s3: S3Client) -> None:
     with serve(LARGE) as origin:
         copy(origin, s3)

@@ -233,7 +233,8 @@ def test_an_uncertain_answer_that_names_a_video_says_which() -> None:
 @pytest.mark.parametrize("status", [408, 409])
 def test_a_refusal_that_may_hide_an_earlier_attempt_admits_it(status: int) -> None:
     fault = generate(answering(status, refusal(status)))
-    assert (type(fault).__name__, fault.paid) == ("RequestRejected", Paid.UNKNOWN)
+    assert (type(fault).__name__, fault.paid) == ("SubmissionUncertain", Paid.UNKNOWN)
+    assert "new job" not in fault.advice
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,14 @@ def test_a_key_that_is_no_header_value_is_never_sent(key: str) -> None:
     assert not vendor.requests
 
 
+def test_a_key_that_cannot_be_one_is_read_anew_before_it_is_refused() -> None:
+    """The vendor is not there to refuse it, and a new stack's empty one would stay cached for minutes."""
+    vendor = answering(202, ACCEPTED)
+    client_of(vendor, "", "new.key").generate(BODY, idempotency_key="job-1")
+    client_of(vendor, "", "new.key").check_key()
+    assert [request.headers["Authorization"] for request in vendor.requests] == ["Bearer new.key"]
+
+
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"bytes"])
 def test_a_body_that_is_no_json_is_never_sent(value: object) -> None:
     vendor = answering(202, ACCEPTED)
@@ -337,7 +346,7 @@ def test_what_the_vendor_adds_to_a_refusal_is_passed_on_without_private_text() -
     )
     fault = generate(answering(402, said, **{"Retry-After": "7"}))
     assert fault.message == (
-        "Genviral refused the request (HTTP 402): Not enough credits for '[…]' with […] now "
+        "Genviral refused the request (HTTP 402): Not enough credits for '[…]' with […] now. "
         "Top up at https://www.genviral.io/billing"
     )
     assert fault.action_url == "https://www.genviral.io/billing"

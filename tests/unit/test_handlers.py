@@ -578,7 +578,7 @@ def test_the_vendors_wish_for_quiet_is_passed_on(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (refusing(401, "invalid_token"), "invalid_token"),
+        (refusing(401, "invalid_token"), "authentication_failed"),
         (refusing(402, "subscription_required"), "subscription_required"),
         (refusing(500), "genviral_unavailable"),
         (breaking(httpx.ConnectError), "genviral_unreachable"),

@@ -70,6 +70,13 @@ def test_ids_without_a_key_differ_and_sort_by_time(monkeypatch: pytest.MonkeyPat
     assert [name[:16] for name in made] == sorted(name[:16] for name in made)
 
 
+def test_a_whole_number_is_the_same_with_and_without_its_fraction() -> None:
+    """As a spreadsheet writes it."""
+    one, other = ({"params": {"fps": 24, "seconds": seconds, "scale": [0.5]}} for seconds in (5, 5.0))
+    assert identity.fingerprint(one) == identity.fingerprint(other)
+    assert identity.fingerprint({"seconds": 5.5}) != identity.fingerprint({"seconds": 5})
+
+
 @given(st.dictionaries(TEXTS, VALUES, max_size=6), st.randoms(use_true_random=False))
 def test_a_fingerprint_is_of_the_value_not_of_how_it_was_written(value: dict[str, Any], chance: random.Random) -> None:
     members = list(value.items())

@@ -55,8 +55,8 @@ def test_waits_stay_between_floor_and_cap(durations: list[float], elapsed: float
 
 
 @given(SECONDS, st.floats(0, 3600))
-def test_a_retry_after_wins(elapsed: float, retry_after: float) -> None:
-    assert POLICY.wait([10, 20], elapsed, retry_after) == max(1, round(retry_after))
+def test_a_retry_after_wins_over_all_but_the_floor(elapsed: float, retry_after: float) -> None:
+    assert POLICY.wait([10, 20], elapsed, retry_after) == round(max(retry_after, POLICY.floor))
 
 
 def test_after_the_plan_waits_grow_with_the_time_waited() -> None:

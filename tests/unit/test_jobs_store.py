@@ -136,12 +136,14 @@ def test_a_claim_whose_answer_was_lost_is_found_again_by_its_own_attempt_only(wo
     assert world.store.claim(JOB_ID, "mine").claim == "mine"
     with pytest.raises(MoveRefused):
         world.store.claim(JOB_ID, "yours")
-    assert world.store.claim(JOB_ID, "yours", take_over=True).claim == "yours"
+    with pytest.raises(MoveRefused):
+        world.store.claim(JOB_ID, "yours", take_over="somebody else's")
+    assert world.store.claim(JOB_ID, "yours", take_over="mine").claim == "yours"
 
 
-@pytest.mark.parametrize("take_over", [False, True])
+@pytest.mark.parametrize("take_over", [None, "mine"])
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.QUEUED}))
-def test_a_paid_or_ended_job_cannot_be_claimed(world: World, status: Status, take_over: bool) -> None:
+def test_a_paid_or_ended_job_cannot_be_claimed(world: World, status: Status, take_over: str | None) -> None:
     put(world, status, video_id=VIDEO_ID)
     with pytest.raises(MoveRefused):
         world.store.claim(JOB_ID, "attempt", take_over=take_over)
@@ -250,7 +252,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.claim(JOB_ID, "one")
     store.release(JOB_ID, "one", {"code": "rate_limited"})
     store.claim(JOB_ID, "two")
-    store.claim(JOB_ID, "three", take_over=True)
+    store.claim(JOB_ID, "three", take_over="two")
     store.paid(JOB_ID, VIDEO_ID)
     store.keep(JOB_ID, VIDEO_ID)
     store.note(JOB_ID, notice_due="x")

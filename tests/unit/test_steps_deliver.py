@@ -85,6 +85,24 @@ def test_a_video_comes_home_with_a_description(world: World, copies: list[dict[s
     )
 
 
+def test_a_late_copy_does_not_take_the_place_of_another_video(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function runs on when its execution is stopped, and an operator may attach another video meanwhile."""
+
+    def slow(_: Callable[[], str], *, approve: Callable[[], None], **__: Any) -> Delivery:
+        approve()
+        world.store.note(JOB_ID, video_id="the-right-one")
+        approve()
+        return COPIED
+
+    monkeypatch.setattr(step, "deliver", slow)
+    world.vendor = Vendor(get=[FINISHED])
+    world.paid_job()
+    with pytest.raises(JobClosed) as refused:
+        world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert refused.value.paid is Paid.YES
+    assert world.record().output is None
+
+
 def test_no_link_that_opens_anything_is_written_anywhere(world: World, copies: list[dict[str, Any]]) -> None:
     """Not even where the record still holds the request as it was asked for."""
     world.vendor = Vendor(get=[FINISHED])

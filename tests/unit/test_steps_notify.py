@@ -20,6 +20,7 @@ from shared.jobs.errors import JobClosed, RecipeMissing, TimedOut
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.store import JobStore
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
+from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +167,15 @@ def test_what_the_platform_says_is_told_only_where_it_quotes_nothing(
 
 
 # ---- holds -----------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_ends_a_second_time_the_same_way_is_told_under_another_id(world: World) -> None:
+    world.job()
+    world.announcer().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
+    later = operator(world).resubmit(JOB_ID)
+    world.announcer().failed(later, caught(SubmissionUncertain("no answer again")))
+    told = [message.body["notification_id"] for message in world.messages()]
+    assert told == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
 
 
 def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:

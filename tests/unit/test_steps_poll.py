@@ -124,6 +124,27 @@ def test_a_video_the_record_does_not_know_is_written_down_before_the_vendor_is_a
     assert job.deadline_at == 1_800_000_600
 
 
+def test_a_video_that_was_replaced_is_not_followed(world: World) -> None:
+    world.paid_job()
+    world.store.note(JOB_ID, video_id="the-right-one")
+    with pytest.raises(JobClosed) as closed:
+        look(world, FINISHED)
+    assert (closed.value.paid, world.record().status, world.vendor.asked) == (Paid.YES, Status.PROCESSING, [])
+
+
+def test_a_late_look_does_not_take_a_job_back_from_its_delivery(world: World) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.ON_HOLD)
+
+    def overtaken(request: httpx.Request) -> httpx.Response:
+        world.store.move(JOB_ID, Status.PROCESSING)
+        world.store.move(JOB_ID, Status.DELIVERING)
+        return FINISHED(request)
+
+    assert look(world, overtaken)["status"] == "succeeded"
+    assert world.record().status is Status.DELIVERING
+
+
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_a_job_that_ended_is_not_followed(world: World, status: Status) -> None:
     world.paid_job()

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
@@ -52,17 +51,23 @@ def test_a_repeat_of_a_job_that_has_gone_on_starts_nothing(world: World) -> None
     assert not sfn.calls
 
 
-def test_a_start_that_failed_is_made_up_by_the_repeat(world: World) -> None:
-    with pytest.raises(ClientError):
-        ask(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"))
+@pytest.mark.parametrize("key", ["k-1", None])
+def test_a_start_that_failed_is_left_to_the_sweep_and_nobody_is_told_to_ask_again(
+    world: World, key: str | None
+) -> None:
+    job = ask(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"), key=key)
     assert not world.executions()
+    assert world.record(job.job_id).status == "queued"
+
+
+def test_a_start_that_failed_is_made_up_by_the_repeat(world: World) -> None:
+    ask(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"))
     job = ask(world)
     assert world.executions() == [job.job_id]
 
 
 def test_a_start_whose_answer_was_lost_starts_nothing_twice(world: World) -> None:
-    with pytest.raises(ClientError):
-        ask(world, sfn=Flaky(world.sfn, {1: "after"}, only="start_execution"))
+    ask(world, sfn=Flaky(world.sfn, {1: "after"}, only="start_execution"))
     job = ask(world)
     assert world.executions() == [job.job_id]
 

@@ -43,6 +43,8 @@ from tests.unit.fakes import (
 )
 
 if TYPE_CHECKING:
+    from shared.jobs.record import Job
+    from shared.jobs.resolve import Resolution
     from shared.jobs.store import JobStore
 
 GIVEN = {"job_id": JOB_ID}
@@ -61,7 +63,7 @@ NOBODY_KNOWS = [
     (breaking(httpx.RemoteProtocolError), SubmissionUncertain),
     (HTML_502, SubmissionUncertain),
     (UNREADABLE, SubmissionUncertain),
-    (refusing(409, "conflict"), RequestRejected),
+    (refusing(409, "conflict"), SubmissionUncertain),
 ]
 
 
@@ -146,7 +148,7 @@ def test_no_claim_is_taken_that_there_is_no_time_to_see_through(world: World) ->
     assert len(world.vendor.posts) == 1
 
 
-@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS[:4])
+@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
 def test_a_trusted_key_is_sent_again_unchanged(world: World, answer: Answer, error: type[Fault]) -> None:
     world.vendor = Vendor([answer, accepting()])
     world.job()
@@ -163,6 +165,34 @@ def test_a_trusted_key_survives_an_interruption(world: World, status: Status) ->
     if status is not Status.SUBMITTING:
         world.store.move(JOB_ID, status)
     assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
+
+
+def test_a_trusted_key_is_not_trusted_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vendor may forget a key while the job is on hold, or until an operator redrives it."""
+    world.job()
+    world.store.claim(JOB_ID, "killed", execution=EXECUTION)
+    monkeypatch.setattr("shared.steps.submit._TRUSTED_SECONDS", 0)
+    with pytest.raises(SubmissionUncertain):
+        world.submitter(trust=True).submit(EXECUTION, GIVEN)
+    assert not world.vendor.posts
+
+
+def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
+    """Whoever had not would give it back after a refusal, and the job would look unpaid."""
+    world.vendor = Vendor([refusing(402, "insufficient_credits")])
+    world.job()
+    submitter = world.submitter(trust=True)
+    resolve = submitter.resolver.resolve
+
+    class Overtaken:
+        def resolve(self, job: Job) -> Resolution:
+            if job.claim is None:
+                world.store.claim(JOB_ID, "quicker", execution=EXECUTION)
+            return resolve(job)
+
+    with pytest.raises(InsufficientCredits):
+        replace(submitter, resolver=Overtaken()).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]
+    assert world.record().claim is not None
 
 
 def test_a_refusal_after_an_unknown_outcome_says_nothing_about_the_first_call(world: World) -> None:
