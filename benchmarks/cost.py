@@ -76,7 +76,7 @@ NETWORK_SECONDS = {"uploads": 0.1, "submit": 1.5, "status": 0.4, "deliver": 3.0,
 """What a real vendor and real AWS add to an invocation's time over loopback: one slow POST, quick GETs, and a 50 MB
 video at about 20 MB/s."""
 RUNTIME_LOG_BYTES = 600
-"""What Lambda itself logs about an invocation in JSON: start, end, report."""
+"""What Lambda itself logs about an invocation, at most: start, end, report."""
 TRACED = 0.05
 """X-Ray's default sampling, beyond the first trace of each second."""
 

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--image", type=_file, default=demo.SAMPLE, help="the picture (default: a sample)")
     show.add_argument("--recipe", type=_file, help="what to make of it (default: recipes/default.json)")
     show.add_argument("--prompt", help="a prompt in the place of the recipe's own")
-    show.add_argument("--out", type=Path, default=Path("demo-out"), help="where the video goes (default: demo-out)")
+    show.add_argument("--out", type=_folder, default=Path("demo-out"), help="where the video goes (default: demo-out)")
     return parser
 
 
@@ -94,16 +94,22 @@ def _up(chosen: argparse.Namespace) -> int:
 
 
 def _welcome(at: Endpoints) -> str:
+    # Which of the two regions a tool reads differs.
     return f"""\
 The cloud on your laptop is ready. Ctrl-C ends it and removes everything.
 
   AWS        {at.aws_endpoint}  ({at.region}, any credentials)
   HTTP API   {at.api_url}/videos
-  Genviral   {at.genviral_url}
+  Genviral   {at.genviral_url}{f"  (controls: {at.genviral_admin_url}/state)" if at.genviral_admin_url else ""}
+  Jobs       {at.state_machine_arn}
+  Topic      {at.topic_arn}
 
 In another terminal:
 
-  export AWS_ENDPOINT_URL={at.aws_endpoint} AWS_REGION={at.region} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export AWS_ENDPOINT_URL={at.aws_endpoint} AWS_REGION={at.region} AWS_DEFAULT_REGION={at.region}
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test API_URL={at.api_url}
+  export UPLOADS_BUCKET={at.uploads_bucket} VIDEOS_BUCKET={at.videos_bucket}
+  export TOPIC_ARN={at.topic_arn}
 
   # a recipe of your own and a picture in, a video out
   aws s3 cp recipes/default.json s3://{at.uploads_bucket}/recipes/shoes.json
@@ -128,6 +134,15 @@ def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file '{text}'")
+    return path
+
+
+def _folder(text: str) -> Path:
+    """A folder that is there or can be made."""
+    path = Path(text)
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"'{there}' is a file, not a folder")
     return path
 
 

@@ -264,7 +264,10 @@ def _download(cloud: Cloud, video: dict[str, Any], out: Path) -> Path:
 
 def _failure(message: dict[str, Any]) -> str:
     error = message.get("error", {})
+    issues = "".join(f"\n  - {issue['path']}: {issue['message']}" for issue in error.get("issues", ()))
+    paid = "nobody knows" if message["paid"] == "unknown" else message["paid"]
     return (
-        f"The job ended as {message['status']}: {error.get('message')} ({error.get('code')}). {error.get('advice', '')}"
-        + "".join(f"\n  - {issue['path']}: {issue['message']}" for issue in error.get("issues", ()))
+        f"The job ended as {message['status']}: {error.get('message')} ({error.get('code')}).{issues}\n"
+        f"Paid           {paid}\n"
+        f"What to do     {error.get('advice', message['summary'])}"
     )

@@ -12,10 +12,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from ops.finder import Finder
 from ops.operator import Operator, Refused
+from ops.outlook import next_step, paid
+from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _MINUTE = 60
 _COUNTED = 1000
+_INDENT = "\n" + " " * 14
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
@@ -56,21 +59,23 @@ class _Desk:
     """The chosen stack: its operator, its switch, and who finds jobs there."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
-        session = boto3.session.Session(region_name=chosen.region, profile_name=chosen.profile)
-        outputs, parameters = _stack(session.client("cloudformation"), chosen.stack)
-        dynamodb = session.client("dynamodb")
+        # boto3 does not read AWS_REGION, which is what most other tools of AWS read.
+        region = chosen.region or os.environ.get("AWS_REGION")
+        session = boto3.session.Session(region_name=region, profile_name=chosen.profile)
+        outputs, parameters = _stack(_client(session, "cloudformation"), chosen.stack)
+        dynamodb = _client(session, "dynamodb")
         try:
             self.store = JobStore(dynamodb, outputs["JobsTable"], retention_days=int(parameters["RecordRetentionDays"]))
             self.switch = IntakeSwitch(dynamodb, outputs["JobsTable"])
             self.operator = Operator(
                 store=self.store,
-                sfn=session.client("stepfunctions"),
+                sfn=_client(session, "stepfunctions"),
                 state_machine_arn=outputs["StateMachineArn"],
                 deadline_seconds=int(parameters["JobDeadlineMinutes"]) * _MINUTE,
             )
             self.finder = Finder(
                 store=self.store,
-                s3=session.client("s3"),
+                s3=_client(session, "s3"),
                 uploads=outputs["UploadsBucket"],
                 videos=outputs["VideosBucket"],
             )
@@ -78,6 +83,15 @@ class _Desk:
             raise Refused(
                 f"The stack {chosen.stack} is no stack of this project: it has no {missing.args[0]}."
             ) from None
+
+
+def _client(session: boto3.session.Session, service: Any) -> Any:
+    try:
+        return session.client(service)
+    except ValueError as error:
+        if isinstance(error, BotoCoreError):
+            raise
+        raise Refused(f"{error}. AWS_ENDPOINT_URL must be an address, such as http://127.0.0.1:4566.") from None
 
 
 def _stack(cloudformation: Any, name: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -96,6 +110,8 @@ def _stack(cloudformation: Any, name: str) -> tuple[dict[str, str], dict[str, st
 
 
 def _explained(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, NoRegionError):
+        return "No region is known. Give --region, or set AWS_REGION."
     if not isinstance(error, ClientError):
         return f"AWS could not be asked: {error}"
     code = error.response["Error"].get("Code", "an unknown error")
@@ -114,7 +130,7 @@ _HANDLES = (
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Look at jobs, and decide what a person must.")
     parser.add_argument("--stack", default="genviral-video", help="the stack's name (default: %(default)s)")
-    parser.add_argument("--region", help="its region (default: the profile's)")
+    parser.add_argument("--region", help="its region (default: AWS_REGION, or the profile's)")
     parser.add_argument("--profile", help="the AWS profile to use")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -164,7 +180,9 @@ def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
         print(f"These are {len(found)} jobs; show one by its id.", file=sys.stderr)
         return
     job, execution = desk.operator.show(found[0].job_id)
-    for name, value in _facts(job, execution).items():
+    stopped = job.status is Status.QUEUED and desk.switch.is_stopped
+    facts = _facts(job, execution) | {"next": next_step(job, execution, intake_stopped=stopped)}
+    for name, value in facts.items():
         if value not in (None, "", {}, 0):
             print(f"{name:<13} {value}")
 
@@ -177,7 +195,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "job": job.job_id,
         "status": f"{job.status} since {job.timeline.get(job.status, '?')}",
-        "paid": _paid(job),
+        "paid": paid(job),
         "source": f"{job.source.get('type')} {where}".strip(),
         "created": job.created_at,
         "recipe": job.recipe,
@@ -188,32 +206,11 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
         "error": error.get("code"),
         "message": error.get("message"),
+        "issues": _INDENT.join(f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())),
         "advice": error.get("advice"),
         "notice due": job.notice_due,
         "execution": f"{job.execution or job.job_id} {lives}",
-        "next": _next(job),
     }
-
-
-def _paid(job: Job) -> str:
-    if job.video_id is not None:
-        return "yes"
-    return "unknown" if job.claim is not None else "no"
-
-
-def _next(job: Job) -> str:
-    if job.status is Status.UNCERTAIN and job.video_id is not None:
-        return f"the answer came too late, but it came: attach {job.job_id} {job.video_id}"
-    return _NEXT.get(job.status, "").format(job=job.job_id, video=job.video_id or "VIDEO_ID")
-
-
-_NEXT = {
-    Status.UNCERTAIN: "look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}",
-    Status.TIMED_OUT: "attach {job} {video}",
-    Status.INTERRUPTED: "mend the cause, then: redrive {job}",
-    Status.ON_HOLD: "do what the advice says; the job goes on by itself",
-    Status.CANCELED: "nothing, or if Genviral has a video: attach {job} {video}",
-}
 
 
 def _attach(desk: _Desk, chosen: argparse.Namespace) -> None:
@@ -240,7 +237,7 @@ def _redrive(desk: _Desk, chosen: argparse.Namespace) -> None:
 def _cancel(desk: _Desk, chosen: argparse.Namespace) -> None:
     job = desk.operator.cancel(chosen.job)
     print("Canceled.")
-    if _paid(job) != "no":
+    if paid(job) is not Paid.NO:
         print("Genviral goes on with what was paid. Fetch it with attach.")
 
 

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 
 from ops.operator import Refused
 from shared.jobs import identity
-from shared.jobs.recipes import REQUESTS, UPLOADS
+from shared.jobs.recipes import BATCHES, REQUESTS, UPLOADS
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectVersionTypeDef
 
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
 
+_MOST_BYTES_OF_A_KEY = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 _S3_ADDRESS = re.compile(r"(?:s3://|arn:[\w-]+:s3:::)([^/]+)/(.+)")
 _EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links hold it
 _NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
@@ -60,16 +62,15 @@ class Finder:
         if bucket not in (None, self.uploads, self.videos):
             raise Refused(f"{bucket} is no bucket of this stack; those are {self.uploads} and {self.videos}.")
         if bucket != self.videos and name.startswith((UPLOADS, REQUESTS)):
-            versions = self._versions(name)
-            jobs = self._known(identity.for_object(self.uploads, name, version) for version in ("", *versions))
-            missing = _NO_JOB_OF_FILE if versions else _NO_FILE
+            jobs = self._known(identity.for_object(self.uploads, name, version) for version in self._versions(name))
         elif _NOTIFICATION_OF_NO_JOB.fullmatch(name):
             raise Refused("That notification is about a recipe or a batch as a whole, which is no job; show its file.")
         else:
             jobs = self._known(_job_ids_in(name))
-            missing = _NOTHING
         jobs = jobs or {job.job_id: job for job in self._all() if _is_meant(job, name)}
         if not jobs:
+            in_videos = bucket == self.videos
+            missing = _NOTHING if in_videos else self._why_none(name, is_key=address is not None)
             raise Refused(missing.format(what=what, bucket=self.uploads))
         return sorted(jobs.values(), key=lambda job: job.created_at)
 
@@ -77,11 +78,23 @@ class Finder:
         jobs = (self.store.get(job_id) for job_id in dict.fromkeys(job_ids))
         return {job.job_id: job for job in jobs if job is not None}
 
-    def _versions(self, key: str) -> list[str]:
-        """The versions of an upload that S3 still has. A listing begins with the key itself."""
+    def _versions(self, key: str) -> Iterator[str]:
+        """What the versions of an upload may be called: none, or as those that S3 still has."""
+        yield ""
+        yield from (version["VersionId"] for version in self._listed(key))
+
+    def _listed(self, key: str) -> Iterator[ObjectVersionTypeDef]:
+        """An object's versions. A listing begins with the key itself."""
         pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self.uploads, Prefix=key)
         listed = (version for page in pages for version in page.get("Versions", ()))
-        return [version["VersionId"] for version in takewhile(lambda version: version["Key"] == key, listed)]
+        return takewhile(lambda version: version["Key"] == key, listed)
+
+    def _why_none(self, name: str, *, is_key: bool) -> str:
+        """Why there is no job of this, which may be a key of the uploads bucket."""
+        could_be = 0 < len(name.encode()) <= _MOST_BYTES_OF_A_KEY
+        if could_be and any(version["IsLatest"] for version in self._listed(name)):
+            return next((text for prefix, text in _NO_JOB_OF.items() if name.startswith(prefix)), _STARTS_NOTHING)
+        return _NO_FILE if is_key or name.startswith(tuple(_NO_JOB_OF)) else _NOTHING
 
     def _all(self) -> Iterator[Job]:
         # In the order of a job's life: one that moves on meanwhile is met twice rather than missed.
@@ -97,6 +110,15 @@ _NO_FILE = "There is no {what} in {bucket}, and no record of a job that was made
 _NO_JOB_OF_FILE = (
     "{what} lies in {bucket}, and there is no job of it. Its event takes seconds, at worst a day; one that failed for "
     "good is in the queue EventsDlq. If the file is old, its record may have expired."
+)
+_NO_ROW_OF_BATCH = (
+    "{what} lies in {bucket}, and no row of it is a job. Its notification says why: it may be on its way, wrong "
+    "(batch_rejected) or a check (.check.csv, .check.jsonl), which starts nothing. Old records may have expired."
+)
+_NO_JOB_OF = {UPLOADS: _NO_JOB_OF_FILE, REQUESTS: _NO_JOB_OF_FILE, BATCHES: _NO_ROW_OF_BATCH}
+_STARTS_NOTHING = (
+    "{what} lies in {bucket}, but no job comes of a file there: uploads/, requests/ and batches/ start jobs. Upload it "
+    "again under one of these."
 )
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ops.outlook import LIVE, instead, is_live
+from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
@@ -31,10 +33,10 @@ _RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
 # Those that wait for a person come first.
 _LISTED = (Status.UNCERTAIN, Status.TIMED_OUT, Status.INTERRUPTED, Status.ON_HOLD)
 _LATER_EXECUTIONS = 999
-_LIVE = ("RUNNING", "PENDING_REDRIVE")
-# Too old, too long a history, or ended in a way that cannot be resumed; the last two are how a service answers that
-# knows no redrive.
-_NOT_REDRIVABLE = ("ExecutionNotRedrivable", "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
+# Too old, too long a history, or running again; the last two are how a service answers that knows no redrive.
+_NOT_REDRIVABLE = "ExecutionNotRedrivable"
+_CANNOT_REDRIVE = (_NOT_REDRIVABLE, "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
+_GAVE_UP = (SubmissionUncertain.__name__, SubmissionUnconfirmed.__name__)
 
 
 class Refused(Exception):
@@ -84,7 +86,8 @@ class Operator:
         Args:
             job_id: The job.
             video_id: The vendor's id of the video.
-            replace: Whether it may take the place of another video on the record (an id that was mistyped before).
+            replace: Whether it may take the place of another video on the record (an id that was mistyped before),
+                also while that one is still being looked for.
 
         Returns:
             The ARN of the execution that goes on.
@@ -92,22 +95,25 @@ class Operator:
         Raises:
             Refused: The job is in no state for it, or has another video.
         """
-        if not (video_id.isascii() and video_id.isprintable() and video_id.strip() == video_id != ""):
+        if not (video_id.isascii() and video_id.isprintable() and video_id) or " " in video_id:
             raise Refused("That is no video id. Genviral shows it in its studio.")
         job = self._job(job_id)
-        if job.video_id not in (None, video_id) and not replace:
+        has_another = job.video_id not in (None, video_id)
+        if has_another and not replace:
             raise Refused(f"The job has another video: {job.video_id}. Attach that one, or add --replace.")
         execution = self._execution(job)
         if job.status is Status.PROCESSING and job.video_id == video_id and execution is None:
             return self._start(job.job_id, self._arn_of(job))
-        _require(job, _ATTACHABLE)
-        if _is_live(execution):
+        follows_another = job.status is Status.PROCESSING and has_another
+        if not follows_another:
+            _require(job, _ATTACHABLE)
+        if is_live(execution) and not follows_another:
             if not job.is_terminal:
                 raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
             # It has nothing left to do: its job has ended.
             self._stop(job)
         now = int(time.time())
-        return self._take_up(
+        arn = self._take_up(
             job,
             Status.PROCESSING,
             remove=("claim", "held_since", "notice_due", "error"),
@@ -115,6 +121,11 @@ class Operator:
             submitted_at=job.submitted_at or now,
             deadline_at=now + self.deadline_seconds,
         )
+        if is_live(execution) and follows_another:
+            # Only now: its end is not the job's any more, so nobody is told of an interruption. Where this is cut off,
+            # it ends by itself, and delivers nothing: the job has another video.
+            self._stop(job)
+        return arn
 
     def resubmit(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Send the paid call once more, on purpose. May pay a second time.
@@ -132,7 +143,7 @@ class Operator:
         """
         job = self._job(job_id)
         if job.video_id is not None:
-            raise Refused(f"The job is paid for: its video is {job.video_id}. Use attach or redrive.")
+            raise Refused(f"The job is paid for: its video is {job.video_id}. {instead(job)}")
         if job.status is Status.QUEUED and job.resubmissions and self._execution(job) is None:
             approve(job)
             return self._start(job.job_id, self._arn_of(job))
@@ -162,26 +173,54 @@ class Operator:
         """
         job = self._job(job_id)
         if job.is_terminal:
-            raise Refused(
-                f"The job is {job.status}; only one that was interrupted can be redriven. {_HINTS[job.status]}"
-            )
+            raise Refused(f"The job is {job.status}; only one that was interrupted can be redriven. {instead(job)}")
         execution = self._execution(job)
-        if _is_live(execution):
+        if is_live(execution):
             raise Refused("The job's execution is running; there is nothing to redrive.")
         if job.video_id is None and job.claim is None:
             approve(job)
         arn = self._arn_of(job)
         if execution is None:
             return self._start(job.job_id, arn)
+        # One attempt gave the paid call up, then the answer to another came after all. That execution stands in its
+        # Fail state, and a redrive would only fail there again.
+        gave_up = job.video_id is not None and execution.get("error") in _GAVE_UP
+        if not gave_up and self._redriven(arn):
+            return arn
+        # The claim stays: a call of unknown end ends as uncertain, and is not repeated.
+        target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
+        return self._take_up(job, target, remove=("held_since", "notice_due"))
+
+    def _redriven(self, arn: str) -> bool:
+        """Redrive an execution. False where that is not possible any more.
+
+        Raises:
+            Refused: It runs already.
+        """
         try:
             self.sfn.redrive_execution(executionArn=arn)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _NOT_REDRIVABLE:
+            said = error.response["Error"]
+            if said["Code"] not in _CANNOT_REDRIVE:
                 raise
-            # The claim stays: a call of unknown end ends as uncertain, and is not repeated.
-            target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
-            return self._take_up(job, target, remove=("held_since", "notice_due"))
-        return arn
+            if said["Code"] == _NOT_REDRIVABLE and self._runs_again(arn, said.get("Message", "")):
+                raise Refused("The job's execution runs again already; there is nothing to redrive.") from None
+            return False
+        return True
+
+    def _runs_again(self, arn: str, said: str) -> bool:
+        """Whether an execution that cannot be redriven is alive, which a description may be too old to say.
+
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html: it is eventually
+        consistent, has a reason, and says REDRIVABLE only where the redrive that was refused just now is possible.
+        """
+        execution = self._describe(arn) or {"status": "gone"}
+        reasons = f"{said} {execution.get('redriveStatusReason', '')}"
+        return (
+            is_live(execution)
+            or execution.get("redriveStatus") == "REDRIVABLE"
+            or any(status in reasons for status in LIVE)
+        )
 
     def cancel(self, job_id: str) -> Job:
         """Stop following a job. The vendor knows no cancel: a paid video goes on there, and `attach` finds it again.
@@ -198,7 +237,7 @@ class Operator:
                 )
             except MoveRefused as refused:
                 raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
-        if _is_live(self._execution(job)):
+        if is_live(self._execution(job)):
             self._stop(job)
         return job
 
@@ -269,22 +308,9 @@ class Operator:
         return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
 
 
-_HINTS = {
-    Status.SUCCEEDED: "Its video is in the bucket.",
-    Status.UNCERTAIN: "Use attach or resubmit.",
-    Status.FAILED: "Use resubmit, or attach if Genviral has a video.",
-    Status.TIMED_OUT: "Use attach.",
-    Status.CANCELED: "Use attach if Genviral has a video.",
-}
-
-
 def _require(job: Job, statuses: tuple[Status, ...]) -> None:
     if job.status not in statuses:
         raise Refused(f"The job is {job.status}; this is for jobs that are {', '.join(statuses)}.")
-
-
-def _is_live(execution: dict[str, Any] | None) -> bool:
-    return execution is not None and execution["status"] in _LIVE
 
 
 def _as_seen(job: Job) -> tuple[str, dict[str, str]]:

@@ -150,6 +150,8 @@ _SUMMARY = {
     "model_id": _TEXT,
     "video_id": {**_TEXT, "description": "Genviral's id of the video. Once it is there, the job is paid for."},
 }
+# https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration
+_AT_MOST = "At most. What is signed ends with the session of the role that signed it."
 _ISSUES = {"type": "array", "items": _object("path message", path=_TEXT, message=_TEXT)}
 ANSWERS: dict[str, dict[str, Any]] = {
     "Accepted": _object("job_id status", job_id=_JOB_ID, status=_STATUS),
@@ -173,7 +175,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             key=_TEXT,
             bytes=_COUNT,
             url={**_TEXT, "format": "uri", "description": "Signed now. Whoever has it can fetch the video."},
-            url_expires_in_seconds=_COUNT,
+            url_expires_in_seconds={**_COUNT, "description": _AT_MOST},
         ),
     ),
     "JobList": _object(
@@ -193,7 +195,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "additionalProperties": _TEXT,
         },
         max_bytes=_COUNT,
-        expires_in_seconds={**_COUNT, "examples": [FORM_SECONDS]},
+        expires_in_seconds={**_COUNT, "description": _AT_MOST, "examples": [FORM_SECONDS]},
     ),
     "ModelList": _object(
         "models",
@@ -314,17 +316,28 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 _DESCRIPTIONS = {200: "As asked.", 201: "The form.", 202: "Accepted as a job, or found as the job that it was before."}
+_THROTTLED = (
+    "API Gateway's own: all callers together were too fast. It has another body and no Retry-After. The request was "
+    "not taken; repeat it."
+)
 
 
 def _refusals(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
-    by_status: dict[int, list[str]] = {}
+    # The stage's limit stands before every route.
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
+    by_status: dict[int, list[str]] = {429: []}
     for fault in faults:
         by_status.setdefault(HTTP_STATUS[fault], []).append(f"`{fault.code}`")
     refusals: dict[str, Any] = {}
     for status, codes in sorted(by_status.items()):
-        refusals[str(status)] = {"description": ", ".join(codes), "content": _json("Error")}
-        if status in (429, 503):
-            refusals[str(status)]["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
+        refusal: dict[str, Any] = {"description": ", ".join(codes) or _THROTTLED}
+        if codes:
+            refusal["content"] = _json("Error")
+            if status in (429, 503):
+                refusal["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
+            if status == 429:
+                refusal["description"] += f". Or {_THROTTLED}"
+        refusals[str(status)] = refusal
     return refusals
 
 

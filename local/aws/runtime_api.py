@@ -51,7 +51,7 @@ class Function:
         runtime: The runtime's name, such as `python3.13`.
         timeout: Seconds that one invocation may take.
         memory: Megabytes that the function is told it has.
-        log_format: `Text` or `JSON`: how the runtime itself logs.
+        log_format: `Text` or `JSON`: how the runtime itself logs. With JSON comes a log level, always Lambda's default.
         code: The folder with the code.
         layers: The folders of its layers, in order.
         environment: Environment variables of the function, and its credentials.
@@ -161,6 +161,8 @@ class Environment:
     def _environment(self) -> dict[str, str]:
         """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
         function = self._function
+        # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+        level = {"AWS_LAMBDA_LOG_LEVEL": "INFO"} if function.log_format == "JSON" else {}
         region = function.arn.split(":")[3]
         path = [function.code, *(layer / "python" for layer in function.layers), function.runtime_packages]
         return function.environment | {
@@ -171,6 +173,7 @@ class Environment:
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+            **level,
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": self._scratch.name,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}",

@@ -117,6 +117,18 @@ def test_an_uncertain_job_is_attached_and_delivered(world: World, uncertain: str
     assert "succeeded" in refused.stderr
 
 
+def test_a_wrong_video_is_replaced_while_it_is_looked_for(world: World, uncertain: str) -> None:
+    (submission,) = submissions(world, uncertain)
+    wrong = done(world, "attach", uncertain, "no-such-video").split()[-1]
+    refused = ops(world, "attach", uncertain, submission["video_id"])
+    assert (refused.returncode, refused.stdout) == (2, "")
+    done(world, "attach", uncertain, submission["video_id"], "--replace")
+    assert world.notice_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
+    assert world.sfn.describe_execution(executionArn=wrong)["status"] == "ABORTED"
+    assert [notice["status"] for notice in world.notices[uncertain]] == ["uncertain", "succeeded"]
+    assert len(submissions(world, uncertain)) == 1
+
+
 def test_a_resubmission_is_paid_for_under_a_new_key(world: World, uncertain: str) -> None:
     assert ops(world, "resubmit", uncertain).returncode == 2
     done(world, "resubmit", uncertain, "--yes")

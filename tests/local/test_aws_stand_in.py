@@ -130,6 +130,7 @@ Resources:
           Type: EventBridgeRule
           Properties: {Pattern: {source: [aws.states], detail: {status: [SUCCEEDED, FAILED, ABORTED]}}}
   Broken: {Type: AWS::Serverless::Function, Properties: {FunctionName: broken, Handler: nowhere.handler}}
+  Leveled: {Type: AWS::Serverless::Function, Properties: {FunctionName: leveled, LoggingConfig: {LogFormat: JSON}}}
   Machine:
     Type: AWS::Serverless::StateMachine
     Properties:
@@ -244,6 +245,13 @@ def test_a_failure_has_the_name_that_lambda_gives_it(cloud: Cloud, event: Any, f
     answer, failed = invoke(cloud, event, function)
     assert (answer["errorType"], failed) == (error, True)
     assert invoke(cloud, {"do": "echo", "still": "here"})[0]["still"] == "here"
+
+
+@pytest.mark.parametrize(("function", "level"), [("probe", None), ("leveled", "INFO")])
+def test_lambdas_own_log_level_comes_with_the_format_json(cloud: Cloud, function: str, level: str | None) -> None:
+    """Powertools ranks it above a level of the function's settings, which would do nothing here as on AWS."""
+    environment = invoke(cloud, {"do": "look"}, function)[0]["environment"]
+    assert environment.get("AWS_LAMBDA_LOG_LEVEL") == level
 
 
 def test_concurrent_invocations_run_in_processes_of_their_own_and_a_later_one_finds_a_warm_one(cloud: Cloud) -> None:

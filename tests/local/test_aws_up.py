@@ -145,7 +145,14 @@ def test_without_json_it_tells_a_person_what_to_type(up: Any) -> None:
         assert line, process.communicate()
         text += line
     assert "aws s3 cp shoe.jpg s3://" in text
-    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in text
+    exported = dict(word.split("=", 1) for line in text.splitlines() if "export " in line for word in line.split()[1:])
+    assert exported["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    # boto3 and the first AWS CLI read the one, the other SDKs and the docs' curl the other.
+    assert exported["AWS_REGION"] == exported["AWS_DEFAULT_REGION"]
+    # What the docs' commands want.
+    assert exported.keys() >= {"API_URL", "UPLOADS_BUCKET", "VIDEOS_BUCKET", "TOPIC_ARN", "AWS_ACCESS_KEY_ID"}
+    assert ":stateMachine:" in text
+    assert "/_standin/state" in text
 
 
 @pytest.mark.parametrize(

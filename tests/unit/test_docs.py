@@ -13,6 +13,7 @@ import pytest
 from shared.faults import Fault
 from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
 from shared.jobs.errors import RequestFault
+from shared.jobs.recipes import ASSETS, BATCHES, RECIPES, REQUESTS, UPLOADS
 from tools import docs
 
 if TYPE_CHECKING:
@@ -111,6 +112,45 @@ def test_the_diagram_shows_every_way_from_state_to_state() -> None:
         ways |= {f"{name} --> {target}".replace("?", "") for target in targets if target}
     drawn = set(re.findall(r"\w+ --> \w+", docs.BLOCKS["diagram"]()))
     assert drawn == ways
+
+
+def page(name: str) -> str:
+    return (docs.ROOT / "docs" / name).read_text()
+
+
+def test_the_limit_on_the_apis_page_is_the_stages() -> None:
+    limit = docs.template()["Resources"]["HttpStage"]["Properties"]["DefaultRouteSettings"]
+    told = f"about {limit['ThrottlingRateLimit']} requests a second, and {limit['ThrottlingBurstLimit']} at once"
+    assert told in page("api.md")
+
+
+def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
+    """To S3's event, a copy is an upload, and each upload is paid for."""
+    rule = docs.template()["Resources"]["UploadsFunction"]["Properties"]["Events"]["ObjectCreated"]["Properties"]
+    announced = {one["prefix"] for one in rule["Pattern"]["detail"]["object"]["key"]}
+    paying = {UPLOADS, REQUESTS, BATCHES}
+    assert announced == paying | {RECIPES}
+    for name, opening in (("operate.md", "Never copy"), ("deploy.md", "A copy under")):
+        (forbidden,) = re.findall(rf"\*\*{opening} ((?:`\w+/`(?:, | or )?)+)", page(name))
+        assert set(re.findall(r"\w+/", forbidden)) == paying
+    advised = re.findall(r"sync s3://<old UploadsBucket>/(\S*) s3://<UploadsBucket>/(\S*)", page("deploy.md"))
+    assert advised == [(RECIPES, RECIPES), (ASSETS, ASSETS)]
+
+
+def test_the_quotas_name_the_retries_of_a_429() -> None:
+    (row,) = re.findall(r"^\| Genviral \|.*$", page("operate.md"), re.MULTILINE)
+    assert {docs.Treatment.of(state, "RateLimited") for state in re.findall(r"`([A-Z]\w+)`", row)} == {
+        docs.Treatment(int(times), None) for times in re.findall(r"(\d+) times", row)
+    }
+
+
+def test_the_costs_count_the_metrics_of_the_alarms() -> None:
+    alarms = [
+        one["Properties"] for one in docs.template()["Resources"].values() if one["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    metrics = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms)
+    assert f"| metrics that alarms look at | {metrics} | " in page("cost.md")
+    assert f"| {metrics / 10:.2f} |" in page("cost.md")
 
 
 def test_every_parameter_stands_in_the_readme_with_its_default() -> None:

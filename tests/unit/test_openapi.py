@@ -67,6 +67,15 @@ def test_it_is_well_formed() -> None:
         assert "503" in operation["responses"]
 
 
+def test_every_route_may_be_refused_by_the_gateway_and_one_by_genviral() -> None:
+    for key, operation in OPERATIONS.items():
+        refusal = operation["responses"]["429"]
+        assert "API Gateway's own" in refusal["description"]
+        # The gateway has neither our body nor our header.
+        own = key == "GET /models"
+        assert ["content" in refusal, "headers" in refusal] == [own, own]
+
+
 def schema_of(call: str, status: int) -> dict[str, Any]:
     answer = OPERATIONS[event(call)["routeKey"]]["responses"][str(status)]
     schema: dict[str, Any] = answer["content"]["application/json"]["schema"]

@@ -16,7 +16,7 @@ from ops.operator import Operator, Refused
 from shared.genviral.errors import SubmissionUncertain
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, Vendor, World, accepting, arn_of, failed
+from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, Vendor, World, accepting, arn_of, showing
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
@@ -38,11 +38,30 @@ def with_index(world: World) -> None:
 
 
 class Machine:
-    """Step Functions with a redrive, which moto has not; and something that may happen in the middle."""
+    """Step Functions with a redrive, which moto has not; and something that may happen in the middle.
 
-    def __init__(self, world: World, *, redrivable: bool = True, meanwhile: Callable[[], Any] | None = None) -> None:
+    Args:
+        world: Where the executions are.
+        redrivable: Whether a redrive succeeds.
+        said: The text of its refusal otherwise.
+        shown: What a description says beyond what moto says; where a redrive is refused, only afterwards.
+        meanwhile: What happens before a job is taken up.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        redrivable: bool = True,
+        said: str = "made up",
+        shown: dict[str, str] | None = None,
+        meanwhile: Callable[[], Any] | None = None,
+    ) -> None:
         self._sfn = world.sfn
         self._redrivable = redrivable
+        self._said = said
+        self._shown = shown or {}
+        self._refused = False
         self._meanwhile = meanwhile
         self.redriven: list[str] = []
 
@@ -54,11 +73,14 @@ class Machine:
         if ".r" in arguments["executionArn"] and self._meanwhile is not None:
             happen, self._meanwhile = self._meanwhile, None
             happen()
-        return self._sfn.describe_execution(**arguments)
+        told = self._sfn.describe_execution(**arguments)
+        return told | (self._shown if self._redrivable or self._refused else {})
 
     def redrive_execution(self, **arguments: str) -> None:
         if not self._redrivable:
-            raise failed("RedriveExecution", "ExecutionNotRedrivable")
+            self._refused = True
+            error = {"Code": "ExecutionNotRedrivable", "Message": self._said}
+            raise ClientError({"Error": error}, "RedriveExecution")
         self.redriven.append(arguments["executionArn"])
 
 
@@ -166,7 +188,35 @@ def test_a_mistyped_video_can_be_replaced_but_only_on_purpose(world: World) -> N
     assert world.record().video_id == OTHER_VIDEO
 
 
-@pytest.mark.parametrize("video", ["", " ", "a\nb", "vidéo"])
+def looking_for_a_mistyped_video(world: World) -> None:
+    world.paid_job()
+    alive(world)
+
+
+def test_a_mistyped_video_is_replaced_while_it_is_still_being_looked_for(world: World) -> None:
+    looking_for_a_mistyped_video(world)
+    with pytest.raises(Refused, match=VIDEO_ID):
+        operator(world).attach(JOB_ID, OTHER_VIDEO)
+    assert operator(world).attach(JOB_ID, OTHER_VIDEO, replace=True) == LATER
+    assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
+    world.announcer().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
+    job = world.record()
+    assert (job.status, job.video_id, job.execution) == (Status.PROCESSING, OTHER_VIDEO, LATER)
+    assert follow(world, LATER)["video_id"] == OTHER_VIDEO
+    assert not world.vendor.posts
+    assert not world.messages()
+
+
+def test_a_video_that_is_found_in_the_same_moment_is_not_replaced(world: World) -> None:
+    looking_for_a_mistyped_video(world)
+    found = Machine(world, meanwhile=lambda: world.store.move(JOB_ID, Status.DELIVERING))
+    with pytest.raises(Refused, match="delivering"):
+        operator(world, found).attach(JOB_ID, OTHER_VIDEO, replace=True)
+    assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "RUNNING"
+    assert world.record().video_id == VIDEO_ID
+
+
+@pytest.mark.parametrize("video", ["", " ", "bad id", "a\nb", "vidéo"])
 def test_what_can_be_no_video_id_is_not_recorded(world: World, video: str) -> None:
     uncertain(world)
     with pytest.raises(Refused):
@@ -256,10 +306,74 @@ def test_a_redrive_resumes_the_same_execution(world: World) -> None:
 
 def test_what_cannot_be_redriven_any_more_goes_on_in_a_later_execution(world: World) -> None:
     paid(world, Status.INTERRUPTED)
-    assert operator(world, Machine(world, redrivable=False)).redrive(JOB_ID) == LATER
+    too_old = {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": "Execution redrivable period exceeded"}
+    assert operator(world, Machine(world, redrivable=False, shown=too_old)).redrive(JOB_ID) == LATER
     assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
     assert follow(world, LATER)["video_id"] == VIDEO_ID
     assert not world.vendor.asked
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("made up", {"status": "RUNNING"}),
+        ("made up", {"redriveStatusReason": "Execution is RUNNING and cannot be redriven"}),
+        ("made up", {"redriveStatus": "REDRIVABLE"}),
+        ("Execution is PENDING_REDRIVE", {}),
+    ],
+)
+def test_a_redrive_given_twice_starts_no_second_execution(world: World, said: str, shown: dict[str, str]) -> None:
+    """A description may be too old to say that the first redrive has begun."""
+    paid(world, Status.INTERRUPTED)
+    before = world.record()
+    with pytest.raises(Refused, match="runs again"):
+        operator(world, Machine(world, redrivable=False, said=said, shown=shown)).redrive(JOB_ID)
+    assert world.executions() == [JOB_ID]
+    assert world.record() == before
+
+
+@pytest.mark.parametrize("error", ["SubmissionUncertain", "SubmissionUnconfirmed"])
+def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: World, error: str) -> None:
+    """The execution stands in its Fail state: a redrive would fail there for ever."""
+    world.paid_job()
+    dead(world)
+    world.announcer().failed(EXECUTION, {"Error": error, "Cause": "{}"})
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error=error, cause="", moment="1")
+    assert (world.record().status, world.record().video_id) == (Status.INTERRUPTED, VIDEO_ID)
+    machine = Machine(world, shown={"status": "FAILED", "error": error})
+    assert operator(world, machine).redrive(JOB_ID) == LATER
+    assert not machine.redriven
+    assert world.record().status is Status.PROCESSING
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
+    assert not world.vendor.asked
+
+
+def generation_failed(world: World, source: str = "api") -> None:
+    """The vendor took the job, and then could not make its video."""
+    world.paid_job()
+    world.store.note(JOB_ID, source={"type": source})
+    dead(world)
+    world.vendor = Vendor(get=[showing("failed", error="no reason")])
+    state = world.poller().look(EXECUTION, VIDEO_ID, 1_700_000_000)
+    world.announcer().failed(EXECUTION, state["error"])
+    assert world.record().status is Status.FAILED
+
+
+@pytest.mark.parametrize("command", ["resubmit", "redrive"])
+def test_what_the_vendor_could_not_make_is_at_its_end(world: World, command: str) -> None:
+    generation_failed(world)
+    with pytest.raises(Refused, match="at its end: ask for a new job") as refused:
+        getattr(operator(world), command)(JOB_ID)
+    assert not {"attach", "resubmit"} & set(str(refused.value).split())
+    assert world.executions() == [JOB_ID]
+
+
+@pytest.mark.parametrize("command", ["resubmit", "redrive"])
+def test_a_failed_job_whose_video_came_late_is_attached(world: World, command: str) -> None:
+    ended(world, Status.FAILED)
+    world.store.keep(JOB_ID, VIDEO_ID)
+    with pytest.raises(Refused, match=r"Use attach\."):
+        getattr(operator(world), command)(JOB_ID)
 
 
 def test_a_claim_of_unknown_end_stays_one(world: World) -> None:
@@ -359,6 +473,7 @@ TAKE_UPS: dict[str, tuple[Callable[[World], None], Act]] = {
     "attach": (uncertain, lambda desk: desk.attach(JOB_ID, VIDEO_ID)),
     "resubmit": (uncertain, lambda desk: desk.resubmit(JOB_ID)),
     "redrive": (lambda world: paid(world, Status.INTERRUPTED), lambda desk: desk.redrive(JOB_ID)),
+    "replace": (looking_for_a_mistyped_video, lambda desk: desk.attach(JOB_ID, OTHER_VIDEO, replace=True)),
 }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
+import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.client import BaseClient
@@ -15,9 +17,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from ops.__main__ import main
 from shared.jobs import identity
+from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from tests.unit.fakes import EXECUTION, JOB_ID, PROMPT, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World, failed
-from tests.unit.test_ops import LATER, TEMPLATE, alive, dead, ended, paid, uncertain, with_index
+from tests.unit.test_ops import LATER, TEMPLATE, alive, dead, ended, generation_failed, paid, uncertain, with_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STACK = "genviral-video"
 
@@ -67,6 +73,7 @@ class Account:
 def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Account:
     with_index(world)
     assert world.machine
+    assert world.s3
     account = Account(world, capsys)
     real = BaseClient._make_api_call
 
@@ -120,6 +127,64 @@ def test_show_says_what_to_do_and_no_prompt(account: Account) -> None:
     assert f"attach {JOB_ID} VIDEO_ID" in shown["next"]
     assert f"resubmit {JOB_ID}" in shown["next"]
     assert PROMPT[:20] not in out
+
+
+def expected_soon(world: World) -> None:
+    world.paid_job(expected_seconds=[290, 400])
+    world.store.note(JOB_ID, submitted_at=int(time.time()))
+    alive(world)
+
+
+def with_a_wrong_video(world: World) -> None:
+    world.paid_job()
+    dead(world)
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error="VideoNotFound", cause="", moment="1")
+
+
+def stopped(world: World) -> None:
+    world.job()
+    IntakeSwitch(world.dynamodb, TABLE).stop()
+
+
+NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
+    "not paid": (lambda world: ended(world, Status.FAILED), f"ask for a new job, or: resubmit {JOB_ID}, which pays"),
+    "could not be made": (generation_failed, "Genviral could not make it: ask for a new job"),
+    "a row could not be made": (
+        lambda world: generation_failed(world, "batch"),
+        "Genviral could not make it: change its row and upload the batch again",
+    ),
+    "not begun": (lambda world: world.job(), "nothing, it begins by itself with the next sweep, within 20 minutes"),
+    "held back": (stopped, "intake is stopped, start-intake lets it begin"),
+    "being made": (expected_soon, "nothing, Genviral works on it; about 5 min left"),
+    "dead": (
+        lambda world: paid(world, Status.DELIVERING),
+        f"its execution has ended. If it stays so: redrive {JOB_ID}",
+    ),
+    "interrupted": (lambda world: paid(world, Status.INTERRUPTED), f"mend the cause, then: redrive {JOB_ID}"),
+    "not found": (with_a_wrong_video, f"attach {JOB_ID} VIDEO_ID --replace"),
+    "late": (
+        lambda world: ended(world, Status.FAILED) or world.store.keep(JOB_ID, VIDEO_ID),
+        f"attach {JOB_ID} {VIDEO_ID}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEXT)
+def test_show_says_what_comes_next(account: Account, name: str) -> None:
+    prepare, text = NEXT[name]
+    prepare(account.world)
+    (line,) = (line for line in account.run("show", JOB_ID)[1].splitlines() if line.startswith("next"))
+    assert line.endswith(text)
+
+
+def test_show_says_which_fields_are_wrong(account: Account) -> None:
+    account.world.job()
+    issues = [{"path": "params.fps", "message": "must be a number"}, {"path": "prompt", "message": "is too long"}]
+    account.world.store.move(JOB_ID, Status.FAILED, error={"code": "invalid_payload", "issues": issues})
+    assert (
+        "\nissues        params.fps: must be a number\n              prompt: is too long\n"
+        in account.run("show", JOB_ID)[1]
+    )
 
 
 @pytest.mark.parametrize("name", [EXECUTION, f"{JOB_ID}.r2", LATER])
@@ -238,6 +303,29 @@ def test_a_refusal_is_one_clear_line(account: Account, case: str) -> None:
     status, out, err = account.run(*command)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert text in err
+
+
+@pytest.fixture
+def no_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+
+
+@pytest.mark.usefixtures("no_region")
+def test_the_region_may_stand_where_other_tools_look_for_it(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert account.run("list") == (2, "", "No region is known. Give --region, or set AWS_REGION.\n")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert "no stack other in eu-west-1" in account.run("--stack", "other", "list")[2]
+    assert "no stack other in us-east-1" in account.run("--stack", "other", "--region", "us-east-1", "list")[2]
+
+
+def test_an_endpoint_that_is_no_address_is_refused(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "foo")
+    status, out, err = account.run("list")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "foo" in err
+    assert "AWS_ENDPOINT_URL" in err
 
 
 def test_another_projects_stack_is_refused(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,17 @@ def test_a_job_that_moves_on_during_the_search_is_not_missed(crowd: World) -> No
 # ---- what is not there ------------------------------------------------------------------------------------------
 
 Prepare = Callable[[World], Any]
+
+
+def put(key: str) -> Prepare:
+    return lambda world: world.upload(key, b"shoe")
+
+
+def gone(world: World) -> None:
+    world.upload(KEY, b"shoe")
+    world.s3.delete_object(Bucket=UPLOADS, Key=KEY)
+
+
 MISSING: dict[str, tuple[Prepare, str, str]] = {
     "anything": (lambda _: None, "nobody", "Nothing is known as nobody"),
     "nothing": (lambda _: None, "", "Nothing is known as"),
@@ -200,6 +211,14 @@ MISSING: dict[str, tuple[Prepare, str, str]] = {
     "braces": (lambda _: None, "{what}{0}", "Nothing is known as {what}{0}"),
     "a file that is not there": (lambda _: None, KEY, f"There is no {KEY} in {UPLOADS}"),
     "a file without a job": (lambda world: world.upload(KEY, b"shoe"), KEY, "there is no job of it"),
+    "a deleted file without a job": (gone, KEY, f"There is no {KEY} in {UPLOADS}"),
+    "a file that starts nothing": (put("uploaded/shoe.jpg"), "uploaded/shoe.jpg", "no job comes of a file there"),
+    "its address": (put("shoe.jpg"), f"s3://{UPLOADS}/shoe.jpg", "no job comes of a file there"),
+    "an asset": (put("assets/shoe.jpg"), "assets/shoe.jpg", "no job comes of a file there"),
+    "a batch without jobs": (put("batches/a.check.csv"), "batches/a.check.csv", "no row of it is a job"),
+    "a batch that is not there": (lambda _: None, "batches/b.csv", f"There is no batches/b.csv in {UPLOADS}"),
+    "an address of nothing": (lambda _: None, f"s3://{UPLOADS}/b.jpg", f"There is no s3://{UPLOADS}/b.jpg in"),
+    "a longer text than a key": (lambda _: None, "k" * 1025, "Nothing is known as kkk"),
     "a part of a key": (upload, "uploads/shoes/red", "There is no uploads/shoes/red in"),
     "a part of a name": (upload, "shoe:2.jpg", "Nothing is known as shoe:2.jpg"),
     "another bucket": (lambda _: None, f"s3://elsewhere/{KEY}", f"those are {UPLOADS} and {VIDEOS}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from shared.jobs.errors import RecipeMissing
+from shared.jobs.errors import RecipeMissing, UploadUnsupported
+from shared.jobs.resolve import check_recipe
 from shared.jobs.states import Status
 from tests.unit.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-SAMPLES = Path(__file__).parents[2] / "samples" / "consumers"
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples" / "consumers"
+RECIPES = sorted((ROOT / "recipes").glob("*.json"))
 LINES = 40
 
 
@@ -46,6 +50,21 @@ def told(world: World) -> World:
 
 def records(world: World) -> dict[str, Any]:
     return {"Records": [{"Sns": {"Message": json.dumps(message.body)}} for message in world.messages()]}
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_is_right_and_lets_no_upload_choose_its_model(file: Path) -> None:
+    check_recipe(file.read_bytes(), file.stem)
+    assert "{{" not in json.loads(file.read_bytes())["model_id"]
+
+
+def test_the_advice_names_every_kind_of_file_that_the_page_promises() -> None:
+    page = " ".join((ROOT / "docs" / "uploads.md").read_text().split())
+    (paragraph,) = re.findall(r"take pictures \(.*?Ogg.*?\)", page)
+    formats = {name for group in re.findall(r"\(([^)]*)\)", paragraph) for name in group.split(", ")}
+    assert formats == {
+        name for group in re.findall(r"\(([^)]*)\)", UploadUnsupported.advice) for name in group.split(", ")
+    }
 
 
 @pytest.mark.parametrize("file", sorted(SAMPLES.glob("*.py")), ids=lambda file: file.stem)

@@ -4,11 +4,14 @@ tags, boundaries, keys, and a canary where one works. Figures of AWS are in `tes
 from __future__ import annotations
 
 import json
+import logging
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from aws_lambda_powertools import Logger
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 RESOURCES: dict[str, dict[str, Any]] = docs.template()["Resources"]
 TAGS = {"project": "genviral-video", "stage": {"Ref": "Stage"}}
 FUNCTION, MACHINE, LOGS = "AWS::Serverless::Function", "AWS::Serverless::StateMachine", "AWS::Logs::LogGroup"
+LAMBDA = "AWS::Lambda::Function"
 TAGGED = {
     FUNCTION,
     MACHINE,
@@ -57,10 +61,27 @@ def test_every_function_logs_into_a_group_of_its_own_that_ends() -> None:
     assert {json.dumps(group["RetentionInDays"]) for group in groups.values()} == {'{"Ref": "LogRetentionDays"}'}
 
 
-def test_no_log_level_takes_the_metrics_away() -> None:
-    """Lambda's own filter counts lines without a level as INFO, and metrics are such lines."""
-    for one in (docs.template()["Globals"]["Function"], *of_type(FUNCTION).values()):
-        assert "ApplicationLogLevel" not in one["LoggingConfig"]
+def test_what_is_logged_is_for_the_parameter_to_say() -> None:
+    """In the format JSON, Lambda has a level of its own, which outranks the parameter's and could take metrics away."""
+    shared = docs.template()["Globals"]["Function"]
+    assert shared["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
+    functions = [one["Properties"] for one in plain.template()["Resources"].values() if one["Type"] == LAMBDA]
+    assert len(functions) == len(of_type(FUNCTION))
+    for function in functions:
+        assert function["LoggingConfig"].keys() == {"LogFormat", "LogGroup"}
+        assert function["LoggingConfig"]["LogFormat"] == "Text"
+
+
+@pytest.mark.parametrize(("of_lambda", "counts"), [("", "DEBUG"), ("INFO", "INFO")])
+def test_powertools_ranks_lambdas_own_level_above_the_parameters(
+    monkeypatch: pytest.MonkeyPatch, of_lambda: str, counts: str
+) -> None:
+    """Why the format is Text. When this fails, Powertools has changed its mind, and JSON may do as well."""
+    monkeypatch.setenv("AWS_LAMBDA_LOG_LEVEL", of_lambda)
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says so itself
+        assert logging.getLevelName(Logger(service=f"ranked {counts}").log_level) == counts
 
 
 def test_state_machines_log_names_and_times_only() -> None:
@@ -86,16 +107,24 @@ def test_groups_that_other_services_write_to_need_no_statement_of_their_own() ->
 def sources() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, function in of_type(FUNCTION).items():
         for event in function.get("Events", {}).values():
-            yield name, event["Properties"]
+            yield name, event
 
 
-def test_every_event_is_retried_a_said_number_of_times_and_then_parked() -> None:
-    for name, source in sources():
+def test_every_event_is_retried_a_said_number_of_times_and_then_parked_unless_the_clock_brings_another() -> None:
+    """A parked one keeps the queue's alarm on for two weeks; what the clock made would hide an upload among them."""
+    kinds = set()
+    for name, event in sources():
+        source, function = event["Properties"], RESOURCES[name]["Properties"]["EventInvokeConfig"]
         assert set(source["RetryPolicy"]) == {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"}, name
-        assert source["DeadLetterConfig"]["Arn"] in parked_in()
-        function = RESOURCES[name]["Properties"]["EventInvokeConfig"]
         assert "MaximumRetryAttempts" in function
-        assert function["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
+        kinds.add(event["Type"])
+        if event["Type"] == "Schedule":
+            assert "DeadLetterConfig" not in source
+            assert "DestinationConfig" not in function
+        else:
+            assert source["DeadLetterConfig"]["Arn"] in parked_in()
+            assert function["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
+    assert kinds == {"EventBridgeRule", "Schedule"}
 
 
 def parked_in() -> list[Any]:
@@ -124,6 +153,18 @@ def test_a_step_that_lambda_throttles_is_as_patient_as_one_that_the_vendor_does(
         assert sum("Lambda.TooManyRequestsException" in rule for rule in rules) == 1
 
 
+# ---- what stays ------------------------------------------------------------------------------------------
+
+
+def test_what_holds_videos_and_jobs_outlives_the_stack_but_not_a_first_deployment_that_failed() -> None:
+    """With the buckets' policies, or a kept bucket would take requests without TLS."""
+    buckets, policies = of_type("AWS::S3::Bucket"), of_type("AWS::S3::BucketPolicy")
+    assert sorted(policy["Bucket"]["Ref"] for policy in policies.values()) == sorted(buckets)
+    for name in (*buckets, *policies, *of_type("AWS::DynamoDB::Table")):
+        assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate", name
+        assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain", name
+
+
 # ---- names and tags --------------------------------------------------------------------------------------
 
 NO_NAME_OF_A_THING = {
@@ -133,12 +174,12 @@ NO_NAME_OF_A_THING = {
 
 
 def test_two_stacks_fit_into_one_account() -> None:
-    for name, resource in RESOURCES.items():
-        for key, value in resource["Properties"].items():
+    for name, resource in plain.template()["Resources"].items():  # with the names that SAM gives
+        for key, value in resource.get("Properties", {}).items():
             if re.fullmatch(r"(\w+)?Name", key) and key not in NO_NAME_OF_A_THING:
                 if resource["Type"] in ("AWS::ApiGatewayV2::Authorizer", "AWS::Lambda::Alias"):  # within their parent
                     continue
-                assert "${AWS::StackName}" in value.get("Fn::Sub", ""), f"{name}.{key}"
+                assert "${AWS::StackName}" in str(value), f"{name}.{key}"
 
 
 def test_what_costs_money_says_whose_it_is() -> None:

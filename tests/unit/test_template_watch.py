@@ -229,12 +229,14 @@ def test_every_function_is_watched_for_throttles() -> None:
 
 
 def test_an_event_that_not_even_its_queue_took_is_noticed() -> None:
-    functions = {
-        name: one["Properties"].get("Events", {}) for name, one in RESOURCES.items() if one["Type"] == FUNCTION
-    }
+    functions = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == FUNCTION}
     watched = {value for name, (_, _, pairs) in WATCHED if name == "EventsLostAlarm" for _, value in pairs}
-    expected = {name for name, events in functions.items() if events}
-    assert watched == expected | {f"{name}{event}" for name, events in functions.items() for event in events}
+    expected = {name for name, one in functions.items() if "DestinationConfig" in one.get("EventInvokeConfig", {})}
+    for name, one in functions.items():
+        events = one.get("Events", {}).items()
+        expected |= {f"{name}{event}" for event, source in events if "DeadLetterConfig" in source["Properties"]}
+    assert expected
+    assert watched == expected
 
 
 def test_an_expression_uses_the_metrics_that_its_alarm_fetches() -> None:

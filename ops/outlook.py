@@ -1,0 +1,134 @@
+"""What can still become of a job, and what a person should do about it, in words.
+
+Knows statuses, errors, the commands' names, and what Step Functions says of an execution. Must not know how a command
+is carried out.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from shared.faults import Paid
+from shared.genviral.errors import GenerationFailed, VideoNotFound
+from shared.jobs.polling import Expectation, progress
+from shared.jobs.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.jobs.record import Job
+
+LIVE = ("RUNNING", "PENDING_REDRIVE")
+"""The statuses of an execution that goes on by itself."""
+
+
+def is_live(execution: Mapping[str, Any] | None) -> bool:
+    """Whether an execution goes on by itself."""
+    return execution is not None and execution["status"] in LIVE
+
+
+def paid(job: Job) -> Paid:
+    """Whether the job was paid for, as far as the record can tell."""
+    if job.video_id is not None:
+        return Paid.YES
+    return Paid.UNKNOWN if job.claim is not None else Paid.NO
+
+
+def is_at_its_end(job: Job) -> bool:
+    """Whether the vendor took the job and then failed to make its video: no command can change that."""
+    error = job.error or {}
+    return (
+        job.status is Status.FAILED
+        and job.video_id is not None
+        and (error.get("error"), error.get("paid")) == (GenerationFailed.__name__, Paid.YES)
+    )
+
+
+def instead(job: Job) -> str:
+    """What can be done where a command was refused."""
+    if is_at_its_end(job):
+        return f"Genviral could not make it, so the job is at its end: {_anew(job)}."
+    if not job.is_terminal:
+        return "It goes on; if its execution has ended, use redrive."
+    if job.video_id is not None and job.status is not Status.SUCCEEDED:
+        return "Use attach."
+    return _INSTEAD[job.status]
+
+
+def _anew(job: Job) -> str:
+    """How to get another job for the same wish. A row's job is named by what the row asks for."""
+    if job.source.get("type") == "batch":
+        return "change its row and upload the batch again"
+    return "ask for a new job"
+
+
+_INSTEAD = {
+    Status.SUCCEEDED: "Its video is in the bucket.",
+    Status.UNCERTAIN: "Use attach or resubmit.",
+    Status.FAILED: "Use resubmit, or attach if Genviral has a video.",
+    Status.TIMED_OUT: "Use attach.",
+    Status.CANCELED: "Use attach if Genviral has a video.",
+}
+
+
+def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool) -> str:
+    """What comes next, and who has to do it.
+
+    Args:
+        job: The job.
+        execution: Its execution as Step Functions describes it, or None where there is none.
+        intake_stopped: Whether no new job may start.
+    """
+    step = _at_the_end(job) if job.is_terminal else _under_way(job, execution, intake_stopped=intake_stopped)
+    return step.format(job=job.job_id, video=job.video_id or "VIDEO_ID")
+
+
+def _at_the_end(job: Job) -> str:
+    if is_at_its_end(job):
+        return f"Genviral could not make it: {_anew(job)}"
+    if job.status is Status.FAILED and paid(job) is Paid.NO:
+        return "do what the advice says, then ask for a new job, or: resubmit {job}, which pays"
+    if job.status is Status.UNCERTAIN and job.video_id is not None:
+        return "the answer came too late, but it came: attach {job} {video}"
+    return _ENDS[job.status]
+
+
+_ASK_GENVIRAL = "look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}"
+_ENDS = {
+    Status.SUCCEEDED: "nothing, the video is in the bucket",
+    Status.UNCERTAIN: _ASK_GENVIRAL,
+    Status.FAILED: "do what the advice says, then: attach {job} {video}",
+    Status.TIMED_OUT: "attach {job} {video}",
+    Status.CANCELED: "nothing, or if Genviral has a video: attach {job} {video}",
+}
+
+
+def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool) -> str:
+    if is_live(execution):
+        return _going_on(job)
+    if job.status is Status.INTERRUPTED:
+        if (job.error or {}).get("error") == VideoNotFound.__name__:
+            return "mend the cause, then: redrive {job}, or if that is the wrong video: attach {job} VIDEO_ID --replace"
+        return "mend the cause, then: redrive {job}"
+    if execution is None and job.status is Status.QUEUED and intake_stopped:
+        return "intake is stopped, start-intake lets it begin"
+    if execution is None and (job.status is Status.QUEUED or job.video_id is not None):
+        return "nothing, it begins by itself with the next sweep, within 20 minutes"
+    return "its execution has ended. If it stays so: redrive {job}"
+
+
+def _going_on(job: Job) -> str:
+    if job.status is Status.PROCESSING and job.submitted_at is not None:
+        expected = Expectation(*job.expected_seconds) if job.expected_seconds else None
+        return f"nothing, Genviral works on it; {progress(expected, max(0, time.time() - job.submitted_at))}"
+    return _GOING_ON.get(job.status, "nothing, it goes on by itself")
+
+
+_GOING_ON = {
+    Status.QUEUED: "nothing, it is sent by itself",
+    Status.SUBMITTING: "nothing, the paid call is under way",
+    Status.DELIVERING: "nothing, the video is being copied",
+    Status.ON_HOLD: "do what the advice says; the job goes on by itself",
+    Status.INTERRUPTED: "nothing, it runs again",
+}
