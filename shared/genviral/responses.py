@@ -174,8 +174,8 @@ class Answer:
 
     def fault(self, kind: type[GenviralFault], message: str, *, paid: Paid | None = None) -> GenviralFault:
         """The error with all that the vendor said about it."""
-        shown = [self.shown(self.envelope.get(name)) for name in ("message", "remediation_hint")]
-        said = ". ".join(text for text in shown if text).replace(".. ", ". ")
+        texts = [text for name in ("message", "remediation_hint") if (text := self.shown(self.envelope.get(name)))]
+        said = " ".join(text if text is texts[-1] or text[-1] in ".!?" else f"{text}." for text in texts)
         return kind(
             f"{message}: {said}" if said else f"{message}.",
             http_status=self.status,
