@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from ops.outlook import LIVE, instead, is_live
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
+from shared.jobs.errors import JobClosed
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
 
@@ -36,7 +37,7 @@ _LATER_EXECUTIONS = 999
 # Too old, too long a history, or running again; the last two are how a service answers that knows no redrive.
 _NOT_REDRIVABLE = "ExecutionNotRedrivable"
 _CANNOT_REDRIVE = (_NOT_REDRIVABLE, "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
-_GAVE_UP = (SubmissionUncertain.__name__, SubmissionUnconfirmed.__name__)
+_GAVE_UP = (SubmissionUncertain.__name__, SubmissionUnconfirmed.__name__, JobClosed.__name__)
 
 
 class Refused(Exception):
@@ -182,8 +183,8 @@ class Operator:
         arn = self._arn_of(job)
         if execution is None:
             return self._start(job.job_id, arn)
-        # One attempt gave the paid call up, then the answer to another came after all. That execution stands in its
-        # Fail state, and a redrive would only fail there again.
+        # One attempt gave the paid call up, then the answer to another came after all; or two attempts brought two
+        # videos, and this execution follows the one that the record does not have. A redrive would only fail again.
         gave_up = job.video_id is not None and execution.get("error") in _GAVE_UP
         if not gave_up and self._redriven(arn):
             return arn
@@ -233,7 +234,10 @@ class Operator:
             try:
                 # The end of the execution makes the notice go out.
                 job = self.store.move(
-                    job.job_id, Status.CANCELED, notice_due=Status.CANCELED.value, remove=("held_since", "error")
+                    job.job_id,
+                    Status.CANCELED,
+                    notice_due=f"{Status.CANCELED}{identity.turn_of(job.execution or '')}",
+                    remove=("held_since", "error"),
                 )
             except MoveRefused as refused:
                 raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None

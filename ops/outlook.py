@@ -36,7 +36,7 @@ def paid(job: Job) -> Paid:
 
 
 def is_at_its_end(job: Job) -> bool:
-    """Whether the vendor took the job and then failed to make its video: no command can change that."""
+    """Whether the vendor took the job and then failed to make its video. Only another video could change that."""
     error = job.error or {}
     return (
         job.status is Status.FAILED
@@ -48,12 +48,16 @@ def is_at_its_end(job: Job) -> bool:
 def instead(job: Job) -> str:
     """What can be done where a command was refused."""
     if is_at_its_end(job):
-        return f"Genviral could not make it, so the job is at its end: {_anew(job)}."
+        wrong_video = _WRONG_VIDEO.format(job=job.job_id, video=job.video_id)
+        return f"Genviral could not make it, so the job is at its end: {_anew(job)}. {wrong_video}."
     if not job.is_terminal:
         return "It goes on; if its execution has ended, use redrive."
     if job.video_id is not None and job.status is not Status.SUCCEEDED:
         return "Use attach."
     return _INSTEAD[job.status]
+
+
+_WRONG_VIDEO = "If {video} was attached by mistake: attach {job} VIDEO_ID --replace"
 
 
 def _anew(job: Job) -> str:
@@ -86,7 +90,7 @@ def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: 
 
 def _at_the_end(job: Job) -> str:
     if is_at_its_end(job):
-        return f"Genviral could not make it: {_anew(job)}"
+        return f"Genviral could not make it: {_anew(job)}. {_WRONG_VIDEO}"
     if job.status is Status.FAILED and paid(job) is Paid.NO:
         return "do what the advice says, then ask for a new job, or: resubmit {job}, which pays"
     if job.status is Status.UNCERTAIN and job.video_id is not None:
@@ -114,7 +118,7 @@ def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped:
     if execution is None and job.status is Status.QUEUED and intake_stopped:
         return "intake is stopped, start-intake lets it begin"
     if execution is None and (job.status is Status.QUEUED or job.video_id is not None):
-        return "nothing, it begins by itself with the next sweep, within 20 minutes"
+        return "nothing, it begins by itself with the next sweep, within 15 minutes and SweepQuietSeconds"
     return "its execution has ended. If it stays so: redrive {job}"
 
 

@@ -32,6 +32,8 @@ class Job:
     model_id: str | None = None
     claim: str | None = None
     """The attempt that may have sent the paid POST and whose end is not known yet."""
+    claimed_at: int | None = None
+    """When the claim was taken, in epoch seconds. Taking it over does not change it."""
     reserved: dict[str, Any] | None = None
     """What was counted for it against the daily limit: `day` (UTC) and `credits`. None: nothing, or settled since."""
     resubmissions: int = 0

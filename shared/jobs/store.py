@@ -261,6 +261,7 @@ class JobStore:
             remove=_ended_by_a_claim(end_hold),
             stay=True,
             claim=attempt,
+            claimed_at=None if take_over else int(time.time()),
             **attributes,
         )
 
@@ -289,7 +290,7 @@ class JobStore:
             CounterRefused: The limit does not cover it.
         """
         as_read = "resubmissions = :seen" if job.resubmissions else "attribute_not_exists(resubmissions)"
-        claim: dict[str, Any] = {"claim": attempt, "reserved": dict(reserved)}
+        claim: dict[str, Any] = {"claim": attempt, "claimed_at": int(time.time()), "reserved": dict(reserved)}
         change = self._moving(
             job.job_id,
             Status.SUBMITTING,

@@ -102,9 +102,11 @@ class Announcer:
         Raises:
             MoveRefused: There is no such job, or it has ended otherwise.
         """
+        known = self.store.get(job_id)
+        turn = identity.turn_of(known.execution or "") if known else ""
         try:
             job = self.store.move(
-                job_id, Status.CANCELED, notice_due=Status.CANCELED.value, remove=("held_since", "error")
+                job_id, Status.CANCELED, notice_due=f"{Status.CANCELED}{turn}", remove=("held_since", "error")
             )
             metrics.add_metric(name="JobsCanceled", unit=MetricUnit.Count, value=1)
         except MoveRefused as refused:

@@ -10,7 +10,6 @@ import json
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,7 +19,6 @@ from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import batches, identity
 from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
-from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import AwsCallFailed, MetricUnit, logger, metrics
 
@@ -196,8 +194,10 @@ class Submitter:
         }
         try:
             self._save(job, generation.video_id, facts)
-        except MoveRefused:
+        except MoveRefused as refused:
             logger.error("the video is paid for, but its job has another video or was deleted")
+            if refused.current is not None and refused.current.video_id is not None:
+                return self._resumed(refused.current)
         except (ClientError, BotoCoreError) as error:
             # The poll step writes it down from the execution's state.
             logger.warning("the job's record could not be written", reason=type(error).__name__)
@@ -238,9 +238,8 @@ class Submitter:
 
 
 def _is_recent(job: Job) -> bool:
-    """Whether the vendor surely still knows the Idempotency-Key of the attempt of unknown end."""
-    claimed = datetime.fromisoformat(job.timeline[Status.SUBMITTING])
-    return (datetime.now(UTC) - claimed).total_seconds() < _TRUSTED_SECONDS
+    """Whether the vendor surely still knows the Idempotency-Key of the first attempt of unknown end."""
+    return job.claimed_at is not None and time.time() - job.claimed_at < _TRUSTED_SECONDS
 
 
 def _price_kind(resolution: Resolution) -> str:

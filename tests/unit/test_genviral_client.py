@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -301,6 +302,12 @@ def test_a_key_that_is_no_header_value_is_never_sent(key: str) -> None:
         client_of(vendor, key).generate(BODY, idempotency_key="job-1")
     assert type(caught.value).__name__ == "AuthenticationFailed"
     assert not vendor.requests
+
+
+def test_a_client_reads_no_certificates_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes longer than all the rest of it, and is done while a Lambda starts."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: pytest.fail("a second TLS context"))
+    GenviralClient(lambda _: KEY, base_url=BASE_URL, timeouts=Timeouts()).close()
 
 
 def test_a_key_that_cannot_be_one_is_read_anew_before_it_is_refused() -> None:

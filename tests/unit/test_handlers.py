@@ -433,7 +433,13 @@ def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -
     json.dumps(answer)
 
 
-@pytest.mark.parametrize("sample", ["submit", "status", "deliver", "notify_succeeded", "uploads_object_created"])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        *("submit", "status", "deliver", "notify_succeeded", "uploads_object_created"),
+        *("api_get_health", "sweep_schedule", "batch_admit"),
+    ],
+)
 def test_on_lambda_no_client_is_made_for_an_event_that_every_event_needs(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, sample: str
 ) -> None:

@@ -146,14 +146,18 @@ def stopped(world: World) -> None:
     IntakeSwitch(world.dynamodb, TABLE).stop()
 
 
+MISTAKEN = f"If {VIDEO_ID} was attached by mistake: attach {JOB_ID} VIDEO_ID --replace"
 NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
     "not paid": (lambda world: ended(world, Status.FAILED), f"ask for a new job, or: resubmit {JOB_ID}, which pays"),
-    "could not be made": (generation_failed, "Genviral could not make it: ask for a new job"),
+    "could not be made": (generation_failed, f"Genviral could not make it: ask for a new job. {MISTAKEN}"),
     "a row could not be made": (
         lambda world: generation_failed(world, "batch"),
-        "Genviral could not make it: change its row and upload the batch again",
+        f"Genviral could not make it: change its row and upload the batch again. {MISTAKEN}",
     ),
-    "not begun": (lambda world: world.job(), "nothing, it begins by itself with the next sweep, within 20 minutes"),
+    "not begun": (
+        lambda world: world.job(),
+        "nothing, it begins by itself with the next sweep, within 15 minutes and SweepQuietSeconds",
+    ),
     "held back": (stopped, "intake is stopped, start-intake lets it begin"),
     "being made": (expected_soon, "nothing, Genviral works on it; about 5 min left"),
     "dead": (

@@ -178,6 +178,15 @@ def test_a_job_that_ends_a_second_time_the_same_way_is_told_under_another_id(wor
     assert told == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
 
 
+def test_a_job_that_is_canceled_a_second_time_is_told_under_another_id(world: World) -> None:
+    world.paid_job()
+    world.announcer().canceled(JOB_ID)
+    operator(world).attach(JOB_ID, VIDEO_ID)
+    world.announcer().canceled(JOB_ID)
+    told = [message.body["notification_id"] for message in world.messages()]
+    assert told == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
+
+
 def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
     world.job()
     for attempt in ("one", "two", "three"):

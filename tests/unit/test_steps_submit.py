@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
+from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
@@ -167,14 +169,34 @@ def test_a_trusted_key_survives_an_interruption(world: World, status: Status) ->
     assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
 
 
-def test_a_trusted_key_is_not_trusted_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vendor may forget a key while the job is on hold, or until an operator redrives it."""
+def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
+    """The vendor may forget it while the job is on hold, or until it is redriven. A new try begins no new hour."""
+    world.vendor = Vendor([refusing(402, "insufficient_credits")])
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
-    monkeypatch.setattr("shared.steps.submit._TRUSTED_SECONDS", 0)
+    almost = int(time.time()) - 3500
+    world.store.note(JOB_ID, claimed_at=almost)
+    with pytest.raises(InsufficientCredits):
+        world.submitter(trust=True).submit(EXECUTION, GIVEN)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    operator(world).redrive(JOB_ID)
+    assert world.record().claimed_at == almost
+    world.store.note(JOB_ID, claimed_at=almost - 200)
     with pytest.raises(SubmissionUncertain):
         world.submitter(trust=True).submit(EXECUTION, GIVEN)
-    assert not world.vendor.posts
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: World) -> None:
+    """Its execution would stand before a record of another video, and no redrive could mend that."""
+    world.job()
+
+    def beaten(request: httpx.Request) -> httpx.Response:
+        world.store.paid(JOB_ID, "the-first", submitted_at=1_800_000_000)
+        return accepting()(request)
+
+    world.vendor = Vendor([beaten])
+    assert world.submitter().submit(EXECUTION, GIVEN)["video_id"] == "the-first"
 
 
 def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
