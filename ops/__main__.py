@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from ops.finder import Finder
 from ops.operator import Operator, Refused
-from ops.outlook import next_step, paid
+from ops.outlook import next_step
 from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
@@ -195,7 +195,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "job": job.job_id,
         "status": f"{job.status} since {job.timeline.get(job.status, '?')}",
-        "paid": paid(job),
+        "paid": job.paid,
         "source": f"{job.source.get('type')} {where}".strip(),
         "created": job.created_at,
         "recipe": job.recipe,
@@ -237,7 +237,7 @@ def _redrive(desk: _Desk, chosen: argparse.Namespace) -> None:
 def _cancel(desk: _Desk, chosen: argparse.Namespace) -> None:
     job = desk.operator.cancel(chosen.job)
     print("Canceled.")
-    if paid(job) is not Paid.NO:
+    if job.paid is not Paid.NO:
         print("Genviral goes on with what was paid. Fetch it with attach.")
 
 

@@ -28,13 +28,6 @@ def is_live(execution: Mapping[str, Any] | None) -> bool:
     return execution is not None and execution["status"] in LIVE
 
 
-def paid(job: Job) -> Paid:
-    """Whether the job was paid for, as far as the record can tell."""
-    if job.video_id is not None:
-        return Paid.YES
-    return Paid.UNKNOWN if job.claim is not None else Paid.NO
-
-
 def is_at_its_end(job: Job) -> bool:
     """Whether the vendor took the job and then failed to make its video. Only another video could change that."""
     error = job.error or {}
@@ -91,17 +84,16 @@ def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: 
 def _at_the_end(job: Job) -> str:
     if is_at_its_end(job):
         return f"Genviral could not make it: {_anew(job)}. {_WRONG_VIDEO}"
-    if job.status is Status.FAILED and paid(job) is Paid.NO:
+    if job.status is Status.FAILED and job.paid is Paid.NO:
         return "do what the advice says, then ask for a new job, or: resubmit {job}, which pays"
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "the answer came too late, but it came: attach {job} {video}"
     return _ENDS[job.status]
 
 
-_ASK_GENVIRAL = "look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}"
 _ENDS = {
     Status.SUCCEEDED: "nothing, the video is in the bucket",
-    Status.UNCERTAIN: _ASK_GENVIRAL,
+    Status.UNCERTAIN: "look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}",
     Status.FAILED: "do what the advice says, then: attach {job} {video}",
     Status.TIMED_OUT: "attach {job} {video}",
     Status.CANCELED: "nothing, or if Genviral has a video: attach {job} {video}",

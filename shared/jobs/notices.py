@@ -80,7 +80,7 @@ def notice_for(job: Job) -> Notice:
             "status": job.status.value,
             "summary": _summary(job),
             "occurred_at": job.timeline.get(job.status.value),
-            "paid": _paid(job),
+            "paid": job.paid.value,
             "source": job.origin,
             "recipe": job.recipe,
             "model_id": job.model_id,
@@ -287,9 +287,3 @@ def _summary(job: Job) -> str:
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "The video is paid for: the answer came after all, too late for the job. Attach it."
     return _SUMMARY[job.status]
-
-
-def _paid(job: Job) -> str:
-    if job.video_id is not None:
-        return "yes"
-    return "unknown" if job.claim is not None else "no"

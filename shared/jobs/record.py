@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from shared.faults import Paid
 from shared.jobs.states import TERMINAL, Status
 
 
@@ -64,6 +65,13 @@ class Job:
     def is_terminal(self) -> bool:
         """Whether the job has ended (an operator may still reopen some ends)."""
         return self.status in TERMINAL
+
+    @property
+    def paid(self) -> Paid:
+        """Whether it was paid for, as far as the record can tell."""
+        if self.video_id is not None:
+            return Paid.YES
+        return Paid.UNKNOWN if self.claim is not None else Paid.NO
 
     @property
     def idempotency_key(self) -> str:

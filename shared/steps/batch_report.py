@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from shared.faults import Paid
 from shared.genviral.errors import GenviralFault, InvalidPayload
 from shared.jobs import batches, identity
 from shared.jobs.notices import BATCH_CHECKED, BATCH_FINISHED, BATCH_INTERRUPTED, BATCH_REJECTED, notice_of_batch
@@ -188,10 +189,8 @@ def _run(jobs: list[dict[str, Any]], known: Mapping[str, Job]) -> tuple[list[dic
 
 def _paid(jobs: Any) -> str:
     """Whether any of the jobs is paid for."""
-    found = list(jobs)
-    if any(job.video_id is not None for job in found):
-        return "yes"
-    return "unknown" if any(job.claim is not None for job in found) else "no"
+    found = {job.paid for job in jobs}
+    return next((paid.value for paid in (Paid.YES, Paid.UNKNOWN) if paid in found), Paid.NO.value)
 
 
 def _sum(credit: Any) -> float:

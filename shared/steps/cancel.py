@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import JobEnded, JobNotFound
 from shared.jobs.store import MoveRefused
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from shared.steps.notify import Announcer
 
 _TOLD = {
-    True: (
+    Paid.YES: (
         "The job is not followed any more. Its video is paid for and Genviral goes on making it: find it in Genviral's "
         "studio under its video_id, or let an operator fetch it with the command `attach`."
     ),
-    False: "The job is not followed any more. Nothing was sent to Genviral, so nothing was paid.",
-    None: (
+    Paid.NO: "The job is not followed any more. Nothing was sent to Genviral, so nothing was paid.",
+    Paid.UNKNOWN: (
         "The job is not followed any more. Its request was on the way to Genviral: it may be paid for and go on there. "
         "Look into Genviral's studio; an operator can fetch a video with the command `attach`."
     ),
@@ -66,8 +67,12 @@ class Canceler:
                 raise JobNotFound("there is no such job") from None
             raise JobEnded(f"the job has ended: it is {refused.current.status}") from None
         self._stop(job)
-        paid = True if job.video_id else None if job.claim else False
-        answer = {"job_id": job.job_id, "status": job.status.value, "video_id": job.video_id, "message": _TOLD[paid]}
+        answer = {
+            "job_id": job.job_id,
+            "status": job.status.value,
+            "video_id": job.video_id,
+            "message": _TOLD[job.paid],
+        }
         return {name: value for name, value in answer.items() if value is not None}
 
     def _stop(self, job: Job) -> None:

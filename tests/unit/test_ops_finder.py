@@ -229,6 +229,20 @@ MISSING: dict[str, tuple[Prepare, str, str]] = {
 }
 
 
+def test_s3_is_not_asked_for_what_can_be_no_key(crowd: World) -> None:
+    asked: list[str] = []
+    crowd.s3.meta.events.register(
+        "before-call.s3.ListObjectVersions", lambda **_: asked.append("S3"), unique_id="asked"
+    )
+    try:
+        for text, is_asked in (("k" * 1025, False), ("k" * 1024, True)):
+            with pytest.raises(Refused):
+                find(crowd, text)
+            assert bool(asked) is is_asked
+    finally:
+        crowd.s3.meta.events.unregister("before-call.s3.ListObjectVersions", unique_id="asked")
+
+
 @pytest.mark.parametrize("case", MISSING)
 def test_what_is_not_there_is_said(crowd: World, case: str) -> None:
     prepare, what, text = MISSING[case]
