@@ -1,4 +1,7 @@
-"""Copies a video from its link into the bucket: in parallel ranges where the origin can, in one stream where it cannot.
+"""Copy a video from its link into the bucket: in parallel ranges where the origin can, in one stream where it cannot.
+
+Origins answer ranges in many wrong ways, and most of them answer a plain GET well. So each call goes down a ladder
+once: ranges while they are answered as RFC 9110 says, else one plain GET, and only then an error.
 
 Memory is bounded by the parts in flight, whatever the size of the file: a part's buffer is filled, sent and filled
 again. Nothing is published before its length and container are found right. A ranged copy can stop at any moment and be
@@ -16,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.delivery.connection import Deadline, DeadlineExceeded
 from shared.delivery.errors import (
     DeliveryIncomplete,
     OutputExpired,
@@ -24,7 +28,7 @@ from shared.delivery.errors import (
     OutputTooLarge,
     OutputUnreachable,
 )
-from shared.delivery.fetch import Clock, Fetcher, OutOfTime, Reply
+from shared.delivery.fetch import Fetcher, RangesUnusable, Reply
 from shared.delivery.limits import Limits, Part, part_size, parts_in_flight, parts_of
 from shared.delivery.media import SNIFF_BYTES, Skim, content_type, examine
 from shared.delivery.store import Delivery, Store, Upload, Version
@@ -37,8 +41,11 @@ if TYPE_CHECKING:
     from shared.delivery.media import Container, MediaFacts
 
 ATTEMPTS = 4
-"""Requests for one part before the copy gives up."""
+"""Requests for the same bytes before the copy by ranges is given up."""
+ANSWERS = 64
+"""Answers that one part may come in: an origin may send less than it was asked for."""
 _BACKOFF_SECONDS = 0.25
+_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 
 
 class _Link:
@@ -47,7 +54,7 @@ class _Link:
     def __init__(self, source: Callable[[], str]) -> None:
         self._source = source
         self._lock = threading.Lock()
-        self.url = source()
+        self.url = self.given = source()
 
     def settle(self, url: str, final: str) -> None:
         """Skip the redirects from now on."""
@@ -59,7 +66,7 @@ class _Link:
         """Ask for a fresh link, unless another worker already has."""
         with self._lock:
             if self.url == stale:
-                self.url = self._source()
+                self.url = self.given = self._source()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +74,48 @@ class _Origin:
     """A file at its origin, of one version, that can be read in ranges."""
 
     link: _Link
-    clock: Clock
+    deadline: Deadline
     version: Version
 
     def read(self, fetcher: Fetcher, start: int, view: memoryview, opened: Reply | None = None) -> None:
-        """Fill `view` with the bytes from `start`, by itself tried again. `opened` is an answer that begins there."""
+        """Fill `view` with the bytes from `start`. `opened` is an answer that begins there.
+
+        Raises:
+            RangesUnusable: The origin answers with something else than these bytes of this version.
+            OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: Tried several times, in vain.
+            DeadlineExceeded: The time is over.
+        """
+        for _ in range(ANSWERS):
+            count = self._read_answer(fetcher, start, view, opened)
+            if count == len(view):
+                return
+            start, view, opened = start + count, view[count:], None
+        raise RangesUnusable("sends too little at a time")
+
+    def _read_answer(self, fetcher: Fetcher, start: int, view: memoryview, opened: Reply | None) -> int:
+        """Read one answer to the end, with retries. Returns its bytes, which may be fewer than asked for."""
         for attempt in range(1, ATTEMPTS + 1):
             url = self.link.url
             try:
                 reply = opened or fetcher.open(url, (start, start + len(view) - 1), self.version.validator)
                 opened = None
                 self.link.settle(url, reply.url)
-                self._expect(reply, len(view))
-                reply.fill(view)
+                return reply.fill(view[: self._expected(reply, len(view))])
             except (OutputExpired, OutputInvalid, OutputUnreachable) as error:
                 fetcher.close()
                 if attempt == ATTEMPTS:
                     raise
                 if isinstance(error, OutputExpired):
                     self.link.renew(url)
-                self.clock.sleep(random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311
-            else:
-                return
+                self.deadline.sleep(random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311
+        raise AssertionError("unreachable")
 
-    def _expect(self, reply: Reply, length: int) -> None:
-        if (reply.validator, reply.total, reply.length) != (self.version.validator, self.version.total, length):
-            raise OutputInvalid(f"The file at {reply.host} changed while it was copied.")
+    def _expected(self, reply: Reply, wanted: int) -> int:
+        """How many bytes the answer brings, if they belong to this version of the file."""
+        of_version = (reply.partial, reply.validator, reply.total) == (True, self.version.validator, self.version.total)
+        if not of_version or reply.length is None or reply.length > wanted:
+            raise RangesUnusable("does not stay with one version of the file, or sends other bytes than asked for")
+        return reply.length
 
 
 def deliver(
@@ -133,33 +156,144 @@ def deliver(
         if begun:
             store.clear()  # the note of a call that published the file and died before it could remove it
         return finished
-    clock = Clock(remaining, limits)
-    with Fetcher(limits, clock) as fetcher:
+    deadline = Deadline(remaining, limits)
+    with Fetcher(limits, deadline) as fetcher:
         try:
-            clock.left()
-        except OutOfTime:
+            deadline.left()
+        except DeadlineExceeded:
             raise DeliveryIncomplete("There was no time left to begin with.") from None
-        link = _Link(source)
         try:
-            # With parts in the bucket already, the first part would be fetched in vain.
-            reply = fetcher.open(link.url, (0, (SNIFF_BYTES if begun else limits.part_bytes) - 1))
-            link.settle(link.url, reply.url)
-            return _copy(link, fetcher, reply, store, limits, clock)
-        except OutOfTime:
+            return _Copy(_Link(source), fetcher, store, limits, deadline).run(begun=begun)
+        except DeadlineExceeded:
             raise OutputUnreachable("The origin is too slow: the file did not arrive in the time there is.") from None
 
 
-def _copy(link: _Link, fetcher: Fetcher, reply: Reply, store: Store, limits: Limits, clock: Clock) -> Delivery:
-    kind = _approved(reply, limits)
-    if reply.whole:
-        return _copy_stream(reply, kind, store, limits)
-    if reply.total is not None and reply.validator is not None:
-        version = Version(reply.validator, reply.total, part_size(reply.total, limits))
-        return _copy_ranges(_Origin(link, clock, version), kind, fetcher, reply, store, limits)
-    # Without a strong validator, ranges of two requests may belong to two versions of the file.
-    fetcher.close()
-    reply = fetcher.open(link.url)
-    return _copy_stream(reply, _approved(reply, limits), store, limits)
+@dataclass(slots=True)
+class _Copy:
+    """One call's way down the ladder.
+
+    Attributes:
+        kept: The multipart upload of a copy by ranges that has ended with an error and keeps its parts.
+        cut_off: Size in bytes of a file that arrived whole and whose own container says that it is cut off.
+    """
+
+    link: _Link
+    fetcher: Fetcher
+    store: Store
+    limits: Limits
+    deadline: Deadline
+    kept: Upload | None = None
+    cut_off: int | None = None
+
+    def run(self, *, begun: bool) -> Delivery:
+        """Copy by ranges, else by one plain GET. `begun`: an earlier call has left parts."""
+        try:
+            return self._with_ranges(begun=begun)
+        except RangesUnusable:
+            return self._with_plain_get(None)
+        except (OutputExpired, OutputInvalid, OutputUnreachable) as error:
+            if not self.fetcher.connected:
+                raise
+            return self._with_plain_get(error)
+
+    def _with_ranges(self, *, begun: bool) -> Delivery:
+        # With parts in the bucket already, the first part would be fetched in vain.
+        wanted = SNIFF_BYTES if begun else self.limits.part_bytes
+        reply = self.fetcher.open(self.link.url, (0, wanted - 1))
+        self.link.settle(self.link.url, reply.url)
+        kind = _approved(reply, self.limits)
+        if reply.whole:
+            return self._stream(reply, kind)
+        if reply.total is None or reply.validator is None:
+            # Without a strong validator, ranges of two requests may belong to two versions of the file.
+            raise RangesUnusable("names no version of the file")
+        version = Version(reply.validator, reply.total, part_size(reply.total, self.limits))
+        return self._ranges(_Origin(self.link, self.deadline, version), kind, None if begun else reply)
+
+    def _with_plain_get(self, failed: Exception | None) -> Delivery:
+        """Ask once more, without a range. `failed` is why, unless ranges were only no use.
+
+        Parts that were copied by ranges stay until all of the file is there: if this fails too, the next call has them.
+        """
+        self.fetcher.close()
+        self.deadline.resume()
+        try:
+            reply = self.fetcher.open(self.link.given)
+            kind = _approved(reply, self.limits)
+            self._require_another(reply)
+            delivery = self._stream(reply, kind)
+        except Exception:
+            if failed is not None and self.kept is not None:
+                raise failed from None
+            raise
+        if self.kept is not None:
+            _discard(self.kept)
+        return delivery
+
+    def _require_another(self, reply: Reply) -> None:
+        """Do not fetch a file a second time that arrived whole and is cut off."""
+        if self.cut_off is not None and self.cut_off == reply.total:
+            raise _cut_off()
+
+    def _stream(self, reply: Reply, kind: str) -> Delivery:
+        """Copy a body that comes in one piece; a part is uploaded while the next ones are read."""
+        size = part_size(self.limits.max_bytes if reply.total is None else reply.total, self.limits)
+        buffer = bytearray(size if reply.total is None else min(size, reply.total))
+        count = reply.fill(memoryview(buffer))
+        if count < len(buffer) or count == reply.total:
+            del buffer[count:]
+            container = examine(lambda start, length: bytes(buffer[start : start + length]), count)
+            self._require_whole(container, count)
+            return self.store.put(buffer, kind, container.facts)
+        upload = self.store.begin(kind, version=None, beside=self.kept)
+        try:
+            total, container = _pump(reply, buffer, upload, self.limits)
+            self._require_whole(container, total)
+            upload.complete(total)
+        except BaseException:
+            _discard(upload)
+            raise
+        return _published(self.store, total, container.facts)
+
+    def _ranges(self, origin: _Origin, kind: str, opened: Reply | None) -> Delivery:
+        """Copy part by part, several at once, beginning with the parts that an earlier call left over."""
+        version = origin.version
+        parts = parts_of(version.total, self.limits)
+        upload = self.store.resume(version, parts) or self.store.begin(kind, version)
+        before = upload.stored
+        try:
+            missing = [part for part in parts if part.number not in before]
+            _transfer(origin, missing, upload, self.fetcher, opened, self.limits)
+            container = examine(lambda start, length: _read(origin, self.fetcher, start, length), version.total)
+            self._require_whole(container, version.total)
+        except DeadlineExceeded:
+            if upload.stored == before:
+                if not before:
+                    _discard(upload)
+                raise
+            raise DeliveryIncomplete(
+                f"{len(upload.stored)} of {len(parts)} parts are copied; the next call copies the rest."
+            ) from None
+        except (OutputInvalid, OutputRefused):
+            _discard(upload)
+            raise
+        except Exception:
+            if upload.stored:
+                self.kept = upload
+            else:
+                _discard(upload)
+            raise
+        upload.complete(version.total)
+        return _published(self.store, version.total, container.facts)
+
+    def _require_whole(self, container: Container, size: int) -> None:
+        if not container.whole:
+            self.cut_off = size
+            raise _cut_off()
+
+
+def _cut_off() -> OutputInvalid:
+    return OutputInvalid("The video is cut off: its container announces more than the origin sent.")
 
 
 def _approved(reply: Reply, limits: Limits) -> str:
@@ -171,35 +305,15 @@ def _approved(reply: Reply, limits: Limits) -> str:
         raise OutputInvalid(f"{reply.host} sent an empty file.")
     kind = content_type(head)
     if kind is None:
-        what = "a web page or text" if head.lstrip()[:1] in (b"<", b"{") else "something else"
-        raise OutputInvalid(f"{reply.host} sent {what}, not an MP4, MOV or WebM video.")
+        raise OutputInvalid(f"{reply.host} sent {_described(head, reply.encoding)}, not an MP4, MOV or WebM video.")
+    # Whatever `Content-Encoding` says, these are a video's own bytes: nothing is encoded.
     return kind
 
 
-def _require_whole(container: Container) -> None:
-    if not container.whole:
-        raise OutputInvalid("The video is cut off: its container announces more than the origin sent.")
-
-
-def _copy_stream(reply: Reply, kind: str, store: Store, limits: Limits) -> Delivery:
-    """Copy a body that comes in one piece; a part is uploaded while the next ones are read."""
-    size = part_size(limits.max_bytes if reply.total is None else reply.total, limits)
-    buffer = bytearray(size if reply.total is None else min(size, reply.total))
-    count = reply.fill(memoryview(buffer))
-    if count < len(buffer) or count == reply.total:
-        del buffer[count:]
-        container = examine(lambda start, length: bytes(buffer[start : start + length]), count)
-        _require_whole(container)
-        return store.put(buffer, kind, container.facts)
-    upload = store.begin(kind, version=None)
-    try:
-        total, container = _pump(reply, buffer, upload, limits)
-        _require_whole(container)
-        upload.complete(total)
-    except BaseException:
-        _discard(upload)
-        raise
-    return _published(store, total, container.facts)
+def _described(head: bytes, encoding: str) -> str:
+    if head.lstrip()[:1] in (b"<", b"{"):
+        return "a web page or text"
+    return "an encoded body although none was asked for" if encoding in _ENCODINGS else "something else"
 
 
 def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tuple[int, Container]:
@@ -230,35 +344,6 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tu
     return total, skim.examine()
 
 
-def _copy_ranges(origin: _Origin, kind: str, fetcher: Fetcher, reply: Reply, store: Store, limits: Limits) -> Delivery:
-    """Copy a file part by part, several at once, beginning with the parts that an earlier call left over."""
-    version = origin.version
-    parts = parts_of(version.total, limits)
-    upload = store.resume(version, parts) or store.begin(kind, version)
-    before = upload.stored
-    try:
-        _transfer(origin, [part for part in parts if part.number not in before], upload, fetcher, reply, limits)
-        container = examine(lambda start, length: _read(origin, fetcher, start, length), version.total)
-        _require_whole(container)
-    except OutOfTime:
-        if upload.stored == before:
-            if not before:
-                _discard(upload)
-            raise
-        raise DeliveryIncomplete(
-            f"{len(upload.stored)} of {len(parts)} parts are copied; the next call copies the rest."
-        ) from None
-    except (OutputInvalid, OutputRefused):
-        _discard(upload)
-        raise
-    except Exception:
-        if not upload.stored:
-            _discard(upload)
-        raise
-    upload.complete(version.total)
-    return _published(store, version.total, container.facts)
-
-
 def _read(origin: _Origin, fetcher: Fetcher, start: int, length: int) -> bytes:
     buffer = bytearray(length)
     origin.read(fetcher, start, memoryview(buffer))
@@ -266,7 +351,7 @@ def _read(origin: _Origin, fetcher: Fetcher, start: int, length: int) -> bytes:
 
 
 def _transfer(
-    origin: _Origin, missing: list[Part], upload: Upload, fetcher: Fetcher, reply: Reply, limits: Limits
+    origin: _Origin, missing: list[Part], upload: Upload, fetcher: Fetcher, opened: Reply | None, limits: Limits
 ) -> None:
     """Copy the missing parts with as many workers as memory allows. The first error stops them all."""
     size = origin.version.part_bytes
@@ -281,21 +366,22 @@ def _transfer(
             part, opened = next(queue, None), None
 
     def work_alone() -> None:
-        with Fetcher(limits, origin.clock) as own:
+        with Fetcher(limits, origin.deadline) as own:
             work(own, next(queue, None), None)
 
     first = next(queue, None)
-    opened = reply if first is not None and first.start == 0 and reply.length == first.length else None
+    if first is None or first.start != 0:
+        opened = None
     workers = min(parts_in_flight(size, limits), len(missing))
     with ThreadPoolExecutor(max(1, workers)) as pool:
         futures = [pool.submit(work, fetcher, first, opened), *(pool.submit(work_alone) for _ in range(1, workers))]
         for future in as_completed(futures):
             if future.exception() is not None:
-                origin.clock.stop()
+                origin.deadline.stop()
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:
         # Workers that were stopped report that they ran out of time; the one that failed says why.
-        raise next((error for error in errors if not isinstance(error, OutOfTime)), errors[0])
+        raise next((error for error in errors if not isinstance(error, DeadlineExceeded)), errors[0])
 
 
 def _discard(upload: Upload) -> None:

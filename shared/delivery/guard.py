@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -58,6 +58,18 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # Inside global unicast, yet not public: protocol assignments with Teredo, ORCHID and benchmarking; documentation; 6to4.
 _SPECIAL_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 _NAT64 = IPv6Network("64:ff9b::/96")
+# What a laptop may be asked for beside the public internet: itself and its own networks. Link-local addresses and every
+# cloud's metadata service are not among them.
+_LAPTOP = tuple(
+    map(
+        ip_network,
+        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"),
+    )
+)
+# Metadata services with a unique local address: EC2's and Google's.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
+# https://cloud.google.com/compute/docs/metadata/querying-metadata
+_METADATA = frozenset({IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +132,11 @@ def _matches(host: str, allowed: str) -> bool:
 
 
 def resolve(target: Target, limits: Limits) -> tuple[Address, ...]:
-    """Every address of the target's host, in the resolver's order. All of them are public, or the call fails.
+    """Every address of the target's host, in the resolver's order. All of them are allowed, or the call fails.
 
     Raises:
-        OutputRefused: At least one address is not public: a name with mixed answers is a trap, not a mistake.
+        OutputRefused: At least one address is not public, nor (with `allow_private`) the laptop's own: a name with
+            mixed answers is a trap, not a mistake.
         OutputUnreachable: The name does not resolve.
     """
     try:
@@ -131,9 +144,15 @@ def resolve(target: Target, limits: Limits) -> tuple[Address, ...]:
     except (OSError, UnicodeError):
         raise OutputUnreachable(f"The host name {target.host} could not be resolved.") from None
     addresses = tuple(dict.fromkeys(ip_address(answer[4][0]) for answer in answers))
-    if not limits.allow_private and not all(map(is_public, addresses)):
+    if not all(is_public(address) or (limits.allow_private and _is_of_laptop(address)) for address in addresses):
         raise OutputRefused(f"{target.host} has an address that is not public.")
     return addresses
+
+
+def _is_of_laptop(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address not in _METADATA and any(address in network for network in _LAPTOP)
 
 
 def is_public(address: Address) -> bool:

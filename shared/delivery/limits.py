@@ -27,7 +27,7 @@ class Limits:
         buffer_bytes: Memory for parts in flight, in bytes. It decides how many parts are copied at once.
         hosts: Hosts that may be fetched from; `.example.com` stands for the subdomains too. Empty: every public host.
         allow_http: Plain http is accepted. For a laptop.
-        allow_private: Private addresses and any port are accepted. For a laptop.
+        allow_private: The machine's own and its private networks' addresses, and any port, are accepted. For a laptop.
     """
 
     max_bytes: int = 5 * 1024 * MIB

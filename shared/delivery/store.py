@@ -132,8 +132,11 @@ class Store:
             media=media,
         )
 
-    def begin(self, content_type: str, version: Version | None) -> Upload:
-        """Start a multipart upload, noted down if it has a version to be resumed by. Leftovers are removed."""
+    def begin(self, content_type: str, version: Version | None, beside: Upload | None = None) -> Upload:
+        """Start a multipart upload, noted down if it has a version to be resumed by.
+
+        Leftovers are removed, unless one of them is kept `beside` it.
+        """
         created = self._s3.create_multipart_upload(
             **self._at,
             **self._labels,
@@ -142,7 +145,8 @@ class Store:
             ChecksumType="FULL_OBJECT",
         )
         # Afterwards, because botocore repeats a call whose answer was lost, and then there are two.
-        self.clear(keep=created["UploadId"])
+        if beside is None:
+            self.clear(keep=created["UploadId"])
         if version is not None:
             note = {"upload_id": created["UploadId"], **asdict(version)}
             self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")

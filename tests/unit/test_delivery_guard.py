@@ -13,7 +13,7 @@ from shared.delivery.errors import OutputRefused, OutputUnreachable
 from shared.delivery.guard import check, is_public, resolve
 from shared.delivery.limits import Limits
 
-LIMITS = Limits()
+LIMITS, LAPTOP = Limits(), Limits(allow_http=True, allow_private=True)
 PUBLIC = "93.184.215.14"
 
 MALFORMED = [
@@ -199,8 +199,37 @@ def test_settings_of_the_laptop_open_only_what_they_name(names: dict[str, list[s
         check("http://cdn.example:8080/", Limits(allow_http=True))
     with pytest.raises(OutputRefused):
         check("http://localhost:8080/", Limits(allow_private=True))
-    laptop = Limits(allow_http=True, allow_private=True)
-    assert resolve(check("http://localhost:8080/", laptop), laptop) == (ip_address("127.0.0.1"),)
+    assert resolve(check("http://localhost:8080/", LAPTOP), LAPTOP) == (ip_address("127.0.0.1"),)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "::1", "fd12::1", PUBLIC])
+def test_a_laptop_may_fetch_from_its_own_networks(names: dict[str, list[str]], address: str) -> None:
+    names["media.test"] = [address]
+    assert resolve(check("http://media.test:8080/", LAPTOP), LAPTOP) == (ip_address(address),)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "::ffff:169.254.169.254",
+        "::169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "fe80::1",
+        "100.100.100.200",
+        "192.0.0.192",
+        "0.0.0.0",  # noqa: S104
+        "224.0.0.1",
+    ],
+)
+def test_a_laptop_fetches_from_no_link_local_or_metadata_address(names: dict[str, list[str]], address: str) -> None:
+    names["media.test"] = ["127.0.0.1", address]
+    with pytest.raises(OutputRefused):
+        resolve(check("http://media.test:8080/", LAPTOP), LAPTOP)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,280 @@
+"""One guarded HTTP/1.1 connection: sends a GET, reads the head of the answer, and hands out its body.
+
+h11 reads heads and chunks, by the same rules as httpx. A body of known length goes from the socket straight into the
+caller's buffer, which is the one that S3 is sent from. Every read and write is under the delivery's deadline. Must not
+know what an answer means (`fetch`).
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import h11
+
+from shared.delivery.guard import Target, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.delivery.limits import Limits
+
+_HEAD_BYTES = 64 * 1024
+_HEAD_FIELDS = 256
+_INTERIM_ANSWERS = 64
+_RECEIVE_BYTES = 64 * 1024
+_BODILESS = frozenset({204, 304})
+
+
+class DeadlineExceeded(Exception):
+    """The time of this delivery is over, or another worker has failed. Never leaves the package."""
+
+
+class Truncated(Exception):
+    """The body ended before its announced end. Never leaves the package."""
+
+
+class Deadline:
+    """The time one delivery has, shared by its workers.
+
+    Args:
+        remaining: Seconds the caller has left.
+        limits: `total_seconds` and `reserve_seconds` count.
+    """
+
+    def __init__(self, remaining: Callable[[], float], limits: Limits) -> None:
+        self._remaining = remaining
+        self._reserve = limits.reserve_seconds
+        self._end = time.monotonic() + limits.total_seconds
+        self._stopped = threading.Event()
+
+    def left(self) -> float:
+        """Seconds left, more than zero.
+
+        Raises:
+            DeadlineExceeded: There are none.
+        """
+        left = min(self._end - time.monotonic(), self._remaining() - self._reserve)
+        if left <= 0 or self._stopped.is_set():
+            raise DeadlineExceeded
+        return left
+
+    def stop(self) -> None:
+        """Let every worker end at its next read."""
+        self._stopped.set()
+
+    def resume(self) -> None:
+        """Let new work begin after a `stop`, within the same time."""
+        self._stopped.clear()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than there is time."""
+        self._stopped.wait(min(seconds, self.left()))
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Connection:
+    """A socket to an address that the guard has judged; a certificate is checked against the host's name.
+
+    Raises:
+        OutputRefused, OutputUnreachable: As `guard.resolve`.
+        OSError: No address answers.
+        DeadlineExceeded: The time is over.
+    """
+
+    def __init__(self, target: Target, limits: Limits, deadline: Deadline) -> None:
+        self.target = target
+        self._idle = limits.idle_seconds
+        self._deadline = deadline
+        self._timeout = 0.0
+        self._socket = _connect(target, limits, deadline)
+
+    def get(self, headers: list[tuple[str, str]]) -> Response:
+        """Send a GET for the target's path and read the head of the answer. Interim answers (1xx) are passed over.
+
+        Raises:
+            OSError: The connection broke, or was silent for too long.
+            h11.ProtocolError: The answer is not HTTP/1.1, or its head is too large.
+            DeadlineExceeded: The time is over.
+        """
+        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
+        request = h11.Request(method="GET", target=self.target.path, headers=[("Host", _host(self.target)), *headers])
+        self._arm()
+        self._socket.sendall((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
+        for _ in range(_INTERIM_ANSWERS):
+            event = self.next_event(parser)
+            if isinstance(event, h11.Response):
+                if len(event.headers) > _HEAD_FIELDS:
+                    break
+                return Response(self, parser, event)
+        raise h11.RemoteProtocolError("no final answer, or one with too many fields")
+
+    def next_event(self, parser: h11.Connection) -> object:
+        """What comes next, as far as `parser` has to read it. Raises as `get`."""
+        while (event := parser.next_event()) is h11.NEED_DATA:
+            self._arm()
+            parser.receive_data(self._socket.recv(_RECEIVE_BYTES))
+        return event
+
+    def receive_into(self, view: memoryview) -> int:
+        """Fill some of `view` from the socket. Returns the number of bytes; 0 when the other side has closed.
+
+        Raises:
+            OSError: The connection broke, or was silent for too long.
+            DeadlineExceeded: The time is over.
+        """
+        self._arm()
+        return self._socket.recv_into(view)
+
+    def _arm(self) -> None:
+        timeout = min(self._idle, self._deadline.left())
+        if timeout != self._timeout:  # each change is a system call
+            self._socket.settimeout(timeout)
+            self._timeout = timeout
+
+    def close(self) -> None:
+        """Drop it."""
+        self._socket.close()
+
+
+class Response:
+    """The head of an answer, and its body as it arrives.
+
+    Attributes:
+        status: The HTTP status.
+        length: Bytes of the body by `Content-Length`, if it is framed by that.
+        delimited: Whether the body's end can be told from a broken connection: by a length, by chunks, or by the
+            goodbye that TLS says (RFC 9112 section 8).
+    """
+
+    def __init__(self, connection: Connection, parser: h11.Connection, head: h11.Response) -> None:
+        self._connection = connection
+        self._parser = parser
+        self._head = head
+        self.status = head.status_code
+        self._chunked = self.field("transfer-encoding") is not None
+        length = self.field("content-length")
+        if self.status in _BODILESS:
+            length, self._chunked = "0", False
+        self.length = int(length) if length is not None and not self._chunked else None
+        self.delimited = self.length is not None or self._chunked or connection.target.scheme == "https"
+        self._left = self.length
+        self._ended = self.length == 0
+        self._early = b"" if self._chunked else parser.trailing_data[0]
+        self._surplus = self.length is not None and len(self._early) > self.length
+
+    def field(self, name: str) -> str | None:
+        """The value of a header field by its lower-case name, without blanks around it; the first if there are more."""
+        value = self.raw_field(name)
+        return None if value is None else value.decode("latin-1")
+
+    def raw_field(self, name: str) -> bytes | None:
+        """The same as it came."""
+        return next((value for found, value in self._head.headers if found == name.encode()), None)
+
+    def limit(self, count: int) -> None:
+        """The body has `count` bytes, by what its head says beside its length."""
+        self._left = count
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the body is read to its end and the connection stays open for another request."""
+        framed = self._chunked or self.length is not None
+        return framed and self._ended and not self._surplus and self._stays_open()
+
+    def _stays_open(self) -> bool:
+        return self._head.http_version == b"1.1" and "close" not in (self.field("connection") or "").lower()
+
+    def read_into(self, view: memoryview) -> int:
+        """Read the body into `view`. Fewer bytes than it holds mean that the body has ended where it should.
+
+        Raises:
+            Truncated: It ended early, or went on behind its end.
+            OSError: The connection broke, or was silent for too long.
+            h11.ProtocolError: Its chunks are not well-formed.
+            DeadlineExceeded: The time is over.
+        """
+        at = 0
+        while at < len(view) and not self._ended:
+            at += self._some(view[at:] if self._left is None else view[at : at + self._left])
+        return at
+
+    def _some(self, view: memoryview) -> int:
+        """Fill some of `view`, and notice the body's end."""
+        count = self._early_into(view) or self._next_into(view)
+        if count == 0:
+            if self._left:
+                raise Truncated
+            self._ended = True
+        if self._left is not None:
+            self._left -= count
+            self._ended = self._left == 0
+            if self._ended and self._chunked:
+                self._require_last_chunk()
+        return count
+
+    def _early_into(self, view: memoryview) -> int:
+        """Take bytes that came along with the head or with a chunk."""
+        piece, self._early = self._early[: len(view)], self._early[len(view) :]
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def _next_into(self, view: memoryview) -> int:
+        if not self._chunked:
+            return self._connection.receive_into(view)
+        self._early = self._next_chunk()
+        return self._early_into(view)
+
+    def _next_chunk(self) -> bytes:
+        """Some bytes out of a chunk; empty when the last chunk has come."""
+        try:
+            event = self._connection.next_event(self._parser)
+        except h11.RemoteProtocolError:
+            if self._parser.trailing_data[1]:  # closed by the other side
+                raise Truncated from None
+            raise
+        return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+    def _require_last_chunk(self) -> None:
+        if self._early or self._next_chunk():
+            raise Truncated
+
+
+def _connect(target: Target, limits: Limits, deadline: Deadline) -> socket.socket:
+    error: OSError = OSError("no address")
+    for address in resolve(target, limits):
+        timeout = min(limits.connect_seconds, deadline.left())
+        try:
+            sock = socket.create_connection((str(address), target.port), timeout)
+        except OSError as reason:
+            error = reason
+            continue
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _secured(sock, target)
+    raise error
+
+
+def _secured(sock: socket.socket, target: Target) -> socket.socket:
+    if target.scheme != "https":
+        return sock
+    try:
+        # A body that ends without TLS's own goodbye may have been cut off, so a ragged end is an error.
+        return _tls().wrap_socket(sock, server_hostname=target.host, suppress_ragged_eofs=False)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _host(target: Target) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"

@@ -1,0 +1,234 @@
+"""An origin with manners: how it answers ranges, frames bodies, names versions, redirects and speaks before it answers.
+
+Each way was seen in the wild, at CDNs and object stores that every browser copes with. `Manners` says which; `behave`
+turns them into answers on the wire.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.integration.delivery_origin import Request
+
+LOCATIONS = {
+    "path": b"/%d/video.mp4?signature=s3cr3t",
+    "relative": b"../%d/video.mp4",
+    "blanks": b"  /%d/a video.mp4?name=a b  ",
+    "UTF-8": "/%d/café/vidéo 猫.mp4".encode(),
+    "Latin-1": "/%d/café/vidéo.mp4".encode("latin-1"),
+}
+INTERIM = {
+    100: "HTTP/1.1 100 Continue\r\n\r\n",
+    102: "HTTP/1.1 102 Processing\r\n\r\n",
+    103: "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.css>; rel=preload\r\n\r\n",
+}
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How an origin behaves.
+
+    Attributes:
+        ranges: What becomes of a request with a range; see `_RANGED`. A number is a status.
+        later: Whether only ranges that do not begin at 0 are answered so; the others well.
+        etag: `strong`, `weak`, `none`, or `each` for another one with each answer.
+        plain: How the whole file is framed; see `_PLAIN`.
+        encoding: The value of `Content-Encoding`.
+        interim: The answers before the answer.
+        redirects: How many redirects come first.
+        location: How they are written; see `LOCATIONS`.
+        cut: How many bytes at the end of the file the origin has lost without knowing it.
+        lost: How many bytes of each body do not arrive, although they were announced.
+    """
+
+    ranges: str | int = "good"
+    later: bool = False
+    etag: str = "strong"
+    plain: str = "length"
+    encoding: str | None = None
+    interim: tuple[int, ...] = ()
+    redirects: int = 0
+    location: str = "path"
+    cut: int = 0
+    lost: int = 0
+
+
+@dataclass
+class Answer:
+    """One request to an origin of these manners, with what is needed to answer it."""
+
+    request: Request
+    manners: Manners
+    body: bytes
+    number: int
+    first: int = 0
+    last: int = 0
+    fields: list[str] = field(default_factory=list)
+
+    def send(self, status: str, *fields: str, body: bytes = b"", close: bool = False) -> None:
+        arriving = body[: max(0, len(body) - self.manners.lost)]
+        self.request.answer(status, "\r\n".join([*fields, *self.fields]), arriving)
+        if close or len(arriving) < len(body):
+            self.request.connection.close()
+
+    @property
+    def part(self) -> bytes:
+        return self.body[self.first : self.last + 1]
+
+    def content_range(self, total: int | str | None = None, last: int | None = None) -> str:
+        end = self.last if last is None else last
+        return f"Content-Range: bytes {self.first}-{end}/{len(self.body) if total is None else total}"
+
+
+PARTIAL, WHOLE = "206 Partial Content", "200 OK"
+
+
+def _good(it: Answer) -> None:
+    it.send(PARTIAL, it.content_range(), f"Content-Length: {len(it.part)}", body=it.part)
+
+
+def _short(it: Answer) -> None:
+    it.last = min(it.last, it.first + 700)
+    _good(it)
+
+
+def _unclamped(it: Answer) -> None:
+    asked = int(it.request.headers["range"].rpartition("-")[2])
+    it.send(PARTIAL, it.content_range(last=asked), f"Content-Length: {len(it.part)}", body=it.part)
+
+
+def _refuses_beyond_the_end(it: Answer) -> None:
+    if int(it.request.headers["range"].rpartition("-")[2]) >= len(it.body):
+        it.send("416 Range Not Satisfiable", f"Content-Range: bytes */{len(it.body)}", "Content-Length: 0")
+    else:
+        _good(it)
+
+
+def _chunks(body: bytes) -> bytes:
+    pieces = [body[at : at + 5000] for at in range(0, len(body), 5000)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def _multipart(it: Answer) -> None:
+    inner = b"--x\r\nContent-Range: bytes 0-1/2\r\n\r\n" + it.part + b"\r\n--x--\r\n"
+    it.send(PARTIAL, "Content-Type: multipart/byteranges; boundary=x", f"Content-Length: {len(inner)}", body=inner)
+
+
+_RANGED: dict[str, Callable[[Answer], None]] = {
+    "good": _good,
+    "short": _short,
+    "unclamped": _unclamped,
+    "416 beyond the end": _refuses_beyond_the_end,
+    "no Content-Length": lambda it: it.send(PARTIAL, it.content_range(), body=it.part, close=True),
+    "no Content-Range": lambda it: it.send(PARTIAL, f"Content-Length: {len(it.part)}", body=it.part),
+    "length of the whole": lambda it: it.send(
+        PARTIAL, it.content_range(), f"Content-Length: {len(it.body)}", body=it.part, close=True
+    ),
+    "the whole as a range": lambda it: it.send(
+        PARTIAL,
+        f"Content-Range: bytes 0-{len(it.body) - 1}/{len(it.body)}",
+        f"Content-Length: {len(it.body)}",
+        body=it.body,
+    ),
+    "unknown total": lambda it: it.send(
+        PARTIAL, it.content_range("*"), f"Content-Length: {len(it.part)}", body=it.part
+    ),
+    "wrong total": lambda it: it.send(
+        PARTIAL, it.content_range(it.last + 1), f"Content-Length: {len(it.part)}", body=it.part
+    ),
+    "chunked": lambda it: it.send(PARTIAL, it.content_range(), "Transfer-Encoding: chunked", body=_chunks(it.part)),
+    "multipart": _multipart,
+    "another range": lambda it: it.send(
+        PARTIAL,
+        f"Content-Range: bytes {it.first + 1}-{it.last}/{len(it.body)}",
+        f"Content-Length: {len(it.part) - 1}",
+        body=it.part[1:],
+    ),
+    "a part as 200": lambda it: it.send(WHOLE, f"Content-Length: {len(it.part)}", body=it.part),
+    "reset": lambda it: it.request.connection.close(),
+    "ignored": lambda it: _whole(it),
+}
+_PLAIN: dict[str, Callable[[Answer], None]] = {
+    "length": lambda it: it.send(WHOLE, f"Content-Length: {len(it.body)}", body=it.body),
+    "blanks": lambda it: it.send(WHOLE, f"Content-Length:  {len(it.body)}   ", body=it.body),
+    "twice": lambda it: it.send(
+        WHOLE, f"Content-Length: {len(it.body)}", f"Content-Length: {len(it.body)}", body=it.body
+    ),
+    "chunked": lambda it: it.send(WHOLE, "Transfer-Encoding: chunked", body=_chunks(it.body)),
+    "closed": lambda it: it.send(
+        WHOLE, f"Content-Length: {len(it.body)}", "Connection: close", body=it.body, close=True
+    ),
+    "206": lambda it: it.send(PARTIAL, f"Content-Length: {len(it.body)}", body=it.body),
+    "206 with its range": lambda it: it.send(
+        PARTIAL,
+        f"Content-Range: bytes 0-{len(it.body) - 1}/{len(it.body)}",
+        f"Content-Length: {len(it.body)}",
+        body=it.body,
+    ),
+    "203": lambda it: it.send("203 Non-Authoritative Information", f"Content-Length: {len(it.body)}", body=it.body),
+}
+RANGED, PLAIN = tuple(_RANGED), tuple(_PLAIN)
+
+
+def _whole(it: Answer) -> None:
+    _PLAIN[it.manners.plain](it)
+
+
+def _etag(manners: Manners, number: int) -> list[str]:
+    match manners.etag:
+        case "strong":
+            return ['ETag: "v1"']
+        case "weak":
+            return ['ETag: W/"v1"']
+        case "each":
+            return [f'ETag: "v{number}"']
+    return []
+
+
+def _redirect(it: Answer, hop: int) -> None:
+    location = LOCATIONS[it.manners.location] % (hop + 1)
+    head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location
+    it.request.connection.sendall(head + b"\r\n\r\n")
+
+
+def _ranged(it: Answer) -> None:
+    span = it.request.span
+    assert span is not None
+    it.first, it.last = span
+    if f"ETag: {it.request.headers.get('if-range')}" not in it.fields and "if-range" in it.request.headers:
+        _whole(it)  # as RFC 9110 says, section 13.1.5
+        return
+    ranges = it.manners.ranges if it.first or not it.manners.later else "good"
+    if isinstance(ranges, int):
+        it.send(f"{ranges} No", "Content-Length: 9", body=b"<refused>")
+    else:
+        _RANGED[ranges](it)
+
+
+def behave(manners: Manners) -> Callable[[Request], None]:
+    """The behaviour of an origin with these manners."""
+    numbers: Iterator[int] = itertools.count()
+
+    def answer(request: Request) -> None:
+        number = next(numbers)
+        body = request.body[: len(request.body) - manners.cut]
+        it = Answer(request, manners, body, number, fields=_etag(manners, number))
+        if manners.encoding is not None:
+            it.fields.append(f"Content-Encoding: {manners.encoding}")
+        for status in manners.interim:
+            request.connection.sendall(INTERIM[status].encode())
+        hop = request.path.split("/")[1]
+        at = int(hop) if hop.isdecimal() else 0
+        if at < manners.redirects:
+            _redirect(it, at)
+        elif request.span is not None:
+            _ranged(it)
+        else:
+            _whole(it)
+
+    return answer

@@ -1,0 +1,218 @@
+"""Origins that answer oddly: what a plain GET of httpx gets byte for byte is delivered, and nothing else ever is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+import httpx
+import moto
+import moto.s3.models
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.delivery import OutputInvalid, OutputRefused, limits
+from shared.faults import Fault
+from tests.integration.delivery_origin import BUCKET, KEY, LAPTOP, Request, bucket, copy, film, left_behind, serve
+from tests.integration.odd_origin import INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+pytestmark = pytest.mark.integration
+
+PART = 2048
+SIZES = [1500, PART, 3 * PART, 5 * PART + 17]
+GENERATED = int(os.environ.get("DELIVERY_ORIGINS", "150"))
+
+
+@pytest.fixture(scope="module")
+def small_parts() -> Iterator[limits.Limits]:
+    """Parts of two kilobytes, so that thousands of files in several parts take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "MIB", 1024)
+        patch.setattr(limits, "MIN_PART_BYTES", 1)
+        patch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 1)
+        patch.setattr("shared.delivery.copy._BACKOFF_SECONDS", 0.0)
+        yield dataclasses.replace(LAPTOP, part_bytes=PART, buffer_bytes=2 * PART, idle_seconds=2.0)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Client]:
+    with moto.mock_aws():
+        yield bucket()
+
+
+@pytest.fixture(scope="module")
+def httpx_gets() -> Iterator[Callable[[str], bytes | None]]:
+    """What the usual client has after one GET; `None` where it has an error."""
+    with httpx.Client(follow_redirects=True, trust_env=False, timeout=5.0) as client:
+
+        def get(url: str) -> bytes | None:
+            try:
+                response = client.get(url)
+            except httpx.HTTPError:
+                return None
+            return response.content if response.is_success else None
+
+        yield get
+
+
+def delivered(
+    s3: S3Client, body: bytes, behaviour: Callable[[Request], None], within: limits.Limits
+) -> tuple[bytes | None, Fault | None]:
+    """What lies in the bucket after one delivery; the error if there was one."""
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    with serve(body, behaviour) as origin:
+        try:
+            copy(origin, s3, within)
+        except Fault as fault:
+            error = fault
+        else:
+            error = None
+    if error is not None:
+        assert "s3cr3t" not in str(error)
+        assert KEY not in left_behind(s3)[0]
+        return None, error
+    assert left_behind(s3) == ([KEY], 0)
+    return s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read(), None
+
+
+KINDS: dict[str, Manners] = {
+    "an encoding that encodes nothing: aws-chunked": Manners(encoding="aws-chunked"),
+    "an encoding that encodes nothing: empty": Manners(encoding=""),
+    "an encoding that encodes nothing: identity": Manners(encoding="Identity"),
+    "an encoding that encodes nothing: binary": Manners(encoding="binary"),
+    "an encoding that encodes nothing: a charset": Manners(encoding="utf-8"),
+    "an encoding that encodes nothing, in chunks": Manners(encoding="aws-chunked", ranges="ignored", plain="chunked"),
+    "206 with less than asked": Manners(ranges="short"),
+    "206 with less than asked, without a version": Manners(ranges="short", etag="none"),
+    "416 beyond the end": Manners(ranges="416 beyond the end"),
+    **{f"{status} to every range": Manners(ranges=status) for status in (400, 401, 403, 404, 405, 410, 416, 500, 501)},
+    **{f"{status} to later ranges": Manners(ranges=status, later=True) for status in (403, 404, 416, 501, 503)},
+    "reset on every range": Manners(ranges="reset"),
+    "If-Range answered by 200": Manners(ranges="ignored", later=True),
+    "another ETag from each server": Manners(etag="each"),
+    "a weak ETag": Manners(etag="weak"),
+    "no ETag": Manners(etag="none"),
+    **{f"206: {ranges}": Manners(ranges=ranges) for ranges in RANGED},
+    **{f"206 later: {ranges}": Manners(ranges=ranges, later=True) for ranges in RANGED},
+    **{f"the whole file: {plain}": Manners(ranges="ignored", plain=plain) for plain in PLAIN},
+    **{f"interim answer {status}": Manners(interim=(status,)) for status in INTERIM},
+    "many interim answers": Manners(interim=(100, 103, 102, 103) * 4),
+    **{f"Location: {location}": Manners(redirects=1, location=location) for location in LOCATIONS},
+    "five redirects": Manners(redirects=5),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_odd_origin_delivers_what_httpx_gets(
+    s3: S3Client, small_parts: limits.Limits, httpx_gets: Callable[[str], bytes | None], kind: str
+) -> None:
+    for size in (SIZES[0], SIZES[-1]):
+        body = film(size)
+        with serve(body, behave(KINDS[kind])) as origin:
+            assert httpx_gets(origin.url) == body
+        for _ in range(3):
+            found, error = delivered(s3, body, behave(KINDS[kind]), small_parts)
+            assert error is None
+            assert found == body
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_odd_origin_that_lost_the_end_delivers_nothing(s3: S3Client, small_parts: limits.Limits, kind: str) -> None:
+    for manners in (dataclasses.replace(KINDS[kind], cut=1000), dataclasses.replace(KINDS[kind], lost=100)):
+        for size in SIZES[-1:]:
+            assert delivered(s3, film(size), behave(manners), small_parts)[0] is None
+
+
+MANNERS = st.builds(
+    Manners,
+    ranges=st.sampled_from([*RANGED, 400, 403, 404, 416, 500, 501, 503]),
+    later=st.booleans(),
+    etag=st.sampled_from(["strong", "strong", "weak", "none", "each"]),
+    plain=st.sampled_from(PLAIN),
+    encoding=st.sampled_from([None, None, "", "identity", "aws-chunked", "binary", "utf-8", "none"]),
+    interim=st.lists(st.sampled_from(sorted(INTERIM)), max_size=3).map(tuple),
+    redirects=st.integers(0, 6),
+    location=st.sampled_from(sorted(LOCATIONS)),
+    cut=st.sampled_from([0, 0, 0, 1, 700]),
+    lost=st.sampled_from([0, 0, 0, 1, 500]),
+)
+
+
+@settings(max_examples=GENERATED, deadline=None, suppress_health_check=list(HealthCheck), derandomize=GENERATED < 1000)
+@given(manners=MANNERS, size=st.sampled_from(SIZES), seed=st.integers(1, 99))
+def test_any_origin_delivers_what_httpx_gets_and_nothing_that_was_cut(
+    s3: S3Client,
+    small_parts: limits.Limits,
+    httpx_gets: Callable[[str], bytes | None],
+    manners: Manners,
+    size: int,
+    seed: int,
+) -> None:
+    body = film(size, seed)
+    with serve(body, behave(manners)) as origin:
+        whole = httpx_gets(origin.url) == body and manners.redirects <= 5
+    found, error = delivered(s3, body, behave(manners), small_parts)
+    if whole:
+        assert error is None
+        assert found == body
+    else:
+        # Ranges may have what the plain GET has lost on the way; but a file is whole, or it is not there.
+        assert found in (None, body)
+        assert found is None or not manners.cut
+
+
+def test_a_version_that_changes_while_it_is_copied_is_never_mixed(s3: S3Client, small_parts: limits.Limits) -> None:
+    """Whatever is asked for later comes from the second version: so all of it must."""
+    old, new = film(5 * PART, 1), film(5 * PART, 2)
+
+    def change(request: Request) -> None:
+        first = request.span == (0, PART - 1)
+        dataclasses.replace(request, body=old if first else new).ranged('"v1"' if first else '"v2"')
+
+    assert delivered(s3, old, change, small_parts)[0] == new
+
+
+def test_a_version_that_changes_without_another_name_is_not_asked_for_twice(
+    s3: S3Client, small_parts: limits.Limits
+) -> None:
+    """Its size gives it away."""
+
+    def grow(request: Request) -> None:
+        first = request.span == (0, PART - 1)
+        dataclasses.replace(request, body=film(5 * PART if first else 6 * PART)).ranged()
+
+    assert delivered(s3, b"", grow, small_parts)[0] == film(6 * PART)
+
+
+def test_a_file_that_arrived_whole_and_is_cut_off_is_fetched_once(s3: S3Client, small_parts: limits.Limits) -> None:
+    body = film(5 * PART)[:-100]
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    with serve(body) as origin:
+        with pytest.raises(OutputInvalid, match="cut off"):
+            copy(origin, s3, small_parts)
+        plain = [request for request in origin.requests if request.span is None]
+    assert len(plain) == 1
+    assert left_behind(s3) == ([], 0)
+
+
+def test_no_sixth_redirect_is_followed(s3: S3Client, small_parts: limits.Limits) -> None:
+    _, error = delivered(s3, film(2000), behave(Manners(redirects=6)), small_parts)
+    assert isinstance(error, OutputRefused)
+
+
+@pytest.mark.parametrize(
+    "path", ["a video.mp4", "猫.mp4", "caf\u00e9/vid\u00e9o.mp4", "video.mp4 \n", "100%.mp4", "a%20b.mp4"]
+)
+def test_a_link_that_browsers_would_encode_is_a_link(s3: S3Client, small_parts: limits.Limits, path: str) -> None:
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    with serve(film(2000)) as origin:
+        copy(origin, s3, small_parts, source=lambda: f"http://127.0.0.1:{origin.port}/{path}")
+        (request,) = origin.requests
+        assert request.path == httpx.URL(f"http://h/{path.strip()}").raw_path.decode().replace("100%25", "100%")
