@@ -3,13 +3,14 @@
     deliver(source, s3=…, bucket=…, key=…, limits=…, …) -> Delivery
 
     copy ── the plan: ranges, stream or one put
-     ├── fetch ── HTTP ── guard: may this be fetched, and from which address
+     ├── fetch ── what an answer means ── connection ── HTTP/1.1
+     │     └── links, guard: which address is meant, and may it be fetched
      ├── store ── S3
      ├── media ── what kind of file is this
      └── limits, errors
 
 Knows nothing of the vendor or of jobs. Imports neither boto3 (the client is passed in) nor anything beyond the standard
-library: a cold start pays nothing for it.
+library but h11 and idna, which the vendor's client needs too: a cold start pays nothing for it.
 """
 
 from shared.delivery.copy import deliver

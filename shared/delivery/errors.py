@@ -39,8 +39,8 @@ class OutputUnreachable(Fault):
 
 
 class OutputInvalid(Fault):
-    """When the body is truncated, empty, encoded, not a video, or of another length than announced; also when neither a
-    length nor chunks would show where it was cut off.
+    """When the body is truncated, empty, encoded, not a video, or of another length than announced; also when nothing
+    would show where it was cut off: neither a length nor chunks nor the end of a TLS connection.
     """
 
     code = "output_invalid"
@@ -59,7 +59,9 @@ class OutputTooLarge(Fault):
 
 
 class OutputRefused(Fault):
-    """When the link, or where it redirects, is not a public https address: fetching it could reach into the account."""
+    """When the link, or where it redirects, is not a public https address: fetching it could reach into the account.
+    Also when what the vendor calls a link is none.
+    """
 
     code = "output_refused"
     paid = Paid.YES

@@ -447,6 +447,33 @@ def test_tls_is_verified_by_the_hosts_name(s3: S3Client, tmp_path: Path, monkeyp
         assert copy(origin, s3).crc32 == crc32(LARGE)
 
 
+@pytest.mark.parametrize("goodbye", [True, False])
+@pytest.mark.parametrize("size", [2000, 6 * MIB])
+def test_a_body_without_a_length_counts_if_tls_says_goodbye(
+    s3: S3Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, goodbye: bool
+) -> None:
+    certificate = self_signed(tmp_path / "localhost.pem")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(connection, "_tls", lambda: trusting)
+
+    def unframed(request: Request) -> None:
+        request.answer("200 OK", "Connection: close", request.body)
+        if goodbye:
+            request.connection.unwrap()  # type: ignore[attr-defined]  # an SSLSocket
+        request.connection.close()
+
+    with serve(film(size), unframed, tls=server) as origin:
+        origin.host = "localhost"
+        if goodbye:
+            assert copy(origin, s3).bytes == size
+        else:
+            with pytest.raises(OutputUnreachable):
+                copy(origin, s3)
+            assert left_behind(s3) == ([], 0)
+
+
 @pytest.mark.parametrize("answer", ["403 No", "500 No", "200 OK"])
 def test_link_shows_up_nowhere(s3: S3Client, caplog: pytest.LogCaptureFixture, answer: str) -> None:
     caplog.set_level(logging.DEBUG)
