@@ -94,7 +94,9 @@ class _Origin:
 
     def _read_answer(self, fetcher: Fetcher, start: int, view: memoryview, opened: Reply | None) -> int:
         """Read one answer to the end, with retries. Returns its bytes, which may be fewer than asked for."""
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             url = self.link.url
             try:
                 reply = opened or fetcher.open(url, (start, start + len(view) - 1), self.version.validator)
@@ -108,7 +110,6 @@ class _Origin:
                 if isinstance(error, OutputExpired):
                     self.link.renew(url)
                 self.deadline.sleep(random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311
-        raise AssertionError("unreachable")
 
     def _expected(self, reply: Reply, wanted: int) -> int:
         """How many bytes the answer brings, if they belong to this version of the file."""
@@ -187,14 +188,17 @@ class _Copy:
 
     def run(self, *, begun: bool) -> Delivery:
         """Copy by ranges, else by one plain GET. `begun`: an earlier call has left parts."""
+        failed: Exception | None = None
         try:
             return self._with_ranges(begun=begun)
         except RangesUnusable:
-            return self._with_plain_get(None)
+            pass
         except (OutputExpired, OutputInvalid, OutputUnreachable) as error:
-            if not self.fetcher.connected:
+            # Where ranges have worked before, an origin that is down for a moment must not cost the parts there are.
+            if not self.fetcher.connected or (begun and self.kept is None and isinstance(error, OutputUnreachable)):
                 raise
-            return self._with_plain_get(error)
+            failed = error.with_traceback(None)  # its frames hold the buffers of the parts
+        return self._with_plain_get(failed)
 
     def _with_ranges(self, *, begun: bool) -> Delivery:
         # With parts in the bucket already, the first part would be fetched in vain.

@@ -334,6 +334,23 @@ def test_no_time_at_all_asks_nobody(s3: S3Client) -> None:
     assert origin.requests == []
 
 
+@pytest.mark.parametrize("status", ["503 Slow Down", "500 Oops", "404 Not Found"])
+def test_an_origin_that_is_down_for_a_moment_costs_no_parts(s3: S3Client, status: str) -> None:
+    with serve(LARGE) as origin:
+        cure = kill_after(s3, 3)
+        with pytest.raises(KilledError):
+            copy(origin, s3, ONE_WORKER)
+        cure()
+        origin.behaviour = lambda request: request.answer(status, "Content-Length: 0")
+        with pytest.raises((OutputUnreachable, OutputExpired)):
+            copy(origin, s3, ONE_WORKER)
+        origin.behaviour = Request.ranged
+        origin.requests.clear()
+        assert copy(origin, s3, ONE_WORKER).crc32 == crc32(LARGE)
+    assert sum(last - first + 1 for first, last in origin.asked()) < 12 * MIB
+    assert left_behind(s3) == ([KEY], 0)
+
+
 def test_link_that_expires_on_the_way_is_replaced(s3: S3Client) -> None:
     fresh: list[str] = []
     with serve(LARGE) as origin:
