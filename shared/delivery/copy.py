@@ -179,6 +179,8 @@ def _approved(reply: Reply, limits: Limits) -> str:
 def _require_whole(container: Container) -> None:
     if not container.whole:
         raise OutputInvalid("The video is cut off: its container announces more than the origin sent.")
+    if not container.video:
+        raise OutputInvalid("The file is no video: its header lists only sound or pictures.")
 
 
 def _copy_stream(reply: Reply, kind: str, store: Store, limits: Limits) -> Delivery:
