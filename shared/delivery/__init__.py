@@ -5,7 +5,7 @@
     copy ── the plan: ranges, stream or one put
      ├── fetch ── HTTP ── guard: may this be fetched, and from which address
      ├── store ── S3
-     ├── media ── what kind of file is this
+     ├── media ── what kind of file is this, is it whole, what is in it ── movie, boxes, ebml
      └── limits, errors
 
 Knows nothing of the vendor or of jobs. Imports neither boto3 (the client is passed in) nor anything beyond the standard
