@@ -6,7 +6,7 @@
      ├── fetch ── what an answer means ── connection ── HTTP/1.1
      │     └── links, guard: which address is meant, and may it be fetched
      ├── store ── S3
-     ├── media ── what kind of file is this
+     ├── media ── what kind of file is this, is it whole, what is in it ── movie, boxes, ebml
      └── limits, errors
 
 Knows nothing of the vendor or of jobs. Imports neither boto3 (the client is passed in) nor anything beyond the standard

@@ -45,6 +45,8 @@ ATTEMPTS = 4
 ANSWERS = 64
 """Answers that one part may come in: an origin may send less than it was asked for."""
 _BACKOFF_SECONDS = 0.25
+_CUT_OFF = "The video is cut off: its container announces more than the origin sent."
+_NO_VIDEO = "The file is no video: its header lists only sound or pictures."
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 
 
@@ -175,7 +177,8 @@ class _Copy:
 
     Attributes:
         kept: The multipart upload of a copy by ranges that has ended with an error and keeps its parts.
-        cut_off: Size in bytes of a file that arrived whole and whose own container says that it is cut off.
+        refused: Size in bytes of a file that arrived whole and that its own container says is cut off, or no video.
+        reason: Why it was refused.
     """
 
     link: _Link
@@ -184,7 +187,8 @@ class _Copy:
     limits: Limits
     deadline: Deadline
     kept: Upload | None = None
-    cut_off: int | None = None
+    refused: int | None = None
+    reason: str = ""
 
     def run(self, *, begun: bool) -> Delivery:
         """Copy by ranges, else by one plain GET. `begun`: an earlier call has left parts."""
@@ -235,9 +239,9 @@ class _Copy:
         return delivery
 
     def _require_another(self, reply: Reply) -> None:
-        """Do not fetch a file a second time that arrived whole and is cut off."""
-        if self.cut_off is not None and self.cut_off == reply.total:
-            raise _cut_off()
+        """Do not fetch a file a second time that arrived whole and was refused."""
+        if self.refused is not None and self.refused == reply.total:
+            raise OutputInvalid(self.reason)
 
     def _stream(self, reply: Reply, kind: str) -> Delivery:
         """Copy a body that comes in one piece; a part is uploaded while the next ones are read."""
@@ -247,12 +251,12 @@ class _Copy:
         if count < len(buffer) or count == reply.total:
             del buffer[count:]
             container = examine(lambda start, length: bytes(buffer[start : start + length]), count)
-            self._require_whole(container, count)
+            self._require_video(container, count)
             return self.store.put(buffer, kind, container.facts)
         upload = self.store.begin(kind, version=None, beside=self.kept)
         try:
             total, container = _pump(reply, buffer, upload, self.limits)
-            self._require_whole(container, total)
+            self._require_video(container, total)
             upload.complete(total)
         except BaseException:
             _discard(upload)
@@ -269,7 +273,7 @@ class _Copy:
             missing = [part for part in parts if part.number not in before]
             _transfer(origin, missing, upload, self.fetcher, opened, self.limits)
             container = examine(lambda start, length: _read(origin, self.fetcher, start, length), version.total)
-            self._require_whole(container, version.total)
+            self._require_video(container, version.total)
         except DeadlineExceeded:
             if upload.stored == before:
                 if not before:
@@ -290,14 +294,11 @@ class _Copy:
         upload.complete(version.total)
         return _published(self.store, version.total, container.facts)
 
-    def _require_whole(self, container: Container, size: int) -> None:
-        if not container.whole:
-            self.cut_off = size
-            raise _cut_off()
-
-
-def _cut_off() -> OutputInvalid:
-    return OutputInvalid("The video is cut off: its container announces more than the origin sent.")
+    def _require_video(self, container: Container, size: int) -> None:
+        if container.whole and container.video:
+            return
+        self.refused, self.reason = size, _NO_VIDEO if container.whole else _CUT_OFF
+        raise OutputInvalid(self.reason)
 
 
 def _approved(reply: Reply, limits: Limits) -> str:

@@ -1,237 +1,307 @@
-"""Tells a video from anything else by its first bytes, and reads the header of an MP4 or MOV: length, size, codecs.
+"""Tells a video from anything else by its first bytes, whether it is whole, and what its header says of it.
 
-Works on bytes through a `read(start, length)` of the caller's, in bounded steps, because the file comes from outside:
-a hostile one ends in "unknown", never in a crash, a loop or a large read. Knows no network and no bucket. The layout is
-ISO/IEC 14496-12, as Apple documents it at
-https://developer.apple.com/documentation/quicktime-file-format/quicktime_movie_files.
+The file comes from outside, so it is read in bounded steps: a hostile one ends in "unknown", never in a crash, a loop
+or a large read. A file that can be read anywhere (`examine`) and one that goes by once (`Skim`) are judged alike: the
+same walk asks for the same bytes of both. Knows no network and no bucket.
+
+    media ── the walk over the outermost parts of a file
+     ├── movie ── the header of an MP4 or MOV, and its fragments ── boxes
+     └── ebml ── the elements of a WebM
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from shared.delivery import boxes, ebml
+from shared.delivery.boxes import Unsound
+from shared.delivery.movie import MediaFacts, Movie
 
-SNIFF_BYTES = 64
-_MAX_TOP_LEVEL_BOXES = 64
-_MAX_CHILDREN = 256
-_MAX_MOOV_BYTES = 4 * 1024 * 1024
-_MIN_SECONDS, _MAX_SECONDS = 0.001, 7 * 24 * 3600
+__all__ = ["SNIFF_BYTES", "Container", "MediaFacts", "Skim", "content_type", "examine"]
 
-_EBML = b"\x1a\x45\xdf\xa3"
-_WEBM_DOCTYPE = b"\x42\x82\x84webm"
+SNIFF_BYTES = 1024
+"""How much of a file `content_type` wants to see, in bytes. An EBML header may have a comment in front of its type."""
+
+MAX_READS = 256
+"""Reads of one file. Each may be a request to the file's origin."""
+_MAX_STEPS = 50_000
+_MAX_HEADER_BYTES = 4 * 1024 * 1024
+_READ_BYTES, _MAX_READ_BYTES = 2 * 1024, 1024 * 1024
+_NEAR_BYTES = 128 * 1024
+"""What lies closer is read along: it takes no longer than another request."""
+
 # Pictures and sound files start like an MP4 too, and say so in their brand. https://mp4ra.org/registered-types/brands
-_NO_VIDEO_BRANDS = frozenset({b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"crx ", b"M4A ", b"M4B ", b"M4P "})
-# A box of another kind at the top level may be a stray tail, which players ignore.
-_TOP_LEVEL = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"mfra"})
-
-_CODECS = {
-    b"avc1": "h264",
-    b"avc3": "h264",
-    b"hvc1": "hevc",
-    b"hev1": "hevc",
-    b"av01": "av1",
-    b"vp08": "vp8",
-    b"vp09": "vp9",
-    b"mp4v": "mpeg4",
-    b"mp4a": "aac",
-    b"ac-3": "ac3",
-    b"ec-3": "eac3",
-    b"Opus": "opus",
-    b"fLaC": "flac",
-    b".mp3": "mp3",
+_NO_VIDEO_BRANDS = frozenset(
+    {
+        *(b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"crx "),
+        *(b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "),
+    }
+)
+# What a MOV from before there was `ftyp` begins with.
+# https://developer.apple.com/documentation/quicktime-file-format/movie_files
+_MOV_BEGINNINGS = frozenset({b"wide", b"free", b"skip", b"mdat", b"moov", b"pnot"})
+# https://mp4ra.org/registered-types/boxes, those that stand at the top level.
+_TOP_LEVEL = _MOV_BEGINNINGS | {
+    *(b"ftyp", b"styp", b"pdin", b"moof", b"mfra", b"imda", b"uuid", b"udta", b"meta", b"meco"),
+    *(b"emsg", b"prft", b"sidx", b"ssix", b"PICT"),
 }
+_MEDIA = frozenset({b"mdat", b"imda", b"moof"})
+_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -_.\xa9")
+_MIN_TEXT_LENGTH = 0x0900_0000
+"""The length that a box would have whose first four bytes are text, beginning with a tab."""
 
+_Walk = Generator[tuple[int, int], bytes | None, "Container"]
+"""Asks for `(start, length)`, each start no less than the one before, and ends with its finding.
 
-@dataclass(frozen=True, slots=True)
-class MediaFacts:
-    """What a video's own header says: `duration` in seconds, pixels as displayed, codecs by their usual names."""
-
-    duration: float
-    width: int
-    height: int
-    video_codec: str
-    audio_codec: str | None
+It is sent these bytes, fewer where the file ends, or `None` where the file ends before them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """`whole` is False only if the file certainly ends too early; `facts` is `None` if they could not be read."""
+    """What a file turned out to be.
+
+    Attributes:
+        whole: False if the file ends too early: a box reaches beyond its end, or there is no header.
+        facts: `None` if they could not be read.
+        video: False if the file is whole and its header lists no video, only sound or pictures.
+    """
 
     whole: bool
     facts: MediaFacts | None
+    video: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    kind: bytes
-    header: int
-    length: int
+_CUT_OFF = Container(whole=False, facts=None)
 
 
 def content_type(head: bytes) -> str | None:
-    """The type of a video by its first `SNIFF_BYTES` bytes, or `None` if they are no MP4, MOV or WebM."""
-    if head.startswith(_EBML):
-        return "video/webm" if _WEBM_DOCTYPE in head[:SNIFF_BYTES] else None
-    if head[4:8] != b"ftyp" or len(head) < 16 or head[8:12] in _NO_VIDEO_BRANDS:
+    """The type of a video by its first `SNIFF_BYTES` bytes, or `None` if they are no MP4, MOV or WebM.
+
+    Matroska files that are not WebM are none of these: browsers do not promise to play them.
+    """
+    if head.startswith(ebml.MAGIC):
+        return "video/webm" if ebml.doctype(head[:SNIFF_BYTES]) == b"webm" else None
+    first = box = boxes.parse(head[: boxes.HEADER_BYTES])
+    offset = 0
+    while box is not None and box.kind in _TOP_LEVEL:
+        if box.kind == b"ftyp":
+            return _type_of_brand(head[offset + box.header : offset + box.header + 4])
+        offset += box.length or len(head)
+        box = boxes.parse(head[offset : offset + boxes.HEADER_BYTES])
+    return "video/quicktime" if first is not None and first.kind in _MOV_BEGINNINGS else None
+
+
+def _type_of_brand(brand: bytes) -> str | None:
+    if len(brand) < 4 or brand in _NO_VIDEO_BRANDS:
         return None
-    return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
+    return "video/quicktime" if brand == b"qt  " else "video/mp4"
 
 
 def examine(read: Callable[[int, int], bytes], size: int) -> Container:
-    """Walk the outermost boxes of a file of `size` bytes. Reads 16 bytes for each, and the `moov` box, up to 4 MiB."""
-    offset, facts, has_moov = 0, None, False
-    for _ in range(_MAX_TOP_LEVEL_BOXES):
-        left = size - offset
-        if left < 8:
-            return Container(has_moov, facts)
-        box = _box(read(offset, min(16, left)), left)
-        if box is None or box.kind not in _TOP_LEVEL:
-            # A file that does not even begin as ISO media (WebM does not) is not judged at all.
-            return Container(offset == 0 or has_moov, facts)
-        if box.length > left:
-            return Container(whole=False, facts=None)
-        if box.kind == b"moov" and not has_moov:
-            has_moov = True
-            if box.length <= _MAX_MOOV_BYTES:
-                facts = _facts(memoryview(read(offset, box.length))[box.header :])
-        offset += box.length
-    return Container(whole=True, facts=facts)
+    """Judge a file of `size` bytes.
+
+    Args:
+        read: Gives the bytes at `(start, length)`, all of them within the file. Called at most `MAX_READS` times.
+        size: Of the file, in bytes.
+    """
+    walk, data = _walk(), None
+    while True:
+        try:
+            start, length = walk.send(data)
+        except StopIteration as end:
+            return _finding(end)
+        length = min(length, size - start)
+        data = None if length < 0 else read(start, length) if length else b""
 
 
 class Skim:
-    """Keeps what `examine` asks for while a file goes by in pieces, for a file that cannot be read a second time.
+    """Judges a file while it goes by in pieces, for a file that cannot be read a second time.
 
-    That is the header of each outermost box and the first `moov`, up to 4 MiB: memory does not grow with the file.
+    It keeps what the walk asked for last, up to 4 MiB: memory does not grow with the file.
     """
 
     def __init__(self) -> None:
+        self._walk = _walk()
         self._passed = 0
-        self._kept: dict[int, bytearray] = {}
-        self._has_moov = False
-        self._start, self._wanted = 0, 8  # where a box begins, and how much of it is kept; 0 when nothing more is
+        self._kept = bytearray()
+        self._wanted: tuple[int, int] | None = None
+        self._found: Container | None = None
+        self._go_on(None)
 
     def feed(self, piece: bytearray) -> None:
         """Take the next bytes of the file; they are not needed afterwards."""
         end = self._passed + len(piece)
-        while self._wanted and self._start < end:
-            kept = self._kept.setdefault(self._start, bytearray())
-            at = self._start + len(kept) - self._passed
-            kept += piece[at : at + self._wanted - len(kept)]
-            if len(kept) < self._wanted:
+        while self._wanted is not None:
+            start, length = self._wanted
+            at = start + len(self._kept) - self._passed
+            if at >= len(piece):
                 break
-            self._go_on(kept)
+            self._kept += piece[at : at + length - len(self._kept)]
+            if len(self._kept) < length:
+                break
+            self._go_on(bytes(self._kept))
         self._passed = end
 
-    def _go_on(self, kept: bytearray) -> None:
-        """Decide whether more of this box is kept, or where the next one begins."""
-        if len(kept) == 8 and kept[:4] == b"\0\0\0\1":  # its length follows
-            self._wanted = 16
-            return
-        box = _box(bytes(kept[:16]), 0)
-        if box is None or box.kind not in _TOP_LEVEL:  # `examine` goes no further, nor beyond a box without an end
-            self._wanted = 0
-        elif box.kind == b"moov" and not self._has_moov and len(kept) < box.length <= _MAX_MOOV_BYTES:
-            self._wanted = box.length
+    def _go_on(self, data: bytes | None) -> None:
+        """Let the walk have what it asked for, and ask for more."""
+        start = self._wanted[0] if self._wanted is not None else 0
+        try:
+            self._wanted = self._walk.send(data)
+        except StopIteration as end:
+            self._wanted, self._found = None, _finding(end)
+            self._kept.clear()
         else:
-            self._has_moov |= box.kind == b"moov"
-            self._start += box.length
-            self._wanted = 8 if len(self._kept) < _MAX_TOP_LEVEL_BOXES else 0
+            del self._kept[: self._wanted[0] - start]
 
     def examine(self) -> Container:
         """What there is to know about the file when all of it has gone by."""
-        return examine(lambda start, length: bytes(self._kept.get(start, b"")[:length]), self._passed)
+        while self._wanted is not None:
+            self._go_on(bytes(self._kept) if self._wanted[0] <= self._passed else None)
+        assert self._found is not None  # noqa: S101
+        return self._found
 
 
-def _box(header: bytes | memoryview, left: int) -> _Box | None:
-    """The box that starts with these bytes, `left` bytes before the end of what holds it."""
-    if len(header) < 8:
-        return None
-    length = int.from_bytes(header[:4], "big")
-    kind, size = bytes(header[4:8]), 8
-    if length == 1 and len(header) >= 16:
-        length, size = int.from_bytes(header[8:16], "big"), 16
-    elif length == 0:
-        length = left
-    return _Box(kind, size, length) if length >= size else None
-
-
-def _children(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    offset = 0
-    while (box := _box(view[offset : offset + 16], len(view) - offset)) is not None:
-        yield box.kind, view[offset + box.header : offset + box.length]
-        offset += box.length
-
-
-def _find(view: memoryview | None, *path: bytes) -> memoryview | None:
-    for kind in path:
-        if view is None:
-            return None
-        view = next((body for name, body in islice(_children(view), _MAX_CHILDREN) if name == kind), None)
-    return view
-
-
-def _facts(moov: memoryview) -> MediaFacts | None:
-    tracks = [body for name, body in islice(_children(moov), _MAX_CHILDREN) if name == b"trak"]
-    codecs: dict[bytes, str] = {}
-    size = (0, 0)
-    try:
-        duration = _duration(moov)
-        for track in tracks:
-            handler, codec = _codec(track)
-            if handler == b"vide" and handler not in codecs:
-                size = _display_size(track)
-            codecs.setdefault(handler, codec)
-    except (struct.error, _UnsoundError):
-        return None
-    video = codecs.get(b"vide")
-    if not video or not all(size) or not _MIN_SECONDS <= duration <= _MAX_SECONDS:
-        return None
-    return MediaFacts(round(duration, 3), *size, video, codecs.get(b"soun"))
-
-
-class _UnsoundError(Exception):
-    """When a box that must be there is missing."""
-
-
-def _required(view: memoryview, *path: bytes) -> memoryview:
-    found = _find(view, *path)
-    if found is None:
-        raise _UnsoundError
+def _finding(end: StopIteration) -> Container:
+    found: Container = end.value
     return found
 
 
-def _is_long(full_box: memoryview) -> bool:
-    """Whether times in this box are of 64 bits: version 1 of its layout."""
-    return full_box[:1].tobytes() == b"\x01"
+class _EnoughError(Exception):
+    """When a file takes more reads than there may be."""
 
 
-def _duration(moov: memoryview) -> float:
-    header = _required(moov, b"mvhd")
-    timescale, ticks = (
-        struct.unpack_from(">IQ", header, 20) if _is_long(header) else struct.unpack_from(">II", header, 12)
-    )
-    extends = _find(moov, b"mvex", b"mehd")
-    if not ticks and extends is not None:  # a fragmented file says it here
-        (ticks,) = struct.unpack_from(">Q" if _is_long(extends) else ">I", extends, 4)
-    return float(ticks) / timescale if timescale else 0.0
+class _Window:
+    """The part of the file that is at hand."""
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._data = b""
+        self._ends = False
+        self._reads = 0
+        self._ahead = _READ_BYTES
+
+    def read(self, start: int, length: int) -> Generator[tuple[int, int], bytes | None, bytes | None]:
+        """Give bytes as `_Walk` describes them, and read ahead while what is asked for lies close together.
+
+        Raises:
+            _EnoughError: It was too often.
+        """
+        end = self._start + len(self._data)
+        if start + length > end and not self._ends:
+            if self._reads == MAX_READS:
+                raise _EnoughError
+            if self._reads:
+                self._ahead = min(4 * self._ahead, _MAX_READ_BYTES) if start - end < _NEAR_BYTES else _READ_BYTES
+            self._reads += 1
+            asked = max(length, self._ahead)
+            data = yield start, asked
+            if data is None:
+                return None
+            self._start, self._data, self._ends = start, data, len(data) < asked
+        at = start - self._start
+        return self._data[at : at + length] if at <= len(self._data) else None
 
 
-def _codec(track: memoryview) -> tuple[bytes, str]:
-    handler = bytes(_required(track, b"mdia", b"hdlr")[8:12])
-    kind = bytes(_required(track, b"mdia", b"minf", b"stbl", b"stsd")[12:16])
-    printable = "".join(chr(letter) for letter in kind if 32 < letter < 127)
-    return handler, _CODECS.get(kind, printable)
+def _walk() -> _Walk:
+    window = _Window()
+    head = yield from window.read(0, len(ebml.MAGIC))
+    return (yield from _walk_elements(window) if head == ebml.MAGIC else _BoxWalk(window).run())
 
 
-def _display_size(track: memoryview) -> tuple[int, int]:
-    header = _required(track, b"tkhd")
-    matrix = 52 if _is_long(header) else 40
-    a, _, _, _, d, _, _, _, _, width, height = struct.unpack_from(">9i2I", header, matrix)
-    turned = a == d == 0  # stored on its side, shown upright
-    width, height = width >> 16, height >> 16
-    return (height, width) if turned else (width, height)
+def _walk_elements(window: _Window) -> _Walk:
+    """Go over the outermost elements of a WebM until the one that holds the video."""
+    offset = 0
+    with contextlib.suppress(_EnoughError):
+        for _ in range(_MAX_STEPS):
+            head = yield from window.read(offset, ebml.HEADER_BYTES)
+            element = ebml.parse(head or b"")
+            if element is None:
+                break
+            offset += element.header + (element.size or 0)
+            if element.id == ebml.SEGMENT:
+                rest = yield from window.read(offset, 1)
+                return Container(whole=rest is not None, facts=None)
+    return _CUT_OFF
+
+
+class _BoxWalk:
+    """Goes over the outermost boxes of an MP4 or MOV."""
+
+    def __init__(self, window: _Window) -> None:
+        self._window = window
+        self._offset = 0
+        self._movie: Movie | None = None
+        self._has_moov = False
+        self._has_media = False
+        self._header_bytes = 0
+        self._sees_all = False
+        self._missed = False
+
+    def run(self) -> _Walk:
+        """Walk as far as that goes, and sum up."""
+        whole = True
+        with contextlib.suppress(_EnoughError):
+            whole = (yield from self._step()) and (yield from self._has_samples())
+        if not whole or not self._has_moov:
+            return _CUT_OFF
+        facts, video = None, True
+        if self._movie is not None:
+            with contextlib.suppress(Unsound, struct.error):
+                video = self._movie.has_video
+                facts = self._movie.facts(complete=self._sees_all and not self._missed)
+        return Container(whole=True, facts=facts, video=video)
+
+    def _step(self) -> Generator[tuple[int, int], bytes | None, bool]:
+        """Step from box to box. False if one of them reaches beyond the end of the file."""
+        for _ in range(_MAX_STEPS):
+            head = yield from self._window.read(self._offset, boxes.HEADER_BYTES)
+            if head is None:
+                return False
+            box = boxes.parse(head)
+            if box is None or self._is_tail(box):
+                self._sees_all = box is None
+                return True
+            if self._wants(box):
+                data = yield from self._window.read(self._offset, box.length or _MAX_HEADER_BYTES)
+                if data is None or len(data) < box.length:
+                    return False
+                self._use(box, memoryview(data)[box.header :])
+            else:
+                self._missed |= box.kind == b"moof"
+            self._has_moov |= box.kind == b"moov"
+            self._has_media |= box.kind in _MEDIA and box.length > 0
+            if not box.length:
+                self._sees_all = True
+                return True
+            self._offset += box.length
+        return True
+
+    def _is_tail(self, box: boxes.Box) -> bool:
+        """Whether these are stray bytes at the end of the file, which players ignore, and no box."""
+        named = all(letter in _LETTERS for letter in box.kind) and box.length < _MIN_TEXT_LENGTH
+        return self._has_moov and box.length > 0 and box.kind not in _TOP_LEVEL and not named
+
+    def _wants(self, box: boxes.Box) -> bool:
+        """Whether the body of this box is read: the first `moov`, and what belongs to it, 4 MiB altogether."""
+        is_header = box.kind == b"moov" and not self._has_moov
+        is_fragment = box.kind == b"moof" and self._movie is not None
+        return (is_header or is_fragment) and self._header_bytes + box.length <= _MAX_HEADER_BYTES
+
+    def _use(self, box: boxes.Box, body: memoryview) -> None:
+        self._header_bytes += len(body)
+        if self._movie is not None:
+            self._movie.add(body)
+        elif len(body) + box.header < _MAX_HEADER_BYTES:  # without a length, there may be more of it
+            with contextlib.suppress(Unsound, struct.error):
+                self._movie = Movie(body)
+
+    def _has_samples(self) -> Generator[tuple[int, int], bytes | None, bool]:
+        """Whether the samples are there that no box has proven to be: the file ends before its `mdat`, or with one that
+        does not say how long it is.
+        """
+        end = 0 if self._has_media or self._movie is None else self._movie.media_end
+        return end <= self._offset or bool((yield from self._window.read(end - 1, 1)))

@@ -7,6 +7,8 @@ the same key, and a copy that stands there already is found. Must not know Lambd
 from __future__ import annotations
 
 import json
+import math
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,9 +34,14 @@ if TYPE_CHECKING:
     from shared.genviral.client import GenviralClient
     from shared.jobs.record import Job
 
-# Encoders round to whole frames and to sizes that they can divide; nobody would call that another film.
+# Encoders round to whole frames. Nobody would call that another length.
 _SECONDS_OFF = 0.5
-_SHARE_OFF = 0.02
+_SECONDS_SHARE_OFF = 0.02
+_RATIO = re.compile(r"([1-9]\d{0,4}(?:\.\d{1,4})?):([1-9]\d{0,4}(?:\.\d{1,4})?)")
+# The aspect ratios that models sell, the wider side first. What they deliver has sides that their blocks of 16, 32 or
+# 64 pixels divide, and that moves a ratio by up to 7 %: 832x480, 1280x704, 1344x768, 1280x768 are all sold as 16:9.
+_RATIOS = (1 / 1, 5 / 4, 4 / 3, 3 / 2, 16 / 9, 2 / 1, 21 / 9)
+_RATIO_SHARE_OFF = 0.07
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,20 +155,25 @@ def _metadata(job: Job, video_id: str) -> dict[str, str]:
 
 
 def _differences(job: Job, media: MediaFacts | None) -> dict[str, Any]:
-    """Where the film is not what was asked for. Worth telling, never worth losing a paid video for."""
+    """Where the video is not what was asked for. Worth reporting, never worth losing a paid video for."""
     asked = json.loads(job.request or "{}").get("params", {})
     if media is None or not asked:
         return {}
     differs: dict[str, Any] = {}
     seconds = asked.get("duration_seconds")
-    if seconds and abs(media.duration - seconds) > max(_SECONDS_OFF, seconds * _SHARE_OFF):
+    if seconds and media.duration and abs(media.duration - seconds) > max(_SECONDS_OFF, seconds * _SECONDS_SHARE_OFF):
         differs["duration_seconds"] = {"asked": seconds, "got": media.duration}
-    width, _, height = str(asked.get("aspect_ratio", "")).partition(":")
-    if width.isdecimal() and height.isdecimal() and int(width) and int(height):
-        ratio = int(width) / int(height)
-        if abs(media.width / media.height - ratio) > ratio * _SHARE_OFF:
-            differs["aspect_ratio"] = {"asked": asked["aspect_ratio"], "got": f"{media.width}:{media.height}"}
+    ratio = _RATIO.fullmatch(str(asked.get("aspect_ratio")))
+    if ratio and not _is_called(float(ratio[1]) / float(ratio[2]), media.width / media.height):
+        differs["aspect_ratio"] = {"asked": ratio[0], "got": f"{media.width}:{media.height}"}
     return {"differs": differs} if differs else {}
+
+
+def _is_called(asked: float, got: float) -> bool:
+    """Whether people would call a picture by the aspect ratio that was asked for: no other that is sold is closer."""
+    off = abs(math.log(got / asked))
+    closest = min(abs(math.log(got / ratio)) for sold in _RATIOS for ratio in (sold, 1 / sold))
+    return off <= min(closest + 1e-6, math.log(1 + _RATIO_SHARE_OFF))
 
 
 def _facts(bucket: str, key: str, delivery: Delivery) -> dict[str, Any]:

@@ -133,6 +133,17 @@ def test_the_schema_sees_what_is_missing(world: World, without: str) -> None:
         valid({name: value for name, value in message.body.items() if name != without})
 
 
+def test_video_whose_duration_is_unknown_is_described_by_the_rest(world: World) -> None:
+    world.paid_job(model_id=BODY["model_id"])
+    known = {name: value for name, value in OUTPUT.items() if name != "duration_seconds"}
+    world.store.move(JOB_ID, Status.DELIVERING, output=known)
+    world.announcer().succeeded(EXECUTION)
+    (message,) = world.messages()
+    valid(message.body)
+    assert "duration_seconds" not in message.body["video"]
+    assert f"{JOB_ID}.mp4 (486x864, 377,576 bytes)" in message.email
+
+
 def test_a_person_reads_what_happened_where_the_video_is_and_what_it_cost(world: World) -> None:
     delivered(world)
     (message,) = world.messages()

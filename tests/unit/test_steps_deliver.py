@@ -13,6 +13,7 @@ from shared.delivery import Delivery, DeliveryIncomplete, MediaFacts
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, GenviralUnavailable
 from shared.jobs.errors import JobClosed
+from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps import deliver as step
@@ -132,6 +133,65 @@ def test_media_facts_reach_the_record(world: World, monkeypatch: pytest.MonkeyPa
     assert "audio_codec" not in output
 
 
+def test_duration_that_is_unknown_is_left_out_and_differs_from_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = MediaFacts(duration=None, width=720, height=1280, video_codec="h264", audio_codec=None)
+    monkeypatch.setattr(step, "deliver", lambda *_, **__: Delivery(1, None, "video/mp4", "e", None, 1, media))
+    world.paid_job(request={**BODY, "params": {"duration_seconds": 8}})
+    output = world.courier().deliver(EXECUTION, VIDEO_ID)["video"]
+    assert (output["width"], output["height"]) == (720, 1280)
+    assert not {"duration_seconds", "differs"} & set(output)
+
+
+SOLD = {
+    "16:9": "1280x720 1920x1080 832x480 1280x704 854x480 848x480 864x480 1360x768 1344x768 1920x1088 1024x576 960x544"
+    " 768x448 1248x704 1216x704 1792x1024 1360x752 1366x768 640x352 320x192 1280x768 3840x2160",
+    "9:16": "720x1280 480x832 704x1280 480x854 480x864 768x1360 768x1344 1088x1920 544x960 448x768 704x1248 1024x1792",
+    "1:1": "960x960 640x640 1440x1440 624x624 1024x1024 512x512",
+    "4:3": "1104x832 1088x832 736x544 1120x832 1664x1248 640x480 960x720",
+    "3:4": "832x1104 832x1088 544x736 832x1120 1248x1664 480x640",
+    "3:2": "1152x768 720x480 768x512 704x480 1536x1024",
+    "2:3": "768x1152 480x720 512x768 1024x1536 784x1168",
+    "21:9": "960x416 1504x640 2176x928 1584x672 1536x640 2560x1080 3440x1440 1552x656",
+    "9:21": "416x960 640x1504 1080x2560",
+    "5:4": "1280x1024 640x512",
+    "4:5": "1024x1280 864x1080 512x640",
+    "2:1": "1440x720 1280x640",
+}
+SIZES = [(ratio, *map(int, size.split("x"))) for ratio, sizes in SOLD.items() for size in sizes.split()]
+
+
+def differing_ratio(asked: str, width: int, height: int) -> dict[str, str] | None:
+    job = Job(
+        job_id=JOB_ID,
+        status=Status.DELIVERING,
+        created_at="2026-11-22T10:15:30.482Z",
+        source={"type": "api"},
+        timeline={},
+        request=json.dumps({"params": {"aspect_ratio": asked}}),
+    )
+    media = MediaFacts(duration=5.0, width=width, height=height, video_codec="h264", audio_codec=None)
+    differs: dict[str, Any] = step._differences(job, media).get("differs", {})
+    return differs.get("aspect_ratio")
+
+
+@pytest.mark.parametrize(("ratio", "width", "height"), SIZES)
+def test_size_that_models_sell_by_an_aspect_ratio_is_called_by_it_and_by_no_other(
+    ratio: str, width: int, height: int
+) -> None:
+    assert differing_ratio(ratio, width, height) is None
+    for other in SOLD.keys() - {ratio}:
+        assert differing_ratio(other, width, height) == {"asked": other, "got": f"{width}:{height}"}
+
+
+def test_ratio_that_nobody_sells_is_called_by_what_is_asked_for() -> None:
+    assert differing_ratio("1.85:1", 1998, 1080) is None
+    assert differing_ratio("1.85:1", 1080, 1998) is not None
+    assert differing_ratio("32:9", 1504, 640) is not None
+    assert differing_ratio("16:10", 1280, 800) is None
+
+
 @pytest.mark.parametrize(
     ("params", "differs"),
     [
@@ -140,6 +200,11 @@ def test_media_facts_reach_the_record(world: World, monkeypatch: pytest.MonkeyPa
         ({"aspect_ratio": "16:9"}, {"aspect_ratio": {"asked": "16:9", "got": "720:1280"}}),
         ({"aspect_ratio": "auto"}, None),
         ({"aspect_ratio": "0:0"}, None),
+        ({"aspect_ratio": "9" * 200 + ":1"}, None),
+        ({"aspect_ratio": None, "duration_seconds": None}, None),
+        ({"aspect_ratio": "3:5"}, {"aspect_ratio": {"asked": "3:5", "got": "720:1280"}}),
+        ({"duration_seconds": 5.5}, None),
+        ({"duration_seconds": 4.5}, {"duration_seconds": {"asked": 4.5, "got": 5.04}}),
     ],
 )
 def test_a_film_that_is_not_what_was_asked_for_is_told_and_kept(

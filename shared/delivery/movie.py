@@ -1,0 +1,395 @@
+"""Reads the header of an MP4 or MOV (`moov`) and of its fragments (`moof`): duration, size, codecs.
+
+A fact is true or absent. Works on bytes that are in memory already; must not know where they come from. The layout is
+ISO/IEC 14496-12, as Apple documents it at
+https://developer.apple.com/documentation/quicktime-file-format/movie_atom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.delivery.boxes import HEADER_BYTES, Unsound, find, find_all, parse, required
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MIN_SECONDS, _MAX_SECONDS = 0.001, 7 * 24 * 3600
+_UNKNOWN = (0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
+"""Durations that say nothing: ISO/IEC 14496-12 has all bits set for "cannot be determined"; live encoders write 0."""
+_VIDEO, _SOUND = b"vide", b"soun"
+_TABLES = (b"mdia", b"minf", b"stbl")
+_VISUAL_ENTRY_BYTES = 86
+"""Fixed part of the description of a video's samples; boxes follow."""
+_MAX_ENTRY_BYTES = 4096
+
+_CODECS = {
+    b"avc1": "h264",
+    b"avc3": "h264",
+    b"hvc1": "hevc",
+    b"hev1": "hevc",
+    b"dvh1": "hevc",
+    b"dvhe": "hevc",
+    b"av01": "av1",
+    b"vp08": "vp8",
+    b"vp09": "vp9",
+    b"mp4v": "mpeg4",
+    b"jpeg": "mjpeg",
+    b"mjpa": "mjpeg",
+    b"mjpb": "mjpeg",
+    b"png ": "png",
+    b"mp4a": "aac",
+    b"ac-3": "ac3",
+    b"ec-3": "eac3",
+    b"Opus": "opus",
+    b"fLaC": "flac",
+    b".mp3": "mp3",
+}
+# `mp4v` and `mp4a` stand for all that has a number at https://mp4ra.org/registered-types/object-types.
+_OBJECT_TYPES = {
+    0x20: "mpeg4",
+    0x40: "aac",
+    **dict.fromkeys(range(0x60, 0x66), "mpeg2video"),
+    **dict.fromkeys(range(0x66, 0x69), "aac"),
+    0x69: "mp3",
+    0x6A: "mpeg1video",
+    0x6B: "mp3",
+    0x6C: "mjpeg",
+    0x6D: "png",
+    0x6E: "jpeg2000",
+    0xA5: "ac3",
+    0xA6: "eac3",
+    0xAD: "opus",
+}
+_PICTURES = frozenset({"mjpeg", "png", "jpeg2000", "gif", "tiff"})
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What a video's own header says.
+
+    Attributes:
+        duration: In seconds; `None` if the file does not say, or not credibly.
+        width: In pixels, as displayed.
+        height: In pixels, as displayed.
+        video_codec: By its usual name.
+        audio_codec: By its usual name; `None` without sound.
+    """
+
+    duration: float | None
+    width: int
+    height: int
+    video_codec: str
+    audio_codec: str | None
+
+
+@dataclass(slots=True)
+class _Track:
+    """A track of the movie, and what has been counted of its fragments.
+
+    Attributes:
+        body: The `trak` box.
+        number: What fragments call it.
+        handler: What it holds: `vide`, `soun` or something else.
+        enabled: Whether players use it unless they are told otherwise.
+        codec: By its usual name; empty if unknown.
+        sample_ticks: Duration of a sample whose fragment does not say, in ticks of the track.
+        ticks: Duration of the samples in fragments, in ticks of the track.
+        lead: Ticks from decoding the first of these until it is displayed; `None` before there is one.
+    """
+
+    body: memoryview
+    number: int
+    handler: bytes
+    enabled: bool
+    codec: str
+    sample_ticks: int | None = None
+    ticks: int = 0
+    lead: int | None = None
+
+    @classmethod
+    def read(cls, body: memoryview) -> _Track:
+        """Read a `trak` box."""
+        header = required(body, b"tkhd")
+        (flags,) = struct.unpack_from(">I", header)
+        (number,) = struct.unpack_from(">I", header, 20 if _is_long(header) else 12)
+        handler = bytes(required(body, b"mdia", b"hdlr")[8:12])
+        codec = _codec(_sample_entry(body)) if handler in (_VIDEO, _SOUND) else ""
+        return cls(body, number, handler, bool(flags & 1), codec)
+
+    @property
+    def samples(self) -> int:
+        """How many samples the header lists."""
+        sizes = find(self.body, *_TABLES, b"stsz")
+        return int(struct.unpack_from(">I", sizes, 8)[0]) if sizes is not None else 0
+
+    def count(self, run: memoryview, sample_ticks: int | None) -> None:
+        """Add the samples of a `trun` box. `sample_ticks` is the duration of each if the box does not say."""
+        flags, count = struct.unpack_from(">II", run)
+        at = 8 + sum(4 for flag in (0x001, 0x004) if flags & flag)
+        bytes_each = sum(4 for flag in (0x100, 0x200, 0x400, 0x800) if flags & flag)
+        samples = run[at : at + count * bytes_each]
+        if len(samples) < count * bytes_each or (sample_ticks is None and not flags & 0x100):
+            raise Unsound
+        if flags & 0x100:
+            self.ticks += sum(ticks for (ticks,) in struct.iter_unpack(f">I{bytes_each - 4}x", samples))
+        else:
+            self.ticks += count * (sample_ticks or 0)
+        if count and self.lead is None:
+            self.lead = struct.unpack_from(">i", samples, bytes_each - 4)[0] if flags & 0x800 else 0
+
+    def played(self, timescale: int, *, fragmented: bool) -> float:
+        """How long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
+        own_timescale, _ = _times(required(self.body, b"mdia", b"mdhd"))
+        ticks, lead = _listed_samples(required(self.body, *_TABLES))
+        ticks, lead = ticks + self.ticks, self.lead or 0 if lead is None else lead
+        if not ticks or not own_timescale:
+            return 0.0
+        delay, skipped, edited = _edits(self.body)
+        if edited and not fragmented:
+            return edited / timescale
+        # The edits of a fragmented file say where it begins. They were written before it was known where it ends.
+        return delay / timescale + (ticks + lead - skipped) / own_timescale
+
+
+class Movie:
+    """The header of a file, and the fragments that belong to it."""
+
+    def __init__(self, moov: memoryview) -> None:
+        """Read the body of a `moov` box.
+
+        Raises:
+            Unsound, struct.error: It cannot be read.
+        """
+        self._moov = moov
+        self._tracks = [_Track.read(body) for body in find_all(moov, b"trak")]
+        self._counted = True
+        extends = find(moov, b"mvex")
+        self._fragmented = extends is not None
+        for defaults in find_all(extends, b"trex") if extends is not None else ():
+            number, _, sample_ticks = struct.unpack_from(">3I", defaults, 4)
+            if (track := self._numbered(number)) is not None:
+                track.sample_ticks = sample_ticks
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there is anything but sound, covers and text. A header without tracks does not say."""
+        return not self._tracks or bool(self._videos())
+
+    @property
+    def media_end(self) -> int:
+        """Where in the file the last sample of video or sound ends that the header lists. 0 if it lists none."""
+        ends = [0]
+        for track in self._tracks:
+            if track.handler in (_VIDEO, _SOUND):
+                with contextlib.suppress(Unsound, struct.error):
+                    ends.append(_media_end(track.body))
+        return max(ends)
+
+    def add(self, moof: memoryview) -> None:
+        """Count the samples of a fragment, given the body of its `moof` box."""
+        self._fragmented = True
+        try:
+            for fragment in find_all(moof, b"traf"):
+                self._count(fragment)
+        except (Unsound, struct.error):
+            self._counted = False
+
+    def _count(self, fragment: memoryview) -> None:
+        header = required(fragment, b"tfhd")
+        flags, number = struct.unpack_from(">II", header)
+        track = self._numbered(number)
+        if track is None:
+            raise Unsound
+        sample_ticks = track.sample_ticks
+        if flags & 0x08:
+            at = 8 + (8 if flags & 0x01 else 0) + (4 if flags & 0x02 else 0)
+            (sample_ticks,) = struct.unpack_from(">I", header, at)
+        for run in find_all(fragment, b"trun"):
+            track.count(run, sample_ticks)
+
+    def _numbered(self, number: int) -> _Track | None:
+        return next((track for track in self._tracks if track.number == number), None)
+
+    def facts(self, *, complete: bool) -> MediaFacts | None:
+        """Sum up. `complete` says that all fragments of the file were added. `None` if size or codec cannot be read."""
+        videos = self._videos()
+        if not videos:
+            return None
+        # What a player shows: no track that is switched off, and none of which there is a larger version.
+        video = max(videos, key=lambda track: (not self._is_still(track), track.enabled, math.prod(_size(track.body))))
+        sounds = [track for track in self._tracks if track.handler == _SOUND]
+        sound = max(sounds, key=lambda track: track.enabled, default=None)
+        width, height = _size(video.body)
+        if _is_turned(video.body, b"tkhd") != _is_turned(self._moov, b"mvhd"):
+            width, height = height, width
+        if not video.codec or not width or not height:
+            return None
+        return MediaFacts(self._duration(complete), width, height, video.codec, sound.codec if sound else None)
+
+    def _videos(self) -> list[_Track]:
+        return [
+            track
+            for track in self._tracks
+            if track.handler == _VIDEO and not (track.codec in _PICTURES and self._is_still(track))
+        ]
+
+    def _is_still(self, track: _Track) -> bool:
+        """Whether the track is a single picture, as a cover is."""
+        return not self._fragmented and track.samples == 1
+
+    def _duration(self, complete: bool) -> float | None:
+        try:
+            for seconds in self._durations(complete):
+                if _MIN_SECONDS <= seconds <= _MAX_SECONDS:
+                    return round(seconds, 3)
+        except (Unsound, struct.error):
+            pass
+        return None
+
+    def _durations(self, complete: bool) -> Iterator[float]:
+        """Give the length of the video in seconds by everything that says so, the best first."""
+        timescale, ticks = _times(required(self._moov, b"mvhd"))
+        if not timescale:
+            return
+        # In a fragmented file this may be the length of all of it, of its first fragment, or of nothing.
+        if not self._fragmented:
+            yield ticks / timescale
+        if complete and self._counted:
+            tracks = [track for track in self._tracks if track.handler in (_VIDEO, _SOUND)]
+            yield max((track.played(timescale, fragmented=self._fragmented) for track in tracks), default=0.0)
+        extends = find(self._moov, b"mvex", b"mehd")
+        if extends is not None:
+            (ticks,) = struct.unpack_from(">Q" if _is_long(extends) else ">I", extends, 4)
+            yield _known(ticks) / timescale
+
+
+def _is_long(full_box: memoryview) -> bool:
+    """Whether times in this box are of 64 bits: version 1 of its layout."""
+    return full_box[:1].tobytes() == b"\x01"
+
+
+def _known(ticks: int) -> int:
+    return 0 if ticks in _UNKNOWN else ticks
+
+
+def _times(header: memoryview) -> tuple[int, int]:
+    """Ticks a second and duration in ticks, 0 if unknown, of an `mvhd` or `mdhd` box."""
+    layout, at = (">IQ", 20) if _is_long(header) else (">II", 12)
+    timescale, ticks = struct.unpack_from(layout, header, at)
+    return timescale, _known(ticks)
+
+
+def _sample_entry(track: memoryview) -> memoryview:
+    """The first description of a track's samples, with its head."""
+    entries = required(track, *_TABLES, b"stsd")[8:]
+    box = parse(entries[:HEADER_BYTES])
+    if box is None:
+        raise Unsound
+    return entries[: box.length or len(entries)]
+
+
+def _codec(entry: memoryview) -> str:
+    kind = bytes(entry[4:8])
+    if kind in (b"mp4v", b"mp4a"):
+        return _OBJECT_TYPES.get(_object_type(bytes(entry[:_MAX_ENTRY_BYTES])), _CODECS[kind])
+    return _CODECS.get(kind, "".join(chr(letter) for letter in kind if 32 < letter < 127))
+
+
+def _object_type(entry: bytes) -> int:
+    """The number of an MPEG-4 codec: ISO/IEC 14496-1, 7.2.6. 0 if there is none."""
+    esds = entry.find(b"esds")
+    if esds < 0:
+        return 0
+    stream = _descriptor(entry, esds + 8, tag=3)
+    config = _descriptor(entry, stream + 3, tag=4) if stream else 0
+    return entry[config] if 0 < config < len(entry) else 0
+
+
+def _descriptor(data: bytes, at: int, tag: int) -> int:
+    """Where the body of the descriptor begins that stands here; 0 if it is another one."""
+    if data[at : at + 1] != bytes([tag]):
+        return 0
+    at += 1
+    while data[at : at + 1] >= b"\x80":  # its length: seven bits a byte, the eighth says that more follow
+        at += 1
+    return at + 1
+
+
+def _size(track: memoryview) -> tuple[int, int]:
+    """Width and height in pixels, as displayed, before the video is turned."""
+    header, entry = required(track, b"tkhd"), _sample_entry(track)
+    shown = struct.unpack_from(">II", header, 88 if _is_long(header) else 76)
+    shown = (shown[0] >> 16, shown[1] >> 16)
+    stored = struct.unpack_from(">HH", entry, 32)
+    pixel = find(entry[_VISUAL_ENTRY_BYTES:], b"pasp")
+    if all(shown) and (pixel is None or shown != stored):
+        return shown
+    across, down = struct.unpack_from(">II", pixel) if pixel is not None else (1, 1)
+    return (round(stored[0] * across / down) if across and down else stored[0]), stored[1]
+
+
+def _is_turned(view: memoryview, kind: bytes) -> bool:
+    """Whether a `tkhd` or `mvhd` box lays the picture on its side."""
+    header = required(view, kind)
+    at = {b"tkhd": 40, b"mvhd": 36}[kind] + (12 if _is_long(header) else 0)
+    a, b, _, c, d = struct.unpack_from(">5i", header, at)
+    return bool(abs(a) + abs(d) < abs(b) + abs(c))
+
+
+def _listed_samples(tables: memoryview) -> tuple[int, int | None]:
+    """Duration of all samples that the header lists, and how long after decoding the first is displayed, in ticks."""
+    durations, offsets = find(tables, b"stts"), find(tables, b"ctts")
+    if durations is None or not _rows(durations, 8):
+        return 0, None
+    lead = struct.unpack_from(">i", offsets, 12)[0] if offsets is not None and _rows(offsets, 8) else 0
+    return sum(count * ticks for count, ticks in struct.iter_unpack(">II", _rows(durations, 8))), lead
+
+
+def _rows(table: memoryview, width: int, skip: int = 4) -> memoryview:
+    """The rows of a table whose number stands `skip` bytes behind its beginning."""
+    (count,) = struct.unpack_from(">I", table, skip)
+    rows = table[skip + 4 : skip + 4 + count * width]
+    if len(rows) < count * width:
+        raise Unsound
+    return rows
+
+
+def _edits(track: memoryview) -> tuple[int, int, int]:
+    """Ticks of the movie until a track begins, ticks of the track that are skipped, ticks of the movie altogether.
+
+    The last is 0 if the edits do not say.
+    """
+    edits = find(track, b"edts", b"elst")
+    if edits is None:
+        return 0, 0, 0
+    layout = ">Qqi" if _is_long(edits) else ">Iii"
+    rows: list[tuple[int, int, int]] = list(struct.iter_unpack(layout, _rows(edits, struct.calcsize(layout))))
+    delay = sum(ticks for ticks, start, _ in itertools.takewhile(lambda row: row[1] < 0, rows))
+    skipped = next((start for _, start, _ in rows if start >= 0), 0)
+    known = all(_known(ticks) for ticks, _, _ in rows)
+    return delay, skipped, sum(ticks for ticks, _, _ in rows) if known else 0
+
+
+def _media_end(track: memoryview) -> int:
+    """Where in the file the last sample ends that the header lists of a track. 0 if it lists none."""
+    tables = required(track, *_TABLES)
+    short, long = find(tables, b"stco"), find(tables, b"co64")
+    chunks = _rows(short, 4) if short is not None else _rows(long, 8) if long is not None else memoryview(b"")
+    per_chunk = _rows(required(tables, b"stsc"), 12)
+    (source,) = struct.unpack_from(">I", required(track, b"mdia", b"minf", b"dinf", b"dref"), 16)
+    if not chunks or not per_chunk or not source & 1:  # the last: the samples are in another file
+        return 0
+    last_chunk = int.from_bytes(chunks[-4 if short is not None else -8 :], "big")
+    samples = int.from_bytes(per_chunk[-8:-4], "big")
+    sizes = required(tables, b"stsz")
+    each = int.from_bytes(sizes[4:8], "big")
+    if each:
+        return last_chunk + each * samples
+    tail: list[tuple[int]] = list(struct.iter_unpack(">I", _rows(sizes, 4, skip=8)[-4 * samples :]))
+    return last_chunk + sum(size for (size,) in tail)
