@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Encoders round to whole frames and to sizes that they can divide; nobody would call that another film.
 _SECONDS_OFF = 0.5
 _SHARE_OFF = 0.02
+_MAX_METADATA = 600  # characters of each value; there are three
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +143,10 @@ def key_of(job: Job, extension: str = "mp4") -> str:
 
 
 def _metadata(job: Job, video_id: str) -> dict[str, str]:
-    # S3 takes ASCII only in an object's metadata.
+    # S3 takes ASCII only in an object's metadata, and 2 KB in all; an id of 200 emojis alone would have more.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
     facts = {"job-id": job.job_id, "video-id": video_id, "model-id": job.model_id or ""}
-    return {name: quote(value, safe="/._-") for name, value in facts.items() if value}
+    return {name: quote(value, safe="/._-")[:_MAX_METADATA] for name, value in facts.items() if value}
 
 
 def _differences(job: Job, media: MediaFacts | None) -> dict[str, Any]:
