@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     show = command("show", _show, "a job, whether it is paid for, and what can be done", job=False)
     show.add_argument("what", metavar="job", help=_HANDLES)
     attach = command("attach", _attach, "go on with a video that Genviral has; pays nothing")
-    attach.add_argument("video", help="Genviral's id of the video")
+    attach.add_argument("video", nargs="?", help="Genviral's id of the video (default: the one that show names)")
     attach.add_argument("--replace", action="store_true", help="even if the record names another video")
     resubmit = command("resubmit", _resubmit, "send the paid call again; MAY PAY A SECOND TIME")
     redrive = command("redrive", _redrive, "resume an interrupted job where it failed; never pays twice")
@@ -201,6 +201,8 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "recipe": job.recipe,
         "model": job.model_id,
         "video id": job.video_id,
+        "may be paid": job.known_video if job.video_id is None else None,
+        "Genviral says": _vendor_status(job),
         "credits": job.credits_used,
         "resubmissions": job.resubmissions,
         "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
@@ -211,6 +213,12 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "notice due": job.notice_due,
         "execution": f"{job.execution or job.job_id} {lives}",
     }
+
+
+def _vendor_status(job: Job) -> str | None:
+    """The vendor's own word for where the video is, where that is not what the status says."""
+    finished = (job.vendor_status or "").strip().lower() == Status.SUCCEEDED
+    return f"{job.vendor_status}, but gives no link" if finished else job.vendor_status
 
 
 def _attach(desk: _Desk, chosen: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from ops.outlook import LIVE, instead, is_live
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
+from shared.genviral.responses import is_video_id
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import OPEN, Status
@@ -81,12 +82,12 @@ class Operator:
         job = self._job(job_id)
         return job, self._execution(job)
 
-    def attach(self, job_id: str, video_id: str, *, replace: bool = False) -> str:
+    def attach(self, job_id: str, video_id: str | None = None, *, replace: bool = False) -> str:
         """Go on with a video that the vendor has: poll it and bring it home. Pays nothing.
 
         Args:
             job_id: The job.
-            video_id: The vendor's id of the video.
+            video_id: The vendor's id of the video. None: the one that the record names.
             replace: Whether it may take the place of another video on the record (an id that was mistyped before),
                 also while that one is still being looked for.
 
@@ -96,9 +97,11 @@ class Operator:
         Raises:
             Refused: The job is in no state for it, or has another video.
         """
-        if not (video_id.isascii() and video_id.isprintable() and video_id) or " " in video_id:
-            raise Refused("That is no video id. Genviral shows it in its studio.")
         job = self._job(job_id)
+        if video_id is None and (video_id := job.known_video) is None:
+            raise Refused("The job names no video. Give the id; Genviral shows it in its studio.")
+        if not is_video_id(video_id):
+            raise Refused("That is no video id. Genviral shows it in its studio.")
         has_another = job.video_id not in (None, video_id)
         if has_another and not replace:
             raise Refused(f"The job has another video: {job.video_id}. Attach that one, or add --replace.")

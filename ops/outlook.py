@@ -6,6 +6,7 @@ is carried out.
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: 
         intake_stopped: Whether no new job may start.
     """
     step = _at_the_end(job) if job.is_terminal else _under_way(job, execution, intake_stopped=intake_stopped)
-    return step.format(job=job.job_id, video=job.video_id or "VIDEO_ID")
+    return step.format(job=job.job_id, video=shlex.quote(job.known_video) if job.known_video else "VIDEO_ID")
 
 
 def _at_the_end(job: Job) -> str:
@@ -88,6 +89,8 @@ def _at_the_end(job: Job) -> str:
         return "do what the advice says, then ask for a new job, or: resubmit {job}, which pays"
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "the answer came too late, but it came: attach {job} {video}"
+    if job.status is Status.UNCERTAIN and job.known_video is not None:
+        return "the answer named a video: attach {job}, which is {video}. If Genviral does not know it: resubmit {job}"
     return _ENDS[job.status]
 
 

@@ -165,10 +165,24 @@ ANSWERS: dict[str, dict[str, Any]] = {
         },
         elapsed_seconds={**_COUNT, "description": "Since the paid call, while the job is open."},
         estimate={**_TEXT, "description": "How long the video will still take, in words, while it is being made."},
+        vendor_status={
+            **_TEXT,
+            "description": "Genviral's own word for where the video is, if it is another than processing. "
+            "succeeded: it says so, but gives no link.",
+        },
         recipe=_TEXT,
         credits_used={"type": "number"},
         metadata={"type": "object"},
-        error=_object("code message", error=_TEXT, code=_TEXT, message=_TEXT, advice=_TEXT, paid=_TEXT, issues=_ISSUES),
+        error=_object(
+            "code message",
+            error=_TEXT,
+            code=_TEXT,
+            message=_TEXT,
+            advice=_TEXT,
+            paid=_TEXT,
+            issues=_ISSUES,
+            video_id={**_TEXT, "description": "A video that an answer of unknown outcome named; it may be the job's."},
+        ),
         video=_object(
             "bucket key url url_expires_in_seconds",
             bucket=_TEXT,

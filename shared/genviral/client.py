@@ -32,10 +32,19 @@ from shared.genviral.errors import (
     VideoNotFound,
 )
 from shared.genviral.redaction import strings_of
-from shared.genviral.responses import Answer, Generation, Model, Video, generation_in, models_in, video_in
+from shared.genviral.responses import (
+    Answer,
+    Generation,
+    Model,
+    Video,
+    generation_in,
+    models_in,
+    tells_video,
+    video_in,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
 __all__ = ["BASE_URL", "Generation", "GenviralClient", "Model", "Timeouts", "Video"]
@@ -44,7 +53,7 @@ BASE_URL: Final = "https://www.genviral.io/api/partner/v1"
 """The vendor's documented address."""
 
 _TLS: Final = httpx.create_ssl_context(trust_env=False)  # reads 118 certificates, and no client of ours differs in it
-_MAX_BODY_BYTES: Final = 1 << 20
+_MAX_BODY_BYTES: Final = 1 << 24
 _NOT_SENT: Final = (
     httpx.ConnectError,  # includes DNS and the TLS handshake
     httpx.ConnectTimeout,
@@ -191,7 +200,7 @@ class GenviralClient:
         if not video_id or video_id in (".", ".."):
             raise VideoNotFound("This is no id of a video.")
         path = f"studio/videos/{quote(video_id, safe='', errors='replace')}"
-        return video_in(self._look(_Request("GET", path), paid=Paid.YES), video_id)
+        return video_in(self._look(_Request("GET", path, enough=tells_video), paid=Paid.YES), video_id)
 
     def list_models(self, mode: str = "video") -> list[Model]:
         """The models on offer. Free, and safe to repeat.
@@ -259,6 +268,7 @@ class GenviralClient:
                     _body_of(response),
                     retry_after=response.headers.get("Retry-After"),
                     private=(key, *request.private),
+                    enough=request.enough,
                 )
 
 
@@ -270,6 +280,7 @@ class _Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     private: tuple[str, ...] = ()
+    enough: Callable[[dict[str, Any]], bool] = lambda _: False
 
 
 class _NoAnswerError(Exception):
@@ -316,17 +327,15 @@ class _Deadline:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def _body_of(response: httpx.Response) -> bytes:
-    """The whole body, or nothing if it breaks off or is over 1 MiB: then the status has to speak for itself."""
-    body = bytearray()
-    try:
+def _body_of(response: httpx.Response) -> Iterator[bytes]:
+    """The body piece by piece, until it ends, breaks off or goes beyond 16 MiB."""
+    left = _MAX_BODY_BYTES
+    with suppress(httpx.RequestError):
         for piece in response.iter_bytes():
-            body += piece
-            if len(body) > _MAX_BODY_BYTES:
-                return b""
-    except httpx.RequestError:
-        return b""
-    return bytes(body)
+            yield piece[:left]
+            left -= len(piece)
+            if left <= 0:
+                return
 
 
 def _as_json(body: Mapping[str, Any]) -> bytes:

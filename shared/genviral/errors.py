@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from shared.faults import Branch, Fault, Paid
 
@@ -60,8 +60,8 @@ class SubscriptionRequired(AccountFault):
 class TierNotAllowed(AccountFault):
     """The account's plan has no access to the Partner API, or access is refused without a reason.
 
-    A 403 that does not say why lands here: whatever it is, a person has to look at the account, and holding a job is
-    harmless where giving up a paid one is not.
+    A 403 of Genviral's own that does not say why lands here: whatever it is, a person has to look at the account, and
+    holding a job is harmless where giving up a paid one is not. A page of a firewall in front of it does not.
     """
 
     code = "tier_not_allowed"
@@ -143,7 +143,13 @@ class GenviralUnreachable(GenviralFault):
 
 
 class SubmissionUncertain(GenviralFault):
-    """The paid request was sent, and no answer says what came of it."""
+    """The paid request was sent, and no answer says what came of it.
+
+    Args:
+        message: What happened.
+        video_id: The video that the answer names, if it names one.
+        **more: As every fault has it.
+    """
 
     code = "submission_uncertain"
     paid = Paid.UNKNOWN
@@ -152,6 +158,19 @@ class SubmissionUncertain(GenviralFault):
         "Look at Genviral whether the video exists. If it does, attach its id to this job; if it does not, resubmit "
         "the job. It is never sent again by itself."
     )
+    advice_on_named = (
+        "The answer named a video. The operator's command `attach`, without an id, goes on with it and pays nothing."
+    )
+
+    def __init__(self, message: str, *, video_id: str | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.video_id = video_id
+
+    def document(self) -> dict[str, Any]:
+        """The error as data."""
+        if self.video_id is None:
+            return super().document()
+        return {**super().document(), "advice": self.advice_on_named, "video_id": self.video_id}
 
 
 class SubmissionUnconfirmed(SubmissionUncertain):
@@ -236,7 +255,11 @@ TABLE: tuple[Row, ...] = (
     Row(AuthenticationFailed, "the API key is missing, invalid or revoked", Call.ANY, ("invalid_token",), (401,)),
     Row(SubscriptionRequired, "no active plan", Call.ANY, ("subscription_required",), (402,)),
     Row(
-        TierNotAllowed, "the plan has no API access, or a 403 without a reason", Call.ANY, ("tier_not_allowed",), (403,)
+        TierNotAllowed,
+        "the plan has no API access, or Genviral's own 403 gives no reason",
+        Call.ANY,
+        ("tier_not_allowed",),
+        (403,),
     ),
     Row(InsufficientCredits, "not enough credits", Call.ANY, ("insufficient_credits",), (402, 403)),
     Row(InvalidPayload, "a field or the model is not accepted", Call.SUBMIT, ("invalid_payload",), (422,)),
@@ -253,7 +276,8 @@ TABLE: tuple[Row, ...] = (
     Row(GenviralUnreachable, "never sent: DNS, refused, connect time-out, TLS handshake"),
     Row(
         SubmissionUncertain,
-        "sent, then no answer, a broken one, a 5xx that does not name a cause, or a 2xx without a video id",
+        "sent, then no answer, a broken one, a 5xx that does not name a cause, a 2xx without a video id, or a 402 or "
+        "403 that is not Genviral's own",
         Call.SUBMIT,
     ),
     Row(SubmissionUnconfirmed, "the same, with TrustVendorIdempotency=true", Call.SUBMIT),

@@ -48,6 +48,12 @@ def redact(text: str, private: Iterable[str] = ()) -> str:
     return visible if len(visible) <= MAX_TEXT else visible[: MAX_TEXT - 1] + "…"
 
 
+def holds_private(text: str, private: Iterable[str]) -> bool:
+    """Whether a text holds a private one, whole (from 8 characters) or in parts (from 16)."""
+    line = one_line(text)
+    return _mask(line, tuple(map(one_line, private))) != line
+
+
 def strings_of(document: object) -> Iterator[str]:
     """Every string value in a JSON document. Not recursive, so that no document is too deep."""
     pending = [document]

@@ -4,13 +4,14 @@ Knows the vendor's envelope, the shape of its data and the order of judgement (`
 Must not know how an answer got here. Nothing is shown of what the vendor wrote before it went through `redaction`.
 
 Of the answers to the paid POST that the contract does not describe, each counts as "may have been paid" unless the
-vendor itself says otherwise: a 2xx without `ok: true` and a video id, any redirect, a 4xx or 5xx that says `ok: true`,
-and a 5xx that does not name a known cause in a valid envelope (a crash after the charge looks just like that).
+vendor itself says otherwise: a 2xx without `ok: true` and a video id, any redirect, a 4xx or 5xx that says `ok: true`
+or names a video, and a 5xx that does not name a known cause in a valid envelope (a crash after the charge looks just
+like that). So does a 402 or 403 without the envelope: it comes from something in front of Genviral, such as a firewall.
+Most of these refuse a request before the vendor sees it, but some judge the vendor's answer, and then it is paid for.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from shared.faults import Paid
+from shared.genviral import partial_json
 from shared.genviral.errors import (
     TABLE,
     AccountFault,
@@ -28,28 +30,49 @@ from shared.genviral.errors import (
     Call,
     GenviralFault,
     GenviralUnavailable,
+    InvalidJson,
     RateLimited,
     RequestRefused,
     RequestRejected,
     SubmissionUncertain,
     VideoNotFound,
 )
-from shared.genviral.redaction import redact
+from shared.genviral.redaction import holds_private, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MAX_RETRY_AFTER = 3_600.0
 """Seconds; a longer `Retry-After` is cut to this."""
 
 _MAX_ISSUES = 20
 _MAX_ID = 512
+_MAX_WORD = 100
+_MAX_PARTS = 20
+_MAX_DEPTH = 8
+_LARGEST_EXACT = 2**53  # beyond it, a number with a fraction is not what the vendor meant
 _ACCEPTED = frozenset({200, 201, 202})
+# What something in front of the vendor answers, too: a firewall, or a host whose customer has not paid.
+_FOREIGN = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
 # The server may have got hold of the request: it waited too long for it, or is still busy with the same key.
 _MAYBE_RECEIVED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SHOWABLE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+# The members that are read of an answer, with the most characters of JSON that each may have.
+_VALUE, _LIST = 1 << 16, 1 << 20
+_MEMBERS: dict[str, Any] = {
+    **dict.fromkeys(("ok", "message", "error_code", "error", "detail", "issues"), _VALUE),
+    **dict.fromkeys(("action_url", "remediation_hint", "video_id"), _VALUE),
+    "data": {
+        **dict.fromkeys(("video_id", "id", "prediction_id", "provider", "model_id", "status"), _VALUE),
+        **dict.fromkeys(("output_url", "error", "credits_used"), _VALUE),
+        "models": _LIST,
+    },
+}
+# Where vendors put a reason, and a link, that is more than a string.
+_REASONS = ("message", "detail", "msg", "reason", "description", "title", "error")
+_LINKS = ("url", "href", "video")
 
 _FAULT_OF_CODE: dict[str, type[GenviralFault]] = {
     code: row.fault for row in TABLE if row.call is not Call.READ for code in row.codes
@@ -82,14 +105,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A look at a video.
+    """A video as a poll sees it.
 
     Attributes:
         video_id: The id that was asked for.
-        status: `processing` also stands for words that this client does not know, and for a success without a URL.
-        raw_status: The vendor's own word, fit for a log.
-        output_url: Where the file lies, if it succeeded. A bearer credential: not for logs, states or notices.
-        error: Why it failed, in the vendor's words, fit for a notice.
+        status: `processing` also stands for words that this client does not know, and for a success without a link.
+        raw_status: The vendor's own word, fit for a log. At most 100 characters.
+        output_url: Where the file lies, if it succeeded. Any text: whether it is a link is for the delivery to say.
+            A bearer credential: not for logs, states or notifications.
+        error: Why it failed, in the vendor's words, fit for a notification.
         credits_used: What it cost in the vendor's credits, where the answer says so.
     """
 
@@ -99,6 +123,16 @@ class Video:
     output_url: str | None = field(default=None, repr=False)
     error: str | None = None
     credits_used: float | None = None
+
+    @property
+    def other_word(self) -> str | None:
+        """The vendor's own word where `status` is `processing` and stands for something else."""
+        return self.raw_status if self.status == "processing" != _word(self.raw_status) else None
+
+    @property
+    def lacks_link(self) -> bool:
+        """Whether the vendor says that the video is finished, and gives no link to it."""
+        return self.status == "processing" and _word(self.raw_status) == "succeeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,55 +162,96 @@ class Answer:
 
     Attributes:
         status: The HTTP status.
-        envelope: The JSON object in the body; empty if there was none that could be read.
+        envelope: What was read of the JSON object in the body; empty if there was none.
+        is_whole: Whether the object was read to its end, or as far as was needed. Else the answer broke off.
         retry_after: Seconds to wait, if the vendor said so.
         private: What must not be seen in any text that is made of this answer.
     """
 
     status: int
     envelope: dict[str, Any] = field(repr=False)
+    is_whole: bool = True
     retry_after: float | None = None
     private: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, status: int, body: bytes, *, retry_after: str | None, private: Iterable[str]) -> Answer:
-        """Reads whatever came back; never fails."""
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            document = None
-        envelope = document if isinstance(document, dict) else {}
-        return cls(status, envelope, seconds_of(retry_after), tuple(private))
+    def of(
+        cls,
+        status: int,
+        body: Iterable[bytes],
+        *,
+        retry_after: str | None,
+        private: Iterable[str],
+        enough: Callable[[dict[str, Any]], bool] = lambda _: False,
+    ) -> Answer:
+        """Read whatever comes back, and no more of it than needed; never fails.
+
+        Args:
+            status: The HTTP status.
+            body: The body in pieces, which may end too soon.
+            retry_after: The header of that name.
+            private: What must not be seen of the answer.
+            enough: Whether what was read of the envelope so far will do.
+        """
+        envelope, is_whole = partial_json.read(body, _MEMBERS, enough=enough)
+        return cls(status, envelope, is_whole, seconds_of(retry_after), tuple(private))
 
     @property
     def accepted(self) -> bool:
-        return self.status in _ACCEPTED and self.envelope.get("ok") is True
+        return self.status in _ACCEPTED and self.is_whole and self.envelope.get("ok") is True
 
     @property
     def refuses_key(self) -> bool:
-        return self.status == HTTPStatus.UNAUTHORIZED and self.envelope.get("ok") is not True
+        return self.status == HTTPStatus.UNAUTHORIZED and self.refuses
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nothing in it speaks for a video that was started all the same."""
+        return self.envelope.get("ok") is not True and self.named_video is None
 
     @property
     def data(self) -> dict[str, Any]:
-        data = self.envelope.get("data")
-        return data if isinstance(data, dict) else {}
+        return _object(self.envelope.get("data"))
 
     @property
     def error_code(self) -> str | None:
-        code = self.envelope.get("error_code")
-        if isinstance(code, str) and _CODE.fullmatch(code) and self.shown(code) == code:
-            return code
-        return None
+        code = _word(self.envelope.get("error_code")) or ""
+        return code if _CODE.fullmatch(code) and self.shown(code) == code else None
+
+    @property
+    def named_video(self) -> str | None:
+        """The id of a video that the answer names, whatever else it says; nothing that holds private text."""
+        return self._id_in(self.data.get("video_id")) or self._id_in(self.envelope.get("video_id"))
+
+    @property
+    def possible_video(self) -> str | None:
+        """The same, or what may be the id of a video."""
+        return self.named_video or self._id_in(self.data.get("id"))
+
+    def _id_in(self, value: object) -> str | None:
+        name = _id(value)
+        return None if name is None or holds_private(name, self.private) else name
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a refusal is not in the vendor's own words, where others refuse in the same way."""
+        own = self.envelope.get("ok") is False or self.error_code in _FAULT_OF_CODE
+        return self.status in _FOREIGN and not own
 
     def shown(self, value: object) -> str | None:
         """What may be shown of a text in the answer."""
         return (redact(value, self.private) or None) if isinstance(value, str) else None
 
+    def reason(self, value: object) -> str | None:
+        """What may be shown of a reason in the answer, be it a text, an object or a list."""
+        return self.shown(_reason_in(value))
+
     def fault(self, kind: type[GenviralFault], message: str, *, paid: Paid | None = None) -> GenviralFault:
         """The error with all that the vendor said about it."""
-        texts = [text for name in ("message", "remediation_hint") if (text := self.shown(self.envelope.get(name)))]
+        given = (self.reason(self.envelope.get(name)) for name in ("message", "error", "detail"))
+        texts = [text for text in (next(filter(None, given), None), self.reason(self._hint)) if text]
         said = " ".join(text if text is texts[-1] or text[-1] in ".!?" else f"{text}." for text in texts)
-        return kind(
+        fault = kind(
             f"{message}: {said}" if said else f"{message}.",
             http_status=self.status,
             error_code=self.error_code,
@@ -185,6 +260,13 @@ class Answer:
             retry_after=self.retry_after,
             paid=paid,
         )
+        if isinstance(fault, SubmissionUncertain):
+            fault.video_id = self.possible_video
+        return fault
+
+    @property
+    def _hint(self) -> object:
+        return self.envelope.get("remediation_hint")
 
     def _action_url(self) -> str | None:
         url = _web_address(self.envelope.get("action_url"))
@@ -231,10 +313,11 @@ def video_in(answer: Answer, video_id: str) -> Video:
     Raises:
         GenviralFault: The answer does not say.
     """
-    word = answer.data.get("status")
-    if not answer.accepted or not isinstance(word, str):
+    data = answer.data
+    word = _word(data.get("status"))
+    if not answer.accepted or word is None:
         raise read_fault(answer, of_video=True)
-    output_url = _web_address(answer.data.get("output_url"))
+    output_url = _link_in(data.get("output_url"))
     status: Literal["processing", "succeeded", "failed"] = "processing"
     if word == "failed":
         status = "failed"
@@ -243,11 +326,22 @@ def video_in(answer: Answer, video_id: str) -> Video:
     return Video(
         video_id=video_id,
         status=status,
-        raw_status=answer.shown(word) or "",
+        raw_status=_bounded(answer.shown(data.get("status")) or "(blank)"),
         output_url=output_url if status == "succeeded" else None,
-        error=answer.shown(answer.data.get("error")) if status == "failed" else None,
-        credits_used=_number(answer.data.get("credits_used")),
+        error=answer.reason(data.get("error")) if status == "failed" else None,
+        credits_used=_number(data.get("credits_used")),
     )
+
+
+def tells_video(envelope: dict[str, Any]) -> bool:
+    """Whether enough of a poll's answer was read. What follows may be the request and megabytes of logs."""
+    data = _object(envelope.get("data"))
+    word = _word(data.get("status"))
+    if word is None or envelope.get("ok") is not True:
+        return False
+    if word == "succeeded":
+        return _link_in(data.get("output_url")) is not None
+    return word != "failed" or bool(_reason_in(data.get("error")))
 
 
 def models_in(answer: Answer) -> list[Model]:
@@ -264,18 +358,20 @@ def models_in(answer: Answer) -> list[Model]:
 
 def submission_fault(answer: Answer) -> GenviralFault:
     """What an answer to the paid POST that accepts nothing means."""
-    says_ok = answer.envelope.get("ok")
-    if says_ok is not True:
-        if 400 <= answer.status < 500:
-            kind = _refusal(answer)
-            if kind is RequestRejected and answer.status in _MAYBE_RECEIVED:
-                kind = SubmissionUncertain
+    if answer.refuses and 400 <= answer.status < 500 and not answer.is_foreign:
+        kind = _refusal(answer)
+        if kind is not RequestRejected or answer.status not in _MAYBE_RECEIVED:
             return answer.fault(kind, f"Genviral refused the request (HTTP {answer.status})")
-        if answer.status >= 500 and says_ok is False and answer.error_code in _FAULT_OF_CODE:
-            return answer.fault(
-                _FAULT_OF_CODE[answer.error_code], f"Genviral could not start the video (HTTP {answer.status})"
-            )
+    code = answer.error_code
+    if answer.status >= 500 and code in _FAULT_OF_CODE and _says_it_failed(answer):
+        return answer.fault(_FAULT_OF_CODE[code], f"Genviral could not start the video (HTTP {answer.status})")
     return answer.fault(SubmissionUncertain, _why_uncertain(answer))
+
+
+def _says_it_failed(answer: Answer) -> bool:
+    """Whether a crash of the vendor says itself that nothing came of it, and nothing was charged."""
+    charged = _number(answer.data.get("credits_used"))
+    return answer.refuses and answer.envelope.get("ok") is False and not charged
 
 
 def read_fault(answer: Answer, *, of_video: bool) -> GenviralFault:
@@ -292,9 +388,10 @@ def read_fault(answer: Answer, *, of_video: bool) -> GenviralFault:
     if of_video and (answer.status == HTTPStatus.NOT_FOUND or answer.error_code == VideoNotFound.code):
         return answer.fault(VideoNotFound, f"Genviral does not know the video (HTTP {answer.status})", paid=paid)
     kind = _refusal(answer)
-    if not issubclass(kind, AccountFault | RateLimited):
+    if answer.is_foreign or not issubclass(kind, AccountFault | RateLimited):
         kind = GenviralUnavailable
-    return answer.fault(kind, f"Genviral gave no usable answer (HTTP {answer.status})", paid=paid)
+    fell_short = "gave no usable answer" if answer.is_whole or not answer.envelope else "broke off its answer"
+    return answer.fault(kind, f"Genviral {fell_short} (HTTP {answer.status})", paid=paid)
 
 
 def seconds_of(retry_after: str | None) -> float | None:
@@ -317,8 +414,11 @@ def _refusal(answer: Answer) -> type[GenviralFault]:
     if code in _FAULT_OF_CODE:
         return _FAULT_OF_CODE[code]
     kind = _FAULT_OF_STATUS.get(answer.status, RequestRejected)
-    # A 400 or 422 with a code of its own is not what the documented code says.
-    return RequestRejected if code and issubclass(kind, RequestRefused) else kind
+    # A 422 with a code of its own is not what the documented code says. A 400 without a known code is never about the
+    # JSON, whatever else it is: this client sends none that is broken.
+    if kind is InvalidJson or (code and issubclass(kind, RequestRefused)):
+        return RequestRejected
+    return kind
 
 
 def _why_uncertain(answer: Answer) -> str:
@@ -326,12 +426,17 @@ def _why_uncertain(answer: Answer) -> str:
         reason = f"Genviral answered HTTP {answer.status} without confirming a video"
     elif answer.status < 400:
         reason = f"Genviral answered with a redirect (HTTP {answer.status}), which is not followed; check the base URL"
+    elif answer.refuses and answer.status in _MAYBE_RECEIVED:
+        reason = f"Genviral refused the request (HTTP {answer.status}), but may have taken it before"
+    elif answer.refuses and answer.is_foreign:
+        reason = f"something in front of Genviral, such as a firewall, refused the request (HTTP {answer.status})"
     elif answer.status < 500:
         reason = f"Genviral refused and accepted the request in one answer (HTTP {answer.status})"
     else:
         reason = f"Genviral failed (HTTP {answer.status}) without saying whether it had started the video"
-    video_id = answer.shown(answer.data.get("video_id"))
-    return f"{reason}; it names video {video_id}" if video_id and _SHOWABLE_ID.fullmatch(video_id) else reason
+    if not answer.is_whole and answer.envelope:
+        reason += "; the answer broke off"
+    return f"{reason}; it names video {answer.possible_video}" if answer.possible_video else reason
 
 
 def _model(entry: dict[str, Any], model_id: str) -> Model:
@@ -355,9 +460,71 @@ def _strings(value: object) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
+def is_video_id(text: str) -> bool:
+    """Whether the vendor could call a video this: whatever can be printed, and can stand in a path."""
+    if text in (".", "..") or "\ufffd" in text:  # a path's own words; a character that was lost on the way
+        return False
+    return 0 < len(text) <= _MAX_ID and text.isprintable() and not text.isspace()
+
+
 def _id(value: object) -> str | None:
-    usable = isinstance(value, str) and 0 < len(value) <= _MAX_ID and value.isprintable() and not value.isspace()
-    return value if isinstance(value, str) and usable else None
+    """An id as a text. A number is one, too, unless it may have lost digits."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value if isinstance(value, str) and is_video_id(value) else None
+
+
+def _word(value: object) -> str | None:
+    """A word of the vendor's as it is compared: without regard to case and to blanks around it."""
+    return value.strip().lower() if isinstance(value, str) else None
+
+
+def _bounded(word: str) -> str:
+    return word if len(word) <= _MAX_WORD else f"{word[: _MAX_WORD - 1]}…"
+
+
+def _reason_in(value: object, depth: int = _MAX_DEPTH) -> str:
+    """A reason as one text: what the members that usually hold it say, with the code behind it; else all there is."""
+    match value:
+        case str():
+            return value
+        case bool() | None:
+            return ""
+        case int() | float():
+            return str(value)
+        case list() if depth:
+            return _joined(_reason_in(item, depth - 1) for item in value[:_MAX_PARTS])
+        case dict() if depth:
+            said = _joined(_reason_in(value.get(name), depth - 1) for name in _REASONS)
+            code = _reason_in(value.get("code"), depth - 1)
+            if said and code:
+                return f"{said} ({code})"
+            return said or code or _joined(_reason_in(item, depth - 1) for item in [*value.values()][:_MAX_PARTS])
+    return ""
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(text for text in texts if text.strip()))
+
+
+def _link_in(value: object, depth: int = _MAX_DEPTH) -> str | None:
+    """What the vendor gives for a link; whether it is one is for the delivery to say. None: there is none yet."""
+    match value:
+        case None | False:
+            return None
+        case str():
+            text = value.strip()
+            # The one relative form that leaves no doubt: the scheme is that of the API.
+            return f"https:{text}" if text.startswith("//") else text or None
+        case list() if depth:
+            return next((link for item in value if (link := _link_in(item, depth - 1))), None)
+        case dict() if depth:
+            return _link_in([value[name] for name in _LINKS if name in value] or [*value.values()], depth - 1)
+        case list() | dict():
+            return None
+    return str(value)
 
 
 def _number(value: object) -> float | None:

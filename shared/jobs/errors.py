@@ -21,7 +21,7 @@
      │   └─ BatchTooLarge        (batch) it has more rows or bytes than a batch may have
      ├─ DailyLimitReached (branch: hold) the stack's DailyCreditLimit does not cover the job today
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
-     └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
+     └─ TimedOut (branch: timed_out)    paid for, but the video did not come by its deadline
 
 Knows a job's own errors; the vendor's are in `shared.genviral.errors`, a download's in `shared.delivery.errors`.
 """
@@ -184,7 +184,7 @@ class JobClosed(Fault):
 
 
 class TimedOut(Fault):
-    """The vendor had not finished when the job's deadline came."""
+    """The video had not come when the job's deadline came."""
 
     code = "timed_out"
     paid = Paid.YES

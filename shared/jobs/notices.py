@@ -38,7 +38,7 @@ _SUMMARY = {
     Status.SUCCEEDED: "The video is ready.",
     Status.FAILED: "The video could not be made.",
     Status.UNCERTAIN: "Nobody knows whether the video was paid for; a person must decide.",
-    Status.TIMED_OUT: "The video is paid for, but was not finished in time.",
+    Status.TIMED_OUT: "The video is paid for, but did not come in time.",
     Status.CANCELED: "The video is not followed any more.",
     Status.ON_HOLD: "The job waits: the Genviral account needs attention.",
     Status.INTERRUPTED: "The job was interrupted; nothing is lost.",
@@ -289,4 +289,6 @@ def _summary(job: Job) -> str:
         return "The job waits: the daily credit limit does not cover it."
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "The video is paid for: the answer came after all, too late for the job. Attach it."
+    if job.status is Status.UNCERTAIN and job.known_video is not None:
+        return "Nobody knows whether the video was paid for; the answer named one, which can be attached."
     return _SUMMARY[job.status]

@@ -41,6 +41,10 @@ class Job:
     """How often an operator chose to pay again."""
     video_id: str | None = None
     """The vendor's id. Once it is there, the job is paid for."""
+    possible_video_id: str | None = None
+    """A video that an answer named from which nobody knows whether the job was paid for. `attach` can go on with it."""
+    vendor_status: str | None = None
+    """The vendor's own word for where the video is, if it is another than `processing`; `succeeded`: without a link."""
     credits_used: float | None = None
     submitted_at: int | None = None
     deadline_at: int | None = None
@@ -72,6 +76,11 @@ class Job:
         if self.video_id is not None:
             return Paid.YES
         return Paid.UNKNOWN if self.claim is not None else Paid.NO
+
+    @property
+    def known_video(self) -> str | None:
+        """The video to go on with: the job's own, or the one that an answer named."""
+        return self.video_id or self.possible_video_id or (self.error or {}).get("video_id")
 
     @property
     def idempotency_key(self) -> str:

@@ -42,6 +42,7 @@ _RATIO = re.compile(r"([1-9]\d{0,4}(?:\.\d{1,4})?):([1-9]\d{0,4}(?:\.\d{1,4})?)"
 # 64 pixels divide, and that moves a ratio by up to 7 %: 832x480, 1280x704, 1344x768, 1280x768 are all sold as 16:9.
 _RATIOS = (1 / 1, 5 / 4, 4 / 3, 3 / 2, 16 / 9, 2 / 1, 21 / 9)
 _RATIO_SHARE_OFF = 0.07
+_MAX_METADATA = 600  # characters of each value; there are three
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +150,10 @@ def key_of(job: Job, extension: str = "mp4") -> str:
 
 
 def _metadata(job: Job, video_id: str) -> dict[str, str]:
-    # S3 takes ASCII only in an object's metadata.
+    # S3 takes ASCII only in an object's metadata, and 2 KB in all; an id of 200 emojis alone would have more.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
     facts = {"job-id": job.job_id, "video-id": video_id, "model-id": job.model_id or ""}
-    return {name: quote(value, safe="/._-") for name, value in facts.items() if value}
+    return {name: quote(value, safe="/._-")[:_MAX_METADATA] for name, value in facts.items() if value}
 
 
 def _differences(job: Job, media: MediaFacts | None) -> dict[str, Any]:

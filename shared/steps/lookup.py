@@ -59,6 +59,7 @@ class Lookup:
                 "timeline": job.timeline,
                 "elapsed_seconds": None if job.is_terminal or job.submitted_at is None else _since(job.submitted_at),
                 "estimate": _estimate(job),
+                "vendor_status": job.vendor_status,
                 "recipe": job.recipe,
                 "credits_used": job.credits_used,
                 "metadata": job.metadata or None,

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, RateLimited
 from shared.genviral.redaction import redact, strings_of
@@ -79,6 +81,8 @@ class Poller:
             return state | self._processing(waiting, submitted_at, limited.retry_after)
         if job.status not in (Status.PROCESSING, Status.DELIVERING):
             job = self._followed(job, job_id, video_id, submitted_at)
+        word = _other_word(job, video)
+        self._note_word(job, word)
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
                 self._move_on(job_id)
@@ -87,9 +91,8 @@ class Poller:
         if video.status == "failed":
             return state | _ended("failed", failure(job, video))
         if overdue:
-            minutes = round((time.time() - submitted_at) / 60)
-            return state | _ended("timed_out", TimedOut(f"the vendor had not finished after {minutes} minutes"))
-        logger.info("not finished yet", video_id=video_id, vendor_status=video.raw_status)
+            return state | _ended("timed_out", _late(video, word, round((time.time() - submitted_at) / 60)))
+        logger.info("not finished yet", video_id=video_id, vendor_status=word or video.status)
         return state | self._processing(waiting, submitted_at)
 
     def _processing(
@@ -113,6 +116,15 @@ class Poller:
                 return now  # another look was quicker
             raise closed(refused) from None
 
+    def _note_word(self, job: Job, word: str | None) -> None:
+        """Keep what the vendor says in place of `processing`, for people. It is not worth a poll."""
+        if word == job.vendor_status:
+            return
+        try:
+            self.store.note(job.job_id, vendor_status=word, remove=() if word else ("vendor_status",))
+        except (MoveRefused, ClientError, BotoCoreError) as error:
+            logger.warning("the vendor's word could not be noted", reason=type(error).__name__)
+
     def _move_on(self, job_id: str) -> None:
         try:
             self.store.move(job_id, Status.DELIVERING, stay=True)
@@ -128,8 +140,25 @@ def closed(refused: MoveRefused) -> JobClosed:
 
 def failure(job: Job, video: Video) -> GenerationFailed:
     """The vendor's reason for a generation that failed, without what it may quote of the request."""
-    reason = redact(video.error, strings_of(json.loads(job.request or "{}"))) if video.error else "no reason given"
+    reason = _shown(job, video.error) if video.error else "no reason given"
     return GenerationFailed(f"the generation failed: {reason}", paid=Paid.YES)
+
+
+def _other_word(job: Job, video: Video) -> str | None:
+    return _shown(job, video.other_word) if video.other_word else None
+
+
+def _shown(job: Job, text: str) -> str:
+    return redact(text, strings_of(json.loads(job.request or "{}")))
+
+
+def _late(video: Video, word: str | None, minutes: int) -> TimedOut:
+    """What to say at the deadline: what the vendor says, and no more."""
+    if word is None:
+        return TimedOut(f"the vendor had not finished after {minutes} minutes")
+    if video.lacks_link:
+        return TimedOut(f'the vendor says "{word}", but after {minutes} minutes it gives no link to the video')
+    return TimedOut(f'after {minutes} minutes the vendor says "{word}", a status that this project does not know')
 
 
 def _ended(status: str, fault: Fault) -> dict[str, Any]:

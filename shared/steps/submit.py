@@ -165,11 +165,24 @@ class Submitter:
             return self.vendor.generate(resolution.body, idempotency_key=job.idempotency_key)
         except SubmissionUncertain as uncertain:
             metrics.add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
+            if uncertain.video_id is not None:
+                self._keep_named_video(job.job_id, uncertain.video_id)
             if self.trust_idempotency:
                 raise SubmissionUnconfirmed(
-                    uncertain.message, http_status=uncertain.http_status, retry_after=uncertain.retry_after
+                    uncertain.message,
+                    http_status=uncertain.http_status,
+                    retry_after=uncertain.retry_after,
+                    video_id=uncertain.video_id,
                 ) from None
             raise
+
+    def _keep_named_video(self, job_id: str, video_id: str) -> None:
+        """Note a video that may be the job's. The error names it as well, so a failure to do so loses nothing."""
+        logger.warning("an answer of unknown outcome names a video", video_id=video_id)
+        try:
+            self.store.note(job_id, possible_video_id=video_id)
+        except (MoveRefused, ClientError, BotoCoreError) as error:
+            logger.warning("the video could not be noted", reason=type(error).__name__)
 
     def _accepted(self, job: Job, generation: Generation, resolution: Resolution, known: list[float]) -> dict[str, Any]:
         source = str(job.source.get("type", "execution"))
@@ -250,6 +263,7 @@ def _closed(job: Job) -> Fault:
     """Why nothing is sent for a job without a video."""
     if job.claim is not None:
         return SubmissionUncertain(
-            "an earlier attempt sent the paid call, or was about to, and ended before its outcome was written down"
+            "an earlier attempt sent the paid call, or was about to, and ended before its outcome was written down",
+            video_id=job.known_video,
         )
     return JobClosed(f"the job is {job.status}")

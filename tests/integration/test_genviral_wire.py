@@ -7,6 +7,7 @@ import logging
 import socket
 import struct
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from shared.genviral.client import GenviralClient, Timeouts
-from shared.genviral.errors import GenviralFault
+from shared.genviral.errors import GenviralFault, GenviralUnavailable, SubmissionUncertain
 
 pytestmark = pytest.mark.integration
 
@@ -133,7 +134,7 @@ def generate(url: str, total: float = LONG, connect: float = LONG) -> GenviralFa
 
 @pytest.mark.parametrize(
     "script",
-    [reset, answer(b""), answer(b"220 mail.example ESMTP\r\n"), answer(response(ACCEPTED, length=10_000))],
+    [reset, answer(b""), answer(b"220 mail.example ESMTP\r\n"), answer(response(ACCEPTED)[:-1])],
     ids=["reset", "closed", "not HTTP", "truncated"],
 )
 def test_a_request_that_was_read_and_not_answered_is_uncertain_and_sent_once(script: Script) -> None:
@@ -141,6 +142,91 @@ def test_a_request_that_was_read_and_not_answered_is_uncertain_and_sent_once(scr
         assert type(generate(vendor.url)).__name__ == "SubmissionUncertain"
         assert len(vendor.requests) == 1
         assert PROMPT.encode() in vendor.requests[0]
+
+
+def chunked(body: object, status: str = "202 Accepted") -> bytes:
+    """An answer in chunks, without the one that ends it."""
+    content = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    sizes = (content[start : start + 16] for start in range(0, len(content), 16))
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in sizes)
+
+
+def then_hang(content: bytes) -> Script:
+    def script(vendor: Vendor, connection: socket.socket) -> None:
+        connection.sendall(content)
+        vendor.stopped.wait(LONG)
+
+    return script
+
+
+SHORT = {
+    "the last chunk is missing, closed": answer(chunked(ACCEPTED)),
+    "the last chunk is missing, open": then_hang(chunked(ACCEPTED)),
+    "a length that is never reached, closed": answer(response(ACCEPTED, length=10_000)),
+    "a length that is never reached, open": then_hang(response(ACCEPTED, length=10_000)),
+}
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_an_answer_whose_json_is_whole_counts_though_its_body_is_not(kind: str) -> None:
+    with vendor_that(SHORT[kind]) as vendor, client_of(vendor.url) as client:
+        accepted = client.generate({"model_id": "a/b"}, idempotency_key="job-1")
+        assert (accepted.video_id, accepted.credits_used) == ("v1", 5)
+        # At once: nothing waits for what is not needed.
+        assert len(vendor.requests) == 1
+
+
+CUT = {
+    "chunks": answer(chunked(ACCEPTED)[:-15]),
+    "a length": answer(response(ACCEPTED, length=10_000)[:-20]),
+    "the connection": answer(b"HTTP/1.1 202 Accepted\r\n\r\n" + json.dumps(ACCEPTED).encode()[:-20]),
+}
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_an_answer_that_breaks_off_behind_its_video_is_uncertain_and_names_it(kind: str) -> None:
+    with vendor_that(CUT[kind]) as vendor:
+        fault = generate(vendor.url)
+    assert isinstance(fault, SubmissionUncertain)
+    assert fault.video_id == "v1"
+
+
+POLLED = {"status": "succeeded", "output_url": "https://cdn.example/v.mp4"}
+BULK = {"input": {"image": "A" * 8_000_000}, "logs": [{"at": 1, "line": "step }"}] * 230_000}
+
+
+@pytest.mark.parametrize("data", [{**POLLED, **BULK}, {**BULK, **POLLED}], ids=["status first", "status last"])
+def test_a_poll_of_sixteen_megabytes_is_read_in_little_memory(data: dict[str, Any]) -> None:
+    content = response({"ok": True, "data": data}, "200 OK")
+    assert 14_000_000 < len(content) < 1 << 24
+    tracemalloc.start()
+    try:
+        with vendor_that(answer(content)) as vendor, client_of(vendor.url) as client:
+            assert client.get_video("v1").output_url == POLLED["output_url"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+def test_a_poll_that_never_ends_is_cut() -> None:
+    def endless(vendor: Vendor, connection: socket.socket) -> None:
+        connection.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"ok": true, "data": {"logs": [')
+        while not vendor.stopped.is_set():
+            connection.sendall(b'"x", ' * 20_000)
+
+    with vendor_that(endless) as vendor, client_of(vendor.url) as client, pytest.raises(GenviralUnavailable):
+        client.get_video("v1")
+
+
+def test_an_id_of_any_form_reaches_the_vendor_as_one_part_of_the_path() -> None:
+    shown = {"ok": True, "data": {"status": "processing"}}
+    with vendor_that(answer(response(shown, "200 OK"))) as vendor, client_of(vendor.url) as client:
+        for video_id in ("a/b", "../models", "50%2F", "v?x=1", "a b", "vidéo-猫"):
+            assert client.get_video(video_id).status == "processing"
+        asked = [request.split()[1].rpartition(b"/")[2].decode() for request in vendor.requests]
+    assert asked == ["a%2Fb", "..%2Fmodels", "50%252F", "v%3Fx%3D1", "a%20b", "vid%C3%A9o-%E7%8C%AB"]
 
 
 BIG = {**ACCEPTED, "message": "x" * 4_000}

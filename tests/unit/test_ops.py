@@ -216,7 +216,20 @@ def test_a_video_that_is_found_in_the_same_moment_is_not_replaced(world: World) 
     assert world.record().video_id == VIDEO_ID
 
 
-@pytest.mark.parametrize("video", ["", " ", "bad id", "a\nb", "vidéo"])
+def test_the_video_on_the_record_need_not_be_named(world: World) -> None:
+    paid(world, Status.TIMED_OUT)
+    operator(world).attach(JOB_ID)
+    assert (world.record().status, world.record().video_id) == (Status.PROCESSING, VIDEO_ID)
+
+
+def test_a_job_without_a_video_needs_its_name(world: World) -> None:
+    uncertain(world)
+    with pytest.raises(Refused, match="names no video"):
+        operator(world).attach(JOB_ID)
+    assert world.record().status is Status.UNCERTAIN
+
+
+@pytest.mark.parametrize("video", ["", " ", "a\nb", "..", "v" * 513])
 def test_what_can_be_no_video_id_is_not_recorded(world: World, video: str) -> None:
     uncertain(world)
     with pytest.raises(Refused):

@@ -212,6 +212,25 @@ def test_show_takes_what_a_person_holds_and_lists_all_that_it_may_mean(account: 
     assert "2 jobs" in err
 
 
+def test_a_video_that_an_answer_named_is_pointed_out(account: Account) -> None:
+    uncertain(account.world)
+    account.world.store.note(JOB_ID, possible_video_id="a video")
+    shown = account.run("show", JOB_ID)[1]
+    assert re.search(r"^may be paid +a video$", shown, re.MULTILINE)
+    assert f"attach {JOB_ID}, which is 'a video'" in shown
+    assert account.run("attach", JOB_ID) == (0, f"Going on in {LATER}\n", "")
+    assert account.world.record().video_id == "a video"
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"), [("Rendering", "Rendering"), ("SUCCEEDED", "SUCCEEDED, but gives no link"), (None, None)]
+)
+def test_show_says_what_the_vendor_says(account: Account, word: str | None, shown: str | None) -> None:
+    account.world.paid_job(vendor_status=word)
+    lines = [line for line in account.run("show", JOB_ID)[1].splitlines() if line.startswith("Genviral says")]
+    assert lines == ([f"Genviral says {shown}"] if shown else [])
+
+
 def test_a_video_that_became_known_too_late_is_pointed_out(account: Account) -> None:
     uncertain(account.world)
     account.world.store.keep(JOB_ID, VIDEO_ID)

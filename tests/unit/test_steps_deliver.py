@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from shared.delivery import Delivery, DeliveryIncomplete, MediaFacts
+from shared.delivery import Delivery, DeliveryIncomplete, MediaFacts, OutputRefused
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, GenviralUnavailable
 from shared.jobs.errors import JobClosed
@@ -59,6 +59,29 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(step, "deliver", copy)
     return asked
+
+
+@pytest.mark.parametrize(
+    "link", ["n/a", "javascript:alert(1)", "ftp://cdn.example/v", "/v.mp4", 5, ["file:///etc/passwd"]]
+)
+def test_what_is_no_link_is_refused_with_the_reason(world: World, link: object) -> None:
+    """It is never taken for a link that is still to come."""
+    world.vendor = Vendor(get=[showing("succeeded", output_url=link)])
+    world.paid_job()
+    assert world.poller().look(EXECUTION, VIDEO_ID, 0)["status"] == "succeeded"
+    with pytest.raises(OutputRefused, match="The link to the video is not"):
+        world.courier().deliver(EXECUTION, VIDEO_ID)
+
+
+def test_long_names_fit_into_the_metadata_of_an_object(world: World, copies: list[dict[str, Any]]) -> None:
+    world.vendor = Vendor(get=[FINISHED])
+    world.paid_job()
+    video_id, model_id = "猫" * 512, "😀" * 200
+    world.store.note(JOB_ID, video_id=video_id, model_id=model_id)
+    world.courier().deliver(EXECUTION, video_id)
+    metadata = copies[0]["metadata"]
+    assert set(metadata) == {"job-id", "video-id", "model-id"}
+    assert sum(len(name) + len(value) for name, value in metadata.items()) < 2048
 
 
 def test_a_video_comes_home_with_a_description(world: World, copies: list[dict[str, Any]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,6 +16,7 @@ from shared.genviral.errors import GenviralUnavailable, RateLimited, VideoNotFou
 from shared.jobs.durations import Durations, kind_of
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import TERMINAL, Status
+from shared.jobs.store import JobStore
 from tests.unit.fakes import (
     BODY,
     EXECUTION,
@@ -56,6 +59,14 @@ def test_a_finished_video_goes_to_delivery_without_its_link(world: World) -> Non
     assert look(world, FINISHED)["status"] == "succeeded"
 
 
+def test_a_failed_generation_ends_with_the_reason_that_an_object_holds(world: World) -> None:
+    world.paid_job()
+    error = {"code": "content_policy", "message": f"The image of '{PROMPT}' shows a public figure"}
+    state = look(world, showing("Failed", error=error))
+    message = json.loads(state["error"]["Cause"])["message"]
+    assert message == "the generation failed: The image of '[…]' shows a public figure (content_policy)"
+
+
 def test_a_failed_generation_ends_without_quoting_the_request(world: World) -> None:
     world.paid_job()
     state = look(world, showing("failed", error=f'unsafe prompt: "{PROMPT}"'))
@@ -73,6 +84,59 @@ def test_a_video_that_is_late_is_timed_out_but_a_finished_one_never_is(world: Wo
     assert (state["status"], state["error"]["Error"]) == ("timed_out", "TimedOut")
     assert '"paid": "yes"' in state["error"]["Cause"]
     assert look(world, FINISHED)["status"] == "succeeded"
+
+
+WORDS = {
+    "the usual one": (showing(" Processing "), None, r"the vendor had not finished after 10 minutes"),
+    "one that is not known": (
+        showing("Rendering"),
+        "Rendering",
+        r'10 minutes the vendor says "Rendering", a status that',
+    ),
+    "success without a link": (
+        showing("SUCCEEDED", output_url=None),
+        "SUCCEEDED",
+        r'the vendor says "SUCCEEDED", but after 10 minutes it gives no link',
+    ),
+    "one that quotes the request": (showing(f"at '{PROMPT}'"), "at '[…]'", r"says \"at '\[…\]'\""),
+}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_what_the_vendor_says_is_kept_shown_and_told_at_the_deadline(world: World, kind: str) -> None:
+    answer, word, told = WORDS[kind]
+    world.paid_job()
+    assert look(world, answer)["status"] == "processing"
+    assert world.record().vendor_status == world.lookup().show(JOB_ID).get("vendor_status") == word
+    world.store.note(JOB_ID, deadline_at=int(time.time()) - 1)
+    state = look(world, answer, submitted_at=int(time.time()) - 600)
+    assert state["status"] == "timed_out"
+    message = json.loads(state["error"]["Cause"])["message"]
+    assert re.search(told, message)
+    world.announcer().failed(EXECUTION, state["error"])
+    (sent,) = world.messages()
+    assert message in sent.email
+    assert ("had not finished" in sent.email) == (word is None)
+    assert world.lookup().show(JOB_ID).get("vendor_status") == word
+
+
+@pytest.mark.parametrize("answer", [showing("processing"), FINISHED, showing("failed")])
+def test_a_word_of_the_vendor_is_forgotten_when_it_is_not_true_any_more(world: World, answer: Answer) -> None:
+    world.paid_job()
+    look(world, showing("Rendering"))
+    look(world, answer)
+    assert world.record().vendor_status is None
+
+
+def test_a_word_is_written_once_and_its_loss_costs_no_poll(world: World) -> None:
+    world.paid_job()
+    flaky = Flaky(world.dynamodb, {1: "before"}, only="update_item")
+    world.vendor = Vendor(get=[showing("Rendering")])
+    poller = world.poller(JobStore(flaky, TABLE))  # type: ignore[arg-type]
+    for written in (1, 2, 2):
+        assert poller.look(EXECUTION, VIDEO_ID, int(time.time()))["status"] == "processing"
+        assert len(flaky.calls) == written
+    assert world.record().vendor_status == "Rendering"
 
 
 def test_a_wait_that_the_vendor_asks_for_is_kept_until_the_deadline(world: World) -> None:

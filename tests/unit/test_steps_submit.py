@@ -42,6 +42,7 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
+from tests.unit.test_notices import valid
 from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
@@ -130,6 +131,68 @@ def test_what_may_have_been_paid_is_never_sent_again(world: World, answer: Answe
     assert len(world.vendor.posts) == 1
     world.announcer().failed(EXECUTION, caught(first.value))
     assert world.record().status is Status.UNCERTAIN
+
+
+NAMED: Answer = lambda _: httpx.Response(502, json={"data": {"video_id": VIDEO_ID}})  # noqa: E731
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["noted", "not noted"])
+def test_a_video_that_an_uncertain_answer_names_is_kept_and_told(world: World, lost: bool) -> None:
+    world.vendor = Vendor([NAMED])
+    world.job()
+    # The claim is the first update, the note the second.
+    store = world.flaky({3: "before"} if lost else {})
+    with pytest.raises(SubmissionUncertain) as fault:
+        world.submitter(store).submit(EXECUTION, GIVEN)
+    assert fault.value.video_id == VIDEO_ID
+    assert world.record().possible_video_id == (None if lost else VIDEO_ID)
+    if not lost:
+        with pytest.raises(SubmissionUncertain) as repeated:
+            world.submitter().submit(EXECUTION, GIVEN)
+        assert repeated.value.video_id == VIDEO_ID
+    world.announcer().failed(EXECUTION, caught(fault.value))
+    job = world.record()
+    assert (job.status, job.video_id, job.known_video, job.paid) == (Status.UNCERTAIN, None, VIDEO_ID, Paid.UNKNOWN)
+    (message,) = world.messages()
+    valid(message.body)
+    assert message.body["error"]["video_id"] == VIDEO_ID
+    assert f"names video {VIDEO_ID}" in message.email
+    assert "attach" in message.email
+    assert len(world.vendor.posts) == 1
+    # No search is needed.
+    follow = operator(world).attach(JOB_ID)
+    assert world.submitter().submit(follow, GIVEN)["video_id"] == VIDEO_ID
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_trusted_key_goes_on_though_an_answer_named_a_video(world: World) -> None:
+    world.vendor = Vendor([NAMED, accepting("the-second")])
+    world.job()
+    with pytest.raises(SubmissionUnconfirmed) as fault:
+        world.submitter(trust=True).submit(EXECUTION, GIVEN)
+    assert fault.value.video_id == VIDEO_ID
+    assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == "the-second"
+    assert (world.record().video_id, world.record().possible_video_id) == ("the-second", VIDEO_ID)
+
+
+@pytest.mark.parametrize("video_id", [5, "a/b?c", "vidéo 猫", "v" * 512])
+def test_an_id_of_any_form_goes_from_the_answer_to_the_end(world: World, video_id: object) -> None:
+    data = {"video_id": video_id, "status": "processing"}
+    world.vendor = Vendor([lambda _: httpx.Response(202, json={"ok": True, "data": data})])
+    world.job()
+    state = world.submitter().submit(EXECUTION, GIVEN)
+    named = str(video_id)
+    assert state["video_id"] == world.record().video_id == named
+    assert world.poller().look(EXECUTION, named, state["submitted_at"], state["waiting"])["video_id"] == named
+    world.announcer().failed(EXECUTION, {"Error": "TimedOut", "Cause": ""})
+    (message,) = world.messages()
+    assert message.body["video_id"] == named
+    assert world.lookup().show(JOB_ID)["video_id"] == named
+    with world.vendor.client() as client:
+        assert client.get_video(named).video_id == named
+    world.sfn.start_execution(stateMachineArn=world.machine, name=JOB_ID)
+    operator(world).attach(JOB_ID)
+    assert (world.record().status, world.record().video_id) == (Status.PROCESSING, named)
 
 
 def test_a_process_killed_after_its_claim_leaves_a_question_not_a_second_post(world: World) -> None:
