@@ -107,6 +107,7 @@ def uncertain(world: World) -> None:
 def claimed(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.age_claim()
     dead(world)
 
 

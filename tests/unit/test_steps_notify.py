@@ -128,6 +128,7 @@ CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
 def claimed(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.age_claim()
 
 
 @pytest.mark.parametrize(("prepare", "error", "status", "paid"), CASES)

@@ -23,9 +23,10 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.errors import JobClosed, JobConflict, RequestUnreadable
+from shared.jobs.errors import JobClosed, JobConflict, RequestUnreadable, SubmissionInProgress
 from shared.jobs.states import TERMINAL, Status
 from shared.runtime import AwsCallFailed
+from shared.steps import claims
 from shared.steps.submit import SECONDS_FROM_CLAIM
 from tests.unit.fakes import (
     BODY,
@@ -135,6 +136,7 @@ def test_what_may_have_been_paid_is_never_sent_again(world: World, answer: Answe
 def test_a_process_killed_after_its_claim_leaves_a_question_not_a_second_post(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
+    world.age_claim()
     with pytest.raises(SubmissionUncertain):
         world.submitter().submit(EXECUTION, GIVEN)
     assert not world.vendor.posts
@@ -164,6 +166,7 @@ def test_a_trusted_key_is_sent_again_unchanged(world: World, answer: Answer, err
 def test_a_trusted_key_survives_an_interruption(world: World, status: Status) -> None:
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
+    world.age_claim()
     if status is not Status.SUBMITTING:
         world.store.move(JOB_ID, status)
     assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
@@ -175,7 +178,7 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
     almost = int(time.time()) - 3500
-    world.store.note(JOB_ID, claimed_at=almost)
+    world.store.note(JOB_ID, claimed_at=almost, attempt_at=almost)
     with pytest.raises(InsufficientCredits):
         world.submitter(trust=True).submit(EXECUTION, GIVEN)
     world.store.move(JOB_ID, Status.INTERRUPTED)
@@ -210,6 +213,7 @@ def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
         def resolve(self, job: Job) -> Resolution:
             if job.claim is None:
                 world.store.claim(JOB_ID, "quicker", execution=EXECUTION)
+                world.age_claim()
             return resolve(job)
 
     with pytest.raises(InsufficientCredits):
@@ -336,6 +340,7 @@ def test_a_late_first_answer_is_not_lost_to_the_attempt_that_took_over(world: Wo
     world.job()
 
     def slow(request: httpx.Request) -> httpx.Response:
+        world.age_claim()
         with contextlib.suppress(Fault):
             world.submitter(trust=True).submit(EXECUTION, GIVEN)
         return accepting()(request)
@@ -350,9 +355,11 @@ def test_two_executions_of_one_job_pay_once(world: World) -> None:
     outcomes: list[object] = []
 
     def slow(request: httpx.Request) -> httpx.Response:
-        with pytest.raises(SubmissionUncertain) as error:
-            world.submitter().submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
-        outcomes.append(world.announcer().failed(arn_of(f"{JOB_ID}.r1"), caught(error.value))["status"])
+        for error, age in ((SubmissionInProgress, 0), (SubmissionUncertain, 400)):
+            world.age_claim(seconds=age)
+            with pytest.raises(error) as refusal:
+                world.submitter().submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
+        outcomes.append(world.announcer().failed(arn_of(f"{JOB_ID}.r1"), caught(refusal.value))["status"])
         return accepting()(request)
 
     world.vendor = Vendor([slow, accepting("a second one")])
@@ -400,7 +407,9 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
             world.poller().look(EXECUTION, state["video_id"], state["submitted_at"])
             assert (world.record().video_id, world.record().status) == (VIDEO_ID, Status.PROCESSING), plan
         else:
-            assert isinstance(error, SubmissionUncertain | ClientError), plan
+            # Nothing was sent: the job is as free as before.
+            assert isinstance(error, ClientError), plan
+            assert world.record().claim is None, plan
 
 
 def test_an_account_error_right_after_an_unwritten_video_does_not_forget_it(world: World) -> None:
@@ -420,17 +429,25 @@ def test_a_refusal_outlives_the_failure_to_free_the_job(world: World) -> None:
     world.vendor = Vendor([refusing(422, "invalid_input", "this model takes a picture"), accepting()])
     world.job()
     with pytest.raises(InvalidInput) as refusal:
-        world.submitter(world.flaky({3: "before"})).submit(EXECUTION, GIVEN)
+        world.submitter(world.flaky(dict.fromkeys(range(3, 20), "before"))).submit(EXECUTION, GIVEN)
+    world.age_claim()
     assert world.announcer().failed(EXECUTION, caught(refusal.value))["status"] == "uncertain"
     assert (world.record().error or {})["error"] == "InvalidInput"
+
+
+def forget() -> None:
+    """What another process does not know."""
+    claims._unpaid.clear()
 
 
 def test_a_job_held_with_its_claim_ends_as_uncertain(world: World) -> None:
     world.vendor = Vendor([refusing(402, "insufficient_credits"), accepting()])
     world.job()
     with pytest.raises(InsufficientCredits) as refusal:
-        world.submitter(world.flaky({3: "before"})).submit(EXECUTION, GIVEN)
+        world.submitter(world.flaky(dict.fromkeys(range(3, 20), "before"))).submit(EXECUTION, GIVEN)
     assert world.announcer().on_hold(EXECUTION, caught(refusal.value))["video_id"] is None
+    forget()
+    world.age_claim()
     with pytest.raises(SubmissionUncertain) as uncertain:
         world.submitter().submit(EXECUTION, GIVEN)
     assert world.announcer().failed(EXECUTION, caught(uncertain.value))["status"] == "uncertain"
