@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -252,7 +253,9 @@ class Operator:
                     remove=("held_since", "error"),
                 )
             except MoveRefused as refused:
-                raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
+                if refused.current is None or refused.current.status is not Status.CANCELED:
+                    raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
+                job = refused.current
         if is_live(self._execution(job)):
             self._stop(job)
         return job
@@ -261,6 +264,7 @@ class Operator:
         """Give the job as it was seen a new status and a later execution, and start that."""
         arn = self._free_arn(job.job_id)
         condition, values = as_seen(job)
+        command = uuid.uuid4().hex
         try:
             self.store.move(
                 job.job_id,
@@ -271,10 +275,13 @@ class Operator:
                 values=values,
                 remove=remove,
                 execution=arn,
+                command=command,
                 **attributes,
             )
         except MoveRefused as refused:
-            raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
+            # botocore repeats a write whose answer was lost; the first one may have been this very command's.
+            if refused.current is None or refused.current.command != command:
+                raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
         return self._start(job.job_id, arn)
 
     def _start(self, job_id: str, arn: str) -> str:

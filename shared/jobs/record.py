@@ -70,6 +70,8 @@ class Job:
     counted: str | None = None
     """The same, once it stands in the metrics although it could not be sent yet."""
     execution: str | None = None
+    command: str | None = None
+    """Names the operator's command that took the job up last, to tell its own repeat from another one."""
 
     @property
     def origin(self) -> dict[str, Any]:
