@@ -77,6 +77,7 @@ def report_second_video(job: Job, video_id: str) -> None:
 
 def _add(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any], counter: Mapping[str, Any] | None) -> None:
     of_it = {name: facts.get(name) for name in _OF_THE_VIDEO}
+    store.note_owner(video_id, job.job_id)
     try:
         store.add_video(job, video_id, of_it, counter=counter, **_told_again(job, facts))
     except (ClientError, BotoCoreError) as failure:
