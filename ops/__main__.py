@@ -204,6 +204,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "may be paid": job.known_video if job.video_id is None else None,
         "Genviral says": _vendor_status(job),
         "credits": job.credits_used,
+        "other videos": _INDENT.join(_other(job, video_id) for video_id in sorted(job.other_videos)),
         "resubmissions": job.resubmissions,
         "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
         "error": error.get("code"),
@@ -219,6 +220,15 @@ def _vendor_status(job: Job) -> str | None:
     """The vendor's own word for where the video is, where that is not what the status says."""
     finished = (job.vendor_status or "").strip().lower() == Status.SUCCEEDED
     return f"{job.vendor_status}, but gives no link" if finished else job.vendor_status
+
+
+def _other(job: Job, video_id: str) -> str:
+    """A further video of a job: what it cost, and where it is or how to get it."""
+    facts = job.other_videos[video_id]
+    cost = f", {facts['credits_used']:g} credits" if "credits_used" in facts else ""
+    output = facts.get("output")
+    place = f"s3://{output['bucket']}/{output['key']}" if output else f"attach {job.job_id} {video_id}"
+    return f"{video_id}{cost}: {place}"
 
 
 def _attach(desk: _Desk, chosen: argparse.Namespace) -> None:

@@ -172,6 +172,16 @@ ANSWERS: dict[str, dict[str, Any]] = {
         },
         recipe=_TEXT,
         credits_used={"type": "number"},
+        other_videos={
+            "type": "array",
+            "description": "Further videos of this job at Genviral: it was paid for twice, or another was attached.",
+            "items": _object(
+                "video_id",
+                video_id=_TEXT,
+                credits_used={"type": "number"},
+                output=_object("bucket key", bucket=_TEXT, key=_TEXT),
+            ),
+        },
         metadata={"type": "object"},
         error=_object(
             "code message",

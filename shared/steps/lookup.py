@@ -62,6 +62,7 @@ class Lookup:
                 "vendor_status": job.vendor_status,
                 "recipe": job.recipe,
                 "credits_used": job.credits_used,
+                "other_videos": job.others or None,
                 "metadata": job.metadata or None,
                 "error": None if job.status is Status.SUCCEEDED else job.error,
                 "video": self._video(job),
