@@ -32,6 +32,8 @@ from shared.jobs.states import MOVES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps.answers import HTTP_STATUS, advice_on
 from tools import iam, openapi
+from tools.platform_errors import ERRORS, Handling, named
+from tools.retries import rule_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,12 +44,20 @@ PAGES = tuple(ROOT / "docs" / name for name in ("errors.md", "architecture.md", 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = ("shared", "functions", "ops", "local", "tools")
 _SUBMIT, _POLL, _DELIVER = "Submit", "Poll", "Deliver"
+_OF_TASKS = (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY, Handling.DEPLOYMENT, Handling.FINAL)
 
 
 @cache
 def machine() -> dict[str, Any]:
     """The state machine, placeholders and all."""
     document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "video_job.asl.yaml").read_text())
+    return document
+
+
+@cache
+def batch_machine() -> dict[str, Any]:
+    """The state machine of a batch, placeholders and all."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "batch_job.asl.yaml").read_text())
     return document
 
 
@@ -129,10 +139,9 @@ def _api() -> str:
 
 
 def _batches() -> str:
-    return _table(
-        ("What happened", "Error", "What you do"),
-        ((_said(fault), f"`{fault.__name__}`", fault.advice) for fault in BATCH_ERRORS),
-    )
+    lines = [(_said(fault), f"`{fault.__name__}`", fault.advice) for fault in BATCH_ERRORS]
+    lines.append((Handling.LIST.what.rstrip("."), _ticked(named(Handling.LIST)), Handling.LIST.advice))
+    return _table(("What happened", "Error", "What you do"), lines)
 
 
 def _delivery() -> str:
@@ -140,18 +149,46 @@ def _delivery() -> str:
 
 
 def _platform() -> str:
-    own = (AwsCallFailed, InternalError, SettingsInvalid)
-    lines = [_line(_SUBMIT, _said(fault), fault, fault.paid) for fault in own]
-    known = {fault.__name__ for fault in own} | {row.fault.__name__ for row in TABLE}
-    for rule in machine()["States"][_SUBMIT]["Retry"]:
-        names = [name for name in rule["ErrorEquals"] if name not in known]
-        if names:
-            told = Treatment.of(_SUBMIT, names[0]).told("failed")
-            listed = ", ".join(f"`{name}`" for name in names)
-            lines.append(
-                ("Lambda or Step Functions itself failed", listed, Paid.UNKNOWN.value, told, AwsCallFailed.advice)
-            )
-    return _errors(lines)
+    """What each state that calls a function does about the errors of the platform, and about this project's own."""
+    lines = [
+        (_said(fault), [fault.__name__], fault.advice) for fault in (AwsCallFailed, InternalError, SettingsInvalid)
+    ]
+    lines += [(kind.what.rstrip("."), named(kind), kind.advice) for kind in _OF_TASKS]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for state in _calls_of_functions():
+        alike.setdefault(tuple(_tried(state, errors[0]) for _, errors, _ in lines), []).append(f"`{state}`")
+    head = ("What happened", "Error", *(f"In {', '.join(states)}" for states in alike.values()), "What you do")
+    cells = (
+        (what, _ticked(errors), *tried, advice) for (what, errors, advice), *tried in zip(lines, *alike, strict=True)
+    )
+    return _table(head, cells)
+
+
+def _platform_absent() -> str:
+    errors: dict[str, dict[str, None]] = {}
+    for error in ERRORS:
+        if error.needs:
+            errors.setdefault(error.needs, {})[error.name] = None
+    return _table(("What it would take", "Error"), ((needs, _ticked(names)) for needs, names in errors.items()))
+
+
+def _calls_of_functions() -> dict[str, dict[str, Any]]:
+    """The states of both machines that call a function."""
+    states = {**machine()["States"], **batch_machine()["States"], **_states_of_a_row()}
+    return {name: state for name, state in states.items() if state.get("Resource", "").endswith(":lambda:invoke")}
+
+
+def _states_of_a_row() -> dict[str, dict[str, Any]]:
+    states: dict[str, dict[str, Any]] = batch_machine()["States"]["Rows"]["ItemProcessor"]["States"]
+    return states
+
+
+def _tried(state: str, error: str) -> str:
+    """What becomes of an error, in words."""
+    # The map tolerates the failure of every row, so that a row ends alike whether its error was caught or not.
+    outcome = "the row is `not_started`" if state in _states_of_a_row() else "`interrupted`"
+    retrier = rule_for(_calls_of_functions()[state], "Retry", error)
+    return f"{retrier['MaxAttempts']} retries, then {outcome}" if retrier else outcome
 
 
 def _answer(row: Row) -> str:
@@ -372,6 +409,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "batches": _batches,
     "delivery": _delivery,
     "platform": _platform,
+    "platform-absent": _platform_absent,
     "diagram": _diagram,
     "moves": _moves,
     "functions": _functions,

@@ -380,10 +380,14 @@ def _work(self: Any, job: Any, worker_frame: Any) -> None:
 
 
 def _map(self: Any, env: Any, eval_input: Any) -> None:
-    """A child that failed fails the map, as on AWS where no failure is tolerated. moto does not look."""
+    """Fail the map when more children failed than it tolerates, as AWS does; moto does not look.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html#maprun-fail-threshold
+    """
     _run_map(self, env, eval_input)
-    failed = eval_input.map_run_record.item_counter.failed.get()
-    if failed:
+    counted = eval_input.map_run_record.item_counter
+    failed, total = counted.failed.get(), counted.total.get()
+    if failed > max(eval_input.tolerated_failure_count, eval_input.tolerated_failure_percentage * total / 100):
         error = TaskError("States.ExceedToleratedFailureThreshold", f"{failed} of the map's executions failed.")
         raise failure_event.FailureEventException(_failure(env, error, "map", "states"))
 
@@ -394,14 +398,16 @@ def _error_name(name: str) -> Any:
 
 
 def _equals(self: Any, env: Any) -> None:
-    """`States.ALL` and `States.TaskFailed` do not match what no Retry or Catch may match on AWS.
+    """Match wildcards as AWS does: `States.ALL` all that may be caught, `States.TaskFailed` all of that but time-outs.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     """
-    name = env.stack[-1].error_name
-    _find_error(self, env)
-    if name in ("States.Runtime", "States.DataLimitExceeded"):
-        env.stack[-1] = any(error.error_name == name for error in self.error_names)
+    name = env.stack.pop().error_name
+    named = {error.error_name for error in self.error_names}
+    caught = name not in ("States.Runtime", "States.DataLimitExceeded") and (
+        "States.ALL" in named or ("States.TaskFailed" in named and name != "States.Timeout")
+    )
+    env.stack.append(name in named or caught)
 
 
 class _BackOff(threading.local):
@@ -414,7 +420,6 @@ class _BackOff(threading.local):
 
 
 _back_off = _BackOff()
-_find_error = ErrorEqualsDecl._eval_body
 _find_retrier = retrier_decl.RetrierDecl._eval_body
 _parse_path = json_path.parse
 

@@ -224,6 +224,9 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
             yield f"What to do: {advice}"
         if action_url := error.get("action_url"):
             yield f"Where: {action_url}"
+    if advice := message.get("batch", {}).get("advice"):
+        yield ""
+        yield f"What to do: {advice}"
     yield ""
     facts = {
         "Status": message["status"],

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 VERSION = "1"
 _REFUSED, _NOT_STARTED, _VALID, _KNOWN = "refused", "not_started", "valid", "known"
 _MAX_NAME_BYTES = 800  # of the 1,024 that S3 allows for a key
+_ADVICE = (
+    "The rows that are not_started have no job, and nothing was paid for them. Upload the same file again: only rows "
+    "without a job are started and paid."
+)
 _COLUMNS = ("line", "job_id", "status", "video", "credits", "error")
 
 
@@ -78,7 +82,10 @@ class Reporter:
             status, paid = BATCH_FINISHED, _paid(known.values())
         rows += [{**row, "status": _REFUSED} for row in self._part(plan, "refused")]
         rows.sort(key=lambda row: row["line"])
-        facts = {"rows": len(rows), "counts": dict(Counter(row["status"] for row in rows).most_common()), **facts}
+        counts = Counter(row["status"] for row in rows)
+        facts = {"rows": len(rows), "counts": dict(counts.most_common()), **facts}
+        if counts[_NOT_STARTED]:
+            facts["advice"] = _ADVICE
         batch_id = identity.of_execution(execution_arn)
         now = _now()
         report = {"bucket": self.bucket, "key": report_key(plan["source"]["key"], batch_id)}

@@ -6,7 +6,8 @@ import importlib
 import inspect
 import json
 import re
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
 from shared.jobs.errors import RequestFault
 from shared.jobs.recipes import ASSETS, BATCHES, RECIPES, REQUESTS, UPLOADS
 from tools import docs
+from tools.platform_errors import ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +77,7 @@ def test_every_error_is_on_the_page_with_its_advice() -> None:
 def test_the_page_tells_only_of_errors_that_exist() -> None:
     page = (docs.ROOT / "docs" / "errors.md").read_text()
     known = {name for module in map(importlib.import_module, ERROR_MODULES) for name in errors_of(module)}
-    known |= set(re.findall(r"[A-Z]\w+\.[A-Z]\w+", json.dumps(docs.machine())))
+    known |= {error.name for error in ERRORS}
     named = [name for line in page.splitlines() for name in re.findall(r"\| ((?:`[A-Z][\w.]+`(?:, )?)+) \|", line)]
     assert {name.strip("`") for names in named for name in names.split(", ")} - known == set()
 
@@ -135,6 +137,49 @@ def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
         assert set(re.findall(r"\w+/", forbidden)) == paying
     advised = re.findall(r"sync s3://<old UploadsBucket>/(\S*) s3://<UploadsBucket>/(\S*)", page("deploy.md"))
     assert advised == [(RECIPES, RECIPES), (ASSETS, ASSETS)]
+
+
+def test_every_mail_that_the_pages_subscribe_leaves_out_what_the_stacks_own_does() -> None:
+    own = docs.template()["Resources"]["EmailSubscription"]["Properties"]["FilterPolicy"]
+    pages = [docs.ROOT / "README.md", *sorted((docs.ROOT / "docs").glob("*.md"))]
+    text = "\n".join(one.read_text() for one in pages).replace("\\\n", "")
+    commands = re.findall(r"^aws sns subscribe .*--protocol email.*$", text, re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        words = shlex.split(command)
+        attributes = json.loads(words[words.index("--attributes") + 1])
+        assert json.loads(attributes["FilterPolicy"]) == own, command
+
+
+def policies(name: str) -> list[dict[str, dict[str, Any]]]:
+    """The IAM policies on a page: `Sid` → statement."""
+    blocks = re.findall(r"```json\n(.*?)```", page(name), re.DOTALL)
+    found = [json.loads(block)["Statement"] for block in blocks if '"Statement"' in block]
+    return [{statement["Sid"]: statement for statement in statements} for statements in found]
+
+
+def test_who_deploys_with_a_key_may_do_for_the_table_and_the_secret_what_aws_asks_for() -> None:
+    (deployer,) = [policy for policy in policies("operate.md") if "GiveTheKeyToTheTable" in policy]
+    used = docs.template()["Resources"]["UseOfYourKey"]["Properties"]["PolicyDocument"]["Statement"]
+    functions = {statement["Sid"]: set(statement["Action"]) for statement in used}
+    table, secret = deployer["GiveTheKeyToTheTable"], deployer["EncryptTheSecret"]
+    assert set(table["Action"]) == functions["ThroughTheTable"] | {"kms:CreateGrant"}
+    assert set(secret["Action"]) == functions["ThroughS3SecretsAndTopics"]
+    assert table["Condition"]["StringEquals"]["kms:ViaService"].startswith("dynamodb.")
+    assert secret["Condition"]["StringEquals"]["kms:ViaService"].startswith("secretsmanager.")
+
+
+def test_an_operator_may_hand_parked_events_to_every_function_that_parks_some() -> None:
+    (operator,) = [policy for policy in policies("operate.md") if "HandThemOverAgain" in policy]
+    parking = {
+        name
+        for name, one in docs.template()["Resources"].items()
+        if "OnFailure" in one.get("Properties", {}).get("EventInvokeConfig", {}).get("DestinationConfig", {})
+    }
+    named = {arn.rpartition(":")[2] for arn in operator["HandThemOverAgain"]["Resource"]}
+    assert named == {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper() for name in parking}
+    for statement in operator.values():
+        assert (statement["Effect"], "*" in (statement["Resource"], statement["Action"])) == ("Allow", False)
 
 
 def test_the_quotas_name_the_retries_of_a_429() -> None:

@@ -54,6 +54,32 @@ def test_the_context_object_knows_the_execution() -> None:
     assert run(definition, input={}, tasks={}, name="job-1").output == {"name": "job-1"}
 
 
+@pytest.mark.parametrize(
+    ("named", "error", "matches"),
+    [
+        ("States.ALL", "KeyError", True),
+        ("States.ALL", "States.Timeout", True),
+        ("States.ALL", "States.Permissions", True),
+        ("States.ALL", "States.DataLimitExceeded", False),
+        ("States.ALL", "States.Runtime", False),
+        ("States.TaskFailed", "KeyError", True),
+        ("States.TaskFailed", "Lambda.Unknown", True),
+        ("States.TaskFailed", "States.Permissions", True),
+        ("States.TaskFailed", "States.Timeout", False),
+        ("States.TaskFailed", "States.Runtime", False),
+        ("States.DataLimitExceeded", "States.DataLimitExceeded", True),
+        ("KeyError", "Lambda.Unknown", False),
+    ],
+)
+def test_wildcards_match_what_they_match_on_aws(named: str, error: str, matches: bool) -> None:
+    states = {
+        "Call": call(End=True, Catch=[{"ErrorEquals": [named], "Next": "Caught"}]),
+        "Caught": {"Type": "Succeed"},
+    }
+    ran = run(machine(states), input={}, tasks={"work": raising(TaskError(error, "no"))})
+    assert ran.status == ("SUCCEEDED" if matches else "FAILED")
+
+
 def test_waits_are_recorded_and_not_waited_for() -> None:
     definition = machine(
         {
@@ -253,6 +279,55 @@ def test_a_child_that_fails_fails_the_map_and_one_that_catches_does_not(error: E
         )
         assert ran.status == "SUCCEEDED"
         assert ran.output[1]["error"]["Error"] == name
+
+
+@pytest.mark.parametrize(
+    ("tolerated", "status"),
+    [
+        ({"ToleratedFailureCount": 1}, "FAILED"),
+        ({"ToleratedFailureCount": 2}, "SUCCEEDED"),
+        ({"ToleratedFailurePercentage": 49.9}, "FAILED"),
+        ({"ToleratedFailurePercentage": 50.0}, "SUCCEEDED"),
+    ],
+)
+def test_a_map_fails_when_more_children_failed_than_it_tolerates(tolerated: dict[str, Any], status: str) -> None:
+    def nested(name: str, given: Any) -> Any:
+        if name in ("row-1", "row-3"):
+            raise ValueError(name)
+        return 1
+
+    states = mapped()
+    states["Rows"] |= tolerated
+    items = json.dumps([{"name": f"row-{number}"} for number in range(4)])
+    ran = run(
+        machine(states),
+        input={"key": "list.json", "concurrency": 2},
+        tasks={},
+        machines={NESTED: nested},
+        objects=lambda bucket, key: items,
+    )
+    assert ran.status == status
+
+
+def test_a_map_whose_list_cannot_be_read_may_read_it_again() -> None:
+    answers: list[Any] = [TaskError("S3.SlowDown", "later"), '[{"name": "row-0"}]']
+
+    def objects(bucket: str, key: str) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, TaskError):
+            raise answer
+        return str(answer)
+
+    states = mapped()
+    states["Rows"]["Retry"] = [{"ErrorEquals": ["States.ItemReaderFailed"], "MaxAttempts": 1}]
+    ran = run(
+        machine(states),
+        input={"key": "k", "concurrency": 1},
+        tasks={},
+        machines={NESTED: lambda name, given: 1},
+        objects=objects,
+    )
+    assert (ran.status, len(ran.output), len(ran.backoffs)) == ("SUCCEEDED", 1, 1)
 
 
 def test_a_list_that_cannot_be_read_fails_the_map() -> None:

@@ -181,12 +181,30 @@ def test_every_row_is_accounted_for(world: World) -> None:
     assert (message["status"], message["paid"]) == ("batch_finished", "yes")
     assert message["batch"] == {
         "batch_id": BATCH,
-        **{name: document[name] for name in ("rows", "counts", "credits_used")},
+        **{name: document[name] for name in ("rows", "counts", "credits_used", "advice")},
     } | {"report": {"bucket": VIDEOS, "key": f"batches/spring/{BATCH}.json"}}
     assert message["subject"].startswith("spring.jsonl: The batch is done")
     assert "Rows:    5: 1 succeeded, 1 refused" in message["email"]
     assert "Credits: 10\n" in message["email"]
     assert f"Report:  s3://{VIDEOS}/batches/spring/{BATCH}.json" in message["email"]
+    assert "What to do: The rows that are not_started have no job" in message["email"]
+
+
+def test_rows_that_were_not_started_are_named_and_the_same_file_starts_and_pays_only_them(world: World) -> None:
+    planned = plan(world, A, B)
+    first, second = jobs_of(world, planned)
+    world.submitter().submit(arn_of(first["job_id"]), given(first))
+    facts = reporter(world).report(EXECUTION, planned)
+    document, table = report(world, facts)
+    assert [row["status"] for row in table] == ["processing", "not_started"]
+    assert "Upload the same file again" in document["advice"]
+    assert told(world)["batch"]["advice"] == document["advice"]
+    # The same file once more: the one gets in, the other is known.
+    gate = Gate(store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900)
+    assert [gate.admit(job["job_id"])["next"] for job in jobs_of(world, plan(world, A, B))] == ["known", "start"]
+    world.submitter().submit(arn_of(second["job_id"]), given(second))
+    assert "advice" not in reporter(world).report(EXECUTION, planned)
+    assert len(world.vendor.posts) == 2
 
 
 def test_the_rows_own_endings_are_marked_and_what_needs_a_person_is_not(world: World) -> None:

@@ -140,7 +140,9 @@ def test_every_queue_lets_events_in_and_has_an_alarm(queue: str) -> None:
         for statement in policy["PolicyDocument"]["Statement"]
     ]
     assert [one["Principal"]["Service"] for one in statements] == ["events.amazonaws.com"]
-    assert statements[0]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    # Every rule of this account and region, and no other's. EventBridge documents `aws:SourceArn` alone.
+    rules = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*"
+    assert statements[0]["Condition"] == {"ArnLike": {"aws:SourceArn": {"Fn::Sub": rules}}}
     watched = [one.get("Dimensions") for one in of_type("AWS::CloudWatch::Alarm").values()]
     assert [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}] in watched
 
@@ -259,6 +261,10 @@ def test_a_release_moves_the_api_by_a_canary_and_back_by_its_alarm() -> None:
     through = {"Fn::If": ["Canary", {"Ref": "ApiAlias"}, {"Fn::GetAtt": ["ApiFunction", "Arn"]}]}
     assert RESOURCES["ApiIntegration"]["Properties"]["IntegrationUri"] == through
     assert RESOURCES["ApiPermission"]["Properties"]["FunctionName"]["Fn::If"][1] == {"Ref": "ApiAlias"}
+    # CloudFormation knows RetainExceptOnCreate for a deletion only; for a replacement it is Retain.
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatereplacepolicy.html
+    kept = RESOURCES["ApiVersion"]["DeletionPolicy"], RESOURCES["ApiVersion"]["UpdateReplacePolicy"]
+    assert kept == ("RetainExceptOnCreate", "Retain")
     # Each of them changes with the release: the version, or none is made; the function, or Lambda makes no second one.
     assert RESOURCES["ApiVersion"]["Properties"]["Description"] == {"Ref": "Release"}
     assert RESOURCES["ApiFunction"]["Properties"]["Environment"]["Variables"]["RELEASE"] == {"Ref": "Release"}
