@@ -202,6 +202,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "model": job.model_id,
         "video id": job.video_id,
         "credits": job.credits_used,
+        "other videos": _INDENT.join(_other(job, video_id) for video_id in sorted(job.other_videos)),
         "resubmissions": job.resubmissions,
         "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
         "error": error.get("code"),
@@ -211,6 +212,15 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "notice due": job.notice_due,
         "execution": f"{job.execution or job.job_id} {lives}",
     }
+
+
+def _other(job: Job, video_id: str) -> str:
+    """A further video of a job: what it cost, and where it is or how to get it."""
+    facts = job.other_videos[video_id]
+    cost = f", {facts['credits_used']:g} credits" if "credits_used" in facts else ""
+    output = facts.get("output")
+    place = f"s3://{output['bucket']}/{output['key']}" if output else f"attach {job.job_id} {video_id}"
+    return f"{video_id}{cost}: {place}"
 
 
 def _attach(desk: _Desk, chosen: argparse.Namespace) -> None:

@@ -32,7 +32,9 @@ _EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links ho
 _NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
 _NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch)_[a-z]+(?:#.*)?")
 # A finished video or what lies beside it, as a key or in a link; also a job's address in the API.
-_VIDEO = re.compile(r"(?:.*/)?videos/(?:\d{4}/\d\d/\d\d/)?([^/.?]+)(?:\.(?:mp4|json|mp4\.partial))?(?:\?.*)?")
+_VIDEO = re.compile(
+    r"(?:.*/)?videos/(?:\d{4}/\d\d/\d\d/)?([^/.?]+)(?:\.\d{1,3})?(?:\.(?:mp4|json|mp4\.partial))?(?:\?.*)?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,7 @@ def _is_meant(job: Job, name: str) -> bool:
     key, caller = job.source.get("key"), job.source.get("caller")
     return (
         name == job.video_id
+        or name in job.other_videos
         or (key is not None and f"/{key}".endswith(f"/{name}"))
         or (caller is not None and job.job_id == identity.for_idempotency_key(caller, name))
     )

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from ops.outlook import LIVE, instead, is_live
+from ops.outlook import LIVE, clock_time, instead, is_live, may_be_sending
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import MoveRefused
+from shared.jobs.store import MoveRefused, as_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +89,7 @@ class Operator:
             job_id: The job.
             video_id: The vendor's id of the video.
             replace: Whether it may take the place of another video on the record (an id that was mistyped before),
-                also while that one is still being looked for.
+                also while that one is still being looked for. A further video that the record has needs no such leave.
 
         Returns:
             The ARN of the execution that goes on.
@@ -100,27 +101,34 @@ class Operator:
             raise Refused("That is no video id. Genviral shows it in its studio.")
         job = self._job(job_id)
         has_another = job.video_id not in (None, video_id)
-        if has_another and not replace:
+        is_known = video_id in job.other_videos
+        if has_another and not (replace or is_known):
             raise Refused(f"The job has another video: {job.video_id}. Attach that one, or add --replace.")
+        if place := job.other_videos.get(video_id, {}).get("output"):
+            raise Refused(f"That video is in the bucket already: s3://{place['bucket']}/{place['key']}.")
         execution = self._execution(job)
         if job.status is Status.PROCESSING and job.video_id == video_id and execution is None:
             return self._start(job.job_id, self._arn_of(job))
         follows_another = job.status is Status.PROCESSING and has_another
         if not follows_another:
-            _require(job, _ATTACHABLE)
+            _require(job, (*_ATTACHABLE, Status.SUCCEEDED) if is_known else _ATTACHABLE)
         if is_live(execution) and not follows_another:
             if not job.is_terminal:
                 raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
             # It has nothing left to do: its job has ended.
             self._stop(job)
         now = int(time.time())
+        facts, obsolete = _exchange(job, video_id) if has_another else ({}, ())
         arn = self._take_up(
             job,
             Status.PROCESSING,
-            remove=("claim", "held_since", "notice_due", "error"),
-            video_id=video_id,
-            submitted_at=job.submitted_at or now,
-            deadline_at=now + self.deadline_seconds,
+            remove=("claim", "held_since", "notice_due", "counted", "error", *obsolete),
+            **{
+                "video_id": video_id,
+                "submitted_at": job.submitted_at or now,
+                "deadline_at": now + self.deadline_seconds,
+                **facts,
+            },
         )
         if is_live(execution) and follows_another:
             # Only now: its end is not the job's any more, so nobody is told of an interruption. Where this is cut off,
@@ -149,11 +157,16 @@ class Operator:
             approve(job)
             return self._start(job.job_id, self._arn_of(job))
         _require(job, _RESUBMITTABLE)
+        if may_be_sending(job):
+            raise Refused(
+                "The paid call of this job may still be under way, and would be paid a second time. Resubmit it from "
+                f"{clock_time(job.attempt_runs_until)} UTC on, unless a video has come by then."
+            )
         approve(job)
         return self._take_up(
             job,
             Status.QUEUED,
-            remove=("claim", "held_since", "notice_due", "error"),
+            remove=("claim", "held_since", "notice_due", "counted", "error"),
             resubmissions=job.resubmissions + 1,
         )
 
@@ -240,7 +253,9 @@ class Operator:
                     remove=("held_since", "error"),
                 )
             except MoveRefused as refused:
-                raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
+                if refused.current is None or refused.current.status is not Status.CANCELED:
+                    raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
+                job = refused.current
         if is_live(self._execution(job)):
             self._stop(job)
         return job
@@ -248,7 +263,8 @@ class Operator:
     def _take_up(self, job: Job, target: Status, *, remove: tuple[str, ...], **attributes: Any) -> str:
         """Give the job as it was seen a new status and a later execution, and start that."""
         arn = self._free_arn(job.job_id)
-        condition, values = _as_seen(job)
+        condition, values = as_seen(job)
+        command = uuid.uuid4().hex
         try:
             self.store.move(
                 job.job_id,
@@ -259,10 +275,13 @@ class Operator:
                 values=values,
                 remove=remove,
                 execution=arn,
+                command=command,
                 **attributes,
             )
         except MoveRefused as refused:
-            raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
+            # botocore repeats a write whose answer was lost; the first one may have been this very command's.
+            if refused.current is None or refused.current.command != command:
+                raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
         return self._start(job.job_id, arn)
 
     def _start(self, job_id: str, arn: str) -> str:
@@ -317,16 +336,33 @@ def _require(job: Job, statuses: tuple[Status, ...]) -> None:
         raise Refused(f"The job is {job.status}; this is for jobs that are {', '.join(statuses)}.")
 
 
-def _as_seen(job: Job) -> tuple[str, dict[str, str]]:
-    """The condition that nobody has moved the job, taken it up or found its video since it was read."""
-    condition, values = "#status = :seen", {":seen": job.status.value}
-    for name, value in (("execution", job.execution), ("video_id", job.video_id)):
-        if value is None:
-            condition += f" AND attribute_not_exists({name})"
-        else:
-            condition += f" AND {name} = :seen_{name}"
-            values[f":seen_{name}"] = value
-    return condition, values
+def _exchange(job: Job, video_id: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What changes on the record where a job's video and another one change places. No id is forgotten.
+
+    Returns:
+        The attributes to set, and those to take away.
+    """
+    known = job.other_videos.get(video_id, {})
+    begun = job.copy_began is not None
+    former = {
+        "credits_used": job.credits_used,
+        # Without credits, it may be an id that was attached by mistake and that nobody paid for.
+        "submitted_at": None if job.credits_used is None else job.submitted_at,
+        "delivery": job.delivery if begun else None,
+        "output": job.output,
+    }
+    others = {name: facts for name, facts in job.other_videos.items() if name != video_id}
+    others[str(job.video_id)] = {name: value for name, value in former.items() if value is not None}
+    used = [job.delivery, *(other["delivery"] for other in others.values() if "delivery" in other)]
+    facts = {
+        "other_videos": others,
+        "credits_used": known.get("credits_used"),
+        "submitted_at": known.get("submitted_at"),
+        "delivery": known.get("delivery", max(used) + 1 if begun else job.delivery),
+    }
+    given = {name: value for name, value in facts.items() if value is not None}
+    obsolete = [name for name in ("credits_used", "output") if name not in given]
+    return given, (*obsolete, *(() if "delivery" in known else ("copy_began",)))
 
 
 def _status(refused: MoveRefused) -> str:

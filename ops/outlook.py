@@ -28,6 +28,16 @@ def is_live(execution: Mapping[str, Any] | None) -> bool:
     return execution is not None and execution["status"] in LIVE
 
 
+def may_be_sending(job: Job) -> bool:
+    """Whether an attempt may still be sending the paid call of a job."""
+    return job.attempt_runs_until is not None and time.time() < job.attempt_runs_until
+
+
+def clock_time(moment: int | None) -> str:
+    """A moment as people read it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
+
+
 def is_at_its_end(job: Job) -> bool:
     """Whether the vendor took the job and then failed to make its video. Only another video could change that."""
     error = job.error or {}
@@ -88,6 +98,9 @@ def _at_the_end(job: Job) -> str:
         return "do what the advice says, then ask for a new job, or: resubmit {job}, which pays"
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "the answer came too late, but it came: attach {job} {video}"
+    if may_be_sending(job):
+        until = clock_time(job.attempt_runs_until)
+        return f"wait until {until} UTC, the paid call may still be under way; then {_ENDS[job.status]}"
     return _ENDS[job.status]
 
 

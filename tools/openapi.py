@@ -167,6 +167,16 @@ ANSWERS: dict[str, dict[str, Any]] = {
         estimate={**_TEXT, "description": "How long the video will still take, in words, while it is being made."},
         recipe=_TEXT,
         credits_used={"type": "number"},
+        other_videos={
+            "type": "array",
+            "description": "Further videos of this job at Genviral: it was paid for twice, or another was attached.",
+            "items": _object(
+                "video_id",
+                video_id=_TEXT,
+                credits_used={"type": "number"},
+                output=_object("bucket key", bucket=_TEXT, key=_TEXT),
+            ),
+        },
         metadata={"type": "object"},
         error=_object("code message", error=_TEXT, code=_TEXT, message=_TEXT, advice=_TEXT, paid=_TEXT, issues=_ISSUES),
         video=_object(

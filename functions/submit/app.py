@@ -21,9 +21,10 @@ from shared.steps.purse import Purse
 from shared.steps.submit import Submitter
 from shared.vendor import genviral
 
-# The function's own time-out is 90 seconds. What comes before the claim may be repeated; the claim, the call and the
-# record of its outcome (about 20 seconds each for AWS, if it hangs) may not be cut off.
-_TIMEOUTS = Timeouts(connect=5, read=30, write=10, pool=5, total=35)
+# The vendor's own script waits 120 seconds for the answer to the paid call. What comes before the claim may be
+# repeated; the claim, the call and the record of its outcome (about 20 seconds each for AWS, if it hangs) may not be
+# cut off.
+_TIMEOUTS = Timeouts(connect=5, read=150, write=10, pool=5, total=180)
 _TIMEOUTS_OF_LIST = Timeouts(connect=2, read=4, write=2, pool=2, total=4)
 
 

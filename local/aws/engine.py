@@ -78,6 +78,7 @@ logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
 
 _TASKS = (":::lambda:invoke", ":::states:startExecution.sync:2")
 _READER = ":::s3:getObject"
+_MAX_BYTES = 256 * 1024  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 _LOOK_SECONDS = 0.05  # between two looks at a nested execution; AWS is told of its end
 
 Pause = Literal["wait", "backoff"]
@@ -308,6 +309,12 @@ def _sleep(env: Any, seconds: float, reason: Pause) -> None:
 
 def _invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
     """Stands in for moto's call of the Lambda API."""
+    around = {name: value for name, value in parameters.items() if name != "Payload"}
+    if len(json.dumps(around)) + len(parameters["Payload"]) > _MAX_BYTES:
+        # moto checks results only. On AWS, what a task is given after `Parameters` counts as well.
+        # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+        failure = TaskError("States.DataLimitExceeded", "The input of the task has more than 256 KiB.")
+        raise failure_event.FailureEventException(_failure(env, failure))
     try:
         payload = env.aws_execution_details.host.invoke(parameters["FunctionName"], parameters["Payload"])
     except FunctionError as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeGuard
@@ -62,7 +63,8 @@ class Timeouts:
         read: Between two pieces of the answer, and until its first.
         write: Between two pieces of the request.
         pool: Until a connection may be opened.
-        total: For all of it. Name resolution alone may take longer: the operating system has its own limit.
+        total: For all of it, a repeat with a renewed key included. Name resolution alone may take longer: the operating
+            system has its own limit.
     """
 
     connect: float = 5.0
@@ -217,11 +219,15 @@ class GenviralClient:
 
     def _answer(self, request: _Request, *, paid: Paid = Paid.NO) -> Answer:
         key = self._key(paid)
-        answer = self._exchange(request, key)
+        ends_at = time.monotonic() + self._timeouts.total
+        answer = self._exchange(request, key, self._timeouts.total)
         if answer.refuses_key:
             fresh = _usable(self._api_key(True), paid)
-            if fresh != key:
-                answer = self._exchange(request, fresh)
+            left = ends_at - time.monotonic()
+            # A paid call needs all the time for its answer: without one, nobody would know whether it was paid for.
+            needed = self._timeouts.read if request.method == "POST" else 0.0
+            if fresh != key and left > needed:
+                answer = self._exchange(request, fresh, left)
         return answer
 
     def _key(self, paid: Paid) -> str:
@@ -229,13 +235,13 @@ class GenviralClient:
         # One that cannot be a key may have been mended since it was cached, and the vendor is not there to refuse it.
         return key if _is_usable(key) else _usable(self._api_key(True), paid)
 
-    def _exchange(self, request: _Request, key: str) -> Answer:
+    def _exchange(self, request: _Request, key: str, seconds: float) -> Answer:
         """Sends the request once.
 
         Raises:
             _NoAnswerError: Not even an HTTP status came back.
         """
-        with _Deadline(self._timeouts.total) as deadline:
+        with _Deadline(seconds) as deadline:
             try:
                 response = self._http.send(
                     self._http.build_request(
@@ -251,7 +257,7 @@ class GenviralClient:
             except _NOT_SENT as error:
                 raise _NoAnswerError(_reason(error), sent=False) from None
             except httpx.RequestError as error:
-                reason = f"no answer came in {self._timeouts.total:g} s" if deadline.passed else _reason(error)
+                reason = f"no answer came in {seconds:.3g} s" if deadline.passed else _reason(error)
                 raise _NoAnswerError(reason, sent=True) from None
             with closing(response):
                 return Answer.of(

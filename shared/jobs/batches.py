@@ -23,7 +23,7 @@ from shared.jobs.recipes import BATCHES, PLANS
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from shared.faults import Fault
 
@@ -102,6 +102,23 @@ def source_in(given: object) -> dict[str, Any] | None:
     if any(type(source.get(name)) is not kind for name, kind in _SOURCE.items()):
         return None
     return {name: source[name] for name in _SOURCE}
+
+
+def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    """Whether a job is the row of a batch that its source names; true for jobs that are no rows.
+
+    Args:
+        job_id: The job.
+        source: Its source.
+        body: The generate body of the row.
+        metadata: The row's labels.
+    """
+    if source.get("type") != BATCH:
+        return True
+    meaning = identity.fingerprint({**body, "metadata": metadata} if metadata else {**body})
+    bucket, name = source["bucket"], name_of(source["key"])
+    # Which of several like rows it is does not stand in the source.
+    return any(job_id == identity.for_row(bucket, name, meaning, copy) for copy in range(MAX_ROWS))
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------

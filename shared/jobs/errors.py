@@ -2,6 +2,7 @@
 
     Fault
      ├─ RequestFault (branch: reject; never paid)
+     │   ├─ RequestTooLarge      the request is too large to be passed on or kept
      │   ├─ UploadUnreadable     the uploaded object is gone, empty or may not be read
      │   ├─ UploadTooLarge       it is larger than the stack allows
      │   ├─ UploadUnsupported    it is no picture, video or sound that the recipe's field takes
@@ -20,6 +21,7 @@
      │   ├─ BatchUnreadable      (batch) the file is no CSV or JSON lines of requests
      │   └─ BatchTooLarge        (batch) it has more rows or bytes than a batch may have
      ├─ DailyLimitReached (branch: hold) the stack's DailyCreditLimit does not cover the job today
+     ├─ SubmissionInProgress (branch: retry)  an earlier attempt may still be sending the paid call
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
      └─ TimedOut (branch: timed_out)    paid for, but not finished by its deadline
 
@@ -87,11 +89,23 @@ class RequestUnreadable(RequestFault):
     )
 
 
+class RequestTooLarge(RequestFault):
+    """The request is too large for an execution's input or for the job's record."""
+
+    code = "request_too_large"
+    advice = (
+        "Put the request into the uploads bucket as requests/<name>.json, which starts a job as well. If it is too "
+        "large there, too: give links to media, not the media, and shorten the longest fields."
+    )
+
+
 class JobConflict(RequestFault):
-    """The job's name was used before, for another request."""
+    """The job's name was used before for another request, or an execution's input names another job."""
 
     code = "job_conflict"
-    advice = "Use a new Idempotency-Key or execution name for a new request."
+    advice = (
+        "Use a new Idempotency-Key or execution name for a new request. A row of a batch runs under its own name only."
+    )
 
 
 class BodyTooLarge(RequestFault):
@@ -175,6 +189,18 @@ class DailyLimitReached(Fault):
     )
 
 
+class SubmissionInProgress(Fault):
+    """An earlier attempt may still be sending the paid call. Nothing was sent this time."""
+
+    code = "submission_in_progress"
+    paid = Paid.UNKNOWN
+    branch = Branch.RETRY
+    advice = (
+        "Nothing to do: the job looks again every 30 seconds. It goes on when that attempt has ended, or is uncertain "
+        "once it must have. If the execution ended meanwhile, redrive it."
+    )
+
+
 class JobClosed(Fault):
     """The job has come to an end, so nothing is sent for it any more."""
 
@@ -214,8 +240,10 @@ JOB_ERRORS: tuple[type[Fault], ...] = (
     RecipeMissing,
     RecipeInvalid,
     RequestUnreadable,
+    RequestTooLarge,
     JobConflict,
     DailyLimitReached,
+    SubmissionInProgress,
     JobClosed,
     TimedOut,
 )

@@ -86,6 +86,7 @@ def notice_for(job: Job) -> Notice:
             "model_id": job.model_id,
             "video_id": job.video_id,
             "credits_used": job.credits_used,
+            "other_videos": job.others or None,
             "video": job.output,
             "error": job.error if job.status is not Status.SUCCEEDED else None,
             "metadata": job.metadata or None,
@@ -233,6 +234,7 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
         "Paid": _PAID[message["paid"]],
         "Rows": _rows(message),
         "Credits": _credits(message),
+        "Others": ", ".join(map(_other, message.get("other_videos", ()))) or None,
         "Video": _film(video),
         "Report": _place(report) if (report := message.get("batch", {}).get("report")) else None,
         "Source": _place(message["source"]),
@@ -243,6 +245,12 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
     }
     yield from (f"{name + ':':9}{_printable(str(fact))}" for name, fact in facts.items() if fact is not None)
     yield from _links(message)
+
+
+def _other(video: Mapping[str, Any]) -> str:
+    """A further video of the same job."""
+    cost = f" ({video['credits_used']:,g} credits)" if "credits_used" in video else ""
+    return f"video {video['video_id']} at Genviral{cost}"
 
 
 def _film(video: Mapping[str, Any]) -> str | None:
@@ -285,6 +293,12 @@ def _ascii(text: str) -> str:
 
 
 def _summary(job: Job) -> str:
+    times = job.times_accepted
+    again = f" Genviral was paid for {times} videos of this job." if job.other_videos and times > 1 else ""
+    return _sentence(job) + again
+
+
+def _sentence(job: Job) -> str:
     if job.status is Status.ON_HOLD and (job.error or {}).get("code") == DailyLimitReached.code:
         return "The job waits: the daily credit limit does not cover it."
     if job.status is Status.UNCERTAIN and job.video_id is not None:

@@ -11,6 +11,10 @@ from typing import Any
 from shared.faults import Paid
 from shared.jobs.states import TERMINAL, Status
 
+SUBMIT_SECONDS = 300
+"""The time-out of the submit function, in seconds: no attempt runs longer. The template has the same figure."""
+_CLOCKS_DIFFER_SECONDS = 30
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -35,6 +39,10 @@ class Job:
     """The attempt that may have sent the paid POST and whose end is not known yet."""
     claimed_at: int | None = None
     """When the claim was taken, in epoch seconds. Taking it over does not change it."""
+    attempt_at: int | None = None
+    """When the attempt that has the claim took it, or took it over, in epoch seconds."""
+    ended_attempt: str | None = None
+    """The last attempt that kept its claim and is known to have ended."""
     reserved: dict[str, Any] | None = None
     """What was counted for it against the daily limit: `day` (UTC) and `credits`. None: nothing, or settled since."""
     resubmissions: int = 0
@@ -42,6 +50,11 @@ class Job:
     video_id: str | None = None
     """The vendor's id. Once it is there, the job is paid for."""
     credits_used: float | None = None
+    other_videos: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Further videos of this job at the vendor: id → `credits_used`, `submitted_at` (epoch seconds) where the vendor
+    was paid for it, and `delivery` and `output` where its copy was begun or lies in the bucket."""
+    delivery: int = 1
+    """Which of the job's videos is delivered, counted from 1; each gets a file of its own."""
     submitted_at: int | None = None
     deadline_at: int | None = None
     expected_seconds: list[int] | None = None
@@ -54,7 +67,11 @@ class Job:
     error: dict[str, Any] | None = None
     notice_due: str | None = None
     """The notification that has been decided on but not yet been sent."""
+    counted: str | None = None
+    """The same, once it stands in the metrics although it could not be sent yet."""
     execution: str | None = None
+    command: str | None = None
+    """Names the operator's command that took the job up last, to tell its own repeat from another one."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -74,6 +91,35 @@ class Job:
         return Paid.UNKNOWN if self.claim is not None else Paid.NO
 
     @property
+    def attempt_runs_until(self) -> int | None:
+        """Until when the attempt that has the claim may still be running, in epoch seconds. None: none is."""
+        since = self.attempt_at or self.claimed_at
+        if self.claim is None or self.claim == self.ended_attempt or since is None:
+            return None
+        return since + SUBMIT_SECONDS + _CLOCKS_DIFFER_SECONDS
+
+    @property
+    def others(self) -> list[dict[str, Any]]:
+        """The job's further videos as others may see them."""
+        return [
+            {"video_id": video_id, **{name: facts[name] for name in _TOLD_OF_OTHERS if name in facts}}
+            for video_id, facts in sorted(self.other_videos.items())
+        ]
+
+    @property
+    def credits_total(self) -> float | None:
+        """What all of the job's videos cost, as far as the vendor has named it."""
+        named = [self.credits_used, *(other.get("credits_used") for other in self.other_videos.values())]
+        known = [cost for cost in named if cost is not None]
+        return sum(known) if known else None
+
+    @property
+    def times_accepted(self) -> int:
+        """How often the vendor was paid for this job, as far as the record can tell."""
+        others = sum("submitted_at" in other for other in self.other_videos.values())
+        return others + (self.video_id is not None)
+
+    @property
     def idempotency_key(self) -> str:
         """What is sent to the vendor as `Idempotency-Key`: stable until an operator chooses to pay again."""
         return f"{self.job_id}.{self.resubmissions}" if self.resubmissions else self.job_id
@@ -86,4 +132,5 @@ class Job:
 
 
 _OUR_OWN = frozenset({"caller", "plan", "offset", "length"})
+_TOLD_OF_OTHERS = ("credits_used", "output")
 _FIELDS = frozenset(field.name for field in fields(Job))

@@ -22,6 +22,7 @@ from shared.jobs.errors import (
     RecipeInvalid,
     RecipeMissing,
     RequestFault,
+    RequestTooLarge,
     RequestUnreadable,
     UploadTooLarge,
     UploadUnreadable,
@@ -58,6 +59,9 @@ _ASSET_URL_SECONDS = 6 * 3600
 https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration"""
 MAX_DOCUMENT_BYTES = 256 * 1024
 """The largest recipe, request file or manifest."""
+MAX_REQUEST_BYTES = 300 * 1024
+"""The largest request on a job's record, which has room for 400 KB altogether.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 _MAX_ASSETS = 15  # as many as the vendor takes: 9 images, 3 videos and 3 clips of sound
 _LABEL = re.compile(r"[0-9A-Za-z_-]{1,50}")
 # Fits wherever a text or a link is asked for.
@@ -165,6 +169,25 @@ def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
     if size > _MAX_METADATA_BYTES:
         raise _invalid_metadata(f"must be at most {_MAX_METADATA_BYTES} bytes of JSON")
     return parse_generate(rest).to_body(), metadata
+
+
+def request_text(request: object) -> str:
+    """A request as a job's record keeps it.
+
+    Raises:
+        RequestTooLarge: It does not fit there.
+        RequestUnreadable: It holds something that is no text.
+    """
+    text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise RequestUnreadable("the request holds a character that is none") from None
+    if size > MAX_REQUEST_BYTES:
+        raise RequestTooLarge(
+            f"the request has {size:,} bytes, more than the {MAX_REQUEST_BYTES:,} that are kept of a job"
+        )
+    return text
 
 
 def _invalid_metadata(message: str) -> InvalidPayload:

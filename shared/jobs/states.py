@@ -54,11 +54,14 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.TIMED_OUT: frozenset({Status.PROCESSING}),
     Status.FAILED: frozenset({Status.PROCESSING, Status.QUEUED}),
     Status.CANCELED: frozenset({Status.PROCESSING}),
-    Status.SUCCEEDED: frozenset(),
+    # Where the vendor was paid for another video as well: that one is fetched, too.
+    Status.SUCCEEDED: frozenset({Status.PROCESSING}),
 }
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.UNCERTAIN, Status.TIMED_OUT, Status.CANCELED})
 OPEN = frozenset(Status) - TERMINAL
+ANNOUNCED = TERMINAL | {Status.ON_HOLD, Status.INTERRUPTED}
+"""Those that a notification tells of."""
 
 
 def sources_of(target: Status, *, reopen: bool = False) -> frozenset[Status]:

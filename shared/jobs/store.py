@@ -2,8 +2,8 @@
 
 Every change names the statuses it may start from (`shared.jobs.states`), so two writers cannot both win and a late or
 repeated event cannot undo a newer one. The claim lives here: it is what stops a job from being paid for twice. Nothing
-is ever read, changed and written back. Knows nothing of the vendor or of files, and of a notification only that it is
-due.
+is read, changed and written back, unless a condition says that it is as it was read. Knows nothing of the vendor or of
+files, and of a notification only that it is due.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ if TYPE_CHECKING:
 # Kept as JSON text: DynamoDB's numbers end at 38 digits and its documents at 32 levels, a caller's own labels need not.
 _LABELS = "metadata"
 # What a list of many jobs is made of.
-_OVERVIEW = ("job_id", "status", "created_at", "source", "model_id", "video_id", "claim", "credits_used", "output")
+_OVERVIEW = (
+    *("job_id", "status", "created_at", "source", "model_id", "video_id", "claim", "credits_used", "output"),
+    "other_videos",
+)
 _MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 
 # A transaction's reasons, and those of them that pass.
 _CONDITION = "ConditionalCheckFailed"
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES, _LONGEST_PAUSE = 8, 1.0  # at most about three seconds of pauses
+# A claim whose answer was lost may land after its attempt has given it back.
+_NOT_GIVEN_BACK = "(attribute_not_exists(given_back) OR given_back <> :claim)"
 
 
 class MoveRefused(Exception):
@@ -253,15 +258,17 @@ class JobStore:
         # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
         free = " AND (attribute_not_exists(claim) OR claim = :claim" + (" OR claim = :lost)" if take_over else ")")
         free += " AND attribute_exists(claim)" if counted else ""
+        now = int(time.time())
         return self.move(
             job_id,
             Status.SUBMITTING,
-            condition=f"attribute_not_exists(video_id){free}",
+            condition=f"attribute_not_exists(video_id) AND {_NOT_GIVEN_BACK}{free}",
             values={":lost": take_over} if take_over else None,
             remove=_ended_by_a_claim(end_hold),
             stay=True,
             claim=attempt,
-            claimed_at=None if take_over else int(time.time()),
+            claimed_at=None if take_over else now,
+            attempt_at=now,
             **attributes,
         )
 
@@ -290,11 +297,13 @@ class JobStore:
             CounterRefused: The limit does not cover it.
         """
         as_read = "resubmissions = :seen" if job.resubmissions else "attribute_not_exists(resubmissions)"
-        claim: dict[str, Any] = {"claim": attempt, "claimed_at": int(time.time()), "reserved": dict(reserved)}
+        now = int(time.time())
+        claim: dict[str, Any] = {"claim": attempt, "claimed_at": now, "attempt_at": now, "reserved": dict(reserved)}
+        free = f"attribute_not_exists(video_id) AND attribute_not_exists(claim) AND {_NOT_GIVEN_BACK}"
         change = self._moving(
             job.job_id,
             Status.SUBMITTING,
-            condition=f"attribute_not_exists(video_id) AND attribute_not_exists(claim) AND {as_read}",
+            condition=f"{free} AND {as_read}",
             values={":seen": job.resubmissions} if job.resubmissions else None,
             remove=_ended_by_a_claim(end_hold),
             stay=True,
@@ -354,10 +363,31 @@ class JobStore:
             "values": {":attempt": attempt},
             "remove": ("claim",) if counter is None else ("claim", "reserved"),
         }
+        given_back: dict[str, Any] = {"given_back": attempt}
         try:
-            self._write(self._moving(job_id, Status.QUEUED, error=dict(error), **own), counter)
+            self._write(self._moving(job_id, Status.QUEUED, error=dict(error), **given_back, **own), counter)
         except MoveRefused:
-            self._write(self._change(job_id, {}, **own), counter)
+            self._write(self._change(job_id, given_back, **own), counter)
+
+    def refuse_claim(self, job_id: str, attempt: str) -> None:
+        """See to it that a claim which has not landed yet never does: its attempt has given up, and sent nothing.
+
+        Raises:
+            MoveRefused: It has landed, or there is no such job.
+        """
+        self._update(
+            job_id,
+            {"given_back": attempt},
+            condition="attribute_exists(job_id) AND (attribute_not_exists(claim) OR claim <> :given_back)",
+        )
+
+    def end_attempt(self, job_id: str, attempt: str) -> None:
+        """Note that an attempt which keeps its claim has ended, so that nobody waits for it.
+
+        Raises:
+            MoveRefused: The claim is not this attempt's any more.
+        """
+        self._update(job_id, {"ended_attempt": attempt}, condition="claim = :ended_attempt")
 
     def paid(self, job_id: str, video_id: str, **attributes: Any) -> Job:
         """Write down the vendor's video: from here on the job is paid for. May be repeated with the same video.
@@ -388,6 +418,38 @@ class JobStore:
             condition="attribute_exists(job_id) AND (attribute_not_exists(video_id) OR video_id = :video_id)",
             remove=("claim",),
         )
+
+    def add_video(
+        self,
+        job: Job,
+        video_id: str,
+        facts: Mapping[str, Any],
+        *,
+        counter: Mapping[str, Any] | None = None,
+        **attributes: Any,
+    ) -> None:
+        """Write down one more video of a job that has one already.
+
+        Args:
+            job: The job as it was read: with another video, and without this one.
+            video_id: The further video.
+            facts: What is known of it: `credits_used`, `submitted_at` (epoch seconds).
+            counter: What its cost changes in the daily limit's counter, both or neither: an `Update` without a
+                condition.
+            **attributes: Further attributes to set.
+
+        Raises:
+            MoveRefused: The job has changed since it was read.
+        """
+        condition, values = as_seen(job)
+        known = {name: value for name, value in facts.items() if value is not None}
+        change = self._change(
+            job.job_id,
+            {"other_videos": {**job.other_videos, video_id: known}, **attributes},
+            condition=condition,
+            values=values,
+        )
+        self._write(change, counter)
 
     def move(
         self,
@@ -464,7 +526,11 @@ class JobStore:
         """Cross off a notification that was due. Nothing happens if another one has become due since."""
         try:
             self._update(
-                job_id, {}, condition="notice_due = :notice", values={":notice": notice}, remove=("notice_due",)
+                job_id,
+                {},
+                condition="notice_due = :notice",
+                values={":notice": notice},
+                remove=("notice_due", "counted"),
             )
         except MoveRefused:
             return
@@ -557,6 +623,21 @@ def _refused(answer: Any) -> MoveRefused:
     """Why a condition failed: the job as it is, from the answer or from one of a transaction's reasons."""
     item = answer.get("Item")
     return MoveRefused(Job.from_attributes(_from_item(item)) if item else None)
+
+
+def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
+    """The condition that nobody has moved the job, taken it up or found a video of it since it was read."""
+    condition, values = "#status = :seen_status", {":seen_status": job.status.value}
+    for name, value in (("execution", job.execution), ("video_id", job.video_id)):
+        if value is None:
+            condition += f" AND attribute_not_exists({name})"
+        else:
+            condition += f" AND {name} = :seen_{name}"
+            values[f":seen_{name}"] = value
+    if not job.other_videos:
+        return f"{condition} AND attribute_not_exists(other_videos)", values
+    # They are only ever added, or one of them changes places with `video_id`.
+    return f"{condition} AND size(other_videos) = :seen_others", {**values, ":seen_others": len(job.other_videos)}
 
 
 def _ended_by_a_claim(end_hold: bool) -> tuple[str, ...]:

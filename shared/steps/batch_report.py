@@ -187,7 +187,7 @@ def _run(jobs: list[dict[str, Any]], known: Mapping[str, Job]) -> tuple[list[dic
             "status": job.status.value,
             "video_id": job.video_id,
             "video": job.output,
-            "credits": job.credits_used,
+            "credits": job.credits_total,
             "error": None if job.status is Status.SUCCEEDED else job.error,
         }
         rows.append(row | {name: value for name, value in facts.items() if value is not None})

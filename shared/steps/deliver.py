@@ -138,7 +138,8 @@ class Courier:
 def key_of(job: Job, extension: str = "mp4") -> str:
     """Where a job's file lies. From the record alone, so that every attempt means the same object."""
     created = datetime.fromisoformat(job.created_at).astimezone(UTC)
-    return f"videos/{created:%Y/%m/%d}/{job.job_id}.{extension}"
+    which = "" if job.delivery == 1 else f".{job.delivery}"
+    return f"videos/{created:%Y/%m/%d}/{job.job_id}{which}.{extension}"
 
 
 def _metadata(job: Job, video_id: str) -> dict[str, str]:

@@ -61,6 +61,7 @@ class Lookup:
                 "estimate": _estimate(job),
                 "recipe": job.recipe,
                 "credits_used": job.credits_used,
+                "other_videos": job.others or None,
                 "metadata": job.metadata or None,
                 "error": None if job.status is Status.SUCCEEDED else job.error,
                 "video": self._video(job),

@@ -1,24 +1,30 @@
-"""How a job ends, holds or is interrupted: the status is written first, then one message is sent.
+"""How a job ends, holds or is interrupted: the status is written first, then it is counted and one message is sent.
 
 The write that changes the status also says that a message is due, and the message crosses that off. So whoever comes
-second, a retry or a duplicate event, either sends what is still due or does nothing. Must not know Lambda.
+second, a retry or a duplicate event, either counts and sends what is still due or does nothing. Nobody has to learn
+which write brought the status about: its answer may have been lost. Must not know Lambda.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.faults import Paid
 from shared.genviral.errors import AccountFault
 from shared.jobs import identity
-from shared.jobs.errors import DailyLimitReached
+from shared.jobs.errors import DailyLimitReached, RequestTooLarge
 from shared.jobs.notices import notice_for
-from shared.jobs.states import Status
+from shared.jobs.states import TERMINAL, Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
+from shared.steps.claims import require_no_running_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +37,14 @@ if TYPE_CHECKING:
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
 _UNCERTAIN_ERRORS = frozenset({"SubmissionUncertain", "SubmissionUnconfirmed"})
 _MAX_TEXT = 500
+# Raised by Step Functions itself, and neither retried nor caught by States.ALL.
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+_TOO_MUCH_DATA = "States.DataLimitExceeded"
+_TOO_LARGE_AN_INPUT = (
+    "The execution's input is too large: with what is added to it for a step, it has more than 256 KiB. Nothing was "
+    "sent."
+)
+_NOT_BEING_SENT = " AND (attribute_not_exists(claim) OR attribute_exists(video_id))"
 LIMIT_HOLD_SECONDS = 14 * 86_400
 """How long a job may wait for the daily limit, however short `hold_hours` is."""
 
@@ -63,9 +77,14 @@ class Announcer:
 
         Returns:
             `error` with the name and the readable cause, for the execution's own end.
+
+        Raises:
+            SubmissionInProgress: It is not the error of the attempt that may be sending the paid call.
         """
         name, document = _document(error)
         job = self._record(execution_arn)
+        if name not in _UNCERTAIN_ERRORS:
+            _require_no_running_attempt(job, execution_arn)
         job = self._close(execution_arn, _ending(job, name), document)
         cause = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
         return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
@@ -108,7 +127,6 @@ class Announcer:
             job = self.store.move(
                 job_id, Status.CANCELED, notice_due=f"{Status.CANCELED}{turn}", remove=("held_since", "error")
             )
-            metrics.add_metric(name="JobsCanceled", unit=MetricUnit.Count, value=1)
         except MoveRefused as refused:
             if refused.current is None or refused.current.status is not Status.CANCELED:
                 raise
@@ -130,6 +148,10 @@ class Announcer:
         if job.is_terminal or job.execution not in (None, execution_arn):
             self._announce(job)
             return
+        if error == _TOO_MUCH_DATA and job.paid is Paid.NO:
+            # Before Submit was called: no redrive can help.
+            self._close(execution_arn, Status.FAILED, RequestTooLarge(_TOO_LARGE_AN_INPUT).document())
+            return
         interruption = f"{execution_arn}#{moment}"
         try:
             job = self.store.move(
@@ -147,7 +169,6 @@ class Announcer:
                 # A redrive that meets the account's trouble again begins a hold of its own.
                 remove=("held_since",),
             )
-            metrics.add_metric(name="JobsInterrupted", unit=MetricUnit.Count, value=1)
         except MoveRefused as refused:
             if refused.current is None:
                 raise
@@ -174,8 +195,9 @@ class Announcer:
             job = self.store.move(
                 job_id,
                 target,
-                # An execution that is not this job's (any more) must not end it.
-                condition="(attribute_not_exists(execution) OR execution = :own)",
+                # An execution that is not this job's (any more) must not end it, and no refusal one that is being sent.
+                condition="(attribute_not_exists(execution) OR execution = :own)"
+                + (_NOT_BEING_SENT if target is Status.FAILED else ""),
                 values={":own": execution_arn},
                 error=error,
                 execution=execution_arn,
@@ -183,15 +205,11 @@ class Announcer:
                 notice_due=f"{target.value}{identity.turn_of(execution_arn)}",
                 remove=("held_since",),
             )
-            metrics.add_metric(name=_METRICS[target], unit=MetricUnit.Count, value=1)
-            seconds = _seconds(job)
-            logger.info("the job ended", status=target.value, seconds=seconds)
-            if target is Status.SUCCEEDED:
-                metrics.add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
         except MoveRefused as refused:
             if refused.current is None:
                 raise
             job = refused.current
+            _require_no_running_attempt(job, execution_arn)
             logger.info("the job was left as it is", status=job.status.value)
         self._announce(job)
         return job
@@ -230,19 +248,25 @@ class Announcer:
             if refused.current is None:
                 raise
             return refused.current
-        if not goes_on:
-            metrics.add_metric(name="JobsHeld", unit=MetricUnit.Count, value=1)
-            if _is_of_limit(document):
-                metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
         return held
 
     def _announce(self, job: Job) -> None:
+        """Count what the job has come to and tell of it, if that is still due."""
         if job.notice_due is None:
             return
-        # A notice of a status that the job has left is out of date.
-        if job.notice_due.partition("#")[0] == job.status:
-            publish(notice_for(job), sns=self.sns, topic_arn=self.topic_arn)
-        self.store.notice_sent(job.job_id, job.notice_due)
+        status = job.notice_due.partition("#")[0]
+        if job.counted != job.notice_due:
+            _count(job, Status(status))
+        try:
+            # A notice of a status that the job has left is out of date.
+            if status == job.status:
+                publish(notice_for(job), sns=self.sns, topic_arn=self.topic_arn)
+            self.store.notice_sent(job.job_id, job.notice_due)
+        except Exception:
+            # Whoever sends it after all is not to count it again.
+            with suppress(ClientError, BotoCoreError, MoveRefused):
+                self.store.note(job.job_id, counted=job.notice_due)
+            raise
 
 
 def reason_of(*, ended: str, error: str, cause: str) -> dict[str, Any]:
@@ -276,7 +300,22 @@ _METRICS = {
     Status.FAILED: "JobsFailed",
     Status.UNCERTAIN: "JobsUncertain",
     Status.TIMED_OUT: "JobsTimedOut",
+    Status.CANCELED: "JobsCanceled",
+    Status.ON_HOLD: "JobsHeld",
+    Status.INTERRUPTED: "JobsInterrupted",
 }
+
+
+def _count(job: Job, status: Status) -> None:
+    """Put into the metrics that a job has entered this status."""
+    metrics.add_metric(name=_METRICS[status], unit=MetricUnit.Count, value=1)
+    if status is Status.ON_HOLD and _is_of_limit(job.error):
+        metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
+    if status in TERMINAL and status in job.timeline:
+        seconds = _seconds(job, status)
+        logger.info("the job ended", status=status.value, seconds=seconds)
+        if status is Status.SUCCEEDED:
+            metrics.add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
 
 
 def _is_of_limit(document: Mapping[str, Any] | None) -> bool:
@@ -284,10 +323,20 @@ def _is_of_limit(document: Mapping[str, Any] | None) -> bool:
     return document is not None and document.get("code") == DailyLimitReached.code
 
 
-def _seconds(job: Job) -> float:
+def _seconds(job: Job, end: Status) -> float:
     """From the request to the job's end, in seconds."""
-    began, ended = (datetime.fromisoformat(moment) for moment in (job.created_at, job.timeline[job.status]))
+    began, ended = (datetime.fromisoformat(moment) for moment in (job.created_at, job.timeline[end]))
     return (ended - began).total_seconds()
+
+
+def _require_no_running_attempt(job: Job, execution_arn: str) -> None:
+    """Let an execution not end its job while another attempt may still be sending the paid call.
+
+    Raises:
+        SubmissionInProgress: It may.
+    """
+    if not job.is_terminal and job.execution in (None, execution_arn):
+        require_no_running_attempt(job)
 
 
 def _ending(job: Job, error: str) -> Status:

@@ -19,6 +19,7 @@ from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
+from shared.steps.videos import record_video, report_second_video
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,12 +64,8 @@ class Poller:
         job_id = identity.of_execution(execution_arn)
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at, "waiting": waiting}
         metrics.add_metric(name="Polls", unit=MetricUnit.Count, value=1)
-        job = self.store.get(job_id)
-        if job is None or job.video_id is None:
-            # First of all: whatever the vendor says now, a hold or an operator must find the video on the record.
-            job = self._followed(job, job_id, video_id, submitted_at)
-        if job.video_id != video_id:
-            raise JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
+        # First of all: whatever the vendor says now, a hold or an operator must find the video on the record.
+        job = self._with_its_video(job_id, video_id, submitted_at, execution_arn)
         overdue = time.time() > (job.deadline_at or submitted_at + self.patience.deadline_seconds)
         try:
             video = self.vendor.get_video(video_id)
@@ -78,7 +75,7 @@ class Poller:
                 raise
             return state | self._processing(waiting, submitted_at, limited.retry_after)
         if job.status not in (Status.PROCESSING, Status.DELIVERING):
-            job = self._followed(job, job_id, video_id, submitted_at)
+            job = self._followed(job, job_id, video_id, submitted_at, execution_arn)
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
                 self._move_on(job_id)
@@ -97,7 +94,23 @@ class Poller:
     ) -> dict[str, Any]:
         return {"status": "processing", **self.patience.go_on(waiting, submitted_at, retry_after)}
 
-    def _followed(self, job: Job | None, job_id: str, video_id: str, submitted_at: int) -> Job:
+    def _with_its_video(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
+        """The job's record, with the execution's video as the job's.
+
+        Raises:
+            JobClosed: The job was closed, or has another video. This one stands on the record all the same.
+        """
+        job = self.store.get(job_id)
+        if job is None or job.video_id is None:
+            job = self._followed(job, job_id, video_id, submitted_at, execution_arn)
+        if job.video_id == video_id:
+            return job
+        if video_id not in job.other_videos:
+            job = self._recorded(job_id, video_id, submitted_at, execution_arn)
+            report_second_video(job, video_id)
+        raise JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
+
+    def _followed(self, job: Job | None, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
         """The job's record, with its video, at a status that fits a video which is being made."""
         deadline_at = job.deadline_at if job else None
         try:
@@ -111,7 +124,20 @@ class Poller:
             now = refused.current
             if now is not None and (now.status, now.video_id) == (Status.DELIVERING, video_id):
                 return now  # another look was quicker
-            raise closed(refused) from None
+            if now is not None and now.video_id is not None:
+                raise closed(refused) from None
+        # The execution alone knows the video: Submit could not write it down, and then the job ended or was deleted.
+        job = self._recorded(job_id, video_id, submitted_at, execution_arn)
+        if job.is_terminal:
+            raise closed(MoveRefused(job))
+        return job
+
+    def _recorded(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
+        """The job's record, with the execution's video, whatever became of the job meanwhile."""
+        deadline_at = submitted_at + self.patience.deadline_seconds
+        facts = {"submitted_at": submitted_at, "deadline_at": deadline_at}
+        origin = {"source": {"type": "execution"}, "execution": execution_arn}
+        return record_video(self.store, video_id, facts, job_id=job_id, origin=origin)
 
     def _move_on(self, job_id: str) -> None:
         try:

@@ -83,8 +83,14 @@ class Purse:
                 "begins at 00:00 UTC."
             ) from None
 
-    def release(self, job: Job, attempt: str, error: Mapping[str, Any]) -> None:
+    def release(self, job: Job, attempt: str, error: Mapping[str, Any], *, at_any_rate: bool = True) -> None:
         """Give a job's claim back after a refusal, and its credits with it.
+
+        Args:
+            job: The job with its claim.
+            attempt: Whose claim it is.
+            error: The refusal.
+            at_any_rate: Whether the claim goes back where the credits cannot.
 
         Raises:
             MoveRefused: The claim is not this attempt's any more.
@@ -95,9 +101,21 @@ class Purse:
         try:
             self.store.release(job.job_id, attempt, error, counter=self.budget.settle(job.reserved, 0))
         except (ClientError, BotoCoreError) as failure:
-            # A job whose claim stays would end as uncertain. Rather is one job too many counted for a day.
+            if not at_any_rate:
+                raise
+            # A job whose claim stays would end as uncertain. Counting one job too many for a day is the lesser evil.
             logger.warning("the credits could not be given back", reason=type(failure).__name__, reserved=job.reserved)
             self.store.release(job.job_id, attempt, error)
+
+    def correction(self, job: Job, credits_used: float | None) -> dict[str, Any] | None:
+        """What changes in the counter where a job's second video cost something else than was reserved. None: nothing.
+
+        Returns:
+            The half of a transaction, an `Update` without a condition.
+        """
+        if job.reserved is None or credits_used in (None, job.reserved["credits"]):
+            return None
+        return self.budget.settle(job.reserved, credits_used)
 
     def settle(self, job: Job, video_id: str, kind: str, credits_used: float) -> None:
         """Count what a paid job did cost, and remember it. Not worth a job: a failure leaves the estimate."""

@@ -6,15 +6,14 @@ not know HTTP.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.jobs import identity
-from shared.jobs.errors import IntakeStopped, JobConflict, KeyUnusable
-from shared.jobs.resolve import parse_request
+from shared.jobs.errors import BodyTooLarge, IntakeStopped, JobConflict, KeyUnusable, RequestTooLarge
+from shared.jobs.resolve import parse_request, request_text
 from shared.runtime import logger
 from shared.steps.bodies import json_object
 from shared.steps.intake import start
@@ -66,9 +65,7 @@ class Desk:
         job, _ = self.store.create(
             identity.new() if key is None else identity.for_idempotency_key(caller, key),
             source={"type": "api", "caller": caller},
-            request=json.dumps(
-                {name: value for name, value in document.items() if name != "metadata"}, ensure_ascii=False
-            ),
+            request=_kept({name: value for name, value in document.items() if name != "metadata"}),
             fingerprint=fingerprint,
             metadata=metadata,
             model_id=document["model_id"],
@@ -82,3 +79,10 @@ class Desk:
             # with, would get and pay for a second job.
             logger.warning("the execution could not be started; the sweep will", reason=type(error).__name__)
         return job
+
+
+def _kept(request: dict[str, Any]) -> str:
+    try:
+        return request_text(request)
+    except RequestTooLarge as fault:
+        raise BodyTooLarge(fault.message) from None

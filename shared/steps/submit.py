@@ -1,7 +1,8 @@
 """The paid step: resolve the request, claim the job, call generate once, write down what came back.
 
-Repeating it is safe at every point. A repeat finds a video (goes on with it, no POST), a claim whose end nobody knows
-(`SubmissionUncertain`, no POST), or a free job (POST). Must not know Lambda or the shape of events.
+Repeating it is safe at every point. A repeat finds a video (goes on with it, no POST), a claim whose attempt may still
+be running (`SubmissionInProgress`, no POST), one whose end nobody knows (`SubmissionUncertain`, no POST), or a free job
+(POST). Must not know Lambda or the shape of events.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import batches, identity
 from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
+from shared.jobs.resolve import request_text
 from shared.jobs.store import JobStore, MoveRefused
-from shared.runtime import AwsCallFailed, MetricUnit, logger, metrics
+from shared.runtime import MetricUnit, logger, metrics
+from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
+from shared.steps.videos import record_video, report_second_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +35,27 @@ if TYPE_CHECKING:
     from shared.steps.patience import Patience
     from shared.steps.purse import Purse
 
-SECONDS_FROM_CLAIM = 75
-"""What the claim, the paid call and writing down its outcome may take at most, in seconds."""
+__all__ = ["SECONDS_FROM_CLAIM", "Submitter"]
+
 _TRUSTED_SECONDS = 3600
 """How long an Idempotency-Key is trusted, in seconds. Vendors forget keys; retries take minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """All that an attempt has to know before it claims the job.
+
+    Attributes:
+        resolution: What the job asks for.
+        request: The same as the record keeps it.
+        known: How long such videos took before, in seconds.
+        cost: What it will cost, where it is to be counted against the daily limit.
+    """
+
+    resolution: Resolution
+    request: str
+    known: list[float]
+    cost: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,37 +91,49 @@ class Submitter:
             What the state machine carries on: job_id, video_id, submitted_at (epoch seconds), wait_seconds, waiting.
 
         Raises:
+            SubmissionInProgress: An earlier attempt may still be running. Nothing was sent this time.
             SubmissionUncertain: An attempt may have been paid for, and nobody knows. Nothing was sent this time.
             DailyLimitReached: The stack's daily limit does not cover it. Nothing was sent.
             Fault: Anything else that a person should read; nothing was paid for.
         """
-        job = self._job(execution_arn, given)
+        job = self._claims.recognised(self._job(execution_arn, given))
         if job.video_id is not None:
             return self._resumed(job)
-        if self._is_closed(job):
-            raise _closed(job)
-        resolution = self.resolver.resolve(job)
-        known = self.patience.known(resolution.model_id, resolution.request)
-        # The key before the claim: reading it can fail or hang, and a claim that is cut off ends as uncertain.
-        self.vendor.check_key()
+        self._require_open(job)
+        try:
+            prepared = self._prepare(job)
+        except Fault:
+            if self._is_overtaken(job):
+                return self.submit(execution_arn, given)
+            raise
         attempt = uuid.uuid4().hex
-        claimed = self._claim(job, attempt, resolution, execution_arn)
+        claimed = self._claim(job, attempt, prepared, execution_arn)
         if claimed is None:
             return self.submit(execution_arn, given)
         if claimed.video_id is not None:
             return self._resumed(claimed)
         try:
-            generation = self._send(claimed, resolution)
+            generation = self._send(claimed, prepared.resolution)
         except Fault as refusal:
             # A refusal that cannot rule out a payment keeps its claim, and so does one after an attempt of unknown end:
             # a repeat then ends as uncertain, not as a POST.
             if refusal.paid is Paid.NO and job.claim is None:
-                self._release(claimed, attempt, refusal)
+                self._claims.give_back(claimed, attempt, refusal)
+            else:
+                self._claims.keep(job.job_id, attempt)
             raise
-        return self._accepted(claimed, generation, resolution, known)
+        return self._accepted(claimed, generation, prepared)
+
+    @property
+    def _claims(self) -> Claims:
+        return Claims(store=self.store, remaining=self.remaining, purse=self.purse)
 
     def _job(self, execution_arn: str, given: object) -> Job:
         job_id = identity.of_execution(execution_arn)
+        named = given.get("job_id") if isinstance(given, dict) else None
+        if named not in (None, job_id):
+            # It was started by hand under another name, and would pay for that job once more.
+            raise JobConflict("the execution's input names another job than the execution's own name does")
         request = given.get("request") if isinstance(given, dict) else None
         row = batches.source_in(given)
         job = self.store.get(job_id)
@@ -115,13 +148,36 @@ class Submitter:
         fingerprint = identity.fingerprint(request)
         # A record without one was made by this execution just now, or by its interruption before it came this far.
         if job.fingerprint is None and job.execution == execution_arn:
-            return self.store.note(job_id, request=json.dumps(request, ensure_ascii=False), fingerprint=fingerprint)
+            return self.store.note(job_id, request=request_text(request), fingerprint=fingerprint)
         if job.fingerprint != fingerprint:
             raise JobConflict("an execution of this name was started before, with another request")
         return job
 
-    def _claim(self, job: Job, attempt: str, resolution: Resolution, execution_arn: str) -> Job | None:
+    def _prepare(self, job: Job) -> _Prepared:
+        """Find out all that the paid call needs, and all that can be wrong with it. Repeating it is free."""
+        resolution = self.resolver.resolve(job)
+        if not batches.is_own_row(job.job_id, job.source, resolution.body, resolution.metadata):
+            raise JobConflict("the row that the execution's input names is another job's")
+        request = request_text(resolution.request)
+        known = self.patience.known(resolution.model_id, resolution.request)
+        # The key before the claim: reading it can fail or hang, and a claim that is cut off ends as uncertain.
+        self.vendor.check_key()
+        # A claim that is taken over was counted when it was taken, for the same payment.
+        is_counted = self.purse is None or job.claim is not None
+        cost = None if is_counted else self._cost(resolution)
+        return _Prepared(resolution, request, known, cost)
+
+    def _cost(self, resolution: Resolution) -> float | None:
+        return self.purse.cost(resolution.model_id, _price_kind(resolution)) if self.purse else None
+
+    def _is_overtaken(self, job: Job) -> bool:
+        """Whether another attempt has claimed the job since it was read: what became of that one counts."""
+        now = self.store.get(job.job_id)
+        return now is not None and (now.claim, now.video_id) != (job.claim, job.video_id)
+
+    def _claim(self, job: Job, attempt: str, prepared: _Prepared, execution_arn: str) -> Job | None:
         """The job with this attempt's claim, or a job that has a video already. None: it must be looked at anew."""
+        resolution = prepared.resolution
         facts: dict[str, Any] = {
             "end_hold": (job.error or {}).get("code") == DailyLimitReached.code,
             "execution": execution_arn,
@@ -130,15 +186,7 @@ class Submitter:
             "metadata": resolution.metadata or None,
         }
         try:
-            # A claim that is taken over was counted when it was taken, for the same payment.
-            if self.purse is None or job.claim is not None:
-                self._require_time()
-                return self.store.claim(
-                    job.job_id, attempt, take_over=job.claim, counted=self.purse is not None, **facts
-                )
-            cost = self.purse.cost(resolution.model_id, _price_kind(resolution))
-            self._require_time()
-            return self.purse.claim(job, attempt, cost, **facts)
+            return self._claims.take(job, attempt, prepared.cost, **facts)
         except MoveRefused as refused:
             now = refused.current
             if now is None:
@@ -147,18 +195,20 @@ class Submitter:
                 return now
             # Only the claim that was read is taken over, and only a job as it was read is counted. Each new look needs
             # a change by somebody else, so there is an end.
-            if (now.claim, now.resubmissions) != (job.claim, job.resubmissions) and not self._is_closed(now):
+            if (now.claim, now.resubmissions) != (job.claim, job.resubmissions) and not now.is_terminal:
                 return None
             raise _closed(now) from None
 
-    def _require_time(self) -> None:
-        """A call that is cut off between the claim and the record of its outcome ends as uncertain."""
-        if self.remaining() < SECONDS_FROM_CLAIM:
-            raise AwsCallFailed("too much of the function's time was gone before the paid call", paid=Paid.NO)
-
-    def _is_closed(self, job: Job) -> bool:
-        """Whether nothing may be sent for a job without a video."""
-        return job.is_terminal or (job.claim is not None and not (self.trust_idempotency and _is_recent(job)))
+    def _require_open(self, job: Job) -> None:
+        """Send nothing for a job that has ended, or whose claim another attempt has."""
+        if job.is_terminal:
+            raise _closed(job)
+        if job.claim is None:
+            return
+        # Also with a trusted key: two calls with one key at the same time are more than most vendors promise.
+        require_no_running_attempt(job)
+        if not (self.trust_idempotency and _is_recent(job)):
+            raise _closed(job)
 
     def _send(self, job: Job, resolution: Resolution) -> Generation:
         try:
@@ -171,7 +221,7 @@ class Submitter:
                 ) from None
             raise
 
-    def _accepted(self, job: Job, generation: Generation, resolution: Resolution, known: list[float]) -> dict[str, Any]:
+    def _accepted(self, job: Job, generation: Generation, prepared: _Prepared) -> dict[str, Any]:
         source = str(job.source.get("type", "execution"))
         # Each of these also by where jobs come from: a second set of dimensions, beside all of them together. It names
         # the stack as well, or two stacks in one account would count for each other.
@@ -186,47 +236,36 @@ class Submitter:
             source_type=source,
         )
         submitted_at = int(time.time())
-        facts = {
-            "credits_used": generation.credits_used,
-            "submitted_at": submitted_at,
-            "request": json.dumps(resolution.request, ensure_ascii=False),
-            **self.patience.facts(known, submitted_at),
-        }
         try:
-            self._save(job, generation.video_id, facts)
-        except MoveRefused as refused:
-            logger.error("the video is paid for, but its job has another video or was deleted")
-            if refused.current is not None and refused.current.video_id is not None:
-                return self._resumed(refused.current)
-        except (ClientError, BotoCoreError) as error:
+            saved = self._save(job, generation, prepared, submitted_at)
+        except (ClientError, BotoCoreError, MoveRefused) as error:
             # The poll step writes it down from the execution's state.
             logger.warning("the job's record could not be written", reason=type(error).__name__)
         else:
+            if saved.video_id != generation.video_id:
+                report_second_video(saved, generation.video_id)
+                return self._resumed(saved)
             if self.purse is not None and generation.credits_used is not None:
-                self.purse.settle(job, generation.video_id, _price_kind(resolution), generation.credits_used)
-        return self._state(job.job_id, generation.video_id, submitted_at, known)
+                self.purse.settle(job, generation.video_id, _price_kind(prepared.resolution), generation.credits_used)
+        return self._state(job.job_id, generation.video_id, submitted_at, prepared.known)
 
-    def _save(self, job: Job, video_id: str, facts: dict[str, Any]) -> None:
-        try:
-            self.store.paid(job.job_id, video_id, **facts)
-        except MoveRefused as refused:
-            # Canceled or given up while the call was under way: the video is paid for all the same. Whoever was told of
-            # that end is told of this too; the sweep sends it.
-            ended = refused.current
-            due = f"{ended.status}#{facts['submitted_at']}" if ended is not None and ended.video_id is None else None
-            self.store.keep(job.job_id, video_id, notice_due=due, **facts)
-
-    def _release(self, job: Job, attempt: str, refusal: Fault) -> None:
-        """Give the claim back. The refusal counts for more than a failure to do so: a claim that stays pays nothing."""
-        try:
-            if self.purse is None:
-                self.store.release(job.job_id, attempt, refusal.document())
-            else:
-                self.purse.release(job, attempt, refusal.document())
-        except MoveRefused:
-            logger.info("the claim was gone already")
-        except (ClientError, BotoCoreError) as error:
-            logger.warning("the claim could not be given back", reason=type(error).__name__)
+    def _save(self, job: Job, generation: Generation, prepared: _Prepared, submitted_at: int) -> Job:
+        facts = {
+            "credits_used": generation.credits_used,
+            "submitted_at": submitted_at,
+            "request": prepared.request,
+            **self.patience.facts(prepared.known, submitted_at),
+        }
+        origin = {
+            "source": job.source,
+            "execution": job.execution,
+            "fingerprint": job.fingerprint,
+            "recipe": job.recipe,
+            "model_id": job.model_id,
+            "metadata": job.metadata or None,
+        }
+        counter = self.purse.correction(job, generation.credits_used) if self.purse else None
+        return record_video(self.store, generation.video_id, facts, job_id=job.job_id, origin=origin, counter=counter)
 
     def _resumed(self, job: Job) -> dict[str, Any]:
         known = self.patience.known(job.model_id, json.loads(job.request or "{}"))

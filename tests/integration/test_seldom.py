@@ -75,6 +75,19 @@ def test_a_copy_of_several_parts_that_is_killed_goes_on_with_those_that_are_ther
     assert not [name for name in names if name.endswith(".partial")]
 
 
+def test_a_paid_video_outlives_the_deletion_of_its_record(world: World) -> None:
+    world.tell_vendor("settings", generation_seconds=4)
+    try:
+        job_id = paid_and_running(world)
+    finally:
+        world.tell_vendor("settings", generation_seconds=0.5)
+    video_id = world.get(job_id)["video_id"]
+    world.table.delete_item(TableName=world.at.jobs_table, Key={"job_id": {"S": job_id}})
+    notice = world.notice_of_job(job_id)
+    assert (notice["status"], notice["video_id"], notice["paid"]) == ("succeeded", video_id, "yes")
+    assert world.paid(job_id) == 1
+
+
 def test_what_no_event_told_the_sweep_finds_and_tells(world: World) -> None:
     events = world.cloud.client("events")
     rule = next(one["Name"] for one in events.list_rules()["Rules"] if "ExecutionEnded" in one["Name"])

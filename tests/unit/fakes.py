@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -274,6 +275,10 @@ class World:
         self.store.claim(job_id, "attempt", execution=arn_of(job_id))
         return self.store.paid(job_id, VIDEO_ID, submitted_at=1_700_000_000, deadline_at=4_000_000_000)
 
+    def age_claim(self, job_id: str = JOB_ID, seconds: int = 400) -> None:
+        """Make a claim so old that the attempt which took it must have ended."""
+        self.store.note(job_id, claimed_at=int(time.time()) - seconds, attempt_at=int(time.time()) - seconds)
+
     def record(self, job_id: str = JOB_ID) -> Job:
         job = self.store.get(job_id)
         assert job is not None
@@ -320,7 +325,7 @@ class World:
             vendor=self.vendor.client(),
             patience=self.patience(),
             trust_idempotency=trust,
-            remaining=lambda: 90.0,
+            remaining=lambda: 300.0,
             purse=purse,
         )
 

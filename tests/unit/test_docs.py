@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
@@ -15,10 +16,12 @@ from shared.faults import Fault
 from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
 from shared.jobs.errors import RequestFault
 from shared.jobs.recipes import ASSETS, BATCHES, RECIPES, REQUESTS, UPLOADS
+from shared.jobs.store import JobStore
 from tools import docs
 from tools.platform_errors import ERRORS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -210,3 +213,38 @@ def test_every_parameter_stands_in_the_readme_with_its_default() -> None:
     }
     parameters = docs.template()["Parameters"]
     assert table == {name: str(parameter["Default"]) or "empty" for name, parameter in parameters.items()}
+
+
+# ---- docs/writes.md --------------------------------------------------------------------------------------------------
+
+_READS = {"get", "several", "in_status", "standing", "page", "untold"}
+_OF_THE_STORE = {
+    name
+    for name, member in vars(JobStore).items()
+    if callable(member) and not name.startswith("_") and name not in _READS
+}
+_OF_THE_CLIENT = {"put_item", "update_item", "delete_item", "transact_write_items"}
+
+
+def writing() -> Iterator[str]:
+    """Every function that writes into the jobs table, as `module.Class.function`, but those of the store itself."""
+    for file in sorted(path for part in ("shared", "functions", "ops") for path in (docs.ROOT / part).rglob("*.py")):
+        if file.stem != "store":
+            yield from (f"{file.stem}.{name}" for name in _writing(ast.parse(file.read_text()), ()))
+
+
+def _writing(node: ast.AST, names: tuple[str, ...]) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        inside = (*names, child.name) if isinstance(child, ast.FunctionDef | ast.ClassDef) else names
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
+            called, on = child.func.attr, ast.unparse(child.func.value)
+            if (called in _OF_THE_STORE and on.endswith("store")) or called in _OF_THE_CLIENT:
+                yield ".".join(names)
+        yield from _writing(child, inside)
+
+
+def test_every_place_that_writes_into_the_table_says_what_a_repeat_finds() -> None:
+    page = (docs.ROOT / "docs" / "writes.md").read_text()
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) == len({where for where, *_ in rows})
+    assert {where for where, *_ in rows} == set(writing())

@@ -7,9 +7,11 @@ import logging
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.faults import Paid
+from shared.genviral import client as client_module
 from shared.genviral.client import BASE_URL, Generation, GenviralClient, Timeouts
 from shared.genviral.errors import TABLE, Call, GenviralFault, InvalidPayload
 
@@ -79,14 +82,14 @@ def refusal(status: int, error_code: str | None = None, **more: object) -> dict[
     return body if error_code is None else {**body, "error_code": error_code}
 
 
-def generate(vendor: Vendor) -> GenviralFault:
-    with client_of(vendor) as client, pytest.raises(GenviralFault) as caught:
+def generate(vendor: Vendor, *keys: str) -> GenviralFault:
+    with client_of(vendor, *keys) as client, pytest.raises(GenviralFault) as caught:
         client.generate(BODY, idempotency_key="job-1")
     return caught.value
 
 
-def look(vendor: Vendor) -> GenviralFault:
-    with client_of(vendor) as client, pytest.raises(GenviralFault) as caught:
+def look(vendor: Vendor, *keys: str) -> GenviralFault:
+    with client_of(vendor, *keys) as client, pytest.raises(GenviralFault) as caught:
         client.get_video("v1")
     return caught.value
 
@@ -293,6 +296,35 @@ def test_a_refused_key_is_read_anew_once() -> None:
             client_of(vendor, *keys).generate(BODY, idempotency_key="job-1")
         assert type(caught.value).__name__ == "AuthenticationFailed"
         assert len(vendor.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("took", "call", "requests"), [(10, "POST", 2), (20, "POST", 1), (20, "GET", 2), (50, "GET", 1)]
+)
+def test_a_renewed_key_is_tried_in_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, took: float, call: str, requests: int
+) -> None:
+    """A paid call that could not wait for its answer would not know whether it was paid for."""
+    now = 1000.0
+    allowed: list[float] = []
+
+    class Timer(threading.Timer):
+        def __init__(self, seconds: float, act: Callable[[], None]) -> None:
+            allowed.append(seconds)
+            super().__init__(60, act)
+
+    def late(_: httpx.Request) -> httpx.Response:
+        nonlocal now
+        now += took
+        return httpx.Response(401, json=refusal(401, "invalid_token"))
+
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(client_module, "threading", SimpleNamespace(Timer=Timer))
+    vendor = Vendor(late)
+    fault = (generate if call == "POST" else look)(vendor, "old.key", "new.key")
+    assert type(fault).__name__ == "AuthenticationFailed"
+    assert len(vendor.requests) == requests
+    assert allowed == [45.0, 45.0 - took][:requests]
 
 
 @pytest.mark.parametrize("key", ["", " ", "pub.sk\n", "pub sk", "pub.sk\x00", "pub.šk", None])

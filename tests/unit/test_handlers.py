@@ -30,7 +30,7 @@ from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps import deliver as deliver_step
 from shared.steps.batch import Planner
-from shared.steps.submit import Submitter
+from shared.steps.submit import SECONDS_FROM_CLAIM, Submitter
 from tests.unit.fakes import (
     BODY,
     EVENTS,
@@ -45,6 +45,7 @@ from tests.unit.fakes import (
     UPLOADS,
     VIDEO_ID,
     VIDEOS,
+    Answer,
     Vendor,
     World,
     accepting,
@@ -837,6 +838,73 @@ def test_a_new_key_is_fetched_after_a_401(stage: Stage) -> None:
     stage.world.vendor = Vendor([renewed, accepting()])
     assert stage.call("submit", event("submit"))["video_id"] == VIDEO_ID
     assert [post.headers["Authorization"] for post in stage.world.vendor.posts] == [f"Bearer {KEY}", f"Bearer {fresh}"]
+
+
+# ---- a vendor who takes long -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The time, as the functions ask for it."""
+    clock = SimpleNamespace(now=1_800_000_000.0)
+    monkeypatch.setattr("time.time", lambda: clock.now)
+    return clock
+
+
+def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
+    """An answer that comes late, over a network that gives up when the client said so."""
+
+    def late(request: httpx.Request) -> httpx.Response:
+        patience = request.extensions["timeout"]
+        assert patience["connect"] <= 5, "that nobody is there is known at once"
+        clock.now += min(seconds, patience["read"])
+        if seconds > patience["read"]:
+            raise httpx.ReadTimeout("made up", request=request)
+        return answer(request)
+
+    return late
+
+
+@pytest.mark.parametrize("seconds", [1, 100, 149])
+def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
+    stage: Stage, clock: SimpleNamespace, seconds: float
+) -> None:
+    version_of_the_event(stage.world)
+
+    def meanwhile(request: httpx.Request) -> httpx.Response:
+        # Step Functions gave the call up and makes the next one, which neither pays nor gives up.
+        assert type(stage.fails("submit", event("submit"))).__name__ == "SubmissionInProgress"
+        return accepting()(request)
+
+    stage.world.vendor = Vendor([after(seconds, meanwhile, clock), accepting("a second one")])
+    submitted = stage.call("submit", event("submit"))
+    job = stage.world.record()
+    assert (submitted["video_id"], job.video_id, job.status) == (VIDEO_ID, VIDEO_ID, Status.PROCESSING)
+    assert submitted["submitted_at"] == job.submitted_at == int(clock.now)
+    assert stage.call("submit", event("submit"))["video_id"] == VIDEO_ID
+    assert stage.world.vendor.accepted == 1
+
+
+def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Stage, clock: SimpleNamespace) -> None:
+    version_of_the_event(stage.world)
+    stage.world.vendor = Vendor([after(151, accepting(), clock)])
+    fault = stage.fails("submit", event("submit"))
+    assert (type(fault).__name__, fault.paid) == ("SubmissionUncertain", Paid.UNKNOWN)
+    assert stage.world.record().claim is not None
+
+
+def test_the_paid_call_ends_before_its_function_does() -> None:
+    """With what must be written afterwards. `SECONDS_FROM_CLAIM` is required to be left before the claim."""
+    paid_call = function("submit")._TIMEOUTS
+    assert (paid_call.read, paid_call.total) == (150, 180)
+    writes = 4 * 20  # the claim, a renewed key, the video, and the video again where the job has ended
+    assert paid_call.total + writes <= SECONDS_FROM_CLAIM
+
+
+def test_a_look_does_not_wait_that_long(stage: Stage, clock: SimpleNamespace) -> None:
+    stage.world.paid_job()
+    stage.world.vendor = Vendor(get=[after(16, showing("processing"), clock)])
+    assert type(stage.fails("status", event("status"))).__name__ == "GenviralUnavailable"
 
 
 CALLED_WITH = {

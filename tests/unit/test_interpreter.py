@@ -157,6 +157,16 @@ def test_states_all_does_not_catch_what_aws_lets_nobody_catch() -> None:
     assert run(definition, input={}, tasks={"work": raising(NotEnough())}).status == "SUCCEEDED"
 
 
+def test_what_a_task_is_given_counts_with_what_its_parameters_add() -> None:
+    """moto checks results only; AWS also checks the input after `Parameters`."""
+    definition = machine({"Call": call(End=True, Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Caught"}])})
+    definition["States"]["Caught"] = {"Type": "Succeed"}
+    called: list[Any] = []
+    ran = run(definition, input="x" * (256 * 1024 - 10), tasks={"work": called.append})
+    assert (ran.status, ran.error, called) == ("FAILED", "States.DataLimitExceeded", [])
+    assert run(definition, input="x" * (256 * 1024 - 100), tasks={"work": lambda _: {}}).status == "SUCCEEDED"
+
+
 def test_the_machines_time_out_counts_the_waits() -> None:
     loop = {"Wait": {"Type": "Wait", "Seconds": 40, "Next": "Call"}, "Call": call(Next="Wait")}
     ran = run(machine(loop, TimeoutSeconds=100), input={}, tasks={"work": lambda _: {}})

@@ -58,7 +58,7 @@ def test_the_table_of_moves_is_whole() -> None:
     assert set(MOVES) == set(Status)
     assert set(Status) == OPEN | TERMINAL
     assert {status.value for status in TERMINAL} == {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
-    assert not MOVES[Status.SUCCEEDED]
+    assert MOVES[Status.SUCCEEDED] == {Status.PROCESSING}, "for another video that was paid for as well"
     # Whatever is open can be interrupted, and an interruption hides no way on.
     assert all(Status.INTERRUPTED in MOVES[status] for status in OPEN)
     assert MOVES[Status.INTERRUPTED] >= {target for source in OPEN for target in MOVES[source]} - {Status.INTERRUPTED}
@@ -90,6 +90,8 @@ def test_no_move_makes_a_job(world: World) -> None:
         lambda: world.store.keep(JOB_ID, VIDEO_ID),
         lambda: world.store.paid(JOB_ID, VIDEO_ID),
         lambda: world.store.release(JOB_ID, "attempt", {"code": "rate_limited"}),
+        lambda: world.store.refuse_claim(JOB_ID, "attempt"),
+        lambda: world.store.end_attempt(JOB_ID, "attempt"),
     ]
     for attempt in attempts:
         with pytest.raises(MoveRefused) as refused:
@@ -260,14 +262,21 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.move(JOB_ID, Status.CANCELED)
     budget = Budget(client, TABLE, 10)  # type: ignore[arg-type]
     counted, _ = store.create("counted", source={"type": "api"})
-    for _ in range(2):
+    for attempt in ("one", "two"):
         reserved, counter = budget.reserve(5)
-        store.claim_counted(counted, "one", reserved=reserved, counter=counter)
-        store.release("counted", "one", {"code": "rate_limited"}, counter=budget.settle(reserved, 0))
+        store.claim_counted(counted, attempt, reserved=reserved, counter=counter)
+        store.release("counted", attempt, {"code": "rate_limited"}, counter=budget.settle(reserved, 0))
     reserved, counter = budget.reserve(5)
-    store.claim_counted(counted, "two", reserved=reserved, counter=counter)
+    store.claim_counted(counted, "three", reserved=reserved, counter=counter)
     store.paid("counted", VIDEO_ID)
     store.settle("counted", VIDEO_ID, counter=budget.settle(reserved, 4))
+    paid = store.get("counted")
+    assert paid is not None
+    store.add_video(paid, "another", {"credits_used": 4}, counter=budget.settle(reserved, 4))
+    store.refuse_claim("counted", "four")
+    store.create("other", source={"type": "api"})
+    store.claim("other", "one")
+    store.end_attempt("other", "one")
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
     assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
     conditional = [
@@ -279,7 +288,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     reads = {"get", "several", "in_status", "standing", "page", "untold"}
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
-        *("claim_counted", "settle"),
+        *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video"),
     }
 
 

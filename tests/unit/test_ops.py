@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ops.operator import Operator, Refused
 from shared.genviral.errors import SubmissionUncertain
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
+from shared.jobs.store import JobStore
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, Vendor, World, accepting, arn_of, showing
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ def uncertain(world: World) -> None:
 def claimed(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.age_claim()
     dead(world)
 
 
@@ -494,6 +497,44 @@ def test_a_command_cut_off_before_the_start_is_finished_by_its_repeat(world: Wor
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     assert world.record() == first
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
+
+
+class Repeating:
+    """A client whose first change of a job is made twice, as botocore does where the answer to the first is lost."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._left = 1
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._real, name)
+        if name != "update_item" or not self._left:
+            return member
+        self._left = 0
+
+        def twice(**arguments: Any) -> Any:
+            member(**arguments)
+            return member(**arguments)
+
+        return twice
+
+
+@pytest.mark.parametrize("name", TAKE_UPS)
+def test_a_command_whose_write_was_repeated_recognises_its_own(world: World, name: str) -> None:
+    prepare, act = TAKE_UPS[name]
+    prepare(world)
+    desk = operator(world, Machine(world, redrivable=False))
+    assert act(replace(desk, store=JobStore(Repeating(world.dynamodb), TABLE))) == LATER  # type: ignore[arg-type]
+    assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
+    assert world.record().resubmissions == (1 if name == "resubmit" else 0)
+
+
+def test_a_cancel_whose_write_was_repeated_stops_the_execution(world: World) -> None:
+    world.paid_job()
+    alive(world)
+    desk = replace(operator(world), store=JobStore(Repeating(world.dynamodb), TABLE))  # type: ignore[arg-type]
+    assert desk.cancel(JOB_ID).status is Status.CANCELED
+    assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
 
 
 def test_a_cancel_cut_off_before_the_stop_is_finished_by_its_repeat(world: World) -> None:

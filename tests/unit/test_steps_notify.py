@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from shared import runtime
 from shared.genviral.errors import (
     AuthenticationFailed,
     GenerationFailed,
@@ -97,6 +99,83 @@ def test_a_failure_of_the_table_loses_no_message(
     assert world.record().notice_due is None
 
 
+# ---- an end is counted once ------------------------------------------------------------------------------
+
+
+def counted() -> dict[str, float]:
+    """What was counted so far of how jobs ended, held or were interrupted."""
+    return {
+        name: sum(metric["Value"])  # type: ignore[arg-type]
+        for name, metric in runtime.metrics.metric_set.items()
+        if name.startswith("Jobs")
+    }
+
+
+ONE: dict[str, dict[str, float]] = {
+    "succeeded": {"JobsSucceeded": 1},
+    "failed": {"JobsFailed": 1},
+    "on_hold": {"JobsHeld": 1},
+    "interrupted": {"JobsInterrupted": 1},
+}
+
+
+@each_ending
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("way", ["before", "after"])
+def test_no_failure_of_the_table_leaves_an_end_uncounted(
+    world: World, status: str, prepare: Any, tell: Any, call: int, way: str
+) -> None:
+    prepare(world)
+    with suppress(ClientError):
+        tell(world.announcer(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+    for _ in range(2):
+        tell(world.announcer())
+    assert counted() == ONE[status]
+
+
+@each_ending
+def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: str, prepare: Any, tell: Any) -> None:
+    """Its answer was lost, and the repeat finds what the first one has written."""
+
+    class Repeating:
+        def __getattr__(self, name: str) -> Any:
+            member = getattr(world.dynamodb, name)
+
+            def twice(**arguments: Any) -> Any:
+                member(**arguments)
+                return member(**arguments)
+
+            return twice if name == "update_item" else member
+
+    prepare(world)
+    tell(world.announcer(store=JobStore(Repeating(), TABLE)))  # type: ignore[arg-type]
+    assert counted() == ONE[status]
+    assert len(world.messages()) == 1
+
+
+@each_ending
+def test_an_end_is_counted_although_it_cannot_be_told_and_not_again_when_it_is(
+    world: World, status: str, prepare: Any, tell: Any
+) -> None:
+    prepare(world)
+    for _ in range(3):
+        with pytest.raises(ClientError):
+            tell(world.announcer(sns=Flaky(world.sns, {1: "before"})))
+        assert counted() == ONE[status]
+    for _ in range(2):
+        world.announcer().remind(JOB_ID)  # as the sweep does
+    assert counted() == ONE[status]
+    assert len(world.messages()) == 1
+
+
+def test_a_cancel_is_counted_once_whoever_tells_of_it(world: World) -> None:
+    world.paid_job()
+    operator(world).cancel(JOB_ID)  # which has no metrics of its own
+    for _ in range(2):
+        interrupt(world, ended="ABORTED", error="JobClosed")
+    assert counted() == {"JobsCanceled": 1}
+
+
 def test_success_tells_where_the_video_is(world: World) -> None:
     delivered(world)
     world.store.note(JOB_ID, error={"code": "old"})
@@ -128,6 +207,7 @@ CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
 def claimed(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.age_claim()
 
 
 @pytest.mark.parametrize(("prepare", "error", "status", "paid"), CASES)

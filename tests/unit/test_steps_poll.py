@@ -172,9 +172,34 @@ def test_a_job_canceled_during_the_look_stays_canceled(world: World, answer: Ans
     assert world.record().status is Status.CANCELED
 
 
-def test_a_deleted_record_is_named(world: World) -> None:
-    with pytest.raises(JobClosed, match="gone"):
+def test_a_paid_video_outlives_the_deletion_of_its_record(world: World) -> None:
+    assert look(world, FINISHED)["status"] == "succeeded"
+    job = world.record()
+    assert (job.status, job.video_id, job.execution) == (Status.DELIVERING, VIDEO_ID, EXECUTION)
+
+
+@pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
+def test_a_video_that_the_execution_alone_knows_is_written_down_although_the_job_has_ended(
+    world: World, status: Status
+) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.store.move(JOB_ID, status)
+    with pytest.raises(JobClosed, match=status):
         look(world, FINISHED)
+    assert (world.record().status, world.record().video_id, world.record().paid) == (status, VIDEO_ID, "yes")
+
+
+def test_a_second_video_that_the_execution_alone_knows_is_written_down_beside_the_first(world: World) -> None:
+    """Submit could not write it down; meanwhile an operator had the job paid for once more."""
+    world.job()
+    world.store.paid(JOB_ID, "the-first")
+    for _ in range(2):
+        with pytest.raises(JobClosed, match="another video"):
+            look(world, FINISHED)
+    assert world.record().video_id == "the-first"
+    assert list(world.record().other_videos) == [VIDEO_ID]
+    assert not world.vendor.asked
 
 
 # ---- waiting well ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.errors import DailyLimitReached
+from shared.jobs.errors import DailyLimitReached, SubmissionInProgress
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps import notify
@@ -415,7 +415,7 @@ def test_two_executions_of_one_job_are_counted_once(shop: World) -> None:
 
 def test_a_claim_that_another_one_took_first_is_left_alone(shop: World) -> None:
     rival = Between(shop.dynamodb, lambda: shop.store.claim(JOB_ID, "another"))
-    with pytest.raises(SubmissionUncertain):
+    with pytest.raises(SubmissionInProgress):
         submit(shop, shop.purse(100, rival))
     assert (spent(shop), shop.vendor.posts, shop.record().claim) == (0, [], "another")
 
@@ -568,6 +568,7 @@ def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: 
     purse = shop.purse(100)
     reserved, counter = purse.budget.reserve(5)
     first = shop.store.claim_counted(shop.record(), "first", reserved=reserved, counter=counter)
+    shop.age_claim()
 
     class Released(JobStore):
         def claim(self, *given: Any, **options: Any) -> Any:

@@ -14,13 +14,14 @@ import pytest
 from shared import runtime
 from shared.jobs.errors import DailyLimitReached
 from shared.steps import notify, sweep
-from tests.unit.fakes import Vendor, accepting, breaking, event, refusing
+from tests.unit.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
 from tests.unit.test_handlers import SAMPLES, adopt, stage, version_of_the_event
 from tools import docs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.unit.fakes import Answer, World
     from tests.unit.test_handlers import Stage
 
 __all__ = ["stage"]  # a fixture
@@ -76,6 +77,7 @@ EMITTED: dict[str, tuple[Any, ...]] = {
     "JobsUncertain": ("notify_failed:SubmissionUncertain", SERVICE),
     "OldestOpenJobSeconds": ("sweep_schedule", SERVICE),
     "Polls": ("status", SERVICE),
+    "SecondVideos": ("submit:accepted twice", SERVICE, SOURCE),
     "SecondsToFinish": ("notify_succeeded", SERVICE),
     "SubmissionsUncertain": ("submit:unanswered", SERVICE),
     "SweptInterrupted": ("sweep_schedule", SERVICE),
@@ -151,6 +153,16 @@ def error_of(name: str, code: str = "made_up") -> dict[str, str]:
     return {"Error": name, "Cause": json.dumps({"errorMessage": json.dumps(document)})}
 
 
+def beaten_to_it(world: World) -> Answer:
+    """A paid call that is accepted after another one of the same job was."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        world.store.paid(JOB_ID, "the-first")
+        return accepting()(request)
+
+    return answer
+
+
 def driven(stage: Stage, sample: str) -> None:
     """Call a function with a sample event, or with one made of it."""
     sample, _, changed = sample.partition(":")
@@ -161,7 +173,9 @@ def driven(stage: Stage, sample: str) -> None:
         stage.world.vendor = Vendor([breaking(httpx.ReadTimeout)])
         stage.fails(name, given)
         return
-    if changed:
+    if changed == "accepted twice":
+        stage.world.vendor = Vendor([beaten_to_it(stage.world)])
+    elif changed:
         stage.world.job()
         given["error"] = error_of(changed, DailyLimitReached.code)
     if changed == "TimedOut":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,12 +11,16 @@ import pytest
 from local.aws import engine
 from shared.genviral.errors import InsufficientCredits
 from shared.jobs.polling import PollingPolicy
+from shared.jobs.record import SUBMIT_SECONDS, Job
+from shared.jobs.states import Status
 from shared.steps.notify import LIMIT_HOLD_SECONDS
+from shared.steps.submit import SECONDS_FROM_CLAIM
 from tests.workflow.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, Stage
 from tools.retries import longest_seconds
 
 PARAMETERS = TEMPLATE["Parameters"]
 RETRIERS = [(state, retrier) for state, task in TASKS.items() for retrier in task["Retry"]]
+WAITED_FOR = ["SubmissionInProgress"]
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 HISTORY_EVENTS = 25_000
 
@@ -27,10 +32,32 @@ def test_the_definition_is_sound() -> None:
 
 @pytest.mark.parametrize(("state", "retrier"), RETRIERS, ids=lambda value: value if isinstance(value, str) else "")
 def test_every_retrier_spreads_out_and_is_bounded(state: str, retrier: dict[str, Any]) -> None:
+    if retrier["ErrorEquals"] == WAITED_FOR:
+        return
     assert retrier["JitterStrategy"] == "FULL"
     assert retrier["IntervalSeconds"] < retrier["MaxDelaySeconds"] <= 300
     assert retrier["BackoffRate"] >= 1
     assert 0 < retrier["MaxAttempts"] <= 100
+
+
+@pytest.mark.parametrize("state", ["Submit", "NotifyFailed"])
+def test_an_attempt_that_may_still_be_running_is_waited_for_until_it_must_have_ended(state: str) -> None:
+    (retrier,) = [retrier for name, retrier in RETRIERS if name == state and retrier["ErrorEquals"] == WAITED_FOR]
+    assert (retrier["BackoffRate"], retrier["JitterStrategy"]) == (1, "NONE")
+    now = int(time.time())
+    job = Job(job_id="job", status=Status.SUBMITTING, created_at="", source={}, claim="attempt", attempt_at=now)
+    longest = (job.attempt_runs_until or 0) - now
+    assert longest > TEMPLATE["Resources"]["SubmitFunction"]["Properties"]["Timeout"]
+    # Three attempts one after another, each of which was given up.
+    assert retrier["IntervalSeconds"] * retrier["MaxAttempts"] > 3 * longest
+    assert retrier["MaxAttempts"] <= 100
+
+
+def test_the_paid_call_fits_into_the_function_that_makes_it() -> None:
+    function = TEMPLATE["Resources"]["SubmitFunction"]["Properties"]["Timeout"]
+    assert function == SUBMIT_SECONDS
+    # Some time is left for what comes before the claim.
+    assert function > SECONDS_FROM_CLAIM + 30
 
 
 def test_nothing_is_caught_wholesale() -> None:

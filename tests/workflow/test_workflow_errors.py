@@ -18,7 +18,7 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.errors import API_ERRORS, JOB_ERRORS, JobClosed, TimedOut
+from shared.jobs.errors import API_ERRORS, JOB_ERRORS, JobClosed, SubmissionInProgress, TimedOut
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from tests.workflow.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
 from tools.platform_errors import ERRORS, Handling, named
@@ -34,7 +34,8 @@ MEETS: dict[str, set[type[Fault]]] = {
     "Deliver": LOOK | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,
     "Hold": EVERYWHERE,
     "NotifySucceeded": EVERYWHERE,
-    "NotifyFailed": EVERYWHERE,
+    # Where another attempt may be sending the paid call while this one's refusal is to end the job.
+    "NotifyFailed": EVERYWHERE | {SubmissionInProgress},
 }
 # A job that was closed under way has had its notice; once an operator has reopened it, a redrive goes on right there.
 LEFT_UNCAUGHT = {("Poll", JobClosed), ("Deliver", JobClosed)}

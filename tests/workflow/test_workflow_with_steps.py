@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import functools
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from local.aws.interpreter import TaskError
 from shared.jobs.budget import price_kind
+from shared.jobs.record import SUBMIT_SECONDS
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed
 from tests.unit.fakes import (
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from shared.jobs.store import JobStore
+
+
+NOON = 1_795_348_800.0
 
 
 class Topic:
@@ -139,11 +145,88 @@ def test_no_lost_write_pays_twice_or_loses_the_video(world: World, topic: Topic,
     ran = stage(world, topic, world.flaky({call: how}), world.store).play()
     assert world.vendor.accepted == len(world.vendor.posts) <= 1
     job = world.record()
-    if world.vendor.accepted:
-        assert (ran.status, job.status, job.video_id) == ("SUCCEEDED", Status.SUCCEEDED, VIDEO_ID)
-    else:
-        assert (ran.error, job.status) == ("SubmissionUncertain", Status.UNCERTAIN)
-        assert topic.statuses == ["uncertain"]
+    assert (ran.status, job.status, job.video_id) == ("SUCCEEDED", Status.SUCCEEDED, VIDEO_ID)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The time, as the steps ask for it. Each call of Submit takes half a minute."""
+    clock = SimpleNamespace(now=NOON)
+    monkeypatch.setattr("time.time", lambda: clock.now)
+    return clock
+
+
+def overlapping(world: World, clock: SimpleNamespace, answers_after: int | None) -> Callable[[dict[str, Any]], Any]:
+    """Submit, whose first call is given up by Step Functions and lives on.
+
+    Args:
+        world: The world.
+        clock: The time.
+        answers_after: How many calls later its paid call is answered. None: never.
+    """
+    calls = 0
+
+    def submit(payload: dict[str, Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        clock.now += 30
+        if calls == 1:
+            world.store.claim(JOB, "the first", execution=payload["execution_id"])
+            raise TaskError("Lambda.SdkClientException", "Unable to execute HTTP request: Read timed out")
+        if answers_after is not None and calls == 1 + answers_after:
+            world.vendor.client().generate(BODY, idempotency_key=JOB)
+            world.store.paid(JOB, VIDEO_ID, submitted_at=int(clock.now))
+        return world.submitter().submit(payload["execution_id"], payload["input"])
+
+    return submit
+
+
+@pytest.mark.parametrize("answers_after", [1, 2, 5])
+def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notice(
+    world: World, topic: Topic, clock: SimpleNamespace, answers_after: int
+) -> None:
+    world.job()
+    play = stage(world, topic)
+    play._scripts["Submit"] = [_as_function(overlapping(world, clock, answers_after))]
+    ran = play.play()
+    assert (ran.status, world.record().status) == ("SUCCEEDED", Status.SUCCEEDED)
+    assert ran.backoffs[1:] == [30] * (answers_after - 1), "asked for at a fixed pace"
+    assert topic.statuses == ["succeeded"]
+    assert world.vendor.accepted == len(world.vendor.posts) == 1
+
+
+def test_a_call_that_was_given_up_and_never_comes_back_is_uncertain_once(
+    world: World, topic: Topic, clock: SimpleNamespace
+) -> None:
+    world.job()
+    play = stage(world, topic)
+    play._scripts["Submit"] = [_as_function(overlapping(world, clock, None))]
+    ran = play.play()
+    assert (ran.error, world.record().status) == ("SubmissionUncertain", Status.UNCERTAIN)
+    assert 30 * len(ran.backoffs) >= SUBMIT_SECONDS
+    assert topic.statuses == ["uncertain"]
+    assert not world.vendor.posts
+
+
+@pytest.mark.parametrize(("room", "status"), [(1_000, "SUCCEEDED"), (100, "FAILED")])
+def test_an_input_that_leaves_no_room_is_refused_with_advice(
+    world: World, topic: Topic, room: int, status: str
+) -> None:
+    """Step Functions passes at most 256 KiB to a task: the execution's input, and what is added to it."""
+    request = {"model_id": BODY["model_id"], "prompt": "A paper boat", "metadata": {"note": "x"}}
+    given = {"request": request, "padding": ""}
+    given["padding"] = "x" * (256 * 1024 - len(json.dumps(given)) - room)
+    ran = stage(world, topic).play(given)
+    assert ran.status == status
+    if status == "SUCCEEDED":
+        return
+    assert (ran.error, ran.states[-1], world.vendor.asked) == ("States.DataLimitExceeded", "Submit", [])
+    world.announcer(topic).interrupted(
+        arn_of(JOB), ended="FAILED", error=ran.error or "", cause=ran.cause or "", moment="1"
+    )
+    (told,) = topic.heard
+    assert (told["status"], told["paid"], told["error"]["code"]) == ("failed", "no", "request_too_large")
+    assert "requests/<name>.json" in told["error"]["advice"]
 
 
 def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: World, topic: Topic) -> None:
@@ -161,9 +244,6 @@ def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: Wor
     assert stage(world, topic).play(given, start="Poll").status == "SUCCEEDED"
     assert topic.statuses == ["interrupted", "succeeded"]
     assert world.vendor.accepted == 1
-
-
-NOON = 1_795_348_800.0
 
 
 def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(

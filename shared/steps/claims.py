@@ -1,0 +1,208 @@
+"""The right to send a job's one paid call: taken for sure, given back where nothing was paid, left where nobody knows.
+
+A write whose answer was lost may have landed, and may land later. So an attempt that did not learn whether it has the
+claim asks again. If that does not help, it gives the claim back, also one that is still to land. What DynamoDB does not
+let it give back, this process remembers, and its next call gives it back. Must not know the vendor or what is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.faults import Fault, Paid
+from shared.jobs.errors import SubmissionInProgress
+from shared.jobs.store import JobStore, MoveRefused
+from shared.runtime import AwsCallFailed, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.jobs.record import Job
+    from shared.steps.purse import Purse
+
+SECONDS_FROM_CLAIM = 260
+"""What the claim, the paid call and writing down its outcome may take at most, in seconds."""
+_SECONDS_FROM_CALL = 240  # without the claim itself
+_TRIES = 3
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+_FIRST_OF_UNKNOWN_OUTCOME = 500
+_STILL_RUNNING = "TransactionInProgressException"
+_unpaid: dict[str, dict[str, Any]] = {}
+"""Attempts of this process that paid nothing and could not give their claim back, and why they paid nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """Takes claims and gives them back.
+
+    Args:
+        store: Where jobs are kept.
+        remaining: Seconds that are left for it.
+        purse: Counts jobs against the daily limit. None: there is no limit.
+    """
+
+    store: JobStore
+    remaining: Callable[[], float]
+    purse: Purse | None
+
+    def take(self, job: Job, attempt: str, cost: float | None, **facts: Any) -> Job:
+        """Take the claim of a job as it was read, or take it over. Nothing may be sent unless this returns.
+
+        Args:
+            job: The job. A claim that it has is taken over.
+            attempt: Names this attempt.
+            cost: What the job will cost, where it is to be counted against the daily limit.
+            **facts: What was resolved for this attempt.
+
+        Returns:
+            The job with this attempt's claim.
+
+        Raises:
+            MoveRefused: As `JobStore.claim`. The job that comes with it has no claim of this attempt.
+            DailyLimitReached: The limit does not cover it. Nothing was written.
+            AwsCallFailed: There is too little time.
+            ClientError, BotoCoreError: DynamoDB could not be asked.
+        """
+        self._require_time(SECONDS_FROM_CLAIM)
+        claimed = self._insist(job, attempt, cost, facts)
+        try:
+            self._require_time(_SECONDS_FROM_CALL)
+        except AwsCallFailed:
+            self._disown(job, attempt)
+            raise
+        return claimed
+
+    def give_back(self, job: Job, attempt: str, refusal: Fault) -> None:
+        """Give the claim back after a definite refusal, which counts for more than a failure to do so."""
+        reason = refusal.document()
+        self._try_to(lambda last: self._release(job, attempt, reason, at_any_rate=last), attempt, reason)
+
+    def keep(self, job_id: str, attempt: str) -> None:
+        """Leave the claim where it is, as nobody knows what came of the call, and say that this attempt has ended."""
+        try:
+            self.store.end_attempt(job_id, attempt)
+        except MoveRefused:
+            logger.info("the claim was gone already")
+        except (ClientError, BotoCoreError) as error:
+            # Others wait until the attempt must have ended.
+            logger.warning("the attempt's end could not be written down", reason=type(error).__name__)
+
+    def recognised(self, job: Job) -> Job:
+        """The job, without a claim of which this process knows that nothing was paid for it.
+
+        Raises:
+            ClientError, BotoCoreError: It could still not be given back.
+        """
+        if job.claim is None or (refusal := _unpaid.get(job.claim)) is None:
+            return job
+        with suppress(MoveRefused):
+            self._release(job, job.claim, refusal, at_any_rate=True)
+        del _unpaid[job.claim]
+        return self.store.get(job.job_id) or job
+
+    def _require_time(self, seconds: float) -> None:
+        """A call that is cut off between the claim and the record of its outcome ends as uncertain."""
+        if self.remaining() < seconds:
+            raise AwsCallFailed("too much of the function's time was gone before the paid call", paid=Paid.NO)
+
+    def _insist(self, job: Job, attempt: str, cost: float | None, facts: dict[str, Any]) -> Job:
+        """Take the claim, also where answers are lost. A repeat finds the claim that an earlier try brought about."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self._take(job, attempt, cost, facts)
+            except (ClientError, BotoCoreError) as error:
+                if tries == 1 and not _may_have_landed(error):
+                    raise
+                logger.warning("the claim was not answered", reason=type(error).__name__)
+                if tries == _TRIES:
+                    self._disown(job, attempt)
+                    raise
+            except MoveRefused as refused:
+                now = refused.current
+                landed = now is not None and now.claim == attempt  # and then somebody closed the job
+                if landed or tries > 1:
+                    self._disown(job, attempt)
+                if now is not None and landed:
+                    raise MoveRefused(replace(now, claim=job.claim)) from None
+                raise
+            except Fault:
+                if tries > 1:
+                    self._disown(job, attempt)
+                raise
+
+    def _take(self, job: Job, attempt: str, cost: float | None, facts: dict[str, Any]) -> Job:
+        if self.purse is None or cost is None:
+            counted = self.purse is not None
+            return self.store.claim(job.job_id, attempt, take_over=job.claim, counted=counted, **facts)
+        return self.purse.claim(job, attempt, cost, **facts)
+
+    def _disown(self, job: Job, attempt: str) -> None:
+        """Give up a claim that nothing was sent for, whether it has landed, will land, or never does."""
+        if job.claim is not None:
+            # The call of the attempt that it was taken over from may have been paid for.
+            self.keep(job.job_id, attempt)
+            return
+        reason = AwsCallFailed("the claim was not answered, so nothing was sent", paid=Paid.NO).document()
+        self._try_to(lambda last: self._undo(job.job_id, attempt, reason, at_any_rate=last), attempt, reason)
+
+    def _undo(self, job_id: str, attempt: str, reason: dict[str, Any], *, at_any_rate: bool) -> None:
+        now = self.store.get(job_id)
+        if now is None:
+            return
+        if now.claim != attempt:
+            with suppress(MoveRefused):
+                self.store.refuse_claim(job_id, attempt)
+                return
+            now = self.store.get(job_id)  # it landed in this moment
+        if now is not None:
+            self._release(now, attempt, reason, at_any_rate=at_any_rate)
+
+    def _try_to(self, give_back: Callable[[bool], None], attempt: str, reason: dict[str, Any]) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                give_back(left == 0)
+            except MoveRefused:
+                logger.info("the claim was gone already")
+                return
+            except (ClientError, BotoCoreError) as error:
+                logger.warning("the claim could not be given back", reason=type(error).__name__)
+            else:
+                return
+        _unpaid[attempt] = reason
+
+    def _release(self, job: Job, attempt: str, reason: dict[str, Any], *, at_any_rate: bool) -> None:
+        if self.purse is None:
+            self.store.release(job.job_id, attempt, reason)
+        else:
+            self.purse.release(job, attempt, reason, at_any_rate=at_any_rate)
+
+
+def require_no_running_attempt(job: Job) -> None:
+    """Let nobody decide about a claim whose attempt may still bring an answer.
+
+    Raises:
+        SubmissionInProgress: It may. Its `retry_after` is for how many seconds.
+    """
+    until = job.attempt_runs_until
+    if until is None or (left := until - time.time()) <= 0:
+        return
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(until))
+    raise SubmissionInProgress(
+        f"An earlier attempt may still be sending the paid call. It has ended by {moment} UTC at the latest.",
+        retry_after=round(left, 1),
+    )
+
+
+def _may_have_landed(error: ClientError | BotoCoreError) -> bool:
+    """Whether a write may have had its effect although it failed."""
+    if not isinstance(error, ClientError):
+        return True
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", _FIRST_OF_UNKNOWN_OUTCOME)
+    return status >= _FIRST_OF_UNKNOWN_OUTCOME or error.response["Error"].get("Code") == _STILL_RUNNING

@@ -1,0 +1,105 @@
+"""Every video that the vendor was paid for stands on its job's record, whatever became of the job meanwhile.
+
+A job has one video, unless an operator paid again while the first call was still under way, or a trusted key was not
+honoured: then the record has the others as well. Must not know how a job is sent or followed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.jobs.states import ANNOUNCED
+from shared.jobs.store import JobStore, MoveRefused
+from shared.runtime import MetricUnit, logger, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.jobs.record import Job
+
+_ROUNDS = 10
+_OF_THE_VIDEO = ("credits_used", "submitted_at")
+
+
+def record_video(
+    store: JobStore,
+    video_id: str,
+    facts: Mapping[str, Any],
+    *,
+    job_id: str,
+    origin: Mapping[str, Any],
+    counter: Mapping[str, Any] | None = None,
+) -> Job:
+    """Write down a video that was accepted for a job.
+
+    Args:
+        store: Where jobs are kept.
+        video_id: The vendor's id.
+        facts: What the record is to say of it: `submitted_at` (epoch seconds), and what else is known.
+        job_id: The job.
+        origin: What a new record is made of, `source` above all, where the job's own was deleted.
+        counter: What it changes in the daily limit's counter if it is not the job's first video: an `Update` without a
+            condition.
+
+    Returns:
+        The job as it is now. Its video is this one, or another one: then this one is among its `other_videos`.
+
+    Raises:
+        MoveRefused: The job changed again and again.
+    """
+    for _ in range(_ROUNDS - 1):
+        try:
+            return store.paid(job_id, video_id, **facts)
+        except MoveRefused as refused:
+            now = refused.current
+        try:
+            if now is None:
+                logger.warning("the record of a paid job was deleted; it gets a new one")
+                store.create(job_id, **origin)
+            elif now.video_id in (None, video_id):
+                return _keep(store, now, video_id, facts)
+            elif video_id in now.other_videos:
+                return now
+            else:
+                _add(store, now, video_id, facts, counter)
+        except MoveRefused:
+            continue  # somebody else was quicker
+    return store.paid(job_id, video_id, **facts)
+
+
+def report_second_video(job: Job, video_id: str) -> None:
+    """Count a video that was paid for although its job has another one, and log both."""
+    metrics.add_metric(name="SecondVideos", unit=MetricUnit.Count, value=1)
+    logger.error("the job has two paid videos", video_id=job.video_id, second_video_id=video_id)
+
+
+def _add(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any], counter: Mapping[str, Any] | None) -> None:
+    of_it = {name: facts.get(name) for name in _OF_THE_VIDEO}
+    try:
+        store.add_video(job, video_id, of_it, counter=counter, **_told_again(job, facts))
+    except (ClientError, BotoCoreError) as failure:
+        if counter is None:
+            raise
+        # The estimate stays counted; the video must not be forgotten for that.
+        logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
+        _add(store, job, video_id, facts, None)
+
+
+def _keep(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any]) -> Job:
+    """Write the video of a job down that ended while the call was under way, or is being delivered already."""
+    again = _told_again(job, facts) if job.video_id is None else {}
+    return store.keep(job.job_id, video_id, **facts, **again)
+
+
+def _told_again(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Whoever was told of the job's status is told of the video too: the sweep sends what is due.
+
+    The status was counted when it was entered, unless that is still due as well.
+    """
+    if job.status not in ANNOUNCED:
+        return {}
+    due = f"{job.status}#{facts['submitted_at']}"
+    is_counted = job.notice_due is None or job.counted == job.notice_due
+    return {"notice_due": due, "counted": due if is_counted else None}

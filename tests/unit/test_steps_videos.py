@@ -1,0 +1,329 @@
+"""A second video that was paid for is never a log line: the record has it, people are told, and attach fetches it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ops.__main__ import _facts
+from ops.operator import Refused
+from shared import runtime
+from shared.faults import Fault
+from shared.jobs.states import Status
+from shared.jobs.store import JobStore
+from shared.steps.batch_report import _run
+from shared.steps.deliver import key_of
+from shared.steps.videos import record_video
+from tests.unit.fakes import (
+    EXECUTION,
+    JOB_ID,
+    TABLE,
+    VIDEO_ID,
+    Flaky,
+    Vendor,
+    World,
+    accepting,
+    arn_of,
+    caught,
+)
+from tests.unit.test_notices import valid
+from tests.unit.test_ops import Machine, alive, dead, follow, operator
+from tests.unit.test_steps_claims import spent
+from tests.unit.test_steps_purse import priced
+
+if TYPE_CHECKING:
+    import httpx
+
+    from shared.jobs.record import Job
+    from tests.unit.fakes import Answer
+
+FIRST, SECOND = VIDEO_ID, "33333333-3333-3333-3333-333333333333"
+LATER = arn_of(f"{JOB_ID}.r1")
+FACTS = {"submitted_at": 1_800_000_000, "credits_used": 7}
+ORIGIN = {"source": {"type": "api"}}
+
+
+def count(name: str) -> float:
+    """How often a metric was counted so far."""
+    return sum(runtime.metrics.metric_set.get(name, {"Value": []})["Value"])  # type: ignore[arg-type]
+
+
+def record(world: World, video_id: str = SECOND, store: JobStore | None = None, **options: Any) -> Job:
+    return record_video(store or world.store, video_id, FACTS, job_id=JOB_ID, origin=ORIGIN, **options)
+
+
+def others(world: World) -> dict[str, Any]:
+    return world.record().other_videos
+
+
+# ---- how there come to be two ----------------------------------------------------------------------------------------
+
+
+def resubmitted_meanwhile(world: World, answer: Answer, **options: Any) -> Answer:
+    """An operator pays again although the first call is still under way: its attempt lived longer than it may."""
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        world.age_claim()
+        dead(world)
+        world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
+        operator(world).resubmit(JOB_ID)
+        assert world.submitter(**options).submit(LATER, {})["video_id"] == SECOND
+        return answer(request)
+
+    return slow
+
+
+@pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
+def test_two_paid_calls_that_an_operator_brought_about_are_both_known(world: World, limit: float) -> None:
+    world.job()
+    first = accepting(FIRST)
+    purse = world.purse(limit) if limit else None
+    world.vendor = Vendor([resubmitted_meanwhile(world, first, purse=purse), accepting(SECOND)], get=[priced(model=3)])
+    state = world.submitter(purse=purse).submit(EXECUTION, {})
+    job = world.record()
+    assert (state["video_id"], job.video_id, list(job.other_videos)) == (SECOND, SECOND, [FIRST])
+    assert others(world)[FIRST]["credits_used"] == 5
+    assert (job.credits_total, job.times_accepted, count("SecondVideos"), count("CreditsUsed")) == (10, 2, 1, 10)
+    if limit:
+        assert spent(world) == 10, "what both cost, and not what the list said"
+
+
+def test_two_paid_calls_under_a_key_that_was_not_honoured_are_both_known(world: World) -> None:
+    world.job()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        world.age_claim()
+        assert world.submitter(trust=True).submit(EXECUTION, {})["video_id"] == SECOND
+        return accepting(FIRST)(request)
+
+    world.vendor = Vendor([slow, accepting(SECOND)])
+    assert world.submitter(trust=True).submit(EXECUTION, {})["video_id"] == SECOND
+    assert (world.record().video_id, list(others(world))) == (SECOND, [FIRST])
+
+
+def test_a_key_that_was_honoured_brings_one_video(world: World) -> None:
+    world.job()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        world.age_claim()
+        world.submitter(trust=True).submit(EXECUTION, {})
+        return accepting(FIRST)(request)
+
+    world.vendor = Vendor([slow, accepting(FIRST)])
+    world.submitter(trust=True).submit(EXECUTION, {})
+    assert (world.record().video_id, others(world), count("SecondVideos")) == (FIRST, {}, 0)
+
+
+def test_the_video_of_a_deleted_record_makes_a_new_one(world: World) -> None:
+    made = world.job(metadata={"order": 1})
+
+    def deleted(request: httpx.Request) -> httpx.Response:
+        world.dynamodb.delete_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})
+        return accepting()(request)
+
+    world.vendor = Vendor([deleted])
+    assert world.submitter().submit(EXECUTION, {})["video_id"] == VIDEO_ID
+    job = world.record()
+    assert (job.status, job.video_id, job.source, job.execution) == (
+        Status.PROCESSING,
+        VIDEO_ID,
+        made.source,
+        EXECUTION,
+    )
+    assert (job.metadata, job.credits_used, job.request is not None) == ({"order": 1}, 5, True)
+
+
+@pytest.mark.parametrize("way", ["before", "after"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int, way: str) -> None:
+    world.job()
+    world.store.paid(JOB_ID, FIRST)
+    with contextlib.suppress(ClientError):
+        record(world, store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE))  # type: ignore[arg-type]
+    with pytest.raises(Fault):  # the poll step of the second one's execution
+        world.poller().look(LATER, SECOND, 1_800_000_000)
+    assert (world.record().video_id, list(others(world))) == (FIRST, [SECOND])
+
+
+def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(world: World) -> None:
+    world.job()
+    world.store.paid(JOB_ID, FIRST)
+    flaky = JobStore(Flaky(world.dynamodb, {1: "before"}, only="transact_write_items"), TABLE)  # type: ignore[arg-type]
+    reserved, _ = world.purse(100).budget.reserve(5)
+    record(world, store=flaky, counter=world.purse(100).budget.settle(reserved, 7))
+    assert others(world) == {SECOND: FACTS}
+
+
+def test_a_video_that_is_added_while_the_job_moves_on_is_added_all_the_same(world: World) -> None:
+    world.paid_job()
+
+    class Moving(JobStore):
+        def add_video(self, *given: Any, **options: Any) -> None:
+            if world.record().status is Status.PROCESSING:
+                world.store.move(JOB_ID, Status.DELIVERING)
+                record(world, "a third one")
+            super().add_video(*given, **options)
+
+    record(world, store=Moving(world.dynamodb, TABLE))
+    assert sorted(others(world)) == sorted([SECOND, "a third one"])
+
+
+# ---- who is told -----------------------------------------------------------------------------------------------------
+
+
+def test_the_notification_of_the_end_names_both(world: World) -> None:
+    world.paid_job(credits_used=5)
+    record(world)
+    assert world.messages() == []
+    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
+    world.announcer().succeeded(EXECUTION)
+    (message,) = world.messages()
+    valid(message.body)
+    assert message.body["other_videos"] == [{"video_id": SECOND, "credits_used": 7}]
+    assert message.body["summary"] == "The video is ready. Genviral was paid for 2 videos of this job."
+    assert f"video {SECOND} at Genviral (7 credits)" in message.email
+
+
+ENDS = [Status.CANCELED, Status.UNCERTAIN, Status.FAILED, Status.TIMED_OUT, Status.ON_HOLD, Status.INTERRUPTED]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
+@pytest.mark.parametrize("status", ENDS, ids=lambda status: status.value)
+def test_whoever_was_told_of_the_status_before_is_told_of_the_second_video(
+    world: World, status: Status, told: bool
+) -> None:
+    world.paid_job()
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    if status is not Status.INTERRUPTED:
+        world.store.move(JOB_ID, status)
+    world.store.note(JOB_ID, notice_due=status.value, error={"code": "made_up", "message": "made up"})
+    if told:
+        world.announcer().remind(JOB_ID)
+    record(world)
+    for _ in range(2):
+        world.announcer().remind(JOB_ID)  # as the sweep does
+    *before, last = world.messages()
+    assert [message.body.get("other_videos") for message in before] == [None] * told
+    assert last.body["other_videos"] == [{"video_id": SECOND, "credits_used": 7}]
+    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + told
+    (metric,) = (name for name in runtime.metrics.metric_set if name.startswith("Jobs") and name != "JobsHeldByLimit")
+    assert count(metric) == 1, "the status was entered once"
+    assert world.record().counted is None
+
+
+def test_callers_operators_and_reports_see_both(world: World) -> None:
+    world.paid_job(credits_used=5)
+    record(world)
+    shown = world.lookup().show(JOB_ID)
+    assert (shown["video_id"], shown["other_videos"]) == (FIRST, [{"video_id": SECOND, "credits_used": 7}])
+    assert _facts(world.record(), None)["other videos"] == f"{SECOND}, 7 credits: attach {JOB_ID} {SECOND}"
+    planned = [{"job_id": JOB_ID, "model_id": "m", "source": {"line": 2}}]
+    rows, facts = _run(planned, world.store.several([JOB_ID]))
+    assert (rows[0]["credits"], facts["credits_used"]) == (12, 12)
+
+
+# ---- attach ----------------------------------------------------------------------------------------------------------
+
+
+def with_second(world: World, status: Status) -> None:
+    world.paid_job(credits_used=5)
+    dead(world)
+    for step in {
+        Status.PROCESSING: (),
+        Status.SUCCEEDED: (Status.DELIVERING, Status.SUCCEEDED),
+    }.get(status, (Status.INTERRUPTED, status)):
+        if world.record().status is not step:
+            world.store.move(JOB_ID, step)
+    record(world)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [*(set(ENDS) - {Status.ON_HOLD}), Status.PROCESSING, Status.SUCCEEDED],
+    ids=lambda status: status.value,
+)
+def test_attach_reaches_either_video_and_pays_nothing(world: World, status: Status) -> None:
+    with_second(world, status)
+    for number, (mine, other, credits_used) in enumerate(((SECOND, FIRST, 7), (FIRST, SECOND, 5)), 1):
+        arn = operator(world).attach(JOB_ID, mine)
+        assert arn == arn_of(f"{JOB_ID}.r{number}")
+        job = world.record()
+        assert (job.status, job.video_id, list(job.other_videos)) == (Status.PROCESSING, mine, [other])
+        assert (job.credits_used, job.credits_total, job.times_accepted) == (credits_used, 12, 2)
+        assert follow(world, arn)["video_id"] == mine
+    assert not world.vendor.asked
+
+
+def test_each_video_gets_a_file_of_its_own(world: World) -> None:
+    with_second(world, Status.PROCESSING)
+    first = key_of(world.record())
+    output = {"bucket": "videos", "key": first}
+    world.store.move(JOB_ID, Status.DELIVERING, copy_began=1)
+    world.store.note(JOB_ID, output=output)
+    world.announcer().succeeded(EXECUTION)
+    operator(world).attach(JOB_ID, SECOND)
+    job = world.record()
+    assert key_of(job) == first.replace(".mp4", ".2.mp4")
+    assert (job.output, job.copy_began, job.other_videos[FIRST]["output"]) == (None, None, output)
+    assert world.lookup().show(JOB_ID)["other_videos"] == [{"video_id": FIRST, "credits_used": 5, "output": output}]
+    with pytest.raises(Refused, match=f"in the bucket already: s3://videos/{first}"):
+        operator(world).attach(JOB_ID, FIRST)
+    world.store.move(JOB_ID, Status.DELIVERING, copy_began=2)
+    world.store.note(JOB_ID, output={"bucket": "videos", "key": key_of(job)})
+    world.announcer().succeeded(LATER)
+    told = [message.body for message in world.messages()]
+    assert [message["notification_id"] for message in told] == [f"{JOB_ID}/succeeded", f"{JOB_ID}/succeeded#r1"]
+    for message in told:
+        valid(message)
+
+
+def test_a_copy_that_was_begun_goes_on_in_its_own_file(world: World) -> None:
+    with_second(world, Status.PROCESSING)
+    key = key_of(world.record())
+    world.store.note(JOB_ID, copy_began=1)
+    operator(world).attach(JOB_ID, SECOND)
+    assert key_of(world.record()) != key
+    world.store.note(JOB_ID, copy_began=2)
+    operator(world).attach(JOB_ID, FIRST)
+    assert (key_of(world.record()), world.record().copy_began) == (key, 2)
+
+
+def test_a_succeeded_job_takes_no_other_video_than_its_own(world: World) -> None:
+    with_second(world, Status.SUCCEEDED)
+    for options in ({}, {"replace": True}):
+        with pytest.raises(Refused):
+            operator(world).attach(JOB_ID, "somebody else's", **options)
+
+
+def test_an_id_that_is_replaced_stays_known(world: World) -> None:
+    """It may have been the right one."""
+    world.paid_job(credits_used=5)
+    alive(world)
+    operator(world).attach(JOB_ID, "mistyped", replace=True)
+    assert (world.record().credits_used, others(world)[FIRST]["credits_used"]) == (None, 5)
+    operator(world).attach(JOB_ID, FIRST)
+    job = world.record()
+    assert (job.credits_used, job.other_videos, job.times_accepted) == (5, {"mistyped": {}}, 1)
+
+
+def test_a_video_that_becomes_known_during_an_attach_is_not_lost_to_it(world: World) -> None:
+    with_second(world, Status.INTERRUPTED)
+    machine = Machine(world, meanwhile=lambda: record(world, "a third one"))
+    with pytest.raises(Refused, match="changed meanwhile"):
+        operator(world, machine).attach(JOB_ID, SECOND)
+    assert sorted(others(world)) == sorted([SECOND, "a third one"])
+
+
+def test_a_late_second_video_does_not_end_a_job_twice(world: World) -> None:
+    """The notification of the end was sent; what follows it is another notification about the same end."""
+    world.paid_job()
+    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
+    world.announcer().succeeded(EXECUTION)
+    record(world)
+    world.announcer().remind(JOB_ID)
+    world.announcer().failed(EXECUTION, caught(ValueError("late")))
+    assert [message.body["status"] for message in world.messages()] == ["succeeded", "succeeded"]
+    assert count("JobsSucceeded") == 1
