@@ -88,6 +88,7 @@ def notice_for(job: Job) -> Notice:
             "credits_used": job.credits_used,
             "video": job.output,
             "error": job.error if job.status is not Status.SUCCEEDED else None,
+            **job.redrive,
             "metadata": job.metadata or None,
             "execution": job.execution,
         }
@@ -230,6 +231,7 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
         "Paid": _PAID[message["paid"]],
         "Rows": _rows(message),
         "Credits": _credits(message),
+        "Retry": _retry(message),
         "Video": _film(video),
         "Report": _place(report) if (report := message.get("batch", {}).get("report")) else None,
         "Source": _place(message["source"]),
@@ -240,6 +242,13 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
     }
     yield from (f"{name + ':':9}{_printable(str(fact))}" for name, fact in facts.items() if fact is not None)
     yield from _links(message)
+
+
+def _retry(message: Mapping[str, Any]) -> str | None:
+    """When an interrupted job is tried again automatically."""
+    if "redrive_at" not in message:
+        return None
+    return f"{message['redrive_at']}, and then again until {message['redrive_until']}"
 
 
 def _film(video: Mapping[str, Any]) -> str | None:
@@ -286,4 +295,6 @@ def _summary(job: Job) -> str:
         return "The job waits: the daily credit limit does not cover it."
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "The video is paid for: the answer came after all, too late for the job. Attach it."
+    if job.redrive:
+        return "The job was interrupted and is tried again automatically; nothing is lost."
     return _SUMMARY[job.status]

@@ -63,6 +63,7 @@ class Lookup:
                 "credits_used": job.credits_used,
                 "metadata": job.metadata or None,
                 "error": None if job.status is Status.SUCCEEDED else job.error,
+                **job.redrive,
                 "video": self._video(job),
             }
         )

@@ -151,10 +151,12 @@ class Executions:
         return known
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """StartExecution, DescribeExecution, StopExecution and RedriveExecution."""
+        """StartExecution, ListExecutions, DescribeExecution, StopExecution and RedriveExecution."""
         if operation == "StartExecution":
             execution = self.start(request["name"], json.loads(request["input"]))
             return {"executionArn": execution.arn, "startDate": execution.started}
+        if operation == "ListExecutions":
+            return {"executions": [self._listed(execution) for execution in self.running]}
         found = self.known.get(request["executionArn"].rpartition(":")[2])
         if found is None:
             raise ApiError("ExecutionDoesNotExist")
@@ -173,6 +175,10 @@ class Executions:
         if operation == "RedriveExecution":
             return self._redrive(found)
         raise ApiError("UnknownOperationException")
+
+    def _listed(self, execution: Execution) -> dict[str, Any]:
+        facts = {"executionArn": execution.arn, "stateMachineArn": _MACHINE_ARN, "name": execution.name}
+        return {**facts, "status": execution.status, "startDate": execution.started}
 
     def _redrive(self, execution: Execution) -> dict[str, Any]:
         if execution.status not in ("FAILED", "TIMED_OUT", "ABORTED"):

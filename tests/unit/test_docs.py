@@ -26,6 +26,7 @@ LAYERS = (
     {"shared.faults"},
     {"shared.genviral", "shared.delivery", "shared.runtime"},
     {"shared.jobs", "shared.vendor"},
+    {"shared.executions"},
     {"shared.steps"},
     {"functions", "ops", "local", "tools"},
 )
