@@ -168,7 +168,8 @@ def crosses_off(request: Any) -> bool:
 
 def saves_video(request: Any) -> bool:
     """Whether a change of a record writes a video's id down."""
-    return "#video_id = :video_id" in _expression(request)
+    expression = _expression(request)
+    return "#video_id = :video_id" in expression or "#other_videos = :other_videos" in expression
 
 
 def claim_taken(request: Any) -> str | None:
@@ -181,7 +182,7 @@ def claim_taken(request: Any) -> str | None:
 
 def gives_claim_back(request: Any) -> bool:
     """Whether a change of a record takes its claim away."""
-    return "#claim" in _expression(request).partition("REMOVE ")[2]
+    return "#claim" in _expression(request).partition("REMOVE ")[2].split(", ")
 
 
 def job_of(request: Any) -> str:

@@ -73,7 +73,7 @@ def _check_known_videos(verdict: Verdict, at_last: Picture) -> None:
 
 def _check_ends(verdict: Verdict, after_storm: Picture) -> None:
     """An end has one notification and is counted once."""
-    storm, counted = verdict.storm, verdict.storm.functions.observed.counted
+    storm, observed = verdict.storm, verdict.storm.functions.observed
     ids: dict[str, set[str]] = {}
     for notice in after_storm.notices:
         ids.setdefault(str(notice["job_id"]), set()).add(str(notice["notification_id"]))
@@ -87,8 +87,9 @@ def _check_ends(verdict: Verdict, after_storm: Picture) -> None:
             doubled += 1
             verdict.breach(order.name, f"ended once, and {len(notified)} notifications say so: {sorted(notified)}")
         for metric in (_METRICS[status] for status in ends if status in _METRICS):
-            times = counted[order.name, metric]
-            if times > 1 or (times == 0 and order.name not in storm.functions.observed.dead_before_counting):
+            times = observed.counted[order.name, metric]
+            most = 1 + observed.may_count_again[order.name]
+            if times > most or (times == 0 and order.name not in observed.dead_before_counting):
                 uncounted += 1
                 verdict.breach(order.name, f"{metric} counted it {times} times")
     verdict.state("jobs with more than one terminal notification", doubled, must_be=0)

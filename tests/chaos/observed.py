@@ -47,6 +47,8 @@ class Observed:
         """Job and metric → how many invocations counted it."""
         self.dead_before_counting: set[str] = set()
         """Jobs with a process that was killed, whose metrics are lost with it."""
+        self.may_count_again: Counter[str] = Counter()
+        """Job → how many invocations could not write down how far they had come."""
         self.late: list[str] = []
         """Ids of jobs for which a paid call was sent after an operator had resubmitted them, under the old key."""
 
@@ -87,6 +89,7 @@ class Observed:
         Args:
             arrives: Whether its answer reached somebody who can use it.
         """
+        self.may_count_again[invocation.job] += not invocation.last_write_answered
         if invocation.died_of:
             self.dead_before_counting.add(invocation.job)
             if invocation.claim:
@@ -99,7 +102,8 @@ class Observed:
         claim = item.get("claim", {}).get("S")
         if claim is None or claim in self._claims_reported:
             return
-        age = self._now() - int(item["claimed_at"]["N"])
+        taken = item.get("attempt_at", item["claimed_at"])  # the attempt's own, where it took the claim over
+        age = self._now() - int(taken["N"])
         if age < self._claim_seconds:
             self.early.append((job_id, f"its claim was {age:.0f} s old"))
         if claim not in self._claims_sent | self._claims_of_the_dead:

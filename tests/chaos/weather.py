@@ -22,7 +22,10 @@ CALLS = {
         *("UploadPart", "UploadPart", "CompleteMultipartUpload", "HeadObject", "PutObject", "DeleteObject"),
     ),
     "notify": ("GetItem", "UpdateItem", "Publish"),
-    "sweep": ("GetItem", "Query", "DescribeExecution", "StartExecution", "UpdateItem", "Publish"),
+    "sweep": (
+        *("GetItem", "Query", "ListExecutions", "DescribeExecution", "StartExecution", "RedriveExecution"),
+        *("UpdateItem", "Publish"),
+    ),
 }
 """Function → the calls it makes: AWS operations, and the vendor's routes in small letters."""
 
