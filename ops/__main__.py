@@ -150,7 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     attach.add_argument("video", nargs="?", help="Genviral's id of the video (default: the one that show names)")
     attach.add_argument("--replace", action="store_true", help="even if the record names another video")
     resubmit = command("resubmit", _resubmit, "send the paid call again; MAY PAY A SECOND TIME")
-    redrive = command("redrive", _redrive, "resume an interrupted job where it failed; never pays twice")
+    redrive = command("redrive", _redrive, "resume interrupted jobs where they failed; never pays twice", job=False)
+    redrive.add_argument("job", nargs="?", help="the job's id, or the name or ARN of its execution")
+    redrive.add_argument("--all", action="store_true", help="all interrupted jobs; lists them, then asks once")
+    redrive.add_argument("--error", help="with --all: only jobs with this error, by its name or code")
+    redrive.add_argument("--dry-run", action="store_true", help="with --all: list them, and do nothing")
     command("cancel", _cancel, "stop following a job; Genviral goes on with what was paid")
     command("stop-intake", _stop_intake, "the red button: no new job starts until start-intake", job=False)
     start_intake = command("start-intake", _start_intake, "let jobs start again, also those that waited", job=False)
@@ -180,7 +184,7 @@ def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
         print(f"These are {len(found)} jobs; show one by its id.", file=sys.stderr)
         return
     job, execution = desk.operator.show(found[0].job_id)
-    stopped = job.status is Status.QUEUED and desk.switch.is_stopped
+    stopped = job.video_id is None and not job.is_terminal and desk.switch.is_stopped
     facts = _facts(job, execution) | {"next": next_step(job, execution, intake_stopped=stopped)}
     for name, value in facts.items():
         if value not in (None, "", {}, 0):
@@ -206,6 +210,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "credits": job.credits_used,
         "other videos": _INDENT.join(_other(job, video_id) for video_id in sorted(job.other_videos)),
         "resubmissions": job.resubmissions,
+        "redrives": job.redrives,
         "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
         "error": error.get("code"),
         "message": error.get("message"),
@@ -246,10 +251,47 @@ def _resubmit(desk: _Desk, chosen: argparse.Namespace) -> None:
 
 
 def _redrive(desk: _Desk, chosen: argparse.Namespace) -> None:
+    if chosen.all == (chosen.job is not None):
+        raise Refused("Name one job, or give --all.")
+    if chosen.all:
+        _redrive_all(desk, chosen)
+        return
+    if chosen.error or chosen.dry_run:
+        raise Refused("--error and --dry-run go with --all.")
+
     def approve(job: Job) -> None:
         _ask(chosen, "The job is not paid for yet. Going on sends its paid call, once.", job.job_id)
 
     print(f"Going on in {desk.operator.redrive(chosen.job, approve)}")
+
+
+def _redrive_all(desk: _Desk, chosen: argparse.Namespace) -> None:
+    """Show what would be redriven, ask once, and do it.
+
+    Raises:
+        Refused: Nobody agreed, or some jobs were left alone.
+    """
+    jobs = list(desk.operator.interrupted(chosen.error))
+    if desk.switch.is_stopped and any(job.video_id is None for job in jobs):
+        print("Intake is stopped: jobs that are not paid for are left out.", file=sys.stderr)
+        jobs = [job for job in jobs if job.video_id is not None]
+    for job in jobs:
+        print(f"{job.job_id:<46} paid: {job.paid:<8} {(job.error or {}).get('code')}")
+    if not jobs or chosen.dry_run:
+        print(f"Jobs that would be redriven: {len(jobs)}.")
+        return
+    unpaid = sum(job.paid is Paid.NO for job in jobs)
+    _ask(
+        chosen, f"Jobs to redrive: {len(jobs)}. Not paid for yet, so that their paid call is sent: {unpaid}.", "redrive"
+    )
+    left = 0
+    for job, reason in desk.operator.redrive_all(jobs):
+        if reason is not None:
+            left += 1
+            print(f"{job.job_id}: {reason}", file=sys.stderr)
+    print(f"Redriven: {len(jobs) - left}.")
+    if left:
+        raise Refused(f"Left alone: {left}, for the reasons above.")
 
 
 def _cancel(desk: _Desk, chosen: argparse.Namespace) -> None:

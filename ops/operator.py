@@ -7,24 +7,22 @@ the names of executions; must not know the command line.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from ops.outlook import LIVE, clock_time, instead, is_live, may_be_sending
+from ops.outlook import clock_time, instead, may_be_sending
+from shared.executions import Executions, Redriven, describing, is_live
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.genviral.responses import is_video_id
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import MoveRefused, as_seen
+from shared.jobs.store import MoveRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -35,10 +33,6 @@ _ATTACHABLE = (Status.UNCERTAIN, Status.TIMED_OUT, Status.FAILED, Status.CANCELE
 _RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
 # Those that wait for a person come first.
 _LISTED = (Status.UNCERTAIN, Status.TIMED_OUT, Status.INTERRUPTED, Status.ON_HOLD)
-_LATER_EXECUTIONS = 999
-# Too old, too long a history, or running again; the last two are how a service answers that knows no redrive.
-_NOT_REDRIVABLE = "ExecutionNotRedrivable"
-_CANNOT_REDRIVE = (_NOT_REDRIVABLE, "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
 _GAVE_UP = (SubmissionUncertain.__name__, SubmissionUnconfirmed.__name__, JobClosed.__name__)
 
 
@@ -201,42 +195,51 @@ class Operator:
         # One attempt gave the paid call up, then the answer to another came after all; or two attempts brought two
         # videos, and this execution follows the one that the record does not have. A redrive would only fail again.
         gave_up = job.video_id is not None and execution.get("error") in _GAVE_UP
-        if not gave_up and self._redriven(arn):
+        redriven = Redriven.IMPOSSIBLE if gave_up else self._resumed(job, arn)
+        if redriven is Redriven.RUNS_ALREADY:
+            raise Refused("The job's execution runs again already; there is nothing to redrive.")
+        if redriven is Redriven.RESUMED:
             return arn
         # The claim stays: a call of unknown end ends as uncertain, and is not repeated.
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
         return self._take_up(job, target, remove=("held_since", "notice_due"))
 
-    def _redriven(self, arn: str) -> bool:
-        """Redrive an execution. False where that is not possible any more.
+    def _resumed(self, job: Job, arn: str) -> Redriven:
+        """Redrive an execution. Its video gets a new deadline, and what fails next is a new interruption."""
+        if job.video_id is not None:
+            now = int(time.time())
+            self.store.note(job.job_id, deadline_at=max(job.deadline_at or 0, now + self.deadline_seconds))
+        redriven = self._executions.redrive(arn)
+        if redriven is Redriven.RESUMED:
+            self.store.end_outage(job.job_id)
+        return redriven
 
-        Raises:
-            Refused: It runs already.
+    def interrupted(self, error: str | None) -> Iterator[Job]:
+        """The interrupted jobs, those longest unchanged first.
+
+        Args:
+            error: Only those with this error, by its name or its code.
         """
-        try:
-            self.sfn.redrive_execution(executionArn=arn)
-        except ClientError as error:
-            said = error.response["Error"]
-            if said["Code"] not in _CANNOT_REDRIVE:
-                raise
-            if said["Code"] == _NOT_REDRIVABLE and self._runs_again(arn, said.get("Message", "")):
-                raise Refused("The job's execution runs again already; there is nothing to redrive.") from None
-            return False
-        return True
+        for found in self.store.in_status(Status.INTERRUPTED):
+            job = self.store.get(found.job_id)
+            if job is not None and job.status is Status.INTERRUPTED and error in (None, *_names_of(job)):
+                yield job
 
-    def _runs_again(self, arn: str, said: str) -> bool:
-        """Whether an execution that cannot be redriven is alive, which a description may be too old to say.
+    def redrive_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, str | None]]:
+        """Redrive jobs, each as `redrive` does.
 
-        https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html: it is eventually
-        consistent, has a reason, and says REDRIVABLE only where the redrive that was refused just now is possible.
+        Yields:
+            Each job, and why it was left alone; None where it goes on.
         """
-        execution = self._describe(arn) or {"status": "gone"}
-        reasons = f"{said} {execution.get('redriveStatusReason', '')}"
-        return (
-            is_live(execution)
-            or execution.get("redriveStatus") == "REDRIVABLE"
-            or any(status in reasons for status in LIVE)
-        )
+        pace = describing()
+        for job in jobs:
+            pace.wait()
+            try:
+                self.redrive(job.job_id)
+            except Refused as refused:
+                yield job, str(refused)
+            else:
+                yield job, None
 
     def cancel(self, job_id: str) -> Job:
         """Stop following a job. The vendor knows no cancel: a paid video goes on there, and `attach` finds it again.
@@ -264,22 +267,12 @@ class Operator:
 
     def _take_up(self, job: Job, target: Status, *, remove: tuple[str, ...], **attributes: Any) -> str:
         """Give the job as it was seen a new status and a later execution, and start that."""
-        arn = self._free_arn(job.job_id)
-        condition, values = as_seen(job)
+        arn = self._executions.later(job.job_id)
+        if arn is None:
+            raise Refused("The job was taken up too often. Ask for a new one.")
         command = uuid.uuid4().hex
         try:
-            self.store.move(
-                job.job_id,
-                target,
-                reopen=True,
-                stay=True,
-                condition=condition,
-                values=values,
-                remove=remove,
-                execution=arn,
-                command=command,
-                **attributes,
-            )
+            self.store.take_up(job, target, execution=arn, command=command, remove=remove, **attributes)
         except MoveRefused as refused:
             # botocore repeats a write whose answer was lost; the first one may have been this very command's.
             if refused.current is None or refused.current.command != command:
@@ -287,28 +280,14 @@ class Operator:
         return self._start(job.job_id, arn)
 
     def _start(self, job_id: str, arn: str) -> str:
-        try:
-            self.sfn.start_execution(
-                stateMachineArn=self.state_machine_arn,
-                name=arn.rpartition(":")[2],
-                input=json.dumps({"job_id": job_id}),
-            )
-        except self.sfn.exceptions.ExecutionAlreadyExists:
-            return arn  # by the sweep, or by this command before it was cut off
+        # Where it exists, the sweep or this command has started it before it was cut off.
+        self._executions.start(arn, {"job_id": job_id})
         return arn
 
     def _stop(self, job: Job) -> None:
         self.sfn.stop_execution(
             executionArn=self._arn_of(job), error="JobClosed", cause=f"An operator closed it: the job is {job.status}."
         )
-
-    def _free_arn(self, job_id: str) -> str:
-        """The first later execution that was not started yet."""
-        for number in range(1, _LATER_EXECUTIONS + 1):
-            arn = self._arn(identity.later_execution(job_id, number))
-            if self._describe(arn) is None:
-                return arn
-        raise Refused("The job was taken up too often. Ask for a new one.")
 
     def _job(self, job_id: str) -> Job:
         # An execution's name or ARN will do: that is what the console shows.
@@ -318,19 +297,20 @@ class Operator:
         return job
 
     def _execution(self, job: Job) -> dict[str, Any] | None:
-        return self._describe(self._arn_of(job))
-
-    def _describe(self, arn: str) -> dict[str, Any] | None:
-        try:
-            return dict(self.sfn.describe_execution(executionArn=arn))
-        except self.sfn.exceptions.ExecutionDoesNotExist:
-            return None
+        return self._executions.describe(self._arn_of(job))
 
     def _arn_of(self, job: Job) -> str:
-        return job.execution or self._arn(job.job_id)
+        return self._executions.arn_of(job)
 
-    def _arn(self, name: str) -> str:
-        return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
+    @property
+    def _executions(self) -> Executions:
+        return Executions(sfn=self.sfn, state_machine_arn=self.state_machine_arn)
+
+
+def _names_of(job: Job) -> tuple[str | None, str | None]:
+    """What the error of a job is called."""
+    error = job.error or {}
+    return error.get("error"), error.get("code")
 
 
 def _require(job: Job, statuses: tuple[Status, ...]) -> None:

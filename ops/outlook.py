@@ -10,6 +10,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
+from shared.executions import is_live
 from shared.faults import Paid
 from shared.genviral.errors import GenerationFailed, VideoNotFound
 from shared.jobs.polling import Expectation, progress
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.jobs.record import Job
-
-LIVE = ("RUNNING", "PENDING_REDRIVE")
-"""The statuses of an execution that goes on by itself."""
-
-
-def is_live(execution: Mapping[str, Any] | None) -> bool:
-    """Whether an execution goes on by itself."""
-    return execution is not None and execution["status"] in LIVE
 
 
 def may_be_sending(job: Job) -> bool:
@@ -120,6 +113,8 @@ def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped:
     if is_live(execution):
         return _going_on(job)
     if job.status is Status.INTERRUPTED:
+        if job.redrive:
+            return _automatically(job, intake_stopped=intake_stopped)
         if (job.error or {}).get("error") == VideoNotFound.__name__:
             return "mend the cause, then: redrive {job}, or if that is the wrong video: attach {job} VIDEO_ID --replace"
         return "mend the cause, then: redrive {job}"
@@ -128,6 +123,15 @@ def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped:
     if execution is None and (job.status is Status.QUEUED or job.video_id is not None):
         return "nothing, it begins by itself with the next sweep, within 15 minutes and SweepQuietSeconds"
     return "its execution has ended. If it stays so: redrive {job}"
+
+
+def _automatically(job: Job, *, intake_stopped: bool) -> str:
+    """What becomes of an interrupted job that is redriven automatically."""
+    if job.video_id is None and intake_stopped:
+        return "intake is stopped, start-intake lets it go on"
+    is_due = job.redrive_at is not None and job.redrive_at <= time.time()
+    when = "with the next sweep, within 15 minutes" if is_due else f"at {job.redrive['redrive_at']}"
+    return f"nothing, it is tried again {when}, and then until {job.redrive['redrive_until']}; sooner: redrive {{job}}"
 
 
 def _going_on(job: Job) -> str:

@@ -54,6 +54,7 @@ PATH = ROOT / "docs" / "openapi.json"
 _SCHEMAS = "#/components/schemas/"
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer"}
+_TIME = {"type": "string", "format": "date-time"}
 _STATUS = {"type": "string", "enum": [status.value for status in Status]}
 _JOB_ID = {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,75}$"}
 _BODY: tuple[type[Fault], ...] = (InvalidJson, BodyTooLarge, MediaTypeUnsupported, InvalidPayload, IntakeStopped)
@@ -145,7 +146,7 @@ def _object(required: str, /, **properties: Any) -> dict[str, Any]:
 _SUMMARY = {
     "job_id": _JOB_ID,
     "status": _STATUS,
-    "created_at": {"type": "string", "format": "date-time"},
+    "created_at": _TIME,
     "source": _object("type", type=_TEXT, bucket=_TEXT, key=_TEXT, version_id=_TEXT, line=_COUNT),
     "model_id": _TEXT,
     "video_id": {**_TEXT, "description": "Genviral's id of the video. Once it is there, the job is paid for."},
@@ -161,7 +162,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         timeline={
             "type": "object",
             "description": "Status → when it was last entered.",
-            "additionalProperties": {"type": "string", "format": "date-time"},
+            "additionalProperties": _TIME,
         },
         elapsed_seconds={**_COUNT, "description": "Since the paid call, while the job is open."},
         estimate={**_TEXT, "description": "How long the video will still take, in words, while it is being made."},
@@ -193,6 +194,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
             issues=_ISSUES,
             video_id={**_TEXT, "description": "A video that an answer of unknown outcome named; it may be the job's."},
         ),
+        redrive_at={
+            **_TIME,
+            "description": "When an interrupted job is tried again automatically. Past: now, or soon.",
+        },
+        redrive_until={**_TIME, "description": "Until when it is tried again automatically."},
         video=_object(
             "bucket key url url_expires_in_seconds",
             bucket=_TEXT,

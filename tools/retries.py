@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,11 @@ def longest_seconds(retrier: Mapping[str, Any]) -> float:
 def first_percentile_seconds(retrier: Mapping[str, Any]) -> float:
     """What 99 of 100 executions wait at least before they give up, in seconds. The attempts' own time comes on top.
 
-    Every retrier has the jitter FULL: each pause is drawn evenly between nothing and what it would be without jitter.
+    With the jitter FULL each pause is drawn evenly between nothing and what it would be without jitter.
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html#error-handling-retrying-after-an-error
     """
+    if retrier.get("JitterStrategy") != "FULL":
+        return longest_seconds(retrier)
     return _first_percentile(tuple(_caps(retrier)))
 
 
@@ -47,7 +50,7 @@ def _first_percentile(caps: tuple[float, ...]) -> float:
 
 
 def _caps(retrier: Mapping[str, Any]) -> list[float]:
-    first, rate, most = (retrier[name] for name in ("IntervalSeconds", "BackoffRate", "MaxDelaySeconds"))
+    first, rate, most = retrier["IntervalSeconds"], retrier["BackoffRate"], retrier.get("MaxDelaySeconds", math.inf)
     return [min(first * rate**number, most) for number in range(retrier["MaxAttempts"])]
 
 

@@ -12,9 +12,6 @@ from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.notify import Announcer
 from shared.steps.sweep import Sweeper
 
-# At about 50 ms a job, five statuses of this many fit into half of the time-out.
-_MOST_PER_STATUS = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -25,6 +22,7 @@ class Settings:
     topic_arn: str
     state_machine_arn: str
     sweep_quiet_seconds: int
+    job_deadline_minutes: int
 
 
 @entrypoint(paid=Paid.UNKNOWN, clients=("dynamodb", "sns", "stepfunctions"))
@@ -43,7 +41,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
         sfn=client("stepfunctions"),
         state_machine_arn=config.state_machine_arn,
         quiet_seconds=config.sweep_quiet_seconds,
-        most=_MOST_PER_STATUS,
+        deadline_seconds=config.job_deadline_minutes * 60,
         remaining=lambda: context.get_remaining_time_in_millis() / 1000,
     )
     count = sweeper.sweep()

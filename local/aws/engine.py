@@ -8,6 +8,7 @@ interpreter, and nothing here knows of MiniStack, HTTP or a workflow.
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import logging
@@ -50,6 +51,7 @@ with _without_batch():
     from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
     from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import ErrorEqualsDecl
     from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+    from moto.stepfunctions.parser.asl.component.common.flow.start_at import StartAt
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
     from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
     from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval.resource_eval_s3 import (
@@ -66,7 +68,7 @@ with _without_batch():
     from moto.stepfunctions.parser.asl.component.state.fail import state_fail
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
     from moto.stepfunctions.parser.asl.eval import evaluation_details, program_state
-    from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
+    from moto.stepfunctions.parser.asl.eval.event.event_manager import EventHistoryContext, EventManager
     from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
     from moto.stepfunctions.parser.asl.utils import json_path
     from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
@@ -147,6 +149,40 @@ class Outcome:
     cause: str | None = None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an execution is.
+
+    Attributes:
+        state: The state that was entered last.
+        given: What it was entered with, a JSON value.
+    """
+
+    state: str
+    given: Any
+
+
+@dataclass(frozen=True)
+class Redrive:
+    """What a redriven execution goes on with.
+
+    A state starts anew, and its retriers count anew. That holds for a map, too: AWS would start only those of its
+    children again that did not succeed.
+    https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
+
+    Attributes:
+        count: How often the execution has been redriven, this time included.
+        moment: When, ISO 8601.
+        events: Its history so far.
+        place: Where it stopped. None: it had entered no state.
+    """
+
+    count: int
+    moment: str
+    events: list[dict[str, Any]]
+    place: Place | None
+
+
 def check(definition: str) -> None:
     """Check a definition (JSON) as CreateStateMachine does: grammar, targets, and what this engine carries.
 
@@ -172,10 +208,20 @@ class Execution:
         input_: The execution's input, a JSON value.
         started: When it was started, ISO 8601.
         host: Answers tasks and pauses.
+        redrive: What it goes on with. None: it starts from the beginning.
     """
 
     def __init__(
-        self, definition: str, *, arn: str, machine_arn: str, role_arn: str, input_: Any, started: str, host: Host
+        self,
+        definition: str,
+        *,
+        arn: str,
+        machine_arn: str,
+        role_arn: str,
+        input_: Any,
+        started: str,
+        host: Host,
+        redrive: Redrive | None = None,
     ) -> None:
         region, account = arn.split(":")[3:5]
         around = evaluation_details.AWSExecutionDetails(account=account, region=region, role_arn=role_arn)
@@ -193,6 +239,7 @@ class Execution:
                 ),
             ),
             around.host,
+            redrive,
         )
 
     def run(self) -> Outcome:
@@ -218,6 +265,12 @@ class Execution:
     def time_out(self) -> None:
         """End the execution as if its `TimeoutSeconds` were over."""
         self._worker.env.set_timed_out()
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is, or where it stopped. None: it has entered no state yet."""
+        entered = self._worker.env.event_manager.entered
+        return Place(entered["name"], json.loads(entered["input"])) if entered else None
 
     def history(self) -> list[dict[str, Any]]:
         """The events so far, in the form of GetExecutionHistory."""
@@ -246,25 +299,63 @@ class _Stoppable:
 
 
 class _History(EventManager):  # type: ignore[misc]
-    def __init__(self, host: _Stoppable) -> None:
+    """The history, and the state of the machine itself (not of a branch or a child) that was entered last."""
+
+    def __init__(self, host: _Stoppable, own: Any, redrive: Redrive | None) -> None:
         super().__init__()
         self._host = host
+        self._own = own
+        place = redrive.place if redrive else None
+        self.entered: dict[str, Any] | None = {"name": place.state, "input": json.dumps(place.given)} if place else None
+        self._scheduled_again = place is not None
+        if redrive:
+            self._history_event_list.extend(redrive.events)
+            self._event_id_gen._next_id = len(redrive.events) + 1
 
     def add_event(self, context: Any, event_type: Any, event_details: Any = None, **options: Any) -> int:
-        event: int = super().add_event(context, event_type, event_details, **options)
-        if event_details and "stateEnteredEventDetails" in event_details:
-            self._host.entered(event_details["stateEnteredEventDetails"]["name"])
+        entered = (event_details or {}).get("stateEnteredEventDetails")
+        if entered and self._is_scheduled_again(event_type):
+            event: int = context.last_published_event_id
+        else:
+            event = super().add_event(context, event_type, event_details, **options)
+        if entered:
+            if context is self._own:
+                self.entered = entered
+            self._host.entered(entered["name"])
         return event
+
+    def _is_scheduled_again(self, event_type: Any) -> bool:
+        """Whether a redrive resumes with this state's task: it is scheduled, and the state is not entered again."""
+        again, self._scheduled_again = self._scheduled_again, False
+        return again and event_type == HistoryEventType.TaskStateEntered
 
 
 class _Worker(ExecutionWorker):  # type: ignore[misc]
-    def __init__(self, details: Any, host: _Stoppable) -> None:
+    def __init__(self, details: Any, host: _Stoppable, redrive: Redrive | None) -> None:
         super().__init__(details, self, None, {})
+        self._redrive = redrive
         self.env = super()._get_evaluation_environment()
-        self.env.event_manager = _History(host)
+        if redrive:
+            self.env.event_history_context = EventHistoryContext(len(redrive.events))
+        self.env.event_manager = _History(host, self.env.event_history_context, redrive)
+        # https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
+        execution = self.env.states.context_object.context_object_data["Execution"]
+        execution |= {"RedriveCount": redrive.count, "RedriveTime": redrive.moment} if redrive else {"RedriveCount": 0}
 
     def terminated(self) -> None:
         """moto tells its own service here that the execution is over; `run` returns instead."""
+
+    def _execution_logic(self) -> None:
+        if self._redrive is None:
+            super()._execution_logic()
+            return
+        program = self._get_evaluation_entrypoint()
+        if place := self._redrive.place:
+            program = copy.copy(program)
+            program.start_at = StartAt(place.state)
+            # The context object keeps the execution's own input; only the state gets what it was entered with.
+            self.env.states.reset(place.given)
+        program.eval(self.env)
 
     def _get_evaluation_entrypoint(self) -> Any:
         return _program(self._evaluation_details.state_machine_details.definition)

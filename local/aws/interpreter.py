@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from local.aws import asl
-from local.aws.engine import Execution, FunctionError, Pause, Status, TaskError
+from local.aws.engine import Execution, FunctionError, Pause, Place, Redrive, Status, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +40,7 @@ class Run:
         waits: Seconds asked for by Wait states, in order.
         backoffs: Seconds asked for by retriers, in order, after jitter.
         events: The history, in the form of GetExecutionHistory.
+        place: Where it came to its end.
     """
 
     status: Status
@@ -50,6 +51,7 @@ class Run:
     waits: list[float]
     backoffs: list[float]
     events: list[dict[str, Any]]
+    place: Place | None = None
 
 
 def run(
@@ -61,6 +63,7 @@ def run(
     objects: Callable[[str, str], str] | None = None,
     name: str = "test",
     max_states: int = MAX_STATES,
+    redrive: Run | None = None,
 ) -> Run:
     """Run a state machine to its end.
 
@@ -76,6 +79,7 @@ def run(
         objects: Takes a bucket and a key, and returns the text of the object that a map reads.
         name: The execution's name.
         max_states: How many states the run may enter; those of a map's children do not count.
+        redrive: A run of the same execution that did not succeed, which is resumed at the state that failed.
 
     Raises:
         asl.InvalidDefinition: The definition has no states, or moto's parser refuses it.
@@ -90,8 +94,9 @@ def run(
         machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:test",
         role_arn="arn:aws:iam::123456789012:role/test",
         input_=input,
-        started=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        started=_now(),
         host=host,
+        redrive=_resuming(redrive) if redrive else None,
     )
     outcome = host.execution.run()
     if host.mistake:
@@ -106,7 +111,24 @@ def run(
         waits=host.waits,
         backoffs=host.backoffs,
         events=host.execution.history(),
+        place=host.execution.place,
     )
+
+
+def _resuming(run: Run) -> Redrive:
+    count = 1 + sum(event["type"] == "ExecutionRedriven" for event in run.events)
+    redriven = {
+        "id": len(run.events) + 1,
+        "previousEventId": 0,
+        "type": "ExecutionRedriven",
+        "timestamp": _now(),
+        "executionRedrivenEventDetails": {"redriveCount": count},
+    }
+    return Redrive(count=count, moment=_now(), events=[*run.events, redriven], place=run.place)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass

@@ -8,19 +8,22 @@ the state machines are unknown to it.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import json
 import threading
+from collections import defaultdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core import lambda_runtime, responses
-from ministack.services import stepfunctions
+from ministack.services import eventbridge, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local.aws import asl, engine
+from local.aws import asl, engine, redrives
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +33,14 @@ _update = stepfunctions._update_state_machine
 _start = stepfunctions._start_execution
 _stop = stepfunctions._stop_execution
 _history = stepfunctions._get_execution_history
+_describe = stepfunctions._describe_execution
+_list = stepfunctions._list_executions
+_handle = stepfunctions.handle_request
+_put_events = eventbridge._put_events
 _definition = provisioners._sfn_definition
+
+
+_USUAL_PAGE, _LONGEST_PAGE = 100, 1000
 
 
 class StateMachines:
@@ -46,6 +56,9 @@ class StateMachines:
         self._time_scale = time_scale
         self._lock = threading.RLock()
         self._running: dict[str, engine.Execution] = {}
+        self._stopped_at: dict[str, engine.Place | None] = {}
+        self._definitions: dict[str, str] = {}
+        self._redrives: defaultdict[str, redrives.Redrives] = defaultdict(redrives.Redrives)
         self._clients: dict[tuple[str, str], Any] = {}
 
     def install(self) -> None:
@@ -55,43 +68,131 @@ class StateMachines:
         stepfunctions._start_execution = _start_once
         stepfunctions._stop_execution = self._stop
         stepfunctions._get_execution_history = self._history
+        stepfunctions._describe_execution = self._describe
+        stepfunctions._list_executions = self._list
+        stepfunctions.handle_request = self._handle
+        eventbridge._put_events = self._put_events
         stepfunctions._run_execution = self._run
         provisioners._sfn_definition = _checked_definition
 
-    def _run(self, arn: str) -> None:
+    def _run(self, arn: str, redrive: engine.Redrive | None = None) -> None:
         record = stepfunctions._executions[arn]
         machine = stepfunctions._state_machines[record["stateMachineArn"]]
         host = _Host(self._time_scale, functools.partial(self._client, machine["roleArn"]))
+        with self._lock:
+            # A redrive uses the definition that the execution was started with, whatever was deployed since.
+            definition = self._definitions.setdefault(arn, machine["definition"])
         execution = engine.Execution(
-            machine["definition"],
+            definition,
             arn=arn,
             machine_arn=record["stateMachineArn"],
             role_arn=machine["roleArn"],
             input_=json.loads(record["input"]),
             started=record["startDate"],
             host=host,
+            redrive=redrive,
         )
         with self._lock:
-            if record["status"] != "RUNNING":  # stopped before it could start
+            if record["status"] != "RUNNING" or arn in self._running:  # stopped before it could start
                 return
             self._running[arn] = execution
         outcome = execution.run()
         with self._lock:
-            del self._running[arn]
-            if record["status"] != "RUNNING":  # stopped; that has been told
+            if self._running.get(arn) is not execution:  # stopped; that has been told, and it may have been redriven
                 return
-            record["events"][:] = execution.history()
+            self._forget(arn, execution)
             record.update(vars(outcome), stopDate=responses.now_iso())
         stepfunctions._emit_execution_status_event(record)
+
+    def _forget(self, arn: str, execution: engine.Execution) -> None:
+        """Keep of an execution that has ended what its record and a redrive need."""
+        del self._running[arn]
+        self._stopped_at[arn] = execution.place
+        stepfunctions._executions[arn]["events"][:] = execution.history()
 
     def _stop(self, data: dict[str, Any]) -> Any:
         arn = data.get("executionArn", "")
         with self._lock:
             execution = self._running.get(arn)
             if execution:
-                stepfunctions._executions[arn]["events"][:] = execution.history()
+                self._forget(arn, execution)
                 execution.stop(data.get("error"), data.get("cause"))
             return _stop(data)
+
+    async def _handle(self, method: Any, path: Any, headers: Any, body: Any, query_params: Any) -> Any:
+        if headers.get("x-amz-target", "").endswith(".RedriveExecution"):
+            return stepfunctions._finalize_response(self._redrive(json.loads(body or "{}")))
+        return await _handle(method, path, headers, body, query_params)
+
+    def _redrive(self, data: dict[str, Any]) -> Any:
+        """RedriveExecution: resume an execution at the state that did not come to its end.
+
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html
+        """
+        arn, token, now = data.get("executionArn", ""), data.get("clientToken"), datetime.now(UTC)
+        with self._lock:
+            record, past = stepfunctions._executions.get(arn), self._redrives[arn]
+            if record is None:
+                return responses.error_response_json("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'", 400)
+            if moment := past.repeated(token, now):
+                return responses.json_response({"redriveDate": moment})
+            if reason := _refusal(record):
+                return responses.error_response_json("ExecutionNotRedrivable", reason, 400)
+            moment = past.add(token, now)
+            record.update(status="RUNNING", stopDate=None, output=None, error=None, cause=None)
+            stepfunctions._add_event(
+                record, "ExecutionRedriven", {"executionRedrivenEventDetails": {"redriveCount": past.count}}
+            )
+            redrive = engine.Redrive(
+                count=past.count, moment=moment, events=list(record["events"]), place=self._stopped_at.pop(arn, None)
+            )
+        stepfunctions._emit_execution_status_event(record)
+        # The account and the region of the request are kept in context variables.
+        run = functools.partial(contextvars.copy_context().run, self._run, arn, redrive)
+        threading.Thread(target=run, daemon=True).start()
+        return responses.json_response({"redriveDate": moment})
+
+    def _describe(self, data: dict[str, Any]) -> Any:
+        status, headers, body = _describe(data)
+        if status != 200:
+            return status, headers, body
+        return responses.json_response(json.loads(body) | self._redrive_facts(data["executionArn"]))
+
+    def _redrive_facts(self, arn: str) -> dict[str, Any]:
+        past, reason = self._redrives[arn], _refusal(stepfunctions._executions[arn])
+        return {
+            "redriveCount": past.count,
+            "redriveDate": past.last,
+            "redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE",
+            "redriveStatusReason": reason,
+        }
+
+    def _list(self, data: dict[str, Any]) -> Any:
+        """ListExecutions with what MiniStack leaves out: its refusals, its default page, and redrives.
+
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
+        """
+        if data.get("maxResults", 0) > _LONGEST_PAGE:
+            return responses.error_response_json("ValidationException", f"maxResults is above {_LONGEST_PAGE}", 400)
+        if data.get("statusFilter") == "PENDING_REDRIVE" and not data.get("mapRunArn"):
+            return responses.error_response_json("ValidationException", "PENDING_REDRIVE needs a mapRunArn", 400)
+        status, headers, body = _list({**data, "maxResults": data.get("maxResults") or _USUAL_PAGE})
+        if status != 200:
+            return status, headers, body
+        answer = json.loads(body)
+        for item in answer["executions"]:
+            past = self._redrives[item["executionArn"]]
+            item |= {"redriveCount": past.count, "redriveDate": past.last}
+        return responses.json_response(answer)
+
+    def _put_events(self, data: dict[str, Any], **options: Any) -> Any:
+        """Put what MiniStack does not know of redrives into the events that it sends about executions."""
+        for entry in data.get("Entries", []):
+            if entry.get("Source") == "aws.states" and options.get("allow_aws_source"):
+                detail = json.loads(entry["Detail"])
+                facts = self._redrive_facts(detail["executionArn"])
+                entry["Detail"] = json.dumps(detail | facts | {"redriveDate": _milliseconds(facts["redriveDate"])})
+        return _put_events(data, **options)
 
     def _history(self, data: dict[str, Any]) -> Any:
         arn = data.get("executionArn", "")
@@ -170,6 +271,21 @@ class _Host:
         except ClientError as error:
             refusal = error.response["Error"]
             raise engine.TaskError(f"S3.{refusal['Code']}", refusal["Message"]) from None
+
+
+def _refusal(record: dict[str, Any]) -> str | None:
+    """Why AWS would not redrive an execution, or None."""
+    return redrives.refusal(
+        status=record["status"],
+        started=datetime.fromisoformat(record["startDate"]),
+        stopped=datetime.fromisoformat(record["stopDate"]) if record["stopDate"] else None,
+        events=len(record["events"]),
+        now=datetime.now(UTC),
+    )
+
+
+def _milliseconds(moment: str | None) -> int | None:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000) if moment else None
 
 
 def _function_arn(name: str) -> str:

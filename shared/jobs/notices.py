@@ -89,6 +89,7 @@ def notice_for(job: Job) -> Notice:
             "other_videos": job.others or None,
             "video": job.output,
             "error": job.error if job.status is not Status.SUCCEEDED else None,
+            **job.redrive,
             "metadata": job.metadata or None,
             "execution": job.execution,
         }
@@ -235,6 +236,7 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
         "Rows": _rows(message),
         "Credits": _credits(message),
         "Others": ", ".join(map(_other, message.get("other_videos", ()))) or None,
+        "Retry": _retry(message),
         "Video": _film(video),
         "Report": _place(report) if (report := message.get("batch", {}).get("report")) else None,
         "Source": _place(message["source"]),
@@ -251,6 +253,13 @@ def _other(video: Mapping[str, Any]) -> str:
     """A further video of the same job."""
     cost = f" ({video['credits_used']:,g} credits)" if "credits_used" in video else ""
     return f"video {video['video_id']} at Genviral{cost}"
+
+
+def _retry(message: Mapping[str, Any]) -> str | None:
+    """When an interrupted job is tried again automatically."""
+    if "redrive_at" not in message:
+        return None
+    return f"{message['redrive_at']}, and then again until {message['redrive_until']}"
 
 
 def _film(video: Mapping[str, Any]) -> str | None:
@@ -305,4 +314,6 @@ def _sentence(job: Job) -> str:
         return "The video is paid for: the answer came after all, too late for the job. Attach it."
     if job.status is Status.UNCERTAIN and job.known_video is not None:
         return "Nobody knows whether the video was paid for; the answer named one, which can be attached."
+    if job.redrive:
+        return "The job was interrupted and is tried again automatically; nothing is lost."
     return _SUMMARY[job.status]

@@ -6,6 +6,7 @@ Knows the names and types of the attributes. Must not know how they are read or 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.faults import Paid
@@ -67,6 +68,12 @@ class Job:
     """When the first copy of the video was begun, in epoch seconds. None: the bucket holds nothing of it yet."""
     held_since: int | None = None
     interrupted_by: str | None = None
+    redrive_at: int | None = None
+    """When an interrupted job is redriven automatically, in epoch seconds. Past: with the next sweep, if not yet."""
+    redrive_until: int | None = None
+    """Until when it is tried again in this outage, in epoch seconds. None: there is no outage."""
+    redrives: int = 0
+    """How often it was redriven automatically in this outage."""
     output: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     notice_due: str | None = None
@@ -129,6 +136,13 @@ class Job:
         return others + (self.video_id is not None)
 
     @property
+    def redrive(self) -> dict[str, str]:
+        """When it is tried again automatically (`redrive_at`), and until when (`redrive_until`). Empty: it is not."""
+        if self.status is not Status.INTERRUPTED or self.redrive_at is None or self.redrive_until is None:
+            return {}
+        return {"redrive_at": _iso(self.redrive_at), "redrive_until": _iso(self.redrive_until)}
+
+    @property
     def idempotency_key(self) -> str:
         """What is sent to the vendor as `Idempotency-Key`: stable until an operator chooses to pay again."""
         return f"{self.job_id}.{self.resubmissions}" if self.resubmissions else self.job_id
@@ -138,6 +152,10 @@ class Job:
         """The job that these attributes describe. Attributes that this version does not know are left alone."""
         known = {name: value for name, value in attributes.items() if name in _FIELDS}
         return cls(**{**known, "status": Status(attributes["status"])})
+
+
+def _iso(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
 
 
 _OUR_OWN = frozenset({"caller", "plan", "offset", "length"})

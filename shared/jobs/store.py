@@ -33,6 +33,9 @@ _OVERVIEW = (
 )
 _MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 
+OUTAGE = ("redrives", "redrive_at", "redrive_until")
+"""What a record holds of an outage: its automatic redrives. Set and removed together."""
+
 # A transaction's reasons, and those of them that pass.
 _CONDITION = "ConditionalCheckFailed"
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
@@ -170,16 +173,18 @@ class JobStore:
 
         Read from an index that follows the table within moments.
         """
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by_status",
-            KeyConditionExpression="#status = :status",
-            ProjectionExpression="changed_at",
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": status.value}},
-        )
-        moments = [int(item["changed_at"]["N"]) for page in pages for item in page["Items"]]
-        return len(moments), moments[0] if moments else None
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": "by_status",
+            "KeyConditionExpression": "#status = :status",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":status": {"S": status.value}},
+        }
+        oldest = self._client.query(**query, Limit=1)["Items"]
+        if not oldest:
+            return 0, None
+        pages = self._client.get_paginator("query").paginate(**query, Select="COUNT")
+        return sum(page["Count"] for page in pages), int(oldest[0]["changed_at"]["N"])
 
     def untold(self, *, unchanged_since: int) -> Iterator[str]:
         """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.
@@ -198,6 +203,22 @@ class JobStore:
             for page in pages:
                 for item in page["Items"]:
                     yield item["job_id"]["S"]
+
+    def due_for_redrive(self, *, now: int) -> Iterator[Job]:
+        """The interrupted jobs that are due to be redriven, the longest due first: `job_id` and `execution` only.
+
+        Read from an index that holds no others and follows the table within moments; `get` tells what is true now.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_redrive",
+            KeyConditionExpression="#status = :status AND redrive_at <= :now",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": {"S": Status.INTERRUPTED.value}, ":now": {"N": str(now)}},
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield Job.from_attributes({"created_at": "", "source": {}, **_from_item(item)})
 
     def page(
         self, status: Status, *, limit: int, after: tuple[int, str] | None = None
@@ -401,7 +422,8 @@ class JobStore:
             Status.PROCESSING,
             condition="(attribute_not_exists(video_id) OR video_id = :video) AND #status <> :delivering",
             values={":video": video_id, ":delivering": Status.DELIVERING.value},
-            remove=("claim", "held_since", "error"),
+            # The vendor answers: an outage is over.
+            remove=("claim", "held_since", "error", *OUTAGE),
             stay=True,
             video_id=video_id,
             **attributes,
@@ -539,6 +561,52 @@ class JobStore:
             MoveRefused: There is no such job.
         """
         return self._update(job_id, attributes, condition="attribute_exists(job_id)", remove=remove)
+
+    def take_up(
+        self, job: Job, target: Status, *, execution: str, remove: Iterable[str] = (), **attributes: Any
+    ) -> Job:
+        """Give a job, as it was read, a new status and a later execution. An outage begins anew with it.
+
+        Raises:
+            MoveRefused: Somebody has moved it, taken it up or found its video since it was read.
+        """
+        condition, values = as_seen(job)
+        return self.move(
+            job.job_id,
+            target,
+            reopen=True,
+            stay=True,
+            condition=condition,
+            values=values,
+            remove=(*remove, *OUTAGE),
+            execution=execution,
+            **attributes,
+        )
+
+    def redriving(self, job: Job, *, deadline_at: int | None) -> None:
+        """Count an automatic redrive that is about to be tried.
+
+        Args:
+            job: The job as it was read, interrupted and due.
+            deadline_at: A later deadline for its video; None leaves it.
+
+        Raises:
+            MoveRefused: It is not due any more: it runs again, has ended, or somebody has taken it up.
+        """
+        self._update(
+            job.job_id,
+            {"redrives": job.redrives + 1, "deadline_at": deadline_at},
+            condition="#status = :interrupted AND redrive_at = :due AND interrupted_by = :seen",
+            values={":interrupted": Status.INTERRUPTED.value, ":due": job.redrive_at, ":seen": job.interrupted_by},
+        )
+
+    def end_outage(self, job_id: str) -> None:
+        """Forget how often a job was redriven automatically: a person redrives it now.
+
+        Raises:
+            MoveRefused: There is no such job.
+        """
+        self.note(job_id, remove=OUTAGE)
 
     def notice_sent(self, job_id: str, notice: str) -> None:
         """Cross off a notification that was due. Nothing happens if another one has become due since."""

@@ -65,6 +65,7 @@ class Lookup:
                 "other_videos": job.others or None,
                 "metadata": job.metadata or None,
                 "error": None if job.status is Status.SUCCEEDED else job.error,
+                **job.redrive,
                 "video": self._video(job),
             }
         )

@@ -22,8 +22,9 @@ from shared.jobs import identity
 from shared.jobs.errors import DailyLimitReached, RequestTooLarge
 from shared.jobs.notices import notice_for
 from shared.jobs.states import TERMINAL, Status
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import OUTAGE, JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
+from shared.steps import redrives
 from shared.steps.claims import require_no_running_attempt
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Announcer:
         self._announce(job)
         return job
 
-    def interrupted(self, execution_arn: str, *, ended: str, error: str, cause: str, moment: str) -> None:
+    def interrupted(self, execution_arn: str, *, ended: str, error: str, cause: str, moment: str) -> Job:
         """Note that an execution ended without closing its job.
 
         Args:
@@ -143,37 +144,71 @@ class Announcer:
             error: Its error's name.
             cause: Its error's cause.
             moment: When it ended; tells one interruption of the job from the next.
+
+        Returns:
+            The job as it is now. It is not interrupted if it has ended, or this end was noted before.
         """
         job = self._record(execution_arn)
         if job.is_terminal or job.execution not in (None, execution_arn):
             self._announce(job)
-            return
+            return job
         if error == _TOO_MUCH_DATA and job.paid is Paid.NO:
             # Before Submit was called: no redrive can help.
-            self._close(execution_arn, Status.FAILED, RequestTooLarge(_TOO_LARGE_AN_INPUT).document())
-            return
+            return self._close(execution_arn, Status.FAILED, RequestTooLarge(_TOO_LARGE_AN_INPUT).document())
         interruption = f"{execution_arn}#{moment}"
+        return self._interrupt(
+            job,
+            {"ended": ended, "error": error, "cause": cause},
+            moment,
+            stay=True,
+            # An operator may have taken the job up again since it was read.
+            condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)"
+            " AND (attribute_not_exists(execution) OR execution = :own)",
+            values={":interruption": interruption, ":own": execution_arn},
+            interrupted_by=interruption,
+            execution=execution_arn,
+        )
+
+    def interrupted_again(
+        self, job: Job, execution_arn: str, *, ended: str, error: str, cause: str, moment: str
+    ) -> None:
+        """Note an interruption once more where a step outlived the execution and moved the job on after it.
+
+        What people were notified of then is not true any more: the job may be paid for by now.
+
+        Args:
+            job: The job as it is now; the others are those of `interrupted`.
+        """
+        self._interrupt(
+            job,
+            {"ended": ended, "error": error, "cause": cause},
+            f"{moment}.{int(time.time())}",
+            condition="execution = :own AND #status <> :there",
+            values={":own": execution_arn, ":there": Status.INTERRUPTED.value},
+        )
+
+    def _interrupt(self, job: Job, end: dict[str, str], moment: str, **options: Any) -> Job:
+        """Interrupt a job, plan what follows, and tell people where that is news to them."""
+        plan = redrives.plan(job, ended=end["ended"], error=end["error"], now=int(time.time()))
+        is_left = plan.redrive_at is None
         try:
             job = self.store.move(
                 job.job_id,
                 Status.INTERRUPTED,
-                stay=True,
-                # An operator may have taken the job up again since it was read.
-                condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)"
-                " AND (attribute_not_exists(execution) OR execution = :own)",
-                values={":interruption": interruption, ":own": execution_arn},
-                interrupted_by=interruption,
-                execution=execution_arn,
-                error=reason_of(ended=ended, error=error, cause=cause),
-                notice_due=f"{Status.INTERRUPTED}#{moment}",
+                error=plan.advise(reason_of(**end)),
+                notice_due=f"{Status.INTERRUPTED}#{moment}" if plan.is_news else None,
+                redrive_at=plan.redrive_at,
+                redrive_until=plan.redrive_until,
                 # A redrive that meets the account's trouble again begins a hold of its own.
-                remove=("held_since",),
+                remove=("held_since", *(OUTAGE if is_left else ())),
+                **options,
             )
         except MoveRefused as refused:
             if refused.current is None:
                 raise
             job = refused.current
         self._announce(job)
+        return job
 
     def remind(self, job_id: str) -> None:
         """Send a job's notification if it is still due: whoever decided on it did not get so far."""
@@ -233,6 +268,7 @@ class Announcer:
             "condition": "(attribute_not_exists(held_since) OR held_since = :seen)",
             "values": {":seen": job.held_since or 0},
             "held_since": int(now),
+            "remove": OUTAGE,  # the vendor answered, or the daily limit did
             # In milliseconds: an interruption may end a hold and begin the next one within a second.
             "notice_due": f"{Status.ON_HOLD}#{round(now * 1000)}",
         }
@@ -311,6 +347,9 @@ def _count(job: Job, status: Status) -> None:
     metrics.add_metric(name=_METRICS[status], unit=MetricUnit.Count, value=1)
     if status is Status.ON_HOLD and _is_of_limit(job.error):
         metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
+    if status is Status.INTERRUPTED:
+        is_left = job.status is status and job.redrive_at is None
+        metrics.add_metric(name="JobsLeftInterrupted", unit=MetricUnit.Count, value=int(is_left))
     if status in TERMINAL and status in job.timeline:
         seconds = _seconds(job, status)
         logger.info("the job ended", status=status.value, seconds=seconds)

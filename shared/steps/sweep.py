@@ -1,29 +1,29 @@
-"""What fell through: jobs without an execution, open jobs whose execution is dead, and notifications never sent.
+"""What fell through: jobs without an execution, open jobs whose execution is dead, interrupted jobs that are due to be
+redriven, and notifications never sent.
 
 The execution-status rule is delivered at best effort, and a process can die between a record and its execution, or
 between a status and its notification. So every open job that has not changed for a while is held against Step
-Functions, and a notification that is still due is sent. Repeating a sweep changes nothing. Knows the store, Step
-Functions and how a job is interrupted; must not know the vendor.
+Functions, and a notification that is still due is sent. Jobs that an outage interrupted are redriven, with growing
+pauses. Repeating a sweep changes nothing. Knows the store, Step Functions and how a job is interrupted; must not know
+the vendor.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.executions import Executions, Pace, Redriven, describing, is_live, listing
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
-from shared.steps.notify import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -32,18 +32,22 @@ if TYPE_CHECKING:
     from shared.jobs.store import JobStore
     from shared.steps.notify import Announcer
 
-# Jobs that wait for their start come first. Interrupted ones are known, and told; they wait for a redrive.
+# Interrupted ones are known, and told; those that are redriven automatically have an index of their own.
 _SWEPT = (Status.QUEUED, *sorted(OPEN - {Status.QUEUED, Status.INTERRUPTED}))
-_LIVE = ("RUNNING", "PENDING_REDRIVE")
 # What should move on by itself. A job on hold waits for the account, an interrupted one for a redrive.
 _MOVING = OPEN - {Status.ON_HOLD, Status.INTERRUPTED}
 _GAUGES = {"JobsOpen": _MOVING, "JobsOnHold": {Status.ON_HOLD}, "JobsAwaitingRedrive": {Status.INTERRUPTED}}
+_COUNTED = {"SweptStarted": "started", "SweptInterrupted": "interrupted", "SweptRedriven": "redriven"}
 _RESERVE_SECONDS = 10.0
+_LISTING_SHARE = 0.5
+"""Of the time that is left, so much may be spent on listing what runs. It does for about 400,000 executions."""
+
+Duty = tuple[str, "Callable[[], str | None]"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sweeper:
-    """Picks up what fell through.
+    """Picks up what fell through, once.
 
     Args:
         store: Where jobs are kept.
@@ -52,8 +56,10 @@ class Sweeper:
         sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
         quiet_seconds: Jobs that changed less long ago are left alone, in seconds.
-        most: How many jobs of a status are looked at in one sweep; those longest unchanged first.
+        deadline_seconds: How long the video of a job that is redriven may take from then on at least, in seconds.
         remaining: Seconds that are left.
+        describe_pace: Spreads the calls about single executions.
+        list_pace: Spreads the calls about pages of them.
     """
 
     store: JobStore
@@ -62,21 +68,28 @@ class Sweeper:
     sfn: SFNClient
     state_machine_arn: str
     quiet_seconds: int
-    most: int
+    deadline_seconds: int
     remaining: Callable[[], float]
+    describe_pace: Pace = field(default_factory=describing)
+    list_pace: Pace = field(default_factory=listing)
+    _running: set[str] | None = field(init=False, default=None)
+    _trouble: ClientError | BotoCoreError | None = field(init=False, default=None)
+
+    @property
+    def _executions(self) -> Executions:
+        return Executions(sfn=self.sfn, state_machine_arn=self.state_machine_arn)
 
     def sweep(self) -> dict[str, int]:
-        """Look at open jobs, and at those whose notification is still due; then measure what stands still.
+        """Look at open jobs, and at those whose redrive or notification is due; then measure what stands still.
 
         Returns:
-            How many were looked at, started, found with a dead execution, and told.
+            How many were looked at, started, found with a dead execution, redriven, and told.
 
         Raises:
             ClientError: AWS failed for a job. The others were looked at all the same; the next sweep tries again.
         """
-        count = {"seen": 0, "started": 0, "interrupted": 0, "told": 0}
-        trouble: ClientError | BotoCoreError | None = None
-        for job_id, act in self._duties():
+        count = {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
+        for job_id, act in _in_turn(self._duties()):
             if self.remaining() < _RESERVE_SECONDS:
                 logger.warning("the sweep ran out of time; the next one goes on", count=count)
                 break
@@ -86,16 +99,16 @@ class Sweeper:
             except (ClientError, BotoCoreError) as error:
                 # One job must not keep the others waiting.
                 logger.warning("a job could not be looked after", job_id=job_id, reason=type(error).__name__)
-                trouble = error
+                self._trouble = error
             else:
                 if done is not None:
                     logger.info("picked up", job_id=job_id, done=done)
                     count[done] += 1
-        for name, value in (("SweptStarted", count["started"]), ("SweptInterrupted", count["interrupted"])):
-            metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        for name, counted in _COUNTED.items():
+            metrics.add_metric(name=name, unit=MetricUnit.Count, value=count[counted])
         self._measure()
-        if trouble is not None:
-            raise trouble
+        if self._trouble is not None:
+            raise self._trouble
         return count
 
     def _measure(self) -> None:
@@ -108,74 +121,140 @@ class Sweeper:
             jobs = sum(found[status][0] for status in statuses)
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=jobs)
 
-    def _duties(self) -> Iterator[tuple[str, Callable[[], str | None]]]:
-        """What is to be done: jobs, and what to do about each."""
-        before = int(time.time()) - self.quiet_seconds
+    def _duties(self) -> Iterator[Iterator[Duty]]:
+        """What is to be done, by kind: jobs, and what to do about each. In each kind, those longest unchanged first."""
+        now = int(time.time())
+        before = now - self.quiet_seconds
         for status in _SWEPT:
-            for job in itertools.islice(self.store.in_status(status, unchanged_since=before), self.most):
-                yield job.job_id, functools.partial(self._look_after, job)
-        for job_id in itertools.islice(self.store.untold(unchanged_since=before), self.most):
-            yield job_id, functools.partial(self._tell, job_id)
+            yield _each(self.store.in_status(status, unchanged_since=before), self._look_after)
+        yield _each(self.store.due_for_redrive(now=now), self._redrive)
+        yield ((job_id, functools.partial(self._tell, job_id)) for job_id in self.store.untold(unchanged_since=before))
 
     def _tell(self, job_id: str) -> str:
         self.announcer.remind(job_id)
         return "told"
 
     def _look_after(self, job: Job) -> str | None:
-        arn = job.execution or f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{job.job_id}"
-        execution = self._execution(arn)
-        if execution is not None and execution["status"] in _LIVE:
+        arn = self._executions.arn_of(job)
+        # While intake is stopped there may be many, and nothing can be done for them.
+        if self._is_listed(arn) or (job.status is Status.QUEUED and self._must_wait(job)):
             return None
-        if execution is None and job.video_id is not None:
-            # An operator's command was cut off. Following a paid video pays nothing, so the switch does not matter.
+        execution = self._describe(arn)
+        if is_live(execution):
+            return None
+        # An operator's command may have been cut off, after the job was given a video.
+        if execution is None and (job.status is Status.QUEUED or job.video_id is not None):
             return self._start(job, arn)
-        if execution is None and job.status is Status.QUEUED:
-            return None if self.switch.is_stopped else self._start(job, arn)
-        self._interrupt(job, arn, execution or {})
+        self._interrupt(arn, execution or {})
         return "interrupted"
 
-    def _execution(self, arn: str) -> dict[str, Any] | None:
-        try:
-            return dict(self.sfn.describe_execution(executionArn=arn))
-        except self.sfn.exceptions.ExecutionDoesNotExist:
+    def _redrive(self, due: Job) -> str | None:
+        """Redrive a job that a passing fault interrupted, at the state that failed. Never pays twice: steps repeat."""
+        arn = self._executions.arn_of(due)
+        # It may run again since the last redrive, and have come to no end yet.
+        job = None if self._is_listed(arn) else self.store.get(due.job_id)
+        if job is None or self._must_wait(job):
             return None
+        execution = self._describe(arn)
+        if is_live(execution):
+            return None
+        if execution is not None and job.interrupted_by != f"{arn}#{_ended_at(execution)}":
+            # It ran again, and nobody has heard yet how that ended.
+            self._interrupt(arn, execution)
+            return "interrupted"
+        try:
+            self.store.redriving(job, deadline_at=self._later_deadline(job))
+            return self._resume(job, arn)
+        except MoveRefused:
+            return None
+
+    def _resume(self, job: Job, arn: str) -> str | None:
+        match self._executions.redrive(arn):
+            case Redriven.RESUMED:
+                return "redriven"
+            case Redriven.RUNS_ALREADY:
+                return None
+        # Its history is full, or it is gone. A later execution sends nothing for a video that is known, and nothing
+        # where a claim stands.
+        later = self._executions.later(job.job_id)
+        if later is None:
+            return None
+        target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
+        return self._start(self.store.take_up(job, target, execution=later, remove=("held_since", "notice_due")), later)
+
+    def _later_deadline(self, job: Job) -> int | None:
+        """A deadline for a video that could not be looked at: the outage must not count against it."""
+        if job.video_id is None:
+            return None
+        return max(job.deadline_at or 0, int(time.time()) + self.deadline_seconds)
+
+    def _must_wait(self, job: Job) -> bool:
+        """Whether a job may not go on because intake is stopped. Following a paid video pays nothing."""
+        return job.video_id is None and self.switch.is_stopped
+
+    def _is_listed(self, arn: str) -> bool:
+        """Whether Step Functions lists an execution as running. The list may lack one that does."""
+        if self._running is None:
+            self._running = self._list()
+        return arn in self._running
+
+    def _list(self) -> set[str]:
+        """What runs, read page by page as far as there is time. What is missing is described, one by one."""
+        listed: set[str] = set()
+        enough = self.remaining() * (1 - _LISTING_SHARE)
+        try:
+            for page in self._executions.running():
+                listed.update(page)
+                if self.remaining() < enough:
+                    logger.warning("not all running executions could be listed", listed=len(listed))
+                    break
+                self.list_pace.wait()
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("the running executions could not be listed", reason=type(error).__name__)
+            self._trouble = error
+        return listed
+
+    def _describe(self, arn: str) -> dict[str, Any] | None:
+        self.describe_pace.wait()
+        return self._executions.describe(arn)
 
     def _start(self, job: Job, arn: str) -> str | None:
         """Start the very execution that the record names: a job that was taken up again has a later one."""
-        try:
-            self.sfn.start_execution(
-                stateMachineArn=self.state_machine_arn,
-                name=arn.rpartition(":")[2],
-                input=json.dumps({"job_id": job.job_id, "source": job.source}),
-            )
-        except self.sfn.exceptions.ExecutionAlreadyExists:
-            return None
-        return "started"
+        return "started" if self._executions.start(arn, {"job_id": job.job_id, "source": job.source}) else None
 
-    def _interrupt(self, job: Job, arn: str, execution: dict[str, Any]) -> None:
+    def _interrupt(self, arn: str, execution: dict[str, Any]) -> None:
         end = {
             "ended": execution.get("status", "gone"),
             "error": execution.get("error") or "",
             "cause": execution.get("cause") or "",
+            "moment": str(_ended_at(execution)),
         }
-        moment = _milliseconds(execution.get("stopDate"))
-        self.announcer.interrupted(arn, **end, moment=str(moment))
-        # A step can outlive its execution and move the job on after that interruption. What was told then, if it was,
-        # is not true any more: the job may be paid for by now.
-        try:
-            self.store.move(
-                job.job_id,
-                Status.INTERRUPTED,
-                condition="execution = :own AND #status <> :there",
-                values={":own": arn, ":there": Status.INTERRUPTED.value},
-                error=reason_of(**end),
-                notice_due=f"{Status.INTERRUPTED}#{moment}.{int(time.time())}",
-            )
-        except MoveRefused:
-            return
-        self.announcer.remind(job.job_id)
+        job = self.announcer.interrupted(arn, **end)
+        if job.status is not Status.INTERRUPTED and not job.is_terminal:
+            self.announcer.interrupted_again(job, arn, **end)
 
 
-def _milliseconds(moment: Any) -> int:
-    # As the status event writes it, so that the sweep and a late event agree that it is the same interruption.
+def _ended_at(execution: dict[str, Any]) -> int:
+    """When an execution ended, in milliseconds, as the status event writes it. 0 where there is none.
+
+    So the sweep and a late event agree that it is the same interruption.
+    """
+    moment = execution.get("stopDate")
     return round(moment.timestamp() * 1000) if moment is not None else 0
+
+
+def _each(jobs: Iterable[Job], act: Callable[[Job], str | None]) -> Iterator[Duty]:
+    for job in jobs:
+        yield job.job_id, functools.partial(act, job)
+
+
+def _in_turn(kinds: Iterable[Iterator[Duty]]) -> Iterator[Duty]:
+    """One duty of each kind after another, so that no kind keeps another waiting."""
+    left = list(kinds)
+    while left:
+        for kind in tuple(left):
+            duty = next(kind, None)
+            if duty is None:
+                left.remove(kind)
+            else:
+                yield duty

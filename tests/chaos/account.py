@@ -11,10 +11,11 @@ from urllib.parse import parse_qs
 
 import boto3
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.core.models import botocore_stubber
 
+from tests.chaos import dynamodb
 from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
 from tests.workflow.video_job import TEMPLATE
 
@@ -76,6 +77,11 @@ class Account:
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return notices
 
+    def records(self) -> dict[str, str]:
+        """Job's id → its whole record as text."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=TABLE, ConsistentRead=True)
+        return {item["job_id"]["S"]: json.dumps(item) for page in pages for item in page["Items"]}
+
     def counted(self, day: str) -> float:
         """The credits that are counted for a day (UTC)."""
         item = self.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
@@ -101,6 +107,8 @@ class ApiError(Exception):
 
 def carry(service: str, request: Any, states: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AWSResponse:
     """Let the account answer a call: Step Functions by `states`, all else by moto."""
+    if service == "dynamodb" and (answer := dynamodb.answer(request)) is not None:
+        return answer
     if service != "sfn":
         if isinstance(request.body, bytearray):  # moto takes no other kind of body than bytes
             request.body = bytes(request.body)
@@ -123,9 +131,12 @@ def failed(service: str, request: Any) -> AWSResponse:
     return refusal(service, request, *_FAILED[service])
 
 
-def lost(request: Any) -> ConnectionClosedError:
-    """The call had its effect, and its answer never arrives."""
-    return ConnectionClosedError(endpoint_url=request.url, error="made up")
+def lost(kind: str, service: str, request: Any) -> AWSResponse:
+    """The call had its effect, and its answer never arrives, or an intermediary's does."""
+    if kind.endswith("5xx"):
+        return failed(service, request)
+    error = ReadTimeoutError if kind.endswith("time-out") else ConnectionClosedError
+    raise error(endpoint_url=request.url, error="made up")
 
 
 def refusal(service: str, request: Any, status: int, code: str) -> AWSResponse:
@@ -151,15 +162,47 @@ def published(request: Any) -> str:
 
 
 def crosses_off(request: Any) -> bool:
-    """Whether a call of UpdateItem crosses a notification off, and does nothing else."""
+    """Whether a change of a record crosses a notification off, and does nothing else."""
     return _expression(request).startswith("REMOVE #notice_due")
 
 
 def saves_video(request: Any) -> bool:
-    """Whether a call of UpdateItem writes a video's id down."""
-    return "#video_id = :video_id" in _expression(request)
+    """Whether a change of a record writes a video's id down."""
+    expression = _expression(request)
+    return "#video_id = :video_id" in expression or "#other_videos = :other_videos" in expression
+
+
+def claim_taken(request: Any) -> str | None:
+    """The claim that a change of a record takes, if it takes one."""
+    change = change_of(request)
+    if "#claim = :claim" not in str(change.get("UpdateExpression")):
+        return None
+    return str(change["ExpressionAttributeValues"][":claim"]["S"])
+
+
+def gives_claim_back(request: Any) -> bool:
+    """Whether a change of a record takes its claim away."""
+    return "#claim" in _expression(request).partition("REMOVE ")[2].split(", ")
+
+
+def job_of(request: Any) -> str:
+    """The id of the job whose record a request changes."""
+    return str(change_of(request)["Key"]["job_id"]["S"])
+
+
+def status_set(request: Any) -> str | None:
+    """The status that a change of a record sets, if it sets one."""
+    status = change_of(request).get("ExpressionAttributeValues", {}).get(":status", {}).get("S")
+    return str(status) if "#status = :status" in _expression(request) else None
+
+
+def change_of(request: Any) -> dict[str, Any]:
+    """What a call of UpdateItem, or of TransactWriteItems, asks for about a job."""
+    body: dict[str, Any] = json.loads(request.body)
+    if "TransactItems" in body:
+        body = body["TransactItems"][0]["Update"]
+    return body
 
 
 def _expression(request: Any) -> str:
-    """What a call of UpdateItem changes; nothing for a transaction, which neither crosses off nor saves a video."""
-    return str(json.loads(request.body).get("UpdateExpression", ""))
+    return str(change_of(request).get("UpdateExpression", ""))

@@ -56,6 +56,12 @@ class Turn:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._failure: BaseException | None = None
         self._ended = False
+        self._rests = 0
+
+    @property
+    def this_rest(self) -> int:
+        """Tells one rest from the next."""
+        return self._rests
 
     def begin(self) -> None:
         """Take the first turn."""
@@ -63,14 +69,21 @@ class Turn:
         self._await_its_rest()
 
     def rest(self, seconds: float) -> None:
-        """Called by the thread: go on in so many seconds."""
-        self._clock.after(seconds, self.wake)
+        """Called by the thread: go on in so many seconds, or when it is woken."""
+        self._rests += 1
+        this = self._rests
+        self._clock.after(seconds, lambda: self.wake(this))
         self._given_back.release()
         self._mine.acquire()
 
-    def wake(self) -> None:
-        """Let the thread go on until it rests again."""
-        if not self._ended:
+    def wake(self, rest: int | None = None) -> None:
+        """Let the thread go on until it rests again.
+
+        Args:
+            rest: Only if it has not gone on since this rest of its.
+        """
+        if not self._ended and rest in (None, self._rests):
+            self._rests += 1
             self._mine.release()
             self._await_its_rest()
 

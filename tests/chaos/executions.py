@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from local.aws.engine import Pause
     from tests.chaos.clock import Clock
 
+_REDRIVABLE = ("FAILED", "TIMED_OUT", "ABORTED")
+_PAGE = 20
 _MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:video-job"
 
 
@@ -102,7 +104,10 @@ class Execution:
 
     def invoke(self, function: str, payload: bytes) -> Any:
         self._reseed()
-        return self.service.invoke(self, function, json.loads(payload))
+        try:
+            return self.service.invoke(self, function, json.loads(payload))
+        finally:
+            self._reseed()  # time may have passed, and others have drawn
 
     def _reseed(self) -> None:
         # Jitter is drawn from Python's own generator; this makes it the execution's, whatever the others do.
@@ -151,22 +156,18 @@ class Executions:
         return known
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """StartExecution, DescribeExecution, StopExecution and RedriveExecution."""
+        """StartExecution, DescribeExecution, ListExecutions, StopExecution and RedriveExecution."""
         if operation == "StartExecution":
             execution = self.start(request["name"], json.loads(request["input"]))
             return {"executionArn": execution.arn, "startDate": execution.started}
+        if operation == "ListExecutions":
+            return self._page(request)
         found = self.known.get(request["executionArn"].rpartition(":")[2])
         if found is None:
             raise ApiError("ExecutionDoesNotExist")
         if operation == "DescribeExecution":
-            shown = {"executionArn": found.arn, "stateMachineArn": _MACHINE_ARN, "name": found.name}
-            ended = {"error": found.error, "cause": found.cause, "stopDate": found.ended}
-            return {
-                **shown,
-                "status": found.status,
-                "startDate": found.started,
-                **{name: value for name, value in ended.items() if value is not None},
-            }
+            ended = {"error": found.error, "cause": found.cause}
+            return self._shown(found) | {name: value for name, value in ended.items() if value is not None}
         if operation == "StopExecution":
             found.stop("ABORTED", request.get("error"), request.get("cause"))
             return {"stopDate": found.ended}
@@ -174,8 +175,30 @@ class Executions:
             return self._redrive(found)
         raise ApiError("UnknownOperationException")
 
+    def _shown(self, execution: Execution) -> dict[str, Any]:
+        shown = {
+            "executionArn": execution.arn,
+            "stateMachineArn": _MACHINE_ARN,
+            "name": execution.name,
+            "status": execution.status,
+            "startDate": execution.started,
+            "redriveCount": execution.redrives,
+            "redriveStatus": "REDRIVABLE" if execution.status in _REDRIVABLE else "NOT_REDRIVABLE",
+        }
+        return shown if execution.ended is None else {**shown, "stopDate": execution.ended}
+
+    def _page(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The latest first, a few at a time, so that readers must turn pages."""
+        status = request.get("statusFilter")
+        found = [one for one in self.known.values() if status in (None, one.status)]
+        begin = int(request.get("nextToken", 0))
+        end = begin + min(request.get("maxResults", 100), _PAGE)
+        page = sorted(found, key=lambda one: one.started, reverse=True)[begin:end]
+        answer = {"executions": [self._shown(execution) for execution in page]}
+        return answer | ({"nextToken": str(end)} if end < len(found) else {})
+
     def _redrive(self, execution: Execution) -> dict[str, Any]:
-        if execution.status not in ("FAILED", "TIMED_OUT", "ABORTED"):
+        if execution.status not in _REDRIVABLE:
             raise ApiError("ExecutionNotRedrivable")
         state, given = execution.stopped_at()
         execution.status, execution.error, execution.cause, execution.ended = "RUNNING", None, None, None

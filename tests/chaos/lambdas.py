@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -27,9 +28,12 @@ from shared import runtime
 from shared.delivery import Limits, copy, guard, limits
 from shared.genviral.client import GenviralClient, Timeouts
 from tests.chaos import account as aws
+from tests.chaos import dynamodb
 from tests.chaos.clock import Turn
-from tests.chaos.weather import GIVEN_UP, Strike
+from tests.chaos.observed import Observed
+from tests.chaos.weather import GIVEN_UP, LOST, SLOW, Strike
 from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
+from tests.workflow.video_job import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +49,14 @@ _FUNCTIONS = Path(__file__).parents[2] / "functions"
 _PART_BYTES = 16_384
 _PATIENT = Timeouts(connect=10, read=30, write=10, pool=10, total=60)
 _HANG_SECONDS, _IMPATIENT_SECONDS = 0.5, 0.15
+_RESOURCES = {
+    str(resource["Properties"]["CodeUri"]).rstrip("/").rpartition("/")[2]: resource["Properties"]
+    for resource in TEMPLATE["Resources"].values()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+TIMEOUTS = {name: float(properties["Timeout"]) for name, properties in _RESOURCES.items()}
+"""Function → its time-out, in seconds."""
+_TAKE_TIME = (GIVEN_UP, SLOW)
 SETTINGS = {
     "POWERTOOLS_SERVICE_NAME": "video-pipeline",
     "AWS_DEFAULT_REGION": REGION,
@@ -86,6 +98,21 @@ class _Killed(BaseException):
     """The process is gone. Not an `Exception`: nothing in the code may survive it."""
 
 
+@dataclass(frozen=True)
+class Caller:
+    """An execution that waits for a function.
+
+    Attributes:
+        turn: What it rests in.
+        patience: How long it waits, in seconds.
+        is_waiting: Whether it can still use the answer.
+    """
+
+    turn: Turn
+    patience: float
+    is_waiting: Callable[[], bool]
+
+
 @dataclass
 class Invocation:
     """One run of a handler, and what is to go wrong in it."""
@@ -93,6 +120,8 @@ class Invocation:
     function: str
     job: str
     strikes: list[Strike]
+    deadline: float
+    """When Lambda ends the process, in epoch seconds."""
     died_of: str | None = None
     made: Counter[str] = field(default_factory=Counter)
     """How often each call was made."""
@@ -100,7 +129,15 @@ class Invocation:
     unannounced: str | None = None
     """The notification that was published and not crossed off yet."""
     turn: Turn | None = None
-    """What it runs on in, after it was given up."""
+    """What it runs in, where time passes while it runs."""
+    given_up: bool = False
+    """Whether nobody waits for its answer any more."""
+    claim: str | None = None
+    """The claim that it has taken and not given back."""
+    videos: list[str] = field(default_factory=list)
+    """The videos that the vendor accepted from it."""
+    last_write_answered: bool = True
+    """Whether the last change of a record that it asked for was answered, if only with a refusal."""
     unsettled: str | None = None
     """The idempotency key of a paid POST that was sent, while nobody outside of this process knows how it ended."""
 
@@ -109,7 +146,7 @@ class Invocation:
         for strike in self.strikes:
             hit = strike.call == call and strike.kind in kinds
             if hit and strike.nth <= self.made[call] and strike.fired < strike.times:
-                strike.fired += 1
+                strike.fired, strike.hit = strike.fired + 1, True
                 return strike
         return None
 
@@ -123,8 +160,8 @@ class Invocation:
         if self.died_of:
             raise _Killed
 
-    def die(self, strike: Strike) -> None:
-        self.died_of = strike.error
+    def die(self, error: str) -> None:
+        self.died_of = error
         raise _Killed
 
 
@@ -135,6 +172,9 @@ class Lambda:
         states: Answers calls of Step Functions: operation and request to answer.
         clock: Tells the time, in epoch seconds.
         limit: The daily limit, in credits. 0: none.
+        overrun: How many times its time-out a process may last. On AWS: once.
+        outage: How the vendor cannot be reached just now: job and call. None: it can.
+        ended_late: Is told what became of an invocation that nobody waited for.
     """
 
     def __init__(
@@ -146,9 +186,14 @@ class Lambda:
         clock: Clock,
         *,
         limit: float = 0,
+        overrun: float = 1,
+        outage: Callable[[str, str], str | None] = lambda _job, _call: None,
+        ended_late: Callable[[Invocation, Any], None] = lambda _invocation, _outcome: None,
     ) -> None:
         self._states = states
         self._clock = clock
+        self._outage, self._overrun, self._ended_late = outage, overrun, ended_late
+        self.observed = Observed(clock, TIMEOUTS["submit"])
         self._vendor_faults = vendor._server.faults
         self._now: Invocation | None = None
         self.fired: Counter[str] = Counter()
@@ -166,64 +211,99 @@ class Lambda:
         self._patch_environment(patch, account, vendor, clock)
         patch.setenv("DAILY_CREDIT_LIMIT", f"{limit:g}")
         self.handlers = {name: _load(name) for name in sorted(path.parent.name for path in _FUNCTIONS.glob("*/app.py"))}
+        self._paid_call: Timeouts = self.handlers["submit"]._TIMEOUTS
         patch.setattr(self.handlers["submit"], "_TIMEOUTS", _PATIENT)
         for name in ("status", "deliver"):
             patch.setattr(self.handlers[name], "LOOK", _PATIENT)
         patch.setattr(self.handlers["deliver"], "Limits", self._limits)
 
-    def invoke(self, function: str, event: Any, *, job: str, strikes: list[Strike]) -> Any:
+    def invoke(
+        self, function: str, event: Any, *, job: str, strikes: list[Strike], caller: Caller | None = None
+    ) -> Any:
         """Run a handler to its end.
+
+        Args:
+            caller: The execution that waits for the answer. None: somebody who does not wait while time passes.
 
         Raises:
             Failed: The handler raised, its process died, or Lambda failed.
         """
-        invocation = Invocation(function, job, strikes)
+        invocation = Invocation(function, job, strikes, deadline=self._clock.now + TIMEOUTS[function])
         if strike := invocation.strike_anywhere("not invoked"):
             self.fired[strike.row] += 1
             raise Failed(strike.error)
-        if strike := next((strike for strike in strikes if strike.kind == GIVEN_UP), None):
-            return self._give_up(invocation, event, strike)
-        return self._handle(invocation, event)
+        if strike := next((strike for strike in strikes if strike.kind in _TAKE_TIME), None):
+            return self._apart(invocation, event, strike, caller)
+        return self._handle(invocation, event, caller)
 
-    def _handle(self, invocation: Invocation, event: Any) -> Any:
+    def _handle(self, invocation: Invocation, event: Any, caller: Caller | None) -> Any:
         self._now = invocation
         for provider in DEFAULT_PROVIDERS.values():
             provider.clear_cache()  # a fresh process has nothing cached
         self._plan_vendor(invocation.strikes)
+        arrives = False
         try:
             handler = self.handlers[invocation.function].handler
-            answer = handler(json.loads(json.dumps(event)), _Context(invocation.function, invocation))
-            lost = invocation.turn is not None or invocation.strike_anywhere("result lost")
-            if not lost:
+            answer = handler(json.loads(json.dumps(event)), _Context(invocation, self._clock))
+            lost = invocation.strike_anywhere("result lost")
+            arrives = not (lost or invocation.given_up or (caller and not caller.is_waiting()))
+            if lost is None and not invocation.given_up:
                 invocation.unsettled = None
         except _Killed:
             raise Failed(str(invocation.died_of), _said(str(invocation.died_of), "the process ended")) from None
         except Exception as error:  # noqa: BLE001 - as Lambda reports it
+            self.observed.failed(invocation, type(error).__name__)
             raise Failed(type(error).__name__, _said(type(error).__name__, str(error))) from None
         finally:
+            self.observed.ended(invocation, arrives=arrives)
             self._close(invocation)
-        if isinstance(lost, Strike):
+        if lost:
             raise Failed(lost.error)
         return json.loads(json.dumps(answer))
 
-    def _give_up(self, invocation: Invocation, event: Any, strike: Strike) -> Any:
-        """Run a handler that stops for a while at a call. Whoever invoked it does not wait, and it goes on later."""
+    def _apart(self, invocation: Invocation, event: Any, strike: Strike, caller: Caller | None) -> Any:
+        """Run a handler that rests at a call, while time passes. It may outlive its caller's patience."""
         ended: list[Any] = []
+        waits = caller is not None and strike.kind != GIVEN_UP
 
         def body() -> None:
             try:
-                ended.append(self._handle(invocation, event))
+                ended.append(self._handle(invocation, event, caller))
             except Failed as failed:
                 ended.append(failed)
+            if invocation.given_up:
+                self._ended_late(invocation, ended[0])
+            elif caller is not None:
+                self._clock.after(0, functools.partial(caller.turn.wake, caller.turn.this_rest))
 
         invocation.turn = Turn(self._clock, body)
+        invocation.given_up = not waits
         invocation.turn.begin()
+        if not ended and caller is not None and waits:
+            caller.turn.rest(caller.patience)
         if not ended:
-            raise Failed(strike.error)
+            invocation.given_up = True
+            raise Failed("States.Timeout" if waits else strike.error)
         (outcome,) = ended
         if isinstance(outcome, Failed):
             raise outcome
         return outcome
+
+    def _rest(self, invocation: Invocation, seconds: float) -> None:
+        """Let time pass in a process, as long as Lambda lets it live."""
+        if invocation.turn is None:
+            return
+        left = invocation.deadline - self._clock.now + (self._overrun - 1) * TIMEOUTS[invocation.function]
+        counted = dict(runtime.metrics.metric_set)
+        runtime.metrics.metric_set.clear()
+        self._now = None
+        invocation.turn.rest(min(seconds, left))
+        self._now = invocation
+        runtime.metrics.metric_set.update(counted)
+        # Whatever the others drew meanwhile, this one goes on as it does when it is replayed alone.
+        random.seed(f"{invocation.job}/{self._clock.elapsed}")
+        if seconds >= left:
+            invocation.die("Sandbox.Timedout")
 
     def _close(self, invocation: Invocation) -> None:
         for fault in self._vendor_faults.document():
@@ -255,40 +335,40 @@ class Lambda:
         if (invocation := self._now) is None:
             return aws.carry(service, request, self._states)
         invocation.check_alive()
+        invocation.made[operation] += 1
+        lost = invocation.strike(operation, *LOST)
         if operation == "TransactWriteItems":  # an update of a job as well, and struck as one
             operation = "UpdateItem"
-        invocation.made[operation] += 1
+            invocation.made[operation] += 1
         self._linger(invocation, operation)
         if strike := invocation.strike(operation, "killed before"):
-            invocation.die(strike)
-        if invocation.strike(operation, "throttled"):
-            return aws.throttled(service, request)
-        if invocation.strike(operation, "error"):
-            return aws.failed(service, request)
+            invocation.die(strike.error)
+        if strike := invocation.strike(operation, "throttled", "error"):
+            self.observed.unanswered(invocation, operation)
+            return aws.throttled(service, request) if strike.kind == "throttled" else aws.failed(service, request)
         answer = aws.carry(service, request, self._states)
-        lost = invocation.strike(operation, "answer lost")
+        lost = lost or invocation.strike(operation, "answer lost")
         self._keep_books(invocation, operation, request, answer, lost=lost is not None)
         if strike := invocation.strike(operation, "killed after"):
-            invocation.die(strike)
+            invocation.die(strike.error)
         if invocation.strike(operation, "out of time"):
             invocation.out_of_time = True
-        if lost:
-            raise aws.lost(request)
-        return answer
+        return aws.lost(lost.kind, service, request) if lost else answer
 
     def _linger(self, invocation: Invocation, call: str) -> None:
-        if (strike := invocation.strike(call, GIVEN_UP)) and invocation.turn:
-            self._now = None
-            invocation.turn.rest(strike.seconds)
-            self._now = invocation
+        if strike := invocation.strike(call, GIVEN_UP):
+            self._rest(invocation, strike.seconds)
 
     def _keep_books(self, invocation: Invocation, operation: str, request: Any, answer: Any, *, lost: bool) -> None:
         if operation == "Publish":
             notification = aws.published(request)
-            if lost or invocation.turn:  # botocore publishes it again, or who took over did
+            if lost or invocation.given_up:  # botocore publishes it again, or who took over did
                 self.may_repeat[notification] += 1
             invocation.unannounced = notification
-        elif operation == "UpdateItem" and answer.status_code == 200:
+        elif operation == "UpdateItem":
+            self.observed.changed(invocation, request, done=answer.status_code == 200, lost=lost)
+            if answer.status_code != 200:
+                return
             if aws.crosses_off(request):
                 invocation.unannounced = None
             elif aws.saves_video(request):
@@ -303,22 +383,40 @@ class Lambda:
         invocation.made[call] += 1
         self._linger(invocation, call)
         if strike := invocation.strike(call, "killed before"):
-            invocation.die(strike)
+            invocation.die(strike.error)
+        if outage := self._outage(invocation.job, call):
+            self.fired[f"vendor outage: {outage} ({call})"] += 1
+            return _of_outage(outage, request)
         if call == "generate":
             self._note_sent(invocation, request.headers["Idempotency-Key"])
         if self._hangs(call):
             timeout = {**request.extensions["timeout"], "read": _IMPATIENT_SECONDS}
             request.extensions = {**request.extensions, "timeout": timeout}
         response = network.handle_request(request)
+        if call == "generate":
+            invocation.made["answer"] += 1
+            self._linger(invocation, "answer")
+        if strike := invocation.strike(call, SLOW):
+            self._await(invocation, request, response, strike.seconds)
         if strike := invocation.strike(call, "killed after"):
             response.close()
-            invocation.die(strike)
+            invocation.die(strike.error)
         if call == "generate" and _refuses(response):
             invocation.unsettled = None
         return response
 
+    def _await(self, invocation: Invocation, request: httpx.Request, response: httpx.Response, seconds: float) -> None:
+        """Wait for an answer as long as the client has patience: what it has in the product, not here."""
+        patience = min(self._paid_call.read, self._paid_call.total)
+        self._rest(invocation, min(seconds, patience))
+        if seconds > patience:
+            response.close()
+            self.observed.not_awaited.add(invocation.job)
+            raise httpx.ReadTimeout("made up", request=request)
+
     def _note_sent(self, invocation: Invocation, key: str) -> None:
         self.sent[key] += 1
+        self.observed.sent(invocation, key)
         self.sent_on[key] = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
         if key in self.unknown:
             self.resent.add(key)
@@ -327,6 +425,11 @@ class Lambda:
 
     def _hangs(self, route: str) -> bool:
         return any((fault["route"], fault["kind"]) == (route, "hang") for fault in self._vendor_faults.document())
+
+    def _flush_metrics(self) -> None:
+        if self._now is not None and self._now.died_of is None:
+            self.observed.counted.update((self._now.job, name) for name in runtime.metrics.metric_set)
+        runtime.metrics.clear_metrics()
 
     def _limits(self, **options: Any) -> Limits:
         # One worker, so that calls have an order; small parts, so that a small film has several.
@@ -355,6 +458,7 @@ class Lambda:
         patch.setattr("time.time", clock)
         patch.setattr(BotocoreStubber, "__call__", lambda *given, **more: self._to_aws(*given, **more))
         patch.setattr(sys, "tracebacklimit", 1000, raising=False)
+        dynamodb.speed_up(patch)
         # Nobody sleeps, and no function is slowed down by what happened to another one.
         patch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0)
         patch.setattr(quota.RetryQuota, "acquire", lambda *_: True)
@@ -367,10 +471,24 @@ class Lambda:
         patch.setattr(guard, "_PORTS", {"https": 443, "http": port})
         loopback = guard.IPv4Network("127.0.0.0/8")
         patch.setattr(guard, "_SPECIAL_IPV4", tuple(net for net in guard._SPECIAL_IPV4 if net != loopback))
-        patch.setattr(shared.vendor, "GenviralClient", functools.partial(GenviralClient, transport=_Wire(self)))
-        patch.setattr(runtime.metrics, "flush_metrics", runtime.metrics.clear_metrics)  # nobody reads them here
+        patch.setattr(shared.vendor, "GenviralClient", functools.partial(_Client, self))
+        patch.setattr(runtime.metrics, "flush_metrics", self._flush_metrics)
         shared.vendor.genviral.cache_clear()
         runtime.client.cache_clear()
+
+
+class _Client(GenviralClient):
+    """The vendor's client, and who knows of which video by it."""
+
+    def __init__(self, lambda_: Lambda, *given: Any, **more: Any) -> None:
+        super().__init__(*given, transport=_Wire(lambda_), **more)
+        self._lambda = lambda_
+
+    def generate(self, *given: Any, **more: Any) -> Any:
+        generation = super().generate(*given, **more)
+        if self._lambda._now is not None:
+            self._lambda._now.videos.append(generation.video_id)
+        return generation
 
 
 class _Wire(httpx.BaseTransport):
@@ -388,14 +506,23 @@ class _Wire(httpx.BaseTransport):
 class _Context:
     """What Lambda passes beside the event."""
 
-    function_name: str
     invocation: Invocation
+    clock: Clock
+    function_name: str = "made-up"
     memory_limit_in_mb: int = 512
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:made-up"
     aws_request_id: str = "8248615f-5a1e-4010-9072-176343532439"
 
     def get_remaining_time_in_millis(self) -> int:
-        return 0 if self.invocation.out_of_time else 300_000
+        return 0 if self.invocation.out_of_time else round((self.invocation.deadline - self.clock.now) * 1000)
+
+
+def _of_outage(outage: str, request: httpx.Request) -> httpx.Response:
+    """What comes back from a vendor that is down."""
+    if outage == "unreachable":
+        raise httpx.ConnectError("made up", request=request)
+    status = {"bad gateway": 502, "rate limited": 429}[outage]
+    return httpx.Response(status, headers={"Content-Type": "text/html"}, text="<html>down</html>", request=request)
 
 
 def _refuses(response: httpx.Response) -> bool:

@@ -18,16 +18,18 @@ import httpx
 
 from local.aws.engine import FunctionError, TaskError
 from local.genviral import GenviralStandIn, studio
-from ops.operator import Operator
+from ops.operator import Operator, Refused
 from shared.jobs import identity
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from tests.chaos.account import Account
 from tests.chaos.clock import Clock
 from tests.chaos.executions import Execution, Executions
-from tests.chaos.lambdas import SETTINGS, Failed, Lambda
+from tests.chaos.lambdas import SETTINGS, TIMEOUTS, Caller, Failed, Invocation, Lambda
+from tests.chaos.observed import job_of_key
 from tests.chaos.weather import Strike, Weather
 from tests.unit.fakes import PNG, TABLE, UPLOADS, event
+from tests.workflow.video_job import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +39,19 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 HOUR = 3600.0
-ARRIVALS_SECONDS, STORM_SECONDS, CALM_SECONDS = 4 * HOUR, 7 * HOUR, 4 * HOUR
+ARRIVALS_SECONDS, STORM_SECONDS, CALM_SECONDS = 4 * HOUR, 9 * HOUR, 4 * HOUR
+OUTAGE = (5 * HOUR, 7 * HOUR)
+"""When the vendor is down: from, to."""
+THROTTLED_SECONDS = 300.0
 NIGHT_SECONDS = 12 * HOUR
 SWEEP_SECONDS = 900.0
 _QUIET_SECONDS = float(SETTINGS["SWEEP_QUIET_SECONDS"])
 _GENERATION_SECONDS = 60.0
+_STATE_OF = {
+    (str(task["Parameters"]["FunctionName"]), task["Parameters"]["Payload"].get("event")): state
+    for state, task in TASKS.items()
+}
+"""Function (logical id) and event → the state that invokes it so."""
 _FUNCTIONS = {
     "SubmitFunction": "submit",
     "StatusFunction": "status",
@@ -72,6 +82,8 @@ class Order:
     Attributes:
         accepted: Whether somebody was told that the job is taken: then there must be a record.
         abort: Which pause or which invocation of its execution an abort comes at.
+        into_outage: Whether it comes right before the vendor goes down, with no other fault to meet.
+        impatient: Whether an operator resubmits it as soon as it is uncertain.
     """
 
     name: str
@@ -82,6 +94,10 @@ class Order:
     accepted: bool = False
     abort: tuple[str, int] | None = None
     aborted: bool = False
+    into_outage: bool = False
+    impatient: bool = False
+    resubmitted: bool = False
+    throttled_until: float = 0.0
     history: list[str] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -95,6 +111,8 @@ class Picture:
     files: dict[str, bytes]
     unfinished_uploads: list[str]
     running: list[str]
+    items: dict[str, str]
+    """Job's id → its whole record as text."""
 
 
 class Storm:
@@ -103,6 +121,8 @@ class Storm:
     Args:
         only: Run no other job than this one. It meets the same faults at the same times.
         limit: The daily limit, in credits. 0: none.
+        overrun: How many times its time-out a process may last. On AWS: once. More: every attempt of Submit is given
+            up, runs on as long, and meets an operator who does not wait.
     """
 
     def __init__(
@@ -114,19 +134,30 @@ class Storm:
         jobs: int,
         only: str = "",
         limit: float = 0,
+        overrun: float = 1,
     ) -> None:
-        self.seed, self.size, self.limit = seed, jobs, limit
+        self.seed, self.size, self.limit, self.overrun = seed, jobs, limit, overrun
         self.began = time.monotonic()
         self.clock = Clock()
         patch.setattr(studio, "time", SimpleNamespace(monotonic=self.clock))
         self.vendor = vendor
         self.account = Account()
         self.executions = Executions(self.clock, seed, invoke=self._task, paused=self._paused, ended=self._ended)
-        self.functions = Lambda(patch, self.account, vendor, self.executions.answer, self.clock, limit=limit)
+        self.functions = Lambda(
+            *(patch, self.account, vendor, self.executions.answer, self.clock),
+            limit=limit,
+            overrun=overrun,
+            outage=self._outage,
+            ended_late=self._ended_late,
+        )
         self.store = JobStore(self.account.dynamodb, TABLE)
         self.calm = False
         self.happened: Counter[str] = Counter()
         """Faults that are no strikes: row of the table → how often."""
+        self.outlasted_by_throttles: list[str] = []
+        """Jobs whose execution failed because five minutes of throttles were too long for it."""
+        self.hit_by_outage: set[str] = set()
+        """Jobs that looked for their video while the vendor was down."""
         self.stranded: list[str] = []
         """Jobs that a finished sweep left without an execution."""
         self.parked: list[tuple[Order, dict[str, Any]]] = []
@@ -134,6 +165,7 @@ class Storm:
         self.sweeps = Counter[str]()
         self._sweep_weather = Weather(random.Random(f"{seed}/sweep"), 0.3, {})  # noqa: S311
         self.orders = [order for order in map(self._order, range(jobs)) if only in ("", order.name)]
+        self.by_name = {order.name: order for order in self.orders}
         self.by_id: dict[str, Order] = {}
 
     def run(self) -> tuple[Picture, Picture]:
@@ -176,11 +208,18 @@ class Storm:
         order = Order(name, kind, recipe, weather)
         if rng.random() < 0.08:
             order.abort = (rng.choice(("pause", "invoke")), rng.randint(1, 5))
+        order.impatient = rng.random() < 0.3
+        into_outage = rng.random() < 0.1
+        if self.overrun > 1:
+            order.impatient = weather.hasty = True
+        elif into_outage:
+            order.into_outage, order.recipe, order.abort = True, "film0", None
+            order.weather.clear_up()
         return order
 
     def _arrive(self, order: Order) -> None:
         rng = order.weather.rng
-        first = rng.uniform(0, ARRIVALS_SECONDS)
+        first = OUTAGE[0] - rng.uniform(1, 100) if order.into_outage else rng.uniform(0, ARRIVALS_SECONDS)
         repeats = [first + rng.choice((0.0, 1.0, 30.0, 200.0, 2 * HOUR)) for _ in range(rng.randint(0, 4))]
         begin = {"upload": self._upload, "request": self._upload, "api": self._post, "execution": self._start}[
             order.kind
@@ -227,19 +266,27 @@ class Storm:
 
     # ---- invocations
 
-    def _invoke(self, function: str, message: Any, order: Order) -> Any:
-        strikes = [] if self.calm else order.weather.next(function)
-        return self._run(function, message, order, strikes)
+    def _invoke(self, function: str, message: Any, order: Order, caller: Caller | None = None) -> Any:
+        strikes = [] if self.calm else order.weather.next(function, TIMEOUTS[function] * self.overrun)
+        return self._run(function, message, order, strikes, caller)
 
-    def _run(self, function: str, message: Any, order: Order, strikes: list[Strike]) -> Any:
+    def _run(
+        self, function: str, message: Any, order: Order, strikes: list[Strike], caller: Caller | None = None
+    ) -> Any:
         struck = f" [{', '.join(strike.row for strike in strikes)}]" if strikes else ""
         try:
-            answer = self.functions.invoke(function, message, job=order.name, strikes=strikes)
+            answer = self.functions.invoke(function, message, job=order.name, strikes=strikes, caller=caller)
         except Failed as failed:
             order.history.append(f"{self.clock.elapsed:8.0f}s {function}{struck}: {failed.error}")
             raise
         order.history.append(f"{self.clock.elapsed:8.0f}s {function}{struck}: {_short(answer)}")
         return answer
+
+    def _ended_late(self, invocation: Invocation, outcome: Any) -> None:
+        order = self.by_name.get(invocation.job)
+        if order is not None:
+            said = outcome.error if isinstance(outcome, Failed) else _short(outcome)
+            order.history.append(f"{self.clock.elapsed:8.0f}s   {invocation.function}, given up before, ends: {said}")
 
     def _asynchronously(self, function: str, message: dict[str, Any], order: Order, attempt: int = 1) -> None:
         """As EventBridge invokes a function: Lambda tries twice more, then the event is parked."""
@@ -271,12 +318,51 @@ class Storm:
             execution.stop("ABORTED", "Aborted", "made up")
             if order.seen["invoke"] % 2:  # the word of it may be faster than the function that still runs
                 self._asynchronously("notify", _status_change(execution), order)
+        state = _STATE_OF[function, payload.get("event")]
+        if self._is_throttled(order, state):
+            raise TaskError("Lambda.TooManyRequestsException", "made up")
+        caller = Caller(execution.turn, float(TASKS[state]["TimeoutSeconds"]), lambda: execution.status == "RUNNING")
         try:
-            return self._invoke(_FUNCTIONS[function], payload, order)
+            answer = self._invoke(_FUNCTIONS[function], payload, order, caller)
         except Failed as failed:
             if failed.cause is None or failed.error == "States.Timeout":
                 raise TaskError(failed.error, "made up") from None
             raise FunctionError(failed.cause) from None
+        if order.impatient and answer.get("status") == Status.UNCERTAIN:
+            self.clock.after(order.weather.rng.choice((1.0, 10.0, 120.0, HOUR)), lambda: self._resubmit(order))
+        return answer
+
+    def _is_throttled(self, order: Order, state: str) -> bool:
+        if self.calm or state != order.weather.throttled_state:
+            return False
+        order.throttled_until = order.throttled_until or self.clock.elapsed + THROTTLED_SECONDS
+        throttled = self.clock.elapsed < order.throttled_until
+        if throttled:
+            self.happened[f"throttled for five minutes ({state})"] += 1
+        return throttled
+
+    def _outage(self, job: str, call: str) -> str | None:
+        """What a call of the vendor meets while it is down. A paid call that may have arrived is another story."""
+        begins, ends = OUTAGE
+        if not begins <= self.clock.elapsed < ends:
+            return None
+        if call == "generate":
+            return "unreachable"
+        self.hit_by_outage.add(job)
+        return self.by_name[job].weather.outage
+
+    def _resubmit(self, order: Order) -> None:
+        """As an operator does who does not look twice."""
+        if self.calm:
+            return
+        try:
+            self._operator().resubmit(order.job_id)
+        except Refused:
+            outcome = "refused"
+        else:
+            outcome, order.resubmitted = "done", True
+        order.history.append(f"{self.clock.elapsed:8.0f}s the operator resubmits: {outcome}")
+        self.happened[f"operator: resubmit {outcome}"] += 1
 
     # ---- what happens to executions
 
@@ -305,6 +391,8 @@ class Storm:
         )
         if execution.status == "SUCCEEDED":
             return
+        if execution.error == "Lambda.TooManyRequestsException":
+            self.outlasted_by_throttles.append(order.name)
         rng, message = order.weather.rng, _status_change(execution)
         fate = 1.0 if self.calm else rng.random()
         if fate < 0.25:
@@ -347,27 +435,33 @@ class Storm:
             files=self.account.files(),
             unfinished_uploads=self.account.unfinished_uploads(),
             running=[execution.name for execution in self.executions.running],
+            items=self.account.records(),
         )
 
-    def _operate(self, picture: Picture) -> None:
-        operator = Operator(
+    def _operator(self) -> Operator:
+        return Operator(
             store=self.store,
             sfn=boto3.client("stepfunctions", region_name=SETTINGS["AWS_REGION"]),
             state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:video-job",
             deadline_seconds=3600,
         )
+
+    def _operate(self, picture: Picture) -> None:
+        operator = self._operator()
         self._each(
             picture.records, lambda job: job.status is Status.INTERRUPTED, lambda job: operator.redrive(job.job_id)
         )
         self._settle()
         videos = {
-            paid["idempotency_key"]: paid["video_id"] for paid in self.submissions() if self.film(paid["video_id"])
+            job_of_key(paid["idempotency_key"]): paid["video_id"]
+            for paid in self.submissions()
+            if self.film(paid["video_id"])
         }
         records = {order.name: job for order in self.orders if (job := self.store.get(order.job_id)) is not None}
         self._each(
             records,
             lambda job: job.status is not Status.SUCCEEDED and job.job_id in videos,
-            lambda job: operator.attach(job.job_id, videos[job.job_id]),
+            lambda job: operator.attach(job.job_id, job.video_id or videos[job.job_id]),
         )
         self._settle()
 

@@ -27,11 +27,12 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 JOBS = int(os.environ.get("CHAOS_JOBS", "60"))
 # moto copies the whole table for each transaction, so the storms with a daily limit are smaller.
 LIMITED_JOBS = min(JOBS // 2, 200)
+OVERRUN_JOBS = min(JOBS // 2, 60)
 ONLY = os.environ.get("CHAOS_ONLY", "")
 
 
 @contextmanager
-def storm_over(jobs: int, only: str = "", seed: int = SEED, limit: float = 0) -> Iterator[tuple[Storm, Verdict]]:
+def storm_over(jobs: int, only: str = "", seed: int = SEED, **options: float) -> Iterator[tuple[Storm, Verdict]]:
     logging.disable(logging.CRITICAL)
     try:
         with (
@@ -40,7 +41,7 @@ def storm_over(jobs: int, only: str = "", seed: int = SEED, limit: float = 0) ->
             mock_aws(),
         ):
             warm_up(vendor)
-            storm = Storm(patch, vendor, seed=seed, jobs=jobs, only=only, limit=limit)
+            storm = Storm(patch, vendor, seed=seed, jobs=jobs, only=only, **options)
             yield storm, judge(storm, *storm.run())
     finally:
         logging.disable(logging.NOTSET)
@@ -65,6 +66,13 @@ def test_a_daily_limit_holds_in_any_weather(capsys: pytest.CaptureFixture[str]) 
             pytest.fail(verdict.failures(), pytrace=False)
         # In another storm it may take until the next day to try so many.
         assert ONLY or SEED != 1 or verdict.facts["jobs that waited for the next day"]
+
+
+def test_a_second_accepted_video_is_known_to_its_job() -> None:
+    """Where Lambda lets processes outlive their time-outs, as it never should, two calls of a job can be accepted."""
+    with storm_over(OVERRUN_JOBS, ONLY, overrun=3) as (_, verdict):
+        assert ONLY or verdict.facts["jobs paid again by an operator's choice"]
+        assert verdict.facts["accepted videos that their record does not know"] == 0, verdict.failures()
 
 
 def test_the_same_seed_brings_the_same_storm() -> None:

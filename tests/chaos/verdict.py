@@ -18,6 +18,8 @@ import av
 from shared.faults import Branch, Fault
 from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import TERMINAL, Status
+from tests.chaos import invariants
+from tests.chaos.observed import job_of_key
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
@@ -97,6 +99,7 @@ def judge(storm: Storm, after_storm: Picture, at_last: Picture) -> Verdict:
     _judge_notices(verdict, "at last", at_last.records, after_storm.notices + at_last.notices)
     _judge_videos(verdict, after_storm, at_last)
     _judge_bucket(verdict, after_storm, at_last)
+    invariants.check(verdict, after_storm, at_last)
     if storm.limit:
         _judge_limit(verdict, after_storm)
     return verdict
@@ -124,18 +127,23 @@ def _code(notice: dict[str, Any]) -> str | None:
 def _judge_payments(verdict: Verdict, after_storm: Picture, at_last: Picture) -> None:
     storm = verdict.storm
     names = {order.job_id: order.name for order in storm.orders}
-    paid = Counter(names[submission["idempotency_key"]] for submission in storm.submissions())
-    for name in (name for name, times in paid.items() if times > 1):
-        verdict.breach(name, f"paid {paid[name]} times")
-    verdict.facts["jobs paid for"] = len(paid)
-    verdict.state("most paid POSTs of one job", max(paid.values(), default=0), must_be=1 if paid else 0)
+    by_operator = {order.name for order in storm.orders if order.resubmitted}
+    paid = Counter(submission["idempotency_key"] for submission in storm.submissions())
+    for key in (key for key, times in paid.items() if times > 1):
+        verdict.breach(names[job_of_key(key)], f"paid {paid[key]} times")
+    jobs = Counter(names[job_of_key(key)] for key in paid.elements())
+    verdict.facts["jobs paid for"] = len(jobs)
+    most = max((times for name, times in jobs.items() if name not in by_operator), default=0)
+    verdict.state("most paid POSTs of one job without an operator", most, must_be=1 if paid else 0)
+    verdict.facts["jobs paid again by an operator's choice"] = sum(jobs[name] > 1 for name in by_operator)
     functions = storm.functions
     verdict.facts["jobs with a POST of unknown outcome"] = len(functions.unknown)
-    for job_id in sorted(functions.resent):
-        verdict.breach(names[job_id], "sent again after an unknown outcome")
+    for key in sorted(functions.resent):
+        verdict.breach(names[job_of_key(key)], "sent again after an unknown outcome")
     verdict.state("of these, sent again", len(functions.resent), must_be=0)
     told = 0
-    for name in sorted(names[job_id] for job_id in functions.unknown):
+    unknown = sorted({names[job_of_key(key)] for key in functions.unknown} - by_operator)
+    for name in unknown:
         before, after = after_storm.records[name], at_last.records[name]
         waits = before.status is Status.INTERRUPTED and before.claim is not None
         told += before.status is Status.UNCERTAIN
@@ -143,7 +151,7 @@ def _judge_payments(verdict: Verdict, after_storm: Picture, at_last: Picture) ->
             verdict.breach(name, f"of unknown outcome, and {before.status}")
         if after.status is not (Status.SUCCEEDED if _has_film(storm, after) else Status.UNCERTAIN):
             verdict.breach(name, f"of unknown outcome, and {after.status} in the end")
-    verdict.facts["of these, uncertain / interrupted with their claim"] = f"{told} / {len(functions.unknown) - told}"
+    verdict.facts["of these, uncertain / interrupted with their claim"] = f"{told} / {len(unknown) - told}"
 
 
 def _has_film(storm: Storm, job: Job) -> bool:
@@ -204,21 +212,23 @@ def _judge_notices(verdict: Verdict, moment: str, records: dict[str, Job], notic
 def _judge_videos(verdict: Verdict, after_storm: Picture, at_last: Picture) -> None:
     storm = verdict.storm
     names = {order.job_id: order.name for order in storm.orders}
-    films = {
-        names[paid["idempotency_key"]]: film for paid in storm.submissions() if (film := storm.film(paid["video_id"]))
-    }
+    # More than one only where an operator chose to pay again.
+    films: defaultdict[str, list[bytes]] = defaultdict(list)
+    for paid in storm.submissions():
+        if film := storm.film(paid["video_id"]):
+            films[names[job_of_key(paid["idempotency_key"])]].append(film)
     home, waiting = 0, 0
-    for name, film in films.items():
+    for name, wanted in films.items():
         before, after = after_storm.records[name], at_last.records[name]
-        if before.output and after_storm.files.get(before.output["key"]) == film:
+        if before.output and after_storm.files.get(before.output["key"]) in wanted:
             home += 1
         elif before.status in _CAN_BE_TAKEN_UP:
             waiting += 1
         else:
             verdict.breach(name, f"its video is finished, it is {before.status}, and the bucket does not have it")
-        if not after.output or at_last.files.get(after.output["key"]) != film:
+        if not after.output or at_last.files.get(after.output["key"]) not in wanted:
             verdict.breach(name, f"its video is finished, and an operator could not bring it home: {after.status}")
-    verdict.facts["videos that the vendor finished"] = len(films)
+    verdict.facts["jobs whose video the vendor finished"] = len(films)
     verdict.facts["of these, in the bucket after the storm"] = home
     verdict.facts["of these, for an operator to fetch"] = waiting
     there = sum(bool(job.output) for job in at_last.records.values())

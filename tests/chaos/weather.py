@@ -22,7 +22,10 @@ CALLS = {
         *("UploadPart", "UploadPart", "CompleteMultipartUpload", "HeadObject", "PutObject", "DeleteObject"),
     ),
     "notify": ("GetItem", "UpdateItem", "Publish"),
-    "sweep": ("GetItem", "Query", "DescribeExecution", "StartExecution", "UpdateItem", "Publish"),
+    "sweep": (
+        *("GetItem", "Query", "ListExecutions", "DescribeExecution", "StartExecution", "RedriveExecution"),
+        *("UpdateItem", "Publish"),
+    ),
 }
 """Function → the calls it makes: AWS operations, and the vendor's routes in small letters."""
 
@@ -51,8 +54,25 @@ _PLATFORM = (
     *("Lambda.ServiceException", "Lambda.TooManyRequestsException", "Lambda.SdkClientException", "Lambda.Unknown"),
     *("Lambda.AWSLambdaException", "Lambda.ClientExecutionTimeoutException", "States.Timeout"),
 )
+_NOT_HEARD_FROM = ("Lambda.SdkClientException", "Lambda.ServiceException", "States.Timeout")
+"""What Step Functions is told of an invocation that may be running."""
 FOREVER = 99
+_BOTOCORE_TRIES = 3
 GIVEN_UP = "given up, ran on"
+SLOW = "slow answer"
+SLOW_SECONDS = 100.0
+LOST = ("answer lost, read time-out", "answer lost, 5xx")
+"""The call has its effect, and all of botocore's tries end like this."""
+WRITES = {
+    "uploads": ("PutItem", "StartExecution"),
+    "submit": ("PutItem", "UpdateItem", "TransactWriteItems"),
+    "status": ("UpdateItem",),
+    "deliver": ("UpdateItem", "CompleteMultipartUpload", "PutObject"),
+    "notify": ("UpdateItem", "Publish"),
+}
+"""Function → the writes that it makes. `api` makes those of `uploads`."""
+STATES = ("Submit", "Poll", "Deliver", "NotifySucceeded", "NotifyFailed", "Hold")
+OUTAGES = ("unreachable", "bad gateway", "rate limited")
 
 
 @dataclass
@@ -62,12 +82,12 @@ class Strike:
     Attributes:
         kind: `throttled`, `error`, `answer lost` (AWS); `killed before`, `killed after`; `not invoked`,
             `result lost`, `given up, ran on` (Lambda itself; the last one's process goes on by itself); `out of time`;
-            or one of the vendor's.
+            `answer lost, …` (AWS, for all tries of a call); `slow answer` or another one of the vendor's.
         call: The AWS operation or the vendor's route.
         nth: Which of the invocation's calls of that name, counted from one.
         times: How many calls in a row.
         error: What Step Functions is told, where the invocation dies.
-        seconds: How long a function that was given up rests before it runs on.
+        seconds: How long a function that was given up rests before it runs on, or an answer takes.
     """
 
     kind: str
@@ -77,6 +97,8 @@ class Strike:
     error: str = ""
     seconds: float = 0.0
     fired: int = 0
+    hit: bool = False
+    """Whether it has happened."""
 
     @property
     def row(self) -> str:
@@ -95,6 +117,12 @@ class Weather:
 
     hasty: bool = False
     """Whether each attempt of Submit is given up and runs on, so that several of them are under way at once."""
+    pending: list[tuple[str, Strike]] = field(default_factory=list)
+    """Function and a strike that waits for the first invocation of it that makes the call."""
+    throttled_state: str = ""
+    """The state in which every invocation is throttled for five minutes, from the first one on."""
+    outage: str = "unreachable"
+    """What the job sees of a vendor that is down."""
 
     @classmethod
     def of(cls, seed: int, job: str) -> Weather:
@@ -104,17 +132,37 @@ class Weather:
         if rng.random() < 0.25:
             function = rng.choice(("submit", "status", "deliver", "deliver", "notify", "notify"))
             stubborn[function] = [_stubborn(rng, function)]
-        return cls(rng, intensity, stubborn, hasty)
+        throttled = rng.choice(STATES) if rng.random() < 0.2 else ""
+        weather = cls(rng, intensity, stubborn, hasty, throttled_state=throttled, outage=rng.choice(OUTAGES))
+        if rng.random() < 0.3:
+            weather.pending += _lost_answer(rng)
+        if rng.random() < 0.1:
+            weather.pending.append(("submit", Strike(SLOW, "generate", seconds=SLOW_SECONDS)))
+        return weather
 
-    def next(self, function: str) -> list[Strike]:
-        """What goes wrong during the job's next invocation."""
+    def clear_up(self) -> None:
+        """Let nothing go wrong but what all jobs meet."""
+        self.intensity, self.stubborn, self.hasty, self.throttled_state = 0.0, {}, False, ""
+        self.pending.clear()
+
+    def next(self, function: str, seconds: float = 50.0) -> list[Strike]:
+        """What goes wrong during the job's next invocation.
+
+        Args:
+            seconds: The function's time-out, in seconds.
+        """
+        pending = [strike for where, strike in self.pending if where == function and not strike.hit]
+        if any(strike.kind == SLOW for strike in pending):
+            return [strike for strike in pending if strike.kind == SLOW]
+        # One that is given up runs on for moments, or nearly as long as Lambda lets it.
+        pauses = (0.5, 1.0, 2.0, 4.0, 20.0, seconds * 0.6, seconds - 5)
         if self.hasty and function == "submit":
-            # Before the claim, or between the claim and the paid call.
-            return [_given_up(self.rng, ("UpdateItem", "UpdateItem", "generate"), (0.5, 1.0, 2.0, 4.0))]
+            # Before the claim, between the claim and the paid call, or while the vendor has not answered yet.
+            return [_given_up(self.rng, ("UpdateItem", "UpdateItem", "generate", "answer"), pauses)]
         if self.rng.random() < self.intensity * 0.1:
             calls = [call for call in CALLS[function] if call not in ("status", "UploadPart")]
-            return [_given_up(self.rng, calls, (0.5, 3.0, 20.0, 50.0))]
-        strikes = [Strike(**strike) for strike in self.stubborn.get(function, ())]
+            return [_given_up(self.rng, calls, pauses)]
+        strikes = pending + [Strike(**strike) for strike in self.stubborn.get(function, ())]
         return strikes + [
             _strike(self.rng, function) for share in (1.0, 0.3) if self.rng.random() < self.intensity * share
         ]
@@ -131,7 +179,16 @@ def _stubborn(rng: random.Random, function: str) -> dict[str, Any]:
 
 
 def _given_up(rng: random.Random, calls: Sequence[str], pauses: Sequence[float]) -> Strike:
-    return Strike(GIVEN_UP, rng.choice(calls), error="Lambda.SdkClientException", seconds=rng.choice(pauses))
+    return Strike(GIVEN_UP, rng.choice(calls), error=rng.choice(_NOT_HEARD_FROM), seconds=rng.choice(pauses))
+
+
+def _lost_answer(rng: random.Random) -> list[tuple[str, Strike]]:
+    """One lost answer; to whatever takes the job in, if it is a write of that."""
+    function = rng.choice(("uploads", "submit", "submit", "status", "deliver", "notify", "notify"))
+    call = rng.choice(WRITES[function])
+    nth = rng.choice((1, 1, 2)) if call == "UpdateItem" else 1
+    strike = Strike(rng.choice(LOST), call, nth=nth, times=_BOTOCORE_TRIES)
+    return [(where, strike) for where in (("uploads", "api") if function == "uploads" else (function,))]
 
 
 def _strike(rng: random.Random, function: str) -> Strike:

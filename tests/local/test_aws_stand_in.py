@@ -47,6 +47,13 @@ def sleep(event, context):
     time.sleep(event["seconds"])
     return {"pid": os.getpid()}
 
+def outage(event, context):
+    import boto3
+    table = boto3.client("dynamodb")
+    if "Item" not in table.get_item(TableName=os.environ["TABLE"], Key={"id": {"S": event["until"]}}):
+        raise LookupError(event["until"])
+    return event
+
 def look(event, context):
     import importlib.util
     names = ("boto3", "httpx", "pydantic", "shared", "moto", "ministack")
@@ -61,6 +68,8 @@ def keep(event, context):
     import boto3
     name = event.get("detail", {}).get("name") or event["detail"]["object"]["key"]
     note = f"{event['detail-type']}|{name}|{event['detail'].get('status', '')}"
+    if event["detail"].get("redriveCount"):
+        note += f"|{event['detail']['redriveCount']}|{event['detail']['redriveStatus']}"
     boto3.client("dynamodb").put_item(TableName=os.environ["TABLE"], Item={"id": {"S": note}})
 """
 
@@ -128,7 +137,7 @@ Resources:
           Properties: {Pattern: {source: [aws.s3], detail: {object: {key: [{prefix: in/}]}}}}
         Ended:
           Type: EventBridgeRule
-          Properties: {Pattern: {source: [aws.states], detail: {status: [SUCCEEDED, FAILED, ABORTED]}}}
+          Properties: {Pattern: {source: [aws.states], detail: {status: [RUNNING, SUCCEEDED, FAILED, ABORTED]}}}
   Broken: {Type: AWS::Serverless::Function, Properties: {FunctionName: broken, Handler: nowhere.handler}}
   Leveled: {Type: AWS::Serverless::Function, Properties: {FunctionName: leveled, LoggingConfig: {LogFormat: JSON}}}
   Machine:
@@ -326,6 +335,65 @@ def test_a_name_starts_once(cloud: Cloud) -> None:
     ended(cloud, first["executionArn"])
     with pytest.raises(ClientError, match="ExecutionAlreadyExists"):
         states.start_execution(**request, input=event)
+
+
+def test_a_redrive_resumes_a_failed_execution_and_is_told_of(cloud: Cloud) -> None:
+    states, table = cloud.client("stepfunctions"), cloud.client("dynamodb")
+    arn = start(cloud, do="outage", until="the-end")
+    name = arn.rpartition(":")[2]
+    failed = ended(cloud, arn)
+    assert (failed["error"], failed["redriveCount"], failed["redriveStatus"]) == ("LookupError", 0, "REDRIVABLE")
+    states.redrive_execution(executionArn=arn)
+    again = ended(cloud, arn)
+    assert (again["status"], again["error"], again["redriveCount"]) == ("FAILED", "LookupError", 1)
+    assert again["redriveDate"] <= again["stopDate"]
+    assert again["startDate"] == failed["startDate"]
+    table.put_item(TableName=cloud.endpoints.jobs_table, Item={"id": {"S": "the-end"}})
+    first = states.redrive_execution(executionArn=arn, clientToken="token")
+    assert states.redrive_execution(executionArn=arn, clientToken="token")["redriveDate"] == first["redriveDate"]
+    home = ended(cloud, arn)
+    assert (home["status"], home["redriveCount"], "error" in home) == ("SUCCEEDED", 2, False)
+    assert home["redriveStatusReason"] == "Execution is SUCCEEDED and cannot be redriven"
+    seen = kinds(states, arn)
+    assert [seen.count(kind) for kind in ("ExecutionRedriven", "TaskStateEntered", "TaskScheduled")] == [2, 1, 3]
+    with pytest.raises(ClientError, match=r"ExecutionNotRedrivable.*SUCCEEDED"):
+        states.redrive_execution(executionArn=arn)
+    change = f"Step Functions Execution Status Change|{name}"
+    assert noted(cloud, f"{change}|RUNNING|1|NOT_REDRIVABLE")
+    assert noted(cloud, f"{change}|FAILED|1|REDRIVABLE")
+    assert noted(cloud, f"{change}|SUCCEEDED|2|NOT_REDRIVABLE")
+    (listed,) = [one for one in listing(states, cloud, "SUCCEEDED") if one["name"] == name]
+    assert listed["redriveCount"] == 2
+
+
+def listing(states: Any, cloud: Cloud, status: str) -> list[dict[str, Any]]:
+    pages = states.get_paginator("list_executions").paginate(
+        stateMachineArn=cloud.endpoints.state_machine_arn, statusFilter=status
+    )
+    return [execution for page in pages for execution in page["executions"]]
+
+
+def test_a_stopped_execution_is_redriven_while_its_task_still_runs(cloud: Cloud) -> None:
+    states = cloud.client("stepfunctions")
+    arn = start(cloud, do="sleep", seconds=1)
+    until(lambda: "TaskStateEntered" in kinds(states, arn) or None)
+    with pytest.raises(ClientError, match=r"ExecutionNotRedrivable.*RUNNING"):
+        states.redrive_execution(executionArn=arn)
+    states.stop_execution(executionArn=arn)
+    states.redrive_execution(executionArn=arn)
+    assert arn in [one["executionArn"] for one in listing(states, cloud, "RUNNING")]
+    assert ended(cloud, arn)["status"] == "SUCCEEDED"
+    assert kinds(states, arn).count("TaskStateExited") == 1
+
+
+def test_what_cannot_be_redriven_or_listed_is_refused_as_on_aws(cloud: Cloud) -> None:
+    states, machine = cloud.client("stepfunctions"), cloud.endpoints.state_machine_arn
+    with pytest.raises(ClientError, match="ExecutionDoesNotExist"):
+        states.redrive_execution(executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:nobody")
+    for refused in ({"statusFilter": "PENDING_REDRIVE"}, {"maxResults": 1001}):
+        with pytest.raises(ClientError, match="ValidationException"):
+            states.list_executions(stateMachineArn=machine, **refused)
+    assert len(states.list_executions(stateMachineArn=machine, maxResults=2)["executions"]) == 2
 
 
 def test_bad_input_and_a_bad_definition_are_refused(cloud: Cloud) -> None:

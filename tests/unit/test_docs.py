@@ -31,6 +31,7 @@ LAYERS = (
     {"shared.faults"},
     {"shared.genviral", "shared.delivery", "shared.runtime"},
     {"shared.jobs", "shared.vendor"},
+    {"shared.executions"},
     {"shared.steps"},
     {"functions", "ops", "local", "tools"},
 )
@@ -217,7 +218,7 @@ def test_every_parameter_stands_in_the_readme_with_its_default() -> None:
 
 # ---- docs/writes.md --------------------------------------------------------------------------------------------------
 
-_READS = {"get", "several", "in_status", "standing", "page", "untold", "owner_of"}
+_READS = {"get", "several", "in_status", "standing", "page", "untold", "owner_of", "due_for_redrive"}
 _OF_THE_STORE = {
     name
     for name, member in vars(JobStore).items()

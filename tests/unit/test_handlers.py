@@ -328,7 +328,7 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
         lambda world, answer: (
             answer is None and (world.record().error or {})["message"] == "PutObject failed with AccessDenied"
         ),
-        {"JobsInterrupted"},
+        {"JobsInterrupted", "JobsLeftInterrupted"},
     ),
     "uploads_batch_created": (
         "uploads",
@@ -365,8 +365,11 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
     "sweep_schedule": (
         "sweep",
         with_index,
-        lambda world, answer: answer == {"seen": 0, "started": 0, "interrupted": 0, "told": 0},
-        {"SweptStarted", "SweptInterrupted", "OldestOpenJobSeconds", "JobsOpen", "JobsOnHold", "JobsAwaitingRedrive"},
+        lambda world, answer: answer == {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0},
+        {
+            *("SweptStarted", "SweptInterrupted", "SweptRedriven"),
+            *("OldestOpenJobSeconds", "JobsOpen", "JobsOnHold", "JobsAwaitingRedrive"),
+        },
     ),
 }
 

@@ -54,7 +54,10 @@ def below(name: str, packages: tuple[str, ...]) -> bool:
         ("shared", ("functions", "local", "tests", "benchmarks")),
         ("shared/genviral", (*SDK, "aws_lambda_powertools", "shared.jobs", "shared.delivery", "shared.steps")),
         ("shared/delivery", (*SDK, "aws_lambda_powertools", "shared.jobs", "shared.genviral", "shared.steps")),
-        ("shared/jobs", ("shared.steps", "shared.delivery", "shared.vendor", "shared.genviral.client")),
+        (
+            "shared/jobs",
+            ("shared.executions", "shared.steps", "shared.delivery", "shared.vendor", "shared.genviral.client"),
+        ),
         ("local", ("functions", "shared", "tests")),
     ],
 )

@@ -6,11 +6,12 @@ import json
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from local.aws import asl, engine, interpreter
+from local.aws import asl, engine, interpreter, redrives
 from local.aws.interpreter import TaskError, run
 
 
@@ -230,7 +231,9 @@ def mapped(reader: str = "arn:aws:states:::s3:getObject", **child: Any) -> dict[
     }
 
 
-def run_map(nested: Any, count: int, concurrency: int = 3, **child: Any) -> interpreter.Run:
+def run_map(
+    nested: Any, count: int, concurrency: int = 3, *, redrive: interpreter.Run | None = None, **child: Any
+) -> interpreter.Run:
     items = json.dumps([{"name": f"row-{number}"} for number in range(count)])
     return run(
         machine(mapped(**child)),
@@ -238,6 +241,7 @@ def run_map(nested: Any, count: int, concurrency: int = 3, **child: Any) -> inte
         tasks={},
         machines={NESTED: nested},
         objects=lambda bucket, key: items if (bucket, key) == ("b", "list.json") else "",
+        redrive=redrive,
     )
 
 
@@ -369,3 +373,120 @@ def test_a_list_that_cannot_be_read_fails_the_map() -> None:
 def test_a_definition_that_aws_would_refuse_is_refused(states: dict[str, Any], mistake: str) -> None:
     with pytest.raises(asl.InvalidDefinition, match=mistake):
         engine.check(json.dumps(machine(states)))
+
+
+# ---- redrive ---------------------------------------------------------------------------------------------
+
+TWO_STEPS = machine(
+    {
+        "Keep": {"Type": "Pass", "Result": {"from": "Keep"}, "Next": "Call"},
+        "Call": {
+            **call(Next="End", Retry=[{"ErrorEquals": ["NotEnough"], "MaxAttempts": 2}]),
+            "Parameters": {
+                "FunctionName": "work",
+                "Payload": {
+                    "given.$": "$",
+                    "input.$": "$$.Execution.Input",
+                    "redrives.$": "$$.Execution.RedriveCount",
+                },
+            },
+        },
+        "End": {"Type": "Succeed"},
+    }
+)
+
+
+def types(ran: interpreter.Run) -> list[str]:
+    return [event["type"] for event in ran.events]
+
+
+def test_a_redrive_resumes_at_the_failed_state_with_its_input_and_a_new_count_of_tries() -> None:
+    given, payloads = {"number": 7}, []
+
+    def work(payload: Any) -> Any:
+        payloads.append(payload)
+        if len(payloads) <= 8:
+            raise NotEnough
+        return payload
+
+    ran = run(TWO_STEPS, input=given, tasks={"work": work})
+    for count in (1, 2):
+        assert (ran.status, ran.error) == ("FAILED", "NotEnough")
+        assert len(ran.backoffs) == 2
+        before = ran.events
+        ran = run(TWO_STEPS, input=given, tasks={"work": work}, redrive=ran)
+        assert ran.events[: len(before)] == before
+        assert ran.events[len(before)]["executionRedrivenEventDetails"] == {"redriveCount": count}
+        assert [event["id"] for event in ran.events] == list(range(1, len(ran.events) + 1))
+    assert (ran.status, ran.states) == ("SUCCEEDED", ["Call", "End"])
+    assert payloads[-1] == {"given": {"from": "Keep"}, "input": given, "redrives": 2}
+    assert [payload["redrives"] for payload in payloads] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert types(ran).count("PassStateEntered") == types(ran).count("TaskStateEntered") == 1
+    assert types(ran).count("TaskScheduled") == 9
+
+
+def test_a_redrive_enters_a_fail_state_again_and_fails_again() -> None:
+    definition = machine({"Stop": {"Type": "Fail", "Error": "No"}})
+    ran = run(definition, input={}, tasks={})
+    again = run(definition, input={}, tasks={}, redrive=ran)
+    assert (again.status, again.error, types(again).count("FailStateEntered")) == ("FAILED", "No", 2)
+
+
+def test_a_redrive_counts_the_time_of_the_machine_anew() -> None:
+    loop = {"Wait": {"Type": "Wait", "Seconds": 40, "Next": "Call"}, "Call": call(Next="Wait")}
+    definition = machine(loop, TimeoutSeconds=100)
+    ran = run(definition, input={}, tasks={"work": lambda _: {}})
+    again = run(definition, input={}, tasks={"work": lambda _: {}}, redrive=ran)
+    assert (again.status, again.waits) == ("TIMED_OUT", [40, 40, 40])
+
+
+def test_a_redrive_of_a_map_resumes_at_the_map_and_not_in_one_of_its_children() -> None:
+    failing = [True]
+
+    def nested(name: str, given: Any) -> Any:
+        if failing:
+            raise NotEnough
+        return given
+
+    ran = run_map(nested, 2)
+    assert ran.status == "FAILED"
+    assert ran.place is not None
+    assert ran.place.state == "Rows"
+    failing.clear()
+    assert run_map(nested, 2, redrive=ran).status == "SUCCEEDED"
+
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, None),
+        ({"status": "ABORTED"}, None),
+        ({"status": "TIMED_OUT"}, None),
+        ({"events": 24_998}, None),
+        ({"stopped": NOW - timedelta(days=14)}, None),
+        ({"status": "RUNNING", "stopped": None}, "Execution is RUNNING and cannot be redriven"),
+        ({"status": "SUCCEEDED"}, "Execution is SUCCEEDED and cannot be redriven"),
+        ({"events": 24_999}, "Execution history event limit exceeded"),
+        ({"stopped": NOW - timedelta(days=14, seconds=1)}, "Execution redrivable period exceeded"),
+        ({"started": NOW - timedelta(days=366)}, "Execution has exceeded the max execution time"),
+    ],
+)
+def test_what_aws_refuses_to_redrive_is_refused(facts: dict[str, Any], reason: str | None) -> None:
+    usual: dict[str, Any] = {"status": "FAILED", "started": NOW - timedelta(days=20), "stopped": NOW, "events": 100}
+    assert redrives.refusal(**{**usual, **facts}, now=NOW) == reason
+
+
+def test_a_client_token_stands_for_one_redrive_for_a_quarter_of_an_hour() -> None:
+    past = redrives.Redrives()
+    moment = past.add("a", NOW)
+    assert past.repeated("a", NOW + timedelta(minutes=15)) == moment
+    assert past.repeated("a", NOW + timedelta(minutes=15, seconds=1)) is None
+    assert past.repeated("b", NOW) is None
+    assert past.repeated(None, NOW) is None
+    for number in range(10):
+        past.add(str(number), NOW)
+    assert past.repeated("a", NOW) is None
+    assert (past.count, past.repeated("0", NOW)) == (11, past.last)

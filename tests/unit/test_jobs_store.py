@@ -12,7 +12,7 @@ import pytest
 from shared.jobs.budget import Budget
 from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
 from shared.jobs.store import JobStore, MoveRefused
-from tests.unit.fakes import JOB_ID, TABLE, VIDEO_ID, Flaky, World
+from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,6 +278,11 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.create("other", source={"type": "api"})
     store.claim("other", "one")
     store.end_attempt("other", "one")
+    down, _ = store.create("down", source={"type": "api"})
+    down = store.move("down", Status.INTERRUPTED, redrive_at=1, redrive_until=2, interrupted_by="an end")
+    store.redriving(down, deadline_at=None)
+    store.end_outage("down")
+    store.take_up(down, Status.SUBMITTING, execution=EXECUTION)
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
     assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
     conditional = [
@@ -286,10 +291,11 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     ]
     assert all(arguments.get("ConditionExpression") for arguments in conditional)
     covered = {name for name, member in vars(JobStore).items() if callable(member) and not name.startswith("_")}
-    reads = {"get", "several", "in_status", "standing", "page", "untold", "owner_of"}
+    reads = {"get", "several", "in_status", "standing", "page", "untold", "owner_of", "due_for_redrive"}
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "note_owner"),
+        *("take_up", "redriving", "end_outage"),
     }
 
 

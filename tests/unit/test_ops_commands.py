@@ -146,6 +146,21 @@ def stopped(world: World) -> None:
     IntakeSwitch(world.dynamodb, TABLE).stop()
 
 
+def in_an_outage(world: World, at: int = 4_102_444_800, name: str = JOB_ID, **attributes: Any) -> None:
+    """A paid job that is redriven automatically, in the year 2100 or when it is said."""
+    world.paid_job(name)
+    dead(world, name)
+    error = {"error": "GenviralUnavailable", "code": "genviral_unavailable", "message": "no answer"}
+    outage = {"redrive_at": at, "redrive_until": 4_102_531_200, "error": error, **attributes}
+    world.store.move(name, Status.INTERRUPTED, **outage)
+
+
+def an_unpaid_one_held_back(world: World) -> None:
+    ended(world, Status.INTERRUPTED)
+    world.store.note(JOB_ID, redrive_at=4_102_444_800, redrive_until=4_102_531_200)
+    IntakeSwitch(world.dynamodb, TABLE).stop()
+
+
 MISTAKEN = f"If {VIDEO_ID} was attached by mistake: attach {JOB_ID} VIDEO_ID --replace"
 NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
     "not paid": (lambda world: ended(world, Status.FAILED), f"ask for a new job, or: resubmit {JOB_ID}, which pays"),
@@ -165,6 +180,21 @@ NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
         f"its execution has ended. If it stays so: redrive {JOB_ID}",
     ),
     "interrupted": (lambda world: paid(world, Status.INTERRUPTED), f"mend the cause, then: redrive {JOB_ID}"),
+    "redriven automatically": (
+        in_an_outage,
+        (
+            "nothing, it is tried again at 2100-01-01T00:00:00Z, and then until 2100-01-02T00:00:00Z; sooner: "
+            f"redrive {JOB_ID}"
+        ),
+    ),
+    "redriven by the next sweep": (
+        lambda world: in_an_outage(world, 1_700_000_000),
+        (
+            "nothing, it is tried again with the next sweep, within 15 minutes, and then until 2100-01-02T00:00:00Z; "
+            f"sooner: redrive {JOB_ID}"
+        ),
+    ),
+    "redriven when intake is open": (an_unpaid_one_held_back, "intake is stopped, start-intake lets it go on"),
     "not found": (with_a_wrong_video, f"attach {JOB_ID} VIDEO_ID --replace"),
     "late": (
         lambda world: ended(world, Status.FAILED) or world.store.keep(JOB_ID, VIDEO_ID),
@@ -288,6 +318,83 @@ def test_without_a_terminal_nothing_is_paid_unless_told(account: Account, name: 
 def test_a_paid_job_is_redriven_without_a_question(account: Account) -> None:
     paid(account.world, Status.INTERRUPTED)
     assert account.run("redrive", JOB_ID) == (0, f"Going on in {EXECUTION}\n", "")
+
+
+def three_interrupted(world: World) -> None:
+    in_an_outage(world, name="job-down", redrives=3)
+    lost = {"error": "VideoNotFound", "code": "video_not_found", "message": "unknown"}
+    in_an_outage(world, name="job-lost", error=lost)
+    ended(world, Status.INTERRUPTED)
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ([], {"job-down", "job-lost", JOB_ID}),
+        (["--error", "VideoNotFound"], {"job-lost"}),
+        (["--error", "genviral_unavailable"], {"job-down"}),
+        (["--error", "nothing"], set()),
+    ],
+)
+def test_a_dry_run_lists_what_would_be_redriven(account: Account, options: list[str], chosen: set[str]) -> None:
+    three_interrupted(account.world)
+    account.calls.clear()
+    status, out, _ = account.run("redrive", "--all", "--dry-run", *options)
+    *listed, total = out.splitlines()
+    assert (status, {line.split()[0] for line in listed}) == (0, chosen)
+    assert total == f"Jobs that would be redriven: {len(chosen)}."
+    assert not {call for call in account.calls if "UpdateItem" in call or "RedriveExecution" in call}
+    assert PROMPT[:20] not in out
+
+
+@pytest.mark.parametrize(("typed", "sent"), [("redrive\n", True), ("yes\n", False), ("", False)], ids=repr)
+def test_many_are_redriven_after_one_question(
+    account: Account, monkeypatch: pytest.MonkeyPatch, typed: str, sent: bool
+) -> None:
+    three_interrupted(account.world)
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    status, out, err = account.run("redrive", "--all")
+    assert "Jobs to redrive: 3. Not paid for yet, so that their paid call is sent: 1." in err
+    assert err.count("Type redrive") == 1
+    assert (status, "Redriven: 3." in out) == ((0, True) if sent else (2, False))
+    assert ("states:RedriveExecution" in account.calls) is sent
+    # A person took it up, so what fails next is news.
+    assert account.world.record("job-down").redrives == (0 if sent else 3)
+
+
+def test_without_a_terminal_many_are_redriven_only_if_told(account: Account) -> None:
+    three_interrupted(account.world)
+    status, _, err = account.run("redrive", "--all")
+    assert (status, "--yes" in err) == (2, True)
+    assert "states:RedriveExecution" not in account.calls
+    assert account.run("redrive", "--all", "--yes")[0] == 0
+
+
+def test_one_that_cannot_be_redriven_does_not_keep_the_others_waiting(account: Account) -> None:
+    three_interrupted(account.world)
+    alive(account.world, "job-again")
+    account.world.paid_job("job-again")
+    account.world.store.move("job-again", Status.INTERRUPTED)
+    status, out, err = account.run("redrive", "--all", "--yes")
+    assert (status, "Redriven: 3." in out) == (2, True)
+    assert "job-again: The job's execution is running; there is nothing to redrive." in err
+    assert "Left alone: 1" in err
+
+
+def test_while_intake_is_stopped_only_paid_ones_of_many_are_redriven(account: Account) -> None:
+    three_interrupted(account.world)
+    account.run("stop-intake")
+    _, out, err = account.run("redrive", "--all", "--yes")
+    assert "Redriven: 2." in out
+    assert "not paid for are left out" in err
+    assert JOB_ID not in out
+
+
+@pytest.mark.parametrize("command", [[], [JOB_ID, "--all"], [JOB_ID, "--dry-run"], [JOB_ID, "--error", "x"]])
+def test_a_redrive_of_one_and_one_of_all_are_told_apart(account: Account, command: list[str]) -> None:
+    paid(account.world, Status.INTERRUPTED)
+    assert account.run("redrive", *command)[0] == 2
+    assert "states:RedriveExecution" not in account.calls
 
 
 def test_an_empty_queue_is_opened_without_a_question(account: Account) -> None:

@@ -115,7 +115,7 @@ ONE: dict[str, dict[str, float]] = {
     "succeeded": {"JobsSucceeded": 1},
     "failed": {"JobsFailed": 1},
     "on_hold": {"JobsHeld": 1},
-    "interrupted": {"JobsInterrupted": 1},
+    "interrupted": {"JobsInterrupted": 1, "JobsLeftInterrupted": 1},
 }
 
 

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.stepfunctions.models import Execution, stepfunctions_backends
 
+from shared.executions import Pace, describing, listing
+from shared.genviral.errors import SubmissionUncertain
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import JobStore
 from shared.runtime import metrics
 from shared.steps.sweep import Sweeper
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of
+from tests.unit.fakes import (
+    EXECUTION,
+    FINISHED,
+    JOB_ID,
+    REGION,
+    TABLE,
+    VIDEO_ID,
+    Flaky,
+    World,
+    arn_of,
+    failed,
+    showing,
+)
 from tests.unit.test_ops import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
-NOTHING = {"seen": 0, "started": 0, "interrupted": 0, "told": 0}
+NOTHING = {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
+
+
+NOW = 1_795_348_800
+DAY = 86_400
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, as its only member."""
+    now = [float(NOW)]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    return now
 
 
 @pytest.fixture
@@ -44,7 +74,7 @@ def sweep(world: World, **options: Any) -> dict[str, int]:
             "sfn": world.sfn,
             "state_machine_arn": world.machine,
             "quiet_seconds": -1,
-            "most": 10,
+            "deadline_seconds": 7200,
             "remaining": lambda: 300.0,
             **options,
         }
@@ -57,8 +87,8 @@ def told(world: World) -> list[tuple[str, str]]:
 
 def test_a_job_that_was_never_started_is_started_once(world: World) -> None:
     world.job()
-    assert sweep(world) == {"seen": 1, "started": 1, "interrupted": 0, "told": 0}
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 1, "interrupted": 0, "redriven": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
     assert world.executions() == [JOB_ID]
     given = json.loads(world.sfn.describe_execution(executionArn=EXECUTION)["input"])
     assert given == {"job_id": JOB_ID, "source": {"type": "api"}}
@@ -90,7 +120,7 @@ def test_a_job_whose_execution_lives_is_left_alone(world: World, status: Status)
     at(status)(world)
     alive(world)
     before = world.record()
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
     assert world.record() == before
 
 
@@ -98,7 +128,7 @@ def test_a_job_whose_execution_lives_is_left_alone(world: World, status: Status)
 def test_a_job_whose_execution_died_unseen_is_interrupted_and_told_once(world: World, status: Status) -> None:
     at(status)(world)
     dead(world)
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 1, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 1, "redriven": 0, "told": 0}
     assert sweep(world) == NOTHING
     job = world.record()
     assert (job.status, job.execution) == (Status.INTERRUPTED, EXECUTION)
@@ -191,7 +221,7 @@ def test_the_cancel_of_a_job_without_a_live_execution_is_told(world: World) -> N
 def test_while_intake_is_stopped_nothing_starts(world: World) -> None:
     world.job()
     switch(world).stop()
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
     assert world.executions() == []
     switch(world).start()
     sweep(world)
@@ -277,7 +307,8 @@ def measured(world: World) -> dict[str, int]:
     return {name: int(metrics.metric_set[name]["Value"][-1]) for name in IDLE}
 
 
-def test_a_sweep_measures_what_stands_still_and_for_how_long(world: World) -> None:
+def test_a_sweep_measures_what_stands_still_and_for_how_long(world: World, clock: list[float]) -> None:
+    assert clock == [NOW]
     assert measured(world) == IDLE
     for name, status, age in (
         ("new", Status.QUEUED, 10),
@@ -291,10 +322,14 @@ def test_a_sweep_measures_what_stands_still_and_for_how_long(world: World) -> No
             world.store.move(name, Status.DELIVERING)
         if status is not Status.QUEUED:
             world.store.move(name, status)
-        world.store.note(name, changed_at=int(time.time()) - age)
-    found = measured(world)
-    assert found.pop("OldestOpenJobSeconds") - 5_000 in (0, 1)  # neither the held nor the interrupted job counts
-    assert found == {"JobsOpen": 2, "JobsOnHold": 1, "JobsAwaitingRedrive": 1}
+        world.store.note(name, changed_at=NOW - age)
+    # Neither the held nor the interrupted job counts.
+    assert measured(world) == {
+        "OldestOpenJobSeconds": 5_000,
+        "JobsOpen": 2,
+        "JobsOnHold": 1,
+        "JobsAwaitingRedrive": 1,
+    }
 
 
 def test_what_stands_still_is_measured_even_where_a_job_is_in_trouble(world: World) -> None:
@@ -307,23 +342,26 @@ def test_what_stands_still_is_measured_even_where_a_job_is_in_trouble(world: Wor
 # ---- bounds ----------------------------------------------------------------------------------------------
 
 
-def test_every_job_gets_its_turn_over_pages_and_sweeps(world: World) -> None:
-    for number in range(7):
-        world.job(f"job-{number}")
-    started = [sweep(world, most=3) for _ in range(3)]
-    # Those longest unchanged come first, so a sweep that may see three sees the same three while they are queued.
-    assert started[0]["seen"] == 3
-    for name in world.executions():
-        world.store.claim(name, "attempt", execution=arn_of(name))
-    sweep(world, most=3)
-    assert len(world.executions()) == 6
+def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
+    """Every sweep ends early, and each kind gets its turn all the same: those longest unchanged first."""
+    for number in range(8):
+        world.job(f"queued-{number}")
+        world.store.note(f"queued-{number}", changed_at=1_000 + number)
+    world.paid_job("dead")
+    dead(world, "dead")
+    world.paid_job("ended")
+    world.store.move("ended", Status.CANCELED, notice_due="canceled")
+    looks = iter([300.0] * 6)
+    count = sweep(world, remaining=lambda: next(looks, 5.0))
+    assert (count["started"], count["interrupted"], count["told"]) == (2, 1, 1)
+    assert {"queued-0", "queued-1"} < set(world.executions())
 
 
 def test_a_sweep_that_runs_out_of_time_stops(world: World) -> None:
     for number in range(3):
         world.job(f"job-{number}")
-    left = iter([60.0, 5.0])
-    assert sweep(world, remaining=lambda: next(left)) == {"seen": 1, "started": 1, "interrupted": 0, "told": 0}
+    count = sweep(world, remaining=lambda: 5.0 if world.executions() else 60.0)
+    assert (count["seen"], count["started"]) == (1, 1)
 
 
 def test_one_job_in_trouble_does_not_keep_the_others_waiting(world: World) -> None:
@@ -353,3 +391,426 @@ def test_a_job_taken_up_while_its_interruption_is_told_stays_up(world: World) ->
     sweep(world, announcer=world.announcer(store=store))
     assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
     assert not told(world)
+
+
+# ---- what runs is read by the page -----------------------------------------------------------------------
+
+
+class Counting(Machine):
+    """Counts the calls to Step Functions.
+
+    Args:
+        unlisted: Executions that the list does not have yet.
+        refused: The list is refused.
+    """
+
+    def __init__(self, world: World, *, unlisted: tuple[str, ...] = (), refused: bool = False) -> None:
+        super().__init__(world)
+        self.unlisted, self.refused = unlisted, refused
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "exceptions":
+            self.calls[name] += 1
+        return super().__getattr__(name)
+
+    def describe_execution(self, **arguments: str) -> Any:
+        self.calls["describe_execution"] += 1
+        return super().describe_execution(**arguments)
+
+    def list_executions(self, **arguments: Any) -> Any:
+        self.calls["list_executions"] += 1
+        if self.refused:
+            raise failed("ListExecutions", "AccessDeniedException")
+        assert arguments["statusFilter"] == "RUNNING"
+        page = self._sfn.list_executions(**arguments)
+        return {**page, "executions": [one for one in page["executions"] if one["name"] not in self.unlisted]}
+
+
+def started(world: World, names: Iterable[str]) -> None:
+    """Executions that run. moto's own call looks through all of them each time."""
+    machine = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(world.machine)
+    machine.executions += [
+        Execution(REGION, DEFAULT_ACCOUNT_ID, "video-job", name, world.machine, "{}") for name in names
+    ]
+
+
+@pytest.mark.parametrize(("jobs", "pages"), [(0, 0), (1, 1), (1000, 1), (1001, 2)])
+def test_what_is_listed_as_running_is_not_described(world: World, jobs: int, pages: int) -> None:
+    names = [f"job-{number}" for number in range(jobs)]
+    started(world, names)
+    machine = Counting(world)
+    assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE))["seen"] == jobs
+    assert machine.calls == Counter({"list_executions": pages} if pages else {})
+
+
+def test_a_list_that_is_behind_changes_nothing_but_the_calls(world: World) -> None:
+    for name in ("listed", "unlisted"):
+        world.paid_job(name)
+        alive(world, name)
+    machine = Counting(world, unlisted=("unlisted",))
+    assert sweep(world, sfn=machine) == NOTHING | {"seen": 2}
+    assert machine.calls == {"list_executions": 1, "describe_execution": 1}
+
+
+def test_where_nothing_can_be_listed_each_job_is_described_and_the_trouble_is_told(world: World) -> None:
+    world.paid_job("alive")
+    alive(world, "alive")
+    world.job("new")
+    machine = Counting(world, refused=True)
+    with pytest.raises(ClientError):  # so that the function's own alarm tells
+        sweep(world, sfn=machine)
+    assert world.executions() == ["alive", "new"]
+    assert machine.calls["describe_execution"] == 2
+
+
+def test_a_long_list_leaves_time_for_the_rest(world: World) -> None:
+    names = [f"job-{number}" for number in range(2_500)]
+    started(world, names)
+    world.job("new")
+    left = iter([300.0, 300.0, 200.0])
+    machine = Counting(world)
+    assert sweep(world, sfn=machine, remaining=lambda: next(left, 100.0))["started"] == 1
+    assert machine.calls["list_executions"] == 2
+
+
+def test_queued_jobs_cost_no_call_while_intake_is_stopped(world: World) -> None:
+    for number in range(3):
+        world.job(f"job-{number}")
+    switch(world).stop()
+    machine = Counting(world)
+    sweep(world, sfn=machine)
+    assert machine.calls == {"list_executions": 1}
+
+
+class Table:
+    """A jobs table with many paid jobs that moto has not: it takes minutes for what DynamoDB reads in a second."""
+
+    def __init__(self, world: World, names: Iterable[str]) -> None:
+        self._dynamodb = world.dynamodb
+        self._items = [
+            {
+                "job_id": {"S": name},
+                "status": {"S": "processing"},
+                "changed_at": {"N": str(1_700_000_000 + number)},
+                "created_at": {"S": "2026-11-22T10:15:30.482Z"},
+                "source": {"M": {"type": {"S": "api"}}},
+                "execution": {"S": arn_of(name)},
+                "video_id": {"S": f"video-{number}"},
+                "model_id": {"S": "bytedance/seedance-2.0"},
+            }
+            for number, name in enumerate(names)
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dynamodb, name)
+
+    def get_paginator(self, operation: str) -> Table:
+        assert operation == "query"
+        return self
+
+    def paginate(self, **query: Any) -> Iterator[dict[str, Any]]:
+        if query["IndexName"] != "by_status" or query["ExpressionAttributeValues"][":status"] != {"S": "processing"}:
+            yield from self._dynamodb.get_paginator("query").paginate(**query)
+            return
+        for start in range(0, len(self._items), 3_000):  # about a megabyte
+            items = self._items[start : start + 3_000]
+            yield {"Items": [] if query.get("Select") == "COUNT" else items, "Count": len(items)}
+
+
+def test_twenty_thousand_open_jobs_that_are_alive_take_at_most_sixty_calls(world: World) -> None:
+    names = [f"job-{number:05}" for number in range(20_000)]
+    started(world, names)
+    machine = Counting(world)
+    assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE)) == NOTHING | {"seen": 20_000}
+    assert machine.calls == {"list_executions": 20}
+
+
+@pytest.mark.parametrize(("calls", "seconds"), [(3, 0.0), (4, 0.5), (9, 3.0)])
+def test_calls_are_spread_as_the_quota_has_it(calls: int, seconds: float) -> None:
+    now = 0.0
+
+    def sleep(duration: float) -> None:
+        nonlocal now
+        now += duration
+
+    pace = Pace(3, 2, clock=lambda: now, sleep=sleep)
+    for _ in range(calls):
+        pace.wait()
+    assert now == seconds
+
+
+@pytest.mark.parametrize(("pace", "burst", "per_second"), [(describing, 250, 10), (listing, 100, 2)])
+def test_the_paces_are_below_the_quotas_of_the_smaller_regions(pace: Any, burst: int, per_second: int) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+    assert pace().burst < burst
+    assert pace().per_second < per_second
+
+
+# ---- outages ---------------------------------------------------------------------------------------------
+
+
+class Redriver(Counting):
+    """Step Functions with a redrive. Afterwards the execution runs."""
+
+    def redrive_execution(self, **arguments: str) -> None:
+        execution = execution_of(arguments["executionArn"])
+        if execution.status not in ("FAILED", "ABORTED", "TIMED_OUT"):
+            error = {"Code": "ExecutionNotRedrivable", "Message": f"Execution is {execution.status}"}
+            raise ClientError({"Error": error}, "RedriveExecution")
+        super().redrive_execution(**arguments)
+        execution.status, execution.stop_date = "RUNNING", None
+
+
+def execution_of(arn: str = EXECUTION) -> Any:
+    return stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_execution(arn)
+
+
+def fails(world: World, error: str = "GenviralUnavailable", *, ended: str = "FAILED", is_heard: bool = True) -> None:
+    """The job's execution comes to this end."""
+    if JOB_ID not in world.executions():
+        alive(world)
+    execution = execution_of()
+    execution.status, execution.error, execution.cause = ended, error, "{}"
+    execution.stop_date = datetime.fromtimestamp(time.time(), UTC)
+    if is_heard:
+        moment = str(round(time.time() * 1000))
+        world.announcer().interrupted(EXECUTION, ended=ended, error=error, cause="{}", moment=moment)
+
+
+def statuses(world: World) -> list[str]:
+    return [message.body["status"] for message in world.messages()]
+
+
+def test_an_outage_heals_without_a_person_and_is_told_once(world: World, clock: list[float]) -> None:
+    world.paid_job()
+    machine = Redriver(world)
+    fails(world)
+    job = world.record()
+    assert (job.status, job.redrive_at, job.redrive_until) == (Status.INTERRUPTED, NOW + 900, NOW + 13 * DAY)
+    clock[0] += 899
+    assert sweep(world, sfn=machine) == NOTHING
+    for pause in (900, 1800, 3600):
+        clock[0] = float(world.record().redrive_at or 0)
+        assert sweep(world, sfn=machine) == NOTHING | {"seen": 1, "redriven": 1}
+        assert sweep(world, sfn=machine) == NOTHING | {"seen": 1}, "it runs"
+        clock[0] += 2400
+        fails(world)
+        assert world.record().redrive_at == clock[0] + pause * 2
+    assert (machine.redriven, world.record().redrives) == ([EXECUTION] * 3, 3)
+    clock[0] = float(world.record().redrive_at or 0)
+    sweep(world, sfn=machine)
+    world.vendor.script["GET"] = [FINISHED]
+    world.poller().look(EXECUTION, VIDEO_ID, NOW)
+    job = world.record()
+    assert (job.status, job.redrives, job.redrive_at, job.redrive_until) == (Status.DELIVERING, 0, None, None)
+    assert sweep(world, sfn=machine) == NOTHING | {"seen": 1}
+    assert statuses(world) == ["interrupted"]
+    assert not world.vendor.posts
+
+
+def test_people_are_told_when_it_is_tried_again_and_when_no_try_is_left(world: World, clock: list[float]) -> None:
+    world.paid_job()
+    machine = Redriver(world)
+    fails(world)
+    clock[0] = float(NOW + 13 * DAY - 3600)
+    world.store.note(JOB_ID, redrives=50, redrive_at=int(clock[0]))
+    assert sweep(world, sfn=machine)["redriven"] == 1
+    clock[0] += 2400
+    metrics.clear_metrics()
+    fails(world)
+    first, last = world.messages()
+    assert (first.body["redrive_at"], first.body["redrive_until"]) == ("2026-11-22T12:15:00Z", "2026-12-05T12:00:00Z")
+    assert "tried again automatically" in first.body["summary"]
+    assert "Retry:   2026-11-22T12:15:00Z, and then again until 2026-12-05T12:00:00Z" in first.email
+    assert "Nothing" in first.body["error"]["advice"]
+    assert "redrive_at" not in last.body
+    assert "without success" in last.body["error"]["advice"]
+    assert "redrive" in last.body["error"]["advice"]
+    assert metrics.metric_set["JobsLeftInterrupted"]["Value"] == [1.0]
+    clock[0] += 30 * DAY
+    assert sweep(world, sfn=machine) == NOTHING
+
+
+def test_a_new_outage_after_the_vendor_had_answered_is_news(world: World, clock: list[float]) -> None:
+    world.paid_job()
+    machine = Redriver(world)
+    for _ in range(2):
+        fails(world)
+        clock[0] += 900
+        assert sweep(world, sfn=machine)["redriven"] == 1
+        world.vendor.script["GET"] = [showing("processing")]
+        world.poller().look(EXECUTION, VIDEO_ID, NOW)
+    assert statuses(world) == ["interrupted", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("error", "ended", "redriven"),
+    [
+        ("GenviralUnavailable", "FAILED", True),
+        ("AwsCallFailed", "FAILED", True),
+        ("Lambda.TooManyRequestsException", "FAILED", True),
+        ("GenviralUnavailable", "ABORTED", False),
+        ("States.Timeout", "TIMED_OUT", False),
+        ("VideoNotFound", "FAILED", False),
+        ("InternalError", "FAILED", False),
+    ],
+)
+@pytest.mark.parametrize("is_heard", [True, False], ids=["event came", "event was lost"])
+def test_only_what_passes_is_redriven(
+    world: World, clock: list[float], error: str, ended: str, redriven: bool, is_heard: bool
+) -> None:
+    world.paid_job()
+    machine = Redriver(world)
+    fails(world, error, ended=ended, is_heard=is_heard)
+    sweep(world, sfn=machine)
+    clock[0] += DAY
+    for _ in range(2):
+        sweep(world, sfn=machine)
+    assert bool(machine.redriven) is redriven
+    assert statuses(world) == ["interrupted"]
+
+
+@pytest.mark.parametrize("ended", ["FAILED", "ABORTED"])
+def test_an_end_after_a_redrive_that_nobody_heard_of_is_noted_before_anything_else(
+    world: World, clock: list[float], ended: str
+) -> None:
+    world.paid_job()
+    machine = Redriver(world)
+    fails(world)
+    clock[0] += 900
+    sweep(world, sfn=machine)
+    clock[0] += 2400
+    fails(world, ended=ended, is_heard=False)
+    assert sweep(world, sfn=machine) == NOTHING | {"seen": 1, "interrupted": 1}
+    assert len(machine.redriven) == 1
+    if ended == "FAILED":
+        assert world.record().redrive_at == clock[0] + 1800
+        assert statuses(world) == ["interrupted"]
+    else:  # somebody stopped it
+        assert world.record().redrive_at is None
+        assert statuses(world) == ["interrupted", "interrupted"]
+
+
+def test_two_sweeps_at_once_redrive_once(world: World, clock: list[float]) -> None:
+    world.paid_job()
+    fails(world)
+    clock[0] += 900
+
+    class Slow(Redriver):
+        def redrive_execution(self, **arguments: str) -> None:
+            sweep(world, sfn=other)
+            super().redrive_execution(**arguments)
+
+    other, machine = Redriver(world), Slow(world)
+    assert sweep(world, sfn=machine)["redriven"] == 0
+    assert (len(other.redriven), len(machine.redriven)) == (1, 0)
+    assert world.record().status is Status.INTERRUPTED
+
+
+def test_a_job_that_somebody_canceled_in_the_same_moment_is_not_redriven(world: World, clock: list[float]) -> None:
+    world.paid_job()
+    fails(world)
+    clock[0] += 900
+
+    class Canceled(Redriver):
+        def describe_execution(self, **arguments: str) -> Any:
+            if world.record().status is Status.INTERRUPTED:
+                operator(world).cancel(JOB_ID)
+            return super().describe_execution(**arguments)
+
+    machine = Canceled(world)
+    assert sweep(world, sfn=machine)["redriven"] == 0
+    assert not machine.redriven
+    assert world.record().status is Status.CANCELED
+
+
+def test_a_redrive_that_aws_refused_for_now_is_tried_by_the_next_sweep(world: World, clock: list[float]) -> None:
+    world.paid_job()
+    fails(world)
+    clock[0] += 900
+    machine = Redriver(world)
+    with pytest.raises(ClientError):
+        sweep(world, sfn=Flaky(machine, {1: "before"}, only="redrive_execution"))
+    assert sweep(world, sfn=machine)["redriven"] == 1
+
+
+@pytest.mark.parametrize("deadline", [NOW - 5, NOW + 10 * DAY], ids=["over", "far"])
+def test_an_outage_does_not_count_against_the_deadline_of_a_video(
+    world: World, clock: list[float], deadline: int
+) -> None:
+    world.paid_job()
+    world.store.note(JOB_ID, deadline_at=deadline)
+    fails(world)
+    clock[0] += 900
+    sweep(world, sfn=Redriver(world))
+    assert world.record().deadline_at == max(deadline, NOW + 900 + 7200)
+    world.vendor.script["GET"] = [showing("processing")]
+    assert world.poller().look(EXECUTION, VIDEO_ID, NOW)["status"] == "processing"
+
+
+def test_a_job_that_is_not_paid_for_waits_for_the_switch_and_is_then_sent_once(
+    world: World, clock: list[float]
+) -> None:
+    world.job()
+    fails(world, "GenviralUnreachable")
+    assert world.messages()[0].body["paid"] == "no"
+    clock[0] += 900
+    machine = Redriver(world)
+    switch(world).stop()
+    assert sweep(world, sfn=machine) == NOTHING | {"seen": 1}
+    assert machine.calls == {"list_executions": 1}
+    switch(world).start()
+    assert sweep(world, sfn=machine)["redriven"] == 1
+    for _ in range(2):
+        assert follow(world, EXECUTION)["video_id"] == VIDEO_ID
+    assert len(world.vendor.posts) == 1
+    assert world.record().redrive_until is None
+
+
+def test_a_claim_of_unknown_end_is_redriven_to_its_truth_and_not_sent_again(world: World, clock: list[float]) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    fails(world, "AwsCallFailed")
+    clock[0] += 900
+    assert sweep(world, sfn=Redriver(world))["redriven"] == 1
+    with pytest.raises(SubmissionUncertain):
+        follow(world, EXECUTION)
+    assert not world.vendor.posts
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+def test_what_cannot_be_redriven_goes_on_in_a_later_execution(world: World, clock: list[float], is_paid: bool) -> None:
+    if is_paid:
+        world.paid_job()
+    else:
+        world.job()
+        world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    fails(world)
+    clock[0] += 900
+    full = {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": "Execution history event limit exceeded"}
+    assert sweep(world, sfn=Machine(world, redrivable=False, shown=full))["started"] == 1
+    job = world.record()
+    assert (job.execution, job.redrives, job.redrive_at) == (LATER, 0, None)
+    if is_paid:
+        assert follow(world, LATER)["video_id"] == VIDEO_ID
+    else:
+        with pytest.raises(SubmissionUncertain):
+            follow(world, LATER)
+    assert not world.vendor.posts
+
+
+def test_an_operator_who_redrives_a_job_begins_anew(world: World, clock: list[float]) -> None:
+    world.paid_job()
+    machine = Redriver(world)
+    fails(world)
+    clock[0] += 900
+    sweep(world, sfn=machine)
+    fails(world)
+    operator(world, machine).redrive(JOB_ID)
+    job = world.record()
+    assert (job.redrives, job.redrive_at, job.redrive_until) == (0, None, None)
+    clock[0] += 2400
+    fails(world)
+    assert statuses(world) == ["interrupted", "interrupted"]
+    assert world.record().redrive_at == clock[0] + 900

@@ -240,8 +240,8 @@ def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: Wor
     )
     assert [(message["status"], message["paid"]) for message in topic.heard] == [("interrupted", "yes")]
     world.vendor.script["GET"] = [FINISHED]
-    _, given = entries(outage)[-1]
-    assert stage(world, topic).play(given, start="Poll").status == "SUCCEEDED"
+    home = stage(world, topic).play(redrive=outage)
+    assert (home.status, home.states[0]) == ("SUCCEEDED", "Poll")
     assert topic.statuses == ["interrupted", "succeeded"]
     assert world.vendor.accepted == 1
 

@@ -86,17 +86,19 @@ class Stage:
         self.calls: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         """State → the payloads that its function got."""
 
-    def play(self, given: Any = None, *, start: str | None = None) -> Run:
+    def play(self, given: Any = None, *, start: str | None = None, redrive: Run | None = None) -> Run:
         """Run the machine to its end.
 
         Args:
             given: The execution's input, or with `start` that state's.
-            start: Where to begin, as a redrive would.
+            start: Where to begin.
+            redrive: A run that failed, which is resumed.
         """
         return run(
             {**MACHINE, "StartAt": start or MACHINE["StartAt"]},
             input={"job_id": JOB, "source": {"type": "upload"}} if given is None else given,
             name=JOB,
+            redrive=redrive,
             tasks={
                 "SubmitFunction": lambda payload: self._act("Submit", payload),
                 "StatusFunction": lambda payload: self._act("Poll", payload),

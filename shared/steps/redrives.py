@@ -1,0 +1,142 @@
+"""When an interrupted job is redriven automatically: which errors pass, how long to wait, when to give up.
+
+Pure functions and one table. Redriving costs nothing but a few calls, and never pays twice: every step may be repeated.
+Knows errors by their names, because an execution's end tells no more. Must not know Step Functions or the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shared.jobs.record import Job
+
+
+class Prospect(StrEnum):
+    """Whether an error passes."""
+
+    PASSES = "passes"
+    """The vendor, the network or AWS is in trouble, and nobody here can do anything."""
+    DOUBTFUL = "doubtful"
+    """It may pass; or a person has to fix something, and then the next try succeeds."""
+    LASTS = "lasts"
+    """Only a person can help. Also every error that is not in the table."""
+
+
+PROSPECTS: dict[str, Prospect] = {
+    "RateLimited": Prospect.PASSES,
+    "GenviralUnreachable": Prospect.PASSES,
+    "GenviralUnavailable": Prospect.PASSES,
+    "OutputUnreachable": Prospect.PASSES,
+    "DeliveryIncomplete": Prospect.PASSES,
+    "States.Timeout": Prospect.PASSES,
+    "Sandbox.Timedout": Prospect.PASSES,
+    "Lambda.ClientExecutionTimeoutException": Prospect.PASSES,
+    "Lambda.ResourceConflictException": Prospect.PASSES,
+    "Lambda.ResourceNotReadyException": Prospect.PASSES,
+    "Lambda.SdkClientException": Prospect.PASSES,
+    "Lambda.ServiceException": Prospect.PASSES,
+    "Lambda.TooManyRequestsException": Prospect.PASSES,
+    "Lambda.ThrottlingException": Prospect.PASSES,
+    "Lambda.InternalFailure": Prospect.PASSES,
+    "Lambda.ServiceUnavailable": Prospect.PASSES,
+    "Lambda.RequestTimeoutException": Prospect.PASSES,
+    "Lambda.RequestAbortedException": Prospect.PASSES,
+    "Sandbox.Failure": Prospect.PASSES,
+    "Sandbox.Timeout": Prospect.PASSES,
+    # The attempt that was waited for ends within minutes.
+    "SubmissionInProgress": Prospect.PASSES,
+    # A refused link or a broken file may be the trouble of the host, or the file may be gone.
+    "OutputExpired": Prospect.DOUBTFUL,
+    "OutputInvalid": Prospect.DOUBTFUL,
+    # An outage, a throttle, a missing permission: the name does not tell.
+    "AwsCallFailed": Prospect.DOUBTFUL,
+    "Lambda.AWSLambdaException": Prospect.DOUBTFUL,
+    "Lambda.Unknown": Prospect.DOUBTFUL,
+    "Runtime.ExitError": Prospect.DOUBTFUL,
+    "Runtime.OutOfMemory": Prospect.DOUBTFUL,
+    "States.TaskFailed": Prospect.DOUBTFUL,
+    "Lambda.ServiceQuotaExceededException": Prospect.DOUBTFUL,
+    "Lambda.CodeArtifactUserPendingException": Prospect.DOUBTFUL,
+    "Lambda.CodeArtifactUserDeletedException": Prospect.DOUBTFUL,
+    "Lambda.KMSAccessDeniedException": Prospect.DOUBTFUL,
+    "Lambda.KMSDisabledException": Prospect.DOUBTFUL,
+    "Lambda.KMSInvalidStateException": Prospect.DOUBTFUL,
+    "Lambda.KMSNotFoundException": Prospect.DOUBTFUL,
+    "VideoNotFound": Prospect.LASTS,
+    "OutputTooLarge": Prospect.LASTS,
+    "InternalError": Prospect.LASTS,
+    "SettingsInvalid": Prospect.LASTS,
+    # Caught by the state machine, so the job has ended with it.
+    "SubmissionUnconfirmed": Prospect.LASTS,
+}
+"""The name of an execution's error → whether it passes. Every error that a state retries has its place here."""
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 900, 6 * 3600
+LONGEST_SECONDS = 13 * 86_400
+"""Tries end so long after the first interruption. AWS redrives an execution for 14 days after its end.
+https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html"""
+
+
+_ADVICE = {
+    Prospect.PASSES: "Nothing: the job is tried again automatically, and nothing is lost.",
+    Prospect.DOUBTFUL: "The job is tried again automatically. If it does not pass: {advice}",
+    Prospect.LASTS: "{advice}",
+}
+_TRIES_ENDED = "It was tried again automatically for {days} days, without success. {advice}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What follows an interruption.
+
+    Attributes:
+        advice: What people are advised to do; `{advice}` stands for the error's own advice.
+        is_news: Whether people have to be notified of it.
+        redrive_at: When the job is redriven automatically, in epoch seconds. None: a person has to act.
+        redrive_until: Until when tries go on, in epoch seconds.
+    """
+
+    advice: str
+    is_news: bool = True
+    redrive_at: int | None = None
+    redrive_until: int | None = None
+
+    def advise(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The error's document with the advice of the plan."""
+        advice = self.advice.format(advice=document["advice"], days=LONGEST_SECONDS // 86_400)
+        return {**document, "advice": advice}
+
+
+def plan(job: Job, *, ended: str, error: str, now: int) -> Plan:
+    """Plan what follows the interruption of a job.
+
+    An outage begins with the first interruption that passes. It ends when the vendor answers, when a person takes the
+    job up, or when no try is left; the record then loses `redrive_until`. People are notified when it begins, and when
+    no try is left.
+
+    Args:
+        job: The job as it was before.
+        ended: How the execution ended. Only one that failed is tried again: who stopped it meant it.
+        error: The execution's error.
+        now: The present moment in epoch seconds.
+    """
+    prospect = PROSPECTS.get(error, Prospect.LASTS) if ended == "FAILED" else Prospect.LASTS
+    if prospect is Prospect.LASTS:
+        return Plan(_ADVICE[prospect])
+    until = job.redrive_until or now + LONGEST_SECONDS
+    at = now + pause(job.redrives)
+    if at > until:
+        return Plan(_TRIES_ENDED)
+    return Plan(_ADVICE[prospect], job.redrive_until is None, at, until)
+
+
+def pause(redrives: int) -> int:
+    """How long to wait before the next redrive, in seconds: a quarter of an hour, then twice as long each time.
+
+    Args:
+        redrives: How often the job was redriven in this outage.
+    """
+    return int(min(FIRST_PAUSE_SECONDS * 2 ** min(redrives, 10), LONGEST_PAUSE_SECONDS))
