@@ -31,6 +31,7 @@ from shared.jobs.record import Job
 from shared.jobs.states import MOVES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps.answers import HTTP_STATUS, advice_on
+from shared.steps.redrives import PROSPECTS, Prospect
 from tools import iam, openapi
 
 if TYPE_CHECKING:
@@ -88,10 +89,16 @@ class Treatment:
 
 
 def _line(state: str, came: str, fault: type[Fault], paid: Paid) -> tuple[str, ...]:
-    told = Treatment.of(state, fault.__name__).told(_ending(fault))
+    told = Treatment.of(state, fault.__name__).told(_ending(fault)) + _afterwards(state, fault.__name__)
     if fault is JobClosed:
         told = "the execution ends, the job stays as it is"
     return came, f"`{fault.__name__}`", paid.value, told, fault.advice
+
+
+def _afterwards(state: str, error: str) -> str:
+    """What follows where it leaves the job interrupted."""
+    is_left = Treatment.of(state, error).target is None
+    return ", redriven" if is_left and PROSPECTS.get(error, Prospect.LASTS) is not Prospect.LASTS else ""
 
 
 def _ending(fault: type[Fault]) -> str:
@@ -146,7 +153,7 @@ def _platform() -> str:
     for rule in machine()["States"][_SUBMIT]["Retry"]:
         names = [name for name in rule["ErrorEquals"] if name not in known]
         if names:
-            told = Treatment.of(_SUBMIT, names[0]).told("failed")
+            told = Treatment.of(_SUBMIT, names[0]).told("failed") + _afterwards(_SUBMIT, names[0])
             listed = ", ".join(f"`{name}`" for name in names)
             lines.append(
                 ("Lambda or Step Functions itself failed", listed, Paid.UNKNOWN.value, told, AwsCallFailed.advice)
