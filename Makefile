@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch cost lock clean
+.PHONY: help demo up test chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -73,6 +73,9 @@ bench-scale: $(VENV)/.dev ## a thousand jobs in flight on this machine
 
 bench-batch: $(VENV)/.dev ## a batch of a thousand rows on this machine, twice
 	$(RUN) -m benchmarks.batch $(ARGS)
+
+bench-sweep: $(VENV)/.dev ## one sweep over 20,000 open jobs, its calls counted
+	$(RUN) -m benchmarks.sweep $(ARGS)
 
 cost: $(VENV)/.dev ## what a job costs on AWS: requests counted in a real run, times list prices
 	$(RUN) -m benchmarks.cost $(ARGS)

@@ -31,6 +31,7 @@ from shared.jobs.record import Job
 from shared.jobs.states import MOVES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps.answers import HTTP_STATUS, advice_on
+from shared.steps.redrives import PROSPECTS, Prospect
 from tools import iam, openapi
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import rule_for
@@ -98,10 +99,16 @@ class Treatment:
 
 
 def _line(state: str, came: str, fault: type[Fault], paid: Paid) -> tuple[str, ...]:
-    told = Treatment.of(state, fault.__name__).told(_ending(fault))
+    told = Treatment.of(state, fault.__name__).told(_ending(fault)) + _afterwards(state, fault.__name__)
     if fault is JobClosed:
         told = "the execution ends, the job stays as it is"
     return came, f"`{fault.__name__}`", paid.value, told, fault.advice
+
+
+def _afterwards(state: str, error: str) -> str:
+    """What follows where it leaves the job interrupted."""
+    is_left = Treatment.of(state, error).target is None
+    return ", redriven" if is_left and PROSPECTS.get(error, Prospect.LASTS) is not Prospect.LASTS else ""
 
 
 def _ending(fault: type[Fault]) -> str:
@@ -188,7 +195,8 @@ def _tried(state: str, error: str) -> str:
     # The map tolerates the failure of every row, so that a row ends alike whether its error was caught or not.
     outcome = "the row is `not_started`" if state in _states_of_a_row() else "`interrupted`"
     retrier = rule_for(_calls_of_functions()[state], "Retry", error)
-    return f"{retrier['MaxAttempts']} retries, then {outcome}" if retrier else outcome
+    told = f"{retrier['MaxAttempts']} retries, then {outcome}" if retrier else outcome
+    return told + _afterwards(state, error) if state in machine()["States"] else told
 
 
 def _answer(row: Row) -> str:

@@ -26,6 +26,8 @@ class Job:
     created_at: str
     source: dict[str, Any]
     """Where it came from: `type` (`upload`, `request`, `batch`, `api` or `execution`) and its coordinates."""
+    changed_at: int | None = None
+    """When it entered its status, in epoch seconds."""
     timeline: dict[str, str] = field(default_factory=dict)
     """Status → when it was last entered."""
     fingerprint: str | None = None

@@ -144,26 +144,12 @@ class JobStore:
             todo += left
         return found
 
-    def in_status(self, status: Status, *, unchanged_since: int | None = None) -> Iterator[Job]:
+    def in_status(self, status: Status) -> Iterator[Job]:
         """The jobs of a status, those longest unchanged first, without their requests and errors.
 
         Read from an index that follows the table within moments; `get` tells what is true now.
-
-        Args:
-            status: The status.
-            unchanged_since: Only jobs that entered it before this moment, in epoch seconds.
         """
-        condition, values = "#status = :status", {":status": {"S": status.value}}
-        if unchanged_since is not None:
-            condition += " AND changed_at < :before"
-            values[":before"] = {"N": str(unchanged_since)}
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by_status",
-            KeyConditionExpression=condition,
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues=values,
-        )
+        pages = self._client.get_paginator("query").paginate(**self._of_status(status))
         for page in pages:
             for item in page["Items"]:
                 yield Job.from_attributes(_from_item(item))
@@ -173,18 +159,22 @@ class JobStore:
 
         Read from an index that follows the table within moments.
         """
-        query: dict[str, Any] = {
+        query = self._of_status(status)
+        oldest = self._client.query(**query, Limit=1)["Items"]
+        if not oldest:
+            return 0, None
+        pages = self._client.get_paginator("query").paginate(**query, Select="COUNT")
+        return sum(page["Count"] for page in pages), int(oldest[0]["changed_at"]["N"])
+
+    def _of_status(self, status: Status) -> dict[str, Any]:
+        """The query for the jobs of a status."""
+        return {
             "TableName": self._table,
             "IndexName": "by_status",
             "KeyConditionExpression": "#status = :status",
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":status": {"S": status.value}},
         }
-        oldest = self._client.query(**query, Limit=1)["Items"]
-        if not oldest:
-            return 0, None
-        pages = self._client.get_paginator("query").paginate(**query, Select="COUNT")
-        return sum(page["Count"] for page in pages), int(oldest[0]["changed_at"]["N"])
 
     def untold(self, *, unchanged_since: int) -> Iterator[str]:
         """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.

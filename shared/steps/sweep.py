@@ -73,6 +73,7 @@ class Sweeper:
     describe_pace: Pace = field(default_factory=describing)
     list_pace: Pace = field(default_factory=listing)
     _running: set[str] | None = field(init=False, default=None)
+    _standing: dict[Status, tuple[int, int | None]] = field(init=False, default_factory=dict)
     _trouble: ClientError | BotoCoreError | None = field(init=False, default=None)
 
     @property
@@ -113,7 +114,8 @@ class Sweeper:
 
     def _measure(self) -> None:
         """Tell CloudWatch what stands still, which no count of what happens can show."""
-        found = {status: self.store.standing(status) for status in OPEN}
+        # Statuses that were read to their end need not be read again.
+        found = {status: self._standing.get(status) or self.store.standing(status) for status in OPEN}
         since = [moment for status in _MOVING if (moment := found[status][1]) is not None]
         oldest = max(0, int(time.time()) - min(since)) if since else 0
         metrics.add_metric(name="OldestOpenJobSeconds", unit=MetricUnit.Seconds, value=oldest)
@@ -126,9 +128,18 @@ class Sweeper:
         now = int(time.time())
         before = now - self.quiet_seconds
         for status in _SWEPT:
-            yield _each(self.store.in_status(status, unchanged_since=before), self._look_after)
+            yield self._quiet(status, before)
         yield _each(self.store.due_for_redrive(now=now), self._redrive)
         yield ((job_id, functools.partial(self._tell, job_id)) for job_id in self.store.untold(unchanged_since=before))
+
+    def _quiet(self, status: Status, before: int) -> Iterator[Duty]:
+        """The jobs of a status that have not changed for a while. All of them are counted on the way."""
+        count, oldest = 0, None
+        for job in self.store.in_status(status):
+            count, oldest = count + 1, oldest or job.changed_at
+            if (job.changed_at or 0) < before:
+                yield job.job_id, functools.partial(self._look_after, job)
+        self._standing[status] = (count, oldest)
 
     def _tell(self, job_id: str) -> str:
         self.announcer.remind(job_id)

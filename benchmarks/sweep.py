@@ -1,0 +1,92 @@
+"""One sweep over many open jobs that are all alive: `make bench-sweep`, on moto, in process and without sockets.
+
+Counts the calls to AWS, which is what the quotas are about, and fails if there are too many to Step Functions. The time
+is only measured: nearly all of it is moto's, which reads its whole table for each page. Knows the sweep and how to make
+jobs and executions in moto.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.stepfunctions.models import Execution, stepfunctions_backends
+
+from shared.jobs.intake_switch import IntakeSwitch
+from shared.steps.sweep import Sweeper
+from tests.unit.fakes import REGION, TABLE, World, arn_of
+from tests.unit.test_ops import with_index
+
+MOST_CALLS = 60
+_BATCH = 25  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+
+
+def open_jobs(world: World, count: int) -> None:
+    """Paid jobs that have not changed for a long time, and an execution for each that runs."""
+    names = [f"job-{number:06}" for number in range(count)]
+    items = [
+        {
+            "job_id": {"S": name},
+            "status": {"S": "processing"},
+            "changed_at": {"N": str(1_700_000_000 + number)},
+            "created_at": {"S": "2026-11-22T10:15:30.482Z"},
+            "source": {"M": {"type": {"S": "api"}}},
+            "execution": {"S": arn_of(name)},
+            "video_id": {"S": f"video-{number}"},
+        }
+        for number, name in enumerate(names)
+    ]
+    for start in range(0, count, _BATCH):
+        batch: Any = [{"PutRequest": {"Item": item}} for item in items[start : start + _BATCH]]
+        world.dynamodb.batch_write_item(RequestItems={TABLE: batch})
+    machine = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(world.machine)
+    machine.executions += [
+        Execution(REGION, DEFAULT_ACCOUNT_ID, "video-job", name, world.machine, "{}") for name in names
+    ]
+
+
+def measure(world: World) -> tuple[dict[str, int], Counter[str], tuple[float, float]]:
+    """One sweep: what it did, its calls, and its seconds by the clock and of a processor."""
+    calls: Counter[str] = Counter()
+    for client in (world.dynamodb, world.sfn):
+        client.meta.events.register("before-call", lambda model, **_: calls.update([model.name]))
+    sweeper = Sweeper(
+        store=world.store,
+        switch=IntakeSwitch(world.dynamodb, TABLE),
+        announcer=world.announcer(),
+        sfn=world.sfn,
+        state_machine_arn=world.machine,
+        quiet_seconds=300,
+        deadline_seconds=7200,
+        remaining=lambda: 300.0,
+    )
+    began, busy = time.monotonic(), time.process_time()
+    return sweeper.sweep(), calls, (time.monotonic() - began, time.process_time() - busy)
+
+
+def main() -> int:
+    """Print what one sweep did. Answers the exit status: 1 if it made too many calls to Step Functions."""
+    parser = argparse.ArgumentParser(prog="benchmarks.sweep", description="One sweep over many jobs that are alive.")
+    parser.add_argument("--jobs", type=int, default=20_000, help="how many (default: %(default)s)")
+    jobs = parser.parse_args().jobs
+    os.environ |= {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
+    with mock_aws():
+        world = World()
+        with_index(world)
+        open_jobs(world, jobs)
+        done, calls, (seconds, busy) = measure(world)
+    of_states = sum(count for name, count in calls.items() if name.endswith("Execution") or name == "ListExecutions")
+    print(f"{jobs:,} open jobs, all alive; on moto, in {seconds:.0f} s ({busy:.0f} s of a processor): {done}")
+    print("Calls: " + ", ".join(f"{count} {name}" for name, count in sorted(calls.items())))
+    print(f"Calls to Step Functions: {of_states}, at most {MOST_CALLS} allowed")
+    return int(of_states > MOST_CALLS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
