@@ -7,12 +7,12 @@ not know HTTP.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.jobs import identity
-from shared.jobs.errors import BodyTooLarge, IntakeStopped, JobConflict, KeyUnusable, RequestTooLarge
+from shared.jobs.errors import IntakeStopped, JobConflict, KeyUnusable
 from shared.jobs.resolve import parse_request, request_text
 from shared.runtime import logger
 from shared.steps.bodies import json_object
@@ -65,7 +65,8 @@ class Desk:
         job, _ = self.store.create(
             identity.new() if key is None else identity.for_idempotency_key(caller, key),
             source={"type": "api", "caller": caller},
-            request=_kept({name: value for name, value in document.items() if name != "metadata"}),
+            # A body has at most 256 KiB, so this fits.
+            request=request_text({name: value for name, value in document.items() if name != "metadata"}),
             fingerprint=fingerprint,
             metadata=metadata,
             model_id=document["model_id"],
@@ -79,10 +80,3 @@ class Desk:
             # with, would get and pay for a second job.
             logger.warning("the execution could not be started; the sweep will", reason=type(error).__name__)
         return job
-
-
-def _kept(request: dict[str, Any]) -> str:
-    try:
-        return request_text(request)
-    except RequestTooLarge as fault:
-        raise BodyTooLarge(fault.message) from None
