@@ -27,6 +27,7 @@ _TABLES = (b"mdia", b"minf", b"stbl")
 _VISUAL_ENTRY_BYTES = 86
 """Fixed part of the description of a video's samples; boxes follow."""
 _MAX_ENTRY_BYTES = 4096
+_MAX_PIXEL_RATIO = 8
 
 _CODECS = {
     b"avc1": "h264",
@@ -125,7 +126,7 @@ class _Track:
     @property
     def samples(self) -> int:
         """How many samples the header lists."""
-        sizes = find(self.body, *_TABLES, b"stsz")
+        sizes = find(self.body, *_TABLES, b"stsz") or find(self.body, *_TABLES, b"stz2")
         return int(struct.unpack_from(">I", sizes, 8)[0]) if sizes is not None else 0
 
     def count(self, run: memoryview, sample_ticks: int | None) -> None:
@@ -221,8 +222,7 @@ class Movie:
         videos = self._videos()
         if not videos:
             return None
-        # What a player shows: no track that is switched off, and none of which there is a larger version.
-        video = max(videos, key=lambda track: (not self._is_still(track), track.enabled, math.prod(_size(track.body))))
+        video = max(videos, key=self._rank)
         sounds = [track for track in self._tracks if track.handler == _SOUND]
         sound = max(sounds, key=lambda track: track.enabled, default=None)
         width, height = _size(video.body)
@@ -232,16 +232,18 @@ class Movie:
             return None
         return MediaFacts(self._duration(complete), width, height, video.codec, sound.codec if sound else None)
 
+    def _rank(self, track: _Track) -> tuple[bool, bool, bool, int]:
+        """How likely a player shows this video: no picture, no track that is switched off, no smaller version."""
+        moves = self._fragmented or track.samples > 1
+        return moves, track.codec not in _PICTURES, track.enabled, math.prod(_size(track.body))
+
     def _videos(self) -> list[_Track]:
         return [
             track
             for track in self._tracks
-            if track.handler == _VIDEO and not (track.codec in _PICTURES and self._is_still(track))
+            if track.handler == _VIDEO
+            and (self._fragmented or track.codec not in _PICTURES or track.samples != 1)  # or else it is a cover
         ]
-
-    def _is_still(self, track: _Track) -> bool:
-        """Whether the track is a single picture, as a cover is."""
-        return not self._fragmented and track.samples == 1
 
     def _duration(self, complete: bool) -> float | None:
         try:
@@ -331,7 +333,9 @@ def _size(track: memoryview) -> tuple[int, int]:
     if all(shown) and (pixel is None or shown != stored):
         return shown
     across, down = struct.unpack_from(">II", pixel) if pixel is not None else (1, 1)
-    return (round(stored[0] * across / down) if across and down else stored[0]), stored[1]
+    if not across or not 1 / _MAX_PIXEL_RATIO <= down / across <= _MAX_PIXEL_RATIO:
+        across = down = 1
+    return round(stored[0] * across / down), stored[1]
 
 
 def _is_turned(view: memoryview, kind: bytes) -> bool:
@@ -389,7 +393,7 @@ def _media_end(track: memoryview) -> int:
     samples = int.from_bytes(per_chunk[-8:-4], "big")
     sizes = required(tables, b"stsz")
     each = int.from_bytes(sizes[4:8], "big")
-    if each:
+    if each or not samples:
         return last_chunk + each * samples
     tail: list[tuple[int]] = list(struct.iter_unpack(">I", _rows(sizes, 4, skip=8)[-4 * samples :]))
     return last_chunk + sum(size for (size,) in tail)
