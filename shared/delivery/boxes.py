@@ -7,8 +7,8 @@ come from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 HEADER_BYTES = 16
 """How much of a box `parse` needs to see, in bytes."""
 _MAX_CHILDREN = 256
+_HEAD, _LONG_LENGTH = struct.Struct(">I4s"), struct.Struct(">Q")
 
 
 class Unsound(Exception):
     """When a box that must be there is missing, or holds what cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """The head of a box.
 
     Attributes:
@@ -37,15 +37,16 @@ class Box:
     length: int
 
 
-def parse(head: bytes | memoryview) -> Box | None:
-    """Read the head of a box. `None` if these bytes are no such head, or too few."""
-    if len(head) < 8:
+def parse(data: bytes | memoryview, start: int = 0) -> Box | None:
+    """Read the head of the box that starts here. `None` if these bytes are no such head, or too few."""
+    left = len(data) - start
+    if left < 8:
         return None
-    length, kind, header = int.from_bytes(head[:4], "big"), bytes(head[4:8]), 8
+    length, kind = _HEAD.unpack_from(data, start)
     if length == 1:  # the real length follows, in 64 bits
-        length, header = int.from_bytes(head[8:16], "big"), 16
-        return Box(kind, header, length) if length >= header and len(head) >= header else None
-    return Box(kind, header, length) if length >= header or length == 0 else None
+        (length,) = _LONG_LENGTH.unpack_from(data, start + 8) if left >= 16 else (0,)
+        return Box(kind, 16, length) if length >= 16 else None
+    return Box(kind, 8, length) if length >= 8 or length == 0 else None
 
 
 def children(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -56,13 +57,13 @@ def children(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     """
     offset = 0
     for _ in range(_MAX_CHILDREN):
-        box = parse(view[offset : offset + HEADER_BYTES])
+        box = parse(view, offset)
         if box is None:
             return
         end = offset + box.length if box.length else len(view)
         yield box.kind, view[offset + box.header : end]
         offset = end
-    if parse(view[offset : offset + HEADER_BYTES]) is not None:
+    if parse(view, offset) is not None:
         raise Unsound
 
 
@@ -71,12 +72,15 @@ def find_all(view: memoryview, kind: bytes) -> list[memoryview]:
     return [body for name, body in children(view) if name == kind]
 
 
-def find(view: memoryview | None, *path: bytes) -> memoryview | None:
+def find(view: memoryview, *path: bytes) -> memoryview | None:
     """Give the body of the first box at the end of a path of kinds, or `None`."""
     for kind in path:
-        if view is None:
+        for name, body in children(view):
+            if name == kind:
+                view = body
+                break
+        else:
             return None
-        view = next((body for name, body in children(view) if name == kind), None)
     return view
 
 

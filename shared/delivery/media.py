@@ -85,13 +85,13 @@ def content_type(head: bytes) -> str | None:
     """
     if head.startswith(ebml.MAGIC):
         return "video/webm" if ebml.doctype(head[:SNIFF_BYTES]) == b"webm" else None
-    first = box = boxes.parse(head[: boxes.HEADER_BYTES])
+    first = box = boxes.parse(head)
     offset = 0
     while box is not None and box.kind in _TOP_LEVEL:
         if box.kind == b"ftyp":
             return _type_of_brand(head[offset + box.header : offset + box.header + 4])
         offset += box.length or len(head)
-        box = boxes.parse(head[offset : offset + boxes.HEADER_BYTES])
+        box = boxes.parse(head, offset)
     return "video/quicktime" if first is not None and first.kind in _MOV_BEGINNINGS else None
 
 

@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.delivery.boxes import HEADER_BYTES, Unsound, find, find_all, parse, required
+from shared.delivery.boxes import Unsound, find, find_all, parse, required
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,11 @@ _MIN_SECONDS, _MAX_SECONDS = 0.001, 7 * 24 * 3600
 _UNKNOWN = (0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 """Durations that say nothing: ISO/IEC 14496-12 has all bits set for "cannot be determined"; live encoders write 0."""
 _VIDEO, _SOUND = b"vide", b"soun"
-_TABLES = (b"mdia", b"minf", b"stbl")
+_NOTHING = memoryview(b"")
 _VISUAL_ENTRY_BYTES = 86
 """Fixed part of the description of a video's samples; boxes follow."""
 _MAX_ENTRY_BYTES = 4096
+_MAX_PIXEL_RATIO = 8
 
 _CODECS = {
     b"avc1": "h264",
@@ -94,6 +95,9 @@ class _Track:
 
     Attributes:
         body: The `trak` box.
+        header: Its `tkhd` box.
+        tables: Its `stbl` box, which lists the samples; empty where nobody asks for it.
+        entry: The first description of its samples; empty where nobody asks for it.
         number: What fragments call it.
         handler: What it holds: `vide`, `soun` or something else.
         enabled: Whether players use it unless they are told otherwise.
@@ -104,6 +108,9 @@ class _Track:
     """
 
     body: memoryview
+    header: memoryview
+    tables: memoryview
+    entry: memoryview
     number: int
     handler: bytes
     enabled: bool
@@ -118,14 +125,18 @@ class _Track:
         header = required(body, b"tkhd")
         (flags,) = struct.unpack_from(">I", header)
         (number,) = struct.unpack_from(">I", header, 20 if _is_long(header) else 12)
-        handler = bytes(required(body, b"mdia", b"hdlr")[8:12])
-        codec = _codec(_sample_entry(body)) if handler in (_VIDEO, _SOUND) else ""
-        return cls(body, number, handler, bool(flags & 1), codec)
+        media = required(body, b"mdia")
+        handler = bytes(required(media, b"hdlr")[8:12])
+        if handler not in (_VIDEO, _SOUND):
+            return cls(body, header, _NOTHING, _NOTHING, number, handler, bool(flags & 1), "")
+        tables = required(media, b"minf", b"stbl")
+        entry = _sample_entry(tables)
+        return cls(body, header, tables, entry, number, handler, bool(flags & 1), _codec(entry))
 
     @property
     def samples(self) -> int:
         """How many samples the header lists."""
-        sizes = find(self.body, *_TABLES, b"stsz")
+        sizes = find(self.tables, b"stsz") or find(self.tables, b"stz2")
         return int(struct.unpack_from(">I", sizes, 8)[0]) if sizes is not None else 0
 
     def count(self, run: memoryview, sample_ticks: int | None) -> None:
@@ -146,7 +157,7 @@ class _Track:
     def played(self, timescale: int, *, fragmented: bool) -> float:
         """How long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
         own_timescale, _ = _times(required(self.body, b"mdia", b"mdhd"))
-        ticks, lead = _listed_samples(required(self.body, *_TABLES))
+        ticks, lead = _listed_samples(self.tables)
         ticks, lead = ticks + self.ticks, self.lead or 0 if lead is None else lead
         if not ticks or not own_timescale:
             return 0.0
@@ -188,7 +199,7 @@ class Movie:
         for track in self._tracks:
             if track.handler in (_VIDEO, _SOUND):
                 with contextlib.suppress(Unsound, struct.error):
-                    ends.append(_media_end(track.body))
+                    ends.append(_media_end(track))
         return max(ends)
 
     def add(self, moof: memoryview) -> None:
@@ -221,27 +232,28 @@ class Movie:
         videos = self._videos()
         if not videos:
             return None
-        # What a player shows: no track that is switched off, and none of which there is a larger version.
-        video = max(videos, key=lambda track: (not self._is_still(track), track.enabled, math.prod(_size(track.body))))
+        video = max(videos, key=self._rank)
         sounds = [track for track in self._tracks if track.handler == _SOUND]
         sound = max(sounds, key=lambda track: track.enabled, default=None)
-        width, height = _size(video.body)
-        if _is_turned(video.body, b"tkhd") != _is_turned(self._moov, b"mvhd"):
+        width, height = _size(video)
+        if _is_turned(video.header, 40) != _is_turned(required(self._moov, b"mvhd"), 36):
             width, height = height, width
         if not video.codec or not width or not height:
             return None
         return MediaFacts(self._duration(complete), width, height, video.codec, sound.codec if sound else None)
 
+    def _rank(self, track: _Track) -> tuple[bool, bool, bool, int]:
+        """How likely a player shows this video: no picture, no track that is switched off, no smaller version."""
+        moves = self._fragmented or track.samples > 1
+        return moves, track.codec not in _PICTURES, track.enabled, math.prod(_size(track))
+
     def _videos(self) -> list[_Track]:
         return [
             track
             for track in self._tracks
-            if track.handler == _VIDEO and not (track.codec in _PICTURES and self._is_still(track))
+            if track.handler == _VIDEO
+            and (self._fragmented or track.codec not in _PICTURES or track.samples != 1)  # or else it is a cover
         ]
-
-    def _is_still(self, track: _Track) -> bool:
-        """Whether the track is a single picture, as a cover is."""
-        return not self._fragmented and track.samples == 1
 
     def _duration(self, complete: bool) -> float | None:
         try:
@@ -285,10 +297,10 @@ def _times(header: memoryview) -> tuple[int, int]:
     return timescale, _known(ticks)
 
 
-def _sample_entry(track: memoryview) -> memoryview:
+def _sample_entry(tables: memoryview) -> memoryview:
     """The first description of a track's samples, with its head."""
-    entries = required(track, *_TABLES, b"stsd")[8:]
-    box = parse(entries[:HEADER_BYTES])
+    entries = required(tables, b"stsd")[8:]
+    box = parse(entries)
     if box is None:
         raise Unsound
     return entries[: box.length or len(entries)]
@@ -321,24 +333,23 @@ def _descriptor(data: bytes, at: int, tag: int) -> int:
     return at + 1
 
 
-def _size(track: memoryview) -> tuple[int, int]:
+def _size(track: _Track) -> tuple[int, int]:
     """Width and height in pixels, as displayed, before the video is turned."""
-    header, entry = required(track, b"tkhd"), _sample_entry(track)
-    shown = struct.unpack_from(">II", header, 88 if _is_long(header) else 76)
+    shown = struct.unpack_from(">II", track.header, 88 if _is_long(track.header) else 76)
     shown = (shown[0] >> 16, shown[1] >> 16)
-    stored = struct.unpack_from(">HH", entry, 32)
-    pixel = find(entry[_VISUAL_ENTRY_BYTES:], b"pasp")
+    stored = struct.unpack_from(">HH", track.entry, 32)
+    pixel = find(track.entry[_VISUAL_ENTRY_BYTES:], b"pasp")
     if all(shown) and (pixel is None or shown != stored):
         return shown
     across, down = struct.unpack_from(">II", pixel) if pixel is not None else (1, 1)
-    return (round(stored[0] * across / down) if across and down else stored[0]), stored[1]
+    if not across or not 1 / _MAX_PIXEL_RATIO <= down / across <= _MAX_PIXEL_RATIO:
+        across = down = 1
+    return round(stored[0] * across / down), stored[1]
 
 
-def _is_turned(view: memoryview, kind: bytes) -> bool:
-    """Whether a `tkhd` or `mvhd` box lays the picture on its side."""
-    header = required(view, kind)
-    at = {b"tkhd": 40, b"mvhd": 36}[kind] + (12 if _is_long(header) else 0)
-    a, b, _, c, d = struct.unpack_from(">5i", header, at)
+def _is_turned(header: memoryview, matrix: int) -> bool:
+    """Whether a `tkhd` or `mvhd` box lays the picture on its side. `matrix` is where it says so if times are short."""
+    a, b, _, c, d = struct.unpack_from(">5i", header, matrix + (12 if _is_long(header) else 0))
     return bool(abs(a) + abs(d) < abs(b) + abs(c))
 
 
@@ -376,20 +387,20 @@ def _edits(track: memoryview) -> tuple[int, int, int]:
     return delay, skipped, sum(ticks for ticks, _, _ in rows) if known else 0
 
 
-def _media_end(track: memoryview) -> int:
+def _media_end(track: _Track) -> int:
     """Where in the file the last sample ends that the header lists of a track. 0 if it lists none."""
-    tables = required(track, *_TABLES)
+    tables = track.tables
     short, long = find(tables, b"stco"), find(tables, b"co64")
     chunks = _rows(short, 4) if short is not None else _rows(long, 8) if long is not None else memoryview(b"")
     per_chunk = _rows(required(tables, b"stsc"), 12)
-    (source,) = struct.unpack_from(">I", required(track, b"mdia", b"minf", b"dinf", b"dref"), 16)
+    (source,) = struct.unpack_from(">I", required(track.body, b"mdia", b"minf", b"dinf", b"dref"), 16)
     if not chunks or not per_chunk or not source & 1:  # the last: the samples are in another file
         return 0
     last_chunk = int.from_bytes(chunks[-4 if short is not None else -8 :], "big")
     samples = int.from_bytes(per_chunk[-8:-4], "big")
     sizes = required(tables, b"stsz")
     each = int.from_bytes(sizes[4:8], "big")
-    if each:
+    if each or not samples:
         return last_chunk + each * samples
     tail: list[tuple[int]] = list(struct.iter_unpack(">I", _rows(sizes, 4, skip=8)[-4 * samples :]))
     return last_chunk + sum(size for (size,) in tail)

@@ -276,6 +276,12 @@ def test_pixels_that_are_not_square_are_counted_as_displayed() -> None:
         assert (facts_of(file).width, facts_of(file).height) == (128, 160)
 
 
+@pytest.mark.parametrize("pixel", [(0, 0), (0, 1), (1, 0), (0xFFFF_FFFF, 1), (1, 1000)])
+def test_pixels_of_a_shape_that_cannot_be_count_as_square(pixel: tuple[int, int]) -> None:
+    path = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1")
+    assert facts_of(appended(encode(), box(b"pasp", struct.pack(">II", *pixel)), *path)) == FACTS
+
+
 def test_size_is_that_of_the_samples_where_the_track_has_none() -> None:
     data = patched(encode(), b"tkhd", 76, bytes(8))
     assert facts_of(data) == FACTS
@@ -307,9 +313,10 @@ def test_of_several_video_tracks_the_largest_enabled_one_is_described(
 @pytest.mark.parametrize("container", ["mp4", "mov"])
 @pytest.mark.parametrize("codec", ["mjpeg", "png"])
 @pytest.mark.parametrize("first", [True, False], ids=["cover first", "cover last"])
-def test_cover_is_no_video_track(container: str, codec: str, first: bool) -> None:
+@pytest.mark.parametrize("flags", ["", "empty_moov+delay_moov"], ids=["plain", "fragmented"])
+def test_cover_is_no_video_track(container: str, codec: str, first: bool, flags: str) -> None:
     cover = Video((320, 320), codec, frames=1)
-    data = encode(container, *((cover, Video()) if first else (Video(), cover)))
+    data = encode(container, *((cover, Video()) if first else (Video(), cover)), flags=flags)
     for number in range(2):
         data = patched(data, b"tkhd", 0, ENABLED, nth=number)
     assert facts_of(data) == FACTS
