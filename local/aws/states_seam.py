@@ -98,7 +98,7 @@ class StateMachines:
             self._running[arn] = execution
         outcome = execution.run()
         with self._lock:
-            if self._running.get(arn) is not execution:  # stopped; that has been told, and it may have been redriven
+            if self._running.get(arn) is not execution:  # stopped, and perhaps redriven
                 return
             self._forget(arn, execution)
             record.update(vars(outcome), stopDate=responses.now_iso())

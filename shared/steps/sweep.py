@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shared.jobs.store import JobStore
     from shared.steps.notify import Announcer
 
-# Interrupted ones are known, and told; those that are redriven automatically have an index of their own.
+# Of interrupted ones people are notified; those that are redriven automatically have an index of their own.
 _SWEPT = (Status.QUEUED, *sorted(OPEN - {Status.QUEUED, Status.INTERRUPTED}))
 # What should move on by itself. A job on hold waits for the account, an interrupted one for a redrive.
 _MOVING = OPEN - {Status.ON_HOLD, Status.INTERRUPTED}
@@ -81,13 +81,13 @@ class Sweeper:
         return Executions(sfn=self.sfn, state_machine_arn=self.state_machine_arn)
 
     def sweep(self) -> dict[str, int]:
-        """Look at open jobs, and at those whose redrive or notification is due; then measure what stands still.
+        """Check open jobs, and those whose redrive or notification is due; then measure what stands still.
 
         Returns:
-            How many were looked at, started, found with a dead execution, redriven, and told.
+            How many were checked, started, found with a dead execution, redriven, and notified of.
 
         Raises:
-            ClientError: AWS failed for a job. The others were looked at all the same; the next sweep tries again.
+            ClientError: AWS failed for a job. The others were checked all the same; the next sweep tries again.
         """
         count = {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
         for job_id, act in _in_turn(self._duties()):
@@ -194,7 +194,7 @@ class Sweeper:
         return self._start(self.store.take_up(job, target, execution=later, remove=("held_since", "notice_due")), later)
 
     def _later_deadline(self, job: Job) -> int | None:
-        """A deadline for a video that could not be looked at: the outage must not count against it."""
+        """A deadline for a video that could not be polled: the outage must not count against it."""
         if job.video_id is None:
             return None
         return max(job.deadline_at or 0, int(time.time()) + self.deadline_seconds)

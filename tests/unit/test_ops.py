@@ -320,6 +320,15 @@ def test_a_redrive_resumes_the_same_execution(world: World) -> None:
     assert world.record() == before
 
 
+def test_a_redrive_gives_the_video_time_again(world: World) -> None:
+    """An interrupted job could not be polled, and its deadline may be over."""
+    paid(world, Status.INTERRUPTED)
+    world.store.note(JOB_ID, deadline_at=1_700_000_000)
+    began = int(time.time())
+    operator(world).redrive(JOB_ID)
+    assert began + 7200 <= (world.record().deadline_at or 0) <= time.time() + 7200
+
+
 def test_what_cannot_be_redriven_any_more_goes_on_in_a_later_execution(world: World) -> None:
     paid(world, Status.INTERRUPTED)
     too_old = {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": "Execution redrivable period exceeded"}
