@@ -68,7 +68,7 @@ class Finder:
         elif _NOTIFICATION_OF_NO_JOB.fullmatch(name):
             raise Refused("That notification is about a recipe or a batch as a whole, which is no job; show its file.")
         else:
-            jobs = self._known(_job_ids_in(name))
+            jobs = self._known(_job_ids_in(name)) or self._known(self._owner(name))
         jobs = jobs or {job.job_id: job for job in self._all() if _is_meant(job, name)}
         if not jobs:
             in_videos = bucket == self.videos
@@ -79,6 +79,11 @@ class Finder:
     def _known(self, job_ids: Iterable[str]) -> dict[str, Job]:
         jobs = (self.store.get(job_id) for job_id in dict.fromkeys(job_ids))
         return {job.job_id: job for job in jobs if job is not None}
+
+    def _owner(self, name: str) -> Iterator[str]:
+        """The job of a further video. The index has the first one of each job only."""
+        if 0 < len(name.encode()) <= _MOST_BYTES_OF_A_KEY and (owner := self.store.owner_of(name)):
+            yield owner
 
     def _versions(self, key: str) -> Iterator[str]:
         """What the versions of an upload may be called: none, or as those that S3 still has."""
@@ -140,7 +145,6 @@ def _is_meant(job: Job, name: str) -> bool:
     key, caller = job.source.get("key"), job.source.get("caller")
     return (
         name == job.video_id
-        or name in job.other_videos
         or (key is not None and f"/{key}".endswith(f"/{name}"))
         or (caller is not None and job.job_id == identity.for_idempotency_key(caller, name))
     )

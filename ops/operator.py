@@ -113,6 +113,8 @@ class Operator:
             self._stop(job)
         now = int(time.time())
         facts, obsolete = _exchange(job, video_id) if has_another else ({}, ())
+        if has_another:
+            self.store.note_owner(str(job.video_id), job.job_id)
         arn = self._take_up(
             job,
             Status.PROCESSING,

@@ -196,8 +196,8 @@ class SubmissionInProgress(Fault):
     paid = Paid.UNKNOWN
     branch = Branch.RETRY
     advice = (
-        "Nothing to do: the job looks again every 30 seconds. It goes on when that attempt has ended, or is uncertain "
-        "once it must have. If the execution ended meanwhile, redrive it."
+        "Nothing to do: the job tries again every 30 seconds. It goes on when that attempt has ended, or is uncertain "
+        "once it must have ended. If the execution ended meanwhile, redrive it."
     )
 
 

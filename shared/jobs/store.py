@@ -40,6 +40,7 @@ OUTAGE = ("redrives", "redrive_at", "redrive_until")
 _CONDITION = "ConditionalCheckFailed"
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES, _LONGEST_PAUSE = 8, 1.0  # at most about three seconds of pauses
+_OWNER_OF = "#video "  # no job can have such a name
 # A claim whose answer was lost may land after its attempt has given it back.
 _NOT_GIVEN_BACK = "(attribute_not_exists(given_back) OR given_back <> :claim)"
 
@@ -472,6 +473,23 @@ class JobStore:
             values=values,
         )
         self._write(change, counter)
+
+    def note_owner(self, video_id: str, job_id: str) -> None:
+        """Remember whose further video this is, for people who know nothing but its id."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=_key(f"{_OWNER_OF}{video_id}"),
+            UpdateExpression="SET belongs_to = :job, expires_at = :expires",
+            ConditionExpression="attribute_not_exists(created_at)",  # never into a job's record
+            ExpressionAttributeValues=_to_item({":job": job_id, ":expires": int(time.time()) + self._retention}),
+        )
+
+    def owner_of(self, video_id: str) -> str | None:
+        """The job of a further video; None where it is no such video. A job's first video is found by the index."""
+        answer = self._client.get_item(TableName=self._table, Key=_key(f"{_OWNER_OF}{video_id}"))
+        item = _from_item(answer.get("Item", {}))
+        owner: str | None = item.get("belongs_to")
+        return owner
 
     def move(
         self,

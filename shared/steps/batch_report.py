@@ -188,6 +188,7 @@ def _run(jobs: list[dict[str, Any]], known: Mapping[str, Job]) -> tuple[list[dic
             "video_id": job.video_id,
             "video": job.output,
             "credits": job.credits_total,
+            "other_videos": job.others or None,
             "error": None if job.status is Status.SUCCEEDED else job.error,
         }
         rows.append(row | {name: value for name, value in facts.items() if value is not None})

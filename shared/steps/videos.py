@@ -77,8 +77,9 @@ def report_second_video(job: Job, video_id: str) -> None:
 
 def _add(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any], counter: Mapping[str, Any] | None) -> None:
     of_it = {name: facts.get(name) for name in _OF_THE_VIDEO}
+    store.note_owner(video_id, job.job_id)
     try:
-        store.add_video(job, video_id, of_it, counter=counter, **_told_again(job, facts))
+        store.add_video(job, video_id, of_it, counter=counter, **_notified_again(job, facts))
     except (ClientError, BotoCoreError) as failure:
         if counter is None:
             raise
@@ -89,12 +90,12 @@ def _add(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any], cou
 
 def _keep(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any]) -> Job:
     """Write the video of a job down that ended while the call was under way, or is being delivered already."""
-    again = _told_again(job, facts) if job.video_id is None else {}
+    again = _notified_again(job, facts) if job.video_id is None else {}
     return store.keep(job.job_id, video_id, **facts, **again)
 
 
-def _told_again(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Whoever was told of the job's status is told of the video too: the sweep sends what is due.
+def _notified_again(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Notify of the video whoever was notified of the job's status: the sweep sends what is due.
 
     The status was counted when it was entered, unless that is still due as well.
     """

@@ -273,6 +273,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     paid = store.get("counted")
     assert paid is not None
     store.add_video(paid, "another", {"credits_used": 4}, counter=budget.settle(reserved, 4))
+    store.note_owner("another", "counted")
     store.refuse_claim("counted", "four")
     store.create("other", source={"type": "api"})
     store.claim("other", "one")
@@ -290,10 +291,10 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     ]
     assert all(arguments.get("ConditionExpression") for arguments in conditional)
     covered = {name for name, member in vars(JobStore).items() if callable(member) and not name.startswith("_")}
-    reads = {"get", "several", "in_status", "standing", "page", "untold", "due_for_redrive"}
+    reads = {"get", "several", "in_status", "standing", "page", "untold", "due_for_redrive", "owner_of"}
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
-        *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video"),
+        *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "note_owner"),
         *("take_up", "redriving", "end_outage"),
     }
 

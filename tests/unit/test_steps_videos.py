@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops.__main__ import _facts
+from ops.finder import Finder
 from ops.operator import Refused
 from shared import runtime
 from shared.faults import Fault
@@ -21,7 +22,9 @@ from tests.unit.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,
+    UPLOADS,
     VIDEO_ID,
+    VIDEOS,
     Flaky,
     Vendor,
     World,
@@ -30,7 +33,7 @@ from tests.unit.fakes import (
     caught,
 )
 from tests.unit.test_notices import valid
-from tests.unit.test_ops import Machine, alive, dead, follow, operator
+from tests.unit.test_ops import Machine, alive, dead, follow, operator, with_index
 from tests.unit.test_steps_claims import spent
 from tests.unit.test_steps_purse import priced
 
@@ -224,6 +227,20 @@ def test_callers_operators_and_reports_see_both(world: World) -> None:
     planned = [{"job_id": JOB_ID, "model_id": "m", "source": {"line": 2}}]
     rows, facts = _run(planned, world.store.several([JOB_ID]))
     assert (rows[0]["credits"], facts["credits_used"]) == (12, 12)
+    assert rows[0]["other_videos"] == shown["other_videos"]
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_job_is_found_by_either_video(world: World, attached: bool) -> None:
+    with_index(world)
+    with_second(world, Status.INTERRUPTED)
+    if attached:
+        operator(world).attach(JOB_ID, SECOND)
+    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+    for video_id in (FIRST, SECOND):
+        assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
+    with pytest.raises(Refused):
+        finder.find("nobody's")
 
 
 # ---- attach ----------------------------------------------------------------------------------------------------------
