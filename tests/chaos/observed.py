@@ -48,7 +48,7 @@ class Observed:
         self.dead_before_counting: set[str] = set()
         """Jobs with a process that was killed, whose metrics are lost with it."""
         self.may_count_again: Counter[str] = Counter()
-        """Job → how many invocations could not write down how far they had come."""
+        """Job → how many invocations could not write down how far they had come, or were overtaken by another one."""
         self.late: list[str] = []
         """Ids of jobs for which a paid call was sent after an operator had resubmitted them, under the old key."""
 
@@ -89,7 +89,7 @@ class Observed:
         Args:
             arrives: Whether its answer reached somebody who can use it.
         """
-        self.may_count_again[invocation.job] += not invocation.last_write_answered
+        self.may_count_again[invocation.job] += invocation.given_up or not invocation.last_write_answered
         if invocation.died_of:
             self.dead_before_counting.add(invocation.job)
             if invocation.claim:
