@@ -355,6 +355,7 @@ class Storm:
             sfn=boto3.client("stepfunctions", region_name=SETTINGS["AWS_REGION"]),
             state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:video-job",
             deadline_seconds=3600,
+            ask=lambda _: None,  # this operator attaches what the vendor's books name
         )
         self._each(
             picture.records, lambda job: job.status is Status.INTERRUPTED, lambda job: operator.redrive(job.job_id)
