@@ -110,7 +110,7 @@ class JobStore:
 
     def several(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Those of many jobs that there are, by id, as they are now; without their requests."""
-        names = {f"#{name}": name for name in (*_OVERVIEW, "error")}
+        names = {f"#{name}": name for name in (*_OVERVIEW, "error", "submitted_at")}
         found: dict[str, Job] = {}
         todo = [_key(job_id) for job_id in job_ids]
         while todo:
