@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from ops.finder import Finder
 from ops.operator import Operator, Refused
 from ops.outlook import next_step
+from ops.vendor import Vendor
 from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
@@ -72,6 +73,11 @@ class _Desk:
                 sfn=_client(session, "stepfunctions"),
                 state_machine_arn=outputs["StateMachineArn"],
                 deadline_seconds=int(parameters["JobDeadlineMinutes"]) * _MINUTE,
+                ask=Vendor(
+                    secrets=_client(session, "secretsmanager"),
+                    secret=outputs["ApiKeySecretArn"],
+                    base_url=parameters["GenviralBaseUrl"],
+                ).video,
             )
             self.finder = Finder(
                 store=self.store,
@@ -149,6 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     attach = command("attach", _attach, "go on with a video that Genviral has; pays nothing")
     attach.add_argument("video", nargs="?", help="Genviral's id of the video (default: the one that show names)")
     attach.add_argument("--replace", action="store_true", help="even if the record names another video")
+    attach.add_argument(
+        "--force", action="store_true", help="even if Genviral does not know the video, or another job has it"
+    )
     resubmit = command("resubmit", _resubmit, "send the paid call again; MAY PAY A SECOND TIME")
     redrive = command("redrive", _redrive, "resume interrupted jobs where they failed; never pays twice", job=False)
     redrive.add_argument("job", nargs="?", help="the job's id, or the name or ARN of its execution")
@@ -237,7 +246,8 @@ def _other(job: Job, video_id: str) -> str:
 
 
 def _attach(desk: _Desk, chosen: argparse.Namespace) -> None:
-    print(f"Going on in {desk.operator.attach(chosen.job, chosen.video, replace=chosen.replace)}")
+    arn = desk.operator.attach(chosen.job, chosen.video, replace=chosen.replace, force=chosen.force)
+    print(f"Going on in {arn}")
 
 
 def _resubmit(desk: _Desk, chosen: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.outlook import clock_time, instead, may_be_sending
 from shared.executions import Executions, Redriven, describing, is_live
-from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
+from shared.genviral.errors import GenviralFault, SubmissionUncertain, SubmissionUnconfirmed, VideoNotFound
 from shared.genviral.responses import is_video_id
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
@@ -53,12 +53,14 @@ class Operator:
         sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
         deadline_seconds: How long a job that is attached may take from now, in seconds.
+        ask: Asks the vendor for a video. What it raises says that the vendor does not know it, or cannot be asked.
     """
 
     store: JobStore
     sfn: SFNClient
     state_machine_arn: str
     deadline_seconds: int
+    ask: Callable[[str], object]
 
     def list(self, status: Status | None) -> Iterator[Job]:
         """The jobs of one status; without one, those that wait for a person, then the open ones. Oldest change first.
@@ -77,20 +79,24 @@ class Operator:
         job = self._job(job_id)
         return job, self._execution(job)
 
-    def attach(self, job_id: str, video_id: str | None = None, *, replace: bool = False) -> str:
+    def attach(self, job_id: str, video_id: str | None = None, *, replace: bool = False, force: bool = False) -> str:
         """Go on with a video that the vendor has: poll it and bring it home. Pays nothing.
+
+        The vendor is asked for the video before anything is written, and the table for another job that has it.
 
         Args:
             job_id: The job.
             video_id: The vendor's id of the video. None: the one that the record names.
             replace: Whether it may take the place of another video on the record (an id that was mistyped before),
                 also while that one is still being looked for. A further video that the record has needs no such leave.
+            force: Whether nobody is asked: the vendor may not know the video, and another job may have it.
 
         Returns:
             The ARN of the execution that goes on.
 
         Raises:
-            Refused: The job is in no state for it, or has another video.
+            Refused: The job is in no state for it, or has another video; the vendor does not know the video or cannot
+                be asked; or another job has it.
         """
         job = self._job(job_id)
         video_id = _named(job, video_id)
@@ -106,9 +112,12 @@ class Operator:
         follows_another = job.status is Status.PROCESSING and has_another
         if not follows_another:
             _require(job, (*_ATTACHABLE, Status.SUCCEEDED) if is_known else _ATTACHABLE)
-        if is_live(execution) and not follows_another:
-            if not job.is_terminal:
-                raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
+        closed_but_running = is_live(execution) and not follows_another
+        if closed_but_running and not job.is_terminal:
+            raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
+        if not force:
+            self._require_free(job, video_id)
+        if closed_but_running:
             # It has nothing left to do: its job has ended.
             self._stop(job)
         now = int(time.time())
@@ -131,6 +140,28 @@ class Operator:
             # it ends by itself, and delivers nothing: the job has another video.
             self._stop(job)
         return arn
+
+    def _require_free(self, job: Job, video_id: str) -> None:
+        """Refuse a video that the vendor does not know, or that another job has."""
+        try:
+            self.ask(video_id)
+        except VideoNotFound:
+            raise Refused(
+                f"Genviral does not know the video {video_id}. Is the id right, and does the stack's API key belong to "
+                "the workspace that started it? Nothing was changed. Attach it all the same with --force."
+            ) from None
+        except GenviralFault as fault:
+            raise Refused(
+                f"{fault.message} So nobody knows whether the video exists, and nothing was changed. Try again, or "
+                "attach it without asking, with --force."
+            ) from None
+        for other_id in self.store.with_video(video_id):
+            other = self.store.get(other_id) if other_id != job.job_id else None
+            if other is not None and other.video_id == video_id:
+                raise Refused(
+                    f"The job {other_id} has this video; it is {other.status}. Nothing was changed. Attach it to both "
+                    "with --force."
+                )
 
     def resubmit(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Send the paid call once more, on purpose. May pay a second time.

@@ -53,7 +53,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
             logger.info("planned", rows=planned["rows"], started=planned["started"])
             return planned
         case "report":
-            return _reporter(config, store).report(execution, event["plan"])
+            return _reporter(config, store).report(execution, event["plan"], event.get("started_at"))
         case "rejected":
             return _reporter(config, store).rejected(execution, event["source"], event["error"])
         case _:

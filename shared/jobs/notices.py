@@ -209,6 +209,8 @@ def _credits(message: Mapping[str, Any]) -> str | None:
     if "credits_estimated" in batch:
         return f"about {batch['credits_estimated']:,g}"
     used = message.get("credits_used", batch.get("credits_used"))
+    if batch.get("rows_paid_before"):
+        return f"{batch['credits_new']:,g} new, {used:,g} in all"
     return None if used is None else f"{used:,g}"
 
 

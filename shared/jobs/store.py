@@ -119,7 +119,7 @@ class JobStore:
 
     def several(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Those of many jobs that there are, by id, as they are now; without their requests."""
-        names = {f"#{name}": name for name in (*_OVERVIEW, "error")}
+        names = {f"#{name}": name for name in (*_OVERVIEW, "error", "submitted_at")}
         found: dict[str, Job] = {}
         todo = [_key(job_id) for job_id in job_ids]
         while todo:
@@ -153,6 +153,26 @@ class JobStore:
         for page in pages:
             for item in page["Items"]:
                 yield Job.from_attributes(_from_item(item))
+
+    def with_video(self, video_id: str) -> Iterator[str]:
+        """The ids of the jobs that have this video.
+
+        Reads the whole index `by_status`, which follows the table within moments: about 40 MB for 100,000 jobs. In the
+        order of a job's life, so that one which moves on meanwhile is met twice rather than missed.
+        """
+        for status in Status:
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                IndexName="by_status",
+                KeyConditionExpression="#status = :status",
+                FilterExpression="video_id = :video",
+                ProjectionExpression="job_id",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":status": {"S": status.value}, ":video": {"S": video_id}},
+            )
+            for page in pages:
+                for item in page["Items"]:
+                    yield item["job_id"]["S"]
 
     def standing(self, status: Status) -> tuple[int, int | None]:
         """How many jobs a status has, and since when the one longest unchanged is there (epoch seconds).

@@ -39,7 +39,7 @@ _ADVICE = (
     "The rows that are not_started have no job, and nothing was paid for them. Upload the same file again: only rows "
     "without a job are started and paid."
 )
-_COLUMNS = ("line", "job_id", "status", "video", "credits", "error")
+_COLUMNS = ("line", "job_id", "status", "video", "credits", "error", "paid_before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,14 @@ class Reporter:
     bucket: str
     models: Callable[[], list[Model]]
 
-    def report(self, execution_arn: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+    def report(self, execution_arn: str, plan: Mapping[str, Any], started_at: str | None = None) -> dict[str, Any]:
         """Write the report of a batch that has been run, or of one that was only to be checked, and tell of it.
 
         Args:
             execution_arn: The batch's execution; its name is the batch's id.
             plan: What `Planner.plan` answered.
+            started_at: When the batch's execution was started, ISO 8601. What was paid before is not this upload's.
+                None is for an execution of an older version.
 
         Returns:
             The batch's facts, as the message has them.
@@ -78,7 +80,7 @@ class Reporter:
             rows, facts = self._checked(jobs, known)
             status, paid = BATCH_CHECKED, "no"
         else:
-            rows, facts = _run(jobs, known)
+            rows, facts = _run(jobs, known, started_at)
             status, paid = BATCH_FINISHED, _paid(known.values())
         rows += [{**row, "status": _REFUSED} for row in self._part(plan, "refused")]
         rows.sort(key=lambda row: row["line"])
@@ -174,8 +176,11 @@ def report_key(key: str, batch_id: str) -> str:
     return f"{BATCHES}{name}/{batch_id}.json"
 
 
-def _run(jobs: list[dict[str, Any]], known: Mapping[str, Job]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """How the rows ended, and what their videos cost."""
+def _run(
+    jobs: list[dict[str, Any]], known: Mapping[str, Job], started_at: str | None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """How the rows ended, and what their videos cost: all of them, and those that this upload paid for."""
+    since = None if started_at is None else int(datetime.fromisoformat(started_at).timestamp())
     rows = []
     for planned in jobs:
         job = known.get(planned["job_id"])
@@ -190,9 +195,19 @@ def _run(jobs: list[dict[str, Any]], known: Mapping[str, Job]) -> tuple[list[dic
             "credits": job.credits_total,
             "other_videos": job.others or None,
             "error": None if job.status is Status.SUCCEEDED else job.error,
+            "paid_before": _was_paid_before(job, since) or None,
         }
         rows.append(row | {name: value for name, value in facts.items() if value is not None})
-    return rows, {"credits_used": _sum(row.get("credits") for row in rows)}
+    sums: dict[str, Any] = {"credits_used": _sum(row.get("credits") for row in rows)}
+    if since is not None:
+        sums["credits_new"] = _sum(row.get("credits") for row in rows if "paid_before" not in row)
+        sums["rows_paid_before"] = sum("paid_before" in row for row in rows)
+    return rows, sums
+
+
+def _was_paid_before(job: Job, since: int | None) -> bool:
+    """Whether the vendor took the job before this moment (epoch seconds)."""
+    return since is not None and job.video_id is not None and (job.submitted_at or since) < since
 
 
 def _paid(jobs: Any) -> str:
@@ -226,6 +241,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 f"s3://{video['bucket']}/{video['key']}" if video else None,
                 row.get("credits"),
                 _sentence(error) if error else None,
+                "yes" if row.get("paid_before") else None,
             )
         )
     return text.getvalue()

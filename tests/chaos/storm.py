@@ -444,6 +444,7 @@ class Storm:
             sfn=boto3.client("stepfunctions", region_name=SETTINGS["AWS_REGION"]),
             state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:video-job",
             deadline_seconds=3600,
+            ask=lambda _: None,  # this operator attaches what the vendor's books name
         )
 
     def _operate(self, picture: Picture) -> None:

@@ -122,7 +122,11 @@ def test_an_uncertain_job_is_attached_and_delivered(world: World, uncertain: str
 
 def test_a_wrong_video_is_replaced_while_it_is_looked_for(world: World, uncertain: str) -> None:
     (submission,) = submissions(world, uncertain)
-    wrong = done(world, "attach", uncertain, "no-such-video").split()[-1]
+    refused = ops(world, "attach", uncertain, "no-such-video")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "does not know the video no-such-video" in refused.stderr
+    assert world.get(uncertain)["status"] == "uncertain"
+    wrong = done(world, "attach", uncertain, "no-such-video", "--force").split()[-1]
     refused = ops(world, "attach", uncertain, submission["video_id"])
     assert (refused.returncode, refused.stdout) == (2, "")
     done(world, "attach", uncertain, submission["video_id"], "--replace")

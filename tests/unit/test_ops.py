@@ -18,7 +18,20 @@ from shared.genviral.errors import SubmissionUncertain
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, Vendor, World, accepting, arn_of, showing
+from tests.unit.fakes import (
+    EXECUTION,
+    JOB_ID,
+    TABLE,
+    VIDEO_ID,
+    Flaky,
+    Vendor,
+    World,
+    accepting,
+    arn_of,
+    breaking,
+    refusing,
+    showing,
+)
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
@@ -30,6 +43,8 @@ TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
 def with_index(world: World) -> None:
     """Give the jobs table the indexes that the template declares, with no more in them than it says."""
+    if world.dynamodb.describe_table(TableName=TABLE)["Table"].get("GlobalSecondaryIndexes"):
+        return
     table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
     for index in table["GlobalSecondaryIndexes"]:
         world.dynamodb.update_table(
@@ -87,8 +102,13 @@ class Machine:
 
 
 def operator(world: World, sfn: Any = None) -> Operator:
+    with_index(world)
     return Operator(
-        store=world.store, sfn=sfn or Machine(world), state_machine_arn=world.machine, deadline_seconds=7200
+        store=world.store,
+        sfn=sfn or Machine(world),
+        state_machine_arn=world.machine,
+        deadline_seconds=7200,
+        ask=lambda video_id: world.vendor.client().get_video(video_id),
     )
 
 
@@ -155,7 +175,7 @@ def test_an_attached_video_is_followed_and_not_paid_for(world: World, beginning:
     assert (job.claim, job.notice_due, job.error) == (None, None, None)
     assert f"{JOB_ID}.r1" in world.executions()
     assert follow(world, LATER)["video_id"] == VIDEO_ID
-    assert not world.vendor.asked
+    assert not world.vendor.posts
 
 
 @pytest.mark.parametrize("status", ["queued", "processing", "delivering", "succeeded"])
@@ -217,6 +237,70 @@ def test_a_video_that_is_found_in_the_same_moment_is_not_replaced(world: World) 
         operator(world, found).attach(JOB_ID, OTHER_VIDEO, replace=True)
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "RUNNING"
     assert world.record().video_id == VIDEO_ID
+
+
+UNKNOWN = {
+    "not known": ([refusing(404, "video_not_found")], "Genviral does not know the video"),
+    "no answer": ([breaking(httpx.ReadTimeout)], "Genviral was asked, then the answer took too long"),
+    "nobody there": ([breaking(httpx.ConnectError)], "could not be reached"),
+    "no key": ([refusing(401, "invalid_token")], "gave no usable answer"),
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_a_video_that_the_vendor_does_not_confirm_is_not_attached_but_on_purpose(world: World, kind: str) -> None:
+    answers, text = UNKNOWN[kind]
+    uncertain(world)
+    alive(world, f"{JOB_ID}.r7")
+    world.vendor = Vendor(get=answers)
+    before, executions = world.record(), world.executions()
+    with pytest.raises(Refused, match=text) as refused:
+        operator(world).attach(JOB_ID, VIDEO_ID)
+    assert "--force" in str(refused.value)
+    assert "othing was changed" in str(refused.value)
+    assert (world.record(), world.executions()) == (before, executions)
+    asked = len(world.vendor.asked)
+    assert operator(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
+    assert (world.record().video_id, len(world.vendor.asked)) == (VIDEO_ID, asked)
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+def test_a_video_that_another_job_has_is_not_attached_but_on_purpose(world: World, status: Status) -> None:
+    uncertain(world)
+    world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
+    if status is not Status.QUEUED:
+        # However it came there.
+        world.store.note("another", status=status.value)
+    with pytest.raises(Refused, match=f"The job another has this video; it is {status}"):
+        operator(world).attach(JOB_ID, VIDEO_ID)
+    assert world.record().status is Status.UNCERTAIN
+    operator(world).attach(JOB_ID, VIDEO_ID, force=True)
+    assert world.record().video_id == VIDEO_ID
+
+
+def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> None:
+    """The index is read, and is behind the table."""
+    uncertain(world)
+    world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
+    desk = operator(world)
+    listed = list(world.store.with_video(VIDEO_ID))
+    world.store.note("another", video_id=OTHER_VIDEO)
+    store = replace(desk, store=Stale(world.store, listed))  # type: ignore[arg-type]
+    assert store.attach(JOB_ID, VIDEO_ID) == LATER
+
+
+class Stale:
+    """A store whose index shows what was there before."""
+
+    def __init__(self, store: Any, listed: list[str]) -> None:
+        self._store = store
+        self._listed = listed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def with_video(self, _: str) -> list[str]:
+        return self._listed
 
 
 def test_the_video_on_the_record_need_not_be_named(world: World) -> None:
@@ -335,7 +419,7 @@ def test_what_cannot_be_redriven_any_more_goes_on_in_a_later_execution(world: Wo
     assert operator(world, Machine(world, redrivable=False, shown=too_old)).redrive(JOB_ID) == LATER
     assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
     assert follow(world, LATER)["video_id"] == VIDEO_ID
-    assert not world.vendor.asked
+    assert not world.vendor.posts
 
 
 @pytest.mark.parametrize(
@@ -370,7 +454,7 @@ def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: Worl
     assert not machine.redriven
     assert world.record().status is Status.PROCESSING
     assert follow(world, LATER)["video_id"] == VIDEO_ID
-    assert not world.vendor.asked
+    assert not world.vendor.posts
 
 
 def generation_failed(world: World, source: str = "api") -> None:
@@ -408,7 +492,7 @@ def test_a_claim_of_unknown_end_stays_one(world: World) -> None:
     operator(world, Machine(world, redrivable=False)).redrive(JOB_ID)
     with pytest.raises(SubmissionUncertain):
         follow(world, LATER)
-    assert not world.vendor.asked
+    assert not world.vendor.posts
 
 
 @pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.ON_HOLD, Status.QUEUED], ids=lambda status: status.value)
@@ -474,7 +558,7 @@ def test_a_job_canceled_before_it_began_is_never_sent(world: World) -> None:
     alive(world)
     with pytest.raises(JobClosed):
         follow(world, EXECUTION)
-    assert not world.vendor.asked
+    assert not world.vendor.posts
 
 
 def test_a_held_job_can_be_canceled(world: World) -> None:

@@ -16,10 +16,24 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from ops.__main__ import main
+from shared.genviral.client import GenviralClient
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
-from tests.unit.fakes import EXECUTION, JOB_ID, PROMPT, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World, failed
+from tests.unit.fakes import (
+    EXECUTION,
+    JOB_ID,
+    KEY,
+    PROMPT,
+    TABLE,
+    UPLOADS,
+    VIDEO_ID,
+    VIDEOS,
+    World,
+    client,
+    failed,
+    refusing,
+)
 from tests.unit.test_ops import LATER, TEMPLATE, alive, dead, ended, generation_failed, paid, uncertain, with_index
 
 if TYPE_CHECKING:
@@ -48,8 +62,13 @@ class Account:
             "StateMachineArn": self.world.machine,
             "UploadsBucket": UPLOADS,
             "VideosBucket": VIDEOS,
+            "ApiKeySecretArn": "genviral-key",
         }
-        parameters = {"RecordRetentionDays": "365", "JobDeadlineMinutes": "120"}
+        parameters = {
+            "RecordRetentionDays": "365",
+            "JobDeadlineMinutes": "120",
+            "GenviralBaseUrl": "https://vendor.example/api/v1",
+        }
         return {
             "Stacks": [
                 {
@@ -85,6 +104,12 @@ def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             return account.answer(operation, arguments)
         return real(self, operation, arguments)
 
+    client("secretsmanager").create_secret(Name="genviral-key", SecretString=f"{KEY}\n")
+
+    def vendor(api_key: Callable[[bool], str], **options: Any) -> GenviralClient:
+        return GenviralClient(api_key, **options, transport=world.vendor)
+
+    monkeypatch.setattr("shared.genviral.client.GenviralClient", vendor)
     monkeypatch.setattr(BaseClient, "_make_api_call", call)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     return account
@@ -275,6 +300,34 @@ def test_an_attached_job_goes_on(account: Account) -> None:
     assert account.run("attach", JOB_ID, VIDEO_ID) == (0, f"Going on in {LATER}\n", "")
     assert account.world.record().video_id == VIDEO_ID
     assert "VIDEO_ID" not in account.run("show", JOB_ID)[1]
+
+
+def test_attach_asks_genviral_with_the_stacks_key(account: Account) -> None:
+    uncertain(account.world)
+    account.world.vendor.script["GET"] = [refusing(404, "video_not_found")]
+    status, out, err = account.run("attach", JOB_ID, "nonsense")
+    assert (status, out) == (2, "")
+    assert "Genviral does not know the video nonsense" in err
+    (asked,) = account.world.vendor.asked
+    assert (str(asked.url), asked.headers["Authorization"]) == (
+        "https://vendor.example/api/v1/studio/videos/nonsense",
+        f"Bearer {KEY}",
+    )
+    account.fails["GetSecretValue"] = failed("GetSecretValue", "AccessDeniedException")
+    status, _, err = account.run("attach", JOB_ID, "nonsense")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "docs/operate.md" in err
+    assert account.run("attach", JOB_ID, "nonsense", "--force")[0] == 0
+    assert len(account.world.vendor.asked) == 1
+
+
+def test_a_key_that_was_never_set_is_named(account: Account) -> None:
+    uncertain(account.world)
+    client("secretsmanager").put_secret_value(SecretId="genviral-key", SecretString="not-set")
+    status, _, err = account.run("attach", JOB_ID, VIDEO_ID)
+    assert status == 2
+    assert "The stored API key is empty" in err
+    assert not account.world.vendor.asked
 
 
 @pytest.mark.parametrize(
@@ -493,7 +546,7 @@ def test_the_documented_policy_is_just_enough(account: Account) -> None:
     assert account.run("redrive", "job-dead")[0] == 0
     alive(world, "job-new")
     assert account.run("cancel", "job-new")[0] == 0
-    assert account.run("attach", "job-new", VIDEO_ID)[0] == 0
+    assert account.run("attach", "job-new", "another-video")[0] == 0
 
     text = (TEMPLATE.parent / "docs" / "operate.md").read_text()
     _, _, section = text.partition("\n## What an operator may do in AWS\n")

@@ -175,6 +175,7 @@ def test_every_row_is_accounted_for(world: World) -> None:
     assert [row["line"] for row in document["items"]] == [1, 2, 3, 4, 5]
     assert document["counts"] == dict.fromkeys(statuses, 1)
     assert (document["rows"], document["credits_used"]) == (5, 10)
+    assert not {"credits_new", "rows_paid_before"} & set(document), "an execution of an older version"
     assert table[0]["video"] == f"s3://{VIDEOS}/videos/a.mp4"
     assert table[1]["error"] == "invalid_payload: model_id is required"
     message = told(world)
@@ -205,6 +206,37 @@ def test_rows_that_were_not_started_are_named_and_the_same_file_starts_and_pays_
     world.submitter().submit(arn_of(second["job_id"]), given(second))
     assert "advice" not in reporter(world).report(EXECUTION, planned)
     assert len(world.vendor.posts) == 2
+
+
+def test_a_batch_that_is_uploaded_again_tells_what_is_new_from_what_was_paid_before(world: World) -> None:
+    new = {**A, "prompt": "new"}
+    planned = plan(world, A, B, new)
+    old, canceled, added = jobs_of(world, planned)
+    for job in (old, added):
+        world.submitter().submit(arn_of(job["job_id"]), given(job))
+    world.store.note(old["job_id"], submitted_at=1_800_000_000)
+    world.store.create(canceled["job_id"], source=canceled["source"])
+    world.store.move(canceled["job_id"], Status.CANCELED)
+    # The vendor's clock and ours count in whole seconds.
+    world.store.note(added["job_id"], submitted_at=1_800_000_600)
+    facts = reporter(world).report(EXECUTION, planned, "2027-01-15T08:10:00.999Z")
+    document, table = report(world, facts)
+    assert [row.get("paid_before", False) for row in document["items"]] == [True, False, False]
+    assert [row["paid_before"] for row in table] == ["yes", "", ""]
+    message = told(world)
+    for told_of in (document, message["batch"]):
+        assert (told_of["credits_used"], told_of["credits_new"], told_of["rows_paid_before"]) == (10, 5, 1)
+    assert "Credits: 5 new, 10 in all\n" in message["email"]
+
+
+def test_a_first_upload_is_all_new(world: World) -> None:
+    planned = plan(world, A)
+    (job,) = jobs_of(world, planned)
+    world.submitter().submit(arn_of(job["job_id"]), given(job))
+    reporter(world).report(EXECUTION, planned, "2020-01-01T00:00:00Z")
+    message = told(world)
+    assert (message["batch"]["credits_new"], message["batch"]["rows_paid_before"]) == (5, 0)
+    assert "Credits: 5\n" in message["email"]
 
 
 def test_the_rows_own_endings_are_marked_and_what_needs_a_person_is_not(world: World) -> None:

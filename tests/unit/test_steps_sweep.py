@@ -265,7 +265,7 @@ def test_a_cut_off_attach_is_finished_even_while_intake_is_stopped(world: World)
     assert sweep(world)["started"] == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     assert follow(world, LATER)["video_id"] == VIDEO_ID
-    assert not world.vendor.asked
+    assert not world.vendor.posts
 
 
 def test_a_cut_off_resubmit_is_finished_in_its_own_execution(world: World) -> None:

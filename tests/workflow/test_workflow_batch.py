@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -133,6 +134,7 @@ def test_every_row_becomes_an_execution_named_like_its_job() -> None:
     (reported,) = stage.calls["report"]
     assert reported["plan"] == stage._scripts["plan"][0]
     assert reported["execution_id"].endswith(":s3-batch")
+    assert datetime.fromisoformat(reported["started_at"]).tzinfo is not None
 
 
 def test_a_row_that_fails_however_it_fails_does_not_fail_the_batch() -> None:
