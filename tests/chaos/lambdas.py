@@ -211,11 +211,17 @@ class Lambda:
         self._patch_environment(patch, account, vendor, clock)
         patch.setenv("DAILY_CREDIT_LIMIT", f"{limit:g}")
         self.handlers = {name: _load(name) for name in sorted(path.parent.name for path in _FUNCTIONS.glob("*/app.py"))}
-        self._paid_call: Timeouts = self.handlers["submit"]._TIMEOUTS
+        timeouts: Timeouts = self.handlers["submit"]._TIMEOUTS
+        self.patience = self.patience_of(timeouts)
+        """How long the product waits for the answer to the paid call, in seconds."""
         patch.setattr(self.handlers["submit"], "_TIMEOUTS", _PATIENT)
         for name in ("status", "deliver"):
             patch.setattr(self.handlers[name], "LOOK", _PATIENT)
         patch.setattr(self.handlers["deliver"], "Limits", self._limits)
+
+    def patience_of(self, timeouts: Timeouts) -> float:
+        """How long a client with these time-outs waits for an answer, in seconds."""
+        return min(timeouts.read, timeouts.total)
 
     def invoke(
         self, function: str, event: Any, *, job: str, strikes: list[Strike], caller: Caller | None = None
@@ -406,13 +412,13 @@ class Lambda:
         return response
 
     def _await(self, invocation: Invocation, request: httpx.Request, response: httpx.Response, seconds: float) -> None:
-        """Wait for an answer as long as the client has patience: what it has in the product, not here."""
-        patience = min(self._paid_call.read, self._paid_call.total)
-        self._rest(invocation, min(seconds, patience))
-        if seconds > patience:
+        """Wait for an answer as long as the client does in the product."""
+        self.observed.not_awaited.add(invocation.job)
+        self._rest(invocation, min(seconds, self.patience))
+        if seconds > self.patience:
             response.close()
-            self.observed.not_awaited.add(invocation.job)
             raise httpx.ReadTimeout("made up", request=request)
+        self.observed.not_awaited.discard(invocation.job)
 
     def _note_sent(self, invocation: Invocation, key: str) -> None:
         self.sent[key] += 1

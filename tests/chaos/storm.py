@@ -98,8 +98,14 @@ class Order:
     impatient: bool = False
     resubmitted: bool = False
     throttled_until: float = 0.0
+    """When it is not throttled any more, in seconds since the run began."""
     history: list[str] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
+
+    def meet_nothing(self) -> None:
+        """Let nothing go wrong for it but what all jobs meet."""
+        self.recipe, self.abort, self.impatient = "film0", None, False
+        self.weather.clear_up()
 
 
 @dataclass
@@ -121,8 +127,8 @@ class Storm:
     Args:
         only: Run no other job than this one. It meets the same faults at the same times.
         limit: The daily limit, in credits. 0: none.
-        overrun: How many times its time-out a process may last. On AWS: once. More: every attempt of Submit is given
-            up, runs on as long, and meets an operator who does not wait.
+        overrun: How many times its time-out a process may last. On AWS: once.
+        shape: Changes what a job is to meet, before the run begins.
     """
 
     def __init__(
@@ -135,6 +141,7 @@ class Storm:
         only: str = "",
         limit: float = 0,
         overrun: float = 1,
+        shape: Callable[[Order], None] = lambda _order: None,
     ) -> None:
         self.seed, self.size, self.limit, self.overrun = seed, jobs, limit, overrun
         self.began = time.monotonic()
@@ -165,6 +172,8 @@ class Storm:
         self.sweeps = Counter[str]()
         self._sweep_weather = Weather(random.Random(f"{seed}/sweep"), 0.3, {})  # noqa: S311
         self.orders = [order for order in map(self._order, range(jobs)) if only in ("", order.name)]
+        for order in self.orders:
+            shape(order)
         self.by_name = {order.name: order for order in self.orders}
         self.by_id: dict[str, Order] = {}
 
@@ -209,12 +218,9 @@ class Storm:
         if rng.random() < 0.08:
             order.abort = (rng.choice(("pause", "invoke")), rng.randint(1, 5))
         order.impatient = rng.random() < 0.3
-        into_outage = rng.random() < 0.1
-        if self.overrun > 1:
-            order.impatient = weather.hasty = True
-        elif into_outage:
-            order.into_outage, order.recipe, order.abort = True, "film0", None
-            order.weather.clear_up()
+        if rng.random() < 0.1:
+            order.into_outage = True
+            order.meet_nothing()
         return order
 
     def _arrive(self, order: Order) -> None:
