@@ -218,7 +218,7 @@ def test_every_parameter_stands_in_the_readme_with_its_default() -> None:
 
 # ---- docs/writes.md --------------------------------------------------------------------------------------------------
 
-_READS = {"get", "several", "in_status", "standing", "page", "untold", "owner_of", "due_for_redrive"}
+_READS = {"get", "several", "in_status", "standing", "page", "untold", "owner_of", "due_for_redrive", "with_video"}
 _OF_THE_STORE = {
     name
     for name, member in vars(JobStore).items()

@@ -225,7 +225,7 @@ def test_callers_operators_and_reports_see_both(world: World) -> None:
     assert (shown["video_id"], shown["other_videos"]) == (FIRST, [{"video_id": SECOND, "credits_used": 7}])
     assert _facts(world.record(), None)["other videos"] == f"{SECOND}, 7 credits: attach {JOB_ID} {SECOND}"
     planned = [{"job_id": JOB_ID, "model_id": "m", "source": {"line": 2}}]
-    rows, facts = _run(planned, world.store.several([JOB_ID]))
+    rows, facts = _run(planned, world.store.several([JOB_ID]), None)
     assert (rows[0]["credits"], facts["credits_used"]) == (12, 12)
     assert rows[0]["other_videos"] == shown["other_videos"]
 
@@ -272,7 +272,7 @@ def test_attach_reaches_either_video_and_pays_nothing(world: World, status: Stat
         assert (job.status, job.video_id, list(job.other_videos)) == (Status.PROCESSING, mine, [other])
         assert (job.credits_used, job.credits_total, job.times_accepted) == (credits_used, 12, 2)
         assert follow(world, arn)["video_id"] == mine
-    assert not world.vendor.asked
+    assert not world.vendor.posts
 
 
 def test_each_video_gets_a_file_of_its_own(world: World) -> None:
