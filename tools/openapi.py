@@ -54,6 +54,7 @@ PATH = ROOT / "docs" / "openapi.json"
 _SCHEMAS = "#/components/schemas/"
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer"}
+_MOMENT = {"type": "string", "format": "date-time"}
 _STATUS = {"type": "string", "enum": [status.value for status in Status]}
 _JOB_ID = {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,75}$"}
 _BODY: tuple[type[Fault], ...] = (InvalidJson, BodyTooLarge, MediaTypeUnsupported, InvalidPayload, IntakeStopped)
@@ -169,6 +170,22 @@ ANSWERS: dict[str, dict[str, Any]] = {
             **_TEXT,
             "description": "Genviral's own word for where the video is, if it is another than processing. "
             "succeeded: it says so, but gives no link.",
+        },
+        retrying={
+            **_object(
+                "error tries since next_try_by",
+                error=_object("code message", error=_TEXT, code=_TEXT, message=_TEXT),
+                tries={**_COUNT, "description": "How many polls or copies have failed one after another."},
+                since=_MOMENT,
+                next_try_by={**_MOMENT, "description": "The next one comes by then. Later: it runs."},
+            ),
+            "description": "While polls or copies fail: the last error.",
+        },
+        next_try_at={**_MOMENT, "description": "While on_hold: when it is tried again."},
+        held_until={**_MOMENT, "description": "While on_hold: after that it is not tried again."},
+        sweep_by={
+            **_MOMENT,
+            "description": "While queued: the sweep starts it by then, if nothing else has and intake is not stopped.",
         },
         recipe=_TEXT,
         credits_used={"type": "number"},

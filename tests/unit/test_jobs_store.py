@@ -276,7 +276,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     ]
     assert all(arguments.get("ConditionExpression") for arguments in conditional)
     covered = {name for name, member in vars(JobStore).items() if callable(member) and not name.startswith("_")}
-    reads = {"get", "several", "in_status", "standing", "page", "untold"}
+    reads = {"get", "several", "in_status", "standing", "page", "untold", "with_video"}
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
         *("claim_counted", "settle"),
