@@ -20,6 +20,7 @@ from ops.outlook import next_step
 from ops.vendor import Vendor
 from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
+from shared.jobs.next_try import sweep_by
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 
@@ -68,6 +69,7 @@ class _Desk:
         try:
             self.store = JobStore(dynamodb, outputs["JobsTable"], retention_days=int(parameters["RecordRetentionDays"]))
             self.switch = IntakeSwitch(dynamodb, outputs["JobsTable"])
+            self.quiet_seconds = int(parameters["SweepQuietSeconds"])
             self.operator = Operator(
                 store=self.store,
                 sfn=_client(session, "stepfunctions"),
@@ -194,7 +196,8 @@ def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
         return
     job, execution = desk.operator.show(found[0].job_id)
     stopped = job.video_id is None and not job.is_terminal and desk.switch.is_stopped
-    facts = _facts(job, execution) | {"next": next_step(job, execution, intake_stopped=stopped)}
+    sweep = sweep_by(job, desk.quiet_seconds)
+    facts = _facts(job, execution) | {"next": next_step(job, execution, intake_stopped=stopped, sweep_by=sweep)}
     for name, value in facts.items():
         if value not in (None, "", {}, 0):
             print(f"{name:<13} {value}")
@@ -225,9 +228,23 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "message": error.get("message"),
         "issues": _INDENT.join(f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())),
         "advice": error.get("advice"),
+        "retrying": _retries(job),
+        "tried again": f"{job.next_try_at}; the hold ends at {job.held_until}" if _is_held(job) else None,
         "notice due": job.notice_due,
         "execution": f"{job.execution or job.job_id} {lives}",
     }
+
+
+def _retries(job: Job) -> str | None:
+    """Why a step is being repeated, how often it was, and when it is again."""
+    if (now := job.current_retry) is None:
+        return None
+    many = f"{now['tries']} failed since {now['since']}, the next comes by {now['next_try_by']}"
+    return f"{now['error']['code']}: {now['error']['message']}{_INDENT}{many}"
+
+
+def _is_held(job: Job) -> bool:
+    return job.status is Status.ON_HOLD and job.next_try_at is not None
 
 
 def _vendor_status(job: Job) -> str | None:

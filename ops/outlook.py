@@ -73,15 +73,19 @@ _INSTEAD = {
 }
 
 
-def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool) -> str:
+def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool, sweep_by: str) -> str:
     """What comes next, and who has to do it.
 
     Args:
         job: The job.
         execution: Its execution as Step Functions describes it, or None where there is none.
         intake_stopped: Whether no new job may start.
+        sweep_by: When the sweep has come to a job without an execution.
     """
-    step = _at_the_end(job) if job.is_terminal else _under_way(job, execution, intake_stopped=intake_stopped)
+    if job.is_terminal:
+        step = _at_the_end(job)
+    else:
+        step = _under_way(job, execution, intake_stopped=intake_stopped, sweep_by=sweep_by)
     return step.format(job=job.job_id, video=shlex.quote(job.known_video) if job.known_video else "VIDEO_ID")
 
 
@@ -109,7 +113,7 @@ _ENDS = {
 }
 
 
-def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool) -> str:
+def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool, sweep_by: str) -> str:
     if is_live(execution):
         return _going_on(job)
     if job.status is Status.INTERRUPTED:
@@ -121,7 +125,7 @@ def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped:
     if execution is None and job.status is Status.QUEUED and intake_stopped:
         return "intake is stopped, start-intake lets it begin"
     if execution is None and (job.status is Status.QUEUED or job.video_id is not None):
-        return "nothing, it begins by itself with the next sweep, within 15 minutes and SweepQuietSeconds"
+        return f"nothing, the sweep starts it by {sweep_by}"
     return "its execution has ended. If it stays so: redrive {job}"
 
 
@@ -135,6 +139,10 @@ def _automatically(job: Job, *, intake_stopped: bool) -> str:
 
 
 def _going_on(job: Job) -> str:
+    if job.current_retry is not None:
+        return f"nothing, it is tried again by {job.current_retry['next_try_by']}"
+    if job.status is Status.ON_HOLD and job.next_try_at is not None:
+        return f"do what the advice says; the job is tried again at {job.next_try_at}"
     if job.status is Status.PROCESSING and job.submitted_at is not None:
         expected = Expectation(*job.expected_seconds) if job.expected_seconds else None
         return f"nothing, Genviral works on it; {progress(expected, max(0, time.time() - job.submitted_at))}"

@@ -171,6 +171,22 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "description": "Genviral's own word for where the video is, if it is another than processing. "
             "succeeded: it says so, but gives no link.",
         },
+        retrying={
+            **_object(
+                "error tries since next_try_by",
+                error=_object("code message", error=_TEXT, code=_TEXT, message=_TEXT),
+                tries={**_COUNT, "description": "How many polls or copies have failed one after another."},
+                since=_TIME,
+                next_try_by={**_TIME, "description": "The next one comes by then. Later: it runs."},
+            ),
+            "description": "While polls or copies fail: the last error.",
+        },
+        next_try_at={**_TIME, "description": "While on_hold: when it is tried again."},
+        held_until={**_TIME, "description": "While on_hold: after that it is not tried again."},
+        sweep_by={
+            **_TIME,
+            "description": "While queued: the sweep starts it by then, if nothing else has and intake is not stopped.",
+        },
         recipe=_TEXT,
         credits_used={"type": "number"},
         other_videos={

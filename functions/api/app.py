@@ -42,6 +42,7 @@ class Settings:
     max_upload_megabytes: int
     genviral_base_url: str
     api_key_secret: str
+    sweep_quiet_seconds: int
 
 
 @entrypoint(paid=Paid.NO, clients=("dynamodb",))
@@ -173,7 +174,7 @@ def _switch() -> IntakeSwitch:
 def _lookup() -> Lookup:
     from shared.steps.lookup import Lookup
 
-    return Lookup(store=_store(), s3=client("s3"))
+    return Lookup(store=_store(), s3=client("s3"), quiet_seconds=settings(Settings).sweep_quiet_seconds)
 
 
 @functools.cache

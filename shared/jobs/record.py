@@ -68,7 +68,13 @@ class Job:
     """How long it should take, as people are told: half of such generations, and nine of ten. None: not known."""
     copy_began: int | None = None
     """When the first copy of the video was begun, in epoch seconds. None: the bucket holds nothing of it yet."""
+    retrying: dict[str, Any] | None = None
+    """The last step that failed and is repeated; `current_retry` says whether that is still so."""
     held_since: int | None = None
+    next_try_at: str | None = None
+    """When a job on hold is tried again. Out of date at any other status."""
+    held_until: str | None = None
+    """When a hold comes to its end. Out of date at any other status."""
     interrupted_by: str | None = None
     redrive_at: int | None = None
     """When an interrupted job is redriven automatically, in epoch seconds. Past: with the next sweep, if not yet."""
@@ -102,6 +108,15 @@ class Job:
         if self.video_id is not None:
             return Paid.YES
         return Paid.UNKNOWN if self.claim is not None else Paid.NO
+
+    @property
+    def current_retry(self) -> dict[str, Any] | None:
+        """The failed tries of the step that is being repeated now: `error`, `tries`, `since`, `next_try_by`."""
+        if self.retrying is None or self.is_terminal:
+            return None
+        # An interruption or a hold ends the tries before it.
+        ended = (self.timeline.get(status, "") for status in (Status.INTERRUPTED, Status.ON_HOLD))
+        return self.retrying if all(moment <= self.retrying["since"] for moment in ended) else None
 
     @property
     def known_video(self) -> str | None:

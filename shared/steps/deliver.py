@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from shared.delivery import Delivery, Limits, MediaFacts, deliver
-from shared.faults import Paid
+from shared.delivery import Delivery, DeliveryIncomplete, Limits, MediaFacts, deliver
+from shared.faults import Fault, Paid
 from shared.genviral.errors import GenviralUnavailable
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
@@ -25,6 +25,7 @@ from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, metrics
 from shared.steps.poll import closed, failure
+from shared.steps.retries import note_retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,21 +77,27 @@ class Courier:
         """
         job, first = self._open(identity.of_execution(execution_arn))
         key = key_of(job)
-        delivery = deliver(
-            lambda: self._fresh_link(job, video_id),
-            s3=self.s3,
-            bucket=self.bucket,
-            key=key,
-            limits=self.limits,
-            metadata=_metadata(job, video_id),
-            tags={"job_id": job.job_id},
-            remaining=self.remaining,
-            approve=lambda: self._require_own(job.job_id, video_id),
-            first=first,
-        )
+        try:
+            delivery = deliver(
+                lambda: self._fresh_link(job, video_id),
+                s3=self.s3,
+                bucket=self.bucket,
+                key=key,
+                limits=self.limits,
+                metadata=_metadata(job, video_id),
+                tags={"job_id": job.job_id},
+                remaining=self.remaining,
+                approve=lambda: self._require_own(job.job_id, video_id),
+                first=first,
+            )
+        except DeliveryIncomplete:
+            raise  # no trouble: the next call goes on
+        except Fault as fault:
+            note_retry(self.store, job, fault)
+            raise
         video = _facts(self.bucket, key, delivery) | _differences(job, delivery.media)
         self._describe(job, video_id, video)
-        self.store.note(job.job_id, output=video)
+        self.store.note(job.job_id, output=video, remove=("retrying",))
         metrics.add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
         return {"video": video}
 

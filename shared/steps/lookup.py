@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.jobs import identity
 from shared.jobs.errors import JobNotFound, QueryInvalid
+from shared.jobs.next_try import sweep_by
 from shared.jobs.polling import Expectation, progress
 from shared.jobs.states import Status
 
@@ -39,10 +40,12 @@ class Lookup:
     Args:
         store: Where jobs are kept.
         s3: A boto3 S3 client, to sign links to finished videos.
+        quiet_seconds: The sweep leaves jobs alone that changed less long ago, in seconds.
     """
 
     store: JobStore
     s3: S3Client
+    quiet_seconds: int = 0
 
     def show(self, job_id: str) -> dict[str, Any]:
         """A job: status, timeline, credits, error with advice, and a link once there is a video.
@@ -60,6 +63,7 @@ class Lookup:
                 "elapsed_seconds": None if job.is_terminal or job.submitted_at is None else _since(job.submitted_at),
                 "estimate": _estimate(job),
                 "vendor_status": job.vendor_status,
+                **self._waits(job),
                 "recipe": job.recipe,
                 "credits_used": job.credits_used,
                 "other_videos": job.others or None,
@@ -84,6 +88,13 @@ class Lookup:
         status, limit, after = _page_of(query)
         jobs, end = self.store.page(status, limit=limit, after=after)
         return _given({"jobs": [_given(_summary(job)) for job in jobs], "next_token": _token(end) if end else None})
+
+    def _waits(self, job: Job) -> dict[str, Any]:
+        """Why the job does not move, and when something happens next."""
+        if job.status is Status.ON_HOLD:
+            return {"next_try_at": job.next_try_at, "held_until": job.held_until, "retrying": job.current_retry}
+        sweep = sweep_by(job, self.quiet_seconds) if job.status is Status.QUEUED else None
+        return {"retrying": job.current_retry, "sweep_by": sweep}
 
     def _video(self, job: Job) -> dict[str, Any] | None:
         """The finished video with a link that is signed now. It lives at most as long as this function's session."""

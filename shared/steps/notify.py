@@ -20,6 +20,7 @@ from shared.faults import Paid
 from shared.genviral.errors import AccountFault
 from shared.jobs import identity
 from shared.jobs.errors import DailyLimitReached, RequestTooLarge
+from shared.jobs.next_try import from_now
 from shared.jobs.notices import notice_for
 from shared.jobs.states import TERMINAL, Status
 from shared.jobs.store import OUTAGE, JobStore, MoveRefused
@@ -104,14 +105,11 @@ class Announcer:
             job = self._hold(job, document)
             self._announce(job)
         held_for = time.time() - (job.held_since or int(time.time()))
-        longest = self.hold_hours * 3600
-        if _is_of_limit(document) and longest:
-            longest = max(longest, LIMIT_HOLD_SECONDS)
         return {
             "job_id": job.job_id,
             "video_id": job.video_id,
             "submitted_at": job.submitted_at,
-            "expired": job.is_terminal or held_for >= longest,
+            "expired": job.is_terminal or held_for >= self._longest(document),
             "wait_seconds": self._pause(document, held_for),
             "error": dict(error),
         }
@@ -259,11 +257,17 @@ class Announcer:
             return self.hold_seconds
         return max(self.hold_seconds, min(int(held_for * 0.1), 3600))
 
+    def _longest(self, document: Mapping[str, Any]) -> float:
+        """How long a job may be on hold, in seconds."""
+        longest = self.hold_hours * 3600
+        return max(longest, LIMIT_HOLD_SECONDS) if _is_of_limit(document) and longest else longest
+
     def _hold(self, job: Job, document: dict[str, Any]) -> Job:
         if job.is_terminal:
             return job
         now = time.time()
         goes_on = job.held_since is not None and _is_of_limit(job.error) == _is_of_limit(document)
+        held_for = now - job.held_since if goes_on and job.held_since else 0
         begins: dict[str, Any] = {
             "condition": "(attribute_not_exists(held_since) OR held_since = :seen)",
             "values": {":seen": job.held_since or 0},
@@ -278,6 +282,8 @@ class Announcer:
                 Status.ON_HOLD,
                 stay=True,
                 error=document,
+                next_try_at=from_now(self._pause(document, held_for)),
+                held_until=from_now(self._longest(document) - held_for),
                 **({} if goes_on else begins),
             )
         except MoveRefused as refused:

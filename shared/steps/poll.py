@@ -21,6 +21,7 @@ from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
+from shared.steps.retries import note_retry
 from shared.steps.videos import record_video, report_second_video
 
 if TYPE_CHECKING:
@@ -71,15 +72,18 @@ class Poller:
         overdue = time.time() > (job.deadline_at or submitted_at + self.patience.deadline_seconds)
         try:
             video = self.vendor.get_video(video_id)
-        except RateLimited as limited:
+        except Fault as fault:
             # Past the deadline it is the retries' turn, which come to an end.
-            if limited.retry_after is None or overdue:
+            if not isinstance(fault, RateLimited) or fault.retry_after is None or overdue:
+                note_retry(self.store, job, fault)
                 raise
-            return state | self._processing(waiting, submitted_at, limited.retry_after)
+            goes_on = self._processing(waiting, submitted_at, fault.retry_after)
+            note_retry(self.store, job, fault, goes_on["wait_seconds"])
+            return state | goes_on
         if job.status not in (Status.PROCESSING, Status.DELIVERING):
             job = self._followed(job, job_id, video_id, submitted_at, execution_arn)
         word = _other_word(job, video)
-        self._note_word(job, word)
+        self._note_answer(job, word)
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
                 self._move_on(job_id)
@@ -142,14 +146,15 @@ class Poller:
         origin = {"source": {"type": "execution"}, "execution": execution_arn}
         return record_video(self.store, video_id, facts, job_id=job_id, origin=origin)
 
-    def _note_word(self, job: Job, word: str | None) -> None:
-        """Keep what the vendor says in place of `processing`, for people. It is not worth a poll."""
-        if word == job.vendor_status:
+    def _note_answer(self, job: Job, word: str | None) -> None:
+        """Keep what the vendor says in place of `processing`, and that it answers again. Both are not worth a poll."""
+        if word == job.vendor_status and job.retrying is None:
             return
         try:
-            self.store.note(job.job_id, vendor_status=word, remove=() if word else ("vendor_status",))
+            remove = ("retrying",) if word else ("retrying", "vendor_status")
+            self.store.note(job.job_id, vendor_status=word, remove=remove)
         except (MoveRefused, ClientError, BotoCoreError) as error:
-            logger.warning("the vendor's word could not be noted", reason=type(error).__name__)
+            logger.warning("the vendor's answer could not be noted", reason=type(error).__name__)
 
     def _move_on(self, job_id: str) -> None:
         try:

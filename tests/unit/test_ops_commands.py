@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from ops.__main__ import main
 from shared.genviral.client import GenviralClient
+from shared.genviral.errors import GenviralUnavailable, InsufficientCredits
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
@@ -30,6 +31,7 @@ from tests.unit.fakes import (
     VIDEO_ID,
     VIDEOS,
     World,
+    caught,
     client,
     failed,
     refusing,
@@ -66,6 +68,7 @@ class Account:
         }
         parameters = {
             "RecordRetentionDays": "365",
+            "SweepQuietSeconds": "300",
             "JobDeadlineMinutes": "120",
             "GenviralBaseUrl": "https://vendor.example/api/v1",
         }
@@ -186,6 +189,21 @@ def an_unpaid_one_held_back(world: World) -> None:
     IntakeSwitch(world.dynamodb, TABLE).stop()
 
 
+def failing(world: World) -> None:
+    world.paid_job()
+    alive(world)
+    world.vendor.script["GET"] = [refusing(503)]
+    for _ in range(2):
+        with pytest.raises(GenviralUnavailable):
+            world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
+
+
+def held(world: World) -> None:
+    world.job()
+    alive(world)
+    world.announcer().on_hold(EXECUTION, caught(InsufficientCredits("no credits")))
+
+
 MISTAKEN = f"If {VIDEO_ID} was attached by mistake: attach {JOB_ID} VIDEO_ID --replace"
 NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
     "not paid": (lambda world: ended(world, Status.FAILED), f"ask for a new job, or: resubmit {JOB_ID}, which pays"),
@@ -194,10 +212,9 @@ NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
         lambda world: generation_failed(world, "batch"),
         f"Genviral could not make it: change its row and upload the batch again. {MISTAKEN}",
     ),
-    "not begun": (
-        lambda world: world.job(),
-        "nothing, it begins by itself with the next sweep, within 15 minutes and SweepQuietSeconds",
-    ),
+    "not begun": (lambda world: world.job(), "nothing, the sweep starts it by MOMENT"),
+    "polls fail": (failing, "nothing, it is tried again by MOMENT"),
+    "on hold": (held, "do what the advice says; the job is tried again at MOMENT"),
     "held back": (stopped, "intake is stopped, start-intake lets it begin"),
     "being made": (expected_soon, "nothing, Genviral works on it; about 5 min left"),
     "dead": (
@@ -233,7 +250,23 @@ def test_show_says_what_comes_next(account: Account, name: str) -> None:
     prepare, text = NEXT[name]
     prepare(account.world)
     (line,) = (line for line in account.run("show", JOB_ID)[1].splitlines() if line.startswith("next"))
-    assert line.endswith(text)
+    assert _MOMENT.sub("MOMENT", line).endswith(text)
+
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+
+
+def test_show_says_why_a_job_does_not_move_and_until_when(account: Account) -> None:
+    failing(account.world)
+    shown = _MOMENT.sub("MOMENT", account.run("show", JOB_ID)[1])
+    message = "Genviral gave no usable answer (HTTP 503): no"
+    assert (
+        f"retrying      genviral_unavailable: {message}\n"
+        "              2 failed since MOMENT, the next comes by MOMENT\n" in shown
+    )
+    account.world.announcer().on_hold(EXECUTION, caught(InsufficientCredits("no credits")))
+    shown = _MOMENT.sub("MOMENT", account.run("show", JOB_ID)[1])
+    assert "tried again   MOMENT; the hold ends at MOMENT\n" in shown
 
 
 def test_show_says_which_fields_are_wrong(account: Account) -> None:

@@ -6,6 +6,8 @@ import base64
 import contextlib
 import json
 import time
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -48,6 +50,14 @@ def test_pages_hold_every_job_of_the_status_once_and_the_newest_first(listed: Wo
             break
         query["next_token"] = page["next_token"]
     assert seen == [["api-6", "api-5", "api-4"], ["api-3", "api-2", "api-1"], ["api-0"]]
+
+
+def test_a_queued_job_says_when_the_sweep_comes_and_no_other_does(world: World) -> None:
+    world.job()
+    sweep_by = datetime.fromisoformat(replace(world.lookup(), quiet_seconds=300).show(JOB_ID)["sweep_by"])
+    assert sweep_by.timestamp() - time.time() == pytest.approx(1200, abs=3)
+    world.store.claim(JOB_ID, "attempt")
+    assert "sweep_by" not in world.lookup().show(JOB_ID)
 
 
 def test_a_listed_job_says_what_the_index_knows_and_no_more(listed: World) -> None:

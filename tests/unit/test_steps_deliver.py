@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from shared.delivery import Delivery, DeliveryIncomplete, MediaFacts, OutputRefused
+from shared.delivery import Delivery, DeliveryIncomplete, MediaFacts, OutputRefused, OutputUnreachable
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, GenviralUnavailable
 from shared.jobs.errors import JobClosed
@@ -71,6 +71,33 @@ def test_what_is_no_link_is_refused_with_the_reason(world: World, link: object) 
     assert world.poller().look(EXECUTION, VIDEO_ID, 0)["status"] == "succeeded"
     with pytest.raises(OutputRefused, match="The link to the video is not"):
         world.courier().deliver(EXECUTION, VIDEO_ID)
+
+
+def test_while_copies_fail_the_job_says_why_and_how_often(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes: list[Fault | Delivery] = [
+        OutputUnreachable("cdn.example does not answer."),
+        DeliveryIncomplete("more"),
+        COPIED,
+    ]
+    told: list[dict[str, Any] | None] = []
+
+    def copy(_: Callable[[], str], **__: Any) -> Delivery:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Fault):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(step, "deliver", copy)
+    world.paid_job()
+    for error in (OutputUnreachable, DeliveryIncomplete):
+        with pytest.raises(error):
+            world.courier().deliver(EXECUTION, VIDEO_ID)
+        told.append(world.lookup().show(JOB_ID)["retrying"])
+    assert told[0] == told[1]
+    assert told[0] is not None
+    assert (told[0]["error"]["code"], told[0]["tries"]) == ("output_unreachable", 1)
+    world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert world.record().retrying is None
 
 
 def test_long_names_fit_into_the_metadata_of_an_object(world: World, copies: list[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from shared.genviral.errors import (
     InvalidInput,
     SubmissionUncertain,
 )
-from shared.jobs.errors import JobClosed, RecipeMissing, TimedOut
+from shared.jobs.errors import DailyLimitReached, JobClosed, RecipeMissing, TimedOut
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.store import JobStore
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
@@ -26,6 +27,8 @@ from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shared.faults import Fault
 
 OUTPUT = {"bucket": "example-videos", "key": "videos/a.mp4", "bytes": 3}
 MISSING = caught(RecipeMissing("there is no readable recipes/default.json"))
@@ -208,6 +211,32 @@ def claimed(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     world.age_claim()
+
+
+HOLDS: dict[str, tuple[Fault, int, int, int]] = {
+    "the account": (InsufficientCredits("no"), 0, 900, 72 * 3600),
+    "the account, for two hours": (InsufficientCredits("no"), 7200, 900, 70 * 3600),
+    "the daily limit": (DailyLimitReached("no"), 0, 900, 14 * 86_400),
+    "the daily limit, for five hours": (DailyLimitReached("no"), 18_000, 1800, 14 * 86_400 - 18_000),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDS)
+def test_a_job_on_hold_says_when_it_is_tried_again_and_until_when(world: World, kind: str) -> None:
+    fault, held_for, next_try, end = HOLDS[kind]
+    world.job()
+    if held_for:
+        since = int(time.time()) - held_for
+        world.store.move(JOB_ID, Status.ON_HOLD, held_since=since, error=json.loads(str(fault)))
+    answer = world.announcer().on_hold(EXECUTION, caught(fault))
+    shown = world.lookup().show(JOB_ID)
+    until = {
+        name: datetime.fromisoformat(shown[name]).timestamp() - time.time() for name in ("next_try_at", "held_until")
+    }
+    assert until == {"next_try_at": pytest.approx(next_try, abs=3), "held_until": pytest.approx(end, abs=3)}
+    assert answer["wait_seconds"] == next_try
+    world.store.claim(JOB_ID, "attempt", end_hold=True)
+    assert not {"next_try_at", "held_until"} & set(world.lookup().show(JOB_ID))
 
 
 @pytest.mark.parametrize(("prepare", "error", "status", "paid"), CASES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -264,6 +265,84 @@ def test_a_second_video_that_the_execution_alone_knows_is_written_down_beside_th
     assert world.record().video_id == "the-first"
     assert list(world.record().other_videos) == [VIDEO_ID]
     assert not world.vendor.asked
+
+
+# ---- a vendor in trouble ---------------------------------------------------------------------------------------------
+
+PASSING = {
+    "not found": (refusing(404, "video_not_found", "no such video"), "video_not_found"),
+    "too many requests": (refusing(429), "rate_limited"),
+    "too many requests, with a wait": (refusing(429, **{"Retry-After": "77"}), "rate_limited"),
+    "a crash": (refusing(503), "genviral_unavailable"),
+    "no answer": (breaking(httpx.ReadTimeout), "genviral_unavailable"),
+    "nobody there": (breaking(httpx.ConnectError), "genviral_unreachable"),
+    "a firewall": (lambda _: httpx.Response(403, content=b"<html>"), "genviral_unavailable"),
+}
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_while_polls_fail_the_job_says_why_how_often_and_when_the_next_comes(world: World, kind: str) -> None:
+    answer, code = PASSING[kind]
+    world.paid_job()
+    for tries in (1, 2, 3):
+        with contextlib.suppress(Fault):
+            look(world, answer)
+        told = world.lookup().show(JOB_ID)["retrying"]
+        assert told == world.record().current_retry
+        assert (told["error"]["code"], told["tries"]) == (code, tries)
+        assert told["since"] < told["next_try_by"]
+    look(world, showing("processing"))
+    assert "retrying" not in world.lookup().show(JOB_ID)
+    assert world.record().retrying is None
+
+
+@pytest.mark.parametrize("answer", [FINISHED, showing("failed"), showing("Rendering")])
+def test_any_answer_ends_the_tries_in_one_write(world: World, answer: Answer) -> None:
+    world.paid_job()
+    with pytest.raises(GenviralUnavailable):
+        look(world, refusing(503))
+    flaky = Flaky(world.dynamodb, only="update_item")
+    world.vendor = Vendor(get=[answer])
+    world.poller(JobStore(flaky, TABLE)).look(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
+    assert world.record().retrying is None
+    assert len(flaky.calls) == (2 if answer is FINISHED else 1), "a finished video moves the job as well"
+
+
+def test_a_poll_that_finds_nothing_new_writes_nothing(world: World) -> None:
+    world.paid_job()
+    flaky = Flaky(world.dynamodb, only="update_item")
+    world.poller(JobStore(flaky, TABLE)).look(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
+    assert not flaky.calls
+
+
+def test_a_note_that_cannot_be_written_does_not_hide_the_fault(world: World) -> None:
+    world.paid_job()
+    flaky = Flaky(world.dynamodb, {1: "before"}, only="update_item")
+    world.vendor = Vendor(get=[refusing(503)])
+    with pytest.raises(GenviralUnavailable):
+        world.poller(JobStore(flaky, TABLE)).look(EXECUTION, VIDEO_ID, 0)  # type: ignore[arg-type]
+    assert world.record().retrying is None
+
+
+def test_trouble_of_the_account_is_told_by_the_hold(world: World) -> None:
+    world.paid_job()
+    with pytest.raises(Fault):
+        look(world, refusing(402, "insufficient_credits"))
+    assert world.record().retrying is None
+
+
+def test_the_tries_of_a_redriven_job_begin_anew(world: World) -> None:
+    world.paid_job()
+    for _ in range(3):
+        with pytest.raises(GenviralUnavailable):
+            look(world, refusing(503))
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
+    assert "retrying" not in world.lookup().show(JOB_ID)
+    time.sleep(0.002)  # moments are kept in milliseconds
+    with pytest.raises(GenviralUnavailable):
+        look(world, refusing(503))
+    assert world.lookup().show(JOB_ID)["retrying"]["tries"] == 1
+    assert world.record().status is Status.INTERRUPTED
 
 
 # ---- waiting well ----------------------------------------------------------------------------------------------------

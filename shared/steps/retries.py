@@ -1,0 +1,37 @@
+"""Write down that a step failed and is repeated, for people who wonder why a job does not move.
+
+The failure counts for more than the note about it: a note that cannot be written is logged, and that is all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.faults import Branch
+from shared.jobs.next_try import retry_of
+from shared.jobs.store import MoveRefused
+from shared.runtime import logger
+
+if TYPE_CHECKING:
+    from shared.faults import Fault
+    from shared.jobs.record import Job
+    from shared.jobs.store import JobStore
+
+
+def note_retry(store: JobStore, job: Job, fault: Fault, wait_seconds: float | None = None) -> None:
+    """Note on a job's record why its step failed, how often, and when the next try comes.
+
+    Args:
+        store: Where jobs are kept.
+        job: The job as it was read for this try.
+        fault: Why the step failed. Nothing is noted where it is not repeated.
+        wait_seconds: How long the state machine waits, where it is not left to its backoff.
+    """
+    if fault.branch is not Branch.RETRY:
+        return
+    try:
+        store.note(job.job_id, retrying=retry_of(job, fault, wait_seconds))
+    except (MoveRefused, ClientError, BotoCoreError) as error:
+        logger.warning("the failed try could not be noted", reason=type(error).__name__)
