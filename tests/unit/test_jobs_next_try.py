@@ -64,7 +64,7 @@ def test_each_try_is_counted_and_the_next_comes_later_and_later() -> None:
         "message": "Genviral gave no usable answer (HTTP 503).",
     }
     assert seconds_until(retry["since"]) <= 0
-    assert round(seconds_until(retry_of(job, VideoNotFound("no"))["next_try_by"])) == 120
+    assert round(seconds_until(retry_of(job, VideoNotFound("no"))["next_try_by"])) == 300
     assert round(seconds_until(retry_of(job, VideoNotFound("no"), 77)["next_try_by"])) == 77
 
 

@@ -250,7 +250,7 @@ def test_show_says_what_comes_next(account: Account, name: str) -> None:
     prepare, text = NEXT[name]
     prepare(account.world)
     (line,) = (line for line in account.run("show", JOB_ID)[1].splitlines() if line.startswith("next"))
-    assert _MOMENT.sub("MOMENT", line).endswith(text)
+    assert line.endswith(text) or _MOMENT.sub("MOMENT", line).endswith(text)
 
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
