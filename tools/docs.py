@@ -25,7 +25,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from shared import delivery
 from shared.faults import Branch, Fault, Paid
 from shared.genviral.errors import TABLE, Call, GenerationFailed, GenviralUnavailable, Row
-from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, DailyLimitReached, JobClosed, TimedOut
+from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, UPLOAD_ERRORS, DailyLimitReached, JobClosed, TimedOut
 from shared.jobs.notices import Notice, notice_for
 from shared.jobs.record import Job
 from shared.jobs.states import MOVES, TERMINAL, Status
@@ -129,9 +129,18 @@ def _api() -> str:
 
 
 def _batches() -> str:
+    return _unpaid(BATCH_ERRORS)
+
+
+def _ignored_uploads() -> str:
+    return _unpaid(UPLOAD_ERRORS)
+
+
+def _unpaid(faults: Iterable[type[Fault]]) -> str:
+    """A table of errors that no state of a job meets."""
     return _table(
         ("What happened", "Error", "What you do"),
-        ((_said(fault), f"`{fault.__name__}`", fault.advice) for fault in BATCH_ERRORS),
+        ((_said(fault), f"`{fault.__name__}`", fault.advice) for fault in faults),
     )
 
 
@@ -368,6 +377,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "paid-call": _paid_call,
     "look": _look,
     "requests": _requests,
+    "ignored-uploads": _ignored_uploads,
     "api": _api,
     "batches": _batches,
     "delivery": _delivery,

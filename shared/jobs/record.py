@@ -58,7 +58,7 @@ class Job:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """The source as others may see it: without who asked, and without where a batch's plan keeps the row."""
+        """The source as others may see it: without who asked, an object's etag, and where a plan keeps its row."""
         return {name: value for name, value in self.source.items() if name not in _OUR_OWN}
 
     @property
@@ -85,5 +85,5 @@ class Job:
         return cls(**{**known, "status": Status(attributes["status"])})
 
 
-_OUR_OWN = frozenset({"caller", "plan", "offset", "length"})
+_OUR_OWN = frozenset({"caller", "etag", "plan", "offset", "length"})
 _FIELDS = frozenset(field.name for field in fields(Job))

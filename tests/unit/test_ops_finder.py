@@ -11,7 +11,7 @@ import pytest
 from ops.finder import Finder
 from ops.operator import Refused
 from shared.jobs import identity
-from shared.jobs.notices import RECIPE_INVALID, notice_for
+from shared.jobs.notices import RECIPE_INVALID, UPLOAD_IGNORED, notice_for
 from shared.jobs.states import Status
 from shared.steps.deliver import key_of
 from tests.unit.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
@@ -223,6 +223,7 @@ MISSING: dict[str, tuple[Prepare, str, str]] = {
     "a part of a name": (upload, "shoe:2.jpg", "Nothing is known as shoe:2.jpg"),
     "another bucket": (lambda _: None, f"s3://elsewhere/{KEY}", f"those are {UPLOADS} and {VIDEOS}"),
     "a recipe's notification": (lambda _: None, f"{JOB_ID}/{RECIPE_INVALID}", "about a recipe"),
+    "an ignored file's notification": (lambda _: None, f"{JOB_ID}/{UPLOAD_IGNORED}", "a file that starts nothing"),
     "a batch's notification": (lambda _: None, f"{JOB_ID}/batch_interrupted#1764", "or a batch"),
     "a file that is called like a recipe": (lambda _: None, "uploads/recipe_card", "There is no uploads/recipe_card"),
     "a key as the notification of a job": (lambda world: world.job("uploads"), "uploads/a.png", "There is no uploads/"),

@@ -18,7 +18,7 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.errors import API_ERRORS, JOB_ERRORS, JobClosed, TimedOut
+from shared.jobs.errors import API_ERRORS, JOB_ERRORS, AssetMissing, JobClosed, RecipeMissing, TimedOut
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from tests.workflow.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
 
@@ -40,6 +40,9 @@ LEFT_UNCAUGHT = {("Poll", JobClosed), ("Deliver", JobClosed)}
 RETRIED_THEN_UNCERTAIN = {SubmissionUnconfirmed}
 # The first must never be sent again; the others need another deployment or a higher limit.
 ONE_TRY = {SubmissionUncertain, InternalError, SettingsInvalid, delivery.OutputTooLarge}
+
+# What a second upload may still bring.
+WAITED_FOR = {RecipeMissing, AssetMissing}
 
 # Error names of Step Functions and Lambda.
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
@@ -72,6 +75,13 @@ def attempts(state: str, name: str) -> int:
     return 1 + sum(int(retrier["MaxAttempts"]) for retrier in retriers)
 
 
+def longest_wait(state: str, name: str) -> float:
+    """The seconds that a state waits at most for an error to pass."""
+    (retrier,) = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
+    delays = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number for number in range(retrier["MaxAttempts"]))
+    return sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays)
+
+
 def stage_with(state: str, *script: object) -> Stage:
     """A stage on which `state` is reached and answers by this script."""
     way_there: dict[str, Scripts] = {
@@ -93,7 +103,9 @@ def test_every_error_takes_the_branch_of_its_table(state: str, kind: type[Fault]
     else:
         check_closed(state, kind("It happened."))
     tries = attempts(state, kind.__name__)
-    if branch in (Branch.HOLD, Branch.REJECT) or kind in ONE_TRY or (state, kind) in LEFT_UNCAUGHT:
+    if kind in WAITED_FOR:
+        assert 120 < longest_wait(state, kind.__name__) < 600
+    elif branch in (Branch.HOLD, Branch.REJECT) or kind in ONE_TRY or (state, kind) in LEFT_UNCAUGHT:
         assert tries == 1
     elif branch is Branch.RETRY or kind is SubmissionUnconfirmed:
         assert tries > 2
@@ -146,6 +158,14 @@ def test_a_fault_of_the_platform_is_tried_again_and_then_left_for_a_redrive(stat
 def test_an_error_that_nobody_thought_of_is_left_for_a_redrive_at_once(state: str, name: str) -> None:
     assert attempts(state, name) == 1
     check_left_for_a_redrive(state, TaskError(name, "What is this?"))
+
+
+def test_what_comes_late_is_waited_for_and_nothing_is_paid_twice() -> None:
+    """A recipe or a file of a manifest, as `aws s3 sync` uploads them in no order."""
+    stage = Stage(Submit=[RecipeMissing("No."), AssetMissing("No."), AssetMissing("No."), SUBMITTED])
+    ran = stage.play()
+    assert (ran.status, len(stage.calls["Submit"]), len(ran.backoffs)) == ("SUCCEEDED", 4, 3)
+    assert not stage.calls["NotifyFailed"]
 
 
 def test_the_machine_names_no_error_that_does_not_exist() -> None:
