@@ -84,4 +84,4 @@ def _is_later(sent_at: str, failed_at: str) -> bool:
 
 
 def _used(job: Job) -> FormUsed:
-    return FormUsed(f"this form was used before, for another file; its job {job.job_id} is {job.status}")
+    return FormUsed(f"this form was used before; its job {job.job_id} is {job.status} and takes no other file")

@@ -148,6 +148,15 @@ def test_all_rows_of_a_batch_are_found(crowd: World) -> None:
     assert sorted(find(crowd, f"s3://{UPLOADS}/batches/others.csv")) == [f"row-{number}" for number in range(5)]
 
 
+def test_a_forms_key_finds_its_job_and_that_of_whatever_was_written_over_its_file(crowd: World) -> None:
+    job_id = identity.for_handover("shoes", "a.jpg")
+    key = f"uploads/shoes/{job_id}/a.jpg"
+    version = crowd.upload(key, b"shoe")
+    crowd.store.create(job_id, source={"type": "upload", "bucket": UPLOADS, "key": key, "version_id": version})
+    written_over = upload(crowd, key)
+    assert set(find(crowd, key)) == {job_id, written_over}
+
+
 # ---- what must be searched for ----------------------------------------------------------------------------------
 
 
