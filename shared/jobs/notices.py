@@ -128,7 +128,7 @@ def notice_of_upload(upload_id: str, source: Mapping[str, Any], *, fault: Fault,
     """What there is to say about an uploaded file that starts nothing.
 
     Args:
-        upload_id: Names this upload, so that a repeat can be told from another.
+        upload_id: Names this upload; a repeat has the same name.
         source: Where the file is.
         fault: Why it starts nothing.
         occurred_at: When it was uploaded, ISO 8601.
