@@ -151,7 +151,8 @@ def _delivery() -> str:
 def _platform() -> str:
     own = (AwsCallFailed, InternalError, SettingsInvalid)
     lines = [_line(_SUBMIT, _said(fault), fault, fault.paid) for fault in own]
-    known = {fault.__name__ for fault in (*own, *JOB_ERRORS, *(row.fault for row in TABLE))}
+    of_jobs = {fault.__name__ for fault in JOB_ERRORS} | {row.fault.__name__ for row in TABLE}
+    known = {fault.__name__ for fault in own} | of_jobs
     for rule in machine()["States"][_SUBMIT]["Retry"]:
         names = [name for name in rule["ErrorEquals"] if name not in known]
         if names:
