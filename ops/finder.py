@@ -30,7 +30,7 @@ _MOST_BYTES_OF_A_KEY = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userg
 _S3_ADDRESS = re.compile(r"(?:s3://|arn:[\w-]+:s3:::)([^/]+)/(.+)")
 _EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links hold it
 _NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
-_NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch)_[a-z]+(?:#.*)?")
+_NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch|upload)_[a-z]+(?:#.*)?")
 # A finished video or what lies beside it, as a key or in a link; also a job's address in the API.
 _VIDEO = re.compile(
     r"(?:.*/)?videos/(?:\d{4}/\d\d/\d\d/)?([^/.?]+)(?:\.\d{1,3})?(?:\.(?:mp4|json|mp4\.partial))?(?:\?.*)?"
@@ -64,9 +64,11 @@ class Finder:
         if bucket not in (None, self.uploads, self.videos):
             raise Refused(f"{bucket} is no bucket of this stack; those are {self.uploads} and {self.videos}.")
         if bucket != self.videos and name.startswith((UPLOADS, REQUESTS)):
-            jobs = self._known(identity.for_object(self.uploads, name, version) for version in self._versions(name))
+            jobs = self._known(self._job_ids_of(name))
         elif _NOTIFICATION_OF_NO_JOB.fullmatch(name):
-            raise Refused("That notification is about a recipe or a batch as a whole, which is no job; show its file.")
+            raise Refused(
+                "That notification is about a recipe or a batch as a whole, or a file that starts nothing: show that."
+            )
         else:
             jobs = self._known(_job_ids_in(name)) or self._known(self._owner(name))
         jobs = jobs or {job.job_id: job for job in self._all() if _is_meant(job, name)}
@@ -84,6 +86,12 @@ class Finder:
         """The job of a further video. The index has the first one of each job only."""
         if 0 < len(name.encode()) <= _MOST_BYTES_OF_A_KEY and (owner := self.store.owner_of(name)):
             yield owner
+
+    def _job_ids_of(self, key: str) -> Iterator[str]:
+        """What the jobs of an upload may be called: as a form named it, and as its versions do."""
+        if named := identity.of_form(key):
+            yield named
+        yield from (identity.for_object(self.uploads, key, version) for version in self._versions(key))
 
     def _versions(self, key: str) -> Iterator[str]:
         """What the versions of an upload may be called: none, or as those that S3 still has."""

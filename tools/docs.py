@@ -25,7 +25,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from shared import delivery
 from shared.faults import Branch, Fault, Paid
 from shared.genviral.errors import TABLE, Call, GenerationFailed, GenviralUnavailable, Row
-from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, DailyLimitReached, JobClosed, TimedOut
+from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, UPLOAD_ERRORS, DailyLimitReached, JobClosed, TimedOut
 from shared.jobs.notices import Notice, notice_for
 from shared.jobs.record import Job
 from shared.jobs.states import MOVES, TERMINAL, Status
@@ -148,6 +148,11 @@ def _api() -> str:
 def _batches() -> str:
     lines = [(_said(fault), f"`{fault.__name__}`", fault.advice) for fault in BATCH_ERRORS]
     lines.append((Handling.LIST.what.rstrip("."), _ticked(named(Handling.LIST)), Handling.LIST.advice))
+    return _table(("What happened", "Error", "What you do"), lines)
+
+
+def _ignored_uploads() -> str:
+    lines = [(_said(fault), f"`{fault.__name__}`", fault.advice) for fault in UPLOAD_ERRORS]
     return _table(("What happened", "Error", "What you do"), lines)
 
 
@@ -413,6 +418,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "paid-call": _paid_call,
     "look": _look,
     "requests": _requests,
+    "ignored-uploads": _ignored_uploads,
     "api": _api,
     "batches": _batches,
     "delivery": _delivery,

@@ -1,17 +1,26 @@
-"""S3 "Object Created" (through EventBridge) → a job's record and execution, a batch's execution, a recipe's check."""
+"""S3 "Object Created" (through EventBridge) → a job's record and execution, a batch's execution, a recipe's check.
+
+What starts nothing where it is gets a notification that says where it belongs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.faults import Paid
-from shared.jobs import identity
+from shared.jobs import identity, keys
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.recipes import BATCHES, RECIPES, REQUESTS, recipe_named_by
+from shared.jobs.recipes import RECIPES, recipe_named_by
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.intake import start, start_batch
+
+if TYPE_CHECKING:
+    from shared.faults import Fault
+
+# How a form arrives. https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+_BY_FORM = "POST Object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +38,51 @@ class Settings:
 def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
     """One object, one job. A repeated event finds the job that it made before."""
     config = settings(Settings)
-    bucket, item = event["detail"]["bucket"]["name"], event["detail"]["object"]
+    detail = event["detail"]
+    bucket, item = detail["bucket"]["name"], detail["object"]
     key: str = item["key"]
-    if key.endswith("/"):
-        logger.info("a folder's marker is no upload")
+    if keys.is_folder_mark(key, item.get("size", 1)) or keys.is_kept_only(key):
+        logger.info("this object starts nothing")
         return None
-    version = item.get("version-id") or f"{item.get('etag')}/{item.get('sequencer')}"
-    job_id = identity.for_object(bucket, key, version)
-    logger.append_keys(job_id=job_id)
-    source = {
-        "type": _kind_of(key),
-        "bucket": bucket,
-        "key": key,
-        "version_id": item.get("version-id"),
-    }
+    upload_id = identity.for_object(
+        bucket, key, item.get("version-id") or f"{item.get('etag')}/{item.get('sequencer')}"
+    )
+    source = {"type": keys.type_of(key), "bucket": bucket, "key": key, "version_id": item.get("version-id")}
     source = {name: value for name, value in source.items() if value}
-    if source["type"] == "recipe":
-        _check(job_id, source, event["time"])
-        return None
-    if source["type"] == "batch":
-        start_batch(job_id, source, sfn=client("stepfunctions"), state_machine_arn=config.batch_machine_arn)
-        logger.info("batch started")
-        return {"job_id": job_id}
+    match source.get("type"):
+        case None:
+            _report_misplaced(upload_id, source, event["time"])
+        case "recipe":
+            _check(upload_id, source, event["time"])
+        case "batch":
+            logger.append_keys(job_id=upload_id)
+            start_batch(upload_id, source, sfn=client("stepfunctions"), state_machine_arn=config.batch_machine_arn)
+            logger.info("batch started")
+            return {"job_id": upload_id}
+        case _:
+            # A copy of a form's file, or whatever else came under its key, is an upload like any other.
+            of_form = identity.of_form(key) if detail.get("reason", _BY_FORM) == _BY_FORM else None
+            logger.append_keys(job_id=of_form or upload_id)
+            if of_form and "etag" in item:
+                source["etag"] = item["etag"]
+            return _start(of_form or upload_id, source, upload_id, event["time"])
+    return None
+
+
+def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str) -> dict[str, str] | None:
+    config = settings(Settings)
     store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
     job, created = store.create(job_id, source=source)
+    if not created and job_id != upload_id:
+        from shared.jobs.errors import FormUsed
+        from shared.steps.resend import resent
+
+        try:
+            job = resent(job, source, sent_at=occurred_at, store=store, state_machine_arn=config.state_machine_arn)
+        except FormUsed as fault:
+            del source["etag"]
+            _notify(upload_id, source, fault, occurred_at)
+            return None
     if IntakeSwitch(client("dynamodb"), config.jobs_table).is_stopped:
         logger.info("intake is stopped; a sweep starts the job when it is open again")
         return {"job_id": job.job_id}
@@ -61,22 +91,31 @@ def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
     return {"job_id": job.job_id}
 
 
-def _kind_of(key: str) -> str:
-    if key.startswith(RECIPES):
-        return "recipe"
-    if key.startswith(BATCHES):
-        return "batch"
-    return "request" if key.startswith(REQUESTS) else "upload"
-
-
 def _check(upload_id: str, source: dict[str, str], occurred_at: str) -> None:
     # Few uploads are recipes, and the request models take long to import.
     from shared.steps.recipe_check import RecipeInspector
 
-    recipe = recipe_named_by(source["key"])
-    if recipe is None:
-        logger.info("no upload can use this as its recipe")
-        return
+    logger.append_keys(job_id=upload_id)
     inspector = RecipeInspector(s3=client("s3"), sns=client("sns"), topic_arn=settings(Settings).topic_arn)
+    recipe = recipe_named_by(source["key"]) or ""
     fault = inspector.inspect(upload_id, source, recipe=recipe, occurred_at=occurred_at)
     logger.info("recipe checked", usable=fault is None)
+
+
+def _report_misplaced(upload_id: str, source: dict[str, str], occurred_at: str) -> None:
+    from shared.jobs.errors import UploadMisplaced
+
+    logger.append_keys(job_id=upload_id)
+    key = source["key"]
+    fault = UploadMisplaced(f"the key '{key}' starts nothing; the file may belong at '{keys.meant(key)}'")
+    kind = "recipe" if key.startswith(RECIPES) else "upload"
+    _notify(upload_id, {"type": kind, **source}, fault, occurred_at)
+
+
+def _notify(upload_id: str, source: dict[str, str], fault: Fault, occurred_at: str) -> None:
+    from shared.jobs.notices import notice_of_upload
+    from shared.steps.notify import publish
+
+    notice = notice_of_upload(upload_id, source, fault=fault, occurred_at=occurred_at)
+    publish(notice, sns=client("sns"), topic_arn=settings(Settings).topic_arn)
+    logger.info("the file starts nothing; a notification says why", error_code=fault.error_code)

@@ -109,7 +109,7 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
             loop.add_signal_handler(number, stop.set)
         threading.Thread(target=_until_parent_ends, args=(loop, stop), daemon=True).start()
         print(json.dumps({"aws_endpoint": endpoint, "region": REGION}), flush=True)
-        await serve(_as_if_encrypted(app.app), config, shutdown_trigger=stop.wait)
+        await serve(s3_seam.keeping_headers(_as_if_encrypted(app.app)), config, shutdown_trigger=stop.wait)
 
     try:
         asyncio.run(run())

@@ -1,26 +1,42 @@
-"""A seam to MiniStack: what its S3 does unlike AWS, as far as this project's rights and events meet it.
+"""A seam to MiniStack: what its S3 does unlike AWS, as far as this project's rights, events and metadata meet it.
 
-Knows MiniStack's buckets, its checks of rights and its events; no bucket of this project.
+Knows MiniStack's buckets, its checks of rights, its events and its headers; no bucket of this project.
 """
 
 from __future__ import annotations
 
+import base64
 import contextvars
 import json
+from email.errors import MessageError
+from email.header import decode_header, make_header
 from typing import Any
 
 from ministack.core import iam_actions
 from ministack.services import eventbridge, s3
 
+_META = "x-amz-meta-"
+# Printable ASCII that stands for itself in a word of the encoding Q.
+_UNQUOTED = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("=?_")
+
 _version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version", default=None)
+_headers: contextvars.ContextVar[dict[str, bytes] | None] = contextvars.ContextVar("headers", default=None)
 
 _fire = s3._fire_s3_event
 _dispatch = eventbridge._dispatch_event
 _checks = iam_actions.s3_additional_checks
+_extract = s3._extract_user_metadata
+_respond = s3._object_response_headers
 
 
 def install() -> None:
-    """Put the version into events of a versioned bucket, and ask for the right to tag where a new object has tags."""
+    """Make events, rights and metadata those of AWS.
+
+    Events of a versioned bucket have the version. Tags of a new object need the right to tag. Metadata is read and
+    returned as S3 does it, which matters where it is not ASCII.
+    """
+    s3._extract_user_metadata = _extract_as_s3_reads
+    s3._object_response_headers = _respond_as_s3_writes
     s3._fire_s3_event = _fire_with_version
     eventbridge._dispatch_event = _dispatch_with_version
     iam_actions.s3_additional_checks = _checks_with_tags
@@ -52,3 +68,56 @@ def _checks_with_tags(
     if headers.get("x-amz-tagging"):
         checks.append(("s3:PutObjectTagging", f"arn:aws:s3:::{path.strip('/')}"))
     return checks
+
+
+def keeping_headers(app: Any) -> Any:
+    """Keep each request's headers as they came: MiniStack reads them as UTF-8, and S3 does not."""
+
+    async def serve_request(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        raw = {name.decode("latin-1").lower(): value for name, value in scope.get("headers", ())}
+        token = _headers.set({name: value for name, value in raw.items() if name.startswith(_META)})
+        try:
+            await app(scope, receive, send)
+        finally:
+            _headers.reset(token)
+
+    return serve_request
+
+
+def _extract_as_s3_reads(headers: dict[str, str]) -> dict[str, str]:
+    """Read a header's bytes as Latin-1, and decode encoded words. A form's field or a link's parameter is UTF-8."""
+    sent = _headers.get() or {}
+    found: dict[str, str] = _extract(headers)
+    return {name: _read(sent[name.lower()]) if name.lower() in sent else value for name, value in found.items()}
+
+
+def _read(value: bytes) -> str:
+    text = value.decode("latin-1")
+    if "=?" not in text:
+        return text
+    try:
+        return str(make_header(decode_header(text)))
+    except (MessageError, LookupError, ValueError):
+        return text
+
+
+def _respond_as_s3_writes(*arguments: Any, **more: Any) -> dict[str, str]:
+    headers: dict[str, str] = _respond(*arguments, **more)
+    return {name: _written(value) if name.startswith(_META) else value for name, value in headers.items()}
+
+
+def _written(text: str) -> str:
+    """A text in ASCII: as it is, or as one encoded word; the encoding Q if most of it is ASCII.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata, and as AWS was observed in
+    localstack/localstack (tests/aws/services/s3/test_s3.snapshot.json) and in minio/minio (pull request 21282).
+    """
+    plain = sum(" " <= character <= "~" or character == "\t" for character in text)
+    if plain == len(text):
+        return text
+    if 2 * plain <= len(text):
+        return f"=?UTF-8?B?{base64.b64encode(text.encode()).decode()}?="
+    quoted = (
+        chr(byte) if chr(byte) in _UNQUOTED else "_" if byte == 0x20 else f"={byte:02X}" for byte in text.encode()
+    )
+    return f"=?UTF-8?Q?{''.join(quoted)}?="

@@ -4,8 +4,11 @@
      ├─ RequestFault (branch: reject; never paid)
      │   ├─ RequestTooLarge      the request is too large to be passed on or kept
      │   ├─ UploadUnreadable     the uploaded object is gone, empty or may not be read
+     │   │   └─ AssetMissing     a file that a manifest names is not there, or not yet
      │   ├─ UploadTooLarge       it is larger than the stack allows
      │   ├─ UploadUnsupported    it is no picture, video or sound that the recipe's field takes
+     │   ├─ UploadMisplaced      its key asks for nothing, or one cannot tell for which recipe
+     │   ├─ FormUsed             (notification) a form was used for another file before
      │   ├─ RecipeMissing        no recipe of that name lies in the uploads bucket
      │   ├─ RecipeInvalid        the recipe is no JSON object, or names something it cannot have
      │   ├─ RequestUnreadable    a request file or manifest is not JSON, or an execution's input holds no request
@@ -48,6 +51,12 @@ class UploadUnreadable(RequestFault):
     advice = "Upload the file again. It must lie in this stack's uploads bucket and must not be empty."
 
 
+class AssetMissing(UploadUnreadable):
+    """A file that a manifest names is not in the uploads bucket, and did not come while it was waited for."""
+
+    advice = "Upload the file under the key that the manifest gives, then upload the manifest again."
+
+
 class UploadTooLarge(RequestFault):
     """The uploaded object is larger than the stack's `MaxUploadMegabytes`."""
 
@@ -61,12 +70,31 @@ class UploadUnsupported(RequestFault):
     code = "upload_unsupported"
     advice = (
         "Upload a file of the kind that the recipe's field takes: a picture (JPEG, PNG, WebP, GIF, HEIC, AVIF), a "
-        "video (MP4, MOV, WebM) or sound (MP3, WAV, M4A, Ogg, FLAC)."
+        "video (MP4, MOV, WebM) or sound (MP3, WAV, M4A, AAC, Ogg, FLAC)."
+    )
+
+
+class UploadMisplaced(RequestFault):
+    """The object's key is in no place that starts something, or does not say clearly which recipe it is for."""
+
+    code = "upload_misplaced"
+    advice = (
+        "Nothing was started. Upload the file again: for a recipe as uploads/<recipe>/<file>, a request as "
+        "requests/<name>.json, a batch as batches/<name>.csv or .jsonl, a recipe as recipes/<name>.json."
+    )
+
+
+class FormUsed(RequestFault):
+    """A form of `POST /uploads` was used again with another file, and its job can take no other one."""
+
+    code = "form_used"
+    advice = (
+        "Nothing was started for the second file. Ask for a new form with POST /uploads, and send the file with that."
     )
 
 
 class RecipeMissing(RequestFault):
-    """No `recipes/<name>.json` lies in the uploads bucket."""
+    """No `recipes/<name>.json` lies in the uploads bucket, and none came while it was waited for."""
 
     code = "recipe_missing"
     advice = "Put the recipe into the uploads bucket as recipes/<name>.json, then upload the file again."
@@ -233,8 +261,13 @@ API_ERRORS: tuple[type[Fault], ...] = (
 BATCH_ERRORS: tuple[type[Fault], ...] = (BatchUnreadable, BatchTooLarge)
 """What can be wrong with a batch as a whole. What is wrong with one of its rows stands in its report."""
 
+UPLOAD_ERRORS: tuple[type[Fault], ...] = (UploadMisplaced, FormUsed)
+"""Why an uploaded file starts nothing. There is no job for it, so each gets a notification of its own."""
+
 JOB_ERRORS: tuple[type[Fault], ...] = (
     UploadUnreadable,
+    AssetMissing,
+    UploadMisplaced,
     UploadTooLarge,
     UploadUnsupported,
     RecipeMissing,

@@ -16,7 +16,7 @@ from typing import Any
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
-_HANDED_OVER = re.compile(r"/(up-[0-9a-f]{12}-[0-9a-f]{16})/[^/]+\Z")
+_HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}))?)/([^/]+)")
 _LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r(\d{{1,3}})")
 
 
@@ -27,16 +27,24 @@ def _digest(*parts: str) -> str:
 
 
 def for_object(bucket: str, key: str, version: str) -> str:
-    """The job of one version of one S3 object, or of all versions where the key itself names the job.
+    """The job of one version of one S3 object.
 
     Args:
         bucket: The bucket's name.
         key: The object's key, not URL-encoded (EventBridge sends it as it is).
         version: The version id, or etag and sequencer where the bucket keeps no versions.
     """
-    if handed_over := _HANDED_OVER.search(key):
-        return handed_over[1]
     return f"s3-{_digest(bucket, key, version)}"
+
+
+def of_form(key: str) -> str | None:
+    """The job that a form named, by the key that it chose; None for any other key, also one that was copied from it."""
+    handed_over = _HANDED_OVER.fullmatch(key)
+    if handed_over is None:
+        return None
+    recipe, job_id, announced, binding, name = handed_over.groups()
+    # Forms of an earlier version had none. S3 may still announce their files again.
+    return job_id if binding in (None, _binding(announced, recipe, name)) else None
 
 
 def for_idempotency_key(caller: str, key: str) -> str:
@@ -61,9 +69,17 @@ def new() -> str:
     return f"api-{_unique()}"
 
 
-def for_handover() -> str:
-    """An id for a file that was announced and is still to come. It stands in the file's key: `…/<id>/<file>`."""
-    return f"up-{_unique()}"
+def for_handover(recipe: str, name: str) -> str:
+    """An id for a file that was announced and is still to come. Its key is to be `uploads/<recipe>/<id>/<name>`.
+
+    The id ends with a digest of the rest of that key, so under another key it names no job.
+    """
+    announced = f"up-{_unique()}"
+    return f"{announced}-{_binding(announced, recipe, name)}"
+
+
+def _binding(announced: str, recipe: str, name: str) -> str:
+    return _digest(announced, recipe, name)[:8]
 
 
 def _unique() -> str:
@@ -91,8 +107,14 @@ def later_execution(job_id: str, number: int) -> str:
 
 def turn_of(execution_arn: str) -> str:
     """`#r<number>` for an execution that takes a job up again, nothing for the first one."""
+    number = number_of_turn(execution_arn)
+    return f"#r{number}" if number else ""
+
+
+def number_of_turn(execution_arn: str) -> int:
+    """The number of an execution that takes a job up again, 0 for the first one."""
     later = _LATER_EXECUTION.fullmatch(execution_arn.rsplit(":", 1)[-1])
-    return f"#r{later[2]}" if later else ""
+    return int(later[2]) if later else 0
 
 
 def fingerprint(request: dict[str, Any]) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 VERSION = "1"
 RECIPE_INVALID = "recipe_invalid"
 """Not a job's status: a recipe was uploaded that no job could use."""
+UPLOAD_IGNORED = "upload_ignored"
+"""Not a job's status: a file was uploaded that starts nothing where it is."""
 BATCH_FINISHED = "batch_finished"
 BATCH_CHECKED = "batch_checked"
 BATCH_REJECTED = "batch_rejected"
@@ -43,6 +45,7 @@ _SUMMARY = {
     Status.ON_HOLD: "The job waits: the Genviral account needs attention.",
     Status.INTERRUPTED: "The job was interrupted; nothing is lost.",
     RECIPE_INVALID: "The recipe cannot be used.",
+    UPLOAD_IGNORED: "The file starts nothing, and nothing was paid for it.",
     BATCH_FINISHED: "The batch is done; its report says how each row ended.",
     BATCH_CHECKED: "The batch was checked. Nothing was started and nothing was paid.",
     BATCH_REJECTED: "The batch cannot be read. No row of it was started.",
@@ -118,6 +121,29 @@ def notice_of_recipe(
             "paid": "no",
             "source": dict(source),
             "recipe": recipe,
+            "error": fault.document(),
+        }
+    )
+
+
+def notice_of_upload(upload_id: str, source: Mapping[str, Any], *, fault: Fault, occurred_at: str) -> Notice:
+    """What there is to say about an uploaded file that starts nothing.
+
+    Args:
+        upload_id: Names this upload; a repeat has the same name.
+        source: Where the file is.
+        fault: Why it starts nothing.
+        occurred_at: When it was uploaded, ISO 8601.
+    """
+    return _notice(
+        {
+            "version": VERSION,
+            "notification_id": f"{upload_id}/{UPLOAD_IGNORED}",
+            "status": UPLOAD_IGNORED,
+            "summary": _SUMMARY[UPLOAD_IGNORED],
+            "occurred_at": occurred_at,
+            "paid": "no",
+            "source": dict(source),
             "error": fault.document(),
         }
     )

@@ -8,7 +8,7 @@ filled body is valid (`shared.genviral.models` says that).
     {{filename}}         shoe.jpg
     {{stem}}             shoe
     {{date}}             2026-11-22 (UTC)
-    {{metadata.<name>}}  the object's own metadata (x-amz-meta-<name>)
+    {{metadata.<name>}}  the object's own metadata (x-amz-meta-<name>), whatever the case of its name
     {{tags.<name>}}      the object's own tags
     {{…|<default>}}      what to put in where there is no such value
 """
@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shared.jobs.errors import RecipeInvalid
+from shared.jobs.media import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,14 +46,6 @@ _PLAIN = frozenset({ASSET_URL, "filename", "stem", "date"})
 _PREFIXES = (ASSET_PREFIX, METADATA_PREFIX, TAG_PREFIX)
 
 
-class Kind(StrEnum):
-    """What a file is, by its content."""
-
-    IMAGE = "image"
-    VIDEO = "video"
-    AUDIO = "audio"
-
-
 # The fields whose name says what they take. Source: the vendor's page for the generate call.
 KIND_OF_FIELD = {
     "image_url": Kind.IMAGE,
@@ -64,40 +56,11 @@ KIND_OF_FIELD = {
     "reference_audio_urls": Kind.AUDIO,
 }
 
-_MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
-    (0, b"\xff\xd8\xff", Kind.IMAGE),
-    (0, b"\x89PNG\r\n\x1a\n", Kind.IMAGE),
-    (0, b"GIF8", Kind.IMAGE),
-    (8, b"WEBP", Kind.IMAGE),
-    (4, b"ftypheic", Kind.IMAGE),
-    (4, b"ftypavif", Kind.IMAGE),
-    (4, b"ftypM4A", Kind.AUDIO),
-    (4, b"ftyp", Kind.VIDEO),
-    (0, b"\x1a\x45\xdf\xa3", Kind.VIDEO),
-    (8, b"WAVE", Kind.AUDIO),
-    (0, b"ID3", Kind.AUDIO),
-    (0, b"OggS", Kind.AUDIO),
-    (0, b"fLaC", Kind.AUDIO),
-)
-MAGIC_BYTES = 16
-"""How much of a file `kind_of` wants to see, in bytes."""
-
 
 def recipe_of(key: str) -> str:
     """The recipe that an upload's key names: `uploads/<recipe>/<file>`, or the default for `uploads/<file>`."""
     folder, separator, _ = key.removeprefix(UPLOADS).partition("/")
     return folder if separator else DEFAULT_RECIPE
-
-
-def kind_of(head: bytes) -> Kind | None:
-    """What a file is by its first bytes, or None. Its name and its content type are whatever the uploader wrote."""
-    for offset, magic, kind in _MAGIC:
-        if head.startswith(magic, offset):
-            return kind
-    # An MPEG audio frame begins with eleven set bits; the layer's two bits are not zero.
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06:
-        return Kind.AUDIO
-    return None
 
 
 def recipe_named_by(key: str) -> str | None:
@@ -190,7 +153,9 @@ def _below(path: str, member: object) -> str:
 def _parts(written: str) -> tuple[str, str, str]:
     """A placeholder's name, whether it has a default, and the default."""
     name, has_default, default = written.partition("|")
-    return name.strip(), has_default, default.strip()
+    name = name.strip()
+    # S3 keeps names of metadata in lower case.
+    return name.lower() if name.startswith(METADATA_PREFIX) else name, has_default, default.strip()
 
 
 def is_known(placeholder: str) -> bool:

@@ -94,7 +94,7 @@ class Job:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """The source as others may see it: without who asked, and without where a batch's plan keeps the row."""
+        """The source as others may see it: without who asked, an object's etag, and where a plan keeps its row."""
         return {name: value for name, value in self.source.items() if name not in _OUR_OWN}
 
     @property
@@ -175,6 +175,6 @@ def _iso(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
 
 
-_OUR_OWN = frozenset({"caller", "plan", "offset", "length"})
+_OUR_OWN = frozenset({"caller", "etag", "plan", "offset", "length"})
 _TOLD_OF_OTHERS = ("credits_used", "output")
 _FIELDS = frozenset(field.name for field in fields(Job))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,30 +21,33 @@ from pydantic import AfterValidator, Field
 from shared.genviral.errors import InvalidPayload
 from shared.genviral.models import Strict, parse_generate, validated
 from shared.jobs.errors import (
+    AssetMissing,
     RecipeInvalid,
     RecipeMissing,
     RequestFault,
     RequestTooLarge,
     RequestUnreadable,
+    UploadMisplaced,
     UploadTooLarge,
     UploadUnreadable,
     UploadUnsupported,
 )
 from shared.jobs.links import without_secrets
+from shared.jobs.media import Kind, kind_of
+from shared.jobs.metadata import decoded
 from shared.jobs.recipes import (
     ASSET_PREFIX,
     ASSET_URL,
     ASSETS,
-    MAGIC_BYTES,
+    DEFAULT_RECIPE,
     MANIFEST_SUFFIX,
     METADATA_PREFIX,
     PLANS,
     RECIPES,
     TAG_PREFIX,
-    Kind,
+    UPLOADS,
     fill,
     is_known,
-    kind_of,
     placeholders,
     recipe_of,
 )
@@ -120,6 +125,7 @@ class _File:
 
     key: str
     version_id: str | None
+    size: int
     metadata: dict[str, str]
     kind: Kind | None = None
 
@@ -248,7 +254,7 @@ class Resolver:
 
     def _from_upload(self, source: Mapping[str, Any]) -> Resolution:
         key, version_id = source["key"], source.get("version_id")
-        name = recipe_of(key)
+        name = self._recipe_named_by(key)
         upload = self._inspect(key, version_id)
         # The files before the recipe: one of no known kind is wrong whatever the recipe says.
         files = self._assets(upload) if key.endswith(MANIFEST_SUFFIX) else {ASSET_URL: self._known(upload)}
@@ -266,14 +272,32 @@ class Resolver:
         labels = shown.pop("metadata", {})
         return Resolution(body, without_secrets(shown), recipe=name, metadata=labels)
 
+    def _recipe_named_by(self, key: str) -> str:
+        """The recipe of an upload, unless its file is called like a recipe itself: then its folder was forgotten."""
+        name, file = recipe_of(key), key.removeprefix(UPLOADS)
+        could_be_one = name == DEFAULT_RECIPE != file and file and not {"/", "."} & set(file)
+        if could_be_one and self._is_recipe(file):
+            raise UploadMisplaced(f"there is a recipe '{file}': a file for it belongs under {UPLOADS}{file}/")
+        return name
+
+    def _is_recipe(self, name: str) -> bool:
+        try:
+            self._s3.head_object(Bucket=self._bucket, Key=f"{RECIPES}{name}.json")
+        except ClientError as error:
+            if isinstance(_unreadable(error), UploadUnreadable):
+                return False
+            raise
+        return True
+
     def _values(self, upload: _File, recipe: object) -> dict[str, str]:
         """What is put in for the placeholders that stand for no file."""
-        name = PurePosixPath(upload.key).name
+        # Some systems take characters apart in names of files; a text has them in one piece.
+        name = unicodedata.normalize("NFC", PurePosixPath(upload.key).name)
         values = {
             "filename": name,
             "stem": PurePosixPath(name.removesuffix(MANIFEST_SUFFIX)).stem,
             "date": datetime.now(UTC).date().isoformat(),
-            **{f"{METADATA_PREFIX}{label.lower()}": value for label, value in upload.metadata.items()},
+            **{f"{METADATA_PREFIX}{label.lower()}": decoded(value) for label, value in upload.metadata.items()},
         }
         if any(place.startswith(TAG_PREFIX) for place in placeholders(recipe)):
             values |= {f"{TAG_PREFIX}{name}": value for name, value in self._tags(upload)}
@@ -293,16 +317,18 @@ class Resolver:
         files = {}
         for label, key in document.assets.items():
             try:
-                files[f"{ASSET_PREFIX}{label}"] = self._known(self._inspect(key, None))
+                files[f"{ASSET_PREFIX}{label}"] = self._known(self._inspect(key, None, missing=AssetMissing))
             except RequestFault as fault:
                 raise type(fault)(f"asset '{label}': {fault.message}") from None
         return files
 
-    def _inspect(self, key: str, version_id: str | None) -> _File:
+    def _inspect(
+        self, key: str, version_id: str | None, *, missing: type[UploadUnreadable] = UploadUnreadable
+    ) -> _File:
         try:
             head = self._s3.head_object(Bucket=self._bucket, Key=key, **_version(version_id))
         except ClientError as error:
-            raise _unreadable(error) from None
+            raise _unreadable(error, missing=missing) from None
         if head["ContentLength"] == 0:
             raise UploadUnreadable("the uploaded file is empty")
         if head["ContentLength"] > self._max_bytes:
@@ -310,20 +336,26 @@ class Resolver:
                 f"the uploaded file has {head['ContentLength']} bytes, more than the {self._max_bytes} allowed"
             )
         # The version that was looked at is the one that is linked to, even when the key is overwritten meanwhile.
-        return _File(key, version_id or head.get("VersionId"), head["Metadata"])
+        return _File(key, version_id or head.get("VersionId"), head["ContentLength"], head["Metadata"])
 
     def _known(self, file: _File) -> _File:
         """The file, with the kind that its content is of."""
-        try:
-            answer = self._s3.get_object(
-                Bucket=self._bucket, Key=file.key, Range=f"bytes=0-{MAGIC_BYTES - 1}", **_version(file.version_id)
-            )
-        except ClientError as error:
-            raise _unreadable(error) from None
-        kind = kind_of(answer["Body"].read())
+        kind = kind_of(partial(self._part, file), file.size)
         if kind is None:
             raise UploadUnsupported("the uploaded file's content is no picture, video or sound, whatever its name says")
         return replace(file, kind=kind)
+
+    def _part(self, file: _File, offset: int, length: int) -> bytes:
+        try:
+            answer = self._s3.get_object(
+                Bucket=self._bucket,
+                Key=file.key,
+                Range=f"bytes={offset}-{offset + length - 1}",
+                **_version(file.version_id),
+            )
+        except ClientError as error:
+            raise _unreadable(error) from None
+        return answer["Body"].read()
 
     def _recipe(self, name: str) -> object:
         try:
@@ -362,11 +394,11 @@ def _json(text: bytes, wrong: Exception) -> object:
         raise wrong from None
 
 
-def _unreadable(error: ClientError) -> Exception:
+def _unreadable(error: ClientError, *, missing: type[UploadUnreadable] = UploadUnreadable) -> Exception:
     """A missing or forbidden object is the uploader's matter; anything else is AWS's and is tried again."""
     code = error.response.get("Error", {}).get("Code", "")
     if code in _GONE:
-        return UploadUnreadable("the object is not in the uploads bucket")
+        return missing("the object is not in the uploads bucket")
     if code in _FORBIDDEN:
         return UploadUnreadable("this stack may not read the object (its owner, key or storage class forbids it)")
     return error

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from botocore.exceptions import ClientError
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from shared.genviral.models import Strict, validated
 from shared.jobs import identity
@@ -28,32 +28,87 @@ if TYPE_CHECKING:
 
 FORM_SECONDS = 900
 _MAX_STEM, _MAX_SUFFIX = 80, 16
+# General categories: letters, marks, numbers, and "other symbols", which emoji are.
+_KEPT = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "So"})
+# Some scripts and emoji need them between two characters, to join these or to keep them apart.
+_JOINERS = "\u200c\u200d"
+_STRAY_JOINERS = re.compile(rf"(?<![^\x00-\x7f])[{_JOINERS}]+|[{_JOINERS}]+(?![^\x00-\x7f])")
+_SKIN_TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
 _UNREADABLE = ("404", "NoSuchKey", "403", "AccessDenied")
 
-ContentType = Literal[
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "image/gif",
-    "image/heic",
-    "image/avif",
-    "video/mp4",
-    "video/quicktime",
-    "video/webm",
-    "audio/mpeg",
-    "audio/mp4",
-    "audio/wav",
-    "audio/x-wav",
-    "audio/ogg",
-    "audio/flac",
-]
+CONTENT_TYPES: dict[str, tuple[str, ...]] = {
+    "image/jpeg": ("image/jpg", "image/pjpeg", "image/jfif"),
+    "image/png": ("image/x-png", "image/apng"),
+    "image/webp": (),
+    "image/gif": (),
+    "image/heic": ("image/heic-sequence",),
+    "image/heif": ("image/heif-sequence",),
+    "image/avif": ("image/avif-sequence",),
+    "video/mp4": ("video/x-m4v", "video/m4v"),
+    "video/quicktime": ("video/mov", "video/x-quicktime"),
+    "video/webm": (),
+    "video/3gpp": ("video/3gp", "video/3gpp2"),
+    "audio/mpeg": ("audio/mp3", "audio/x-mp3", "audio/x-mpeg", "audio/mpeg3", "audio/x-mpeg-3", "audio/mpg"),
+    "audio/mp4": ("audio/x-m4a", "audio/m4a", "audio/x-m4b", "audio/m4b", "audio/x-mp4"),
+    "audio/aac": ("audio/x-aac", "audio/aacp", "audio/x-hx-aac-adts"),
+    "audio/wav": ("audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav"),
+    "audio/ogg": ("audio/x-ogg", "audio/opus", "audio/vorbis", "application/ogg"),
+    "audio/flac": ("audio/x-flac",),
+    "audio/webm": (),
+    "audio/3gpp": ("audio/3gpp2",),
+}
+"""What a form takes → what browsers, phones and programs call the same."""
+_CANONICAL = {name: kind for kind, others in CONTENT_TYPES.items() for name in (kind, *others)}
+# Where the caller's system knows no type.
+_UNKNOWN = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-unknown"})
+_OF_SUFFIX = {
+    suffix: kind
+    for kind, suffixes in {
+        "image/jpeg": "jpg jpeg jpe jfif pjpeg pjp",
+        "image/png": "png apng",
+        "image/webp": "webp",
+        "image/gif": "gif",
+        "image/heic": "heic heics",
+        "image/heif": "heif heifs hif",
+        "image/avif": "avif avifs",
+        "video/mp4": "mp4 m4v",
+        "video/quicktime": "mov qt",
+        "video/webm": "webm",
+        "video/3gpp": "3gp 3g2",
+        "audio/mpeg": "mp3",
+        "audio/mp4": "m4a m4b",
+        "audio/aac": "aac",
+        "audio/wav": "wav wave",
+        "audio/ogg": "ogg oga opus",
+        "audio/flac": "flac",
+    }.items()
+    for suffix in suffixes.split()
+}
+
+
+def _content_type(declared: str, info: ValidationInfo) -> str:
+    """The content type that the form takes: the usual name of the declared one, or the type of the file's suffix."""
+    name = declared.partition(";")[0].strip().lower()
+    _, dot, suffix = str(info.data.get("filename", "")).lower().rpartition(".")
+    found = _OF_SUFFIX.get(dot and suffix) if name in _UNKNOWN else _CANONICAL.get(name)
+    if found is None:
+        raise ValueError(f"must be one of {', '.join(CONTENT_TYPES)}")
+    return found
 
 
 class UploadRequest(Strict):
     """What is going to be uploaded, and the recipe that it is for."""
 
     filename: Annotated[str, Field(min_length=1, max_length=255)]
-    content_type: ContentType
+    content_type: Annotated[
+        str,
+        Field(
+            max_length=255,
+            description="Case and parameters are ignored. For application/octet-stream or nothing, the suffix decides.",
+            json_schema_extra={"enum": sorted(_CANONICAL)},
+        ),
+        AfterValidator(_content_type),
+    ]
     recipe: Annotated[str, Field(pattern=r"^\w[\w .-]*$", max_length=100)] = DEFAULT_RECIPE
 
 
@@ -90,8 +145,9 @@ class Reception:
             raise IntakeStopped("no new jobs are taken at the moment")
         wanted = validated(UploadRequest, json_object(body))
         self._require(wanted.recipe)
-        job_id = identity.for_handover()
-        key = f"{UPLOADS}{wanted.recipe}/{job_id}/{safe_name(wanted.filename)}"
+        name = safe_name(wanted.filename)
+        job_id = identity.for_handover(wanted.recipe, name)
+        key = f"{UPLOADS}{wanted.recipe}/{job_id}/{name}"
         form = self.s3.generate_presigned_post(
             self.bucket,
             key,
@@ -118,12 +174,34 @@ class Reception:
 
 
 def safe_name(filename: str) -> str:
-    """A file's name for a key: letters and digits of any script, dots, dashes and underscores; at most 97 characters.
+    """A file's name for a key: letters, marks and digits of any script, signs such as emoji, dots, dashes, underscores.
 
-    What stands before a slash or backslash is a path of the caller's machine and falls away.
+    At most 97 characters. What stands before a slash or backslash is a path of the caller's machine and falls away.
     """
-    name = unicodedata.normalize("NFC", re.split(r"[/\\]", filename)[-1])
-    stem, dot, suffix = re.sub(r"[^\w.-]+", "-", name).strip(".-").rpartition(".")
+    given = unicodedata.normalize("NFC", re.split(r"[/\\]", filename)[-1])
+    stem, dot, suffix = _safe(given).rpartition(".")
     if not dot:
-        stem, suffix = suffix, ""
-    return f"{stem[:_MAX_STEM] or 'file'}{dot}{suffix[:_MAX_SUFFIX]}"
+        nothing_safe_before_a_suffix = suffix and given.rpartition(".")[0] and not _safe(given.rpartition(".")[0])
+        stem, dot, suffix = ("", ".", suffix) if nothing_safe_before_a_suffix else (suffix, "", "")
+    return f"{_cut(stem, _MAX_STEM) or 'file'}{dot}{_cut(suffix, _MAX_SUFFIX)}"
+
+
+def _safe(text: str) -> str:
+    kept = "".join(character if _is_kept(character) else "\0" for character in text)
+    tidied = _STRAY_JOINERS.sub("", re.sub("\0+", "-", kept))
+    return unicodedata.normalize("NFC", tidied).strip(".-")
+
+
+def _is_kept(character: str) -> bool:
+    return character in "._-" + _JOINERS + _SKIN_TONES or unicodedata.category(character) in _KEPT
+
+
+def _cut(text: str, length: int) -> str:
+    """The beginning of a text, without half of a character that is made of several."""
+    while text[length:] and (_continues(text[length]) or text[length - 1] in _JOINERS):
+        length -= 1
+    return text[:length]
+
+
+def _continues(character: str) -> bool:
+    return character in _JOINERS + _SKIN_TONES or unicodedata.category(character).startswith("M")

@@ -38,7 +38,8 @@ def start(job: Job, *, sfn: SFNClient, state_machine_arn: str) -> None:
     try:
         sfn.start_execution(
             stateMachineArn=state_machine_arn,
-            name=job.job_id,
+            # A job that was taken up again has a later execution; its first name is used up.
+            name=(job.execution or job.job_id).rpartition(":")[2],
             input=json.dumps({"job_id": job.job_id, "source": job.source}),
         )
     except sfn.exceptions.ExecutionAlreadyExists:

@@ -91,6 +91,7 @@ def test_the_page_about_uploads(world: World, reader: Reader) -> None:
         for key in (
             "uploads/shoes/red shoe.jpg",
             "uploads/shoes/noir.jpg",
+            "uploads/shoes/moon.jpg",
             "recipes/typo.json",
             "uploads/pair/spring.manifest.json",
             "requests/boat.json",
@@ -105,6 +106,7 @@ def test_the_page_about_uploads(world: World, reader: Reader) -> None:
     assert prompts["uploads/shoes/red shoe.jpg"].endswith("calm light")
     assert prompts["uploads/shoes/noir.jpg"].startswith("Film noir reveal")
     assert prompts["uploads/shoes/noir.jpg"].endswith("tense light")
+    assert prompts["uploads/shoes/moon.jpg"].startswith("Méliès reveal")
     pair = request_of(world, told["uploads/pair/spring.manifest.json"])
     assert [url.rpartition("/")[2] for url in pair["reference_image_urls"]] == ["shoe.jpg", "room.jpg"]
     # The right recipes said nothing.

@@ -127,7 +127,8 @@ def test_a_file_that_is_gone_is_called_gone_and_not_forbidden(world: World) -> N
         "uploads/gone/a.manifest.json", json.dumps({"assets": {"gone": "assets/nobody-sent-this.jpg"}}).encode()
     )
     error = world.notice_of_upload("uploads/gone/a.manifest.json")["error"]
-    assert (error["error"], "not in the uploads bucket" in error["message"]) == ("UploadUnreadable", True), error
+    assert (error["error"], error["code"]) == ("AssetMissing", "upload_unreadable"), error
+    assert "not in the uploads bucket" in error["message"]
     form = world.api.post(
         "/uploads", json={"filename": "a.jpg", "content_type": "image/jpeg", "recipe": "nobody-wrote-this"}
     )

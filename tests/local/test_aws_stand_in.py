@@ -417,6 +417,48 @@ def test_an_upload_reaches_the_function_that_its_rule_names(cloud: Cloud) -> Non
     assert not [item for item in table if "other" in item["id"]["S"]]
 
 
+@pytest.mark.parametrize(
+    ("sent", "returned"),
+    [
+        (b"AMAZONS3", "AMAZONS3"),
+        # AWS's own example: the bytes are read one by one.
+        ("ÄMÄZÕÑ S3".encode(), "=?UTF-8?B?w4PChE3Dg8KEWsODwpXDg8KRIFMz?="),
+        ("Grüß".encode("latin-1"), "=?UTF-8?B?R3LDvMOf?="),
+        (b"=?UTF-8?B?R3LDvMOfIEdvdHQ=?=", "=?UTF-8?Q?Gr=C3=BC=C3=9F_Gott?="),
+        (b"=?UTF-8?Q?actually-ascii?=", "actually-ascii"),
+        (b"=?UTF-8?Q?test=5F=E2=80=94=5F2=3F.pdf?=", "=?UTF-8?Q?test=5F=E2=80=94=5F2=3F.pdf?="),
+        (b"=?UTF-8?B?AAECAw==?=", "=?UTF-8?B?AAECAw==?="),
+        (b"=?UTF-8?B?***", "=?UTF-8?B?***"),
+    ],
+)
+def test_metadata_comes_back_as_s3_writes_it(cloud: Cloud, sent: bytes, returned: str) -> None:
+    bucket = cloud.endpoints.uploads_bucket
+    answer = httpx.put(
+        f"{cloud.endpoints.aws_endpoint}/{bucket}/out/a", headers={b"x-amz-meta-Said": sent}, content=b"x"
+    )
+    assert answer.status_code == 200
+    for read in (cloud.client("s3").head_object, cloud.client("s3").get_object):
+        assert read(Bucket=bucket, Key="out/a")["Metadata"] == {"said": returned}
+
+
+@pytest.mark.parametrize(
+    ("sent", "returned"),
+    [
+        ("ÄMÄZÕÑ S3", "=?UTF-8?Q?=C3=84M=C3=84Z=C3=95=C3=91_S3?="),
+        ("靴", "=?UTF-8?B?6Z20?="),
+        ("=?UTF-8?Q?actually-ascii?=", "=?UTF-8?Q?actually-ascii?="),
+    ],
+)
+def test_a_forms_metadata_is_utf_8_and_comes_back_as_s3_writes_it(cloud: Cloud, sent: str, returned: str) -> None:
+    bucket = cloud.endpoints.uploads_bucket
+    form = cloud.client("s3").generate_presigned_post(
+        bucket, "out/b", Fields={"x-amz-meta-said": sent}, Conditions=[{"x-amz-meta-said": sent}]
+    )
+    answer = httpx.post(f"{cloud.endpoints.aws_endpoint}/{bucket}", data=form["fields"], files={"file": b"x"})
+    assert answer.status_code == 204, answer.text
+    assert cloud.client("s3").head_object(Bucket=bucket, Key="out/b")["Metadata"] == {"said": returned}
+
+
 def test_the_http_api_takes_unsigned_requests(cloud: Cloud) -> None:
     answer = httpx.post(f"{cloud.endpoints.api_url}/videos/7", json="hello")
     assert (answer.status_code, answer.json()) == (202, ["/videos/7", {"job_id": "7"}, '"hello"'])

@@ -14,8 +14,9 @@ import pytest
 
 from shared.faults import Fault
 from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
+from shared.jobs import keys
 from shared.jobs.errors import RequestFault
-from shared.jobs.recipes import ASSETS, BATCHES, RECIPES, REQUESTS, UPLOADS
+from shared.jobs.recipes import ASSETS, BATCHES, PLANS, RECIPES, REQUESTS, UPLOADS
 from shared.jobs.store import JobStore
 from tools import docs
 from tools.platform_errors import ERRORS
@@ -133,9 +134,10 @@ def test_the_limit_on_the_apis_page_is_the_stages() -> None:
 def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
     """To S3's event, a copy is an upload, and each upload is paid for."""
     rule = docs.template()["Resources"]["UploadsFunction"]["Properties"]["Events"]["ObjectCreated"]["Properties"]
-    announced = {one["prefix"] for one in rule["Pattern"]["detail"]["object"]["key"]}
+    assert rule["Pattern"]["detail"]["object"]["key"] == [{"anything-but": {"prefix": [PLANS, ASSETS]}}]
     paying = {UPLOADS, REQUESTS, BATCHES}
-    assert announced == paying | {RECIPES}
+    kinds = {place: keys.type_of(f"{place}a.json") for place in (*paying, RECIPES, PLANS, ASSETS)}
+    assert {place for place, kind in kinds.items() if kind not in (None, "recipe")} == paying
     for name, opening in (("operate.md", "Never copy"), ("deploy.md", "A copy under")):
         (forbidden,) = re.findall(rf"\*\*{opening} ((?:`\w+/`(?:, | or )?)+)", page(name))
         assert set(re.findall(r"\w+/", forbidden)) == paying

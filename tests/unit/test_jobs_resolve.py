@@ -16,19 +16,23 @@ from hypothesis import strategies as st
 from shared.faults import Fault, Paid
 from shared.genviral.errors import InvalidPayload
 from shared.jobs.errors import (
+    AssetMissing,
     RecipeInvalid,
     RecipeMissing,
     RequestUnreadable,
+    UploadMisplaced,
     UploadTooLarge,
     UploadUnreadable,
     UploadUnsupported,
 )
 from shared.jobs.links import without_secrets
-from shared.jobs.recipes import KIND_OF_FIELD, Kind, fill, kind_of, recipe_named_by, recipe_of
+from shared.jobs.media import Kind
+from shared.jobs.recipes import KIND_OF_FIELD, fill, recipe_named_by, recipe_of
 from shared.jobs.record import Job
 from shared.jobs.resolve import Resolution, Resolver, check_recipe
 from shared.jobs.states import Status
 from tests.unit.fakes import BODY, JOB_ID, PNG, UPLOADS, Flaky, World, failed
+from tests.unit.media_files import media
 
 RECIPE = {
     "model_id": "bytedance/seedance-2.0",
@@ -121,31 +125,6 @@ def test_the_content_counts_not_the_suffix(world: World, name: str) -> None:
     world.upload(f"uploads/{name}", MP4)
     world.recipe({"model_id": "m", "video_url": "{{asset_url}}"})
     assert resolve(world, f"uploads/{name}").body["video_url"]
-
-
-HEADS = {
-    Kind.IMAGE: [
-        b"\xff\xd8\xff\xe0",
-        PNG,
-        b"GIF89a",
-        b"RIFF\0\0\0\0WEBPVP8 ",
-        b"\0\0\0\x18ftypheic",
-        b"\0\0\0\x18ftypavif",
-    ],
-    Kind.VIDEO: [MP4, b"\0\0\0\x14ftypqt  ", b"\x1a\x45\xdf\xa3"],
-    Kind.AUDIO: [MP3, b"\xff\xfb\x90\x00", b"RIFF\0\0\0\0WAVEfmt ", b"OggS", b"fLaC", b"\0\0\0\x18ftypM4A "],
-    None: [b"", b"hello", b"%PDF-1.7", b"<html>", b"PK\3\4", b"\xff\xfe\0\0"[:1]],
-}
-
-
-@pytest.mark.parametrize(("kind", "head"), [(kind, head) for kind, heads in HEADS.items() for head in heads])
-def test_a_file_is_what_its_first_bytes_say(kind: Kind | None, head: bytes) -> None:
-    assert kind_of(head) is kind
-
-
-@given(st.binary(max_size=20))
-def test_no_file_is_too_strange_to_be_judged(head: bytes) -> None:
-    assert kind_of(head) in {None, *Kind}
 
 
 @pytest.mark.parametrize(("field", "kind"), KIND_OF_FIELD.items())
@@ -264,6 +243,65 @@ def test_a_default_stands_in_for_what_the_upload_does_not_have(world: World) -> 
     assert resolve(world, "uploads/full.jpg").body["prompt"] == "noir, tense"
 
 
+@pytest.mark.parametrize("name", ["style", "Style", "STYLE"])
+def test_names_of_metadata_match_without_case(world: World, name: str) -> None:
+    """S3 keeps them in lower case."""
+    world.recipe({**PLAIN, "prompt": f"{{{{metadata.{name}|cinematic}}}}"})
+    world.upload("uploads/a.jpg", PNG, Metadata={"Style": "Film noir"})
+    assert resolve(world, "uploads/a.jpg").body["prompt"] == "Film noir"
+
+
+def test_metadata_is_sent_as_it_was_meant_and_not_as_s3_wraps_it(world: World) -> None:
+    world.recipe({**PLAIN, "prompt": "{{metadata.speech}}"})
+    world.upload("uploads/a.jpg", PNG, Metadata={"speech": "=?UTF-8?B?R3LDvMOfIEdvdHQ=?="})
+    made = resolve(world, "uploads/a.jpg")
+    assert made.body["prompt"] == made.request["prompt"] == "Grüß Gott"
+
+
+@pytest.mark.parametrize(
+    ("key", "filename", "stem"),
+    [
+        ("uploads/हिन्दी.jpg", "हिन्दी.jpg", "हिन्दी"),
+        ("uploads/😀.jpg", "😀.jpg", "😀"),
+        ("uploads/Scho\u0308ne.jpg", "Schöne.jpg", "Schöne"),  # as a Mac takes it apart
+        ("uploads/default/", "default", "default"),
+    ],
+)
+def test_a_files_name_keeps_its_marks_and_signs(world: World, key: str, filename: str, stem: str) -> None:
+    world.recipe({**PLAIN, "prompt": "{{stem}} {{filename}}"})
+    world.upload(key, PNG)
+    made = resolve(world, key)
+    assert made.body["prompt"] == f"{stem} {filename}"
+    assert made.request["image_url"] == f"s3://{UPLOADS}/{key}", "the key stays as it is"
+
+
+def test_a_file_called_like_a_recipe_is_not_made_with_another_one(world: World) -> None:
+    """Its folder was forgotten: `aws s3 cp shoe.jpg s3://…/uploads/shoes`."""
+    world.recipe(PLAIN)
+    world.recipe(PLAIN, "shoes")
+    for key in ("uploads/shoes", "uploads/boots", "uploads/default", "uploads/shoes.jpg", "uploads/shoes/shoes"):
+        world.upload(key, PNG)
+    with pytest.raises(UploadMisplaced, match="belongs under uploads/shoes/"):
+        resolve(world, "uploads/shoes")
+    recipes = {key: resolve(world, f"uploads/{key}").recipe for key in ("boots", "default", "shoes.jpg", "shoes/shoes")}
+    assert recipes == {"boots": "default", "default": "default", "shoes.jpg": "default", "shoes/shoes": "shoes"}
+
+
+def test_of_a_file_no_more_is_read_than_tells_its_kind(world: World) -> None:
+    world.recipe({"model_id": "m", "audio_url": "{{asset_url}}", "image_url": "https://example.com/a.jpg"})
+    sound = media("mp4", sound="aac", brand="mp42")
+    at = sound.index(b"moov") - 4
+    free = (5_000_000).to_bytes(4, "big") + b"free" + bytes(5_000_000 - 8)
+    version = world.upload("uploads/voice.m4a", sound[:at] + free + sound[at:])
+    world.upload("uploads/voice.m4a", b"overwritten")
+    watched = Flaky(world.s3, only="get_object")
+    Resolver(watched, UPLOADS, max_bytes=9_000_000).resolve(job_for("uploads/voice.m4a", version))  # type: ignore[arg-type]
+    parts = [call for _, call in watched.calls if call["Key"] == "uploads/voice.m4a"]
+    assert {call["VersionId"] for call in parts} == {version}
+    spans = [tuple(map(int, call["Range"].removeprefix("bytes=").split("-"))) for call in parts]
+    assert sum(end - start + 1 for start, end in spans) < 20_000
+
+
 def test_tags_are_those_of_the_events_version_and_are_read_only_where_they_are_wanted(world: World) -> None:
     version = world.upload("uploads/a.jpg", PNG, Tagging="mood=first")
     world.upload("uploads/a.jpg", PNG, Tagging="mood=second")
@@ -326,7 +364,7 @@ def test_a_manifest_brings_several_files_into_one_job(library: World) -> None:
         ({"assets": {"face": 1}}, InvalidPayload, "assets.face"),
         ({"assets": {"a.b": "assets/face.png"}}, InvalidPayload, "assets.a.b"),
         ({**MANIFEST, "recipe": "x"}, InvalidPayload, "recipe"),
-        ({"assets": {**MANIFEST["assets"], "face": "assets/never.png"}}, UploadUnreadable, "'face'"),
+        ({"assets": {**MANIFEST["assets"], "face": "assets/never.png"}}, AssetMissing, "'face'"),
         ({"assets": {**MANIFEST["assets"], "face": "assets/empty.png"}}, UploadUnreadable, "'face'"),
         ({"assets": {**MANIFEST["assets"], "face": "assets/text.png"}}, UploadUnsupported, "'face'"),
         ({"assets": {"face": "assets/face.png", "voice": "assets/face.png"}}, UploadUnsupported, "assets.voice"),

@@ -17,6 +17,7 @@ from shared.jobs.notices import (
     BATCH_INTERRUPTED,
     BATCH_REJECTED,
     RECIPE_INVALID,
+    UPLOAD_IGNORED,
     VERSION,
     Notice,
     notice_for,
@@ -118,7 +119,7 @@ def test_a_recipes_notice_keeps_to_the_schema() -> None:
 
 def test_the_schema_names_what_can_be_told_and_nothing_else(world: World) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert set(SCHEMA["properties"]["status"]["enum"]) == {*NOTICES, RECIPE_INVALID, *BATCH_STATUSES}
+    assert set(SCHEMA["properties"]["status"]["enum"]) == {*NOTICES, RECIPE_INVALID, UPLOAD_IGNORED, *BATCH_STATUSES}
     assert SCHEMA["properties"]["version"]["const"] == VERSION
     delivered(world)
     (message,) = world.messages()

@@ -11,7 +11,7 @@ import pytest
 from ops.finder import Finder
 from ops.operator import Refused
 from shared.jobs import identity
-from shared.jobs.notices import RECIPE_INVALID, notice_for
+from shared.jobs.notices import RECIPE_INVALID, UPLOAD_IGNORED, notice_for
 from shared.jobs.states import Status
 from shared.steps.deliver import key_of
 from tests.unit.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
@@ -148,6 +148,15 @@ def test_all_rows_of_a_batch_are_found(crowd: World) -> None:
     assert sorted(find(crowd, f"s3://{UPLOADS}/batches/others.csv")) == [f"row-{number}" for number in range(5)]
 
 
+def test_a_forms_key_finds_its_job_and_that_of_whatever_was_written_over_its_file(crowd: World) -> None:
+    job_id = identity.for_handover("shoes", "a.jpg")
+    key = f"uploads/shoes/{job_id}/a.jpg"
+    version = crowd.upload(key, b"shoe")
+    crowd.store.create(job_id, source={"type": "upload", "bucket": UPLOADS, "key": key, "version_id": version})
+    written_over = upload(crowd, key)
+    assert set(find(crowd, key)) == {job_id, written_over}
+
+
 # ---- what must be searched for ----------------------------------------------------------------------------------
 
 
@@ -223,6 +232,7 @@ MISSING: dict[str, tuple[Prepare, str, str]] = {
     "a part of a name": (upload, "shoe:2.jpg", "Nothing is known as shoe:2.jpg"),
     "another bucket": (lambda _: None, f"s3://elsewhere/{KEY}", f"those are {UPLOADS} and {VIDEOS}"),
     "a recipe's notification": (lambda _: None, f"{JOB_ID}/{RECIPE_INVALID}", "about a recipe"),
+    "an ignored file's notification": (lambda _: None, f"{JOB_ID}/{UPLOAD_IGNORED}", "a file that starts nothing"),
     "a batch's notification": (lambda _: None, f"{JOB_ID}/batch_interrupted#1764", "or a batch"),
     "a file that is called like a recipe": (lambda _: None, "uploads/recipe_card", "There is no uploads/recipe_card"),
     "a key as the notification of a job": (lambda world: world.job("uploads"), "uploads/a.png", "There is no uploads/"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import time
+import unicodedata
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,7 +24,7 @@ from shared.jobs.errors import IntakeStopped, JobEnded, JobNotFound, QueryInvali
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.steps.catalogue import KEPT_SECONDS, Catalogue
-from shared.steps.handover import safe_name
+from shared.steps.handover import _OF_SUFFIX, CONTENT_TYPES, safe_name
 from shared.steps.lookup import Lookup
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor, World, refusing
 
@@ -213,8 +215,7 @@ def test_the_file_becomes_the_job_that_the_form_named_however_often_it_is_sent(w
     assert answers[0]["job_id"] != answers[1]["job_id"]
     for answer in answers:
         assert identity.is_job_id(answer["job_id"])
-        for version in ("one", "two"):
-            assert identity.for_object(UPLOADS, answer["key"], version) == answer["job_id"]
+        assert identity.of_form(answer["key"]) == answer["job_id"]
 
 
 @pytest.mark.parametrize(
@@ -224,10 +225,66 @@ def test_the_file_becomes_the_job_that_the_form_named_however_often_it_is_sent(w
         "uploads/default/up-0123456789ab-0123456789abcdef",
         "uploads/default/xup-0123456789ab-0123456789abcdef/a.jpg",
         "uploads/default/up-0123456789ab-0123456789abcdef/folder/a.jpg",
+        "requests/default/up-0123456789ab-0123456789abcdef/a.jpg",
+        "uploads/default/up-0123456789ab-0123456789abcdef-01234567/a.jpg",
     ],
 )
 def test_other_keys_name_no_job(key: str) -> None:
-    assert identity.for_object(UPLOADS, key, "v").startswith("s3-")
+    assert identity.of_form(key) is None
+
+
+def test_a_forms_job_is_bound_to_the_whole_key(world: World) -> None:
+    world.recipe({})
+    key = form(world)["key"]
+    _, recipe, job_id, name = key.split("/")
+    for other in (f"uploads/other/{job_id}/{name}", f"uploads/{recipe}/{job_id}/other.jpg", f"uploads/{job_id}/{name}"):
+        assert identity.of_form(other) is None
+
+
+def test_forms_of_an_earlier_version_still_name_their_job() -> None:
+    """S3 may announce their files again after an update."""
+    job_id = "up-0123456789ab-0123456789abcdef"
+    assert identity.of_form(f"uploads/default/{job_id}/a.jpg") == job_id
+
+
+@pytest.mark.parametrize(
+    ("declared", "filename", "kind"),
+    [
+        ("audio/x-m4a", "voice", "audio/mp4"),
+        ("audio/m4a", "voice", "audio/mp4"),
+        ("audio/mp3", "voice", "audio/mpeg"),
+        ("audio/wave", "voice", "audio/wav"),
+        ("audio/x-wav", "voice", "audio/wav"),
+        ("audio/vnd.wave", "voice", "audio/wav"),
+        ("audio/x-flac", "voice", "audio/flac"),
+        ("audio/webm;codecs=opus", "voice", "audio/webm"),
+        ("image/jpg", "a", "image/jpeg"),
+        ("image/pjpeg", "a", "image/jpeg"),
+        ("IMAGE/JPEG", "a", "image/jpeg"),
+        (" image/png ; charset=binary", "a", "image/png"),
+        ("image/heif", "a", "image/heif"),
+        ("video/x-m4v", "a", "video/mp4"),
+        ("", "a.heic", "image/heic"),
+        ("", "A.JPG", "image/jpeg"),
+        ("application/octet-stream", "a.m4a", "audio/mp4"),
+        ("binary/octet-stream", "C:\\a.MOV", "video/quicktime"),
+    ],
+)
+def test_a_content_type_as_browsers_and_phones_report_it_gets_a_form(
+    world: World, declared: str, filename: str, kind: str
+) -> None:
+    world.recipe({})
+    answer = form(world, content_type=declared, filename=filename)
+    assert answer["fields"]["Content-Type"] == kind
+    policy = json.loads(base64.b64decode(answer["fields"]["policy"]))
+    assert {"Content-Type": kind} in policy["conditions"]
+
+
+def test_every_content_type_has_one_usual_name_and_suffixes_lead_to_it() -> None:
+    others = [other for names in CONTENT_TYPES.values() for other in names]
+    assert len({*CONTENT_TYPES, *others}) == len(CONTENT_TYPES) + len(others)
+    assert all(name == name.lower().strip() for name in (*CONTENT_TYPES, *others))
+    assert set(_OF_SUFFIX.values()) <= set(CONTENT_TYPES)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +294,10 @@ def test_other_keys_name_no_job(key: str) -> None:
         ({"filename": "x" * 256}, "filename"),
         ({"filename": 1}, "filename"),
         ({"content_type": "text/html"}, "content_type"),
+        ({"content_type": "image/svg+xml"}, "content_type"),
+        ({"content_type": "", "filename": "notes.txt"}, "content_type"),
+        ({"content_type": "", "filename": "jpg"}, "content_type"),
+        ({"content_type": "application/octet-stream", "filename": "a"}, "content_type"),
         ({"content_type": None}, "content_type"),
         ({"recipe": "../recipes"}, "recipe"),
         ({"recipe": "a/b"}, "recipe"),
@@ -268,8 +329,9 @@ def test_any_files_name_becomes_the_end_of_a_key(filename: str) -> None:
     assert 0 < len(name) <= 97
     assert "/" not in name
     assert name not in (".", "..")
-    assert name.isprintable()
+    assert re.sub("[\u200c\u200d]", "", name).isprintable()
     assert safe_name(name) == name
+    assert unicodedata.is_normalized("NFC", name)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +343,18 @@ def test_any_files_name_becomes_the_end_of_a_key(filename: str) -> None:
         ("…", "file"),
         ("a" * 200 + ".mp4", "a" * 80 + ".mp4"),
         ("靴.jpeg", "靴.jpeg"),
+        # Marks and signs are part of a name, and so is what joins them.
+        ("हिन्दी.jpg", "हिन्दी.jpg"),
+        ("Scho\u0308ne.jpg", "Schöne.jpg"),
+        ("نمی\u200cدانم.png", "نمی\u200cدانم.png"),  # noqa: RUF001 - Persian
+        ("😀.jpg", "😀.jpg"),
+        ("👍🏽 👩\u200d👧.png", "👍🏽-👩\u200d👧.png"),
+        ("a\u200db\u202e.jpg", "ab-.jpg"),
+        ("क्" * 100 + ".jpg", "क्" * 40 + ".jpg"),
+        ("a" * 79 + "क्.jpg", "a" * 79 + ".jpg"),
+        # A stem of nothing that a key may hold.
+        ("***.jpg", "file.jpg"),
+        ("..png", "file.png"),
     ],
 )
 def test_a_name_stays_readable(filename: str, name: str) -> None:

@@ -18,7 +18,15 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.errors import API_ERRORS, JOB_ERRORS, JobClosed, SubmissionInProgress, TimedOut
+from shared.jobs.errors import (
+    API_ERRORS,
+    JOB_ERRORS,
+    AssetMissing,
+    JobClosed,
+    RecipeMissing,
+    SubmissionInProgress,
+    TimedOut,
+)
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from tests.workflow.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
 from tools.platform_errors import ERRORS, Handling, named
@@ -48,6 +56,8 @@ ONE_TRY = {SubmissionUncertain, InternalError, SettingsInvalid, delivery.OutputT
 PLATFORM = {name for kind in (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY) for name in named(kind)}
 UNDECIDED = {state for state, faults in MEETS.items() if {fault.branch for fault in faults} == {Branch.RETRY}}
 """The states that no error leaves for a person to decide: what is not named there is tried again, too."""
+# What a second upload may still bring.
+WAITED_FOR = {RecipeMissing, AssetMissing}
 
 CASES = [(state, fault) for state, faults in MEETS.items() for fault in sorted(faults, key=lambda kind: kind.__name__)]
 
@@ -63,6 +73,13 @@ def attempts(state: str, name: str) -> int:
     naming = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
     assert len(naming) <= 1, "only the first retrier that names an error counts"
     return attempts_of(TASKS[state], name)
+
+
+def longest_wait(state: str, name: str) -> float:
+    """The seconds that a state waits at most for an error to pass."""
+    (retrier,) = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
+    delays = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number for number in range(retrier["MaxAttempts"]))
+    return sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays)
 
 
 def stage_with(state: str, *script: object) -> Stage:
@@ -87,7 +104,9 @@ def test_every_error_takes_the_branch_of_its_table(state: str, kind: type[Fault]
         check_closed(state, kind("It happened."))
     tries = attempts(state, kind.__name__)
     once = kind in ONE_TRY and state not in UNDECIDED
-    if branch in (Branch.HOLD, Branch.REJECT) or once or (state, kind) in LEFT_UNCAUGHT:
+    if kind in WAITED_FOR:
+        assert 120 < longest_wait(state, kind.__name__) < 600
+    elif branch in (Branch.HOLD, Branch.REJECT) or once or (state, kind) in LEFT_UNCAUGHT:
         assert tries == 1
     elif branch is Branch.RETRY or kind is SubmissionUnconfirmed:
         assert tries > 2
@@ -148,6 +167,14 @@ def test_what_step_functions_lets_nobody_retry_is_left_for_a_redrive_at_once(sta
     stage = stage_with(state, TaskError(name, "Too large."))
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1], len(stage.calls[state])) == ("FAILED", name, state, 1)
+
+
+def test_what_comes_late_is_waited_for_and_nothing_is_paid_twice() -> None:
+    """A recipe or a file of a manifest, as `aws s3 sync` uploads them in no order."""
+    stage = Stage(Submit=[RecipeMissing("No."), AssetMissing("No."), AssetMissing("No."), SUBMITTED])
+    ran = stage.play()
+    assert (ran.status, len(stage.calls["Submit"]), len(ran.backoffs)) == ("SUCCEEDED", 4, 3)
+    assert not stage.calls["NotifyFailed"]
 
 
 def test_the_machine_names_no_error_that_does_not_exist() -> None:

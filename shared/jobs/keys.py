@@ -1,0 +1,65 @@
+"""What the key of an object in the uploads bucket asks for, and what it was meant to be where it asks for nothing.
+
+`shared.jobs.recipes` names the places. Must not know S3 or events.
+"""
+
+from __future__ import annotations
+
+import re
+
+from shared.jobs.recipes import ASSETS, BATCHES, PLANS, RECIPES, REQUESTS, UPLOADS, recipe_named_by, recipe_of
+
+# As people and tools write a separator: Windows, and what was encoded once too often.
+_SEPARATOR = re.compile(r"/|\\|%2f|%5c", re.IGNORECASE)
+_FOLDER_MARKS = ("/", "_$folder$")
+# Notes may lie beside recipes; what looks like JSON was meant as one.
+_NOTE = re.compile(r"(?!.*\.json).*\.(?:md|txt)", re.IGNORECASE | re.DOTALL)
+_SUFFIXES_OF_RECIPES = re.compile(r"(?:\.(?:json\w?|txt|ya?ml))+$", re.IGNORECASE)
+_PLACES = {name.rstrip("/"): name for name in (UPLOADS, REQUESTS, RECIPES, BATCHES, ASSETS)}
+_MEANT = {spelling: place for name, place in _PLACES.items() for spelling in (name, name[:-1])}
+_MEANT["batch"] = BATCHES
+_BY_SUFFIX = {"csv": BATCHES, "jsonl": BATCHES, "json": RECIPES}
+
+
+def is_folder_mark(key: str, size: int) -> bool:
+    """Whether an object only makes a folder visible, as the console and Hadoop write them."""
+    return size == 0 and key.endswith(_FOLDER_MARKS)
+
+
+def type_of(key: str) -> str | None:
+    """What a key asks for: `upload`, `request`, `recipe` or `batch`. None: nothing, or one cannot tell which recipe."""
+    if key.startswith(UPLOADS):
+        # A recipe that depends on how a separator is read is a guess, and a guess may be paid for.
+        return "upload" if recipe_of(key) == recipe_of(_tidied(key)) else None
+    if key.startswith(RECIPES):
+        return "recipe" if recipe_named_by(key) else None
+    return next((name for name, place in (("request", REQUESTS), ("batch", BATCHES)) if key.startswith(place)), None)
+
+
+def is_kept_only(key: str) -> bool:
+    """Whether an object that asks for nothing is where it should be: an asset, a plan, or a note beside the recipes."""
+    return key.startswith((ASSETS, PLANS)) or (key.startswith(RECIPES) and _NOTE.fullmatch(key) is not None)
+
+
+def meant(key: str) -> str:
+    """The key that was probably meant by one that asks for nothing."""
+    parts = _tidied(key).split("/")
+    for number, part in enumerate(parts):
+        if place := _MEANT.get(part.strip().lower()):
+            return _within(place, parts[number + 1 :])
+    return _within(_BY_SUFFIX.get(parts[-1].rpartition(".")[2].lower(), UPLOADS), parts)
+
+
+def _within(place: str, parts: list[str]) -> str:
+    name = "/".join(parts).strip("/")
+    if place == RECIPES:
+        # No upload finds a recipe in a folder, or under another suffix.
+        name = _SUFFIXES_OF_RECIPES.sub("", name.rpartition("/")[2])
+        return f"{place}{name or '<name>'}.json"
+    return place + (name or "<name>")
+
+
+def _tidied(key: str) -> str:
+    """A key with one kind of separator, and no empty parts but the last."""
+    *folders, name = _SEPARATOR.split(key)
+    return "/".join([*(folder for folder in folders if folder.strip() not in ("", ".")), name])

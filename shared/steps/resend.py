@@ -1,0 +1,87 @@
+"""Judge a form of `POST /uploads` that is sent again: with the same file, or with another one.
+
+A form pays for one video at most. A job that failed unpaid goes on with another file, so a wrong file can be corrected.
+Knows the store and the names of executions; must not know events or how an execution is started.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from shared.faults import Paid
+from shared.jobs import identity
+from shared.jobs.errors import FormUsed
+from shared.jobs.states import Status
+from shared.jobs.store import MoveRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.jobs.record import Job
+    from shared.jobs.store import JobStore
+
+MOST_CORRECTIONS = 5
+"""How often a form may be corrected. Whoever holds it needs no account, and each failure sends a notification."""
+
+
+def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore, state_machine_arn: str) -> Job:
+    """Find out what a form's file means for the job that the form has had already.
+
+    Args:
+        job: The job, as it is.
+        source: Where the file is: `bucket`, `key`, `version_id`, `etag`.
+        sent_at: When it was sent, ISO 8601.
+        store: Where jobs are kept.
+        state_machine_arn: The machine that runs jobs.
+
+    Returns:
+        The job: as it was where this is the same file, or queued again with this one.
+
+    Raises:
+        FormUsed: This is another file, and the job can take no other one.
+    """
+    if _is_same(job, source):
+        return job
+    turn = identity.number_of_turn(job.execution or "") + 1
+    failed_at = job.timeline.get(Status.FAILED.value)
+    is_correction = (
+        job.status is Status.FAILED and job.paid is Paid.NO and failed_at is not None and _is_later(sent_at, failed_at)
+    )
+    if not is_correction or turn > MOST_CORRECTIONS:
+        raise _used(job)
+    executions = state_machine_arn.replace(":stateMachine:", ":execution:", 1)
+    try:
+        return store.move(
+            job.job_id,
+            Status.QUEUED,
+            reopen=True,
+            condition=(
+                "#status = :failed AND execution = :seen AND attribute_not_exists(video_id) "
+                "AND attribute_not_exists(claim)"
+            ),
+            values={":failed": Status.FAILED.value, ":seen": job.execution},
+            remove=("error", "held_since", "notice_due"),
+            source=dict(source),
+            execution=f"{executions}:{identity.later_execution(job.job_id, turn)}",
+            # Another request must not come under the Idempotency-Key of the one that was refused.
+            resubmissions=job.resubmissions + 1,
+        )
+    except MoveRefused as refused:
+        if refused.current is not None and _is_same(refused.current, source):
+            return refused.current
+        raise _used(refused.current or job) from None
+
+
+def _is_same(job: Job, source: Mapping[str, Any]) -> bool:
+    """Whether it is the job's own file, or a copy of it that the same form sent."""
+    return any(source.get(name) == job.source.get(name) is not None for name in ("version_id", "etag"))
+
+
+def _is_later(sent_at: str, failed_at: str) -> bool:
+    """Whether a file was sent after its job had failed. An event names the second, a record the millisecond."""
+    return datetime.fromisoformat(sent_at) >= datetime.fromisoformat(failed_at).replace(microsecond=0)
+
+
+def _used(job: Job) -> FormUsed:
+    return FormUsed(f"this form was used before; its job {job.job_id} is {job.status} and takes no other file")
