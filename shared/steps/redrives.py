@@ -71,8 +71,6 @@ PROSPECTS: dict[str, Prospect] = {
     "SettingsInvalid": Prospect.LASTS,
     # Caught by the state machine, so the job has ended with it.
     "SubmissionUnconfirmed": Prospect.LASTS,
-    "RecipeMissing": Prospect.LASTS,
-    "AssetMissing": Prospect.LASTS,
 }
 """The name of an execution's error → whether it passes. Every error that a state retries has its place here."""
 

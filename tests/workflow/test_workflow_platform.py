@@ -45,6 +45,8 @@ MINUTES_15, MINUTES_90 = 900, 5400
 # None of these is a fault that passes.
 MAY_BE_SHORT = {
     "GenerationFailed": "the vendor's own verdict; a retry or two may change it",
+    "RecipeMissing": "a second upload, which comes within minutes or not at all",
+    "AssetMissing": "the same",
     "DeliveryIncomplete": "each try copies more of the video",
     "Runtime.OutOfMemory": "a new environment does, or none",
     LAST_RESORT: "most likely a bug",
