@@ -340,7 +340,7 @@ def test_nobody_resubmits_a_job_that_is_being_sent(world: World, clock: Clock) -
     asked: list[Job] = []
     with pytest.raises(Refused, match=r"from 2027-01-15 08:05:30 UTC on"):
         operator(world).resubmit(JOB_ID, asked.append)
-    said = next_step(world.record(), None, intake_stopped=False)
+    said = next_step(world.record(), None, intake_stopped=False, sweep_by="soon")
     assert "wait until 2027-01-15 08:05:30 UTC" in said
     assert (asked, world.record().resubmissions, world.executions()) == ([], 0, [])
     clock.now += LONGEST
