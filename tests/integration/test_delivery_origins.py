@@ -202,6 +202,19 @@ def test_a_file_that_arrived_whole_and_is_cut_off_is_fetched_once(s3: S3Client, 
     assert left_behind(s3) == ([], 0)
 
 
+@pytest.mark.parametrize("location", ["/again", "ftp://cdn.example/v.mp4", "https://user@cdn.example/v.mp4"])
+def test_a_redirect_that_only_ranges_get_does_not_end_the_copy(
+    s3: S3Client, small_parts: limits.Limits, location: str
+) -> None:
+    def redirect(request: Request) -> None:
+        if request.span is None:
+            request.whole()
+        else:
+            request.answer("302 Found", f"Location: {location}\r\nContent-Length: 0")
+
+    assert delivered(s3, film(5000), redirect, small_parts)[0] == film(5000)
+
+
 def test_no_sixth_redirect_is_followed(s3: S3Client, small_parts: limits.Limits) -> None:
     _, error = delivered(s3, film(2000), behave(Manners(redirects=6)), small_parts)
     assert isinstance(error, OutputRefused)
