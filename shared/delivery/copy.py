@@ -198,7 +198,7 @@ class _Copy:
         except RangesUnusable:
             pass
         except (OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable) as error:
-            # Some origins redirect nothing but ranges, to a page for signing in, say; the guard judges the plain GET anew.
+            # Some origins redirect nothing but ranges, to a page for signing in, say; a plain GET is judged anew.
             # Where ranges have worked before, an origin that is down for a moment must not cost the parts there are.
             if not self.fetcher.connected or (begun and self.kept is None and isinstance(error, OutputUnreachable)):
                 raise
