@@ -6,13 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import rights
 from laptop import until
 
 from local.demo import SAMPLE
@@ -156,52 +153,6 @@ def test_an_interrupted_job_is_redriven_and_delivered(world: World) -> None:
     assert [notice["status"] for notice in world.notices[job_id]] == ["interrupted", "succeeded"]
     described = world.sfn.describe_execution(executionArn=arn)
     assert (described["status"], described["redriveCount"]) == ("SUCCEEDED", 1)
-
-
-@contextmanager
-def outage(world: World) -> Iterator[None]:
-    """AWS refuses the function that polls everything."""
-    iam, role = world.cloud.client("iam"), rights.physical(world.cloud, "StatusFunctionRole")
-    policies = {
-        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-    }
-    for name in policies:
-        iam.delete_role_policy(RoleName=role, PolicyName=name)
-    try:
-        yield
-    finally:
-        for name, document in policies.items():
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
-
-
-@pytest.mark.usefixtures("slow_vendor")
-def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: World) -> None:
-    job_id = paid_and_running(world)
-    arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
-    with outage(world):
-        notice = world.notice_of_job(job_id, "interrupted")
-    assert (notice["error"]["error"], notice["paid"]) == ("AwsCallFailed", "yes")
-    shown = world.get(job_id)
-    assert (shown["redrive_at"], shown["redrive_until"]) == (notice["redrive_at"], notice["redrive_until"])
-    assert f"tried again at {notice['redrive_at']}" in done(world, "show", job_id)
-    assert sweep(world)["redriven"] == 0
-    # A quarter of an hour later.
-    world.table.update_item(
-        TableName=world.at.jobs_table,
-        Key={"job_id": {"S": job_id}},
-        UpdateExpression="SET redrive_at = :now",
-        ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
-    )
-    assert sweep(world)["redriven"] == 1
-    assert world.notice_of_job(job_id, "succeeded")["paid"] == "yes"
-    assert len(submissions(world, job_id)) == 1
-    assert [notice["status"] for notice in world.notices[job_id]] == ["interrupted", "succeeded"]
-    history = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
-    kinds = [event["type"] for event in history]
-    again = kinds.index("ExecutionRedriven")
-    assert (kinds[again - 1], kinds[again + 1]) == ("ExecutionFailed", "TaskScheduled")
-    assert "redrive_at" not in world.get(job_id)
 
 
 @pytest.mark.usefixtures("slow_vendor")

@@ -1,0 +1,75 @@
+"""An outage that outlasts every retry, on a cloud whose waits are short enough to see its end."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import rights
+from laptop import World
+from test_operating import done, paid_and_running, submissions, sweep
+
+from local.cloud import Cloud
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """A cloud on which half an hour of retries takes a few seconds."""
+    with Cloud(time_scale=0.003, generation_seconds=6, sigv4=True) as cloud:
+        rights.withdraw(cloud)
+        its = World(cloud)
+        yield its
+        its.close()
+
+
+@contextmanager
+def outage(world: World) -> Iterator[None]:
+    """AWS refuses the function that polls everything."""
+    iam, role = world.cloud.client("iam"), rights.physical(world.cloud, "StatusFunctionRole")
+    policies = {
+        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    }
+    for name in policies:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
+    try:
+        yield
+    finally:
+        for name, document in policies.items():
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+
+def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: World) -> None:
+    job_id = paid_and_running(world)
+    arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
+    with outage(world):
+        notice = world.notice_of_job(job_id, "interrupted")
+    assert (notice["error"]["error"], notice["paid"]) == ("AwsCallFailed", "yes")
+    shown = world.get(job_id)
+    assert (shown["redrive_at"], shown["redrive_until"]) == (notice["redrive_at"], notice["redrive_until"])
+    assert f"tried again at {notice['redrive_at']}" in done(world, "show", job_id)
+    assert sweep(world)["redriven"] == 0
+    # A quarter of an hour later.
+    world.table.update_item(
+        TableName=world.at.jobs_table,
+        Key={"job_id": {"S": job_id}},
+        UpdateExpression="SET redrive_at = :now",
+        ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
+    )
+    assert sweep(world)["redriven"] == 1
+    assert world.notice_of_job(job_id, "succeeded")["paid"] == "yes"
+    assert len(submissions(world, job_id)) == 1
+    assert [notice["status"] for notice in world.notices[job_id]] == ["interrupted", "succeeded"]
+    history = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    kinds = [event["type"] for event in history]
+    again = kinds.index("ExecutionRedriven")
+    assert (kinds[again - 1], kinds[again + 1]) == ("ExecutionFailed", "TaskScheduled")
+    assert "redrive_at" not in world.get(job_id)
