@@ -3,7 +3,7 @@
 `sam build` makes the artefacts, this adds the bytecode that Lambda's read-only folders could never keep, and refuses
 what has no place on Lambda. A digest is the name under which `sam deploy` uploads an artefact, so the same digest means
 that nothing is uploaded and nothing changes. Knows SAM's output folder; must not know what is inside a function. Needs
-no package but SAM's command line.
+no package but SAM's command line and what lists the packages (`tools.sbom`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from tools import sbom
+
 ROOT = Path(__file__).parents[1]
 RUNTIME = "3.13"
 """The Python of the functions, as in the template's `Runtime` and in shared/Makefile."""
 LAYER = "SharedLayer"
+SBOM = ROOT / ".aws-sam" / "sbom.cdx.json"
 MAX_LAYER_BYTES = 15_000_000
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "shared", "statemachine")
 NO_BYTECODE = f"""\
@@ -42,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             _compare()
         else:
             print(_listing(build(ROOT)))
+            sbom.write(ROOT / ".aws-sam" / "build" / LAYER / "python", SBOM)
+            print(f"What the layer holds: {SBOM.relative_to(ROOT)} (CycloneDX)")
     except BuildFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import build, docs
+from tools import build, docs, sbom
 
 PYTHON = build.runtime_python() or Path(sys.executable)
 MODULE = "def answer():\n    return frozenset({'one', 'two', 'three'})\n"
@@ -131,3 +132,23 @@ def test_an_interpreter_that_only_says_it_is_not_chosen_is_passed_over(
     installed.parent.mkdir(parents=True)
     installed.symlink_to(PYTHON.resolve())
     assert build.runtime_python() == installed
+
+
+def test_the_list_of_packages_names_what_the_layer_holds_and_no_time(tmp_path: Path) -> None:
+    for name, version, licence in (
+        ("one_part", "1.2", "Classifier: License :: OSI Approved :: MIT License"),
+        ("Two", "3", "License-Expression: Apache-2.0 OR MIT"),
+    ):
+        info = tmp_path / "python" / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{licence}\n")
+    sbom.write(tmp_path / "python", tmp_path / "first.json")
+    sbom.write(tmp_path / "python", tmp_path / "second.json")
+    assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
+    document = json.loads((tmp_path / "first.json").read_text())
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    assert [(part["purl"], part["licenses"]) for part in document["components"]] == [
+        ("pkg:pypi/one-part@1.2", [{"license": {"name": "MIT License"}}]),
+        ("pkg:pypi/two@3", [{"expression": "Apache-2.0 OR MIT"}]),
+    ]
+    assert "timestamp" not in document["metadata"]
