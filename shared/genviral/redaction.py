@@ -22,7 +22,22 @@ _SHORTEST_PRIVATE = 8
 # common phrases such as "reference image".
 _RUN = 16
 _MARKUP = re.compile(r"<[A-Za-z/!][^<>]*>?")
-_URL_TAIL = re.compile(r"(\bhttps?://[^\s?#]*)[?#]\S*", re.IGNORECASE)
+# Links as people, JSON and other links write them: with or without a scheme, with `\/`, or percent-encoded.
+_SLASH = r"(?:\\?/|%2f|\\u002f)"
+_LINK = re.compile(rf"{_SLASH}{{2}}|\b(?:[\w-]{{1,63}}\.){{1,9}}[a-z]{{2,24}}(?::\d{{1,5}})?{_SLASH}", re.IGNORECASE)
+_QUERY = re.compile(r"[?#]|%3f|%23|\\u003f", re.IGNORECASE)
+_URL_USER = re.compile(rf"({_SLASH}{{2}})[^\s/@\\]{{1,512}}@", re.IGNORECASE)
+# What opens a link or an account, wherever it is quoted: name=value, name%3Dvalue, "name": "value".
+_SECRET = re.compile(
+    r"""
+    ((?<![a-z0-9])
+    (?:(?:access|auth|id|refresh|security|session)[-_]?)?(?:sig|signature|token|credential|password|secret|(?:access|api|secret)[-_]?key)
+    (?:=|%3d|\\?["']\s?:\s?\\?["']))
+    (?:(?!%26|\\u0026)[^\s"'&,;<>\\])+
+    | (\b(?:Bearer|Basic)\s)[\w.~+/=-]{8,}
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def one_line(text: str) -> str:
@@ -38,14 +53,27 @@ def redact(text: str, private: Iterable[str] = ()) -> str:
         private: Texts that must not be seen, whole (from 8 characters) or in parts (from 16).
 
     Returns:
-        One line of at most 300 characters, without those texts, query strings of URLs and markup.
+        One line of at most 300 characters, without those texts, query strings of URLs, signatures, tokens and markup.
     """
     hidden = tuple(map(one_line, private))
     visible = _mask(one_line(text[:_LONGEST_INPUT]), hidden)
-    visible = _URL_TAIL.sub(r"\1", visible)
+    visible = _without_secrets(visible)
     # Once more: markup may have torn a private text apart.
     visible = _mask(one_line(_MARKUP.sub(" ", visible)), hidden)
     return visible if len(visible) <= MAX_TEXT else visible[: MAX_TEXT - 1] + "…"
+
+
+def _without_secrets(text: str) -> str:
+    """The text without queries, fragments and users of links, and without the values of signatures and tokens."""
+    text = _URL_USER.sub(r"\1", " ".join(map(_without_query, text.split(" "))))
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}{_MARK}", text)
+
+
+def _without_query(word: str) -> str:
+    """The word, cut at the query or fragment of the first link in it."""
+    link = _LINK.search(word)
+    query = _QUERY.search(word, link.end()) if link else None
+    return word[: query.start()] if query else word
 
 
 def holds_private(text: str, private: Iterable[str]) -> bool:
