@@ -5,7 +5,9 @@ or a large read. A file that can be read anywhere (`examine`) and one that goes 
 same walk asks for the same bytes of both. Knows no network and no bucket.
 
     media ── the walk over the outermost parts of a file
-     ├── movie ── the header of an MP4 or MOV, and its fragments ── boxes
+     ├── movie ── the header of an MP4 or MOV, and its fragments
+     │    └── fragments ── where the samples of a fragment lie
+     │         └── boxes
      └── ebml ── the elements of a WebM
 """
 
@@ -37,19 +39,23 @@ _NEAR_BYTES = 128 * 1024
 _NO_VIDEO_BRANDS = frozenset(
     {
         *(b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"crx "),
+        *(b"jp2 ", b"jpx ", b"jpm ", b"jxl "),
         *(b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "),
     }
 )
-# What a MOV from before there was `ftyp` begins with.
+# What shows that a file is a MOV from before there was `ftyp`, where there is none.
 # https://developer.apple.com/documentation/quicktime-file-format/movie_files
-_MOV_BEGINNINGS = frozenset({b"wide", b"free", b"skip", b"mdat", b"moov", b"pnot"})
+_MOV_SIGNS = frozenset({b"wide", b"mdat", b"moov", b"pnot"})
 # https://mp4ra.org/registered-types/boxes, those that stand at the top level.
-_TOP_LEVEL = _MOV_BEGINNINGS | {
-    *(b"ftyp", b"styp", b"pdin", b"moof", b"mfra", b"imda", b"uuid", b"udta", b"meta", b"meco"),
+_TOP_LEVEL = _MOV_SIGNS | {
+    *(b"ftyp", b"styp", b"pdin", b"moof", b"mfra", b"imda", b"uuid", b"udta", b"meta", b"meco", b"free", b"skip"),
     *(b"emsg", b"prft", b"sidx", b"ssix", b"PICT"),
 }
-_MEDIA = frozenset({b"mdat", b"imda", b"moof"})
+_MEDIA = frozenset({b"mdat", b"imda"})
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -_.\xa9")
+_SHORT_HEADER_BYTES = 8
+_BRAND_BYTES = boxes.HEADER_BYTES + 4
+"""How much of an `ftyp` box must be seen to know its brand, in bytes."""
 _MIN_TEXT_LENGTH = 0x0900_0000
 """The length that a box would have whose first four bytes are text, beginning with a tab."""
 
@@ -85,18 +91,37 @@ def content_type(head: bytes) -> str | None:
     """
     if head.startswith(ebml.MAGIC):
         return "video/webm" if ebml.doctype(head[:SNIFF_BYTES]) == b"webm" else None
-    first = box = boxes.parse(head)
-    offset = 0
-    while box is not None and box.kind in _TOP_LEVEL:
-        if box.kind == b"ftyp":
-            return _type_of_brand(head[offset + box.header : offset + box.header + 4])
+    kind, offset = None, 0
+    while (box := boxes.parse(head, offset)) is not None and _may_be_first(box):
+        brand = head[offset + box.header : offset + box.header + 4]
+        if box.kind == b"ftyp" and len(brand) == 4:
+            return _type_of_brand(brand)
+        if box.kind in _MOV_SIGNS:
+            kind = "video/quicktime"
         offset += box.length or len(head)
-        box = boxes.parse(head, offset)
-    return "video/quicktime" if first is not None and first.kind in _MOV_BEGINNINGS else None
+    # What a large box hides here, `examine` judges later. Players take both kinds for the other.
+    is_hidden = len(head) >= SNIFF_BYTES and offset > len(head) - _BRAND_BYTES
+    return kind or ("video/mp4" if is_hidden else None)
+
+
+def _may_be_first(box: boxes.Box) -> bool:
+    """Whether this is a box that may stand in front of a video's header: no text, no fragment, no open end."""
+    is_text = _has_text_length(box) and box.kind not in _MEDIA
+    is_last = not box.length and box.kind not in _MOV_SIGNS
+    return _is_named(box) and not is_text and not is_last and box.kind != b"moof"
+
+
+def _is_named(box: boxes.Box) -> bool:
+    """Whether this is a box that is known, or could be another writer's, and no stray bytes."""
+    return box.kind in _TOP_LEVEL or (all(letter in _LETTERS for letter in box.kind) and not _has_text_length(box))
+
+
+def _has_text_length(box: boxes.Box) -> bool:
+    return box.header == _SHORT_HEADER_BYTES and box.length >= _MIN_TEXT_LENGTH
 
 
 def _type_of_brand(brand: bytes) -> str | None:
-    if len(brand) < 4 or brand in _NO_VIDEO_BRANDS:
+    if brand in _NO_VIDEO_BRANDS:
         return None
     return "video/quicktime" if brand == b"qt  " else "video/mp4"
 
@@ -246,7 +271,7 @@ class _BoxWalk:
         whole = True
         with contextlib.suppress(_EnoughError):
             whole = (yield from self._step()) and (yield from self._has_samples())
-        if not whole or not self._has_moov:
+        if not whole or not self._has_moov or self._has_header_only:
             return _CUT_OFF
         facts, video = None, True
         if self._movie is not None:
@@ -264,7 +289,7 @@ class _BoxWalk:
             box = boxes.parse(head)
             if box is None or self._is_tail(box):
                 self._sees_all = box is None
-                return True
+                return not (self._is_fragmented and _is_cut_header(head))
             if self._wants(box):
                 data = yield from self._window.read(self._offset, box.length or _MAX_HEADER_BYTES)
                 if data is None or len(data) < box.length:
@@ -273,7 +298,8 @@ class _BoxWalk:
             else:
                 self._missed |= box.kind == b"moof"
             self._has_moov |= box.kind == b"moov"
-            self._has_media |= box.kind in _MEDIA and box.length > 0
+            # The samples of a fragment are usually behind it, so the ones before do not vouch for them.
+            self._has_media = (self._has_media and box.kind != b"moof") or (box.kind in _MEDIA and box.length > 0)
             if not box.length:
                 self._sees_all = True
                 return True
@@ -282,8 +308,16 @@ class _BoxWalk:
 
     def _is_tail(self, box: boxes.Box) -> bool:
         """Whether these are stray bytes at the end of the file, which players ignore, and no box."""
-        named = all(letter in _LETTERS for letter in box.kind) and box.length < _MIN_TEXT_LENGTH
-        return self._has_moov and box.length > 0 and box.kind not in _TOP_LEVEL and not named
+        return self._has_moov and box.length > 0 and not _is_named(box)
+
+    @property
+    def _is_fragmented(self) -> bool:
+        return self._movie is not None and self._movie.fragmented
+
+    @property
+    def _has_header_only(self) -> bool:
+        """Whether the file ends before the first fragment that its header announces."""
+        return self._sees_all and not self._missed and self._movie is not None and self._movie.awaits_fragments
 
     def _wants(self, box: boxes.Box) -> bool:
         """Whether the body of this box is read: the first `moov`, and what belongs to it, 4 MiB altogether."""
@@ -294,7 +328,7 @@ class _BoxWalk:
     def _use(self, box: boxes.Box, body: memoryview) -> None:
         self._header_bytes += len(body)
         if self._movie is not None:
-            self._movie.add(body)
+            self._movie.add(body, self._offset)
         elif len(body) + box.header < _MAX_HEADER_BYTES:  # without a length, there may be more of it
             with contextlib.suppress(Unsound, struct.error):
                 self._movie = Movie(body)
@@ -305,3 +339,13 @@ class _BoxWalk:
         """
         end = 0 if self._has_media or self._movie is None else self._movie.media_end
         return end <= self._offset or bool((yield from self._window.read(end - 1, 1)))
+
+
+def _is_cut_header(tail: bytes) -> bool:
+    """Whether these bytes at the end of a file begin the header of a box, and are no padding and no text."""
+    if not any(tail) or len(tail) >= boxes.HEADER_BYTES:
+        return False
+    if tail.startswith(b"\0\0\0\1") and len(tail) >= _SHORT_HEADER_BYTES:  # the length of 64 bits is missing
+        return tail[4:8] in _TOP_LEVEL
+    is_short = tail[0] < _MIN_TEXT_LENGTH >> 24 and len(tail) < _SHORT_HEADER_BYTES
+    return is_short and any(kind.startswith(tail[4:]) for kind in _TOP_LEVEL)

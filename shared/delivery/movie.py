@@ -11,10 +11,12 @@ import contextlib
 import itertools
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.delivery import fragments
 from shared.delivery.boxes import Unsound, find, find_all, parse, required
+from shared.delivery.fragments import Defaults, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +104,7 @@ class _Track:
         handler: What it holds: `vide`, `soun` or something else.
         enabled: Whether players use it unless they are told otherwise.
         codec: By its usual name; empty if unknown.
-        sample_ticks: Duration of a sample whose fragment does not say, in ticks of the track.
+        defaults: What holds for samples whose fragment does not say.
         ticks: Duration of the samples in fragments, in ticks of the track.
         lead: Ticks from decoding the first of these until it is displayed; `None` before there is one.
     """
@@ -115,7 +117,7 @@ class _Track:
     handler: bytes
     enabled: bool
     codec: str
-    sample_ticks: int | None = None
+    defaults: Defaults = field(default_factory=Defaults)
     ticks: int = 0
     lead: int | None = None
 
@@ -139,20 +141,11 @@ class _Track:
         sizes = find(self.tables, b"stsz") or find(self.tables, b"stz2")
         return int(struct.unpack_from(">I", sizes, 8)[0]) if sizes is not None else 0
 
-    def count(self, run: memoryview, sample_ticks: int | None) -> None:
-        """Add the samples of a `trun` box. `sample_ticks` is the duration of each if the box does not say."""
-        flags, count = struct.unpack_from(">II", run)
-        at = 8 + sum(4 for flag in (0x001, 0x004) if flags & flag)
-        bytes_each = sum(4 for flag in (0x100, 0x200, 0x400, 0x800) if flags & flag)
-        samples = run[at : at + count * bytes_each]
-        if len(samples) < count * bytes_each or (sample_ticks is None and not flags & 0x100):
-            raise Unsound
-        if flags & 0x100:
-            self.ticks += sum(ticks for (ticks,) in struct.iter_unpack(f">I{bytes_each - 4}x", samples))
-        else:
-            self.ticks += count * (sample_ticks or 0)
-        if count and self.lead is None:
-            self.lead = struct.unpack_from(">i", samples, bytes_each - 4)[0] if flags & 0x800 else 0
+    def count(self, run: Run, defaults: Defaults) -> None:
+        """Add the samples of a fragment."""
+        self.ticks += run.ticks(defaults.ticks)
+        if run.samples and self.lead is None:
+            self.lead = run.lead
 
     def played(self, timescale: int, *, fragmented: bool) -> float:
         """How long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
@@ -169,7 +162,11 @@ class _Track:
 
 
 class Movie:
-    """The header of a file, and the fragments that belong to it."""
+    """The header of a file, and the fragments that belong to it.
+
+    Attributes:
+        fragmented: Whether it has fragments, or announces some.
+    """
 
     def __init__(self, moov: memoryview) -> None:
         """Read the body of a `moov` box.
@@ -180,12 +177,13 @@ class Movie:
         self._moov = moov
         self._tracks = [_Track.read(body) for body in find_all(moov, b"trak")]
         self._counted = True
+        self._last_fragment: tuple[memoryview, int] | None = None
         extends = find(moov, b"mvex")
-        self._fragmented = extends is not None
-        for defaults in find_all(extends, b"trex") if extends is not None else ():
-            number, _, sample_ticks = struct.unpack_from(">3I", defaults, 4)
+        self.fragmented = extends is not None
+        for box in find_all(extends, b"trex") if extends is not None else ():
+            number, _, ticks, size = struct.unpack_from(">4I", box, 4)
             if (track := self._numbered(number)) is not None:
-                track.sample_ticks = sample_ticks
+                track.defaults = Defaults(ticks, size)
 
     @property
     def has_video(self) -> bool:
@@ -193,18 +191,29 @@ class Movie:
         return not self._tracks or bool(self._videos())
 
     @property
+    def awaits_fragments(self) -> bool:
+        """Whether all samples are in fragments, and none was added."""
+        return self.fragmented and self._last_fragment is None and not any(track.samples for track in self._tracks)
+
+    @property
     def media_end(self) -> int:
-        """Where in the file the last sample of video or sound ends that the header lists. 0 if it lists none."""
+        """Where in the file the last sample of video or sound ends that the header or the last fragment lists. 0 if
+        they list none.
+        """
         ends = [0]
         for track in self._tracks:
             if track.handler in (_VIDEO, _SOUND):
                 with contextlib.suppress(Unsound, struct.error):
                     ends.append(_media_end(track))
+        if self._last_fragment is not None:
+            with contextlib.suppress(Unsound, struct.error):
+                ends.append(fragments.media_end(*self._last_fragment, self._defaults_of))
         return max(ends)
 
-    def add(self, moof: memoryview) -> None:
-        """Count the samples of a fragment, given the body of its `moof` box."""
-        self._fragmented = True
+    def add(self, moof: memoryview, start: int) -> None:
+        """Count the samples of a fragment, given the body of its `moof` box, and where in the file that begins."""
+        self.fragmented = True
+        self._last_fragment = moof, start
         try:
             for fragment in find_all(moof, b"traf"):
                 self._count(fragment)
@@ -212,17 +221,16 @@ class Movie:
             self._counted = False
 
     def _count(self, fragment: memoryview) -> None:
-        header = required(fragment, b"tfhd")
-        flags, number = struct.unpack_from(">II", header)
-        track = self._numbered(number)
+        header = fragments.Header.read(fragment, self._defaults_of)
+        track = self._numbered(header.track)
         if track is None:
             raise Unsound
-        sample_ticks = track.sample_ticks
-        if flags & 0x08:
-            at = 8 + (8 if flags & 0x01 else 0) + (4 if flags & 0x02 else 0)
-            (sample_ticks,) = struct.unpack_from(">I", header, at)
         for run in find_all(fragment, b"trun"):
-            track.count(run, sample_ticks)
+            track.count(Run.read(run), header.defaults)
+
+    def _defaults_of(self, number: int) -> Defaults:
+        track = self._numbered(number)
+        return Defaults() if track is None else track.defaults
 
     def _numbered(self, number: int) -> _Track | None:
         return next((track for track in self._tracks if track.number == number), None)
@@ -244,7 +252,7 @@ class Movie:
 
     def _rank(self, track: _Track) -> tuple[bool, bool, bool, int]:
         """How likely a player shows this video: no picture, no track that is switched off, no smaller version."""
-        moves = self._fragmented or track.samples > 1
+        moves = self.fragmented or track.samples > 1
         return moves, track.codec not in _PICTURES, track.enabled, math.prod(_size(track))
 
     def _videos(self) -> list[_Track]:
@@ -252,7 +260,7 @@ class Movie:
             track
             for track in self._tracks
             if track.handler == _VIDEO
-            and (self._fragmented or track.codec not in _PICTURES or track.samples != 1)  # or else it is a cover
+            and (self.fragmented or track.codec not in _PICTURES or track.samples != 1)  # or else it is a cover
         ]
 
     def _duration(self, complete: bool) -> float | None:
@@ -270,11 +278,11 @@ class Movie:
         if not timescale:
             return
         # In a fragmented file this may be the length of all of it, of its first fragment, or of nothing.
-        if not self._fragmented:
+        if not self.fragmented:
             yield ticks / timescale
         if complete and self._counted:
             tracks = [track for track in self._tracks if track.handler in (_VIDEO, _SOUND)]
-            yield max((track.played(timescale, fragmented=self._fragmented) for track in tracks), default=0.0)
+            yield max((track.played(timescale, fragmented=self.fragmented) for track in tracks), default=0.0)
         extends = find(self._moov, b"mvex", b"mehd")
         if extends is not None:
             (ticks,) = struct.unpack_from(">Q" if _is_long(extends) else ">I", extends, 4)

@@ -255,7 +255,16 @@ MP4S: dict[str, Callable[[], bytes]] = {
     "mdat with a length of 64 bits": lambda: with_long_mdat(_LAST()),
     "mdat without a length": lambda: with_open_end(_FIRST()),
     "moov without a length": lambda: with_open_end(_LAST()),
-    "free before ftyp": lambda: inserted(_LAST(), box(b"free", bytes(3)), before=b"ftyp"),
+    **{
+        f"{kind.decode('latin-1')} of {size} bytes before ftyp": functools.partial(
+            lambda piece: inserted(_LAST(), piece, before=b"ftyp"), box(kind, bytes(size))
+        )
+        for kind in (b"uuid", b"free", b"skip", b"pdin", b"meta", b"udta", b"beam", b"\xa9xyz")
+        for size in (20, 9000)
+    },
+    "a vendor's box with a length of 64 bits before ftyp": lambda: inserted(
+        _LAST(), _PIECES["a vendor's box with a length of 64 bits"], before=b"ftyp"
+    ),
 }
 
 

@@ -101,6 +101,8 @@ def test_webm_is_known_by_its_type_however_its_head_is_written(make: Callable[[]
 TAILS = {
     "zeros": bytes(5000),
     "less than a head": b"\0\0\0",
+    "a line break": b"\r\n",
+    "a short word": b"EOF",
     "noise": random.Random(1).randbytes(777),  # noqa: S311
     "text": b"\n<!-- served by cache-17 in 0.2 s -->\n",
     "text that is not ASCII": "猫が好き\n".encode() * 9,
@@ -116,6 +118,21 @@ def test_stray_tail_is_ignored_as_players_do(tail: bytes, layout: str) -> None:
     data = MP4S[layout]() + tail
     assert plays(data)[0] == FRAMES
     assert judged(data) == Container(whole=True, facts=FACTS)
+
+
+@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
+def test_stray_tail_of_fragments_is_ignored_too(tail: bytes) -> None:
+    data = FRAGMENTED["fragments"]() + tail
+    assert plays(data)[0] == FRAMES
+    assert judged(data).whole
+    assert facts_of(data).duration in (None, facts_of(FRAGMENTED["fragments"]()).duration)
+
+
+@pytest.mark.parametrize("tail", [b"\0\0\1", b"\0\0\2\x15mo", b"\0\0\0\1mdat\0\0"])
+def test_stray_tail_that_begins_like_a_box_is_ignored_in_a_plain_file(tail: bytes) -> None:
+    """All that its header lists is there. In a file of fragments, this is the beginning of another one."""
+    assert judged(MP4S["moov first"]() + tail).whole
+    assert not judged(FRAGMENTED["fragments"]() + tail).whole
 
 
 # ---- what is cut off is refused --------------------------------------------------------------------------------------
@@ -139,11 +156,48 @@ def test_video_cut_off_anywhere_is_seen(make: Callable[[], bytes]) -> None:
 
 @pytest.mark.parametrize("make", FRAGMENTED.values(), ids=FRAGMENTED)
 def test_fragment_cut_off_anywhere_is_seen(make: Callable[[], bytes]) -> None:
-    """Except between two fragments, where nothing says that there was another one."""
+    """Except between two fragments, where nothing says that there was another one, or only zeros do."""
     data = make()
-    between = {edge + off for _, _, edge in outermost(data) for off in range(8)}
-    cuts = [cut for cut in range(64, needed(data), 211) if cut not in between]
-    assert [cut for cut in cuts if judged(data[:cut]).whole] == []
+    boxes = [edges for edges in outermost(data) if edges[1] < needed(data)]
+    first = next(start for kind, start, _ in boxes if kind == b"mdat")
+    between = [end for kind, start, end in boxes if start >= first and kind != b"moof"]
+    unseen = {cut for end in between for cut in range(end, end + 4) if not any(data[end:cut])}
+    inside = {start + off for _, start, _ in boxes for off in range(16)} | {end for _, _, end in boxes}
+    cuts = sorted((inside | set(range(64, needed(data), 211))) - unseen - {0})
+    assert [cut for cut in cuts if cut < needed(data) and judged(data[:cut]).whole] == []
+
+
+BASES = {"in the file": "", "in the fragment": "+default_base_moof", "not at all": "+omit_tfhd_offset"}
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+@pytest.mark.parametrize("sound", [True, False], ids=["two tracks", "one track"])
+def test_fragment_without_its_samples_is_seen_wherever_they_are_counted_from(base: str, sound: bool) -> None:
+    data = encode(flags=f"frag_keyframe+empty_moov{base}", sound=sound)
+    assert plays(data)[0] == FRAMES
+    assert judged(data).whole
+    last = max(end for kind, _, end in outermost(data) if kind == b"moof")
+    for behind in (b"", bytes(9), box(b"free", bytes(9)), box(b"mfra"), struct.pack(">I", 0) + b"mdat"):
+        assert not judged(data[:last] + behind).whole
+
+
+def test_fragment_without_samples_needs_none() -> None:
+    data = FRAGMENTED["fragments"]()
+    track = box(
+        b"traf", box(b"tfhd", struct.pack(">II", 0x02_0000, 1)), box(b"trun", struct.pack(">IIi", 1, 0, 1 << 30))
+    )
+    assert judged(data + box(b"moof", box(b"mfhd", bytes(8)), track)).whole
+
+
+def test_fragment_in_front_of_which_its_samples_stand_is_whole() -> None:
+    """Their offset is negative then."""
+    data = encode(flags="empty_moov+default_base_moof+frag_custom", sound=False)
+    *_, (_, start, middle), (_, _, end) = [edges for edges in outermost(data) if edges[0] != b"mfra"]
+    size = end - middle
+    moof = patched(data[start:middle], b"trun", 8, struct.pack(">i", 8 - size))
+    turned = data[:start] + data[middle:end] + moof
+    assert plays(turned)[0] == FRAMES
+    assert judged(turned).whole
 
 
 @pytest.mark.parametrize("kind", [b"uuid", b"free", b"udta", b"meta", b"emsg", b"beam"])
@@ -191,6 +245,16 @@ def test_webm_without_a_length_is_not_judged_by_it() -> None:
         b"\x00\x00\x00\x1cftyp",
         b"\x00\x00\x00\x18stypmsdh" + bytes(8) + b"msdhmsix" + bytes(40),
         b"\x00\x00\x00\x02moov" + bytes(56),
+        box(b"styp", b"msdh", bytes(4)) + box(b"sidx", bytes(24)) + box(b"moof", bytes(2000)),
+        box(b"uuid", bytes(16)) + b"no box" * 9,
+        struct.pack(">I", 0) + b"uuid" + bytes(60),
+        b"The free encyclopedia that anyone can edit. " * 3,
+        box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 ", bytes(4), b"jp2 ") + bytes(40),
+        box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl ", bytes(4), b"jxl ") + bytes(40),
+        b"\0\0\1\0\1\0\x10\x10" + bytes(56),
+        b"\0\0\1\xbaD\0\4\0\4\1" + bytes(54),
+        b"\0\0\0\1gd\0\x1f\xac" + bytes(55),
+        "<html>".encode("utf-16-be") + bytes(52),
         box(b"free", bytes(8)) + b"\x00\x00\x00\x1cftypavif" + bytes(16),
         ebml_head(b"matroska"),
         ebml_head(b"web"),
