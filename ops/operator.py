@@ -316,9 +316,7 @@ class Operator:
         return arn
 
     def _stop(self, job: Job) -> None:
-        self.sfn.stop_execution(
-            executionArn=self._arn_of(job), error="JobClosed", cause=f"An operator closed it: the job is {job.status}."
-        )
+        self._executions.stop(self._arn_of(job), cause=f"An operator closed it: the job is {job.status}.")
 
     def _job(self, job_id: str) -> Job:
         # An execution's name or ARN will do: that is what the console shows.

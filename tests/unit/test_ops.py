@@ -653,6 +653,33 @@ def test_a_cancel_cut_off_before_the_stop_is_finished_by_its_repeat(world: World
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
 
 
+STOPS: dict[str, Act] = {
+    "cancel": lambda desk: desk.cancel(JOB_ID),
+    "replace": lambda desk: desk.attach(JOB_ID, OTHER_VIDEO, replace=True),
+}
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ExecutionDoesNotExist"])
+@pytest.mark.parametrize("name", STOPS)
+def test_an_execution_that_ends_right_before_it_is_stopped_fails_no_command(world: World, name: str, code: str) -> None:
+    looking_for_a_mistyped_video(world)
+    STOPS[name](operator(world, Flaky(Machine(world), {1: "after"}, only="stop_execution", code=code)))
+    job = world.record()
+    assert (job.status, job.execution) == {
+        "cancel": (Status.CANCELED, EXECUTION),
+        "replace": (Status.PROCESSING, LATER),
+    }[name]
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_stop_that_fails_otherwise_is_no_success(world: World, name: str) -> None:
+    looking_for_a_mistyped_video(world)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        STOPS[name](
+            operator(world, Flaky(Machine(world), {1: "before"}, only="stop_execution", code="AccessDeniedException"))
+        )
+
+
 def test_what_a_cut_off_cancel_left_running_is_stopped_before_the_job_is_reopened(world: World) -> None:
     world.paid_job()
     alive(world)
