@@ -22,6 +22,7 @@ from ops.operator import Operator, Refused
 from shared.jobs import identity
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
+from shared.steps import redrives
 from tests.chaos.account import Account
 from tests.chaos.clock import Clock
 from tests.chaos.executions import Execution, Executions
@@ -39,7 +40,11 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 HOUR = 3600.0
-ARRIVALS_SECONDS, STORM_SECONDS, CALM_SECONDS = 4 * HOUR, 9 * HOUR, 4 * HOUR
+ARRIVALS_SECONDS, STORM_SECONDS = 4 * HOUR, 9 * HOUR
+CALM_SECONDS = redrives.LONGEST_PAUSE_SECONDS + 1.5 * HOUR
+"""Longer than the longest pause between two redrives and all that a job does afterwards."""
+SETTLE_SECONDS = 4 * HOUR
+"""So long jobs may take to end after an operator's command."""
 OUTAGE = (5 * HOUR, 7 * HOUR)
 """When the vendor is down: from, to."""
 THROTTLED_SECONDS = 300.0
@@ -428,7 +433,7 @@ class Storm:
 
     # ---- afterwards
 
-    def _settle(self, seconds: float = CALM_SECONDS) -> None:
+    def _settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """Let everything come to rest, for a fixed time: a replay of one job shall be the same."""
         rest = self.clock.now + seconds
         self.clock.run(until=lambda: self.clock.now >= rest)
@@ -473,13 +478,18 @@ class Storm:
         self._settle()
 
     def _each(self, records: dict[str, Job], wanted: Callable[[Job], bool], act: Callable[[Job], str]) -> None:
-        for job in records.values():
-            if wanted(job):
+        for job in filter(wanted, records.values()):
+            try:
                 act(job)
-                self.by_id[job.job_id].history.append(
-                    f"{self.clock.elapsed:8.0f}s the operator takes up the {job.status} job"
-                )
+            except Refused as refused:
+                outcome = f"refused: {refused}"
+                self.happened[f"operator: {job.status} job refused"] += 1
+            else:
+                outcome = "done"
                 self.happened[f"operator: {job.status} job taken up"] += 1
+            self.by_id[job.job_id].history.append(
+                f"{self.clock.elapsed:8.0f}s the operator takes up the {job.status} job: {outcome}"
+            )
 
     # ---- the vendor's side
 
