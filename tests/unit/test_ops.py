@@ -289,6 +289,27 @@ def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> No
     assert store.attach(JOB_ID, VIDEO_ID) == LATER
 
 
+def test_a_further_video_that_was_paid_for_another_job_is_not_attached_but_on_purpose(world: World) -> None:
+    uncertain(world)
+    another, _ = world.store.create("another", source={"type": "api"}, video_id=OTHER_VIDEO)
+    world.store.note_owner(VIDEO_ID, "another")
+    world.store.add_video(another, VIDEO_ID, {"credits_used": 5, "submitted_at": 1_700_000_000})
+    with pytest.raises(Refused, match="The job another has this video; it is queued"):
+        operator(world).attach(JOB_ID, VIDEO_ID)
+    assert world.record().status is Status.UNCERTAIN
+    assert operator(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
+
+
+def test_a_video_that_was_attached_to_another_job_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
+    uncertain(world)
+    world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
+    world.store.note("another", status=Status.INTERRUPTED.value)
+    desk = operator(world)
+    desk.attach("another", OTHER_VIDEO, replace=True)
+    assert world.store.owner_of(VIDEO_ID) == "another"
+    assert desk.attach(JOB_ID, VIDEO_ID) == LATER
+
+
 class Stale:
     """A store whose index shows what was there before."""
 
