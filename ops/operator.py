@@ -155,9 +155,10 @@ class Operator:
                 f"{fault.message} So nobody knows whether the video exists, and nothing was changed. Try again, or "
                 "attach it without asking, with --force."
             ) from None
-        for other_id in self.store.with_video(video_id):
+        owner = self.store.owner_of(video_id)
+        for other_id in (*self.store.with_video(video_id), *([owner] if owner else ())):
             other = self.store.get(other_id) if other_id != job.job_id else None
-            if other is not None and other.video_id == video_id:
+            if other is not None and _has(other, video_id):
                 raise Refused(
                     f"The job {other_id} has this video; it is {other.status}. Nothing was changed. Attach it to both "
                     "with --force."
@@ -316,9 +317,7 @@ class Operator:
         return arn
 
     def _stop(self, job: Job) -> None:
-        self.sfn.stop_execution(
-            executionArn=self._arn_of(job), error="JobClosed", cause=f"An operator closed it: the job is {job.status}."
-        )
+        self._executions.stop(self._arn_of(job), cause=f"An operator closed it: the job is {job.status}.")
 
     def _job(self, job_id: str) -> Job:
         # An execution's name or ARN will do: that is what the console shows.
@@ -336,6 +335,11 @@ class Operator:
     @property
     def _executions(self) -> Executions:
         return Executions(sfn=self.sfn, state_machine_arn=self.state_machine_arn)
+
+
+def _has(job: Job, video_id: str) -> bool:
+    """Whether a video is the job's, or one more that was paid for it. An id that was attached by mistake is not."""
+    return job.video_id == video_id or "submitted_at" in job.other_videos.get(video_id, {})
 
 
 def _names_of(job: Job) -> tuple[str | None, str | None]:

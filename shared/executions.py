@@ -30,6 +30,9 @@ _PAGE = 1000  # https://docs.aws.amazon.com/step-functions/latest/apireference/A
 _NOT_REDRIVABLE = "ExecutionNotRedrivable"
 _CANNOT_REDRIVE = (_NOT_REDRIVABLE, "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
 
+# AWS documents no answer of its own for an execution that has ended; some services refuse to stop it.
+_NOTHING_TO_STOP = ("ExecutionDoesNotExist", "ValidationException")
+
 
 def is_live(execution: Mapping[str, Any] | None) -> bool:
     """Whether an execution goes on automatically."""
@@ -140,6 +143,14 @@ class Executions:
         except self.sfn.exceptions.ExecutionAlreadyExists:
             return False
         return True
+
+    def stop(self, arn: str, *, cause: str) -> None:
+        """End an execution whose job was closed. Nothing happens where it has ended before, or was never started."""
+        try:
+            self.sfn.stop_execution(executionArn=arn, error="JobClosed", cause=cause)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NOTHING_TO_STOP:
+                raise
 
     def redrive(self, arn: str) -> Redriven:
         """Resume an execution at the state that failed."""

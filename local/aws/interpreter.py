@@ -64,6 +64,7 @@ def run(
     name: str = "test",
     max_states: int = MAX_STATES,
     redrive: Run | None = None,
+    paused: Callable[[float], None] = lambda _seconds: None,
 ) -> Run:
     """Run a state machine to its end.
 
@@ -80,6 +81,7 @@ def run(
         name: The execution's name.
         max_states: How many states the run may enter; those of a map's children do not count.
         redrive: A run of the same execution that did not succeed, which is resumed at the state that failed.
+        paused: Is told of each pause, in seconds, for a clock of the caller's own.
 
     Raises:
         asl.InvalidDefinition: The definition has no states, or moto's parser refuses it.
@@ -87,7 +89,7 @@ def run(
         KeyError: The definition calls a function that `tasks` does not have.
     """
     text = asl.load(definition if isinstance(definition, str) else json.dumps(definition))
-    host = _Host(tasks, machines or {}, objects, max_states, json.loads(text).get("TimeoutSeconds"))
+    host = _Host(tasks, machines or {}, objects, max_states, json.loads(text).get("TimeoutSeconds"), paused)
     host.execution = Execution(
         text,
         arn=f"arn:aws:states:us-east-1:123456789012:execution:test:{name}",
@@ -138,6 +140,7 @@ class _Host:
     objects: Callable[[str, str], str] | None
     max_states: int
     timeout: float | None
+    paused: Callable[[float], None]
     execution: Execution = field(init=False)
     states: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -156,6 +159,7 @@ class _Host:
 
     def pause(self, seconds: float, reason: Pause) -> float:
         (self.waits if reason == "wait" else self.backoffs).append(seconds)
+        self.paused(seconds)
         if self.timeout is not None and sum(self.waits) + sum(self.backoffs) >= self.timeout:
             self.execution.time_out()
         return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.executions import Executions
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import JobEnded, JobNotFound
@@ -18,7 +19,6 @@ from shared.jobs.store import MoveRefused
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-    from shared.jobs.record import Job
     from shared.steps.notify import Announcer
 
 _TOLD = {
@@ -66,7 +66,8 @@ class Canceler:
             if refused.current is None:
                 raise JobNotFound("there is no such job") from None
             raise JobEnded(f"the job has ended: it is {refused.current.status}") from None
-        self._stop(job)
+        executions = Executions(sfn=self.sfn, state_machine_arn=self.state_machine_arn)
+        executions.stop(executions.arn_of(job), cause="Its owner canceled the job.")
         answer = {
             "job_id": job.job_id,
             "status": job.status.value,
@@ -74,10 +75,3 @@ class Canceler:
             "message": _TOLD[job.paid],
         }
         return {name: value for name, value in answer.items() if value is not None}
-
-    def _stop(self, job: Job) -> None:
-        arn = job.execution or f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{job.job_id}"
-        try:
-            self.sfn.stop_execution(executionArn=arn, error="JobClosed", cause="Its owner canceled the job.")
-        except self.sfn.exceptions.ExecutionDoesNotExist:
-            return

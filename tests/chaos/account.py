@@ -166,6 +166,11 @@ def crosses_off(request: Any) -> bool:
     return _expression(request).startswith("REMOVE #notice_due")
 
 
+def crossed_off(request: Any) -> str:
+    """The id of the notification that a change of a record crosses off."""
+    return f"{job_of(request)}/{change_of(request)['ExpressionAttributeValues'][':notice']['S']}"
+
+
 def saves_video(request: Any) -> bool:
     """Whether a change of a record writes a video's id down."""
     expression = _expression(request)

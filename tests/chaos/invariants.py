@@ -23,12 +23,6 @@ _PASSING = {
     "Runtime.ExitError",
 }
 """Errors that go away without a person. A paid job that one of them interrupted comes home without a command."""
-_METRICS = {
-    Status.SUCCEEDED: "JobsSucceeded",
-    Status.FAILED: "JobsFailed",
-    Status.UNCERTAIN: "JobsUncertain",
-    Status.TIMED_OUT: "JobsTimedOut",
-}
 
 
 def check(verdict: Verdict, after_storm: Picture, at_last: Picture) -> None:
@@ -72,7 +66,14 @@ def _check_known_videos(verdict: Verdict, at_last: Picture) -> None:
 
 
 def _check_ends(verdict: Verdict, after_storm: Picture) -> None:
-    """An end has one notification and is counted once."""
+    """An end has one notification and is counted once.
+
+    Metrics leave a process when it ends, and no write can be made together with them. So two departures cannot be
+    avoided. A process that is killed after it has counted takes its metrics with it: the end may be counted by nobody.
+    A process whose writes DynamoDB refuses or does not answer, or that was given up and runs beside its successor,
+    cannot tell others that it has counted: the end may be counted once more for each such process. Nothing else is
+    allowed.
+    """
     storm, observed = verdict.storm, verdict.storm.functions.observed
     ids: dict[str, set[str]] = {}
     for notice in after_storm.notices:
@@ -86,12 +87,12 @@ def _check_ends(verdict: Verdict, after_storm: Picture) -> None:
         if len(notified) > 1:
             doubled += 1
             verdict.breach(order.name, f"ended once, and {len(notified)} notifications say so: {sorted(notified)}")
-        for metric in (_METRICS[status] for status in ends if status in _METRICS):
-            times = observed.counted[order.name, metric]
-            most = 1 + observed.may_count_again[order.name]
-            if times > most or (times == 0 and order.name not in observed.dead_before_counting):
+        for status in ends:
+            end = order.job_id, status
+            times = observed.counted[end]
+            if times > 1 + observed.may_count_again[end] or (times == 0 and end not in observed.died_with_count):
                 uncounted += 1
-                verdict.breach(order.name, f"{metric} counted it {times} times")
+                verdict.breach(order.name, f"{status}: counted {times} times")
     verdict.state("jobs with more than one terminal notification", doubled, must_be=0)
     verdict.state("ends that a metric did not count once", uncounted, must_be=0)
 

@@ -27,6 +27,7 @@ from local.genviral.faults import KINDS, Fault
 from shared import runtime
 from shared.delivery import Limits, copy, guard, limits
 from shared.genviral.client import GenviralClient, Timeouts
+from shared.steps import notify
 from tests.chaos import account as aws
 from tests.chaos import dynamodb
 from tests.chaos.clock import Turn
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     import pytest
 
     from local.genviral import GenviralStandIn
+    from shared.jobs.record import Job
+    from shared.jobs.states import Status
     from tests.chaos.account import Account
     from tests.chaos.clock import Clock
 
@@ -126,8 +129,10 @@ class Invocation:
     made: Counter[str] = field(default_factory=Counter)
     """How often each call was made."""
     out_of_time: bool = False
-    unannounced: str | None = None
-    """The notification that was published and not crossed off yet."""
+    unannounced: set[str] = field(default_factory=set)
+    """The notifications that were published and not crossed off yet. A sweep sends those of several jobs."""
+    counts: list[tuple[str, Status]] = field(default_factory=list)
+    """What it has put into its metrics and not sent yet: job's id and status."""
     turn: Turn | None = None
     """What it runs in, where time passes while it runs."""
     given_up: bool = False
@@ -321,8 +326,7 @@ class Lambda:
             strike.fired = 0
         if invocation.unsettled:
             self.unknown.add(invocation.unsettled)
-        if invocation.unannounced:
-            self.may_repeat[invocation.unannounced] += 1
+        self.may_repeat.update(invocation.unannounced)
         self._now = None
         sys.tracebacklimit = 1000  # the handlers set it to nothing, for the runtime's sake
 
@@ -370,13 +374,13 @@ class Lambda:
             notification = aws.published(request)
             if lost or invocation.given_up:  # botocore publishes it again, or who took over did
                 self.may_repeat[notification] += 1
-            invocation.unannounced = notification
+            invocation.unannounced.add(notification)
         elif operation == "UpdateItem":
             self.observed.changed(invocation, request, done=answer.status_code == 200, lost=lost)
             if answer.status_code != 200:
                 return
             if aws.crosses_off(request):
-                invocation.unannounced = None
+                invocation.unannounced -= {aws.crossed_off(request)}
             elif aws.saves_video(request):
                 invocation.unsettled = None
 
@@ -433,9 +437,16 @@ class Lambda:
         return any((fault["route"], fault["kind"]) == (route, "hang") for fault in self._vendor_faults.document())
 
     def _flush_metrics(self) -> None:
-        if self._now is not None and self._now.died_of is None:
-            self.observed.counted.update((self._now.job, name) for name in runtime.metrics.metric_set)
+        if self._now is not None:
+            self.observed.flushed(self._now, self._now.counts)
+            self._now.counts = []
         runtime.metrics.clear_metrics()
+
+    def _count(self, count: Callable[[Job, Status], None], job: Job, status: Status) -> None:
+        """Count an end, and remember whose it is: the metrics do not say."""
+        count(job, status)
+        if self._now is not None:
+            self._now.counts.append((job.job_id, status))
 
     def _limits(self, **options: Any) -> Limits:
         # One worker, so that calls have an order; small parts, so that a small film has several.
@@ -479,6 +490,7 @@ class Lambda:
         patch.setattr(guard, "_SPECIAL_IPV4", tuple(net for net in guard._SPECIAL_IPV4 if net != loopback))
         patch.setattr(shared.vendor, "GenviralClient", functools.partial(_Client, self))
         patch.setattr(runtime.metrics, "flush_metrics", self._flush_metrics)
+        patch.setattr(notify, "_count", functools.partial(self._count, notify._count))
         shared.vendor.genviral.cache_clear()
         runtime.client.cache_clear()
 

@@ -43,12 +43,12 @@ class Observed:
         """Video → the idempotency key of the job whose process, or execution, knew of it."""
         self.not_awaited: set[str] = set()
         """Jobs whose slow answer was not waited for."""
-        self.counted: Counter[tuple[str, str]] = Counter()
-        """Job and metric → how many invocations counted it."""
-        self.dead_before_counting: set[str] = set()
-        """Jobs with a process that was killed, whose metrics are lost with it."""
-        self.may_count_again: Counter[str] = Counter()
-        """Job → how many invocations could not write down how far they had come, or were overtaken by another one."""
+        self.counted: Counter[tuple[str, Status]] = Counter()
+        """Job's id and status → how often metrics counted that."""
+        self.died_with_count: set[tuple[str, Status]] = set()
+        """The same, where a process was killed between counting it and sending its metrics."""
+        self.may_count_again: Counter[tuple[str, Status]] = Counter()
+        """Job's id and status → how many processes counted it and left others no way to know of it."""
         self.late: list[str] = []
         """Ids of jobs for which a paid call was sent after an operator had resubmitted them, under the old key."""
 
@@ -83,15 +83,24 @@ class Observed:
         if error in _UNCERTAIN and invocation.claim and invocation.made["generate"]:
             self._claims_reported.add(invocation.claim)
 
+    def flushed(self, invocation: Invocation, counts: list[tuple[str, Status]]) -> None:
+        """A process sends its metrics, or was killed with them."""
+        if invocation.died_of:
+            self.died_with_count.update(counts)
+            return
+        self.counted.update(counts)
+        for job_id, status in counts:
+            # Whoever took over may have read the record before this process wrote that it had counted.
+            if invocation.given_up or (not invocation.last_write_answered and _is_to_be_counted(job_id, status)):
+                self.may_count_again[job_id, status] += 1
+
     def ended(self, invocation: Invocation, *, arrives: bool) -> None:
         """An invocation is over.
 
         Args:
             arrives: Whether its answer reached somebody who can use it.
         """
-        self.may_count_again[invocation.job] += invocation.given_up or not invocation.last_write_answered
         if invocation.died_of:
-            self.dead_before_counting.add(invocation.job)
             if invocation.claim:
                 self._claims_of_the_dead.add(invocation.claim)
         elif arrives or invocation.last_write_answered:
@@ -108,6 +117,13 @@ class Observed:
             self.early.append((job_id, f"its claim was {age:.0f} s old"))
         if claim not in self._claims_sent | self._claims_of_the_dead:
             self.unsent.append(job_id)
+
+
+def _is_to_be_counted(job_id: str, status: Status) -> bool:
+    """Whether the record says that a status is to be counted still."""
+    item = dynamodb.record(job_id)
+    due = item.get("notice_due", {}).get("S", "")
+    return due.partition("#")[0] == status and item.get("counted", {}).get("S") != due
 
 
 def job_of_key(key: str) -> str:

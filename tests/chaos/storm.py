@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ops.operator import Operator, Refused
 from shared.jobs import identity
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
+from shared.steps import redrives
 from tests.chaos.account import Account
 from tests.chaos.clock import Clock
 from tests.chaos.executions import Execution, Executions
@@ -39,11 +40,7 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 HOUR = 3600.0
-ARRIVALS_SECONDS, STORM_SECONDS, CALM_SECONDS = 4 * HOUR, 9 * HOUR, 4 * HOUR
-OUTAGE = (5 * HOUR, 7 * HOUR)
-"""When the vendor is down: from, to."""
 THROTTLED_SECONDS = 300.0
-NIGHT_SECONDS = 12 * HOUR
 SWEEP_SECONDS = 900.0
 _QUIET_SECONDS = float(SETTINGS["SWEEP_QUIET_SECONDS"])
 _GENERATION_SECONDS = 60.0
@@ -58,13 +55,15 @@ _FUNCTIONS = {
     "DeliverFunction": "deliver",
     "NotifyFunction": "notify",
 }
-# When the account is in trouble: from, to (hours), the stand-in's control, what it is told, and what mends it. The last
-# one is longer than a job may be on hold.
 _TROUBLES = (
     (0.7, 1.1, "key", {"key": "valid", "state": "revoked"}, {"key": "valid", "state": "valid"}),
     (2.0, 2.3, "credits", {"key": "valid", "credits": 0}, {"key": "valid", "credits": 1_000_000}),
     (3.0, 4.1, "key", {"key": "valid", "state": "no_plan"}, {"key": "valid", "state": "valid"}),
 )
+"""When the account is in trouble: from, to (hours), the stand-in's control, what it is told, and what ends the trouble.
+
+The last one is longer than a job may be on hold.
+"""
 FILMS = 4
 _BODY = {"params": {"duration_seconds": 1, "fps": 8, "resolution": "480p", "aspect_ratio": "16:9"}}
 _MODELS = {"slow": "standin/slow", "fails": "standin/always-fails"}
@@ -73,6 +72,32 @@ _MODELS = {"slow": "standin/slow", "fails": "standin/always-fails"}
 def body_of(recipe: str) -> dict[str, Any]:
     """The generate body behind a recipe's name. Few films, because each has to be made once."""
     return {"model_id": _MODELS.get(recipe, "bytedance/seedance-2.0"), "prompt": f"a paper boat, {recipe}", **_BODY}
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """How long each part of a run lasts, in seconds.
+
+    Attributes:
+        arrivals: Jobs come in, from the beginning.
+        storm: Things go wrong, from the beginning.
+        outage: When the vendor is down: from, to.
+        calm: Nothing goes wrong any more, and nobody acts. Longer than the longest pause between two redrives and all
+            that a job does afterwards.
+        settle: Jobs end after an operator's command.
+        troubles: When the account is in trouble.
+    """
+
+    arrivals: float = 4 * HOUR
+    storm: float = 9 * HOUR
+    outage: tuple[float, float] = (5 * HOUR, 7 * HOUR)
+    calm: float = redrives.LONGEST_PAUSE_SECONDS + 1.5 * HOUR
+    settle: float = 4 * HOUR
+    troubles: tuple[tuple[float, float, str, dict[str, Any], dict[str, Any]], ...] = _TROUBLES
+
+    def until_morning(self) -> Timetable:
+        """The same, and calm until those that wait for the next day have had their turn."""
+        return replace(self, calm=12 * HOUR)
 
 
 @dataclass
@@ -128,6 +153,7 @@ class Storm:
         only: Run no other job than this one. It meets the same faults at the same times.
         limit: The daily limit, in credits. 0: none.
         overrun: How many times its time-out a process may last. On AWS: once.
+        times: How long each part of the run lasts.
         shape: Changes what a job is to meet, before the run begins.
     """
 
@@ -141,9 +167,11 @@ class Storm:
         only: str = "",
         limit: float = 0,
         overrun: float = 1,
+        times: Timetable = Timetable(),
         shape: Callable[[Order], None] = lambda _order: None,
     ) -> None:
         self.seed, self.size, self.limit, self.overrun = seed, jobs, limit, overrun
+        self.times = times.until_morning() if limit else times
         self.began = time.monotonic()
         self.clock = Clock()
         patch.setattr(studio, "time", SimpleNamespace(monotonic=self.clock))
@@ -182,16 +210,15 @@ class Storm:
         self._set_up()
         for order in self.orders:
             self._arrive(order)
-        for begins, ends, control, trouble, mended in _TROUBLES:
+        for begins, ends, control, trouble, mended in self.times.troubles:
             self.clock.after(begins * HOUR, lambda told=(control, trouble): self._trouble(*told))
             self.clock.after(ends * HOUR, lambda told=(control, mended): self._tell_vendor(*told))
         self.clock.after(SWEEP_SECONDS, self._sweep)
-        self.clock.run(until=lambda: self.clock.elapsed >= STORM_SECONDS)
+        self.clock.run(until=lambda: self.clock.elapsed >= self.times.storm)
         self.calm = True
         for order, parked in self.parked:
             self._asynchronously("uploads", parked, order)
-        # With a daily limit, until those that wait for the next day have had their turn.
-        self._settle(NIGHT_SECONDS if self.limit else CALM_SECONDS)
+        self._settle(self.times.calm)
         after_storm = self._look()
         self._operate(after_storm)
         return after_storm, self._look()
@@ -225,7 +252,9 @@ class Storm:
 
     def _arrive(self, order: Order) -> None:
         rng = order.weather.rng
-        first = OUTAGE[0] - rng.uniform(1, 100) if order.into_outage else rng.uniform(0, ARRIVALS_SECONDS)
+        first = rng.uniform(0, self.times.arrivals)
+        if order.into_outage:
+            first = self.times.outage[0] - rng.uniform(1, 100)
         repeats = [first + rng.choice((0.0, 1.0, 30.0, 200.0, 2 * HOUR)) for _ in range(rng.randint(0, 4))]
         begin = {"upload": self._upload, "request": self._upload, "api": self._post, "execution": self._start}[
             order.kind
@@ -349,7 +378,7 @@ class Storm:
 
     def _outage(self, job: str, call: str) -> str | None:
         """What a call of the vendor meets while it is down. A paid call that may have arrived is another story."""
-        begins, ends = OUTAGE
+        begins, ends = self.times.outage
         if not begins <= self.clock.elapsed < ends:
             return None
         if call == "generate":
@@ -428,7 +457,7 @@ class Storm:
 
     # ---- afterwards
 
-    def _settle(self, seconds: float = CALM_SECONDS) -> None:
+    def _settle(self, seconds: float) -> None:
         """Let everything come to rest, for a fixed time: a replay of one job shall be the same."""
         rest = self.clock.now + seconds
         self.clock.run(until=lambda: self.clock.now >= rest)
@@ -458,7 +487,7 @@ class Storm:
         self._each(
             picture.records, lambda job: job.status is Status.INTERRUPTED, lambda job: operator.redrive(job.job_id)
         )
-        self._settle()
+        self._settle(self.times.settle)
         videos = {
             job_of_key(paid["idempotency_key"]): paid["video_id"]
             for paid in self.submissions()
@@ -470,16 +499,21 @@ class Storm:
             lambda job: job.status is not Status.SUCCEEDED and job.job_id in videos,
             lambda job: operator.attach(job.job_id, job.video_id or videos[job.job_id]),
         )
-        self._settle()
+        self._settle(self.times.settle)
 
     def _each(self, records: dict[str, Job], wanted: Callable[[Job], bool], act: Callable[[Job], str]) -> None:
-        for job in records.values():
-            if wanted(job):
+        for job in filter(wanted, records.values()):
+            try:
                 act(job)
-                self.by_id[job.job_id].history.append(
-                    f"{self.clock.elapsed:8.0f}s the operator takes up the {job.status} job"
-                )
+            except Refused as refused:
+                outcome = f"refused: {refused}"
+                self.happened[f"operator: {job.status} job refused"] += 1
+            else:
+                outcome = "done"
                 self.happened[f"operator: {job.status} job taken up"] += 1
+            self.by_id[job.job_id].history.append(
+                f"{self.clock.elapsed:8.0f}s the operator takes up the {job.status} job: {outcome}"
+            )
 
     # ---- the vendor's side
 

@@ -133,8 +133,8 @@ def _judge_payments(verdict: Verdict, after_storm: Picture, at_last: Picture) ->
         verdict.breach(names[job_of_key(key)], f"paid {paid[key]} times")
     jobs = Counter(names[job_of_key(key)] for key in paid.elements())
     verdict.facts["jobs paid for"] = len(jobs)
-    most = max((times for name, times in jobs.items() if name not in by_operator), default=0)
-    verdict.state("most paid POSTs of one job without an operator", most, must_be=1 if paid else 0)
+    alone = [times for name, times in jobs.items() if name not in by_operator]
+    verdict.state("most paid POSTs of one job without an operator", max(alone, default=0), must_be=1 if alone else 0)
     verdict.facts["jobs paid again by an operator's choice"] = sum(jobs[name] > 1 for name in by_operator)
     functions = storm.functions
     verdict.facts["jobs with a POST of unknown outcome"] = len(functions.unknown)

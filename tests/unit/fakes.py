@@ -90,10 +90,13 @@ def failed(operation: str, code: str = "InternalServerError") -> ClientError:
 class Flaky:
     """A client whose n-th call fails, before it had an effect or after it (its answer is lost)."""
 
-    def __init__(self, real: Any, fails: dict[int, str] | None = None, *, only: str = "") -> None:
+    def __init__(
+        self, real: Any, fails: dict[int, str] | None = None, *, only: str = "", code: str = "InternalServerError"
+    ) -> None:
         self._real = real
         self._fails = fails or {}
         self._only = only
+        self._code = code
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -105,10 +108,10 @@ class Flaky:
             self.calls.append((name, arguments))
             how = self._fails.get(len(self.calls))
             if how == "before":
-                raise failed(name)
+                raise failed(name, self._code)
             answer = member(**arguments)
             if how == "after":
-                raise failed(name)
+                raise failed(name, self._code)
             return answer
 
         return call

@@ -289,6 +289,27 @@ def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> No
     assert store.attach(JOB_ID, VIDEO_ID) == LATER
 
 
+def test_a_further_video_that_was_paid_for_another_job_is_not_attached_but_on_purpose(world: World) -> None:
+    uncertain(world)
+    another, _ = world.store.create("another", source={"type": "api"}, video_id=OTHER_VIDEO)
+    world.store.note_owner(VIDEO_ID, "another")
+    world.store.add_video(another, VIDEO_ID, {"credits_used": 5, "submitted_at": 1_700_000_000})
+    with pytest.raises(Refused, match="The job another has this video; it is queued"):
+        operator(world).attach(JOB_ID, VIDEO_ID)
+    assert world.record().status is Status.UNCERTAIN
+    assert operator(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
+
+
+def test_a_video_that_was_attached_to_another_job_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
+    uncertain(world)
+    world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
+    world.store.note("another", status=Status.INTERRUPTED.value)
+    desk = operator(world)
+    desk.attach("another", OTHER_VIDEO, replace=True)
+    assert world.store.owner_of(VIDEO_ID) == "another"
+    assert desk.attach(JOB_ID, VIDEO_ID) == LATER
+
+
 class Stale:
     """A store whose index shows what was there before."""
 
@@ -651,6 +672,33 @@ def test_a_cancel_cut_off_before_the_stop_is_finished_by_its_repeat(world: World
     for _ in range(2):
         operator(world).cancel(JOB_ID)
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
+
+
+STOPS: dict[str, Act] = {
+    "cancel": lambda desk: desk.cancel(JOB_ID),
+    "replace": lambda desk: desk.attach(JOB_ID, OTHER_VIDEO, replace=True),
+}
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ExecutionDoesNotExist"])
+@pytest.mark.parametrize("name", STOPS)
+def test_an_execution_that_ends_right_before_it_is_stopped_fails_no_command(world: World, name: str, code: str) -> None:
+    looking_for_a_mistyped_video(world)
+    STOPS[name](operator(world, Flaky(Machine(world), {1: "after"}, only="stop_execution", code=code)))
+    job = world.record()
+    assert (job.status, job.execution) == {
+        "cancel": (Status.CANCELED, EXECUTION),
+        "replace": (Status.PROCESSING, LATER),
+    }[name]
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_stop_that_fails_otherwise_is_no_success(world: World, name: str) -> None:
+    looking_for_a_mistyped_video(world)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        STOPS[name](
+            operator(world, Flaky(Machine(world), {1: "before"}, only="stop_execution", code="AccessDeniedException"))
+        )
 
 
 def test_what_a_cut_off_cancel_left_running_is_stopped_before_the_job_is_reopened(world: World) -> None:

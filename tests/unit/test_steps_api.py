@@ -179,6 +179,13 @@ def test_nobody_cancels_what_is_no_job(world: World, job_id: str) -> None:
     assert IntakeSwitch(world.dynamodb, TABLE).is_stopped
 
 
+@pytest.mark.parametrize("code", ["ValidationException", "ExecutionDoesNotExist"])
+def test_an_execution_that_has_ended_needs_no_stop(world: World, code: str) -> None:
+    world.paid_job()
+    sfn = Flaky(world.sfn, {1: "before"}, only="stop_execution", code=code)
+    assert world.canceler(sfn).cancel(JOB_ID)["status"] == "canceled"
+
+
 def test_a_cancel_that_was_cut_off_is_finished_by_its_repeat(world: World) -> None:
     world.paid_job()
     with pytest.raises(ClientError):
