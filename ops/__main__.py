@@ -6,6 +6,7 @@ Knows options, the stack's outputs and words for people. What the commands do is
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import sys
@@ -37,6 +38,9 @@ _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "Un
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Answers the exit status: 2 where it could not be carried out, 130 where it was interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
+            stream.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(_Desk(chosen), chosen)

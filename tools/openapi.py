@@ -286,7 +286,7 @@ class Route:
 
 def routes() -> Iterator[Route]:
     """The routes that `functions/api/app.py` declares."""
-    tree = ast.parse((ROOT / "functions" / "api" / "app.py").read_text())
+    tree = ast.parse((ROOT / "functions" / "api" / "app.py").read_text("utf-8"))
     for node in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
         for decorator in node.decorator_list:
             if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)):
@@ -303,7 +303,7 @@ def document() -> dict[str, Any]:
     Raises:
         KeyError: A route has no entry in `OPERATIONS`.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     paths: dict[str, dict[str, Any]] = {}
     for route in routes():
         paths.setdefault(route.path, {})[route.method] = _operation(route)
