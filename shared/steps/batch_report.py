@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 VERSION = "1"
 _REFUSED, _NOT_STARTED, _VALID, _KNOWN = "refused", "not_started", "valid", "known"
 _MAX_NAME_BYTES = 800  # of the 1,024 that S3 allows for a key
+_FORMULA = re.compile("((?:^|[,'])\\s*)([=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _COLUMNS = ("line", "job_id", "status", "video", "credits", "error")
 
 
@@ -204,7 +206,7 @@ def _unknown_model() -> InvalidPayload:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """The rows for a spreadsheet."""
+    """The rows for a spreadsheet, whichever character it takes for the end of a cell."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_COLUMNS)
@@ -215,17 +217,27 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 row["line"],
                 row.get("job_id"),
                 row["status"],
-                f"s3://{video['bucket']}/{video['key']}" if video else None,
+                _cell(f"s3://{video['bucket']}/{video['key']}") if video else None,
                 row.get("credits"),
-                _sentence(error) if error else None,
+                _cell(_sentence(error)) if error else None,
             )
         )
     return text.getvalue()
 
 
+def _cell(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula or for two cells.
+
+    Excel in many languages has `;` between cells and begins formulas with any of the signs below, full-width ones as
+    well: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    plain = "".join(character if character.isprintable() and character not in ";|" else " " for character in text)
+    return _FORMULA.sub(r"\1'\2", plain.replace('"', "'"))
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     """An error in one cell: its code, its sentence, and the fields that are wrong."""
-    issues = "; ".join(f"{issue['path']} {issue['message']}".strip() for issue in error.get("issues", ()))
+    issues = " / ".join(f"{issue['path']} {issue['message']}".strip() for issue in error.get("issues", ()))
     return f"{error['code']}: {issues or error['message']}"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.genviral.models import GenerateRequest, Params
-from shared.jobs import batches, identity
+from shared.jobs import batches, csv_cells, identity
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
 
@@ -81,7 +81,7 @@ def test_cells_become_what_their_fields_are() -> None:
 
 def test_every_field_of_the_request_has_its_column() -> None:
     fields = {*GenerateRequest.model_fields} - {"params"} | {f"params.{name}" for name in Params.model_fields}
-    assert set(batches._CONVERTERS) == fields
+    assert set(csv_cells.CONVERTERS) == fields
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,18 @@ def test_a_row_may_be_as_large_as_a_request() -> None:
         (b"", "batches/a.jsonl", "has no rows"),
         (b"model_id\n\xff\n", KEY, "line 2 holds another encoding"),
         ("model_id".encode("utf-16"), KEY, "not UTF-8"),
-        (b'model_id,prompt\nm,"open\n', KEY, "no CSV: line 2: unexpected end of data"),
-        (b"model_id;prompt\nm;a\n", KEY, "separated by commas"),
+        (
+            b'model_id,prompt\nm,"open\n',
+            KEY,
+            "no CSV: line 2, character 3: the quote that begins a cell is never closed",
+        ),
+        (
+            b'model_id,prompt\nm,"a "b" c"\n',
+            KEY,
+            "no CSV: line 2, character 7: text follows the quote that ends a cell",
+        ),
+        (b"model_id;prompt,params.fps\nm;a,1\n", KEY, "separated by commas (or all by semicolons, or all by tabs)"),
+        (b'model_id, "prompt"\nm,a\n', KEY, "first line of names cannot be read: has a blank before a cell's quote"),
         (b"model_id,model_id\nm,m\n", KEY, "is named twice"),
         (b"model_id,metadata.\nm,m\n", KEY, "is no column"),
         (b"model_id,params\nm,m\n", KEY, "is no column"),
@@ -291,7 +301,7 @@ JSON = st.recursive(
 )
 FIELD = st.sampled_from([*GenerateRequest.model_fields, "metadata", "extra"]) | TEXT
 NEAR_JSON = st.dictionaries(FIELD, JSON | st.just(MODEL), max_size=6).map(lambda body: {"model_id": MODEL, **body})
-COLUMN = st.sampled_from([*batches._CONVERTERS, "metadata.sku", "metadata.", "", "promt"]) | TEXT
+COLUMN = st.sampled_from([*csv_cells.CONVERTERS, "metadata.sku", "metadata.", "", "promt"]) | TEXT
 CELL = TEXT | st.sampled_from(["5", "1.5", "true", "https://example.com/a.png", "{}", '{"a": NaN}', " ", "\x00"])
 NAMES = TEXT.map(lambda name: f"batches/{name}") | TEXT
 

@@ -38,7 +38,7 @@ MODELS = [Model("bytedance/seedance-2.0", "Seedance", default_cost=5), Model("fr
 def plan(world: World, *rows: Any, key: str = KEY) -> dict[str, Any]:
     version = world.upload(key, "\n".join(json.dumps(row) for row in rows).encode())
     source = {"type": "batch", "bucket": UPLOADS, "key": key, "version_id": version}
-    return Planner(s3=world.s3, concurrency=20).plan(source)
+    return Planner(s3=world.s3, concurrency=20, known=world.store.several).plan(source)
 
 
 def jobs_of(world: World, planned: dict[str, Any]) -> list[dict[str, Any]]:
@@ -90,19 +90,21 @@ def test_the_version_of_the_event_is_planned(world: World) -> None:
     version = world.upload(KEY, json.dumps(A).encode())
     world.upload(KEY, b"{")
     source = {"type": "batch", "bucket": UPLOADS, "key": KEY, "version_id": version}
-    assert Planner(s3=world.s3, concurrency=1).plan(source)["started"] == 1
+    assert Planner(s3=world.s3, concurrency=1, known=world.store.several).plan(source)["started"] == 1
 
 
 def test_a_batch_that_is_gone_is_named_and_a_fault_of_aws_is_not(world: World) -> None:
     with pytest.raises(UploadUnreadable):
-        Planner(s3=world.s3, concurrency=1).plan({"bucket": UPLOADS, "key": "batches/none.csv"})
+        Planner(s3=world.s3, concurrency=1, known=world.store.several).plan(
+            {"bucket": UPLOADS, "key": "batches/none.csv"}
+        )
 
     class Broken:
         def get_object(self, **_: Any) -> None:
             raise failed("GetObject", "SlowDown")
 
     with pytest.raises(ClientError):
-        Planner(s3=Broken(), concurrency=1).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
+        Planner(s3=Broken(), concurrency=1, known=world.store.several).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
 
 
 # ---- gate -------------------------------------------------------------------------------------------------
