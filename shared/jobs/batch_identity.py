@@ -103,20 +103,20 @@ class _Choices:
     """The ids that rows of one meaning may have.
 
     Attributes:
-        written: For each row, what the older rule gave it.
-        every: All that either rule gives rows of this meaning, this one's first.
-        in_doubt: Whether the older rule differs.
+        new: What this rule gives them, in their order.
+        written: What the older rule gives each of them as it is written.
+        every: All that either rule gives rows of this meaning, the new ones first.
     """
 
+    new: list[str]
     written: list[str]
     every: list[str]
-    in_doubt: bool
 
     @classmethod
     def of(cls, rows: Sequence[Identity], bucket: str, name: str) -> _Choices:
-        meaning = rows[0].meaning
+        """The choices of some rows of one meaning."""
         names = dict.fromkeys((unicodedata.normalize("NFC", name), name, _decomposed(name)))
-        fingerprints = dict.fromkeys((meaning, *(older for row in rows for older in row.older)))
+        fingerprints = dict.fromkeys((rows[0].meaning, *(older for row in rows for older in row.older)))
         every = [
             identity.for_row(bucket, *about, copy)
             for about in product(names, fingerprints)
@@ -127,14 +127,20 @@ class _Choices:
         for row in rows:
             written.append(identity.for_row(bucket, name, row.older[0], seen[row.older[0]]))
             seen[row.older[0]] += 1
-        return cls(written, every, len(names) > 1 or len(fingerprints) > 1)
+        return cls(every[: len(rows)], written, every)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the older rule gives other ids."""
+        return len(self.every) > len(self.new)
 
     def made(self, existing: Container[str]) -> list[str]:
         """The rows' ids, in their order; `existing` are those that have a job already."""
-        kept = [job_id if job_id in existing else "" for job_id in self.written]
+        new = set(self.new)
+        kept = [job_id if job_id in existing and job_id not in new else "" for job_id in self.written]
         taken = set(kept)
         left = [job_id for job_id in self.every if job_id not in taken]
-        spare = iter(sorted(left, key=lambda job_id: job_id not in existing))  # stable: new ids stay in their order
+        spare = iter(sorted(left, key=lambda job_id: job_id not in existing))  # stable: each part stays in its order
         return [job_id or next(spare) for job_id in kept]
 
 

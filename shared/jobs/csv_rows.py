@@ -114,6 +114,7 @@ class _Scanner:
         self._text, self._separator = text, separator
         self._position, self._line = 0, 1
         self._opened = ""  # where a quote behind blanks begins a cell that has not ended yet
+        self._cr_ends_lines = True  # until the header ends otherwise
         self._go_to(begin)
         between = re.escape(separator)
         cell = rf'(?:{_QUOTED}|(?!")[^{between}\r\n]*+)'
@@ -130,6 +131,7 @@ class _Scanner:
             BatchUnreadable: It cannot be read or has too many columns.
         """
         record = self._record()
+        self._cr_ends_lines = self._text.endswith("\r", 0, self._position)
         if record.problem:
             raise BatchUnreadable(f"the file's first line of names cannot be read: {record.problem}")
         names = [name.strip() for name in record.cells]
@@ -149,11 +151,14 @@ class _Scanner:
                 yield record
 
     def _record(self) -> Record:
-        line = self._line
-        written = self._written()
+        line, written = self._line, self._written()
         after = self._next_line(self._position + len(written))
         record = self._split(line, written)
+        edges = (self._position, after)
         self._go_to(after)
+        # Some programs put no quotes around a cell with a CR, which would end the row in the middle of it.
+        if not self._cr_ends_lines and any(self._text.endswith("\r", 0, edge) for edge in edges):
+            return Record(line, problem="has a CR in an unquoted cell, or for a line end unlike the first line's")
         return record
 
     def _written(self) -> str:
