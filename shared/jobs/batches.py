@@ -22,6 +22,7 @@ from shared.jobs.csv_rows import lines_in, read_table
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.recipes import KIND_OF_FIELD, PLANS
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
+from shared.jobs.row_source import BATCH, source_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -43,8 +44,6 @@ __all__ = [
     "source_in",
 ]
 
-BATCH = "batch"
-"""The type of a row's source."""
 MAX_ROWS = 10_000
 MAX_BYTES = 32 * 1024 * 1024
 _MAX_ISSUES = 20
@@ -64,7 +63,6 @@ _OTHER_FILES = (
     (b"\xfe\xff", "UTF-16: save it as UTF-8"),
 )
 _PLAIN_ENCODINGS = ("", "identity", "aws-chunked", "utf-8")
-_SOURCE = {"type": str, "bucket": str, "key": str, "line": int, "plan": str, "offset": int, "length": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +98,6 @@ class Plan:
     requests: bytes = field(repr=False)
     jobs: list[dict[str, Any]] = field(repr=False)
     refused: list[dict[str, Any]]
-
-
-def source_in(given: object) -> dict[str, Any] | None:
-    """The source of a batch's row in an execution's input, or None where the execution is no such row's."""
-    source = given.get("source") if isinstance(given, dict) else None
-    if not isinstance(source, dict) or source.get("type") != BATCH:
-        return None
-    if any(type(source.get(name)) is not kind for name, kind in _SOURCE.items()):
-        return None
-    return {name: source[name] for name in _SOURCE}
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ _LINE = re.compile(r"([^\r\n]*+)(?:\r\n|\r|\n|\Z)")
 _PLAIN_LINE = re.compile(r'[^\r\n"]*+(?=[\r\n]|\Z)')
 # Quotes that people write and that keep no cell together.
 _OTHER_QUOTES = {"\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb", "\u2018": "\u2019", "'": "'"}
-_OTHER_QUOTE = re.compile(f"[{''.join(_OTHER_QUOTES)}]")
 _QUOTED = r'"[^"]*+(?:""[^"]*+)*+"'
 _QUOTED_CELL = re.compile(_QUOTED)
 
@@ -181,7 +180,7 @@ class _Scanner:
             stray = next((number for number, cell in enumerate(cells) if '"' in cell and cell[0] != '"'), None)
             if stray is not None:
                 return Record(line, problem=self._stray_quote(written, _begin_of(cells, stray)), cell=stray)
-        if _OTHER_QUOTE.search(written) and (torn := _torn_cell(cells)) is not None:
+        if any(mark in written for mark in _OTHER_QUOTES) and (torn := _torn_cell(cells)) is not None:
             mark, place = cells[torn].strip()[0], self._place(self._position + _begin_of(cells, torn))
             return Record(line, problem=f"has a cell in {mark}, which does not count as a quote ({place})", cell=torn)
         if quoted:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 VERSION = "1"
 _REFUSED, _NOT_STARTED, _VALID, _KNOWN = "refused", "not_started", "valid", "known"
 _MAX_NAME_BYTES = 800  # of the 1,024 that S3 allows for a key
-_FORMULA = re.compile("((?:^|[,'])\\s*)([=+\\-@\uff1d\uff0b\uff0d\uff20])")
+_FORMULA = re.compile("((?:^|[,'])\\s*)([=+\\-@]|\uff1d|\uff0b|\uff0d|\uff20)")
 _COLUMNS = ("line", "job_id", "status", "video", "credits", "error")
 
 

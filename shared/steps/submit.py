@@ -16,9 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
-from shared.jobs import batches, identity
+from shared.jobs import identity
 from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
+from shared.jobs.row_source import source_in
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import AwsCallFailed, MetricUnit, logger, metrics
 
@@ -102,7 +103,7 @@ class Submitter:
     def _job(self, execution_arn: str, given: object) -> Job:
         job_id = identity.of_execution(execution_arn)
         request = given.get("request") if isinstance(given, dict) else None
-        row = batches.source_in(given)
+        row = source_in(given)
         job = self.store.get(job_id)
         if job is None:
             # A batch's rows get their records here and not before, or a sweep would start those that wait their turn.
