@@ -34,6 +34,7 @@ _MAX_URL = 8_192
 _MAX_WORD = 200
 _MAX_RAW_PARAMS = 65_536
 _MAX_NESTING = 32
+_CONTAINERS = (dict, list)
 _MAX_NUMBER = 1_000_000
 _MAX_PATH = 100
 _MAX_ISSUES = 20
@@ -94,13 +95,15 @@ def _json_object(value: dict[str, Any]) -> dict[str, Any]:
 
 def _nesting(value: object) -> int:
     level, inner = 0, [value]
-    while inner := [
-        member
-        for container in inner
-        if isinstance(container, dict | list)
-        for member in (container.values() if isinstance(container, dict) else container)
-    ]:
+    while level <= _MAX_NESTING and (
+        members := [
+            member
+            for container in inner
+            for member in (container.values() if isinstance(container, dict) else container)  # type: ignore[attr-defined]
+        ]
+    ):
         level += 1
+        inner = [member for member in members if isinstance(member, _CONTAINERS)]
     return level
 
 

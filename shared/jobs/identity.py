@@ -17,6 +17,7 @@ from typing import Any
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
 _HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}))?)/([^/]+)")
+_CONTAINERS = (dict, list)
 _LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r(\d{{1,3}})")
 
 
@@ -117,14 +118,37 @@ def number_of_turn(execution_arn: str) -> int:
     return int(later[2]) if later else 0
 
 
-def fingerprint(request: dict[str, Any]) -> str:
+def fingerprint(request: object) -> str:
     """A digest of a request's meaning: the same for the same JSON value, however it was written.
 
-    A spreadsheet turns 5.0 into 5, and no row of a batch may be paid for again because of that.
+    A spreadsheet turns 5.0 into 5, and no row of a batch may be paid for again because of that. Metadata that are null
+    are none.
     """
-    plain = json.loads(json.dumps(request), parse_float=_number)
-    canonical = json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    if isinstance(request, dict) and request.get("metadata") is None:
+        request = {name: value for name, value in request.items() if name != "metadata"}
+    return fingerprint_of(canonical_json(request))
+
+
+def fingerprint_of(canonical: str) -> str:
+    """The same, from a request's canonical JSON."""
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """The one JSON text of a value: sorted keys, no blanks, ASCII, and no fraction where it is zero."""
+    plain = json.loads(json.dumps(value), parse_float=_number) if _has_fraction(value) else value
+    return json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+
+def _has_fraction(value: object) -> bool:
+    members = [value]
+    while members:
+        kinds = set(map(type, members))
+        if float in kinds:
+            return True
+        inner = [member for member in members if isinstance(member, _CONTAINERS)] if kinds & {dict, list} else []
+        members = [member for one in inner for member in (one.values() if isinstance(one, dict) else one)]
+    return False
 
 
 def _number(text: str) -> float:

@@ -17,10 +17,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
-from shared.jobs import batches, identity
+from shared.jobs import identity
+from shared.jobs.batch_identity import is_own_row
 from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
 from shared.jobs.resolve import request_text
+from shared.jobs.row_source import source_in
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
@@ -135,7 +137,7 @@ class Submitter:
             # It was started by hand under another name, and would pay for that job once more.
             raise JobConflict("the execution's input names another job than the execution's own name does")
         request = given.get("request") if isinstance(given, dict) else None
-        row = batches.source_in(given)
+        row = source_in(given)
         job = self.store.get(job_id)
         if job is None:
             # A batch's rows get their records here and not before, or a sweep would start those that wait their turn.
@@ -156,7 +158,7 @@ class Submitter:
     def _prepare(self, job: Job) -> _Prepared:
         """Find out all that the paid call needs, and all that can be wrong with it. Repeating it is free."""
         resolution = self.resolver.resolve(job)
-        if not batches.is_own_row(job.job_id, job.source, resolution.body, resolution.metadata):
+        if not is_own_row(job.job_id, job.source, resolution.body, resolution.metadata):
             raise JobConflict("the row that the execution's input names is another job's")
         request = request_text(resolution.request)
         known = self.patience.known(resolution.model_id, resolution.request)

@@ -224,7 +224,7 @@ def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like 
 def planned(world: World) -> dict[str, Any]:
     """The sample batch, with its plan."""
     world.upload("batches/boats.csv", (BATCHES / "boats.csv").read_bytes())
-    return Planner(s3=world.s3, concurrency=20).plan(event("batch_plan")["source"])
+    return Planner(s3=world.s3, concurrency=20, known=world.store.several).plan(event("batch_plan")["source"])
 
 
 Prepare = Callable[[World], Any]
