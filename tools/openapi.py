@@ -74,7 +74,7 @@ class Operation:
 
     Attributes:
         status: The HTTP status of its success.
-        answers: The schema of that answer.
+        answers: The schema of that answer; None where it has no body.
         takes: The schema of its body.
         parameters: Names of its parameters, beside those in its path.
         headers: Names of the headers of its success.
@@ -82,7 +82,7 @@ class Operation:
     """
 
     status: int
-    answers: str
+    answers: str | None
     takes: str | None = None
     parameters: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
@@ -106,6 +106,7 @@ OPERATIONS = {
     ),
     "list_models": Operation(200, "ModelList", headers=("Cache-Control",), faults=_VENDOR),
     "get_health": Operation(200, "Health"),
+    "head_health": Operation(200, None),
 }
 """Name of the function behind a route → the rest."""
 
@@ -246,7 +247,7 @@ def routes() -> Iterator[Route]:
             if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)):
                 continue
             method = decorator.func.attr
-            if method in ("get", "post", "put", "patch", "delete"):
+            if method in ("get", "post", "put", "patch", "delete", "head"):
                 path = str(ast.literal_eval(decorator.args[0])).replace("<", "{").replace(">", "}")
                 yield Route(method, path, node.name, ast.get_docstring(node) or "")
 
@@ -308,10 +309,15 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = [PARAMETERS[name] for name in names]
     if facts.takes:
         operation["requestBody"] = {"required": True, "content": _json(facts.takes)}
-    success: dict[str, Any] = {"description": _DESCRIPTIONS[facts.status], "content": _json(facts.answers)}
+    success: dict[str, Any] = {"description": _DESCRIPTIONS[facts.status]}
+    if facts.answers:
+        success["content"] = _json(facts.answers)
     if facts.headers:
         success["headers"] = {name: _HEADERS[name] for name in facts.headers}
-    operation["responses"] = {str(facts.status): success, **_refusals((*facts.faults, ServiceUnavailable))}
+    operation["responses"] = {
+        str(facts.status): success,
+        **_refusals((*facts.faults, ServiceUnavailable), has_body=route.method != "head"),
+    }
     return operation
 
 
@@ -322,7 +328,7 @@ _THROTTLED = (
 )
 
 
-def _refusals(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
+def _refusals(faults: tuple[type[Fault], ...], *, has_body: bool) -> dict[str, Any]:
     # The stage's limit stands before every route.
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
     by_status: dict[int, list[str]] = {429: []}
@@ -332,7 +338,8 @@ def _refusals(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
     for status, codes in sorted(by_status.items()):
         refusal: dict[str, Any] = {"description": ", ".join(codes) or _THROTTLED}
         if codes:
-            refusal["content"] = _json("Error")
+            if has_body:
+                refusal["content"] = _json("Error")
             if status in (429, 503):
                 refusal["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
             if status == 429:

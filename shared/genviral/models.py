@@ -50,6 +50,9 @@ _WORDS = {
     "string_unicode": "must be a text of valid characters",
     "too_long": "must have at most {max_length} entries",
 }
+# They could change what a terminal or a page shows: controls, and marks that turn the direction of writing.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
 _M = TypeVar("_M", bound=BaseModel)
 _PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
 _SEEDANCE = "bytedance/seedance"
@@ -69,6 +72,8 @@ def _web_url(url: str) -> str:
 def _word(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters")
     return text
 
 
