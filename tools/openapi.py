@@ -139,6 +139,18 @@ _HEADERS = {
 }
 
 
+_TO_THE_JOB = {"operationId": "get_video", "parameters": {"job_id": "$response.body#/job_id"}}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "VideoRequest": {
+        "model_id": "bytedance/seedance-2.0",
+        "prompt": "A paper boat on a calm lake",
+        "params": {"duration_seconds": 5},
+        "metadata": {"order": "4711"},
+    },
+    "UploadRequest": {"filename": "red shoe.jpg", "content_type": "image/jpeg", "recipe": "default"},
+}
+
+
 def _object(required: str, /, **properties: Any) -> dict[str, Any]:
     return {"type": "object", "required": required.split(), "properties": properties}
 
@@ -308,12 +320,16 @@ def _operation(route: Route) -> dict[str, Any]:
     if names:
         operation["parameters"] = [PARAMETERS[name] for name in names]
     if facts.takes:
-        operation["requestBody"] = {"required": True, "content": _json(facts.takes)}
+        body = _json(facts.takes)
+        body["application/json"]["example"] = EXAMPLES[facts.takes]
+        operation["requestBody"] = {"required": True, "content": body}
     success: dict[str, Any] = {"description": _DESCRIPTIONS[facts.status]}
     if facts.answers:
         success["content"] = _json(facts.answers)
     if facts.headers:
         success["headers"] = {name: _HEADERS[name] for name in facts.headers}
+    if "Location" in facts.headers:
+        success["links"] = {"job": _TO_THE_JOB}
     operation["responses"] = {
         str(facts.status): success,
         **_refusals((*facts.faults, ServiceUnavailable), has_body=route.method != "head"),
@@ -360,7 +376,7 @@ def _requests() -> dict[str, Any]:
         found |= schema.pop("$defs", {})
         found[name] = schema | {"title": name}
     found["VideoRequest"]["properties"]["metadata"] = {
-        "type": "object",
+        "type": ["object", "null"],
         "description": "Your own labels, at most 2,048 bytes of JSON. They come back in the job and its notifications.",
     }
     return found
