@@ -46,11 +46,15 @@ _WORDS = {
     "list_type": "must be a list",
     "missing": "is required",
     "model_type": "must be a JSON object",
+    "string_too_short": "must not be blank",
     "string_too_long": "must have at most {max_length} characters",
     "string_type": "must be a text",
     "string_unicode": "must be a text of valid characters",
     "too_long": "must have at most {max_length} entries",
 }
+# They could change what a terminal or a page shows: controls, and marks that turn the direction of writing.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
 _M = TypeVar("_M", bound=BaseModel)
 _PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
 _SEEDANCE = "bytedance/seedance"
@@ -70,6 +74,8 @@ def _web_url(url: str) -> str:
 def _word(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters")
     return text
 
 
@@ -108,9 +114,28 @@ def _nesting(value: object) -> int:
 
 
 Text = Annotated[str, Field(max_length=_MAX_TEXT)]
-Word = Annotated[str, Field(max_length=_MAX_WORD), AfterValidator(_word)]
-Url = Annotated[str, Field(max_length=_MAX_URL), AfterValidator(_web_url)]
-Number = Annotated[int | float, PlainValidator(_positive_number, json_schema_input_type=float)]
+# The patterns describe the API to callers. The validators decide; they are stricter about links.
+Word = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=_MAX_WORD,
+        json_schema_extra={"pattern": rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"},
+    ),
+    AfterValidator(_word),
+]
+Url = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=_MAX_URL,
+        json_schema_extra={"format": "uri", "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]"},
+    ),
+    AfterValidator(_web_url),
+]
+Number = Annotated[
+    int | float, PlainValidator(_positive_number, json_schema_input_type=Annotated[float, Field(gt=0, le=_MAX_NUMBER)])
+]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
 
 

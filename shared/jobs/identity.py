@@ -11,13 +11,13 @@ import json
 import re
 import secrets
 import time
-from typing import Any
 
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
 _HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}))?)/([^/]+)")
 _CONTAINERS = (dict, list)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r(\d{{1,3}})")
 
 
@@ -51,6 +51,16 @@ def of_form(key: str) -> str | None:
 def for_idempotency_key(caller: str, key: str) -> str:
     """The job that `caller` named by an `Idempotency-Key`. Two callers may use the same key for different jobs."""
     return f"api-{_digest(caller, key)}"
+
+
+def plain_key(key: str) -> str:
+    """An `Idempotency-Key` without the quotes that the draft standard puts around it.
+
+    https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07#section-2.1: it is a string as
+    https://www.rfc-editor.org/rfc/rfc8941#section-3.3.3 has them. What is no such string is taken as it is.
+    """
+    quoted = _QUOTED.fullmatch(key)
+    return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else key
 
 
 def for_row(bucket: str, batch: str, fingerprint: str, copy: int) -> str:
