@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 MAX_ROWS = 10_000
+_MAX_LIKE = 100
 _METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
 _FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
 
@@ -74,9 +75,22 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
     return Identity(fingerprints[texts[2]], tuple(fingerprints.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class RowIds:
+    """What a row's job is called.
+
+    Attributes:
+        job_id: Its id.
+        others: The ids under which an earlier upload may be about to run the same row, by the older rule.
+    """
+
+    job_id: str
+    others: tuple[str, ...] = ()
+
+
 def job_ids(
     rows: Sequence[Identity], bucket: str, name: str, known: Callable[[Iterable[str]], Container[str]]
-) -> list[str]:
+) -> list[RowIds]:
     """The jobs of a batch's rows, one each.
 
     A row keeps the job that the older rule gave it as it is written, or one that it gave to another spelling of it.
@@ -94,11 +108,12 @@ def job_ids(
     choices = [_Choices.of([rows[place] for place in places], bucket, name) for places in groups.values()]
     in_doubt = [job_id for choice in choices if choice.in_doubt for job_id in choice.every]
     existing = known(in_doubt) if in_doubt else ()
-    ids = [""] * len(rows)
-    for places, choice in zip(groups.values(), choices, strict=True):
-        for place, job_id in zip(places, choice.made(existing), strict=True):
-            ids[place] = job_id
-    return ids
+    ids = dict(
+        pair
+        for places, choice in zip(groups.values(), choices, strict=True)
+        for pair in zip(places, choice.made(existing), strict=True)
+    )
+    return [ids[place] for place in range(len(rows))]
 
 
 def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
@@ -120,6 +135,18 @@ def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], 
         for copy in range(MAX_ROWS)
         for name, meaning in about
     )
+
+
+def newer_ids(source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
+    """The ids that this rule gives the row of an earlier upload, which the older rule named otherwise.
+
+    Which of several like rows it is cannot be told, so there are more of them than one.
+    """
+    written = {**body, _METADATA: metadata} if metadata else {**body}
+    request = tidy(written)
+    assert isinstance(request, dict)  # noqa: S101 - for the type checker: what is tidied stays a dict
+    meaning, name = identify(request, written).meaning, unicodedata.normalize("NFC", name_of(source["key"]))
+    return [identity.for_row(source["bucket"], name, meaning, copy) for copy in range(_MAX_LIKE)]
 
 
 def _spellings_of(name: str) -> tuple[str, ...]:
@@ -163,14 +190,23 @@ class _Choices:
         """Whether the older rule gives other ids."""
         return len(self.every) > len(self.new)
 
-    def made(self, existing: Container[str]) -> list[str]:
+    def made(self, existing: Container[str]) -> list[RowIds]:
         """The rows' ids, in their order; `existing` are those that have a job already."""
         new = set(self.new)
-        kept = [job_id if job_id in existing and job_id not in new else "" for job_id in self.written]
-        taken = set(kept)
-        left = [job_id for job_id in self.every if job_id not in taken]
-        spare = iter(sorted(left, key=lambda job_id: job_id not in existing))  # stable: each part stays in its order
-        return [job_id or next(spare) for job_id in kept]
+        ids = [job_id if job_id in existing else "" for job_id in self.written]
+        taken = set(ids)
+        known = iter([job_id for job_id in self.every if job_id in existing and job_id not in taken])
+        ids = [job_id or next(known, "") for job_id in ids]
+        ids = [job_id or (older if older in new else "") for job_id, older in zip(ids, self.written, strict=True)]
+        taken = set(ids)
+        spare = iter([job_id for job_id in self.new if job_id not in taken])
+        ids = [job_id or next(spare) for job_id in ids]
+        return [RowIds(job_id, self._others(place, new | set(ids))) for place, job_id in enumerate(ids)]
+
+    def _others(self, place: int, taken: set[str]) -> tuple[str, ...]:
+        """The ids by which the older rule may have named the row, and no row of this file has."""
+        older = dict.fromkeys((self.written[place], *self.every[place :: len(self.new)]))
+        return tuple(job_id for job_id in older if job_id not in taken)
 
 
 def _given(members: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from shared.jobs.csv_rows import lines_in, read_table
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.recipes import KIND_OF_FIELD, PLANS
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
-from shared.jobs.row_source import BATCH, source_in
+from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -368,11 +368,20 @@ def plan(
     lines: list[bytes] = []
     jobs: list[dict[str, Any]] = []
     offset = 0
-    for row, job_id in zip(accepted, ids, strict=True):
+    for row, row_ids in zip(accepted, ids, strict=True):
         request = row.request or {}
         body = json.dumps(request, ensure_ascii=False).encode()
-        source = {"type": BATCH, "bucket": bucket, "key": key, "line": row.line, "offset": offset, "length": len(body)}
-        jobs.append({"job_id": job_id, "model_id": request["model_id"], "source": source})
+        source: dict[str, Any] = {
+            "type": BATCH,
+            "bucket": bucket,
+            "key": key,
+            "line": row.line,
+            "offset": offset,
+            "length": len(body),
+        }
+        if row_ids.others:
+            source[OTHER_IDS] = list(row_ids.others)
+        jobs.append({"job_id": row_ids.job_id, "model_id": request["model_id"], "source": source})
         lines.append(body)
         offset += len(body) + 1
     requests = b"\n".join(lines)

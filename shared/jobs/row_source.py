@@ -7,6 +7,8 @@ from typing import Any
 BATCH = "batch"
 """The type of a row's source."""
 _SOURCE = {"type": str, "bucket": str, "key": str, "line": int, "plan": str, "offset": int, "length": int}
+OTHER_IDS = "other_ids"
+"""The ids under which an earlier upload may run the same row. Only rows that the older rule named otherwise have it."""
 
 
 def source_in(given: object) -> dict[str, Any] | None:
@@ -16,4 +18,7 @@ def source_in(given: object) -> dict[str, Any] | None:
         return None
     if any(type(source.get(name)) is not kind for name, kind in _SOURCE.items()):
         return None
-    return {name: source[name] for name in _SOURCE}
+    others = source.get(OTHER_IDS, [])
+    if not isinstance(others, list) or not all(isinstance(other, str) for other in others):
+        return None
+    return {name: source[name] for name in (*_SOURCE, OTHER_IDS) if name in source}

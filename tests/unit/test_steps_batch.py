@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import itertools
 import json
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from botocore.exceptions import ClientError
 from shared.genviral.client import Model
 from shared.genviral.errors import GenviralUnavailable
 from shared.jobs import identity
-from shared.jobs.errors import BatchUnreadable, UploadUnreadable
+from shared.jobs.errors import BatchUnreadable, JobConflict, UploadUnreadable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
@@ -163,6 +165,54 @@ def test_a_row_of_a_batch_that_was_paid_for_under_the_older_rule_is_not_paid_aga
     assert (first["job_id"], gate.admit(first["job_id"])["next"]) == (job_id, "known")
     assert gate.admit(second["job_id"])["next"] == "start", "an equal row more is a video more"
     assert plan(world, older, {**A, "prompt": f"{PROMPT}\nx"})["jobs"] == planned["jobs"]
+
+
+@pytest.mark.parametrize("first", ["the earlier upload", "this upload"])
+@pytest.mark.parametrize("spelling", [f"{PROMPT}\r\nx", f" {PROMPT}\n", f"{PROMPT} e\u0301"])
+def test_a_row_of_a_batch_under_way_during_an_update_is_paid_once(world: World, spelling: str, first: str) -> None:
+    """The earlier release planned it under an id of the older rule; the same file is uploaded again meanwhile."""
+    older = {**A, "prompt": spelling}
+    body = json.dumps(older).encode()
+    version = world.upload("plans/older.jsonl", body)
+    assert version
+    job_id = identity.for_row(UPLOADS, "spring", identity.fingerprint(older), 0)
+    place = {"bucket": UPLOADS, "key": KEY, "line": 1, "plan": "plans/older.jsonl", "offset": 0, "length": len(body)}
+    earlier = {"job_id": job_id, "source": {"type": "batch", **place}}
+    (later,) = jobs_of(world, plan(world, older))
+    assert later["job_id"] != job_id
+    both = [earlier, given(later)] if first == "the earlier upload" else [given(later), earlier]
+    world.submitter().submit(arn_of(both[0]["job_id"]), both[0])
+    with pytest.raises(JobConflict, match=both[0]["job_id"]):
+        world.submitter().submit(arn_of(both[1]["job_id"]), both[1])
+    assert len(world.vendor.posts) == 1
+
+
+def test_like_rows_in_several_spellings_are_each_paid_once_during_an_update(world: World) -> None:
+    rows = [{**A, "prompt": f" {PROMPT}"}, A, {**A, "prompt": f"{PROMPT} "}, A]
+    body = b"\n".join(json.dumps(row).encode() for row in rows)
+    world.upload("plans/older.jsonl", body)
+    earlier, seen = [], Counter[str]()
+    for row in rows:
+        text, meaning = json.dumps(row).encode(), identity.fingerprint(row)
+        place = {"line": 1, "plan": "plans/older.jsonl", "offset": body.index(text), "length": len(text)}
+        job_id = identity.for_row(UPLOADS, "spring", meaning, seen[meaning])
+        seen[meaning] += 1
+        earlier.append({"job_id": job_id, "source": {"type": "batch", "bucket": UPLOADS, "key": KEY, **place}})
+    later = [given(job) for job in jobs_of(world, plan(world, *rows))]
+    for job in (later[0], earlier[0], earlier[1], later[1], later[2], earlier[3], earlier[2], later[3]):
+        with contextlib.suppress(JobConflict):
+            world.submitter().submit(arn_of(job["job_id"]), job)
+    assert len(world.vendor.posts) == len(rows)
+
+
+def test_a_row_is_not_kept_back_by_one_that_ended_without_payment(world: World) -> None:
+    older = {**A, "prompt": f" {PROMPT}"}
+    (later,) = jobs_of(world, plan(world, older))
+    (other,) = later["source"]["other_ids"]
+    world.store.create(other, source={"type": "batch"})
+    world.store.move(other, Status.CANCELED)
+    world.submitter().submit(arn_of(later["job_id"]), given(later))
+    assert len(world.vendor.posts) == 1
 
 
 def test_a_compressed_object_is_named(world: World) -> None:
