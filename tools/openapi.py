@@ -116,8 +116,16 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "idempotency_key": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Printable ASCII. A repeat with the same key and body is the same job, paid once.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "Printable ASCII. A repeat with the same key and body is the same job, paid once. Quotes around "
+        "it are no part of it.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            # HTTP takes the blanks around a value away.
+            "pattern": "^[!-~]([ -~]*[!-~])?$",
+            "not": {"const": '""'},
+        },
     },
     "status": {"name": "status", "in": "query", "required": True, "schema": _STATUS},
     "limit": {
@@ -140,7 +148,6 @@ _HEADERS = {
 }
 
 
-_TO_THE_JOB = {"operationId": "get_video", "parameters": {"job_id": "$response.body#/job_id"}}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "VideoRequest": {
         "model_id": "bytedance/seedance-2.0",
@@ -150,6 +157,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "UploadRequest": {"filename": "red shoe.jpg", "content_type": "image/jpeg", "recipe": "default"},
 }
+
+
+def _to_the_job(operation: str) -> dict[str, Any]:
+    return {"operationId": operation, "parameters": {"job_id": "$response.body#/job_id"}}
 
 
 def _object(required: str, /, **properties: Any) -> dict[str, Any]:
@@ -375,7 +386,9 @@ def _operation(route: Route) -> dict[str, Any]:
     if facts.headers:
         success["headers"] = {name: _HEADERS[name] for name in facts.headers}
     if "Location" in facts.headers:
-        success["links"] = {"job": _TO_THE_JOB}
+        success["links"] = {"job": _to_the_job("get_video")}
+    if route.name == "get_video":
+        success["links"] = {"cancel": _to_the_job("delete_video")}
     operation["responses"] = {
         str(facts.status): success,
         **_refusals((*facts.faults, ServiceUnavailable), has_body=route.method != "head"),

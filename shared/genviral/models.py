@@ -58,6 +58,10 @@ _CONTROL = re.compile(f"[{_CONTROLS}]")
 _M = TypeVar("_M", bound=BaseModel)
 _PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
 _SEEDANCE = "bytedance/seedance"
+_SPEECH = ("speech_text", "voice_id")
+# The vendor says "at least one image or video reference". Whether `image_url` and `video_url` count is not said, so
+# they do: the vendor refuses for free, and a refusal here would be final.
+_VISIBLE = ("reference_image_urls", "reference_video_urls", "image_url", "video_url")
 
 
 def _web_url(url: str) -> str:
@@ -114,7 +118,11 @@ def _nesting(value: object) -> int:
 
 
 Text = Annotated[str, Field(max_length=_MAX_TEXT)]
-# The patterns describe the API to callers. The validators decide; they are stricter about links.
+# The patterns describe the API to callers: what they allow, the validators take. Of links, the validators take more:
+# other scripts, which format "uri" leaves out, and IP addresses in brackets.
+_PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+_NAME = r"[0-9A-Za-z._~%!$&'()*+,;=-]"
+_URL_PATTERN = rf"^[Hh][Tt][Tt][Pp][Ss]?://(?:(?:{_NAME}|:)*@)?{_NAME}+(?::{_PORT})?(?:[/?#][!-~]*)?$"
 Word = Annotated[
     str,
     Field(
@@ -129,7 +137,7 @@ Url = Annotated[
     Field(
         min_length=1,
         max_length=_MAX_URL,
-        json_schema_extra={"format": "uri", "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]"},
+        json_schema_extra={"format": "uri", "pattern": _URL_PATTERN},
     ),
     AfterValidator(_web_url),
 ]
@@ -157,8 +165,38 @@ class Params(Strict):
     generate_audio: bool | None = None
 
 
+def _schema_of(name: str) -> dict[str, Any]:
+    """A schema of bodies that give a field."""
+    given = {"type": "array", "minItems": 1} if name.endswith("s") else {"type": "string"}
+    return {"required": [name], "properties": {name: given}}
+
+
+def _schema_of_models(pattern: str) -> dict[str, Any]:
+    return {"required": ["model_id"], "properties": {"model_id": {"pattern": pattern}}}
+
+
+# `_contradictions`, for the document of the API.
+_CONSISTENT: list[dict[str, Any]] = [
+    {
+        "if": _schema_of_models(f"^{_PROMPT_DRIVEN.pattern}$"),
+        "then": {"properties": {name: {"type": "null"} for name in _SPEECH}},
+    },
+    {
+        "if": {
+            "anyOf": [
+                _schema_of("reference_audio_urls"),
+                {"allOf": [_schema_of("audio_url"), _schema_of_models(f"^{_SEEDANCE}")]},
+            ]
+        },
+        "then": {"anyOf": [_schema_of(name) for name in _VISIBLE]},
+    },
+]
+
+
 class GenerateRequest(Strict):
     """One request for a video. A field that is null counts as not given. URLs stay exactly as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": _CONSISTENT})  # type: ignore[dict-item]
 
     model_id: Word
     prompt: Text | None = None
@@ -219,12 +257,10 @@ def _invalid(issues: tuple[dict[str, str], ...]) -> InvalidPayload:
 def _contradictions(request: GenerateRequest) -> Iterator[dict[str, str]]:
     """What no field is wrong about by itself."""
     if _PROMPT_DRIVEN.fullmatch(request.model_id):
-        for name in ("speech_text", "voice_id"):
+        for name in _SPEECH:
             if getattr(request, name) is not None:
                 yield {"path": name, "message": "is not accepted by this model; put the dialogue into the prompt"}
-    # The vendor says "at least one image or video reference". Whether `image_url` and `video_url` count is not said, so
-    # they do: the vendor refuses for free, and a refusal here would be final.
-    if request.reference_image_urls or request.reference_video_urls or request.image_url or request.video_url:
+    if any(getattr(request, name) for name in _VISIBLE):
         return
     if request.reference_audio_urls:
         yield {"path": "reference_audio_urls", "message": "needs at least one image or video reference"}
