@@ -87,7 +87,7 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     from hypercorn.config import Config
     from ministack import app
 
-    from local.aws import cloudformation_seam, http_seam, iam_seam, s3_seam
+    from local.aws import cloudformation_seam, cors_patch, forms_patch, http_seam, iam_seam, paths_patch, s3_seam
     from local.aws.lambda_seam import Functions
     from local.aws.states_seam import StateMachines
 
@@ -97,6 +97,7 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     StateMachines(endpoint, arguments.time_scale).install()
     cloudformation_seam.install()
     s3_seam.install()
+    forms_patch.install()
     if arguments.sigv4:
         iam_seam.install(arguments.work / "decisions.jsonl")
     else:
@@ -114,7 +115,8 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
             loop.add_signal_handler(number, stop.set)
         threading.Thread(target=_until_parent_ends, args=(loop, stop), daemon=True).start()
         print(json.dumps({"aws_endpoint": endpoint, "region": REGION}), flush=True)
-        await serve(s3_seam.keeping_headers(_as_if_encrypted(app.app)), config, shutdown_trigger=stop.wait)
+        served = s3_seam.keeping_headers(_as_if_encrypted(cors_patch.by_rules(paths_patch.exact(app.app))))
+        await serve(served, config, shutdown_trigger=stop.wait)
 
     try:
         asyncio.run(run())
