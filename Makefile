@@ -5,6 +5,9 @@ RUN := $(VENV)/bin/python
 # The locks are complete, so nothing is left to resolve.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
+# A terminal of any encoding: what it has no letter for is escaped.
+export PYTHONIOENCODING := $(patsubst x%,%,$(firstword $(subst :, ,x$(PYTHONIOENCODING)))):backslashreplace
+
 .DEFAULT_GOAL := help
 .PHONY: help demo up test chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost lock clean
 
@@ -29,9 +32,9 @@ lint: $(VENV)/.dev $(VENV)-sam/.sam $(VENV)-checks/.checks ## formatting, types,
 	$(RUN) -m mypy
 	$(RUN) -m tools.docs --check
 	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
-	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam validate --lint --region us-east-1
+	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/python -m samcli validate --lint --region us-east-1
 	$(RUN) -m tools.plain build/plain
-	$(VENV)-checks/bin/checkov --config-file .checkov.yaml --file build/plain/template.json
+	$(VENV)-checks/bin/python -m checkov.main --config-file .checkov.yaml --file build/plain/template.json
 	$(RUN) -m tools.asl
 
 # The timing attack on signing with ecdsa, which its authors do not fix (https://nvd.nist.gov/vuln/detail/CVE-2024-23342).
@@ -41,7 +44,7 @@ ACCEPTED := --ignore-vuln CVE-2024-23342
 # Not in lint: it asks a database on the internet, and its verdict changes from one day to the next.
 audit: $(VENV)-checks/.checks ## known weaknesses in what is installed and deployed (asks PyPI)
 	for lock in shared/requirements.txt requirements/*.txt; do \
-		$(VENV)-checks/bin/pip-audit --strict --disable-pip --require-hashes $(ACCEPTED) --requirement $$lock || exit 1; \
+		$(VENV)-checks/bin/python -m pip_audit --strict --disable-pip --require-hashes $(ACCEPTED) --requirement $$lock || exit 1; \
 	done
 
 iam-proof: $(VENV)/.dev ## takes away every role's rights one by one, and shows what breaks (twenty minutes)
@@ -104,8 +107,8 @@ clean: ## remove what the other commands made
 	rm -rf $(VENV) $(VENV)-sam $(VENV)-checks build .aws-sam demo-out
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.13 …") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.13 …") if sys.version_info < (3, 11) else None'
+	"$(PYTHON)" -m venv $(VENV)
 
 # requirements/dev.txt holds all of requirements/local.txt, in the same versions.
 $(VENV)/.local: requirements/local.txt | $(VENV)/bin/python
@@ -119,12 +122,14 @@ $(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.local
 
 $(VENV)-sam/.sam: requirements/sam.txt
-	$(PYTHON) -m venv $(VENV)-sam
+	@echo "Installing SAM's command line into $(VENV)-sam (once, two minutes)"
+	"$(PYTHON)" -m venv $(VENV)-sam
 	@$(VENV)-sam/bin/python $(PIP_INSTALL) requirements/sam.txt
 	@touch $@
 
 $(VENV)-checks/.checks: requirements/checks.txt requirements/asl-validator/package-lock.json
-	$(PYTHON) -m venv $(VENV)-checks
+	@echo "Installing the checks into $(VENV)-checks (once, two minutes)"
+	"$(PYTHON)" -m venv $(VENV)-checks
 	@$(VENV)-checks/bin/python $(PIP_INSTALL) requirements/checks.txt
 	@mkdir -p $(VENV)-checks/asl-validator && cp requirements/asl-validator/*.json $(VENV)-checks/asl-validator
 	@if command -v npm >/dev/null; then \

@@ -95,13 +95,13 @@ class Field:
         usual = replace(
             model,
             name="usual",
-            code=_written(work, "usual", (HERE / "usual_function" / "app.py").read_text()),
+            code=_written(work, "usual", (HERE / "usual_function" / "app.py").read_text("utf-8")),
             layers=(_packages(built, interpreter, bytecode=True),),
             environment=model.environment | {"UPLOADS_BUCKET": cloud.endpoints.uploads_bucket},
         )
-        usual_status = _written(work, "usual-status", (HERE / "usual_status" / "app.py").read_text())
+        usual_status = _written(work, "usual-status", (HERE / "usual_status" / "app.py").read_text("utf-8"))
         _compile(interpreter, work)
-        uncompiled = _written(work, "usual-uncompiled", (HERE / "usual_function" / "app.py").read_text())
+        uncompiled = _written(work, "usual-uncompiled", (HERE / "usual_function" / "app.py").read_text("utf-8"))
         self._functions |= {
             EMPTY: replace(model, name="empty", code=empty, layers=()),
             ONE_CALL: replace(model, name="one-call", code=one_call, layers=()),
@@ -168,7 +168,7 @@ class Field:
 
 
 def _event(sample: str, **changes: Any) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads((EVENTS / f"{sample}.json").read_text())
+    event: dict[str, Any] = json.loads((EVENTS / f"{sample}.json").read_text("utf-8"))
     return event | changes
 
 
@@ -240,7 +240,7 @@ def main() -> None:
     text = "\n".join(_lines(field.starts, version))
     print(text)
     marks = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
-    PAGE.write_text(marks.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text()))
+    PAGE.write_text(marks.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text("utf-8")))
 
 
 if __name__ == "__main__":

@@ -152,13 +152,15 @@ def count() -> Measured:
         counts = Path(folder) / "counts"
         counts.touch()
         with counted_cloud(counts, PARAMETERS, GENERATION_SECONDS) as cloud:
-            recipe = json.loads((ROOT / "recipes" / "default.json").read_text())
+            recipe = json.loads((ROOT / "recipes" / "default.json").read_text("utf-8"))
             teach(cloud, kind_of(recipe["model_id"], recipe), GENERATION_SECONDS)
             _run(cloud, "warm-up")
             counts.write_text("")
             histories = [_run(cloud, f"job-{number}") for number in range(RUNS)]
             time.sleep(1)
-        facts = sorted((json.loads(line) for line in counts.read_text().splitlines()), key=lambda fact: fact["at"])
+        facts = sorted(
+            (json.loads(line) for line in counts.read_text("utf-8").splitlines()), key=lambda fact: fact["at"]
+        )
     entered = [_entered(history) for history in histories]
     looks = [states.count("Poll") for states in entered]
     beside = {len(states) - 3 * number for states, number in zip(entered, looks, strict=True)}
@@ -367,7 +369,7 @@ def main() -> None:
     text = "\n".join(_lines(measured))
     print(text)
     marks = re.compile(r"(<!-- counted -->\n).*?(\n<!-- end -->)", re.DOTALL)
-    PAGE.write_text(marks.sub(lambda found: found[1] + text + found[2], PAGE.read_text()))
+    PAGE.write_text(marks.sub(lambda found: found[1] + text + found[2], PAGE.read_text("utf-8")))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from local import demo
+from local import demo, terminal
 from local.build import BuildFailed
 from local.cloud import Cloud, CloudFailed, Endpoints
 from local.deploy import DeploymentFailed
@@ -24,6 +24,7 @@ _ended = threading.Event()
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Answers the exit status: 2 if it could not start."""
+    terminal.accept_all_text()
     chosen = _parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from local import terminal
+
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "local"
 SOURCE = ROOT / "shared"
@@ -65,9 +67,9 @@ class _Builder:
         package = layer / "python" / "shared"
         dependencies = self._stamp(layer, SOURCE / "requirements.txt", *BUILD_STEPS)
         if not dependencies.holds():
-            say(f"Building the layer in {layer.relative_to(ROOT)} (once per change of shared/requirements.txt) …")
+            say("Building the layer (once per change of shared/requirements.txt) ...")
             _clear(layer)
-            self._make(SOURCE, "build-SharedLayer", layer, f"PYTHON={sys.executable}", "LAYER_PLATFORM=")
+            self._make(SOURCE, "build-SharedLayer", layer, "LAYER_PLATFORM=")
             self._compile(layer)
             dependencies.set()
         source = self._stamp(package, *_sources(SOURCE))
@@ -84,7 +86,7 @@ class _Builder:
         requirements = ROOT / "requirements" / "lambda.txt"
         stamp = self._stamp(folder, requirements)
         if not stamp.holds():
-            say(f"Installing what a Lambda runtime has into {folder.relative_to(ROOT)} (once) …")
+            say("Installing what a Lambda runtime has (once) ...")
             _clear(folder)
             _command(
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
@@ -114,8 +116,8 @@ class _Builder:
         return _Stamp(folder, self._output / f".{folder.name}.digest", self._python, *files)
 
     def _make(self, folder: Path, target: str, artefact: Path, *arguments: str) -> None:
-        command = ("make", "--no-print-directory", "-C", str(folder), target, f"ARTIFACTS_DIR={artefact}", *arguments)
-        _command(*command, python=self._python)
+        command = ("make", "--no-print-directory", "-C", str(folder), target, *arguments)
+        _command(*command, python=self._python, ARTIFACTS_DIR=str(artefact), PYTHON=sys.executable)
 
     def _compile(self, folder: Path) -> None:
         """Compile ahead: without it imports take five times as long, and Lambda's folders are read-only."""
@@ -137,15 +139,15 @@ class _Stamp:
             str(ROOT),
             *(f"{source}\0{hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources),
         ]
-        self._digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        self._digest = hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
         self._folder = folder
         self._file = file
 
     def holds(self) -> bool:
-        return self._folder.is_dir() and self._file.exists() and self._file.read_text() == self._digest
+        return self._folder.is_dir() and self._file.exists() and self._file.read_text("utf-8") == self._digest
 
     def set(self) -> None:
-        self._file.write_text(self._digest)
+        self._file.write_text(self._digest, "utf-8")
 
 
 def say(text: str) -> None:
@@ -158,12 +160,22 @@ def _clear(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _command(*command: str, python: Path) -> None:
-    """Run a build tool; a pip in it installs for the interpreter."""
+def _command(*command: str, python: Path, **variables: str) -> None:
+    """Run a build tool; a pip in it installs for the interpreter.
+
+    Paths reach make as environment variables: in its arguments a dollar sign or a quote would mean something.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    environment["PIP_PYTHON"] = str(python)
+    environment |= {"PIP_PYTHON": str(python), **variables}
     try:
-        done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
     except FileNotFoundError:
         raise BuildFailed(f"`{command[0]}` is needed to build and was not found. Install it and try again.") from None
     if done.returncode:
@@ -172,6 +184,7 @@ def _command(*command: str, python: Path) -> None:
 
 
 if __name__ == "__main__":
+    terminal.accept_all_text()
     try:
         build()
     except BuildFailed as error:

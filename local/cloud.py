@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from botocore.config import Config
 from local import build, deploy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
 READY_SECONDS = 30
@@ -72,6 +73,8 @@ class Cloud:
     Attributes:
         endpoints: Where everything is.
         genviral_keys: The stand-in's API keys by the state of their account; empty for another vendor endpoint.
+        failed_starts: What is known of functions' processes that failed before they asked for work, oldest first. Each
+            is written on the standard error stream when it happens.
 
     Raises:
         CloudFailed: Something could not be started, or the parameters make no sense.
@@ -81,6 +84,7 @@ class Cloud:
 
     endpoints: Endpoints
     genviral_keys: dict[str, str]
+    failed_starts: list[str]
 
     def __init__(
         self,
@@ -105,6 +109,7 @@ class Cloud:
         self._sigv4 = sigv4
         self._cleanup = contextlib.ExitStack()
         self.genviral_keys = {}
+        self.failed_starts = []
 
     def __enter__(self) -> Cloud:
         with contextlib.ExitStack() as cleanup:
@@ -131,14 +136,23 @@ class Cloud:
     def logs(self) -> str:
         """All that the functions have logged so far."""
         files = sorted((self._work / "logs").glob("*.log"))
-        return "".join(file.read_text(errors="replace") for file in files)
+        return "".join(file.read_text("utf-8", "replace") for file in files)
+
+    def check(self) -> None:
+        """Raise where a function cannot start, so that nobody waits for what will never come.
+
+        Raises:
+            CloudFailed: A function's process failed before it asked for work.
+        """
+        if self.failed_starts:
+            raise CloudFailed("A function could not start; its log is above. Correct it and start again.")
 
     def decisions(self) -> list[dict[str, Any]]:
         """What was decided about calls of the template's roles so far, oldest first; only with `sigv4`.
 
         Each has `role` (its name), `action`, `resource` (an ARN) and `allowed`.
         """
-        return [json.loads(line) for line in (self._work / "decisions.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self._work / "decisions.jsonl").read_text("utf-8").splitlines()]
 
     def _start(self, cleanup: contextlib.ExitStack) -> None:
         declared = deploy.parameters_of(self._template)
@@ -160,6 +174,7 @@ class Cloud:
         )
         vendor = None if self._genviral_url else cleanup.enter_context(self._vendor())
         ready = aws.ready()
+        aws.each_line(self._note_failed_start)
         self._aws_endpoint, self._region = ready["aws_endpoint"], ready["region"]
         genviral: dict[str, Any] = vendor.ready() if vendor else {"genviral_url": self._genviral_url}
         self.genviral_keys = genviral.get("keys", {})
@@ -176,6 +191,13 @@ class Cloud:
         )
         self.endpoints = self._endpoints(outputs, genviral)
         self._fill(outputs)
+
+    def _note_failed_start(self, line: dict[str, Any]) -> None:
+        failed = line["failed_start"]
+        text = f"The function {failed['function']} could not start. {failed['reason']}\nThe end of its log:\n"
+        text += textwrap.indent(failed["log"] or "(empty)", "  | ")
+        build.say(f"\n{text}")  # a line of progress may be open
+        self.failed_starts.append(text)
 
     def _vendor(self) -> _Child:
         seconds = self._generation_seconds
@@ -214,6 +236,7 @@ class _Child:
 
     def __init__(self, module: str, *arguments: str, work: Path) -> None:
         self._module = module
+        self._reader: threading.Thread | None = None
         with _uninterrupted():
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
@@ -232,15 +255,28 @@ class _Child:
 
     def __exit__(self, *_: object) -> None:
         """Ask the process to end by closing its input, and insist after a while."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                stream.close()
+        assert self._process.stdin is not None  # noqa: S101 - they are pipes, which Popen's type does not say
+        assert self._process.stdout is not None  # noqa: S101
+        self._process.stdin.close()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._reader:
+            self._reader.join()
+        self._process.stdout.close()
         self._errors.close()
+
+    def each_line(self, act: Callable[[dict[str, Any]], None]) -> None:
+        """Call `act` with every further line that it prints, in a thread, until it ends. Comes after `ready`."""
+        self._reader = threading.Thread(target=self._read, args=(act,), daemon=True)
+        self._reader.start()
+
+    def _read(self, act: Callable[[dict[str, Any]], None]) -> None:
+        assert self._process.stdout is not None  # noqa: S101
+        for line in self._process.stdout:
+            act(json.loads(line))
 
     def ready(self) -> dict[str, Any]:
         """Wait for the line that says where it is.

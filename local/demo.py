@@ -6,6 +6,7 @@ must not know how any of it is made.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import httpx
 
+from local import terminal
 from local.build import ROOT
 
 if TYPE_CHECKING:
@@ -89,18 +91,19 @@ class Progress:
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._live = sys.stdout.isatty()
+        self._columns = terminal.columns()
         self._open: str | None = None
 
     def done(self, text: str) -> None:
         """Write a line that stays."""
         self._clear()
-        print(f"{self._elapsed()}  {text}", flush=True)
+        print(self._line(text), flush=True)
 
     def waiting(self, text: str) -> None:
         """Write what is going on, where a line can be written over."""
         if self._live:
             self._clear()
-            print(f"{self._elapsed()}  {text} …", end="", flush=True)
+            print(self._line(f"{text} ..."), end="", flush=True)
             self._open = text
 
     def _clear(self) -> None:
@@ -108,8 +111,10 @@ class Progress:
             print("\r\033[K", end="")
             self._open = None
 
-    def _elapsed(self) -> str:
-        return f"{time.monotonic() - self._start:6.1f} s"
+    def _line(self, text: str) -> str:
+        # A line that fills the last column wraps on some terminals.
+        width = None if self._columns is None else self._columns - 1
+        return terminal.fit(f"{time.monotonic() - self._start:6.1f} s  {text}", width)
 
 
 def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | None = None, out: Path) -> None:
@@ -139,13 +144,14 @@ def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | 
     print(f"\nVideo          {file}")
     print(f"Facts          {facts}")
     print("Notification   as a subscribed queue received it:\n")
-    print(json.dumps(message, indent=2, ensure_ascii=False))
+    print(json.dumps(message, indent=2, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf")))
 
 
 class _Inbox:
     """A queue that is subscribed to the topic, as a user's would be."""
 
     def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
         self._sqs = cloud.client("sqs")
         self._url = self._sqs.create_queue(QueueName="demo-inbox")["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
@@ -159,6 +165,7 @@ class _Inbox:
     def wait_for(self, job_id: str) -> dict[str, Any]:
         end = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < end:
+            self._cloud.check()
             for item in self._sqs.receive_message(QueueUrl=self._url, WaitTimeSeconds=1).get("Messages", []):
                 self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=item["ReceiptHandle"])
                 message: dict[str, Any] = json.loads(item["Body"])
@@ -179,7 +186,9 @@ class _Estimate:
         """The estimate, asked for at most once a second."""
         if time.monotonic() > self._asked + _ASK_SECONDS:
             self._asked = time.monotonic()
-            self._said = httpx.get(f"{self._api}/videos/{job_id}", timeout=5).json().get("estimate", "")
+            # On a busy machine it may be late; the video does not depend on it.
+            with contextlib.suppress(httpx.HTTPError, ValueError):
+                self._said = httpx.get(f"{self._api}/videos/{job_id}", timeout=5).json().get("estimate", "")
         return self._said
 
 
@@ -214,16 +223,19 @@ def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
     seen = 0
     state = "Upload"
     while time.monotonic() < end:
+        cloud.check()
         if execution is None:
             progress.waiting("Waiting for the upload's event")
             started = sfn.list_executions(stateMachineArn=cloud.endpoints.state_machine_arn)["executions"]
             execution = started[0] if started else None
         if execution is not None:
+            # The status first: what comes after it would be missing from the history.
+            status = sfn.describe_execution(executionArn=execution["executionArn"])["status"]
             events = sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
             for event in events[seen:]:
                 state = _show(event, state, progress)
             seen = len(events)
-            if sfn.describe_execution(executionArn=execution["executionArn"])["status"] != "RUNNING":
+            if status != "RUNNING":
                 return str(execution["name"])
             progress.waiting(f"{state:<16} {estimate.of(execution['name']) if state == 'Wait' else ''}".rstrip())
         time.sleep(_GLANCE_SECONDS)

@@ -86,7 +86,7 @@ def deploy(
 
 def _read(template: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = yaml_parse(template.read_text())
+        document: dict[str, Any] = yaml_parse(template.read_text("utf-8"))
     except OSError as error:
         raise DeploymentFailed(f"The template cannot be read: {template.name}: {error.strerror}.") from None
     except yaml.YAMLError as error:

@@ -6,6 +6,7 @@ Knows options, the stack's outputs and words for people. What the commands do is
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import sys
@@ -37,6 +38,9 @@ _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "Un
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Answers the exit status: 2 where it could not be carried out, 130 where it was interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
+            stream.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(_Desk(chosen), chosen)
@@ -131,7 +135,8 @@ def _explained(error: ClientError | BotoCoreError) -> str:
 
 _HANDLES = (
     "whatever is known of it: the id of the job, its execution, its notification or its video at Genviral; the key, "
-    "s3:// address or name of the uploaded file; the key, address or link of the finished video; an Idempotency-Key"
+    "address, link or name of the uploaded file; the key, address or link (S3's or the "
+    "console's) of the finished video; an Idempotency-Key"
 )
 
 
@@ -174,12 +179,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_NONE_OPEN = (
+    "There is no open job, and none that waits for a person. Jobs that have ended: --status succeeded, failed, …"
+)
+
+
 def _list(desk: _Desk, chosen: argparse.Namespace) -> None:
     if desk.switch.is_stopped:
         print("Intake is stopped: no new job starts until start-intake.", file=sys.stderr)
     found = desk.operator.list(Status(chosen.status) if chosen.status else None)
-    for job in itertools.islice(found, max(0, chosen.limit)):
+    listed = list(itertools.islice(found, max(0, chosen.limit)))
+    for job in listed:
         print(_line(job))
+    if not listed and chosen.limit > 0:
+        print(f"There is no job that is {chosen.status}." if chosen.status else _NONE_OPEN)
     if next(found, None) is not None:
         print(f"There are more than {chosen.limit}; see --limit and --status.", file=sys.stderr)
 
@@ -200,7 +213,12 @@ def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
     facts = _facts(job, execution) | {"next": next_step(job, execution, intake_stopped=stopped, sweep_by=sweep)}
     for name, value in facts.items():
         if value not in (None, "", {}, 0):
-            print(f"{name:<13} {value}")
+            print(f"{name:<13} {_visible(str(value))}")
+
+
+def _visible(text: str) -> str:
+    """A text that cannot steer a terminal: a key in S3 may hold any character."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
 
 
 def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:

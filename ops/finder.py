@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from ops.addresses import Address, readings
 from ops.operator import Refused
 from shared.jobs import identity
+from shared.jobs.batch_names import is_check
 from shared.jobs.recipes import BATCHES, REQUESTS, UPLOADS
 from shared.jobs.states import Status
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from shared.jobs.store import JobStore
 
 _MOST_BYTES_OF_A_KEY = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
-_S3_ADDRESS = re.compile(r"(?:s3://|arn:[\w-]+:s3:::)([^/]+)/(.+)")
 _EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links hold it
 _NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
 _NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch|upload)_[a-z]+(?:#.*)?")
@@ -59,24 +60,31 @@ class Finder:
         Raises:
             Refused: There is none; the text says where it was looked for.
         """
-        address = _S3_ADDRESS.fullmatch(what)
-        bucket, name = address.groups() if address else (None, what)
-        if bucket not in (None, self.uploads, self.videos):
-            raise Refused(f"{bucket} is no bucket of this stack; those are {self.uploads} and {self.videos}.")
-        if bucket != self.videos and name.startswith((UPLOADS, REQUESTS)):
-            jobs = self._known(self._job_ids_of(name))
-        elif _NOTIFICATION_OF_NO_JOB.fullmatch(name):
+        addresses = readings(what, (self.uploads, self.videos))
+        first = addresses[0]
+        if first.bucket not in (None, self.uploads, self.videos):
+            raise Refused(f"{first.bucket} is no bucket of this stack; those are {self.uploads} and {self.videos}.")
+        jobs = next(filter(None, map(self._named_by, addresses)), {})
+        names = {address.name for address in addresses}
+        jobs = jobs or {job.job_id: job for job in self._all() if any(_is_meant(job, name) for name in names)}
+        if not jobs:
+            raise Refused(self._why_none(addresses).format(what=what, bucket=self.uploads))
+        return sorted(jobs.values(), key=lambda job: job.created_at)
+
+    def _named_by(self, address: Address) -> dict[str, Job]:
+        """The jobs that an address names, without a search."""
+        name = address.name
+        if address.bucket != self.videos and name.startswith((UPLOADS, REQUESTS)):
+            if address.version_id and (
+                jobs := self._known([identity.for_object(self.uploads, name, address.version_id)])
+            ):
+                return jobs
+            return self._known(self._job_ids_of(name))
+        if _NOTIFICATION_OF_NO_JOB.fullmatch(name):
             raise Refused(
                 "That notification is about a recipe or a batch as a whole, or a file that starts nothing: show that."
             )
-        else:
-            jobs = self._known(_job_ids_in(name)) or self._known(self._owner(name))
-        jobs = jobs or {job.job_id: job for job in self._all() if _is_meant(job, name)}
-        if not jobs:
-            in_videos = bucket == self.videos
-            missing = _NOTHING if in_videos else self._why_none(name, is_key=address is not None)
-            raise Refused(missing.format(what=what, bucket=self.uploads))
-        return sorted(jobs.values(), key=lambda job: job.created_at)
+        return self._known(_job_ids_in(name)) or self._known(self._owner(name))
 
     def _known(self, job_ids: Iterable[str]) -> dict[str, Job]:
         jobs = (self.store.get(job_id) for job_id in dict.fromkeys(job_ids))
@@ -104,12 +112,22 @@ class Finder:
         listed = (version for page in pages for version in page.get("Versions", ()))
         return takewhile(lambda version: version["Key"] == key, listed)
 
-    def _why_none(self, name: str, *, is_key: bool) -> str:
+    def _why_none(self, addresses: list[Address]) -> str:
         """Why there is no job of this, which may be a key of the uploads bucket."""
-        could_be = 0 < len(name.encode()) <= _MOST_BYTES_OF_A_KEY
-        if could_be and any(version["IsLatest"] for version in self._listed(name)):
-            return next((text for prefix, text in _NO_JOB_OF.items() if name.startswith(prefix)), _STARTS_NOTHING)
-        return _NO_FILE if is_key or name.startswith(tuple(_NO_JOB_OF)) else _NOTHING
+        first = addresses[0]
+        if first.bucket == self.videos:
+            return _NOTHING
+        # A batch is often called by its name alone.
+        keys = [key for address in addresses for key in (address.name, f"{BATCHES}{address.name}")]
+        if there := next(filter(self._is_there, dict.fromkeys(keys)), None):
+            if there.startswith(BATCHES) and is_check(there):
+                return _NO_JOB_OF_CHECK
+            return next((text for prefix, text in _NO_JOB_OF.items() if there.startswith(prefix)), _STARTS_NOTHING)
+        return _NO_FILE if first.bucket or first.name.startswith(tuple(_NO_JOB_OF)) else _NOTHING
+
+    def _is_there(self, key: str) -> bool:
+        could_be = 0 < len(key.encode()) <= _MOST_BYTES_OF_A_KEY
+        return could_be and any(version["IsLatest"] for version in self._listed(key))
 
     def _all(self) -> Iterator[Job]:
         # In the order of a job's life: one that moves on meanwhile is met twice rather than missed.
@@ -129,6 +147,11 @@ _NO_JOB_OF_FILE = (
 _NO_ROW_OF_BATCH = (
     "{what} lies in {bucket}, and no row of it is a job. Its notification says why: it may be on its way, wrong "
     "(batch_rejected) or a check (.check.csv, .check.jsonl), which starts nothing. Old records may have expired."
+)
+_NO_JOB_OF_CHECK = (
+    "{what} was a check: it starts no job and pays nothing. Its report and estimate are in its notification "
+    "(batch_checked, or batch_rejected). To see the jobs of the batch itself, show the file that was uploaded without "
+    ".check in its name."
 )
 _NO_JOB_OF = {UPLOADS: _NO_JOB_OF_FILE, REQUESTS: _NO_JOB_OF_FILE, BATCHES: _NO_ROW_OF_BATCH}
 _STARTS_NOTHING = (
@@ -154,5 +177,8 @@ def _is_meant(job: Job, name: str) -> bool:
     return (
         name == job.video_id
         or (key is not None and f"/{key}".endswith(f"/{name}"))
-        or (caller is not None and job.job_id == identity.for_idempotency_key(caller, name))
+        or (
+            caller is not None
+            and job.job_id in {identity.for_idempotency_key(caller, key) for key in (name, identity.plain_key(name))}
+        )
     )

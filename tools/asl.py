@@ -52,7 +52,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, machine in plain.machines().items():
             file = Path(folder) / f"{Path(name).stem}.json"
-            file.write_text(json.dumps(machine))
+            file.write_text(json.dumps(machine), "utf-8")
             found = complaints(file)
             if node and (refused := refusal(file)):
                 found.append(refused)
@@ -64,7 +64,8 @@ def main() -> int:
 
 
 def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - what make lint installed
+    # What `make lint` installed.
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
 
 
 if __name__ == "__main__":

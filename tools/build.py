@@ -69,7 +69,7 @@ def build(root: Path, *, environment: dict[str, str] | None = None, umask: int =
     """
     sam = Path(sys.executable).parent
     variables = os.environ | {"PATH": f"{sam}{os.pathsep}{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"}
-    command = [str(sam / "sam"), "build"]
+    command = [sys.executable, "-m", "samcli", "build"]
     done = subprocess.run(  # noqa: S603 - this project's own tool
         command,
         cwd=root,
@@ -77,7 +77,8 @@ def build(root: Path, *, environment: dict[str, str] | None = None, umask: int =
         umask=umask,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode:
         raise BuildFailed(f"{done.stdout}\n`sam build` failed; its last lines say why.")
@@ -124,7 +125,7 @@ def compile_ahead(folder: Path, python: Path, *, place: str) -> None:
     """
     mode = ("--invalidation-mode", "unchecked-hash")
     command = [str(python), "-m", "compileall", "-q", *mode, "-s", str(folder), "-p", place, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")  # noqa: S603
     if done.returncode:
         raise BuildFailed(f"{folder.name} cannot be compiled: {done.stdout.strip()}")
 

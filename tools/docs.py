@@ -51,21 +51,21 @@ _OF_TASKS = (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY, Handling.DEP
 @cache
 def machine() -> dict[str, Any]:
     """The state machine, placeholders and all."""
-    document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "video_job.asl.yaml").read_text())
+    document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "video_job.asl.yaml").read_text("utf-8"))
     return document
 
 
 @cache
 def batch_machine() -> dict[str, Any]:
     """The state machine of a batch, placeholders and all."""
-    document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "batch_job.asl.yaml").read_text())
+    document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "batch_job.asl.yaml").read_text("utf-8"))
     return document
 
 
 @cache
 def template() -> dict[str, Any]:
     """The template, with intrinsic functions in their long form."""
-    document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text("utf-8"))
     return document
 
 
@@ -311,7 +311,7 @@ def imports() -> dict[str, set[str]]:
 
 def _imported(file: Path) -> Iterator[str]:
     """The modules of this project that a file imports."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [f"shared.{alias.name}" for alias in node.names] if node.module == "shared" else [node.module]
@@ -337,7 +337,7 @@ def _purpose(part: str) -> str:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     if not file.exists():
         return "One handler for each Lambda function"
-    return _sentence(ast.get_docstring(ast.parse(file.read_text())) or "")
+    return _sentence(ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "")
 
 
 # ---- notifications ---------------------------------------------------------------------------------------------------
@@ -449,12 +449,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tools.docs", description="Writes the generated parts of docs/.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
     check = parser.parse_args(arguments).check
-    written = {page: rendered(page.read_text()) for page in PAGES} | {openapi.PATH: openapi.text()}
-    stale = {page: text for page, text in written.items() if not page.exists() or page.read_text() != text}
+    written = {page: rendered(page.read_text("utf-8")) for page in PAGES} | {openapi.PATH: openapi.text()}
+    stale = {page: text for page, text in written.items() if not page.exists() or page.read_text("utf-8") != text}
     for page, text in stale.items():
         sys.stdout.write(f"{page.relative_to(ROOT)} {'is stale: run make docs' if check else 'written'}\n")
         if not check:
-            page.write_text(text)
+            page.write_text(text, "utf-8")
     return 1 if check and stale else 0
 
 

@@ -104,13 +104,14 @@ def run(tests: list[str], *, without: iam.Right | None = None) -> Run:
                 cwd=ROOT,
                 env=environment,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=_LONGEST_RUN_SECONDS,
             )
             status, said = done.returncode, done.stdout
         except subprocess.TimeoutExpired:
             status, said = 1, f"FAILED {tests[0]} - took longer than {_LONGEST_RUN_SECONDS} seconds"
-        noted = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+        noted = [json.loads(line) for line in notes.read_text("utf-8").splitlines()] if notes.exists() else []
     first = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
     used = {note["test"]: {(_id(one["role"]), one["action"]) for one in note["decisions"]} for note in noted}
     refused = {(_id(one["role"]), one["action"]) for note in noted for one in note["decisions"] if not one["allowed"]}

@@ -75,7 +75,7 @@ class Operation:
 
     Attributes:
         status: The HTTP status of its success.
-        answers: The schema of that answer.
+        answers: The schema of that answer; None where it has no body.
         takes: The schema of its body.
         parameters: Names of its parameters, beside those in its path.
         headers: Names of the headers of its success.
@@ -83,7 +83,7 @@ class Operation:
     """
 
     status: int
-    answers: str
+    answers: str | None
     takes: str | None = None
     parameters: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
@@ -107,6 +107,7 @@ OPERATIONS = {
     ),
     "list_models": Operation(200, "ModelList", headers=("Cache-Control",), faults=_VENDOR),
     "get_health": Operation(200, "Health"),
+    "head_health": Operation(200, None),
 }
 """Name of the function behind a route → the rest."""
 
@@ -115,8 +116,16 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "idempotency_key": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Printable ASCII. A repeat with the same key and body is the same job, paid once.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "Printable ASCII. A repeat with the same key and body is the same job, paid once. Quotes around "
+        "it are no part of it.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            # HTTP takes the blanks around a value away.
+            "pattern": "^[!-~]([ -~]*[!-~])?$",
+            "not": {"const": '""'},
+        },
     },
     "status": {"name": "status", "in": "query", "required": True, "schema": _STATUS},
     "limit": {
@@ -137,6 +146,21 @@ _HEADERS = {
     "Cache-Control": {"description": "How long the list may be kept.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds until the same call may be made again.", "schema": _COUNT},
 }
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "VideoRequest": {
+        "model_id": "bytedance/seedance-2.0",
+        "prompt": "A paper boat on a calm lake",
+        "params": {"duration_seconds": 5},
+        "metadata": {"order": "4711"},
+    },
+    "UploadRequest": {"filename": "red shoe.jpg", "content_type": "image/jpeg", "recipe": "default"},
+}
+
+
+def _to_the_job(operation: str) -> dict[str, Any]:
+    return {"operationId": operation, "parameters": {"job_id": "$response.body#/job_id"}}
 
 
 def _object(required: str, /, **properties: Any) -> dict[str, Any]:
@@ -286,13 +310,13 @@ class Route:
 
 def routes() -> Iterator[Route]:
     """The routes that `functions/api/app.py` declares."""
-    tree = ast.parse((ROOT / "functions" / "api" / "app.py").read_text())
+    tree = ast.parse((ROOT / "functions" / "api" / "app.py").read_text("utf-8"))
     for node in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
         for decorator in node.decorator_list:
             if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)):
                 continue
             method = decorator.func.attr
-            if method in ("get", "post", "put", "patch", "delete"):
+            if method in ("get", "post", "put", "patch", "delete", "head"):
                 path = str(ast.literal_eval(decorator.args[0])).replace("<", "{").replace(">", "}")
                 yield Route(method, path, node.name, ast.get_docstring(node) or "")
 
@@ -303,7 +327,7 @@ def document() -> dict[str, Any]:
     Raises:
         KeyError: A route has no entry in `OPERATIONS`.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     paths: dict[str, dict[str, Any]] = {}
     for route in routes():
         paths.setdefault(route.path, {})[route.method] = _operation(route)
@@ -353,11 +377,22 @@ def _operation(route: Route) -> dict[str, Any]:
     if names:
         operation["parameters"] = [PARAMETERS[name] for name in names]
     if facts.takes:
-        operation["requestBody"] = {"required": True, "content": _json(facts.takes)}
-    success: dict[str, Any] = {"description": _DESCRIPTIONS[facts.status], "content": _json(facts.answers)}
+        body = _json(facts.takes)
+        body["application/json"]["example"] = EXAMPLES[facts.takes]
+        operation["requestBody"] = {"required": True, "content": body}
+    success: dict[str, Any] = {"description": _DESCRIPTIONS[facts.status]}
+    if facts.answers:
+        success["content"] = _json(facts.answers)
     if facts.headers:
         success["headers"] = {name: _HEADERS[name] for name in facts.headers}
-    operation["responses"] = {str(facts.status): success, **_refusals((*facts.faults, ServiceUnavailable))}
+    if "Location" in facts.headers:
+        success["links"] = {"job": _to_the_job("get_video")}
+    if route.name == "get_video":
+        success["links"] = {"cancel": _to_the_job("delete_video")}
+    operation["responses"] = {
+        str(facts.status): success,
+        **_refusals((*facts.faults, ServiceUnavailable), has_body=route.method != "head"),
+    }
     return operation
 
 
@@ -368,7 +403,7 @@ _THROTTLED = (
 )
 
 
-def _refusals(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
+def _refusals(faults: tuple[type[Fault], ...], *, has_body: bool) -> dict[str, Any]:
     # The stage's limit stands before every route.
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
     by_status: dict[int, list[str]] = {429: []}
@@ -378,7 +413,8 @@ def _refusals(faults: tuple[type[Fault], ...]) -> dict[str, Any]:
     for status, codes in sorted(by_status.items()):
         refusal: dict[str, Any] = {"description": ", ".join(codes) or _THROTTLED}
         if codes:
-            refusal["content"] = _json("Error")
+            if has_body:
+                refusal["content"] = _json("Error")
             if status in (429, 503):
                 refusal["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
             if status == 429:
@@ -399,7 +435,7 @@ def _requests() -> dict[str, Any]:
         found |= schema.pop("$defs", {})
         found[name] = schema | {"title": name}
     found["VideoRequest"]["properties"]["metadata"] = {
-        "type": "object",
+        "type": ["object", "null"],
         "description": "Your own labels, at most 2,048 bytes of JSON. They come back in the job and its notifications.",
     }
     return found

@@ -58,7 +58,7 @@ def machines() -> dict[str, dict[str, Any]]:
             values = {
                 name: _value(value, document) for name, value in properties.get("DefinitionSubstitutions", {}).items()
             }
-            text = (ROOT / properties["DefinitionUri"]).read_text()
+            text = (ROOT / properties["DefinitionUri"]).read_text("utf-8")
             text = re.sub(r"\$\{(\w+)\}", lambda match, values=values: values[match[1]], text)  # type: ignore[misc]
             found[Path(properties["DefinitionUri"]).name] = yaml.safe_load(text)
     files = {path.name for path in (ROOT / "statemachine").iterdir()}
@@ -68,7 +68,7 @@ def machines() -> dict[str, dict[str, Any]]:
 
 
 def _document() -> dict[str, Any]:
-    document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text("utf-8"))
     return document
 
 

@@ -6,7 +6,6 @@ to import than to use.
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
-from shared.jobs.errors import MediaTypeUnsupported, ServiceUnavailable
+from shared.jobs.errors import ServiceUnavailable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
 from shared.runtime import AwsCallFailed, client, entrypoint, logger, settings
@@ -54,6 +53,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @app.post("/videos")
 def post_video() -> Response[str]:
     """Ask for a video."""
+    from shared.steps.bodies import body_of
     from shared.steps.requests import Desk
 
     request, config = app.current_event, settings(Settings)
@@ -61,7 +61,7 @@ def post_video() -> Response[str]:
         store=_store(), switch=_switch(), sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn
     )
     job = desk.ask(
-        _json_body(request.raw_event), caller=_caller(request.raw_event), key=request.headers.get("idempotency-key")
+        body_of(request.raw_event), caller=_caller(request.raw_event), key=request.headers.get("idempotency-key")
     )
     logger.append_keys(job_id=job.job_id)
     logger.info("job accepted", status=job.status.value)
@@ -101,6 +101,7 @@ def delete_video(job_id: str) -> Response[str]:
 @app.post("/uploads")
 def post_upload() -> Response[str]:
     """Get a form to upload a file with, without AWS keys."""
+    from shared.steps.bodies import body_of
     from shared.steps.handover import Reception
 
     config = settings(Settings)
@@ -110,7 +111,7 @@ def post_upload() -> Response[str]:
         bucket=config.uploads_bucket,
         max_bytes=config.max_upload_megabytes * 1_000_000,
     )
-    form = reception.form(_json_body(app.current_event.raw_event))
+    form = reception.form(body_of(app.current_event.raw_event))
     logger.append_keys(job_id=form["job_id"])
     logger.info("form handed out")
     return _answer(201, form, {"Location": f"/videos/{form['job_id']}"})
@@ -128,6 +129,12 @@ def list_models() -> Response[str]:
 def get_health() -> Response[str]:
     """See whether the API and its table answer, and whether new jobs are taken."""
     return _answer(200, {"ok": True, "intake": "stopped" if _switch().is_stopped else "open"})
+
+
+@app.head("/health")
+def head_health() -> Response[str]:
+    """See whether the API and its table answer, without a body."""
+    return Response(get_health().status_code, "application/json", "")
 
 
 @app.exception_handler(Fault)  # type: ignore[untyped-decorator]
@@ -192,16 +199,6 @@ def _vendor() -> GenviralClient:
     # Less than the function's own 15 seconds, even when the key is fetched anew in between.
     timeouts = Timeouts(connect=2, read=5, write=2, pool=2, total=5)
     return genviral(config.genviral_base_url, config.api_key_secret, timeouts=timeouts, paid=Paid.NO)
-
-
-def _json_body(event: dict[str, Any]) -> bytes:
-    declared = {name.lower(): value for name, value in (event.get("headers") or {}).items()}.get("content-type")
-    if declared and declared.partition(";")[0].strip().lower() != "application/json":
-        raise MediaTypeUnsupported("the body's Content-Type is not application/json")
-    body = event.get("body") or ""
-    if not event.get("isBase64Encoded"):
-        return str(body).encode("utf-8", "surrogatepass")
-    return base64.b64decode(body)
 
 
 def _caller(event: dict[str, Any]) -> str:

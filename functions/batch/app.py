@@ -49,7 +49,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
         case "plan":
             from shared.steps.batch import Planner
 
-            planned = Planner(s3=client("s3"), concurrency=config.batch_concurrency).plan(event["source"])
+            planner = Planner(s3=client("s3"), concurrency=config.batch_concurrency, known=store.several)
+            planned = planner.plan(event["source"])
             logger.info("planned", rows=planned["rows"], started=planned["started"])
             return planned
         case "report":

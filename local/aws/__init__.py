@@ -6,6 +6,7 @@ state machine. The modules here only join them. They know nothing of this projec
 - `pins`: which versions the joints below were written for
 - `asl`, `engine`, `interpreter`: a definition, the engine that runs it, and the same engine without sockets for tests
 - `runtime_api`: one Lambda execution environment, that is, a process and the Runtime API it talks to
+- `pure`: the client's side of the Runtime API, for machines on which awslambdaric has none
 - `lambda_seam`, `states_seam`, `cloudformation_seam`, `http_seam`: where the above replace parts of MiniStack
 - `__main__`: the process
 """

@@ -1,13 +1,15 @@
 """The process of the AWS stand-in: `python -m local.aws --work DIR --runtime-packages DIR [--port N] …`.
 
-Prints one line of JSON when it takes requests, and ends on SIGINT, SIGTERM or the end of its standard input, so that it
-never outlives the process that started it. It then removes `--work` and everything in it.
+Prints one line of JSON when it takes requests, and one more for each process of a function that fails to start. Ends on
+SIGINT, SIGTERM or the end of its standard input, so that it never outlives the process that started it. It then removes
+`--work` and everything in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -18,9 +20,12 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local.aws import pins
+
+if TYPE_CHECKING:
+    from local.aws.runtime_api import FailedStart
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -82,16 +87,17 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     from hypercorn.config import Config
     from ministack import app
 
-    from local.aws import cloudformation_seam, http_seam, iam_seam, s3_seam
+    from local.aws import cloudformation_seam, cors_patch, forms_patch, http_seam, iam_seam, paths_patch, s3_seam
     from local.aws.lambda_seam import Functions
     from local.aws.states_seam import StateMachines
 
     endpoint = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
-    functions = Functions(endpoint, arguments.work, arguments.runtime_packages)
+    functions = Functions(endpoint, arguments.work, arguments.runtime_packages, _report)
     functions.install()
     StateMachines(endpoint, arguments.time_scale).install()
     cloudformation_seam.install()
     s3_seam.install()
+    forms_patch.install()
     if arguments.sigv4:
         iam_seam.install(arguments.work / "decisions.jsonl")
     else:
@@ -109,12 +115,18 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
             loop.add_signal_handler(number, stop.set)
         threading.Thread(target=_until_parent_ends, args=(loop, stop), daemon=True).start()
         print(json.dumps({"aws_endpoint": endpoint, "region": REGION}), flush=True)
-        await serve(s3_seam.keeping_headers(_as_if_encrypted(app.app)), config, shutdown_trigger=stop.wait)
+        served = s3_seam.keeping_headers(_as_if_encrypted(cors_patch.by_rules(paths_patch.exact(app.app))))
+        await serve(served, config, shutdown_trigger=stop.wait)
 
     try:
         asyncio.run(run())
     finally:
         functions.close()
+
+
+def _report(failed: FailedStart) -> None:
+    with contextlib.suppress(OSError):  # the reader is gone when everything ends
+        print(json.dumps({"failed_start": failed._asdict()}), flush=True)
 
 
 def _as_if_encrypted(app: Any) -> Any:

@@ -18,11 +18,21 @@ _ON_AWS_ONLY = ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGrou
 def install() -> None:
     """Make `Ref` of a secret its ARN, as on AWS; MiniStack answers its name. Accept what is for AWS only.
 
+    The CORS rules of an HTTP API get the names that MiniStack reads.
+
     Alarms over several metrics are for AWS only, too: MiniStack knows alarms of one metric, and none ever fires there.
     """
     handlers = provisioners._RESOURCE_HANDLERS
     secret, alarm = handlers["AWS::SecretsManager::Secret"], handlers["AWS::CloudWatch::Alarm"]
     create_secret, create_alarm = secret["create"], alarm["create"]
+    api = handlers["AWS::ApiGatewayV2::Api"]
+    create_api = api["create"]
+
+    def create_with_cors(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
+        rules = properties.get("CorsConfiguration") or {}
+        renamed = {f"{name[0].lower()}{name[1:]}": value for name, value in rules.items()}
+        created: Created = create_api(logical_id, {**properties, "CorsConfiguration": renamed}, stack)
+        return created
 
     def create_with_arn(*arguments: Any, **options: Any) -> Created:
         _, attributes = create_secret(*arguments, **options)
@@ -34,6 +44,7 @@ def install() -> None:
         created: Created = create_alarm(logical_id, properties, stack)
         return created
 
+    api["create"] = create_with_cors
     secret["create"] = create_with_arn
     alarm["create"] = create_simple
     for kind in _ON_AWS_ONLY:

@@ -29,7 +29,7 @@ def install(record: Path) -> None:
         record: The file. Each line has `role`, `action`, `resource` and `allowed`.
     """
     lock = threading.Lock()
-    lines = record.open("a", buffering=1)
+    lines = record.open("a", buffering=1, encoding="utf-8")
 
     def enforce(access_key_id: str, iam_action: str, *rest: Any, resource_arn: str = "*", **more: Any) -> Any:
         refusal = _enforce(access_key_id, iam_action, *rest, resource_arn=resource_arn, **more)

@@ -20,7 +20,10 @@ from ministack.services import lambda_svc
 from local.aws.runtime_api import Function, Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from local.aws.runtime_api import FailedStart
 
 
 class Functions:
@@ -30,9 +33,13 @@ class Functions:
         endpoint: Where the functions reach AWS.
         work: The folder for code, layers, logs and scratch folders. It must exist, and its owner removes it.
         runtime_packages: The folder with awslambdaric and boto3.
+        report: Called when a function's process fails before it asks for work.
     """
 
-    def __init__(self, endpoint: str, work: Path, runtime_packages: Path) -> None:
+    def __init__(
+        self, endpoint: str, work: Path, runtime_packages: Path, report: Callable[[FailedStart], None]
+    ) -> None:
+        self._report = report
         self._endpoint = endpoint
         self._work = work
         self._runtime_packages = runtime_packages
@@ -67,7 +74,8 @@ class Functions:
             if self._closed:
                 raise RuntimeError("the stand-in is shutting down")
             if key not in self._pools:
-                self._pools[key] = Pool(self._function(config, code, hashlib.sha256(key.encode()).hexdigest()[:8]))
+                digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+                self._pools[key] = Pool(self._function(config, code, digest), self._report)
             return self._pools[key]
 
     def _function(self, config: dict[str, Any], code: bytes, digest: str) -> Function:

@@ -20,24 +20,45 @@ import threading
 import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-INIT_SECONDS = 10
-"""How long Lambda lets the initialization take, outside of the function's own time-out."""
+INIT_SECONDS = 20
+"""How long a process may take until it asks for work: twice what Lambda gives, since a laptop may be busy."""
+
+TAIL_LINES = 15
+
+RUNTIME_CLIENT = "GENVIRAL_RUNTIME_CLIENT"
+"""The environment variable that chooses the runtime client: with `python` it is ours, wherever the native one is."""
+
+PURE = Path(__file__).parent / "pure"
+"""The folder of our own `runtime_client`."""
 
 BOOTSTRAP = """
 import os, runpy, sys, threading
+handler, pure, chosen = sys.argv[1:]
 def end_with_parent():
     sys.stdin.buffer.read()
     os._exit(0)
 threading.Thread(target=end_with_parent, daemon=True).start()
-sys.argv = ["awslambdaric", sys.argv[1]]
+try:
+    if chosen == "python":
+        raise ImportError
+    import runtime_client
+except ImportError:
+    sys.path.insert(0, pure)
+    import runtime_client
+    sys.path.remove(pure)
+sys.argv = ["awslambdaric", handler]
 runpy.run_module("awslambdaric", run_name="__main__")
 """
-"""Starts the runtime client, and ends the process when its parent is gone, however that came about."""
+"""Starts awslambdaric, with our own runtime client where the native one is missing (macOS) or ours is asked for.
+
+Ends the process when its parent is gone, however that came about.
+"""
 
 
 @dataclass(frozen=True)
@@ -85,20 +106,36 @@ class Answer(NamedTuple):
     log: str
 
 
+class FailedStart(NamedTuple):
+    """A process that ended or was ended before it asked for work: what happened, and the tail of its log."""
+
+    function: str
+    reason: str
+    log: str
+
+
 class _Outcome(NamedTuple):
-    kind: str  # "response", "error", "init" or "exit"
+    kind: str  # "response", "error", "init", "exit" or "silent"
     request_id: str
     body: str
 
 
 class Environment:
-    """One process that handles one invocation at a time."""
+    """One process that handles one invocation at a time.
 
-    def __init__(self, function: Function, number: int) -> None:
+    Args:
+        function: What it is made from.
+        number: Tells its log and its scratch folder from those of the function's other processes.
+        report: Called when the process fails before it asks for work.
+    """
+
+    def __init__(self, function: Function, number: int, report: Callable[[FailedStart], None] | None = None) -> None:
         self._function = function
+        self._report = report
         self._invocations: queue.SimpleQueue[tuple[bytes, dict[str, str]] | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
         self._ready = threading.Event()
+        self._asked = False
         self._server = _RuntimeApi(self._next, self._outcomes.put)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self._scratch = function.scratch / f"{function.name}-{number}"
@@ -107,7 +144,10 @@ class Environment:
         self._log = function.logs / f"{function.name}-{number:04}.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [function.python, "-S", "-c", BOOTSTRAP, function.handler],
+                [
+                    *(function.python, "-S", "-c", BOOTSTRAP),
+                    *(function.handler, str(PURE), os.environ.get(RUNTIME_CLIENT, "")),
+                ],
                 cwd=function.code,
                 env=self._environment(),
                 stdin=subprocess.PIPE,
@@ -139,13 +179,18 @@ class Environment:
             outcome = self._fail(
                 request_id, "Sandbox.Timedout", f"Task timed out after {self._function.timeout:.2f} seconds"
             )
+        elif outcome.kind == "silent":
+            outcome = self._fail(request_id, "Sandbox.Timedout", outcome.body)
         elif outcome.kind == "exit":
             outcome = self._fail(request_id, "Runtime.ExitError", f"Runtime exited with error: {outcome.body}")
         elif outcome.kind == "init":
             self.close()
         with self._log.open("rb") as log:
             log.seek(logged)
-            return Answer(outcome.body, outcome.kind != "response", log.read().decode("utf-8", "replace"))
+            said = log.read().decode("utf-8", "replace")
+        if self._report and not self._asked:
+            self._report(self._failed_start(outcome))
+        return Answer(outcome.body, outcome.kind != "response", said)
 
     def close(self) -> None:
         """End the process at once and remove its scratch folder. The log stays."""
@@ -190,6 +235,7 @@ class Environment:
         }
 
     def _next(self) -> tuple[bytes, dict[str, str]] | None:
+        self._asked = True
         self._ready.set()
         return self._invocations.get()
 
@@ -204,7 +250,9 @@ class Environment:
         try:
             return self._outcomes.get_nowait()
         except queue.Empty:
-            return None
+            if self._ready.is_set():
+                return None
+            return _Outcome("silent", "", f"The process did not ask for work within {INIT_SECONDS} seconds")
 
     def _handle(self, payload: bytes, request_id: str, trace: str) -> _Outcome | None:
         deadline = time.time() + self._function.timeout
@@ -226,10 +274,17 @@ class Environment:
     def _fail(self, request_id: str, error: str, message: str) -> _Outcome:
         """Note a failure that the process itself could not report, as Lambda does, and give the environment up."""
         text = f"RequestId: {request_id} Error: {message}"
-        with self._log.open("a") as log:
+        with self._log.open("a", encoding="utf-8") as log:
             log.write(text + "\n")
         self.close()
         return _Outcome("error", request_id, json.dumps({"errorType": error, "errorMessage": text}))
+
+    def _failed_start(self, outcome: _Outcome) -> FailedStart:
+        error = json.loads(outcome.body)
+        # The runtime ends the lines of a traceback with a carriage return.
+        lines = self._log.read_text("utf-8", "replace").splitlines()
+        reason = f"{error['errorType']}: {error['errorMessage']}"
+        return FailedStart(self._function.name, reason, "\n".join(lines[-TAIL_LINES:]))
 
 
 class _RuntimeApi(ThreadingHTTPServer):
@@ -291,8 +346,9 @@ class _Handler(BaseHTTPRequestHandler):
 class Pool:
     """The execution environments of one function: a warm one is used again, a new one starts when all are busy."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, report: Callable[[FailedStart], None] | None = None) -> None:
         self._function = function
+        self._report = report
         self._lock = threading.Lock()
         self._started = 0
         self._idle: list[Environment] = []
@@ -325,6 +381,6 @@ class Pool:
                     return environment
                 self._all.discard(environment)
             self._started += 1
-            environment = Environment(self._function, self._started)
+            environment = Environment(self._function, self._started, self._report)
             self._all.add(environment)
             return environment

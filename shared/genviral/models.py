@@ -34,6 +34,7 @@ _MAX_URL = 8_192
 _MAX_WORD = 200
 _MAX_RAW_PARAMS = 65_536
 _MAX_NESTING = 32
+_CONTAINERS = (dict, list)
 _MAX_NUMBER = 1_000_000
 _MAX_PATH = 100
 _MAX_ISSUES = 20
@@ -45,14 +46,22 @@ _WORDS = {
     "list_type": "must be a list",
     "missing": "is required",
     "model_type": "must be a JSON object",
+    "string_too_short": "must not be blank",
     "string_too_long": "must have at most {max_length} characters",
     "string_type": "must be a text",
     "string_unicode": "must be a text of valid characters",
     "too_long": "must have at most {max_length} entries",
 }
+# They could change what a terminal or a page shows: controls, and marks that turn the direction of writing.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
 _M = TypeVar("_M", bound=BaseModel)
 _PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
 _SEEDANCE = "bytedance/seedance"
+_SPEECH = ("speech_text", "voice_id")
+# The vendor says "at least one image or video reference". Whether `image_url` and `video_url` count is not said, so
+# they do: the vendor refuses for free, and a refusal here would be final.
+_VISIBLE = ("reference_image_urls", "reference_video_urls", "image_url", "video_url")
 
 
 def _web_url(url: str) -> str:
@@ -69,6 +78,8 @@ def _web_url(url: str) -> str:
 def _word(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters")
     return text
 
 
@@ -94,20 +105,45 @@ def _json_object(value: dict[str, Any]) -> dict[str, Any]:
 
 def _nesting(value: object) -> int:
     level, inner = 0, [value]
-    while inner := [
-        member
-        for container in inner
-        if isinstance(container, dict | list)
-        for member in (container.values() if isinstance(container, dict) else container)
-    ]:
+    while level <= _MAX_NESTING and (
+        members := [
+            member
+            for container in inner
+            for member in (container.values() if isinstance(container, dict) else container)  # type: ignore[attr-defined]
+        ]
+    ):
         level += 1
+        inner = [member for member in members if isinstance(member, _CONTAINERS)]
     return level
 
 
 Text = Annotated[str, Field(max_length=_MAX_TEXT)]
-Word = Annotated[str, Field(max_length=_MAX_WORD), AfterValidator(_word)]
-Url = Annotated[str, Field(max_length=_MAX_URL), AfterValidator(_web_url)]
-Number = Annotated[int | float, PlainValidator(_positive_number, json_schema_input_type=float)]
+# The patterns describe the API to callers: what they allow, the validators take. Of links, the validators take more:
+# other scripts, which format "uri" leaves out, and IP addresses in brackets.
+_PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+_NAME = r"[0-9A-Za-z._~%!$&'()*+,;=-]"
+_URL_PATTERN = rf"^[Hh][Tt][Tt][Pp][Ss]?://(?:(?:{_NAME}|:)*@)?{_NAME}+(?::{_PORT})?(?:[/?#][!-~]*)?$"
+Word = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=_MAX_WORD,
+        json_schema_extra={"pattern": rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"},
+    ),
+    AfterValidator(_word),
+]
+Url = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=_MAX_URL,
+        json_schema_extra={"format": "uri", "pattern": _URL_PATTERN},
+    ),
+    AfterValidator(_web_url),
+]
+Number = Annotated[
+    int | float, PlainValidator(_positive_number, json_schema_input_type=Annotated[float, Field(gt=0, le=_MAX_NUMBER)])
+]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
 
 
@@ -129,8 +165,38 @@ class Params(Strict):
     generate_audio: bool | None = None
 
 
+def _schema_of(name: str) -> dict[str, Any]:
+    """A schema of bodies that give a field."""
+    given = {"type": "array", "minItems": 1} if name.endswith("s") else {"type": "string"}
+    return {"required": [name], "properties": {name: given}}
+
+
+def _schema_of_models(pattern: str) -> dict[str, Any]:
+    return {"required": ["model_id"], "properties": {"model_id": {"pattern": pattern}}}
+
+
+# `_contradictions`, for the document of the API.
+_CONSISTENT: list[dict[str, Any]] = [
+    {
+        "if": _schema_of_models(f"^{_PROMPT_DRIVEN.pattern}$"),
+        "then": {"properties": {name: {"type": "null"} for name in _SPEECH}},
+    },
+    {
+        "if": {
+            "anyOf": [
+                _schema_of("reference_audio_urls"),
+                {"allOf": [_schema_of("audio_url"), _schema_of_models(f"^{_SEEDANCE}")]},
+            ]
+        },
+        "then": {"anyOf": [_schema_of(name) for name in _VISIBLE]},
+    },
+]
+
+
 class GenerateRequest(Strict):
     """One request for a video. A field that is null counts as not given. URLs stay exactly as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": _CONSISTENT})  # type: ignore[dict-item]
 
     model_id: Word
     prompt: Text | None = None
@@ -191,12 +257,10 @@ def _invalid(issues: tuple[dict[str, str], ...]) -> InvalidPayload:
 def _contradictions(request: GenerateRequest) -> Iterator[dict[str, str]]:
     """What no field is wrong about by itself."""
     if _PROMPT_DRIVEN.fullmatch(request.model_id):
-        for name in ("speech_text", "voice_id"):
+        for name in _SPEECH:
             if getattr(request, name) is not None:
                 yield {"path": name, "message": "is not accepted by this model; put the dialogue into the prompt"}
-    # The vendor says "at least one image or video reference". Whether `image_url` and `video_url` count is not said, so
-    # they do: the vendor refuses for free, and a refusal here would be final.
-    if request.reference_image_urls or request.reference_video_urls or request.image_url or request.video_url:
+    if any(getattr(request, name) for name in _VISIBLE):
         return
     if request.reference_audio_urls:
         yield {"path": "reference_audio_urls", "message": "needs at least one image or video reference"}

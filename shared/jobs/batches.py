@@ -1,43 +1,67 @@
 """A batch: one file, CSV or JSON lines, in which each row asks for a video.
 
-Knows the two forms, which columns there are (from the vendor's request model), what makes a row the job that it is, and
-what a plan holds. Must not know S3, or how a row is started.
+Knows the two forms and what a plan holds. `csv_rows` splits a CSV's text, `csv_cells` reads its cells, `batch_identity`
+says which job a row is, `batch_names` what a file's name means. Must not know S3, or how a row is started.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
+from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
-from shared.genviral.models import GenerateRequest, Params
-from shared.jobs import identity
+from shared.jobs.batch_identity import MAX_ROWS, Identity, identify, job_ids, tidy
+from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
+from shared.jobs.csv_cells import METADATA, SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
+from shared.jobs.csv_rows import lines_in, read_table
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
-from shared.jobs.recipes import BATCHES, PLANS
+from shared.jobs.recipes import KIND_OF_FIELD, PLANS
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
+from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from shared.faults import Fault
+    from shared.jobs.csv_rows import Record
 
-BATCH = "batch"
-"""The type of a row's source."""
-MAX_ROWS = 10_000
+__all__ = [
+    "BATCH",
+    "MAX_BYTES",
+    "MAX_ROWS",
+    "Plan",
+    "Row",
+    "checked_key",
+    "is_check",
+    "name_of",
+    "plan",
+    "read",
+    "source_in",
+]
+
 MAX_BYTES = 32 * 1024 * 1024
-_CHECK = ".check"
-_METADATA = "metadata."
 _MAX_ISSUES = 20
+_MAX_FIELDS = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,40}")
-_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
-csv.field_size_limit(MAX_BYTES)  # its own limit is below that of a row, and fails the file
-_SOURCE = {"type": str, "bucket": str, "key": str, "line": int, "plan": str, "offset": int, "length": int}
+_JSON_LINE = re.compile(r"\S[^\r\n]*+")
+_OTHER_FILES = (
+    (b"\x1f\x8b", "compressed (gzip): upload it uncompressed"),
+    (b"\x28\xb5\x2f\xfd", "compressed (zstd): upload it uncompressed"),
+    (b"BZh", "compressed (bzip2): upload it uncompressed"),
+    (b"\xfd7zXZ", "compressed (xz): upload it uncompressed"),
+    (b"PK\x03\x04", "a workbook of a spreadsheet, or a ZIP: save the sheet as CSV in UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "a workbook of a spreadsheet: save the sheet as CSV in UTF-8"),
+    (b"\xff\xfe\0\0", "UTF-32: save it as UTF-8"),
+    (b"\0\0\xfe\xff", "UTF-32: save it as UTF-8"),
+    (b"\xff\xfe", "UTF-16: save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16: save it as UTF-8"),
+)
+_PLAIN_ENCODINGS = ("", "identity", "aws-chunked", "utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +72,13 @@ class Row:
         line: The line of the file where it begins, counted from 1.
         request: The generate body, with its metadata; None where it is refused.
         fault: Why it is refused.
+        identity: What it is known by; None where it is refused.
     """
 
     line: int
     request: dict[str, Any] | None = field(default=None, repr=False)
     fault: Fault | None = None
+    identity: Identity | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,80 +99,33 @@ class Plan:
     refused: list[dict[str, Any]]
 
 
-def is_check(key: str) -> bool:
-    """Whether a batch is only to be checked: `batches/<name>.check.csv`."""
-    return _stem(key).endswith(_CHECK)
-
-
-def checked_key(key: str) -> str:
-    """The key of the batch that a check is about; a batch's own key otherwise."""
-    stem = _stem(key)
-    return stem.removesuffix(_CHECK) + key[len(stem) :]
-
-
-def name_of(key: str) -> str:
-    """A batch's name, which its reports lie under: `spring` for `batches/spring.csv`."""
-    return _stem(checked_key(key)).removeprefix(BATCHES)
-
-
-def _stem(key: str) -> str:
-    stem, dot, suffix = key.rpartition(".")
-    return stem if dot and "/" not in suffix else key
-
-
-def source_in(given: object) -> dict[str, Any] | None:
-    """The source of a batch's row in an execution's input, or None where the execution is no such row's."""
-    source = given.get("source") if isinstance(given, dict) else None
-    if not isinstance(source, dict) or source.get("type") != BATCH:
-        return None
-    if any(type(source.get(name)) is not kind for name, kind in _SOURCE.items()):
-        return None
-    return {name: source[name] for name in _SOURCE}
-
-
-def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
-    """Whether a job is the row of a batch that its source names; true for jobs that are no rows.
-
-    Args:
-        job_id: The job.
-        source: Its source.
-        body: The generate body of the row.
-        metadata: The row's labels.
-    """
-    if source.get("type") != BATCH:
-        return True
-    meaning = identity.fingerprint({**body, "metadata": metadata} if metadata else {**body})
-    bucket, name = source["bucket"], name_of(source["key"])
-    # Which of several like rows it is does not stand in the source.
-    return any(job_id == identity.for_row(bucket, name, meaning, copy) for copy in range(MAX_ROWS))
-
-
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def read(data: bytes, key: str) -> list[Row]:
+def read(data: bytes, key: str, *, content_encoding: str = "") -> list[Row]:
     """The rows of a batch, each judged as the API judges a request.
 
     Args:
         data: The file.
-        key: The object's key; its suffix says which form the file has.
+        key: The object's key. Its suffix says which form the file has, its name whether to run it.
+        content_encoding: What the object's `Content-Encoding` says.
 
     Raises:
-        BatchUnreadable: No row can be made out.
+        BatchUnreadable: No row can be made out, or the name is near to a check's and is not one.
         BatchTooLarge: There are too many rows or bytes.
     """
+    if purpose_of(key) is Purpose.UNCLEAR:
+        raise BatchUnreadable(
+            "the file's name is near to a check's but is not one, so nothing was started: name it <name>.check.csv (or "
+            ".check.jsonl) to check it, or leave the word 'check' out of its name to run it"
+        )
     if len(data) > MAX_BYTES:
         raise BatchTooLarge(f"the file has more than the {MAX_BYTES:,} bytes that a batch may have")
     form = next((form for suffix, form in _FORMS.items() if key.lower().endswith(suffix)), None)
     if form is None:
         raise BatchUnreadable("the file's name ends neither in .csv nor in .jsonl")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise BatchUnreadable(f"the file is not UTF-8: line {line} holds another encoding's character") from None
     rows: list[Row] = []
-    for row in form(text):
+    for row in form(_decoded(data, content_encoding)):
         if len(rows) == MAX_ROWS:
             raise BatchTooLarge(f"the file has more than the {MAX_ROWS:,} rows that a batch may have")
         rows.append(row)
@@ -155,75 +134,145 @@ def read(data: bytes, key: str) -> list[Row]:
     return rows
 
 
+def _decoded(data: bytes, content_encoding: str) -> str:
+    """The file's text without byte order marks.
+
+    Raises:
+        BatchUnreadable: It is not UTF-8. What it is instead is named where that shows.
+    """
+    if other := next((name for magic, name in _OTHER_FILES if data.startswith(magic)), None):
+        raise BatchUnreadable(f"the file is not UTF-8 but {other}")
+    if b"\0" in data[:64]:
+        raise BatchUnreadable("the file is not UTF-8 but UTF-16, or no text: save it as UTF-8")
+    try:
+        return data.decode().lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        if content_encoding.strip().lower() not in _PLAIN_ENCODINGS:
+            raise BatchUnreadable(
+                "the file is compressed, as its Content-Encoding says: upload it uncompressed"
+            ) from None
+        # Every byte is a character in Latin-1, so the lines are the file's.
+        line = lines_in(data[: error.start].decode("latin-1")) + 1
+        raise BatchUnreadable(
+            f"the file is not UTF-8: line {line} holds another encoding's character, such as Windows-1252 has: save it "
+            "as UTF-8"
+        ) from None
+
+
 def _json_lines(text: str) -> Iterator[Row]:
+    first = _JSON_LINE.search(text)
+    if first is not None and first[0][0] in "[{":
+        _require_lines(text, first[0])
+    line, position = 1, 0
     # Not splitlines(): a JSON text may hold the other characters that it takes for the end of a line.
-    for line, written in enumerate(text.split("\n"), 1):
-        if not written.strip():
-            continue
+    for found in _JSON_LINE.finditer(text):
+        line += lines_in(text[position : found.start()])
+        position = found.start()
+        written = found[0]
         if len(written.encode()) > MAX_DOCUMENT_BYTES:
             yield Row(line, fault=_wrong("", f"must have at most {MAX_DOCUMENT_BYTES} bytes"))
             continue
         try:
-            document = json.loads(written, parse_constant=_refuse)
+            document = strict_json.loads(written)
+        except strict_json.RepeatedKey as repeated:
+            yield Row(line, fault=_repeated(repeated.key))
         except (ValueError, RecursionError):
-            yield Row(line, fault=InvalidJson("the row is not valid JSON"))
-            continue
-        yield _judged(line, document)
+            yield Row(line, fault=InvalidJson("the row is not valid JSON; each line must be one whole JSON object"))
+        else:
+            yield _judged(line, document, document)
+
+
+def _require_lines(text: str, first_line: str) -> None:
+    """Name the two other ways to put requests into a file of JSON.
+
+    Raises:
+        BatchUnreadable: The whole file is one array, or one object over several lines.
+    """
+    try:
+        if isinstance(json.loads(first_line), dict):
+            return
+    except (ValueError, RecursionError):
+        pass
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    what = "array" if isinstance(whole, list) else "object over several lines"
+    raise BatchUnreadable(f"the file is one JSON {what}: write each request as an object on a line of its own")
 
 
 def _csv(text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 0
-    try:
-        columns = _columns(next(reader, []))
-        while True:
-            line = reader.line_num + 1
-            cells = next(reader, None)
-            if cells is None:
-                return
-            if any(cell.strip() for cell in cells):
-                yield _from_cells(line, columns, cells)
-    except csv.Error as error:  # its texts are fixed sentences
-        raise BatchUnreadable(f"the file is no CSV: line {max(line, 1)}: {error}") from None
+    header, records = read_table(text, is_column)
+    _require_columns(header)
+    columns = list(map(Column.of, header))
+    for record in records:
+        yield _from_problem(record, columns) if record.problem else _from_cells(record, columns)
 
 
-def _from_cells(line: int, columns: list[str], cells: list[str]) -> Row:
-    request: dict[str, Any] = {}
-    for number, cell in enumerate(cells):
-        if not cell.strip():
+def _from_problem(record: Record, columns: list[Column]) -> Row:
+    named = record.cell is not None and record.cell < len(columns)
+    return Row(record.line, fault=_wrong(columns[record.cell or 0].name if named else "", record.problem))
+
+
+def _from_cells(record: Record, columns: list[Column]) -> Row:
+    line, cells = record.line, record.cells
+    document: dict[str, Any] = {}
+    for column, cell in zip(columns, cells, strict=False):
+        if not cell or cell.isspace():
             continue
-        column = columns[number] if number < len(columns) else ""
-        if not column:
-            return Row(line, fault=_wrong("", f"cell {number + 1} stands in no column that the first line names"))
-        group, dot, name = column.partition(".")
-        (request.setdefault(group, {}) if dot else request)[name or group] = _convert(column, cell)
-    if len(json.dumps(request).encode()) > MAX_DOCUMENT_BYTES:
+        if not column.name:
+            return _outside(record, columns)
+        if is_spreadsheet_error(cell):
+            return Row(line, fault=_wrong(column.name, SPREADSHEET_ERROR))
+        try:
+            value = column.convert(cell)
+        except ValueError as wrong:
+            return Row(line, fault=_wrong(column.name, str(wrong)))
+        (document.setdefault(column.group, {}) if column.group else document)[column.member] = value
+    if "".join(cells[len(columns) :]).strip():
+        return _outside(record, columns)
+    if sum(map(len, cells)) * 6 > MAX_DOCUMENT_BYTES and len(json.dumps(document)) > MAX_DOCUMENT_BYTES:
         return Row(line, fault=_wrong("", f"must have at most {MAX_DOCUMENT_BYTES} bytes"))
-    return _judged(line, request)
+    # The older rule knew blanks alone between links, and may have paid for two as one.
+    older = {
+        column.name: cell.split()
+        for column, cell in zip(columns, cells, strict=False)
+        if column.name in KIND_OF_FIELD and isinstance(document.get(column.name), list)
+    }
+    return _judged(line, document, document | older)
 
 
-def _columns(header: list[str]) -> list[str]:
-    """The names in a CSV's first line.
+def _outside(record: Record, columns: list[Column]) -> Row:
+    names = [column.name for column in columns]
+    cells = zip_longest(record.cells, names[: len(record.cells)], fillvalue="")
+    number = next(number for number, (cell, name) in enumerate(cells, 1) if cell.strip() and not name)
+    return Row(record.line, fault=_wrong("", f"cell {number} stands in no column that the first line names"))
+
+
+def _require_columns(names: list[str]) -> None:
+    """Judge the names in a CSV's first line.
 
     Raises:
         BatchUnreadable: It has none, or some that no request has; the issues name them.
     """
-    names = [name.strip() for name in header]
     if not any(names):
         raise BatchUnreadable("the file's first line names no columns")
     issues = []
+    seen: set[str] = set()
     for number, name in enumerate(names):
-        if name and name in names[:number]:
+        if name in seen:
             issues.append({"path": _shown(name, number), "message": "is named twice"})
-        elif name and name not in _CONVERTERS and not (name.startswith(_METADATA) and name != _METADATA):
+        elif name and not is_column(name):
             issues.append({"path": _shown(name, number), "message": "is no column that a batch can have"})
+        if name:
+            seen.add(name)
     if issues:
         wrong = f"'{issues[0]['path']}' {issues[0]['message']}"
         raise BatchUnreadable(
-            f"the file's first line must name the columns, separated by commas, but {wrong}",
+            "the file's first line must name the columns, separated by commas (or all by semicolons, or all by tabs), "
+            f"but {wrong}",
             issues=tuple(issues[:_MAX_ISSUES]),
         )
-    return names
 
 
 def _shown(name: str, number: int) -> str:
@@ -231,102 +280,108 @@ def _shown(name: str, number: int) -> str:
     return name if _NAME.fullmatch(name) else f"column {number + 1}"
 
 
-def _convert(column: str, cell: str) -> Any:
-    return _CONVERTERS.get(column, str.strip)(cell)
-
-
-def _judged(line: int, document: object) -> Row:
+def _judged(line: int, document: object, written: object) -> Row:
+    """A row, by its document and by the document that the older rule would have read."""
     try:
-        body, metadata = parse_request(document)
+        if wide := _too_wide(document):
+            return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
+        request = _request(tidy(document))
+        if wrong := _spreadsheet_error_in(request):
+            return Row(line, fault=_wrong(wrong, SPREADSHEET_ERROR))
+        return Row(line, request, identity=identify(request, _older_request(written, request)))
     except InvalidPayload as fault:
+        # Of ten thousand rows, each would keep all that was on the stack.
+        fault.__traceback__ = fault.__context__ = None
         return Row(line, fault=fault)
     except RecursionError:
         return Row(line, fault=_wrong("", "is nested too deeply"))
-    return Row(line, body | {"metadata": metadata} if metadata else body)
+
+
+def _too_wide(document: object) -> int:
+    """How many fields a document has, where it would cost much to name each that is unknown; 0 otherwise."""
+    params = document.get("params") if isinstance(document, dict) else None
+    return max(
+        (len(part) for part in (document, params) if isinstance(part, dict) and len(part) > _MAX_FIELDS), default=0
+    )
+
+
+def _request(document: object) -> dict[str, Any]:
+    """The valid request that a document is, with its metadata.
+
+    Raises:
+        InvalidPayload: It is none.
+    """
+    body, metadata = parse_request(document)
+    return body | {"metadata": metadata} if metadata else body
+
+
+def _older_request(written: object, request: dict[str, Any]) -> dict[str, Any] | None:
+    if written == request:
+        return request
+    try:
+        return _request(written)
+    except InvalidPayload:
+        return None
+
+
+def _spreadsheet_error_in(request: dict[str, Any]) -> str | None:
+    """The first field of a request that holds nothing but a spreadsheet's error."""
+    for group in ("", "params.", METADATA):
+        members = request.get(group[:-1], {}) if group else request
+        for name, value in members.items():
+            if isinstance(value, str) and is_spreadsheet_error(value):
+                return shown_name(f"{group}{name}")
+    return None
+
+
+def _repeated(key: str) -> InvalidPayload:
+    return _wrong(shown_name(key), "stands twice in one object")
 
 
 def _wrong(path: str, message: str) -> InvalidPayload:
     return InvalidPayload(f"The row {message}.", issues=({"path": path, "message": message},))
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)  # NaN and Infinity are Python's own, not JSON's
-
-
-# A cell that is nothing of the kind stays a text, so that the request model says what is wrong with it.
-
-
-def _number(cell: str) -> Any:
-    text = cell.strip()
-    if not _NUMBER.fullmatch(text):
-        return cell
-    return float(text) if "." in text else int(text)
-
-
-def _boolean(cell: str) -> Any:
-    return {"true": True, "false": False}.get(cell.strip().lower(), cell)
-
-
-def _json(cell: str) -> Any:
-    try:
-        return json.loads(cell, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return cell
-
-
-def _types(annotation: Any) -> set[Any]:
-    """The types that a field's annotation comes down to."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _types(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return set().union(*map(_types, get_args(annotation)))
-    return {origin or annotation}
-
-
-def _converter(annotation: Any) -> Callable[[str], Any]:
-    kinds: dict[type, Callable[[str], Any]] = {list: str.split, dict: _json, bool: _boolean, float: _number}
-    return next((convert for kind, convert in kinds.items() if kind in _types(annotation)), str.strip)
-
-
-_CONVERTERS: dict[str, Callable[[str], Any]] = {
-    f"{group}{name}": _converter(info.annotation)
-    for group, model in (("", GenerateRequest), ("params.", Params))
-    for name, info in model.model_fields.items()
-    if name != "params"
-}
-"""Column → how its cells are read."""
 _FORMS: dict[str, Callable[[str], Iterator[Row]]] = {".csv": _csv, ".jsonl": _json_lines}
 
 
 # ---- planning -------------------------------------------------------------------------------------------------------
 
 
-def plan(rows: Iterable[Row], bucket: str, key: str) -> Plan:
+def plan(
+    rows: Sequence[Row], bucket: str, key: str, known: Callable[[Iterable[str]], Container[str]] = lambda _: ()
+) -> Plan:
     """What becomes of a batch's rows. The same rows in the same place are the same jobs, whatever stands around them.
 
     Args:
         rows: The rows, as `read` gave them.
         bucket: The bucket that the batch lies in.
         key: The batch's key.
+        known: Tells which of many job ids have a job already; by default none has.
     """
     key = checked_key(key)
+    accepted = [row for row in rows if row.request is not None and row.identity is not None]
+    refused = [
+        {"line": row.line, "error": row.fault.document() if row.fault else None} for row in rows if row.request is None
+    ]
+    ids = job_ids([row.identity for row in accepted if row.identity], bucket, name_of(key), known)
     lines: list[bytes] = []
     jobs: list[dict[str, Any]] = []
-    refused: list[dict[str, Any]] = []
-    copies: dict[str, int] = {}
     offset = 0
-    for row in rows:
-        if row.request is None:
-            refused.append({"line": row.line, "error": row.fault.document() if row.fault else None})
-            continue
-        body = json.dumps(row.request, ensure_ascii=False).encode()
-        meaning = identity.fingerprint(row.request)
-        copy = copies.get(meaning, 0)
-        copies[meaning] = copy + 1
-        source = {"type": BATCH, "bucket": bucket, "key": key, "line": row.line, "offset": offset, "length": len(body)}
-        job_id = identity.for_row(bucket, name_of(key), meaning, copy)
-        jobs.append({"job_id": job_id, "model_id": row.request["model_id"], "source": source})
+    for row, row_ids in zip(accepted, ids, strict=True):
+        request = row.request or {}
+        body = json.dumps(request, ensure_ascii=False).encode()
+        source: dict[str, Any] = {
+            "type": BATCH,
+            "bucket": bucket,
+            "key": key,
+            "line": row.line,
+            "offset": offset,
+            "length": len(body),
+        }
+        if row_ids.others:
+            source[OTHER_IDS] = list(row_ids.others)
+        jobs.append({"job_id": row_ids.job_id, "model_id": request["model_id"], "source": source})
         lines.append(body)
         offset += len(body) + 1
     requests = b"\n".join(lines)

@@ -193,7 +193,7 @@ class IntakeStopped(RequestFault):
 
 
 class BatchUnreadable(RequestFault):
-    """A batch is not CSV or JSON lines, is not UTF-8, has a column that no request has, or has no rows."""
+    """A batch is not CSV or JSON lines in UTF-8, has an unknown column or no rows, or is named nearly like a check."""
 
     code = "batch_unreadable"
     advice = "Correct the file as the issues say and upload it again. No row of it was started."

@@ -11,12 +11,13 @@ import json
 import re
 import secrets
 import time
-from typing import Any
 
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
 _HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}))?)/([^/]+)")
+_CONTAINERS = (dict, list)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r(\d{{1,3}})")
 
 
@@ -50,6 +51,16 @@ def of_form(key: str) -> str | None:
 def for_idempotency_key(caller: str, key: str) -> str:
     """The job that `caller` named by an `Idempotency-Key`. Two callers may use the same key for different jobs."""
     return f"api-{_digest(caller, key)}"
+
+
+def plain_key(key: str) -> str:
+    """An `Idempotency-Key` without the quotes that the draft standard puts around it.
+
+    https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07#section-2.1: it is a string as
+    https://www.rfc-editor.org/rfc/rfc8941#section-3.3.3 has them. What is no such string is taken as it is.
+    """
+    quoted = _QUOTED.fullmatch(key)
+    return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else key
 
 
 def for_row(bucket: str, batch: str, fingerprint: str, copy: int) -> str:
@@ -117,14 +128,37 @@ def number_of_turn(execution_arn: str) -> int:
     return int(later[2]) if later else 0
 
 
-def fingerprint(request: dict[str, Any]) -> str:
+def fingerprint(request: object) -> str:
     """A digest of a request's meaning: the same for the same JSON value, however it was written.
 
-    A spreadsheet turns 5.0 into 5, and no row of a batch may be paid for again because of that.
+    A spreadsheet turns 5.0 into 5, and no row of a batch may be paid for again because of that. Metadata that are null
+    are none.
     """
-    plain = json.loads(json.dumps(request), parse_float=_number)
-    canonical = json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    if isinstance(request, dict) and request.get("metadata") is None:
+        request = {name: value for name, value in request.items() if name != "metadata"}
+    return fingerprint_of(canonical_json(request))
+
+
+def fingerprint_of(canonical: str) -> str:
+    """The same, from a request's canonical JSON."""
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """The one JSON text of a value: sorted keys, no blanks, ASCII, and no fraction where it is zero."""
+    plain = json.loads(json.dumps(value), parse_float=_number) if _has_fraction(value) else value
+    return json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+
+def _has_fraction(value: object) -> bool:
+    members = [value]
+    while members:
+        kinds = set(map(type, members))
+        if float in kinds:
+            return True
+        inner = [member for member in members if isinstance(member, _CONTAINERS)] if kinds & {dict, list} else []
+        members = [member for one in inner for member in (one.values() if isinstance(one, dict) else one)]
+    return False
 
 
 def _number(text: str) -> float:

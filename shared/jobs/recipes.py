@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from shared.genviral.redaction import strings_of
 from shared.jobs.errors import RecipeInvalid
 from shared.jobs.media import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 # The uploads bucket: `uploads/<recipe>/<file>`, `requests/<name>.json`, `recipes/<name>.json`. Files under `assets/`
 # wait for a manifest, `uploads/<recipe>/<name>.manifest.json`, that names them. `batches/<name>.csv` or `.jsonl` holds
@@ -37,13 +38,18 @@ PLANS = "plans/"
 MANIFEST_SUFFIX = ".manifest.json"
 DEFAULT_RECIPE = "default"
 
-_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+# It ends at the next pair of braces, whichever that is, so that the search is linear in the text.
+_PLACEHOLDER = re.compile(r"\{\{((?:(?!\{\{|\}\}).)*+)(\}\})?", re.DOTALL)
+_MAX_ISSUES = 20
+_MAX_SHOWN = 100  # characters of a name or path in an issue
 ASSET_URL = "asset_url"
 ASSET_PREFIX = "assets."
 METADATA_PREFIX = "metadata."
 TAG_PREFIX = "tags."
 _PLAIN = frozenset({ASSET_URL, "filename", "stem", "date"})
 _PREFIXES = (ASSET_PREFIX, METADATA_PREFIX, TAG_PREFIX)
+# Where a value stands, from within: a path as a text for each value would cost as much as the longest name each time.
+_Path: TypeAlias = "tuple[_Path, str | int] | None"
 
 
 # The fields whose name says what they take. Source: the vendor's page for the generate call.
@@ -91,10 +97,11 @@ def is_file(placeholder: str) -> bool:
 def placeholders(recipe: object) -> dict[str, bool]:
     """The placeholders in a recipe → whether a job can do without a value, because each place has a default."""
     found: dict[str, bool] = {}
-    for text in _texts(recipe):
+    for text in strings_of(recipe):
         for match in _PLACEHOLDER.finditer(text):
-            name, has_default, _ = _parts(match[1])
-            found[name] = bool(has_default) and found.get(name, True)
+            if match[2]:
+                name, has_default, _ = _parts(match[1])
+                found[name] = bool(has_default) and found.get(name, True)
     return found
 
 
@@ -107,47 +114,75 @@ def fill(recipe: object, name: str, values: Mapping[str, str]) -> Filled:
         values: Placeholder → value.
 
     Raises:
-        RecipeInvalid: The recipe is no JSON object, or a placeholder has no value.
+        RecipeInvalid: The recipe is no JSON object, or a placeholder has no value or no end.
+    """
+    filled, issues = try_fill(recipe, name, values)
+    if issues:
+        raise RecipeInvalid(f"recipe '{name}' asks for what this upload does not have", issues=issues)
+    return filled
+
+
+def try_fill(recipe: object, name: str, values: Mapping[str, str]) -> tuple[Filled, tuple[dict[str, str], ...]]:
+    """Put in what there is, and say what is missing.
+
+    Returns:
+        The recipe with nothing where a value is missing, and the first issues.
+
+    Raises:
+        RecipeInvalid: The recipe is no JSON object.
     """
     if not isinstance(recipe, dict):
         raise RecipeInvalid(f"recipe '{name}' is not a JSON object")
-    issues: list[dict[str, str]] = []
-    takes: dict[str, set[Kind]] = {}
+    filler = _Filler(values)
+    body = filler.filled(recipe, None)
+    return Filled(body, filler.takes), tuple(filler.issues)
 
-    def filled(value: Any, path: str) -> Any:
+
+class _Filler:
+    """Goes through one recipe.
+
+    Args:
+        values: Placeholder → value.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.takes: dict[str, set[Kind]] = {}
+        self.issues: list[dict[str, str]] = []
+
+    def filled(self, value: Any, path: _Path) -> Any:
+        """The value at `path` with its placeholders replaced."""
         if isinstance(value, dict):
-            return {key: filled(member, _below(path, key)) for key, member in value.items()}
+            return {key: self.filled(member, (path, key)) for key, member in value.items()}
         if isinstance(value, list):
-            return [filled(member, _below(path, index)) for index, member in enumerate(value)]
-        return _PLACEHOLDER.sub(lambda match: replaced(match[1], path), value) if isinstance(value, str) else value
+            return [self.filled(member, (path, index)) for index, member in enumerate(value)]
+        return _PLACEHOLDER.sub(lambda match: self._replaced(match, path), value) if isinstance(value, str) else value
 
-    def replaced(written: str, path: str) -> str:
-        placeholder, has_default, default = _parts(written)
-        if is_file(placeholder) and (kind := KIND_OF_FIELD.get(path.split(".")[0])):
-            takes.setdefault(placeholder, set()).add(kind)
-        if placeholder in values or has_default:
-            return values.get(placeholder, default)
+    def _replaced(self, match: re.Match[str], path: _Path) -> str:
+        if not match[2]:
+            return self._wrong(path, "{{ is never closed by }}")
+        placeholder, has_default, default = _parts(match[1])
+        if is_file(placeholder) and (kind := KIND_OF_FIELD.get(str(_members(path)[0]))):
+            self.takes.setdefault(placeholder, set()).add(kind)
+        if placeholder in self._values or has_default:
+            return self._values.get(placeholder, default)
         problem = "has no value for this upload" if is_known(placeholder) else "is not a placeholder"
-        issues.append({"path": path, "message": f"{{{{{placeholder}}}}} {problem}"})
+        return self._wrong(path, f"{{{{{placeholder[:_MAX_SHOWN]}}}}} {problem}")
+
+    def _wrong(self, path: _Path, message: str) -> str:
+        if len(self.issues) < _MAX_ISSUES:
+            where = ".".join(str(member)[:_MAX_SHOWN] for member in _members(path))
+            self.issues.append({"path": where[:_MAX_SHOWN], "message": message})
         return ""
 
-    body = filled(recipe, "")
-    if issues:
-        raise RecipeInvalid(f"recipe '{name}' asks for what this upload does not have", issues=tuple(issues))
-    return Filled(body, takes)
 
-
-def _texts(value: object) -> Iterator[str]:
-    """Every text in a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _texts(member)
-
-
-def _below(path: str, member: object) -> str:
-    return f"{path}.{member}" if path else str(member)
+def _members(path: _Path) -> list[str | int]:
+    """The members and places that lead to a value, from the outermost on."""
+    members: list[str | int] = []
+    while path is not None:
+        path, member = path
+        members.append(member)
+    return members[::-1]
 
 
 def _parts(written: str) -> tuple[str, str, str]:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from botocore.exceptions import ClientError
 from pydantic import AfterValidator, Field
 
+from shared import strict_json
 from shared.genviral.errors import InvalidPayload
 from shared.genviral.models import Strict, parse_generate, validated
+from shared.genviral.redaction import one_line
 from shared.jobs.errors import (
     AssetMissing,
     RecipeInvalid,
@@ -50,6 +52,7 @@ from shared.jobs.recipes import (
     is_known,
     placeholders,
     recipe_of,
+    try_fill,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ _LABEL = re.compile(r"[0-9A-Za-z_-]{1,50}")
 # Fits wherever a text or a link is asked for.
 _SAMPLE = "https://example.com/sample"
 _MAX_METADATA_BYTES = 2048
+_MAX_KEY = 100
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "KeyTooLongError", "404"}
 _FORBIDDEN = {"AccessDenied", "403", "MethodNotAllowed", "405", "InvalidObjectState"}
 
@@ -142,15 +146,27 @@ def check_recipe(text: bytes, name: str) -> None:
     """
     if len(text) > MAX_DOCUMENT_BYTES:
         raise RecipeInvalid(f"recipe '{name}' has more than {MAX_DOCUMENT_BYTES} bytes")
-    recipe = _json(text, RecipeInvalid(f"recipe '{name}' is not valid JSON"))
+    recipe = _json(text, RecipeInvalid, f"recipe '{name}'")
     try:
         values = {place: _SAMPLE for place, can_do_without in placeholders(recipe).items() if not can_do_without}
-        filled = fill(recipe, name, {place: value for place, value in values.items() if is_known(place)})
-        parse_request(filled.body)
-    except InvalidPayload as invalid:
-        raise RecipeInvalid(f"recipe '{name}': {invalid.message}", issues=invalid.issues) from None
+        filled, issues = try_fill(recipe, name, {place: value for place, value in values.items() if is_known(place)})
+        wrong = _wrong_fields(filled.body)
     except RecursionError:
         raise RecipeInvalid(f"recipe '{name}' is nested too deeply") from None
+    if issues or wrong:
+        # A field without its value may be wrong for that reason alone.
+        named = {issue["path"] for issue in issues}
+        rest = tuple(issue for issue in (wrong.issues if wrong else ()) if issue["path"] not in named)
+        message = f"{issues[0]['path']}: {issues[0]['message']}." if issues else wrong.message if wrong else ""
+        raise RecipeInvalid(f"recipe '{name}': {message}", issues=issues + rest)
+
+
+def _wrong_fields(body: object) -> InvalidPayload | None:
+    try:
+        parse_request(body)
+    except InvalidPayload as invalid:
+        return invalid
+    return None
 
 
 def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -162,10 +178,12 @@ def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         InvalidPayload: With an issue for each field that is wrong.
     """
-    if not isinstance(document, dict) or "metadata" not in document:
+    if not isinstance(document, dict):
         return parse_generate(document).to_body(), {}
     rest = {name: value for name, value in document.items() if name != "metadata"}
-    metadata = document["metadata"]
+    metadata = document.get("metadata")
+    if metadata is None:  # null counts as not given, as in every other field
+        return parse_generate(rest).to_body(), {}
     if not isinstance(metadata, dict):
         raise _invalid_metadata("must be an object")
     try:
@@ -241,7 +259,7 @@ class Resolver:
 
     def _from_request_file(self, source: Mapping[str, Any]) -> Resolution:
         text = self._read(source["key"], source.get("version_id"))
-        body, metadata = parse_request(_json(text, RequestUnreadable("the request file is not valid JSON")))
+        body, metadata = parse_request(_json(text, RequestUnreadable, "the request file"))
         return Resolution(body, without_secrets(body), metadata=metadata)
 
     def _from_plan(self, source: Mapping[str, Any]) -> Resolution:
@@ -249,7 +267,7 @@ class Resolver:
         if not source["plan"].startswith(PLANS):
             raise RequestUnreadable(f"a row's plan must lie under {PLANS}")
         text = self._read(source["plan"], None, part=(source["offset"], source["length"]))
-        body, metadata = parse_request(_json(text, RequestUnreadable("the plan holds no such row")))
+        body, metadata = parse_request(_json(text, RequestUnreadable, "the plan's row"))
         return Resolution(body, without_secrets(body), metadata=metadata)
 
     def _from_upload(self, source: Mapping[str, Any]) -> Resolution:
@@ -269,7 +287,7 @@ class Resolver:
         body, _ = parse_request(filled.body)
         kept = {place: f"s3://{self._bucket}/{file.key}" for place, file in files.items()}
         shown = fill(recipe, name, values | kept).body
-        labels = shown.pop("metadata", {})
+        labels = shown.pop("metadata", None) or {}
         return Resolution(body, without_secrets(shown), recipe=name, metadata=labels)
 
     def _recipe_named_by(self, key: str) -> str:
@@ -313,7 +331,7 @@ class Resolver:
     def _assets(self, manifest: _File) -> dict[str, _File]:
         """The files that a manifest names, by the placeholders that stand for them."""
         text = self._read(manifest.key, manifest.version_id)
-        document = validated(Manifest, _json(text, RequestUnreadable("the manifest is not valid JSON")))
+        document = validated(Manifest, _json(text, RequestUnreadable, "the manifest"))
         files = {}
         for label, key in document.assets.items():
             try:
@@ -362,7 +380,7 @@ class Resolver:
             text = self._read(f"{RECIPES}{name}.json", None)
         except UploadUnreadable:
             raise RecipeMissing(f"there is no readable recipes/{name}.json in the uploads bucket") from None
-        return _json(text, RecipeInvalid(f"recipe '{name}' is not valid JSON"))
+        return _json(text, RecipeInvalid, f"recipe '{name}'")
 
     def _read(self, key: str, version_id: str | None, *, part: tuple[int, int] | None = None) -> bytes:
         """A small document, whole, or so many bytes of a large one from an offset on."""
@@ -387,11 +405,13 @@ def _version(version_id: str | None) -> dict[str, Any]:
     return {"VersionId": version_id} if version_id else {}
 
 
-def _json(text: bytes, wrong: Exception) -> object:
+def _json(text: bytes, fault: type[RequestFault], what: str) -> object:
     try:
-        return json.loads(text)
+        return strict_json.loads(text)
+    except strict_json.RepeatedKey as repeated:
+        raise fault(f"{what} has the key '{one_line(repeated.key)[:_MAX_KEY]}' twice in one object") from None
     except (ValueError, RecursionError):
-        raise wrong from None
+        raise fault(f"{what} is not valid JSON") from None
 
 
 def _unreadable(error: ClientError, *, missing: type[UploadUnreadable] = UploadUnreadable) -> Exception:

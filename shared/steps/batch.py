@@ -18,7 +18,7 @@ from shared.jobs.errors import UploadUnreadable
 from shared.jobs.recipes import PLANS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from mypy_boto3_s3 import S3Client
 
@@ -32,10 +32,12 @@ class Planner:
     Args:
         s3: A boto3 S3 client.
         concurrency: How many rows are under way at a time.
+        known: Tells which of many job ids have a job already.
     """
 
     s3: S3Client
     concurrency: int
+    known: Callable[[Iterable[str]], Container[str]]
 
     def plan(self, source: Mapping[str, Any]) -> dict[str, Any]:
         """Judge every row and write down what becomes of it.
@@ -48,13 +50,14 @@ class Planner:
             `concurrency`; and the keys of the plan's parts, `jobs` and `refused`.
 
         Raises:
-            BatchUnreadable: No row can be made out.
+            BatchUnreadable: No row can be made out, or the name is near to a check's and is not one.
             BatchTooLarge: There are too many rows or bytes.
             UploadUnreadable: The file is gone or may not be read.
         """
         bucket, key = source["bucket"], source["key"]
-        rows = batches.read(self._read(source), key)
-        plan = batches.plan(rows, bucket, key)
+        data, content_encoding = self._read(source)
+        rows = batches.read(data, key, content_encoding=content_encoding)
+        plan = batches.plan(rows, bucket, key, self.known)
         self.s3.put_object(Bucket=bucket, Key=plan.key, Body=plan.requests)
         return {
             "source": dict(source),
@@ -65,7 +68,8 @@ class Planner:
             "refused": self._write(bucket, plan.refused),
         }
 
-    def _read(self, source: Mapping[str, Any]) -> bytes:
+    def _read(self, source: Mapping[str, Any]) -> tuple[bytes, str]:
+        """The file, as far as a batch may go, and what its `Content-Encoding` says."""
         version = {"VersionId": source["version_id"]} if "version_id" in source else {}
         try:
             answer = self.s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)
@@ -73,7 +77,7 @@ class Planner:
             if error.response.get("Error", {}).get("Code") in _GONE:
                 raise UploadUnreadable("the batch is not in the uploads bucket any more, or may not be read") from None
             raise
-        return answer["Body"].read(batches.MAX_BYTES + 1)
+        return answer["Body"].read(batches.MAX_BYTES + 1), answer.get("ContentEncoding", "")
 
     def _write(self, bucket: str, part: list[Any]) -> str:
         text = json.dumps(part, ensure_ascii=False).encode()

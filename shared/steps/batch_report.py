@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ _ADVICE = (
     "without a job are started and paid."
 )
 _COLUMNS = ("line", "job_id", "status", "video", "credits", "error", "paid_before")
+_FORMULA = re.compile("((?:^|[,'])\\s*)([=+\\-@]|\uff1d|\uff0b|\uff0d|\uff20)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +229,7 @@ def _unknown_model() -> InvalidPayload:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """The rows for a spreadsheet."""
+    """The rows for a spreadsheet, whichever character it takes for the end of a cell."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_COLUMNS)
@@ -238,18 +240,28 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 row["line"],
                 row.get("job_id"),
                 row["status"],
-                f"s3://{video['bucket']}/{video['key']}" if video else None,
+                _cell(f"s3://{video['bucket']}/{video['key']}") if video else None,
                 row.get("credits"),
-                _sentence(error) if error else None,
+                _cell(_sentence(error)) if error else None,
                 "yes" if row.get("paid_before") else None,
             )
         )
     return text.getvalue()
 
 
+def _cell(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula or for two cells.
+
+    Excel in many languages has `;` between cells and begins formulas with any of the signs below, full-width ones as
+    well: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    plain = "".join(character if character.isprintable() and character not in ";|" else " " for character in text)
+    return _FORMULA.sub(r"\1'\2", plain.replace('"', "'"))
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     """An error in one cell: its code, its sentence, and the fields that are wrong."""
-    issues = "; ".join(f"{issue['path']} {issue['message']}".strip() for issue in error.get("issues", ()))
+    issues = " / ".join(f"{issue['path']} {issue['message']}".strip() for issue in error.get("issues", ()))
     return f"{error['code']}: {issues or error['message']}"
 
 

@@ -1,17 +1,54 @@
-"""The body of an API call, from bytes to a JSON object.
+"""The body of an API call, from an API Gateway event to a JSON object.
 
-Knows JSON and the API's cap. Must not know what a body asks for.
+Knows JSON, the API's cap, and how API Gateway hands a body over. Must not know what a body asks for.
 """
 
 from __future__ import annotations
 
+import base64
+import codecs
 import json
+from email.message import Message
 from typing import Any
 
+from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
-from shared.jobs.errors import BodyTooLarge
+from shared.genviral.redaction import one_line
+from shared.jobs.errors import BodyTooLarge, MediaTypeUnsupported
 
 MAX_BODY_BYTES = 256 * 1024
+_JSON = "application/json"
+_MAX_KEY = 100
+_NOT_UTF8 = "the request's body is not valid UTF-8; send it as UTF-8"
+_LOST = "\N{REPLACEMENT CHARACTER}"
+_CHARSETS = frozenset(
+    codecs.lookup(name).name
+    for name in ("utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "utf-16", "utf-16-le", "utf-16-be")
+)
+
+
+def body_of(event: dict[str, Any]) -> bytes:
+    """The body of an API Gateway event in payload format 2.0, as UTF-8.
+
+    Raises:
+        MediaTypeUnsupported: It is declared as something other than JSON, or in a charset that is not read here.
+        InvalidJson: Its bytes are not text in the charset that is declared, or not UTF-8 where none is.
+    """
+    charset = _charset(str(_header(event, "content-type") or ""))
+    body = str(event.get("body") or "")
+    if event.get("isBase64Encoded"):
+        raw = base64.b64decode(body)
+    elif _LOST in body:
+        # Such a body comes as text, and what was not UTF-8 in it is lost.
+        raise InvalidJson(_NOT_UTF8)
+    else:
+        raw = body.encode("utf-8", "surrogatepass")
+    if charset is None:
+        return raw
+    try:
+        return raw.decode(charset).encode()
+    except UnicodeError:
+        raise InvalidJson(f"the request's body is not valid {charset}, as its Content-Type says it is") from None
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -19,13 +56,16 @@ def json_object(body: bytes) -> dict[str, Any]:
 
     Raises:
         BodyTooLarge: It has more than `MAX_BODY_BYTES`.
-        InvalidJson: It is not JSON.
+        InvalidJson: It is not JSON, or not UTF-8, or an object in it has the same key twice.
         InvalidPayload: It is JSON, but no object.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"the body has {len(body)} bytes, more than the {MAX_BODY_BYTES} allowed")
     try:
-        document = json.loads(body, parse_constant=_refuse)
+        document = strict_json.loads(_text(body))
+    except strict_json.RepeatedKey as repeated:
+        key = one_line(repeated.key)[:_MAX_KEY]
+        raise InvalidJson(f"the request's body has the key '{key}' twice in one object") from None
     except (ValueError, RecursionError):
         raise InvalidJson("the request's body is not valid JSON") from None
     if not isinstance(document, dict):
@@ -33,5 +73,38 @@ def json_object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)  # NaN and Infinity are Python's own, not JSON's
+def _text(body: bytes) -> str:
+    try:
+        return body.decode(json.detect_encoding(body))
+    except UnicodeError:
+        raise InvalidJson(_NOT_UTF8) from None
+
+
+def _charset(declared: str) -> str | None:
+    """The charset that the Content-Type declares, as Python calls it; None where it says nothing.
+
+    A header that was sent twice comes as one, joined by a comma.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    """
+    charsets = set()
+    for value in filter(str.strip, declared.split(",")):
+        header = Message()
+        header["content-type"] = value.strip()
+        if header.get_content_type() != _JSON:
+            raise MediaTypeUnsupported(f"the body's Content-Type is not {_JSON}")
+        charsets.add(header.get_content_charset() or "")
+    charsets.discard("")
+    if not charsets:
+        return None
+    try:
+        (name,) = {codecs.lookup(charset).name for charset in charsets}
+    except (LookupError, ValueError):
+        name = ""
+    if name not in _CHARSETS:
+        raise MediaTypeUnsupported("the charset of the body's Content-Type is not one that is read here; send UTF-8")
+    # A byte order mark is no part of the text.
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def _header(event: dict[str, Any], name: str) -> str | None:
+    return {key.lower(): value for key, value in (event.get("headers") or {}).items()}.get(name)

@@ -55,15 +55,17 @@ class Desk:
         Raises:
             Fault: The request is not accepted: one of the classes in `shared.steps.answers`.
         """
-        if key is not None and not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+        if key is not None and not _is_usable(key):
             raise KeyUnusable("the Idempotency-Key cannot be used")
         if self.switch.is_stopped:
             raise IntakeStopped("no new jobs are taken at the moment")
         document = json_object(body)
+        if document.get("metadata", ...) is None:
+            del document["metadata"]
         _, metadata = parse_request(document)
         fingerprint = identity.fingerprint(document)
         job, _ = self.store.create(
-            identity.new() if key is None else identity.for_idempotency_key(caller, key),
+            identity.new() if key is None else self._job_of(caller, key),
             source={"type": "api", "caller": caller},
             # A body has at most 256 KiB, so this fits.
             request=request_text({name: value for name, value in document.items() if name != "metadata"}),
@@ -80,3 +82,16 @@ class Desk:
             # with, would get and pay for a second job.
             logger.warning("the execution could not be started; the sweep will", reason=type(error).__name__)
         return job
+
+    def _job_of(self, caller: str, key: str) -> str:
+        """The id of the job that a key means. A key in quotes is the same key as without them."""
+        plain = identity.plain_key(key)
+        if plain != key and self.store.get(literal := identity.for_idempotency_key(caller, key)) is not None:
+            # Earlier releases took the quotes for a part of the key. Such a job must not be paid for again.
+            return literal
+        return identity.for_idempotency_key(caller, plain)
+
+
+def _is_usable(key: str) -> bool:
+    plain = identity.plain_key(key)
+    return len(plain) > 0 and len(key) <= _MAX_KEY and key.isascii() and key.isprintable()

@@ -17,10 +17,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
-from shared.jobs import batches, identity
+from shared.jobs import identity
+from shared.jobs.batch_identity import is_own_row, newer_ids
 from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
 from shared.jobs.resolve import request_text
+from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
@@ -135,7 +137,7 @@ class Submitter:
             # It was started by hand under another name, and would pay for that job once more.
             raise JobConflict("the execution's input names another job than the execution's own name does")
         request = given.get("request") if isinstance(given, dict) else None
-        row = batches.source_in(given)
+        row = source_in(given)
         job = self.store.get(job_id)
         if job is None:
             # A batch's rows get their records here and not before, or a sweep would start those that wait their turn.
@@ -156,8 +158,9 @@ class Submitter:
     def _prepare(self, job: Job) -> _Prepared:
         """Find out all that the paid call needs, and all that can be wrong with it. Repeating it is free."""
         resolution = self.resolver.resolve(job)
-        if not batches.is_own_row(job.job_id, job.source, resolution.body, resolution.metadata):
+        if not is_own_row(job.job_id, job.source, resolution.body, resolution.metadata):
             raise JobConflict("the row that the execution's input names is another job's")
+        self._require_no_twin(job, resolution)
         request = request_text(resolution.request)
         known = self.patience.known(resolution.model_id, resolution.request)
         # The key before the claim: reading it can fail or hang, and a claim that is cut off ends as uncertain.
@@ -166,6 +169,21 @@ class Submitter:
         is_counted = self.purse is None or job.claim is not None
         cost = None if is_counted else self._cost(resolution)
         return _Prepared(resolution, request, known, cost)
+
+    def _require_no_twin(self, job: Job, resolution: Resolution) -> None:
+        """Refuse a row that an earlier upload of its batch runs under another id.
+
+        Rows were named by another rule before, and a batch of then may still be under way. Each of the two has made its
+        record before it looks for the other's, so at most one of them goes on.
+        """
+        if job.source.get("type") != BATCH:
+            return
+        others, newer = job.source.get(OTHER_IDS, []), newer_ids(job.source, resolution.body, resolution.metadata)
+        ids = others if job.job_id in newer else [*others, *newer]
+        for other in filter(None, map(self.store.get, ids)):
+            is_twin = other.job_id in others or job.job_id in other.source.get(OTHER_IDS, ())
+            if is_twin and not (other.is_terminal and other.paid is Paid.NO):
+                raise JobConflict(f"job {other.job_id} of an earlier upload of this batch is the same row")
 
     def _cost(self, resolution: Resolution) -> float | None:
         return self.purse.cost(resolution.model_id, _price_kind(resolution)) if self.purse else None

@@ -112,6 +112,72 @@ def test_a_check_pays_nothing(world: World) -> None:
     assert len(world.vendor()["submissions"]) == before
 
 
+MODEL = "bytedance/seedance-2.0"
+
+
+@pytest.mark.parametrize("behind", [".CHECK.CSV", ".Check.csv", ".check (1).csv", ".check.csv.csv", ".check v2.csv"])
+def test_a_check_in_another_spelling_pays_nothing(world: World, behind: str) -> None:
+    batch = Batch(world)
+    before = len(world.vendor()["submissions"])
+    key = batch.key.replace(".jsonl", behind)
+    world.upload(key, f"model_id,prompt,params.duration_seconds\n{MODEL},A boat,1\n".encode())
+    notice = batch.hear(key)
+    assert notice["status"] == ("batch_rejected" if "v2" in behind else "batch_checked")
+    assert notice["paid"] == "no"
+    assert len(world.vendor()["submissions"]) == before
+
+
+def test_a_row_is_paid_once_in_whatever_spelling_and_form_it_comes(world: World) -> None:
+    batch = Batch(world)
+    key = batch.key.replace(".jsonl", ".csv")
+    header = "model_id,prompt,params.duration_seconds"
+    jobs = set()
+    for text in (f'{header}\r\n{MODEL},"Shot one\r\nShot two",1\r\n', f'{header}\n{MODEL},"Shot one\nShot two",1\n'):
+        world.upload(key, text.encode())
+        jobs.add(batch.items(batch.hear(key))[0]["job_id"])
+    for more in ({}, {"negative_prompt": None, "metadata": None}, {"negative_prompt": ""}):
+        jobs.add(batch.items(batch.upload(row("Shot one\nShot two", **more)))[0]["job_id"])
+    (job_id,) = jobs
+    assert world.paid(job_id) == 1
+
+
+MISREAD = {
+    "a blank before a quote": f'model_id, prompt, negative_prompt\n{MODEL}, "A red boat, on a lake"\n',
+    "a comma in a link": f'model_id,reference_image_urls\n{MODEL},"http://127.0.0.1:8000/a.jpg?w=8,9"\n',
+    "a spreadsheet's error": f"model_id,prompt,params.duration_seconds\n{MODEL},#N/A,1\n",
+}
+
+
+@pytest.mark.parametrize("kind", MISREAD)
+def test_what_could_be_misread_is_refused_by_the_check_and_the_run_and_not_paid(world: World, kind: str) -> None:
+    batch = Batch(world)
+    before = len(world.vendor()["submissions"])
+    for suffix in (".check.csv", ".csv"):
+        key = batch.key.replace(".jsonl", suffix)
+        world.upload(key, MISREAD[kind].encode())
+        (item,) = batch.items(batch.hear(key))
+        assert item["status"] == "refused"
+        assert item["error"]["issues"]
+    assert len(world.vendor()["submissions"]) == before
+
+
+def test_two_links_in_one_cell_are_sent_as_two(world: World) -> None:
+    batch = Batch(world)
+    key = batch.key.replace(".jsonl", ".csv")
+    links = []
+    for name in ("front", "back"):
+        world.upload(f"assets/{name}.jpg", (ROOT / "samples" / "product.jpg").read_bytes())
+        where = {"Bucket": world.at.uploads_bucket, "Key": f"assets/{name}.jpg"}
+        links.append(world.s3.generate_presigned_url("get_object", Params=where))
+    header = "model_id;reference_image_urls;params.duration_seconds"
+    world.upload(key, f'{header}\r\n{MODEL};"{links[0]},{links[1]}";1\r\n'.encode())
+    (item,) = batch.items(batch.hear(key))
+    assert (item["status"], world.paid(item["job_id"])) == ("succeeded", 1)
+    record = world.table.get_item(TableName=world.at.jobs_table, Key={"job_id": {"S": item["job_id"]}})["Item"]
+    sent = json.loads(record["request"]["S"])["reference_image_urls"]
+    assert [link.partition("?")[0] for link in sent] == [link.partition("?")[0] for link in links]
+
+
 def test_a_batch_that_cannot_be_read_is_told(world: World) -> None:
     batch = Batch(world)
     key = batch.key.replace(".jsonl", ".csv")

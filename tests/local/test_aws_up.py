@@ -198,8 +198,10 @@ def test_a_missing_build_tool_is_one_sentence(monkeypatch: pytest.MonkeyPatch, t
         shutil.rmtree(output)
 
 
-def test_an_edit_of_our_own_package_runs_no_installer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    root = tmp_path / "project"
+def test_an_edit_of_our_own_package_runs_no_installer_in_any_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tmp_path / "a b'ü\"$HOME`"  # every name is a name for make and the shell
     shutil.copytree(build.SOURCE, root / "shared")
     (root / "requirements").mkdir()
     (root / "requirements" / "lambda.txt").write_text("")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ERROR_MODULES = ("shared.genviral.errors", "shared.jobs.errors", "shared.delivery.errors", "shared.runtime")
 BASES = {Fault, GenviralFault, AccountFault, RequestRefused, RequestFault}
 LAYERS = (
-    {"shared.faults"},
+    {"shared.faults", "shared.strict_json"},
     {"shared.genviral", "shared.delivery", "shared.runtime"},
     {"shared.jobs", "shared.vendor"},
     {"shared.executions"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import importlib.util
@@ -224,7 +225,7 @@ def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like 
 def planned(world: World) -> dict[str, Any]:
     """The sample batch, with its plan."""
     world.upload("batches/boats.csv", (BATCHES / "boats.csv").read_bytes())
-    return Planner(s3=world.s3, concurrency=20).plan(event("batch_plan")["source"])
+    return Planner(s3=world.s3, concurrency=20, known=world.store.several).plan(event("batch_plan")["source"])
 
 
 Prepare = Callable[[World], Any]
@@ -295,6 +296,12 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
         "api",
         lambda world: None,
         lambda world, answer: json.loads(answer["body"]) == {"ok": True, "intake": "open"} and not world.vendor.asked,
+        set(),
+    ),
+    "api_head_health": (
+        "api",
+        lambda world: None,
+        lambda world, answer: (answer["statusCode"], answer["body"]) == (200, "") and not world.vendor.asked,
         set(),
     ),
     "submit": (
@@ -724,6 +731,73 @@ def post(body: object, **headers: str) -> dict[str, Any]:
     document["body"] = body if isinstance(body, str) else json.dumps(body)
     document["headers"] |= headers
     return document
+
+
+def sent(body: bytes, content_type: str | None = "application/json") -> dict[str, Any]:
+    """A body as API Gateway hands it over: as text where it is declared as JSON, otherwise encoded.
+
+    https://github.com/ministackorg/ministack/pull/766 measured which is which.
+    """
+    is_text = content_type is not None and content_type.partition(";")[0] == "application/json"
+    given = post(body.decode(errors="replace") if is_text else base64.b64encode(body).decode())
+    given["isBase64Encoded"] = not is_text
+    given["headers"].pop("idempotency-key", None)
+    given["headers"].pop("content-type", None)
+    return given if content_type is None else {**given, "headers": {**given["headers"], "content-type": content_type}}
+
+
+GREEN = json.dumps({"model_id": "m", "prompt": "Grüne Höhe"}, ensure_ascii=False)
+UMLAUTS: dict[str, tuple[dict[str, Any], int]] = {
+    "UTF-8": (sent(GREEN.encode()), 202),
+    "UTF-8 with a byte order mark": (sent(GREEN.encode("utf-8-sig")), 202),
+    "UTF-8, encoded for the way": (sent(GREEN.encode(), None), 202),
+    "UTF-8, declared": (sent(GREEN.encode(), 'application/json; charset="UTF-8"'), 202),
+    "two equal headers": (sent(GREEN.encode(), "application/json,application/json"), 202),
+    "two equal headers with a charset": (
+        sent(GREEN.encode(), "application/json; charset=utf-8, application/json"),
+        202,
+    ),
+    "latin-1, not declared": (sent(GREEN.encode("latin-1")), 400),
+    "latin-1, encoded for the way": (sent(GREEN.encode("latin-1"), None), 400),
+    "latin-1, declared, but lost on the way": (sent(GREEN.encode("latin-1"), "application/json; charset=latin-1"), 400),
+    "latin-1, declared": (sent(GREEN.encode("latin-1"), "application/json ; charset=ISO-8859-1"), 202),
+    "windows-1252, declared": (sent(GREEN.encode("cp1252"), "Application/JSON;charset=windows-1252"), 202),
+    "UTF-16, declared": (sent(GREEN.encode("utf-16"), "Application/JSON; charset=utf-16"), 202),
+    "declared as UTF-8, and is not": (sent(GREEN.encode("latin-1"), "Application/JSON; charset=utf-8"), 400),
+    "a surrogate in UTF-8": (sent(b'{"model_id": "m", "prompt": "\xed\xa0\x80"}', None), 400),
+    "a charset of Python's own": (sent(GREEN.encode(), "application/json; charset=unicode_escape"), 415),
+    "a charset of nobody": (sent(GREEN.encode(), "application/json; charset=nobody"), 415),
+    "two charsets": (sent(GREEN.encode(), "application/json; charset=utf-8, application/json; charset=latin-1"), 415),
+    "two types": (sent(GREEN.encode(), "application/json, text/plain"), 415),
+}
+
+
+@pytest.mark.parametrize("case", UMLAUTS)
+def test_a_text_is_read_as_it_was_written_or_refused(stage: Stage, case: str) -> None:
+    given, status = UMLAUTS[case]
+    answer = stage.call("api", given)
+    assert answer["statusCode"] == status, answer
+    if status == 202:
+        record = stage.world.record(json.loads(answer["body"])["job_id"])
+        assert json.loads(record.request or "")["prompt"] == "Grüne Höhe"
+    else:
+        assert not stage.world.executions()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"model_id": "m", "prompt": "first", "prompt": "second"}',
+        '{"model_id": "m", "params": {"fps": 1, "fps": 2}}',
+        '{"model_id": "m", "raw_params": {"a": [{"b": 1, "\\u0062": 1}]}}',
+        '{"model_id": "m", "metadata": {"a": 1, "a": 1}}',
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_at_any_depth(stage: Stage, body: str) -> None:
+    answer = stage.call("api", post(body))
+    assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (400, "invalid_json")
+    assert "twice" in answer["body"]
+    assert not stage.world.executions()
 
 
 @pytest.mark.parametrize(

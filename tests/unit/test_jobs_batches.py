@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.genviral.models import GenerateRequest, Params
-from shared.jobs import batches, identity
+from shared.jobs import batches, csv_cells, identity
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
 
@@ -81,7 +82,7 @@ def test_cells_become_what_their_fields_are() -> None:
 
 def test_every_field_of_the_request_has_its_column() -> None:
     fields = {*GenerateRequest.model_fields} - {"params"} | {f"params.{name}" for name in Params.model_fields}
-    assert set(batches._CONVERTERS) == fields
+    assert set(csv_cells.CONVERTERS) == fields
 
 
 @pytest.mark.parametrize(
@@ -159,8 +160,18 @@ def test_a_row_may_be_as_large_as_a_request() -> None:
         (b"", "batches/a.jsonl", "has no rows"),
         (b"model_id\n\xff\n", KEY, "line 2 holds another encoding"),
         ("model_id".encode("utf-16"), KEY, "not UTF-8"),
-        (b'model_id,prompt\nm,"open\n', KEY, "no CSV: line 2: unexpected end of data"),
-        (b"model_id;prompt\nm;a\n", KEY, "separated by commas"),
+        (
+            b'model_id,prompt\nm,"open\n',
+            KEY,
+            "no CSV: line 2, character 3: the quote that begins a cell is never closed",
+        ),
+        (
+            b'model_id,prompt\nm,"a "b" c"\n',
+            KEY,
+            "no CSV: line 2, character 7: text follows the quote that ends a cell",
+        ),
+        (b"model_id;prompt,params.fps\nm;a,1\n", KEY, "separated by commas (or all by semicolons, or all by tabs)"),
+        (b'model_id, "prompt"\nm,a\n', KEY, "first line of names cannot be read: has a blank before a cell's quote"),
         (b"model_id,model_id\nm,m\n", KEY, "is named twice"),
         (b"model_id,metadata.\nm,m\n", KEY, "is no column"),
         (b"model_id,params\nm,m\n", KEY, "is no column"),
@@ -222,6 +233,202 @@ def test_a_batch_has_its_limits() -> None:
 )
 def test_a_key_says_whether_to_check_and_what(key: str, checks: bool, about: str, name: str) -> None:
     assert (batches.is_check(key), batches.checked_key(key), batches.name_of(key)) == (checks, about, name)
+
+
+# ---- cells that can be read in two ways, or mean nothing ---------------------------------------------------
+
+A_LINK, B_LINK = "https://example.com/front.jpg?w=800", "https://example.com/back.jpg?w=800"
+TWO_LINKS = {
+    "blanks": f"{A_LINK}  {B_LINK}",
+    "line breaks": f"{A_LINK}\r\n{B_LINK}\n",
+    "commas": f"{A_LINK},{B_LINK}",
+    "commas and blanks": f"{A_LINK}, {B_LINK},",
+    "semicolons": f"{A_LINK};{B_LINK}",
+    "bars": f"{A_LINK} | {B_LINK}",
+    "two signs": f"{A_LINK},;{B_LINK}",
+}
+ONE_LINK = {
+    "a folder's name": "https://example.com/w_300,h_200,ar_1.5/a.jpg",
+    "encoded": "https://example.com/a%2Cb.jpg?rect=0%2C0%2C10%2C10",
+    "another link in its path": "https://example.com/fetch/https://example.com/a.jpg",
+}
+AMBIGUOUS = {
+    "a comma in a query": "https://example.com/a.jpg?w=800,600",
+    "a semicolon in a query": "https://example.com/a.jpg?w=800;h=600",
+    "a bar in a query": "https://example.com/a.jpg?w=800|600",
+    "a comma in a fragment": "https://example.com/a.jpg#x=0,y=1",
+    "a comma in a file's name": "https://example.com/a,b.jpg",
+    "a link without its beginning": "https://example.com/a.jpg,b.jpg",
+    "a host without its beginning": "https://example.com/a.jpg,www.example.com/b.jpg",
+    "another scheme": "https://example.com/a,s3://bucket/b.jpg",
+    "in the second of two": f"{A_LINK},https://example.com/b.jpg?w=1,2",
+}
+
+
+@pytest.mark.parametrize("kind", TWO_LINKS)
+def test_links_in_one_cell_are_parted_by_whatever_stands_between_whole_ones(kind: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "reference_image_urls": TWO_LINKS[kind]}), KEY)
+    assert row.request == {"model_id": MODEL, "reference_image_urls": [A_LINK, B_LINK]}
+
+
+@pytest.mark.parametrize("kind", ONE_LINK)
+def test_a_sign_that_can_only_belong_to_a_link_stays_in_it(kind: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "reference_image_urls": ONE_LINK[kind]}), KEY)
+    assert row.request == {"model_id": MODEL, "reference_image_urls": [ONE_LINK[kind]]}
+
+
+@pytest.mark.parametrize("kind", AMBIGUOUS)
+def test_links_that_can_be_parted_in_two_ways_are_refused(kind: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "reference_image_urls": AMBIGUOUS[kind]}), KEY)
+    ((path, message),) = issues(row)
+    assert path == "reference_image_urls"
+    assert "%2C" in message
+
+
+@pytest.mark.parametrize("cell", [TWO_LINKS["commas"], TWO_LINKS["semicolons"], TWO_LINKS["bars"], f"{A_LINK},"])
+def test_a_column_for_one_link_takes_no_two(cell: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "image_url": cell}), KEY)
+    assert issues(row) == [("image_url", "must be one link with nothing behind it: this column takes no list")]
+
+
+ERRORS = ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#GETTING_DATA"]
+ERRORS += [
+    "#NV",
+    "#BEZUG!",
+    "#WERT!",
+    "#NOM?",
+    "#N/D",
+    "#\u0421\u0421\u042b\u041b\u041a\u0410!",
+    "Err:502",
+    "#ERROR!",
+    " #n/a ",
+    "####",
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_spreadsheets_error_is_no_value_in_either_form(error: str) -> None:
+    for name in ("prompt", "params.resolution", "metadata.sku", "model_id"):
+        (row,) = batches.read(csv_of({"model_id": MODEL, name: error}), KEY)
+        assert issues(row) == [(name, "is a spreadsheet's error, not a value")]
+    for request, path in (({"prompt": error}, "prompt"), ({"metadata": {"sku": error}}, "metadata.sku")):
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert issues(row) == [(path, "is a spreadsheet's error, not a value")]
+
+
+@pytest.mark.parametrize("text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502"])
+def test_a_text_that_only_looks_like_an_error_is_a_text(text: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
+    assert row.request == {"model_id": MODEL, "prompt": text}
+
+
+def test_what_stands_between_cells_is_seen_in_the_header() -> None:
+    expected = [{"model_id": MODEL, "prompt": "A boat", "params": {"fps": 24.5}}]
+    for between in ",;\t|":
+        data = f"model_id,prompt,params.fps\r\n{MODEL},A boat,24.5\r\n".replace(",", between).encode()
+        for variant in (data, f"sep={between}\r\n".encode() + data, b"\xef\xbb\xbf\xef\xbb\xbf" + data):
+            assert [row.request for row in batches.read(variant, KEY)] == expected
+
+
+def test_a_cell_that_could_be_split_in_two_ways_is_named_by_its_column() -> None:
+    data = f'model_id, prompt, negative_prompt\n{MODEL}, "A red boat, on a lake"\n{MODEL},a 5" boat,\n{MODEL},good,\n'
+    first, second, third = batches.read(data.encode(), KEY)
+    ((path, message),) = issues(first)
+    assert (first.line, path) == (2, "prompt")
+    assert "line 2, character 25" in message
+    assert (second.line, issues(second)[0][0]) == (3, "prompt")
+    assert third.request == {"model_id": MODEL, "prompt": "good"}
+
+
+# ---- what a file is instead ---------------------------------------------------------------------------------
+
+ROW = f"model_id,prompt\n{MODEL},grün\n"
+OTHERWISE = {
+    "gzip": (gzip.compress(ROW.encode()), "compressed (gzip)"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(20), "compressed (zstd)"),
+    "a workbook": (b"PK\x03\x04" + bytes(20), "workbook"),
+    "an old workbook": (b"\xd0\xcf\x11\xe0" + bytes(20), "workbook"),
+    "UTF-16": (ROW.encode("utf-16"), "UTF-16"),
+    "UTF-16, the other order": (b"\xfe\xff" + ROW.encode("utf-16-be"), "UTF-16"),
+    "UTF-16 without a mark": (ROW.encode("utf-16-le"), "UTF-16"),
+    "UTF-32": (ROW.encode("utf-32"), "UTF-32"),
+    "Windows-1252": (ROW.encode("cp1252"), "line 2 holds another encoding's character, such as Windows-1252 has"),
+    "Windows-1252, CR": ("model_id\ra\rb\rgrün\r".encode("cp1252"), "line 4 holds another"),
+    "Windows-1252, CRLF": (
+        "model_id\r\na\r\nb\r\ngrün\r\n".encode("cp1252"),
+        "line 4 holds another",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERWISE)
+def test_what_is_no_utf_8_is_named(kind: str) -> None:
+    data, said = OTHERWISE[kind]
+    for key in (KEY, "batches/a.jsonl"):
+        with pytest.raises(BatchUnreadable) as refused:
+            batches.read(data, key)
+        assert said in refused.value.message
+
+
+def test_a_content_encoding_is_named_where_the_content_is_no_text() -> None:
+    with pytest.raises(BatchUnreadable, match="compressed, as its Content-Encoding says"):
+        batches.read(b"\x8b\x03\x80\xff", KEY, content_encoding="br")
+    assert batches.read(ROW.encode(), KEY, content_encoding="aws-chunked")[0].request
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[\n{"model_id": "m"},\n{"model_id": "m"}\n]', "one JSON array"),
+        ('[{"model_id": "m"}]', "one JSON array"),
+        ('\n{\n"model_id": "m"\n}\n', "one JSON object over several lines"),
+    ],
+)
+def test_json_that_is_not_in_lines_is_named(text: str, said: str) -> None:
+    with pytest.raises(BatchUnreadable, match=said):
+        batches.read(text.encode(), "batches/a.jsonl")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_json_are_counted_alike(end: str) -> None:
+    row = json.dumps({"model_id": MODEL})
+    assert [one.line for one in batches.read(end.join([row, "", " ", row, "{", row]).encode(), "batches/a.jsonl")] == [
+        1,
+        4,
+        5,
+        6,
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"model_id": "m", "prompt": "a", "prompt": "b"}', '{"model_id": "m", "raw_params": {"prompt": 1, "prompt": 1}}'],
+)
+def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
+    bad, good = batches.read(lines_of(line, {"model_id": MODEL}), "batches/a.jsonl")
+    assert issues(bad) == [("prompt", "stands twice in one object")]
+    assert good.fault is None
+    (row,) = batches.read(csv_of({"model_id": MODEL, "raw_params": '{"a": 1, "a": 2}'}), KEY)
+    assert issues(row) == [("raw_params", "names 'a' twice in one object")]
+
+
+@pytest.mark.parametrize("nothing", [None, "", " ", [], {}])
+def test_a_field_that_is_null_or_empty_is_not_given(nothing: object) -> None:
+    optional = [name for name in GenerateRequest.model_fields if name not in ("model_id", "params")]
+    request = {"model_id": MODEL, **dict.fromkeys([*optional, "metadata"], nothing)}
+    for params in (nothing, dict.fromkeys(Params.model_fields, nothing)):
+        (row,) = batches.read(lines_of({**request, "params": params}), "batches/a.jsonl")
+        assert row.request == {"model_id": MODEL}
+    unknown, missing = batches.read(
+        lines_of({"model_id": MODEL, "x": nothing}, {"model_id": nothing}), "batches/a.jsonl"
+    )
+    assert issues(unknown) == [("x", "is not a known field")], "nothing is ignored"
+    assert issues(missing) == [("model_id", "is required")]
+
+
+def test_a_row_of_ten_thousand_unknown_fields_is_refused_as_such() -> None:
+    (row,) = batches.read(lines_of({"model_id": MODEL, **dict.fromkeys(map(str, range(10_000)), 1)}), "batches/a.jsonl")
+    assert issues(row) == [("", "has 10,001 fields, which is more than there are")]
 
 
 # ---- which job a row is -----------------------------------------------------------------------------------
@@ -291,7 +498,7 @@ JSON = st.recursive(
 )
 FIELD = st.sampled_from([*GenerateRequest.model_fields, "metadata", "extra"]) | TEXT
 NEAR_JSON = st.dictionaries(FIELD, JSON | st.just(MODEL), max_size=6).map(lambda body: {"model_id": MODEL, **body})
-COLUMN = st.sampled_from([*batches._CONVERTERS, "metadata.sku", "metadata.", "", "promt"]) | TEXT
+COLUMN = st.sampled_from([*csv_cells.CONVERTERS, "metadata.sku", "metadata.", "", "promt"]) | TEXT
 CELL = TEXT | st.sampled_from(["5", "1.5", "true", "https://example.com/a.png", "{}", '{"a": NaN}', " ", "\x00"])
 NAMES = TEXT.map(lambda name: f"batches/{name}") | TEXT
 

@@ -77,6 +77,11 @@ def test_a_whole_number_is_the_same_with_and_without_its_fraction() -> None:
     assert identity.fingerprint({"seconds": 5.5}) != identity.fingerprint({"seconds": 5})
 
 
+def test_metadata_that_are_null_are_none() -> None:
+    assert identity.fingerprint({"prompt": "x", "metadata": None}) == identity.fingerprint({"prompt": "x"})
+    assert identity.fingerprint({"prompt": None}) != identity.fingerprint({})
+
+
 @given(st.dictionaries(TEXTS, VALUES, max_size=6), st.randoms(use_true_random=False))
 def test_a_fingerprint_is_of_the_value_not_of_how_it_was_written(value: dict[str, Any], chance: random.Random) -> None:
     members = list(value.items())

@@ -425,12 +425,86 @@ def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
         ({"model_id": "m", "reference_image_urls": ["{{asset_url}}"] * 10}, "reference_image_urls"),
         ({"model_id": "openai/sora-2", "speech_text": "{{stem}}"}, "speech_text"),
         ({**PLAIN, "metadata": []}, "metadata"),
+        ({**PLAIN, "prompt": "{{stem"}, "prompt"),
+        ({**PLAIN, "prompt": "{{stem {{filename}}"}, "prompt"),
+        ({**PLAIN, "prompt": "{{{stem}}}"}, "prompt"),
     ],
 )
 def test_a_recipe_that_no_upload_could_use_is_named_by_its_field(recipe: object, path: str) -> None:
     with pytest.raises(RecipeInvalid) as fault:
         check_recipe(json.dumps(recipe).encode(), "r")
     assert [issue["path"] for issue in fault.value.issues] == [path]
+
+
+_SIZE = 256 * 1024
+
+
+def _prompt(text: str) -> bytes:
+    return f'{{"model_id": "m", "prompt": "{text}"}}'.encode()
+
+
+# A search that goes back over what it has seen, or a path that is written for each value, takes minutes here.
+LARGE = {
+    "an opening and blanks": _prompt("{{" + " " * (_SIZE - 100)),
+    "many openings": _prompt("{{" * (_SIZE // 2 - 50)),
+    "many openings and blanks": _prompt("{{ " * (_SIZE // 3 - 50)),
+    "many openings, one end": _prompt("{{" * (_SIZE // 2 - 50) + "}}"),
+    "many openings, an end in another line": _prompt("{{" * (_SIZE // 2 - 50) + "\\n}}"),
+    "many placeholders": _prompt("{{a}}" * (_SIZE // 5 - 50)),
+    "a long name around many values": (
+        '{"model_id": "m", "' + "k" * (_SIZE // 2) + '": [' + "1," * 60_000 + "1]}"
+    ).encode(),
+    "a long name around placeholders": (
+        '{"m": {"' + "k" * (_SIZE // 2) + '": [' + '"{{a}}",' * 15_000 + "1]}}"
+    ).encode(),
+    "a deep place for many values": (
+        '{"raw_params":' + '{"a":' * 800 + "[" + '"",' * 80_000 + "1]" + "}" * 801
+    ).encode(),
+    "many fields": ('{"model_id": "m",' + ",".join(f'"{number:x}": 1' for number in range(25_000)) + "}").encode(),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_recipe_is_judged_whatever_it_holds_and_its_issues_fit_into_a_message(kind: str) -> None:
+    assert len(LARGE[kind]) <= _SIZE
+    with pytest.raises(RecipeInvalid) as fault:
+        check_recipe(LARGE[kind], "r")
+    assert len(json.dumps(fault.value.document())) < 8 * 1024
+
+
+def test_blanks_without_end_hide_no_wrong_field() -> None:
+    recipe = {"model_id": "m", "prompt": "{{" + " " * 5_000, "params": {"fps": "fast"}}
+    with pytest.raises(RecipeInvalid) as fault:
+        check_recipe(json.dumps(recipe).encode(), "r")
+    assert [issue["path"] for issue in fault.value.issues] == ["prompt", "params.fps"]
+
+
+def test_a_placeholder_may_stand_over_several_lines(world: World) -> None:
+    world.recipe({**PLAIN, "prompt": "{{\n metadata.style | film\nnoir }}"})
+    world.upload("uploads/a.png", PNG)
+    assert resolve(world, "uploads/a.png").body["prompt"] == "film\nnoir"
+
+
+@pytest.mark.parametrize("place", ["recipe", "request", "manifest"])
+def test_a_key_that_stands_twice_is_named_and_neither_value_is_sent(world: World, place: str) -> None:
+    twice = b'{"model_id": "m", "prompt": "first", "prompt": "second", "image_url": "{{asset_url}}"}'
+    world.recipe(twice if place == "recipe" else PLAIN)
+    world.upload("uploads/a.png", PNG)
+    world.upload("uploads/a.manifest.json", b'{"assets": {"x": "assets/1.png", "x": "assets/2.png"}}')
+    world.upload("requests/a.json", twice)
+    key = {"recipe": "uploads/a.png", "request": "requests/a.json", "manifest": "uploads/a.manifest.json"}[place]
+    with pytest.raises((RecipeInvalid, RequestUnreadable), match=r"has the key '(prompt|x)' twice in one object"):
+        resolve(world, key, kind="request" if place == "request" else "upload")
+
+
+def test_metadata_that_is_null_counts_as_not_given(world: World) -> None:
+    check_recipe(json.dumps({**PLAIN, "metadata": None}).encode(), "r")
+    world.recipe({**PLAIN, "metadata": None})
+    world.upload("uploads/a.png", PNG)
+    assert resolve(world, "uploads/a.png").metadata == {}
+    world.upload("requests/one.json", json.dumps({**BODY, "metadata": None}).encode())
+    made = resolve(world, "requests/one.json", kind="request")
+    assert (made.body, made.metadata) == (BODY, {})
 
 
 JSON = st.recursive(

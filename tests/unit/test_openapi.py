@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from shared.genviral.models import GenerateRequest
+from shared.genviral.models import GenerateRequest, validated
 from shared.jobs.states import Status
+from shared.steps.handover import UploadRequest
 from tests.unit.fakes import EVENTS, JOB_ID, VIDEOS
 from tests.unit.test_handlers import SAMPLES, Stage, event, post, stage
 from tools import docs, openapi
@@ -90,13 +91,15 @@ def conforms(document: object, schema: dict[str, Any]) -> None:
 def test_a_real_answer_has_the_shape_that_is_described(stage: Stage, call: str) -> None:
     SAMPLES[call][1](stage.world)
     answer = stage.call("api", event(call))
-    document = json.loads(answer["body"])
+    described = OPERATIONS[event(call)["routeKey"]]["responses"][str(answer["statusCode"])]
+    if event(call)["routeKey"].startswith("HEAD "):
+        assert (answer["body"], "content" in described) == ("", False)
+        return
     schema = schema_of(call, answer["statusCode"])
-    conforms(document, schema)
+    conforms(json.loads(answer["body"]), schema)
     with pytest.raises(jsonschema.ValidationError):
         conforms({}, schema)
-    described = OPERATIONS[event(call)["routeKey"]]["responses"][str(answer["statusCode"])].get("headers", {})
-    assert set(described) <= set(answer["headers"])
+    assert set(described.get("headers", {})) <= set(answer["headers"])
 
 
 def finished(world: World) -> None:
@@ -117,6 +120,17 @@ def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Stage) -> None:
     conforms(json.loads(refusal["body"]), schema_of("api_post_videos", 422))
 
 
+def _known(example: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in example.items() if name != "metadata"}
+
+
+def test_a_job_can_be_followed_by_a_link() -> None:
+    for key in ("POST /videos 202", "POST /uploads 201"):
+        operation, _, status = key.rpartition(" ")
+        link = OPERATIONS[operation]["responses"][status]["links"]["job"]
+        assert (link["operationId"], link["parameters"]) == ("get_video", {"job_id": "$response.body#/job_id"})
+
+
 def test_the_bodies_are_those_that_the_code_judges() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     assert set(schemas["VideoRequest"]["properties"]) == {*GenerateRequest.model_fields, "metadata"}
@@ -124,6 +138,12 @@ def test_the_bodies_are_those_that_the_code_judges() -> None:
     assert schemas["VideoRequest"]["required"] == ["model_id"]
     sample = json.loads(event("api_post_videos")["body"])
     conforms(sample, {"$ref": "#/components/schemas/VideoRequest"})
+    for name, example in openapi.EXAMPLES.items():
+        conforms(example, {"$ref": f"#/components/schemas/{name}"})
+        assert validated({"VideoRequest": GenerateRequest, "UploadRequest": UploadRequest}[name], _known(example))
+    for odd in ({"model_id": ""}, {"model_id": " "}, {"model_id": "m\x1b"}, {"model_id": "m", "image_url": "shoe.jpg"}):
+        with pytest.raises(jsonschema.ValidationError):
+            conforms(odd, {"$ref": "#/components/schemas/VideoRequest"})
     conforms(json.loads(event("api_post_uploads")["body"]), {"$ref": "#/components/schemas/UploadRequest"})
     for wrong in ({**sample, "colour": "red"}, {**sample, "params": {"fps": "24"}}, {"prompt": "x"}):
         with pytest.raises(jsonschema.ValidationError):

@@ -15,7 +15,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from ops.__main__ import main
+from ops.__main__ import _NONE_OPEN, main
 from shared.genviral.client import GenviralClient
 from shared.genviral.errors import GenviralUnavailable, InsufficientCredits
 from shared.jobs import identity
@@ -123,6 +123,17 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def test_list_says_that_there_is_no_job(account: Account) -> None:
+    assert account.run("list") == (0, f"{_NONE_OPEN}\n", "")
+    assert account.run("list", "--status", "uncertain") == (0, "There is no job that is uncertain.\n", "")
+
+
+def test_a_key_cannot_steer_the_terminal(account: Account) -> None:
+    source = {"type": "upload", "bucket": "b", "key": "uploads/\x1b]0;x\x07\u202ea.jpg"}
+    account.world.store.create("job-odd", source=source)
+    assert r"uploads/\x1b]0;x\x07\u202ea.jpg" in account.run("show", "job-odd")[1]
 
 
 def test_list_begins_with_what_waits_for_a_person(account: Account) -> None:

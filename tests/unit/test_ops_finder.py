@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -66,6 +67,7 @@ def crowd(world: World) -> World:
 # ---- what names the job by itself -------------------------------------------------------------------------------
 
 VIDEO_KEY = f"videos/2026/11/22/{JOB_ID}.mp4"
+CONSOLE = "https://eu-central-1.console.aws.amazon.com"
 NAMES = {
     "job": JOB_ID,
     "execution's name": f"{JOB_ID}.r2",
@@ -80,6 +82,14 @@ NAMES = {
     "video's address": f"s3://{VIDEOS}/{VIDEO_KEY}",
     "video's ARN": f"arn:aws:s3:::{VIDEOS}/{VIDEO_KEY}",
     "video's link": f"https://{VIDEOS}.s3.eu-central-1.amazonaws.com/{VIDEO_KEY}?X-Amz-Signature=1",
+    "e-mail's link to the video": CONSOLE + f"/s3/object/{VIDEOS}?region=x&prefix={quote(VIDEO_KEY, safe='')}",
+    "console's link to the video, elsewhere": f"https://s3.console.aws.amazon.com/s3/object/{VIDEOS}?prefix={VIDEO_KEY}",
+    "link in China": f"https://cn-north-1.console.amazonaws.cn/s3/object/{VIDEOS}?prefix={quote(VIDEO_KEY, safe='')}",
+    "link in brackets": f"<{CONSOLE}/s3/object/{VIDEOS}?prefix={VIDEO_KEY}>",
+    "video's link, path style": f"https://s3.eu-central-1.amazonaws.com/{VIDEOS}/{VIDEO_KEY}",
+    "video's link on a laptop": f"http://127.0.0.1:4566/{VIDEOS}/{VIDEO_KEY}?X-Amz-Signature=1",
+    "e-mail's link to the execution": f"{CONSOLE}/states/home?region=eu-central-1#/v2/executions/details/{EXECUTION}",
+    "encoded link to the execution": f"{CONSOLE}/states/home#/v2/executions/details/{quote(EXECUTION, safe='')}",
     "Location": f"/videos/{JOB_ID}",
     "address in the API": f"https://x.execute-api.eu-central-1.amazonaws.com/videos/{JOB_ID}",
 }
@@ -119,6 +129,58 @@ def test_every_version_of_an_upload_is_found(crowd: World, form: str, key: str) 
     jobs = [upload(crowd, key) for _ in range(3)]
     crowd.s3.delete_object(Bucket=UPLOADS, Key=key)
     assert sorted(find(crowd, form.format(bucket=UPLOADS, key=key))) == sorted(jobs)
+
+
+ADDRESSES = {
+    "blanks around": " {key}\n",
+    "percent-encoded": "{encoded}",
+    "as S3's events encode it": "{plus}",
+    "address, encoded": "s3://{bucket}/{encoded}",
+    "ARN of China": "arn:aws-cn:s3:::{bucket}/{key}",
+    "object URL": "https://{bucket}.s3.eu-central-1.amazonaws.com/{encoded}",
+    "object URL without a region": "https://{bucket}.s3.amazonaws.com/{encoded}",
+    "object URL with a dash": "https://{bucket}.s3-eu-west-1.amazonaws.com/{encoded}",
+    "dual stack": "https://{bucket}.s3.dualstack.eu-west-1.amazonaws.com/{encoded}",
+    "accelerated": "https://{bucket}.s3-accelerate.amazonaws.com/{encoded}",
+    "FIPS": "https://{bucket}.s3-fips.us-gov-west-1.amazonaws.com/{encoded}",
+    "China": "https://{bucket}.s3.cn-north-1.amazonaws.com.cn/{encoded}",
+    "path style": "https://s3.eu-central-1.amazonaws.com/{bucket}/{encoded}",
+    "path style without a region": "http://s3.amazonaws.com/{bucket}/{encoded}",
+    "plus for a blank": "https://{bucket}.s3.eu-central-1.amazonaws.com/{plus}",
+    "laptop": "http://127.0.0.1:4566/{bucket}/{encoded}",
+    "presigned": "https://{bucket}.s3.eu-central-1.amazonaws.com/{encoded}?X-Amz-Algorithm=AWS4&X-Amz-Signature=1",
+    "console": CONSOLE + "/s3/object/{bucket}?region=eu-central-1&bucketType=general&prefix={all_encoded}",
+    "console's tab": CONSOLE + "/s3/object/{bucket}?region=eu-central-1&prefix={all_encoded}&tab=versions",
+    "older console": "https://s3.console.aws.amazon.com/s3/object/{bucket}/{encoded}?region=eu-central-1",
+}
+KEYS = [KEY, "uploads/shoes/100% +ü & x?y#z.jpg", "requests/a+b.json", "uploads/50%25.jpg"]
+
+
+@pytest.mark.parametrize("form", ADDRESSES)
+@pytest.mark.parametrize("key", KEYS)
+def test_an_upload_is_found_by_every_link_to_it(crowd: World, form: str, key: str) -> None:
+    job_id = upload(crowd, key)
+    written = {"encoded": quote(key), "plus": quote_plus(key, safe="/"), "all_encoded": quote(key, safe="")}
+    assert find(crowd, ADDRESSES[form].format(bucket=UPLOADS, key=key, **written)) == [job_id]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "https://{bucket}.s3.eu-central-1.amazonaws.com/{key}?versionId={version}",
+        CONSOLE + "/s3/object/{bucket}?versionId={version}&prefix={key}",
+        "s3://{bucket}/{key}?versionId={version}",
+    ],
+)
+def test_a_link_to_a_version_is_that_versions_job(crowd: World, form: str) -> None:
+    jobs = {(version := crowd.upload(KEY, b"shoe")): _job_of(crowd, KEY, version) for _ in range(2)}
+    for version, job_id in jobs.items():
+        assert find(crowd, form.format(bucket=UPLOADS, key=quote(KEY), version=version)) == [job_id]
+
+
+def test_an_idempotency_key_is_found_with_its_quotes(crowd: World) -> None:
+    job = crowd.desk().ask(json.dumps(BODY).encode(), caller=CALLER, key='"order-1"')
+    assert find(crowd, '"order-1"') == find(crowd, "order-1") == [job.job_id]
 
 
 def test_a_file_that_was_sent_with_a_form_is_found_also_before_it_arrives(crowd: World) -> None:
@@ -224,7 +286,17 @@ MISSING: dict[str, tuple[Prepare, str, str]] = {
     "a file that starts nothing": (put("uploaded/shoe.jpg"), "uploaded/shoe.jpg", "no job comes of a file there"),
     "its address": (put("shoe.jpg"), f"s3://{UPLOADS}/shoe.jpg", "no job comes of a file there"),
     "an asset": (put("assets/shoe.jpg"), "assets/shoe.jpg", "no job comes of a file there"),
-    "a batch without jobs": (put("batches/a.check.csv"), "batches/a.check.csv", "no row of it is a job"),
+    "a batch without jobs": (put("batches/a.csv"), "batches/a.csv", "no row of it is a job"),
+    "a check": (put("batches/a.check.csv"), "batches/a.check.csv", "was a check: it starts no job and pays nothing"),
+    "a check by its name": (put("batches/a.CHECK.csv"), "a.CHECK.csv", "was a check"),
+    "a check by its link": (
+        put("batches/a.check.csv"),
+        f"https://{UPLOADS}.s3.eu-central-1.amazonaws.com/batches/a.check.csv",
+        "was a check",
+    ),
+    "a batch by its name": (put("batches/a.csv"), "a.csv", "no row of it is a job"),
+    "a link into another bucket": (lambda _: None, f"https://x.s3.amazonaws.com/{KEY}", "x is no bucket of this stack"),
+    "a console's link to something else": (lambda _: None, f"{CONSOLE}/s3/home", "Nothing is known as"),
     "a batch that is not there": (lambda _: None, "batches/b.csv", f"There is no batches/b.csv in {UPLOADS}"),
     "an address of nothing": (lambda _: None, f"s3://{UPLOADS}/b.jpg", f"There is no s3://{UPLOADS}/b.jpg in"),
     "a longer text than a key": (lambda _: None, "k" * 1025, "Nothing is known as kkk"),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
 import io
+import itertools
 import json
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +19,8 @@ from botocore.exceptions import ClientError
 
 from shared.genviral.client import Model
 from shared.genviral.errors import GenviralUnavailable
-from shared.jobs.errors import BatchUnreadable, UploadUnreadable
+from shared.jobs import identity
+from shared.jobs.errors import BatchUnreadable, JobConflict, UploadUnreadable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
@@ -35,10 +41,14 @@ WRONG = {"prompt": PROMPT}
 MODELS = [Model("bytedance/seedance-2.0", "Seedance", default_cost=5), Model("free/model", "Free")]
 
 
+def planner(world: World) -> Planner:
+    return Planner(s3=world.s3, concurrency=20, known=world.store.several)
+
+
 def plan(world: World, *rows: Any, key: str = KEY) -> dict[str, Any]:
     version = world.upload(key, "\n".join(json.dumps(row) for row in rows).encode())
     source = {"type": "batch", "bucket": UPLOADS, "key": key, "version_id": version}
-    return Planner(s3=world.s3, concurrency=20).plan(source)
+    return planner(world).plan(source)
 
 
 def jobs_of(world: World, planned: dict[str, Any]) -> list[dict[str, Any]]:
@@ -90,19 +100,128 @@ def test_the_version_of_the_event_is_planned(world: World) -> None:
     version = world.upload(KEY, json.dumps(A).encode())
     world.upload(KEY, b"{")
     source = {"type": "batch", "bucket": UPLOADS, "key": KEY, "version_id": version}
-    assert Planner(s3=world.s3, concurrency=1).plan(source)["started"] == 1
+    assert planner(world).plan(source)["started"] == 1
 
 
 def test_a_batch_that_is_gone_is_named_and_a_fault_of_aws_is_not(world: World) -> None:
     with pytest.raises(UploadUnreadable):
-        Planner(s3=world.s3, concurrency=1).plan({"bucket": UPLOADS, "key": "batches/none.csv"})
+        Planner(s3=world.s3, concurrency=1, known=world.store.several).plan(
+            {"bucket": UPLOADS, "key": "batches/none.csv"}
+        )
 
     class Broken:
         def get_object(self, **_: Any) -> None:
             raise failed("GetObject", "SlowDown")
 
     with pytest.raises(ClientError):
-        Planner(s3=Broken(), concurrency=1).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
+        Planner(s3=Broken(), concurrency=1, known=world.store.several).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
+
+
+def _csv(text: str) -> tuple[str, bytes]:
+    return "csv", text.encode()
+
+
+MODEL = "bytedance/seedance-2.0"
+MISREAD = {
+    "a blank before a quote": _csv(f'model_id, prompt, negative_prompt\n{MODEL}, "A red boat, on a lake"\n'),
+    "a comma in a link's query": _csv(f'model_id,reference_image_urls\n{MODEL},"https://example.com/a.jpg?w=8,9"\n'),
+    "a spreadsheet's error": _csv(f"model_id,prompt,params.duration_seconds\n{MODEL},#N/A,1\n"),
+    "a key twice": ("jsonl", f'{{"model_id": "{MODEL}", "prompt": "first", "prompt": "second"}}\n'.encode()),
+}
+
+
+@pytest.mark.parametrize("kind", MISREAD)
+def test_what_could_be_misread_is_refused_by_the_check_and_by_the_run_alike(world: World, kind: str) -> None:
+    suffix, data = MISREAD[kind]
+    refused = []
+    for key in (f"batches/a.check.{suffix}", f"batches/a.{suffix}"):
+        version = world.upload(key, data)
+        planned = planner(world).plan({"type": "batch", "bucket": UPLOADS, "key": key, "version_id": version})
+        assert (planned["rows"], planned["started"], jobs_of(world, planned)) == (1, 0, [])
+        refused.append(planned["refused"])
+    assert refused[0] == refused[1]
+
+
+@pytest.mark.parametrize("name", ["a.CHECK.jsonl", "a.check (1).jsonl", "a.check.jsonl.jsonl"])
+def test_a_check_in_another_spelling_starts_nothing_and_knows_the_batch(world: World, name: str) -> None:
+    (job,) = jobs_of(world, plan(world, A, key="batches/a.jsonl"))
+    world.submitter().submit(arn_of(job["job_id"]), given(job))
+    planned = plan(world, A, key=f"batches/{name}")
+    assert planned["started"] == 0
+    facts = reporter(world).report(EXECUTION, planned)
+    assert (facts["counts"], told(world)["status"]) == ({"known": 1}, "batch_checked")
+    assert len(world.vendor.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "older", [{**A, "prompt": f"{PROMPT}\r\nx"}, {**A, "prompt": f" {PROMPT}\nx", "negative_prompt": ""}]
+)
+def test_a_row_of_a_batch_that_was_paid_for_under_the_older_rule_is_not_paid_again(world: World, older: Any) -> None:
+    job_id = identity.for_row(UPLOADS, "spring", identity.fingerprint(older), 0)
+    world.store.create(job_id, source={"type": "batch"})
+    planned = plan(world, older, {**A, "prompt": f"{PROMPT}\nx"})
+    first, second = jobs_of(world, planned)
+    gate = Gate(store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900)
+    assert (first["job_id"], gate.admit(first["job_id"])["next"]) == (job_id, "known")
+    assert gate.admit(second["job_id"])["next"] == "start", "an equal row more is a video more"
+    assert plan(world, older, {**A, "prompt": f"{PROMPT}\nx"})["jobs"] == planned["jobs"]
+
+
+@pytest.mark.parametrize("first", ["the earlier upload", "this upload"])
+@pytest.mark.parametrize("spelling", [f"{PROMPT}\r\nx", f" {PROMPT}\n", f"{PROMPT} e\u0301"])
+def test_a_row_of_a_batch_under_way_during_an_update_is_paid_once(world: World, spelling: str, first: str) -> None:
+    """The earlier release planned it under an id of the older rule; the same file is uploaded again meanwhile."""
+    older = {**A, "prompt": spelling}
+    body = json.dumps(older).encode()
+    version = world.upload("plans/older.jsonl", body)
+    assert version
+    job_id = identity.for_row(UPLOADS, "spring", identity.fingerprint(older), 0)
+    place = {"bucket": UPLOADS, "key": KEY, "line": 1, "plan": "plans/older.jsonl", "offset": 0, "length": len(body)}
+    earlier = {"job_id": job_id, "source": {"type": "batch", **place}}
+    (later,) = jobs_of(world, plan(world, older))
+    assert later["job_id"] != job_id
+    both = [earlier, given(later)] if first == "the earlier upload" else [given(later), earlier]
+    world.submitter().submit(arn_of(both[0]["job_id"]), both[0])
+    with pytest.raises(JobConflict, match=both[0]["job_id"]):
+        world.submitter().submit(arn_of(both[1]["job_id"]), both[1])
+    assert len(world.vendor.posts) == 1
+
+
+def test_like_rows_in_several_spellings_are_each_paid_once_during_an_update(world: World) -> None:
+    rows = [{**A, "prompt": f" {PROMPT}"}, A, {**A, "prompt": f"{PROMPT} "}, A]
+    body = b"\n".join(json.dumps(row).encode() for row in rows)
+    world.upload("plans/older.jsonl", body)
+    earlier, seen = [], Counter[str]()
+    for row in rows:
+        text, meaning = json.dumps(row).encode(), identity.fingerprint(row)
+        place = {"line": 1, "plan": "plans/older.jsonl", "offset": body.index(text), "length": len(text)}
+        job_id = identity.for_row(UPLOADS, "spring", meaning, seen[meaning])
+        seen[meaning] += 1
+        earlier.append({"job_id": job_id, "source": {"type": "batch", "bucket": UPLOADS, "key": KEY, **place}})
+    later = [given(job) for job in jobs_of(world, plan(world, *rows))]
+    for job in (later[0], earlier[0], earlier[1], later[1], later[2], earlier[3], earlier[2], later[3]):
+        with contextlib.suppress(JobConflict):
+            world.submitter().submit(arn_of(job["job_id"]), job)
+    assert len(world.vendor.posts) == len(rows)
+
+
+def test_a_row_is_not_kept_back_by_one_that_ended_without_payment(world: World) -> None:
+    older = {**A, "prompt": f" {PROMPT}"}
+    (later,) = jobs_of(world, plan(world, older))
+    (other,) = later["source"]["other_ids"]
+    world.store.create(other, source={"type": "batch"})
+    world.store.move(other, Status.CANCELED)
+    world.submitter().submit(arn_of(later["job_id"]), given(later))
+    assert len(world.vendor.posts) == 1
+
+
+def test_a_compressed_object_is_named(world: World) -> None:
+    world.upload(KEY, gzip.compress(json.dumps(A).encode()), ContentEncoding="gzip")
+    with pytest.raises(BatchUnreadable, match=r"compressed \(gzip\)"):
+        planner(world).plan({"bucket": UPLOADS, "key": KEY})
+    world.upload(KEY, b"\x8b\x03\x80\xff", ContentEncoding="br")
+    with pytest.raises(BatchUnreadable, match="as its Content-Encoding says"):
+        planner(world).plan({"bucket": UPLOADS, "key": KEY})
 
 
 # ---- gate -------------------------------------------------------------------------------------------------
@@ -309,6 +428,32 @@ def test_a_batch_that_is_rejected_or_interrupted_is_told_with_what_to_do(world: 
     assert first.body["status"] == "batch_interrupted"
     assert "upload the same file again" in first.body["error"]["advice"]
     assert first.body["notification_id"] != second.body["notification_id"]
+
+
+FORMULAS = [
+    "=1+1",
+    ";=cmd|' /C calc'!A0;",
+    "x\t=1+1",
+    '=HYPERLINK("http://x")',
+    ",=1",
+    ", +1",
+    '",=1"',
+    "a,'-1",
+    "\r\n=1",
+]
+FORMULAS += ["@SUM(1)", "-1", ";;=1", "\uff1d1+1", "x\u2028=1", '";=1;"', "|=1"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_cell_of_a_reports_table_is_a_formula_whatever_parts_the_cells(world: World, name: str) -> None:
+    facts = reporter(world).report(EXECUTION, plan(world, {**A, name: 1}, {**A, f"x {name}": 1, name: 2}))
+    key = facts["report"]["key"].replace(".json", ".csv")
+    text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read().decode()
+    assert len(text.splitlines()) == 3
+    for between, quoting in itertools.product(",;\t|", (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)):
+        for row in csv.reader(io.StringIO(text), delimiter=between, quoting=quoting):
+            begins = {unicodedata.normalize("NFKC", cell).lstrip()[:1] for cell in row}
+            assert not begins & set("=+-@"), row
 
 
 def test_a_reports_key_fits_whatever_the_batch_is_called() -> None:

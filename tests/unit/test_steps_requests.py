@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.genviral.errors import InvalidJson, InvalidPayload
+from shared.jobs import identity
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.states import Status
 from shared.steps.answers import HTTP_STATUS
@@ -96,6 +97,49 @@ def test_another_request_under_the_same_key_is_a_conflict(world: World) -> None:
     assert world.executions() == [first.job_id]
 
 
+@pytest.mark.parametrize(
+    ("quoted", "plain"),
+    [
+        ('"k"', "k"),
+        ('"8e03-d2"', "8e03-d2"),
+        ('"a \\"b\\" \\\\"', 'a "b" \\'),
+        ('"k', '"k'),
+        ('"', '"'),
+        ('"a"b"', '"a"b"'),
+    ],
+)
+def test_a_key_in_quotes_is_the_key_itself(world: World, quoted: str, plain: str) -> None:
+    assert ask(world, key=quoted).job_id == ask(world, key=plain).job_id
+    assert len(world.executions()) == 1
+
+
+def test_a_job_of_a_release_that_kept_the_quotes_is_not_paid_for_again(world: World) -> None:
+    first = ask(world, key="k")
+    old = identity.for_idempotency_key(WHO["caller"], '"k"')
+    item = world.dynamodb.get_item(TableName="jobs", Key={"job_id": {"S": first.job_id}})["Item"]
+    world.dynamodb.put_item(TableName="jobs", Item={**item, "job_id": {"S": old}})
+    assert ask(world, key='"k"').job_id == old
+    assert ask(world, key="k").job_id == first.job_id
+
+
+def test_metadata_that_is_null_is_not_given(world: World) -> None:
+    first = ask(world, {**BODY, "metadata": None})
+    assert ask(world, BODY).job_id == first.job_id
+    assert first.metadata == {}
+
+
+CONTROLS = ["m\x1b]0;title\x07", "m\n", "m\x00", "m\x85", "\u202em", "m\u200b", "\ufeffm", "m\u2029"]
+
+
+@pytest.mark.parametrize("path", ["model_id", "voice_id", "params.resolution", "params.aspect_ratio"])
+@pytest.mark.parametrize("word", CONTROLS)
+def test_a_word_that_could_steer_a_terminal_is_refused(world: World, path: str, word: str) -> None:
+    outer, _, inner = path.partition(".")
+    with pytest.raises(InvalidPayload) as refused:
+        ask(world, {"model_id": "m", outer: {inner: word} if inner else word})
+    assert [issue["path"] for issue in refused.value.issues] == [path]
+
+
 def test_callers_do_not_meet_and_no_key_means_a_new_job(world: World) -> None:
     jobs = [ask(world), ask(world, caller="somebody else"), ask(world, key=None), ask(world, key=None)]
     assert len({job.job_id for job in jobs}) == len(world.executions()) == 4
@@ -108,6 +152,7 @@ REFUSED: list[tuple[object, dict[str, Any], type[Fault], int]] = [
     (b'{"model_id": NaN}', {}, InvalidJson, 400),
     (b"[" * 100_000, {}, InvalidJson, 400),
     (BODY, {"key": ""}, KeyUnusable, 400),
+    (BODY, {"key": '""'}, KeyUnusable, 400),
     (BODY, {"key": "x" * 256}, KeyUnusable, 400),
     (BODY, {"key": "schlüssel"}, KeyUnusable, 400),
     (BODY, {"key": "a\nb"}, KeyUnusable, 400),

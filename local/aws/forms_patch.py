@@ -1,0 +1,28 @@
+"""A patch of MiniStack: a form of S3's must have its file as the last field.
+
+Knows MiniStack's reader of forms; no bucket of this project.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ministack.services import s3
+
+Parts = list[tuple[str, Any, Any, bytes]]
+
+_parse = s3._parse_multipart_form
+
+
+def install() -> None:
+    """Read no further than the file, as S3 does: it ignores the fields that follow.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTForms.html#sigv4-HTTPPOSTFormFields
+    """
+    s3._parse_multipart_form = _parse_to_the_file
+
+
+def _parse_to_the_file(*arguments: Any, **more: Any) -> Parts:
+    parts: Parts = _parse(*arguments, **more)
+    names = [name for name, *_ in parts]
+    return parts[: names.index("file") + 1] if "file" in names else parts

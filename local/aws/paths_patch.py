@@ -1,0 +1,45 @@
+"""A patch of MiniStack: an HTTP API has the paths of its routes, and no others.
+
+MiniStack takes extra slashes for the path without them; API Gateway has no route then. Knows where MiniStack serves
+HTTP APIs; no API.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ministack import app as ministack
+
+App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+_SERVED_AT = re.compile(r"/_aws/execute-api/[^/]+(/.*)?", re.DOTALL)
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting.html
+_NOT_FOUND = b'{"message":"Not Found"}'
+
+
+def exact(app: App) -> App:
+    """Answer 404 to a path of an HTTP API that has a slash too many."""
+
+    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        path = _path_of(scope)
+        if path is None or not (path.startswith("//") or (path.endswith("/") and path != "/")):
+            await app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(_NOT_FOUND)).encode())]
+        await send({"type": "http.response.start", "status": 404, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else _NOT_FOUND})
+
+    return answer
+
+
+def _path_of(scope: dict[str, Any]) -> str | None:
+    """The path within an HTTP API; None for a request to anything else."""
+    if scope["type"] != "http":
+        return None
+    path = str(scope["path"])
+    if served := _SERVED_AT.fullmatch(path):
+        return served[1] or "/"
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return path if ministack._EXECUTE_API_RE.match(host) else None

@@ -1,0 +1,48 @@
+"""What a person's terminal needs: text in any encoding, and lines that fit its width.
+
+Knows terminals; nothing of what is written on them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import unicodedata
+
+
+def accept_all_text() -> None:
+    """Escape what the terminal's encoding has no letter for, instead of raising UnicodeEncodeError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def columns() -> int | None:
+    """The width that lines must keep to; None where output goes to a file or a pipe without `COLUMNS`."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def fit(text: str, width: int | None) -> str:
+    """Make one line of a text: control characters become `?`, and of a text that is too wide the middle is left out.
+
+    Args:
+        text: Any text.
+        width: Columns that it may take; None is no bound.
+    """
+    line = "".join(letter if letter.isprintable() else "?" for letter in text)
+    if width is None or _width(line) <= width:
+        return line
+    head, tail = line[: len(line) // 2], line[len(line) // 2 :]
+    while head + tail and _width(head) + _width(tail) + 3 > width:
+        head, tail = (head[:-1], tail) if len(head) >= len(tail) else (head, tail[1:])
+    return f"{head}...{tail}"[: max(0, width)]
+
+
+def _width(text: str) -> int:
+    """https://www.unicode.org/reports/tr11/"""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)

@@ -1,0 +1,270 @@
+"""What makes a row of a batch the job that it is: what it asks for, in one canonical form.
+
+A spreadsheet, an editor or a converter rewrites a file without changing what it asks for: line ends, the Unicode normal
+form, blanks around a text, members that are null or empty. None of that makes another job. Under the older rule most of
+it did. So the ids of the older rule are looked up as well, and a job that exists under one of them stays the row's job.
+Must not know where jobs are kept.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from shared.genviral.models import GenerateRequest, Params
+from shared.jobs import identity
+from shared.jobs.batch_names import name_of
+from shared.jobs.recipes import KIND_OF_FIELD
+from shared.jobs.row_source import BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+
+MAX_ROWS = 10_000
+_MAX_LIKE = 100
+_METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
+_FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a row is known by.
+
+    Attributes:
+        meaning: The fingerprint of its canonical form.
+        older: Fingerprints that the older rule gave a row of this meaning, as it is written in the file first.
+    """
+
+    meaning: str
+    older: tuple[str, ...]
+
+
+def tidy(document: object) -> object:
+    """A row's request without what makes no difference, before it is judged: the form in which it is sent.
+
+    A field that is null or empty is not given. Texts have no blanks around them, `\\n` as line ends, and are in NFC.
+    Links are only freed from blanks, and `raw_params` and `metadata` are left as they are: others read them.
+    """
+    if not isinstance(document, dict):
+        return document
+    request = _given(document, _FIELDS)
+    params = request.get(_PARAMS)
+    if isinstance(params, dict):
+        request = _given({**request, _PARAMS: _given(params, frozenset(Params.model_fields))}, _FIELDS)
+    return request
+
+
+def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identity:
+    """What a row is known by.
+
+    Args:
+        request: Its valid request, tidy, with its metadata.
+        written: The same as the older rule read it; None where that refused it.
+    """
+    as_sent = identity.canonical_json(request)
+    has_lines, has_marks = "\\n" in as_sent or "\\r" in as_sent, "\\u" in as_sent
+    meaning = _meaning(request, as_it_is=not (has_lines or has_marks))
+    spellings = [request if written is None else written, request, meaning]
+    spellings += [_respelled(meaning, _with_crlf)] if has_lines else []
+    spellings += [_respelled(meaning, _decomposed)] if has_marks else []
+    texts = [as_sent if spelling == request else identity.canonical_json(spelling) for spelling in spellings]
+    fingerprints = {text: identity.fingerprint_of(text) for text in texts}
+    return Identity(fingerprints[texts[2]], tuple(fingerprints.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class RowIds:
+    """What a row's job is called.
+
+    Attributes:
+        job_id: Its id.
+        others: The ids under which an earlier upload may be about to run the same row, by the older rule.
+    """
+
+    job_id: str
+    others: tuple[str, ...] = ()
+
+
+def job_ids(
+    rows: Sequence[Identity], bucket: str, name: str, known: Callable[[Iterable[str]], Container[str]]
+) -> list[RowIds]:
+    """The jobs of a batch's rows, one each.
+
+    A row keeps the job that the older rule gave it as it is written, or one that it gave to another spelling of it.
+    Where there is none, it gets a new one. Rows of the same meaning differ in how many of them come before.
+
+    Args:
+        rows: The rows, in the order of the file.
+        bucket: The bucket that the batch lies in.
+        name: The batch's name.
+        known: Tells which of many job ids have a job already.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault(row.meaning, []).append(place)
+    choices = [_Choices.of([rows[place] for place in places], bucket, name) for places in groups.values()]
+    in_doubt = [job_id for choice in choices if choice.in_doubt for job_id in choice.every]
+    existing = known(in_doubt) if in_doubt else ()
+    ids = dict(
+        pair
+        for places, choice in zip(groups.values(), choices, strict=True)
+        for pair in zip(places, choice.made(existing), strict=True)
+    )
+    return [ids[place] for place in range(len(rows))]
+
+
+def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    """Whether a job is the row of a batch that its source names, by either rule; true for jobs that are no rows.
+
+    Args:
+        job_id: The job.
+        source: Its source.
+        body: The generate body of the row.
+        metadata: The row's labels.
+    """
+    if source.get("type") != BATCH:
+        return True
+    row = identify({**body, _METADATA: metadata} if metadata else {**body}, None)
+    about = tuple(product(_spellings_of(name_of(source["key"])), dict.fromkeys((row.meaning, *row.older))))
+    # Which of several like rows it is does not stand in the source.
+    return any(
+        job_id == identity.for_row(source["bucket"], name, meaning, copy)
+        for copy in range(MAX_ROWS)
+        for name, meaning in about
+    )
+
+
+def newer_ids(source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
+    """The ids that this rule gives the row of an earlier upload, which the older rule named otherwise.
+
+    Which of several like rows it is cannot be told, so there are more of them than one.
+    """
+    written = {**body, _METADATA: metadata} if metadata else {**body}
+    request = tidy(written)
+    assert isinstance(request, dict)  # noqa: S101 - for the type checker: what is tidied stays a dict
+    meaning, name = identify(request, written).meaning, unicodedata.normalize("NFC", name_of(source["key"]))
+    return [identity.for_row(source["bucket"], name, meaning, copy) for copy in range(_MAX_LIKE)]
+
+
+def _spellings_of(name: str) -> tuple[str, ...]:
+    """The spellings that a batch's name may have had, the canonical one first."""
+    return tuple(dict.fromkeys((unicodedata.normalize("NFC", name), name, _decomposed(name))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """The ids that rows of one meaning may have.
+
+    Attributes:
+        new: What this rule gives them, in their order.
+        written: What the older rule gives each of them as it is written.
+        every: All that either rule gives rows of this meaning, the new ones first.
+    """
+
+    new: list[str]
+    written: list[str]
+    every: list[str]
+
+    @classmethod
+    def of(cls, rows: Sequence[Identity], bucket: str, name: str) -> _Choices:
+        """The choices of some rows of one meaning."""
+        names = _spellings_of(name)
+        fingerprints = dict.fromkeys((rows[0].meaning, *(older for row in rows for older in row.older)))
+        every = [
+            identity.for_row(bucket, *about, copy)
+            for about in product(names, fingerprints)
+            for copy in range(len(rows))
+        ]
+        seen: Counter[str] = Counter()
+        written = []
+        for row in rows:
+            written.append(identity.for_row(bucket, name, row.older[0], seen[row.older[0]]))
+            seen[row.older[0]] += 1
+        return cls(every[: len(rows)], written, every)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the older rule gives other ids."""
+        return len(self.every) > len(self.new)
+
+    def made(self, existing: Container[str]) -> list[RowIds]:
+        """The rows' ids, in their order; `existing` are those that have a job already."""
+        new = set(self.new)
+        ids = [job_id if job_id in existing else "" for job_id in self.written]
+        taken = set(ids)
+        known = iter([job_id for job_id in self.every if job_id in existing and job_id not in taken])
+        ids = [job_id or next(known, "") for job_id in ids]
+        ids = [job_id or (older if older in new else "") for job_id, older in zip(ids, self.written, strict=True)]
+        taken = set(ids)
+        spare = iter([job_id for job_id in self.new if job_id not in taken])
+        ids = [job_id or next(spare) for job_id in ids]
+        return [RowIds(job_id, self._others(place, new | set(ids))) for place, job_id in enumerate(ids)]
+
+    def _others(self, place: int, taken: set[str]) -> tuple[str, ...]:
+        """The ids by which the older rule may have named the row, and no row of this file has."""
+        older = dict.fromkeys((self.written[place], *self.every[place :: len(self.new)]))
+        return tuple(job_id for job_id in older if job_id not in taken)
+
+
+def _given(members: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    """The members without empty fields. What is no field stays, to be refused."""
+    tidied = {name: _tidied(name, value) if name in fields else value for name, value in members.items()}
+    return {name: value for name, value in tidied.items() if name not in fields or not _is_empty(value)}
+
+
+def _tidied(name: str, value: Any) -> Any:
+    if name in (_METADATA, _RAW):
+        return value
+    if isinstance(value, list) and name in KIND_OF_FIELD:
+        return [_tidied(name, member) for member in value]
+    if not isinstance(value, str):
+        return value
+    return value.strip() if name in KIND_OF_FIELD else _text(value).strip()
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
+
+
+def _meaning(request: dict[str, Any], *, as_it_is: bool) -> dict[str, Any]:
+    """The canonical form of a tidy request; `as_it_is` where its texts have one spelling only."""
+    meaning = dict(request) if as_it_is else _respelled(request, _text)
+    # A CSV's cell is a text and an empty one is not there, so that is what plain metadata come down to.
+    metadata = {label: _label(value) for label, value in meaning.pop(_METADATA, {}).items() if not _is_empty(value)}
+    return {**meaning, _METADATA: metadata} if metadata else meaning
+
+
+def _label(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.strip()
+    return value if isinstance(value, dict | list) else identity.canonical_json(value)
+
+
+def _respelled(request: dict[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
+    """A request with each of its texts spelled so. Links stay: another spelling is another place."""
+    return {name: value if name in KIND_OF_FIELD else _spelled(value, spell) for name, value in request.items()}
+
+
+def _spelled(value: Any, spell: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return spell(value)
+    if isinstance(value, list):
+        return [_spelled(member, spell) for member in value]
+    if isinstance(value, dict):
+        return {spell(name): _spelled(member, spell) for name, member in value.items()}
+    return value
+
+
+def _text(text: str) -> str:
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _with_crlf(text: str) -> str:
+    return text.replace("\n", "\r\n")
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)

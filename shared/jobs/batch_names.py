@@ -1,0 +1,97 @@
+"""What the name of a batch's file says: run it, or only check it.
+
+A check is `batches/<name>.check.csv`. Browsers and systems rename files (`.check (1).csv`, `.check - Copy.csv`), and
+people mistype. So a name that is near to a check's is never taken for that of a batch to run. Knows keys only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from enum import StrEnum
+
+from shared.jobs.recipes import BATCHES
+
+_WORD = "check"
+_CHECK = re.compile(r"\.\s*check(?![^\W\d_])", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(csv|jsonl)\Z", re.IGNORECASE)
+_LETTERS = re.compile(r"[^\W\d_]+")
+_BETWEEN = re.compile(r"[\s\d.()_-]*")
+# What is put behind the name of a second copy of a file: Windows, macOS and Linux in the most common languages, and the
+# suffix once more where the system hides it.
+_OF_COPIES = frozenset(("csv", "jsonl", "check", "copy", "another", "st", "nd", "rd", "th", "duplicate")) | frozenset(
+    ("kopie", "kopia", "kopi", "kopio", "copie", "copia", "c\u00f3pia", "\u526f\u672c", "\u30b3\u30d4\u30fc")
+)
+# Letters of other alphabets that look like those of the word.
+_LOOK_ALIKES = str.maketrans("\u0441\u03f2\u04bb\u0435\u03b5\u043a\u03ba", "ccheekk")
+_ALIKE = 0.8  # `chekc`, `chck`, `checks` and `checked` are; `checkout` is not
+
+
+class Purpose(StrEnum):
+    """What a batch was uploaded for."""
+
+    RUN = "run"
+    CHECK = "check"
+    UNCLEAR = "unclear"
+    """Its name is near to a check's and is not one: nothing may be started."""
+
+
+def purpose_of(key: str) -> Purpose:
+    """What a batch's name says is to be done with it."""
+    if _check_begins(key) is not None:
+        return Purpose.CHECK
+    return Purpose.UNCLEAR if _is_near(key) else Purpose.RUN
+
+
+def is_check(key: str) -> bool:
+    """Whether a batch is only to be checked: `batches/<name>.check.csv`."""
+    return purpose_of(key) is Purpose.CHECK
+
+
+def checked_key(key: str) -> str:
+    """The key of the batch that a check is about; a batch's own key otherwise."""
+    begins = _check_begins(key)
+    return key if begins is None else key[:begins] + key[len(_stem(key)) :]
+
+
+def name_of(key: str) -> str:
+    """A batch's name, which its reports lie under: `spring` for `batches/spring.csv`."""
+    return _stem(checked_key(key)).removeprefix(BATCHES)
+
+
+def _check_begins(key: str) -> int | None:
+    """Where `.check` begins in a check's key, None in any other key."""
+    folder = key.rfind("/") + 1
+    found = _CHECK.search(key, folder)
+    if found is None or not _SUFFIX.search(key):
+        return None
+    rest = _SUFFIX.sub("", key[found.end() :])
+    words = {word.casefold() for word in _LETTERS.findall(rest)}
+    return found.start() if words <= _OF_COPIES and _BETWEEN.fullmatch(_LETTERS.sub("", rest)) else None
+
+
+def _is_near(key: str) -> bool:
+    *folders, file = _plain(key).split("/")
+    if any(folder.strip(". ") == _WORD for folder in folders):
+        return True
+    parts = [_LETTERS.findall(part) for part in file.split(".")]
+    words = [word for part in parts for word in part if word not in _OF_COPIES or word == _WORD]
+    if _WORD in words or (words and words[-1].endswith(_WORD)):
+        return True
+    return any(part[0].startswith(_WORD) or _is_alike(part[0]) for part in parts[1:] if part)
+
+
+def _is_alike(word: str) -> bool:
+    return len(word) < 2 * len(_WORD) and difflib.SequenceMatcher(None, word, _WORD).ratio() >= _ALIKE
+
+
+def _plain(text: str) -> str:
+    """The text as it looks: without invisible characters, marks, widths and case."""
+    folded = unicodedata.normalize("NFKD", text).casefold().translate(_LOOK_ALIKES)
+    return "".join(character for character in folded if unicodedata.category(character) not in ("Cf", "Mn", "Cc"))
+
+
+def _stem(key: str) -> str:
+    stem, dot, suffix = key.rpartition(".")
+    return stem if dot and "/" not in suffix else key

@@ -1,0 +1,150 @@
+"""The columns of a batch's CSV, and what their cells say.
+
+The columns are the fields of the vendor's request model. A cell that is nothing of its field's kind stays a text, so
+that the model says what is wrong with it. Must not know files or rows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from shared import strict_json
+from shared.genviral.models import MAX_REFERENCE_IMAGES, GenerateRequest, Params
+from shared.genviral.redaction import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+METADATA = "metadata."
+"""What a column of the caller's own labels begins with."""
+SPREADSHEET_ERROR = "is a spreadsheet's error, not a value"
+_MAX_NAME = 100
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
+# What parts links only stands between two that are whole.
+_BETWEEN_LINKS = ",;|"
+_LINK_BEHIND = re.compile(r"(?<![,;|])[,;|]++(?=\s*+https?://)", re.IGNORECASE)
+# Between a file's name and something else, or before another scheme.
+_TORN = re.compile(r"\.[a-z]\w{1,4}[,;|]|[,;|][a-z][\w+.-]*:", re.IGNORECASE)
+# Excel, LibreOffice and Google Sheets, and those of Excel in other languages that have no sign at their end.
+_ERRORS = frozenset(
+    ("#N/A", "#NV", "#N/D", "#N/B", "#I/T", "#\u041d/\u0414", "#YOK", "#HI\u00c1NYZIK", "#GETTING_DATA")
+)
+_ERROR = re.compile(r"#[^\s#a-z]{2,30}[!?]|Err:\d{3}|#{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a batch.
+
+    Attributes:
+        name: What the first line calls it; empty where that names none.
+        group: The member of a request that its cells go into, empty where they are members of the request itself.
+        member: What they are called there.
+        convert: What a cell says. Raises ValueError where that cannot be meant; its text goes on from "The row".
+    """
+
+    name: str
+    group: str
+    member: str
+    convert: Callable[[str], Any]
+
+    @classmethod
+    def of(cls, name: str) -> Column:
+        """The column that a name in the first line stands for."""
+        group, dot, member = name.partition(".")
+        return cls(name, group if dot else "", member if dot else name, CONVERTERS.get(name, str.strip))
+
+
+def is_column(name: str) -> bool:
+    """Whether a batch can have a column of this name."""
+    return name in CONVERTERS or (name.startswith(METADATA) and name != METADATA)
+
+
+def is_spreadsheet_error(text: str) -> bool:
+    """Whether a text is nothing but what a spreadsheet shows where a formula failed: `#N/A`, `#REF!`."""
+    if "#" not in text and "Err:" not in text:
+        return False
+    error = text.strip()
+    return error.upper() in _ERRORS or _ERROR.fullmatch(error) is not None
+
+
+def shown_name(name: str) -> str:
+    """A name that somebody chose, as it may stand in a message."""
+    return one_line(name)[:_MAX_NAME]
+
+
+def _number(cell: str) -> Any:
+    text = cell.strip()
+    if not _NUMBER.fullmatch(text):
+        return cell
+    return float(text) if "." in text else int(text)
+
+
+def _boolean(cell: str) -> Any:
+    return {"true": True, "false": False}.get(cell.strip().lower(), cell)
+
+
+def _json(cell: str) -> Any:
+    try:
+        return strict_json.loads(cell)
+    except strict_json.RepeatedKey as repeated:
+        raise ValueError(f"names '{shown_name(repeated.key)}' twice in one object") from None
+    except (ValueError, RecursionError):
+        return cell
+
+
+def _link(cell: str) -> str:
+    link = cell.strip()
+    if _LINK_BEHIND.search(link) or link[-1:] in _BETWEEN_LINKS:
+        raise ValueError("must be one link with nothing behind it: this column takes no list")
+    return link
+
+
+def _links(cell: str) -> list[str]:
+    """The links in a cell, with blanks, line ends, `,`, `;` or `|` between them.
+
+    Raises:
+        ValueError: One of these stands within a link, where it could also end it.
+    """
+    links = [link.strip(_BETWEEN_LINKS) for text in cell.split() for link in _LINK_BEHIND.split(text)]
+    links = [link for link in links if link][: MAX_REFERENCE_IMAGES + 1]  # one too many is as wrong as a thousand
+    if any(map(_is_ambiguous, links)):
+        raise ValueError(
+            "has a `,`, `;` or `|` that may belong to a link or end it: write %2C, %3B or %7C within a link, and begin "
+            "each link with https://"
+        )
+    return links
+
+
+def _is_ambiguous(link: str) -> bool:
+    """Whether a link has a separator other than in the name of a folder (`/w_300,h_200/`)."""
+    query = min((place for place in (link.find("?"), link.find("#")) if place >= 0), default=len(link))
+    folders, _, file = link[:query].rpartition("/")
+    return any(separator in file + link[query:] for separator in _BETWEEN_LINKS) or _TORN.search(folders) is not None
+
+
+def _types(annotation: Any) -> set[Any]:
+    """The types that a field's annotation comes down to."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _types(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return set().union(*map(_types, get_args(annotation)))
+    return {origin or annotation}
+
+
+def _converter(annotation: Any) -> Callable[[str], Any]:
+    kinds: dict[type, Callable[[str], Any]] = {list: _links, dict: _json, bool: _boolean, float: _number}
+    return next((convert for kind, convert in kinds.items() if kind in _types(annotation)), str.strip)
+
+
+CONVERTERS: dict[str, Callable[[str], Any]] = {
+    f"{group}{name}": _link if name.endswith("_url") else _converter(info.annotation)
+    for group, model in (("", GenerateRequest), ("params.", Params))
+    for name, info in model.model_fields.items()
+    if name != "params"
+}
+"""Column → how its cells are read."""

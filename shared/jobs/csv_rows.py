@@ -1,0 +1,237 @@
+"""CSV as people and spreadsheets write it: from a text to a header and rows of cells.
+
+Cells are separated by what the header shows, or by what a line `sep=;` above it names. A quote is read as RFC 4180
+(https://www.rfc-editor.org/rfc/rfc4180) means it: a row that could be split in two ways is named and never split. Each
+step is linear in the text. Must not know which columns there are or what cells mean.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.jobs.errors import BatchUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAX_COLUMNS = 500
+MAX_ROW_CHARACTERS = 512 * 1024
+"""More than the largest request has as a row."""
+_SEPARATORS = (",", ";", "\t", "|")
+# How Excel names the separator: in the file's first line.
+_NAMED_SEPARATOR = re.compile(r'"?sep=([^\w"\s]|\t)"?[,;\t|]*+(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
+_LINE = re.compile(r"([^\r\n]*+)(?:\r\n|\r|\n|\Z)")
+_PLAIN_LINE = re.compile(r'[^\r\n"]*+(?=[\r\n]|\Z)')
+# Quotes that people write and that keep no cell together.
+_OTHER_QUOTES = {"\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb", "\u2018": "\u2019", "'": "'"}
+_QUOTED = r'"[^"]*+(?:""[^"]*+)*+"'
+_QUOTED_CELL = re.compile(_QUOTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row that is not blank.
+
+    Attributes:
+        line: The line of the file where it begins, counted from 1.
+        cells: Its cells without their quotes.
+        problem: Why they cannot be told apart.
+        cell: Which cell the problem is in, counted from 0.
+    """
+
+    line: int
+    cells: list[str] = field(default_factory=list, repr=False)
+    problem: str = ""
+    cell: int | None = None
+
+
+def read_table(text: str, is_column: Callable[[str], bool]) -> tuple[list[str], Iterator[Record]]:
+    """Read a CSV file.
+
+    Args:
+        text: The file, without a byte order mark.
+        is_column: Whether a column may have this name. The separator is the one that finds most such names.
+
+    Returns:
+        The names in the header, and the rows below it.
+
+    Raises:
+        BatchUnreadable: The header cannot be read or has too many columns. The rows raise it as well, where the text
+            cannot be split into rows from some place on.
+    """
+    if named := _NAMED_SEPARATOR.match(text):
+        scanner = _Scanner(text, named[1], begin=named.end())
+    else:
+        scanner = _Scanner(text, _separator_of(text, is_column))
+    return scanner.header(), scanner.rows()
+
+
+def lines_in(text: str) -> int:
+    """How many lines end in a text. CR, LF and CRLF each end one."""
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def _begin_of(cells: list[str], number: int) -> int:
+    """Where in its row a cell begins, as it is written."""
+    return sum(len(cell) + 1 for cell in cells[:number])
+
+
+def _torn_cell(cells: list[str]) -> int | None:
+    """The first cell that begins with another sort of quote, which ends in a cell behind it."""
+    for opening, closing in _OTHER_QUOTES.items():
+        torn = None
+        for number, text in enumerate(map(str.strip, cells)):
+            if torn is not None and text.endswith(closing) and not {opening, closing} & set(text[:-1]):
+                return torn
+            if text.startswith(opening) and closing not in text[1:]:
+                torn = number
+    return None
+
+
+def _separator_of(text: str, is_column: Callable[[str], bool]) -> str:
+    found = _LINE.match(text)
+    header = found[1][:MAX_ROW_CHARACTERS] if found else ""
+
+    def names(separator: str) -> int:
+        return sum(is_column(cell.strip(' \t"')) for cell in header.split(separator))
+
+    return max(_SEPARATORS, key=names)
+
+
+class _Scanner:
+    """Goes through a CSV text once.
+
+    Args:
+        text: The text.
+        separator: What stands between cells, one character.
+        begin: Where the header begins.
+    """
+
+    def __init__(self, text: str, separator: str, *, begin: int = 0) -> None:
+        self._text, self._separator = text, separator
+        self._position, self._line = 0, 1
+        self._opened = ""  # where a quote behind blanks begins a cell that has not ended yet
+        self._cr_ends_lines = True  # until the header ends otherwise
+        self._go_to(begin)
+        between = re.escape(separator)
+        cell = rf'(?:{_QUOTED}|(?!")[^{between}\r\n]*+)'
+        # No text matches in two ways, and `*+` gives nothing back: each is linear.
+        self._all_but_last = re.compile(rf"(?:{cell}{between})*+")
+        self._last = re.compile(rf"{cell}(?=[\r\n]|\Z)")
+        self._cell_form = re.compile(rf"{between}({cell})")
+        self._blank = re.compile(rf'(?:[\s{between}]++|""(?!"))*+')
+
+    def header(self) -> list[str]:
+        """The names in the first line, without trailing empty ones.
+
+        Raises:
+            BatchUnreadable: It cannot be read or has too many columns.
+        """
+        record = self._record()
+        self._cr_ends_lines = self._text.endswith("\r", 0, self._position)
+        if record.problem:
+            raise BatchUnreadable(f"the file's first line of names cannot be read: {record.problem}")
+        names = [name.strip() for name in record.cells]
+        while names and not names[-1]:
+            names.pop()
+        if len(names) > MAX_COLUMNS:
+            raise BatchUnreadable(
+                f"the file's first line names {len(names):,} columns, but a batch may have {MAX_COLUMNS:,}"
+            )
+        return names
+
+    def rows(self) -> Iterator[Record]:
+        """The other rows, without blank ones."""
+        while self._skip_blank_lines():
+            record = self._line_inside() if self._opened else self._record()
+            if record.problem or "".join(record.cells).strip():
+                yield record
+
+    def _record(self) -> Record:
+        line, written = self._line, self._written()
+        after = self._next_line(self._position + len(written))
+        record = self._split(line, written)
+        edges = (self._position, after)
+        self._go_to(after)
+        # Some programs put no quotes around a cell with a CR, which would end the row in the middle of it.
+        if not self._cr_ends_lines and any(self._text.endswith("\r", 0, edge) for edge in edges):
+            return Record(line, problem="has a CR in an unquoted cell, or for a line end unlike the first line's")
+        return record
+
+    def _written(self) -> str:
+        """The text of the next row, which may have line ends in its quoted cells."""
+        if plain := _PLAIN_LINE.match(self._text, self._position):
+            return plain[0]
+        before = self._all_but_last.match(self._text, self._position)
+        begins = before.end() if before else self._position
+        last = self._last.match(self._text, begins)
+        if last is None:
+            raise self._malformed(begins)
+        return self._text[self._position : last.end()]
+
+    def _split(self, line: int, written: str) -> Record:
+        if len(written) > MAX_ROW_CHARACTERS:
+            return Record(line, problem=f"must have at most {MAX_ROW_CHARACTERS:,} characters")
+        quoted = '"' in written
+        cells = self._cell_form.findall(self._separator + written) if quoted else written.split(self._separator)
+        if quoted:
+            stray = next((number for number, cell in enumerate(cells) if '"' in cell and cell[0] != '"'), None)
+            if stray is not None:
+                return Record(line, problem=self._stray_quote(written, _begin_of(cells, stray)), cell=stray)
+        if any(mark in written for mark in _OTHER_QUOTES) and (torn := _torn_cell(cells)) is not None:
+            mark, place = cells[torn].strip()[0], self._place(self._position + _begin_of(cells, torn))
+            return Record(line, problem=f"has a cell in {mark}, which does not count as a quote ({place})", cell=torn)
+        if quoted:
+            cells = [cell[1:-1].replace('""', '"') if cell[:1] == '"' else cell for cell in cells]
+        return Record(line, cells)
+
+    def _stray_quote(self, written: str, cell_begins: int) -> str:
+        """Say what is wrong with a cell that does not begin with a quote and has one; remember whether it is open."""
+        quote = written.index('"', cell_begins)
+        place = self._place(self._position + quote)
+        if written[cell_begins:quote].strip():
+            return f"has a quote inside an unquoted cell ({place}): put the cell in quotes and double those in it"
+        if written.count('"', cell_begins) % 2:
+            self._opened = place
+        return f"has a blank before a cell's quote ({place}): remove the blank"
+
+    def _line_inside(self) -> Record:
+        """The next line, where a cell is open whose quote does not count as one."""
+        line, opened = self._line, self._opened
+        found = _LINE.match(self._text, self._position)
+        if found:
+            self._go_to(found.end())
+            self._opened = "" if found[1].count('"') % 2 else opened
+        return Record(line, problem=f"belongs to the cell that the quote at {opened} opens")
+
+    def _malformed(self, begins: int) -> BatchUnreadable:
+        """What is wrong with a quoted cell that does not end as one."""
+        if quoted := _QUOTED_CELL.match(self._text, begins):
+            place, problem = quoted.end(), "text follows the quote that ends a cell; double the quotes within a cell"
+        else:
+            place, problem = begins, "the quote that begins a cell is never closed"
+        return BatchUnreadable(f"the file is no CSV: {self._place(place)}: {problem}")
+
+    def _place(self, offset: int) -> str:
+        """Name a place in the present row."""
+        before = self._text[self._position : offset]
+        begins = max(before.rfind("\n"), before.rfind("\r")) + 1
+        return f"line {self._line + lines_in(before)}, character {len(before) - begins + 1}"
+
+    def _skip_blank_lines(self) -> bool:
+        """Go on to the next line that is not blank; False at the end."""
+        if blank := self._blank.match(self._text, self._position):
+            end = blank.end()
+            last = max(self._text.rfind("\n", self._position, end), self._text.rfind("\r", self._position, end))
+            if end == len(self._text) or last >= 0:
+                self._go_to(end if end == len(self._text) else last + 1)
+        return self._position < len(self._text)
+
+    def _next_line(self, end: int) -> int:
+        return end + (2 if self._text.startswith("\r\n", end) else 1)
+
+    def _go_to(self, position: int) -> None:
+        self._line += lines_in(self._text[self._position : position])
+        self._position = min(position, len(self._text))

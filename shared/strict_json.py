@@ -1,0 +1,44 @@
+"""JSON that means one thing: no key twice in an object, and none of the constants that only Python knows.
+
+Knows JSON text. Must not know what it is about.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class RepeatedKey(ValueError):
+    """An object has the same key twice. Readers differ in which of the two they take.
+
+    Args:
+        key: The key.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__("a key stands twice in one object")
+        self.key = key
+
+
+def loads(text: str | bytes) -> Any:
+    """Read a JSON text.
+
+    Raises:
+        RepeatedKey: A key stands twice in one object.
+        ValueError: It is not JSON (https://www.rfc-editor.org/rfc/rfc8259); `NaN` and `Infinity` are not.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        raise RepeatedKey(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return members

@@ -1,0 +1,89 @@
+"""A batch's name says whether it is run; whatever becomes of `.check` on its way, such a file is never run."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.jobs import batches
+from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
+from shared.jobs.errors import BatchUnreadable
+
+CHECKS = {
+    "as documented": "a.check.csv",
+    "capitals": "a.CHECK.CSV",
+    "some capitals": "a.Check.csv",
+    "a browser's second download": "a.check (1).csv",
+    "a browser's second download without a blank": "a.check(2).csv",
+    "Windows' copy": "a.check - Copy.csv",
+    "Windows' second copy": "a.check - Copy (2).csv",
+    "German Windows' copy": "a.check - Kopie.csv",
+    "macOS' copy": "a.check copy.csv",
+    "macOS' second copy": "a.check copy 2.csv",
+    "Linux' copy": "a.check (another copy).csv",
+    "Linux' third copy": "a.check (3rd copy).csv",
+    "a number": "a.check_1.csv",
+    "a number at the word": "a.check2.csv",
+    "the suffix twice": "a.check.csv.csv",
+    "the suffix twice, and a copy": "a.check.csv (1).csv",
+    "both suffixes": "a.check.jsonl.csv",
+    "a blank behind": "a.check .csv",
+    "a blank before": "a. check.csv",
+    "a dot too many": "a.check..csv",
+    "the word twice": "a.check.check.csv",
+}
+NEAR = {
+    "no name": "check.csv",
+    "a dash for the dot": "a-check.csv",
+    "an underscore for the dot": "a_check.csv",
+    "a blank for the dot": "a check.csv",
+    "no dot": "acheck.csv",
+    "in front": "check.a.csv",
+    "hidden, in front": ".check.a.csv",
+    "more behind": "a.check.final.csv",
+    "a version behind": "a.check v2.csv",
+    "a full-width dot": "a\uff0echeck.csv",
+    "full-width letters": "a.\uff43\uff48\uff45\uff43\uff4b.csv",
+    "a Cyrillic letter": "a.\u0441heck.csv",
+    "an invisible character": "a.che\u200bck.csv",
+    "a mark on a letter": "a.ch\u00e9ck.csv",
+    "percent-encoded": "a%2Echeck.csv",
+    "a form's encoding": "a.check%20(1).csv",
+    "letters swapped": "a.chekc.csv",
+    "a letter missing": "a.chck.csv",
+    "a letter more": "a.checks.csv",
+    "another form of the word": "a.checked.csv",
+    "a dot missing behind": "a.checkcsv.csv",
+    "a folder of that name": "check/a.csv",
+}
+RUNS = ("a.csv", "a (1).csv", "a - Copy.csv", "checkout.csv", "2026/v1.0 final.jsonl", "paychecks.csv", "chess.csv")
+
+
+@pytest.mark.parametrize("kind", CHECKS)
+def test_a_check_in_any_spelling_is_a_check_of_the_batch(kind: str) -> None:
+    key = f"batches/{CHECKS[kind]}"
+    assert (purpose_of(key), is_check(key), name_of(key)) == (Purpose.CHECK, True, "a")
+    assert checked_key(key).lower() == "batches/a.csv"
+
+
+@pytest.mark.parametrize("kind", NEAR)
+def test_a_name_that_is_near_to_a_checks_is_rejected_with_the_reason(kind: str) -> None:
+    key = f"batches/{NEAR[kind]}"
+    assert purpose_of(key) is Purpose.UNCLEAR
+    with pytest.raises(BatchUnreadable, match="near to a check's but is not one, so nothing was started"):
+        batches.read(b"model_id\nm\n", key)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_other_names_are_run(name: str) -> None:
+    assert purpose_of(f"batches/{name}") is Purpose.RUN
+
+
+@given(
+    st.text(max_size=10),
+    st.text(" ()-_.0123456789copyCHEKcheck\u200b\uff0e", max_size=20),
+    st.sampled_from((".csv", ".jsonl")),
+)
+def test_whatever_stands_behind_the_word_nothing_is_run(name: str, behind: str, suffix: str) -> None:
+    assert purpose_of(f"batches/{name}.check{behind}{suffix}") is not Purpose.RUN
