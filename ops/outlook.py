@@ -97,7 +97,10 @@ def _at_the_end(job: Job) -> str:
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "the answer came too late, but it came: attach {job} {video}"
     if job.status is Status.UNCERTAIN and job.known_video is not None:
-        return "the answer named a video: attach {job}, which is {video}. If Genviral does not know it: resubmit {job}"
+        return (
+            "the answer named an id: attach {job}, which is {video}. If Genviral does not know it, search there for "
+            "the video; only if there is none: resubmit {job}"
+        )
     if may_be_sending(job):
         until = clock_time(job.attempt_runs_until)
         return f"wait until {until} UTC, the paid call may still be under way; then {_ENDS[job.status]}"

@@ -159,7 +159,8 @@ class SubmissionUncertain(GenviralFault):
         "the job. It is never sent again by itself."
     )
     advice_on_named = (
-        "The answer named a video. The operator's command `attach`, without an id, goes on with it and pays nothing."
+        "The answer named an id. The operator's command `attach`, without an id, asks Genviral for that video, goes on "
+        "with it and pays nothing. If Genviral does not know the id, search there for the video before you resubmit."
     )
 
     def __init__(self, message: str, *, video_id: str | None = None, **more: Any) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_NAME = 256
 """Characters of a member's name in the text; a longer one is nobody's."""
+MAX_PREFIX = 64
+"""Characters that may stand in front of the object: guards like `)]}'`, a callback's name, the bracket of a list."""
 MAX_MEMBERS = 10_000
 """Members of one object. Each costs some microseconds, and no answer that is meant has so many."""
 
@@ -61,8 +63,10 @@ def read(
             if enough(found):
                 return
 
+    text = _Text(_decoded(needed()))
     try:
-        _members(_Text(_decoded(needed())), wanted, found)
+        text.skip_prefix()
+        _members(text, wanted, found)
     except _BrokenError:
         return found, enough(found)
     return found, True
@@ -121,6 +125,16 @@ class _Text:
             self._more()
             self._pass(_BLANKS)
         return self._text[self._at]
+
+    def skip_prefix(self) -> None:
+        """Go to the first object, past what may stand in front of it. A page or a text in quotes holds none."""
+        for _ in range(MAX_PREFIX):
+            if (mark := self.ahead()) == "{":
+                return
+            if mark in '<"':
+                break
+            self._at += 1
+        raise _BrokenError
 
     def take(self, mark: str) -> None:
         """Go past this character."""

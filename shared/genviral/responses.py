@@ -12,6 +12,7 @@ Most of these refuse a request before the vendor sees it, but some judge the ven
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -40,7 +41,7 @@ from shared.genviral.errors import (
 from shared.genviral.redaction import holds_private, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 MAX_RETRY_AFTER = 3_600.0
 """Seconds; a longer `Retry-After` is cut to this."""
@@ -56,17 +57,28 @@ _ACCEPTED = frozenset({200, 201, 202})
 _FOREIGN = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
 # The server may have got hold of the request: it waited too long for it, or is still busy with the same key.
 _MAYBE_RECEIVED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
+_MAX_TEXT_BYTES = 4096
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # The members that are read of an answer, with the most characters of JSON that each may have.
 _VALUE, _LIST = 1 << 16, 1 << 20
+# Where vendors put a reason, the one for people first, and an id, the one that is most likely a video's first.
+_MESSAGES = ("message", "error", "detail", "errors", "msg", "reason", "description", "title")
+_IDS = (
+    *("video_id", "videoId", "id", "generation_id", "generationId", "task_id", "taskId", "job_id", "jobId"),
+    *("uuid", "request_id", "requestId", "prediction_id", "predictionId"),
+)
+_VIDEO_IDS = frozenset(_IDS[:3])
+_NAMED = dict.fromkeys((*_MESSAGES, *_IDS), _VALUE)
 _MEMBERS: dict[str, Any] = {
-    **dict.fromkeys(("ok", "message", "error_code", "error", "detail", "issues"), _VALUE),
-    **dict.fromkeys(("action_url", "remediation_hint", "video_id"), _VALUE),
+    **_NAMED,
+    **dict.fromkeys(("ok", "error_code", "issues", "action_url", "remediation_hint"), _VALUE),
+    "video": dict.fromkeys(_IDS, _VALUE),
     "data": {
-        **dict.fromkeys(("video_id", "id", "prediction_id", "provider", "model_id", "status"), _VALUE),
-        **dict.fromkeys(("output_url", "error", "credits_used"), _VALUE),
+        **_NAMED,
+        **dict.fromkeys(("provider", "model_id", "status", "output_url", "credits_used"), _VALUE),
+        "video": dict.fromkeys(_IDS, _VALUE),
         "models": _LIST,
     },
 }
@@ -163,6 +175,7 @@ class Answer:
     Attributes:
         status: The HTTP status.
         envelope: What was read of the JSON object in the body; empty if there was none.
+        text: The body's beginning, where it is plain text or JSON without an object.
         is_whole: Whether the object was read to its end, or as far as was needed. Else the answer broke off.
         retry_after: Seconds to wait, if the vendor said so.
         private: What must not be seen in any text that is made of this answer.
@@ -173,6 +186,7 @@ class Answer:
     is_whole: bool = True
     retry_after: float | None = None
     private: tuple[str, ...] = field(default=(), repr=False)
+    text: str = field(default="", repr=False)
 
     @classmethod
     def of(
@@ -193,8 +207,16 @@ class Answer:
             private: What must not be seen of the answer.
             enough: Whether what was read of the envelope so far will do.
         """
-        envelope, is_whole = partial_json.read(body, _MEMBERS, enough=enough)
-        return cls(status, envelope, is_whole, seconds_of(retry_after), tuple(private))
+        head = bytearray()
+
+        def noted() -> Iterator[bytes]:
+            for piece in body:
+                head.extend(piece[: _MAX_TEXT_BYTES - len(head)])
+                yield piece
+
+        envelope, is_whole = partial_json.read(noted(), _MEMBERS, enough=enough)
+        text = "" if envelope else _plain_text(bytes(head))
+        return cls(status, envelope, is_whole, seconds_of(retry_after), tuple(private), text)
 
     @property
     def accepted(self) -> bool:
@@ -224,9 +246,12 @@ class Answer:
         return self._id_in(self.data.get("video_id")) or self._id_in(self.envelope.get("video_id"))
 
     @property
-    def possible_video(self) -> str | None:
-        """The same, or what may be the id of a video."""
-        return self.named_video or self._id_in(self.data.get("id"))
+    def possible_video(self) -> tuple[str, str] | None:
+        """What may be the id of the video, and what the answer calls it: any id, whatever else the answer says."""
+        places = [place for part in (self.data, self.envelope) for place in (part, _object(part.get("video")))]
+        return next(
+            ((name, found) for name in _IDS for place in places if (found := self._id_in(place.get(name)))), None
+        )
 
     def _id_in(self, value: object) -> str | None:
         name = _id(value)
@@ -248,8 +273,9 @@ class Answer:
 
     def fault(self, kind: type[GenviralFault], message: str, *, paid: Paid | None = None) -> GenviralFault:
         """The error with all that the vendor said about it."""
-        given = (self.reason(self.envelope.get(name)) for name in ("message", "error", "detail"))
-        texts = [text for text in (next(filter(None, given), None), self.reason(self._hint)) if text]
+        given = (self.reason(part.get(name)) for part in (self.envelope, self.data) for name in _MESSAGES)
+        first = next(filter(None, given), None) or self.shown(self.text)
+        texts = [text for text in (first, self.reason(self._hint)) if text]
         said = " ".join(text if text is texts[-1] or text[-1] in ".!?" else f"{text}." for text in texts)
         fault = kind(
             f"{message}: {said}" if said else f"{message}.",
@@ -261,7 +287,7 @@ class Answer:
             paid=paid,
         )
         if isinstance(fault, SubmissionUncertain):
-            fault.video_id = self.possible_video
+            fault.video_id = self.possible_video[1] if self.possible_video else None
         return fault
 
     @property
@@ -314,34 +340,49 @@ def video_in(answer: Answer, video_id: str) -> Video:
         GenviralFault: The answer does not say.
     """
     data = answer.data
-    word = _word(data.get("status"))
-    if not answer.accepted or word is None:
+    status = _status_in(data)
+    if not answer.accepted or status is None:
         raise read_fault(answer, of_video=True)
     output_url = _link_in(data.get("output_url"))
-    status: Literal["processing", "succeeded", "failed"] = "processing"
-    if word == "failed":
-        status = "failed"
-    elif word == "succeeded" and output_url:
-        status = "succeeded"
     return Video(
         video_id=video_id,
         status=status,
-        raw_status=_bounded(answer.shown(data.get("status")) or "(blank)"),
+        raw_status=_bounded(answer.shown(_status_text(data)) or "(blank)"),
         output_url=output_url if status == "succeeded" else None,
         error=answer.reason(data.get("error")) if status == "failed" else None,
         credits_used=_number(data.get("credits_used")),
     )
 
 
+def _status_in(data: dict[str, Any]) -> Literal["processing", "succeeded", "failed"] | None:
+    """Where a video is, by all that is said of it. `None`: nothing usable is.
+
+    The status is a word; where there is none, or only a number, a web link alone says that the video is there. A reason
+    alone does not say that it failed: no paid job ends on so little.
+    """
+    word, link = _word(_status_text(data)) or "", _link_in(data.get("output_url"))
+    has_word = any(letter.isalpha() for letter in word)
+    if word == "failed":
+        return "failed"
+    if link and (word == "succeeded" or (not has_word and link.lower().startswith(("https://", "http://")))):
+        return "succeeded"
+    return "processing" if word or isinstance(data.get("status"), str) else None
+
+
+def _status_text(data: dict[str, Any]) -> str:
+    """The status as a text: also that within a list or an object, and a number."""
+    return _reason_in(data.get("status"))
+
+
 def tells_video(envelope: dict[str, Any]) -> bool:
     """Whether enough of a poll's answer was read. What follows may be the request and megabytes of logs."""
     data = _object(envelope.get("data"))
-    word = _word(data.get("status"))
-    if word is None or envelope.get("ok") is not True:
+    status = _status_in(data)
+    if status is None or "status" not in data or envelope.get("ok") is not True:
         return False
-    if word == "succeeded":
-        return _link_in(data.get("output_url")) is not None
-    return word != "failed" or bool(_reason_in(data.get("error")))
+    if _word(_status_text(data)) == "succeeded":
+        return status == "succeeded"
+    return status != "failed" or bool(_reason_in(data.get("error")))
 
 
 def models_in(answer: Answer) -> list[Model]:
@@ -436,7 +477,10 @@ def _why_uncertain(answer: Answer) -> str:
         reason = f"Genviral failed (HTTP {answer.status}) without saying whether it had started the video"
     if not answer.is_whole and answer.envelope:
         reason += "; the answer broke off"
-    return f"{reason}; it names video {answer.possible_video}" if answer.possible_video else reason
+    if answer.possible_video is None:
+        return reason
+    name, found = answer.possible_video
+    return f"{reason}; it names {'video' if name in _VIDEO_IDS else name} {found}"
 
 
 def _model(entry: dict[str, Any], model_id: str) -> Model:
@@ -479,6 +523,20 @@ def _id(value: object) -> str | None:
 def _word(value: object) -> str | None:
     """A word of the vendor's as it is compared: without regard to case and to blanks around it."""
     return value.strip().lower() if isinstance(value, str) else None
+
+
+def _plain_text(body: bytes) -> str:
+    """A body as a text for people. Empty: it is markup or no text. A cut letter at its end is left out."""
+    try:
+        text = body.decode("utf-8-sig") if len(body) < _MAX_TEXT_BYTES else body.decode("utf-8-sig", "ignore")
+    except UnicodeDecodeError:
+        return ""
+    if text.lstrip().startswith("<") or "\0" in text:
+        return ""
+    try:
+        return _reason_in(json.loads(text))
+    except (ValueError, RecursionError):
+        return text
 
 
 def _bounded(word: str) -> str:

@@ -65,8 +65,11 @@ def httpx_gets() -> Iterator[Callable[[str], bytes | None]]:
 def delivered(
     s3: S3Client, body: bytes, behaviour: Callable[[Request], None], within: limits.Limits
 ) -> tuple[bytes | None, Fault | None]:
-    """What lies in the bucket after one delivery; the error if there was one."""
-    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    """What lies in the bucket after the first delivery of a video; the error if there was one."""
+    for name in (KEY, f"{KEY}.partial"):  # parts that another video has left would be taken for this one's
+        s3.delete_object(Bucket=BUCKET, Key=name)
+    for upload in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
+        s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
     with serve(body, behaviour) as origin:
         try:
             copy(origin, s3, within)

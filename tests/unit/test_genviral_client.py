@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import ssl
 import subprocess
 import sys
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -267,6 +270,27 @@ def test_an_uncertain_answer_that_names_a_video_says_which(status: int, body: ob
 
 
 @pytest.mark.parametrize(
+    "name", ["task_id", "taskId", "job_id", "generation_id", "uuid", "request_id", "prediction_id", "predictionId"]
+)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "broken off"])
+def test_an_uncertain_answer_with_an_id_of_another_name_says_which(name: str, whole: bool) -> None:
+    """It may be the video's. Nobody is told to resubmit because Genviral does not know it."""
+    for body in ({"ok": True, "data": {name: 7}}, {name: "7"}, {"data": {"video": {name: "7"}}}):
+        content = json.dumps({**body, "z": 1}).encode()
+        fault = generate(answering(202, content if whole else content[:-3]))
+        assert isinstance(fault, SubmissionUncertain)
+        assert f"names {name} 7" in fault.message
+        assert fault.document()["video_id"] == "7"
+        assert "before you resubmit" in fault.document()["advice"]
+
+
+def test_of_several_ids_the_most_likely_is_kept() -> None:
+    fault = generate(answering(202, {"ok": True, "data": {"prediction_id": "p1", "job_id": "j1", "id": "v1"}}))
+    assert isinstance(fault, SubmissionUncertain)
+    assert fault.video_id == "v1"
+
+
+@pytest.mark.parametrize(
     "body", [b'{"data": {"video_id": "v1', b'{"data": {"video_id": 12', {"data": {"video_id": PROMPT}}]
 )
 def test_an_uncertain_answer_names_no_video_by_half_or_by_private_text(body: object) -> None:
@@ -325,6 +349,10 @@ def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
         ({"error": {"message": "No", "code": "blocked"}}, "No (blocked)"),
         ({"detail": [{"loc": ["body"], "msg": "No"}, {"msg": "Never"}]}, "No; Never"),
         ({"message": "", "error": "No"}, "No"),
+        ({"errors": ["No", {"message": "Never", "code": "blocked"}]}, "No; Never (blocked)"),
+        ({"errors": {"prompt": ["is blocked"]}}, "is blocked"),
+        ({"title": "Bad Request", "detail": "The prompt is blocked"}, "The prompt is blocked"),
+        ({"data": {"error": {"message": "No"}}}, "No"),
         ({}, None),
     ],
 )
@@ -332,6 +360,72 @@ def test_a_400_is_told_in_the_vendors_words(said: dict[str, Any], shown: str | N
     fault = generate(answering(400, {"ok": False, "code": 400, **said}))
     assert (type(fault).__name__, fault.paid) == ("RequestRejected", Paid.NO)
     assert fault.message == f"Genviral refused the request (HTTP 400){f': {shown}' if shown else '.'}"
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"Your prompt was blocked\r\n", "Your prompt was blocked"),
+        ("Geht nicht: gesch\u00fctzt".encode("utf-8-sig"), "Geht nicht: gesch\u00fctzt"),
+        (b'"Your prompt was blocked"', "Your prompt was blocked"),
+        (b'["No", "Never"]', "No; Never"),
+        (b"{blocked}", "{blocked}"),
+        (f"Blocked: {PROMPT}, see https://g.example/a?token=1".encode(), "Blocked: [\u2026], see https://g.example/a"),
+        (b"No " * 90_000, "No " * 99 + "No\u2026"),
+        (b"<html><h1>400 Bad Request</h1>", None),
+        (b"\n <?xml version='1.0'?><Error/>", None),
+        (b"\x00\x01\x02\xff", None),
+        (b"", None),
+    ],
+)
+def test_a_refusal_in_plain_text_is_shown_and_markup_is_not(body: bytes, shown: str | None) -> None:
+    fault = generate(answering(400, body))
+    assert (type(fault).__name__, fault.paid) == ("RequestRejected", Paid.NO)
+    assert fault.message == f"Genviral refused the request (HTTP 400){f': {shown}' if shown else '.'}"
+
+
+PACKED = {
+    "gzip": (gzip.compress, "gzip"),
+    "gzip without the header": (gzip.compress, None),
+    "deflate": (zlib.compress, "deflate"),
+    "gzip over plain JSON": (bytes, "gzip"),
+    "br over plain JSON": (bytes, "br"),
+    "an empty encoding": (bytes, ""),
+    "a guard against scripts": (lambda body: b")]}'\n" + body, None),
+    "a loop against scripts": (lambda body: b"for (;;); " + body, None),
+    "a callback": (lambda body: b"callback(" + body + b");", None),
+    "a list of one": (lambda body: b"[" + body + b"]", None),
+    "an event": (lambda body: b"data: " + body + b"\n\n", None),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 1 << 20], ids=["byte by byte", "in pieces", "at once"])
+@pytest.mark.parametrize("kind", PACKED)
+def test_an_answer_is_read_however_it_is_packed(kind: str, pieces: int) -> None:
+    pack, encoding = PACKED[kind]
+    headers = {} if encoding is None else {"Content-Encoding": encoding}
+
+    def answered(body: object) -> Vendor:
+        packed = pack(json.dumps(body).encode())
+        cut = [packed[at : at + pieces] for at in range(0, len(packed), pieces)]
+        return Vendor(lambda _: httpx.Response(202, content=iter(cut), headers=headers))
+
+    accepted = {"ok": True, "data": {"video_id": "v1"}}
+    assert client_of(answered(accepted)).generate(BODY, idempotency_key="job-1").video_id == "v1"
+    fault = generate(answered({"data": {"id": "v1"}}))
+    assert isinstance(fault, SubmissionUncertain)
+    assert fault.video_id == "v1"
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_is_read_to_the_limit() -> None:
+    bomb = gzip.compress(b'{"data": {"id": "v1"}, "x": "' + bytes(1 << 26))
+    tracemalloc.start()
+    fault = generate(answering(202, bomb))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(fault, SubmissionUncertain)
+    assert fault.video_id == "v1"
+    assert peak < 8 << 20
 
 
 @pytest.mark.parametrize("status", [408, 409])
@@ -558,7 +652,6 @@ def test_a_look_at_a_video(data: dict[str, Any], status: str, output_url: str | 
         ("completed", "processing", "completed"),
         ("<b>on</b> the way", "processing", "on the way"),
         ("x" * 5_000, "processing", "x" * 99 + "…"),
-        ("", "processing", "(blank)"),
     ],
 )
 def test_a_status_is_compared_without_case_and_blanks_and_any_other_word_is_kept(
@@ -566,6 +659,43 @@ def test_a_status_is_compared_without_case_and_blanks_and_any_other_word_is_kept
 ) -> None:
     seen = client_of(answering(200, video(word, output_url="https://cdn.example/v", error="no"))).get_video("v1")
     assert (seen.status, seen.other_word, seen.lacks_link) == (status, other_word, False)
+
+
+URL = "https://cdn.example/v"
+FORMS: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
+    "null and a link": ({"status": None, "output_url": URL}, "succeeded", None),
+    "none and a link": ({"output_url": URL}, "succeeded", None),
+    "a number and a link": ({"status": 3, "output_url": URL}, "succeeded", None),
+    "a digit and a link": ({"status": "3", "output_url": URL}, "succeeded", None),
+    "blank and a link": ({"status": " ", "output_url": URL}, "succeeded", None),
+    "true and a link": ({"status": True, "output_url": URL}, "succeeded", None),
+    "a list of the word and a link": ({"status": ["Succeeded"], "output_url": URL}, "succeeded", None),
+    "an object with the word and a link": ({"status": {"code": "succeeded"}, "output_url": URL}, "succeeded", None),
+    "an empty list and a link": ({"status": [], "output_url": URL}, "succeeded", None),
+    "a list of another word and a link": ({"status": ["queued"], "output_url": URL}, "processing", "queued"),
+    "a list of the word": ({"status": ["processing"]}, "processing", None),
+    "a list of the word, failed": ({"status": ["failed"], "error": "no"}, "failed", None),
+    "blank": ({"status": " "}, "processing", "(blank)"),
+    "a number": ({"status": 3}, "processing", "3"),
+    "a number and no web link": ({"status": 3, "output_url": "n/a"}, "processing", "3"),
+    "null": ({"status": None}, None, None),
+    "null and no web link": ({"status": None, "output_url": "pending"}, None, None),
+    "null and a reason": ({"status": None, "error": "no"}, None, None),
+    "an empty object": ({"status": {}}, None, None),
+}
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("status_last", [True, False])
+def test_a_status_that_is_no_word_leaves_the_word_to_the_link(kind: str, status_last: bool) -> None:
+    data, status, other_word = FORMS[kind]
+    vendor = answering(200, {"ok": True, "data": dict(reversed(data.items())) if status_last else data})
+    if status is None:
+        assert type(look(vendor)).__name__ == "GenviralUnavailable"
+        return
+    seen = client_of(vendor).get_video("v1")
+    assert (seen.status, seen.other_word) == (status, other_word)
+    assert seen.output_url == (URL if status == "succeeded" else None)
 
 
 LINKS = {
