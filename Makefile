@@ -23,7 +23,7 @@ up: $(VENV)/.local ## the cloud on this laptop, until Ctrl-C
 test: $(VENV)/.dev ## every test
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-chaos: $(VENV)/.dev ## never paid twice, never lost: the full storm, and its table (CHAOS_SEED=… for another)
+chaos: $(VENV)/.dev ## never paid twice, never lost: the full fault injection, and its table (CHAOS_SEED=… for another)
 	CHAOS_JOBS=$${CHAOS_JOBS:-520} $(RUN) -m pytest tests/chaos $(ARGS)
 
 lint: $(VENV)/.dev $(VENV)-sam/.sam $(VENV)-checks/.checks ## formatting, types, docs, and others' tools on the template and the state machines

@@ -33,7 +33,7 @@ from tests.unit.fakes import PNG, TABLE, UPLOADS, event
 from tests.workflow.video_job import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pytest
 
@@ -65,6 +65,8 @@ _TROUBLES = (
 The last one is longer than a job may be on hold.
 """
 FILMS = 4
+RECIPES = (*(f"film{number}" for number in range(FILMS)), "slow")
+"""Those that make a video."""
 _BODY = {"params": {"duration_seconds": 1, "fps": 8, "resolution": "480p", "aspect_ratio": "16:9"}}
 _MODELS = {"slow": "standin/slow", "fails": "standin/always-fails"}
 
@@ -530,9 +532,9 @@ class Storm:
         )
 
 
-def warm_up(vendor: GenviralStandIn) -> None:
-    """Have every film made before the clock starts to run: making one takes real time."""
-    for name in (*(f"film{number}" for number in range(FILMS)), "slow"):
+def warm_up(vendor: GenviralStandIn, recipes: Iterable[str] = RECIPES) -> None:
+    """Have the videos of these recipes made before the clock starts to run: making one takes real time."""
+    for name in recipes:
         answer = httpx.post(
             f"{vendor.url}/studio/videos/generate",
             json=body_of(name),

@@ -115,7 +115,7 @@ class Case:
     meets: Callable[[Order], None]
     without: Callable[[pytest.MonkeyPatch], None]
     row: str
-    jobs: int = 4
+    jobs: int = 3
     least: int = 1
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -133,8 +133,8 @@ CASES = [
         least=2,
         options={"overrun": 3},
     ),
-    Case(the_answer_takes_long, little_time_for_the_paid_call, "slow answers that were not waited for", least=4),
-    Case(the_claim_is_not_answered, no_second_look_at_a_claim, "uncertain without a POST", least=4),
+    Case(the_answer_takes_long, little_time_for_the_paid_call, "slow answers that were not waited for", least=3),
+    Case(the_claim_is_not_answered, no_second_look_at_a_claim, "uncertain without a POST", least=3),
     Case(a_state_is_throttled, short_retriers_for_throttles, "executions failed by throttles", jobs=6, least=6),
     Case(
         the_vendor_goes_down,
@@ -151,7 +151,7 @@ def test_an_invariant_fails_without_the_feature_that_it_is_about(case: Case, mon
         order.meet_nothing()
         case.meets(order)
 
-    options = {"times": SHORT, **case.options}
+    options = {"times": SHORT, "recipes": ("film0",), **case.options}
     with storm_over(case.jobs, shape=shape, **options) as (_, verdict):
         assert not verdict.breaches, verdict.failures()
         assert verdict.faults(), "something must have gone wrong"
