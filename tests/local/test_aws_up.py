@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from local import __main__ as command
 from local import build
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def run_a_function(at: dict[str, Any]) -> None:
-    assert httpx.get(f"{at['api_url']}/videos/none").status_code == 404
+    assert httpx.get(f"{at['api_url']}/videos/none", timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -222,3 +223,29 @@ def test_an_edit_of_our_own_package_runs_no_installer_in_any_folder(
     assert (package / "edited.py").exists()
     assert not (package / "faults.py").exists()
     assert list(package.rglob("edited.*.pyc"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["--genviral-url", "https://v.example/api"], "of.environment"),
+        (["--genviral-url", "https://v.example/api", "--api-key-file", "FILE"], "of.file"),
+        (["--api-key-file", "FILE"], "of.file"),
+        ([], None),
+    ],
+)
+def test_the_key_comes_from_a_file_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], key: str | None
+) -> None:
+    """And the one of the environment only for another vendor: the stand-in has keys of its own."""
+    given: dict[str, Any] = {}
+
+    def cloud(**options: Any) -> None:
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "Cloud", cloud)
+    monkeypatch.setenv("GENVIRAL_API_KEY", "of.environment")
+    (tmp_path / "key").write_text("of.file\n")
+    assert command.main(["up", *(word.replace("FILE", str(tmp_path / "key")) for word in arguments)]) == 130
+    assert given["api_key"] == key
