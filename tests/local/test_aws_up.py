@@ -100,7 +100,7 @@ def test_it_says_where_everything_is_and_leaves_nothing(up: Any, place: Path, nu
     run_a_function(at)
     assert processes_with(place)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
     assert gone(place, seconds=0.5)
     assert set(Path("/tmp").glob("ministack*")) == elsewhere  # its default place, whatever TMPDIR says
@@ -124,7 +124,7 @@ def test_functions_end_with_the_stand_in_that_ran_them(up: Any, place: Path) -> 
         assert time.monotonic() < end
         time.sleep(0.05)
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert gone(place, seconds=0.5)
 
 
@@ -133,7 +133,7 @@ def test_an_end_while_it_starts_leaves_nothing(up: Any, place: Path) -> None:
     while not list(place.iterdir()):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
     assert gone(place)
 
@@ -172,7 +172,7 @@ def test_without_json_it_tells_a_person_what_to_type(up: Any) -> None:
 )
 def test_what_it_cannot_do_is_one_sentence(up: Any, place: Path, arguments: list[str], sentence: str) -> None:
     process = up(*arguments)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert sentence in err.splitlines()[-1]
     assert "Traceback" not in err
@@ -183,7 +183,7 @@ def test_a_taken_port_is_one_sentence(up: Any, place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = up("--port", str(port))
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (
         2,
         f"Port {port} cannot be used (address already in use). Choose another with --port.\n",
