@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from local import demo, terminal
 from local.build import BuildFailed
-from local.cloud import Cloud, CloudFailed, Endpoints
+from local.cloud import API_KEY, Cloud, CloudFailed, Endpoints
 from local.deploy import DeploymentFailed
 
 _ended = threading.Event()
@@ -57,8 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(run=_up)
     up.add_argument("--json", action="store_true", help="print one line of JSON when ready, and nothing else")
     up.add_argument("--port", type=port, default=0, help="where AWS is served on 127.0.0.1 (default: a free port)")
-    up.add_argument("--genviral-url", help="another Partner API endpoint than the stand-in; needs --api-key")
-    up.add_argument("--api-key", help="the key for --genviral-url")
+    up.add_argument("--genviral-url", help="another Partner API endpoint than the stand-in; needs its API key")
+    up.add_argument(
+        "--api-key-file",
+        type=_key,
+        metavar="FILE",
+        help=f"a file with the key for --genviral-url (default: ${API_KEY})",
+    )
+    up.add_argument("--api-key", type=_no_key, help=argparse.SUPPRESS)
     up.add_argument("--time-scale", type=number, default=1.0, help="multiplies Waits and back-off (default: 1)")
     up.add_argument("--generation-seconds", type=number, help="how long the stand-in takes for a video")
     up.add_argument(
@@ -85,7 +92,8 @@ def _up(chosen: argparse.Namespace) -> int:
         time_scale=chosen.time_scale,
         parameters=dict(chosen.set),
         genviral_url=chosen.genviral_url,
-        api_key=chosen.api_key,
+        # For the stand-in, a key of the real vendor is of no use.
+        api_key=chosen.api_key_file or (os.environ.get(API_KEY) if chosen.genviral_url else None),
         generation_seconds=chosen.generation_seconds,
     )
     with cloud, contextlib.suppress(KeyboardInterrupt):
@@ -129,6 +137,24 @@ def _assignment(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form Parameter=value")
     return name, value
+
+
+def _key(text: str) -> str:
+    try:
+        key = Path(text).read_text("ascii").strip()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        key = ""
+    if not key or len(key.split()) != 1:
+        raise argparse.ArgumentTypeError(f"'{text}' does not hold an API key and nothing else")
+    return key
+
+
+def _no_key(_: str) -> str:
+    raise argparse.ArgumentTypeError(
+        f"every program on this machine can read a command line. Set {API_KEY}, or use --api-key-file"
+    )
 
 
 def _file(text: str) -> Path:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 READY_SECONDS = 30
 STOP_SECONDS = 10
 STACK = "genviral-video"
+API_KEY = "GENVIRAL_API_KEY"
+"""The environment variable with the key for another vendor endpoint than the stand-in."""
 
 
 class CloudFailed(Exception):
@@ -98,7 +100,7 @@ class Cloud:
         sigv4: bool = False,
     ) -> None:
         if genviral_url and not api_key:
-            raise CloudFailed("Another Genviral endpoint needs its API key: add --api-key.")
+            raise CloudFailed(f"Another Genviral endpoint needs its API key: set {API_KEY}, or add --api-key-file.")
         self._port = port
         self._time_scale = time_scale
         self._parameters = dict(parameters or {})
@@ -158,6 +160,7 @@ class Cloud:
         declared = deploy.parameters_of(self._template)
         if unknown := sorted(self._parameters.keys() - declared.keys()):
             raise CloudFailed(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(declared)}.")
+        origins = self._parameters.get("AllowedOrigins", "")
         built = build.build()
         with _uninterrupted():
             self._work = Path(tempfile.mkdtemp(prefix="genviral-local-"))
@@ -169,6 +172,7 @@ class Cloud:
                 *("--port", str(self._port), "--time-scale", str(self._time_scale)),
                 *("--work", str(self._work), "--runtime-packages", str(built.runtime_packages)),
                 *(["--sigv4"] if self._sigv4 else []),
+                *(f"--allowed-origin={origin.strip()}" for origin in origins.split(",") if origin.strip()),
                 work=self._work,
             )
         )
@@ -323,6 +327,6 @@ def _session() -> boto3.session.Session:
 
 def _environment(work: Path) -> dict[str, str]:
     """The children get nothing of a real AWS account, and leave their temporary files where they are removed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name != API_KEY}
     nothing = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     return kept | nothing | {"TMPDIR": str(work), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}

@@ -8,5 +8,6 @@ state machine. The modules here only join them. They know nothing of this projec
 - `runtime_api`: one Lambda execution environment, that is, a process and the Runtime API it talks to
 - `pure`: the client's side of the Runtime API, for machines on which awslambdaric has none
 - `lambda_seam`, `states_seam`, `cloudformation_seam`, `http_seam`: where the above replace parts of MiniStack
+- `web_patch`: refuses what web pages send
 - `__main__`: the process
 """

@@ -60,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runtime-packages", type=Path, required=True, help="folder with awslambdaric and boto3")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--sigv4", action="store_true", help="verify signatures and enforce the roles and policies")
+    parser.add_argument("--allowed-origin", action="append", default=[], help="pages of it may call APIs and buckets")
     parser.add_argument("--time-scale", type=float, default=1.0, help="what waits and back-off are multiplied by")
     return parser.parse_args()
 
@@ -87,7 +88,16 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     from hypercorn.config import Config
     from ministack import app
 
-    from local.aws import cloudformation_seam, cors_patch, forms_patch, http_seam, iam_seam, paths_patch, s3_seam
+    from local.aws import (
+        cloudformation_seam,
+        cors_patch,
+        forms_patch,
+        http_seam,
+        iam_seam,
+        paths_patch,
+        s3_seam,
+        web_patch,
+    )
     from local.aws.lambda_seam import Functions
     from local.aws.states_seam import StateMachines
 
@@ -115,7 +125,8 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
             loop.add_signal_handler(number, stop.set)
         threading.Thread(target=_until_parent_ends, args=(loop, stop), daemon=True).start()
         print(json.dumps({"aws_endpoint": endpoint, "region": REGION}), flush=True)
-        served = s3_seam.keeping_headers(_as_if_encrypted(cors_patch.by_rules(paths_patch.exact(app.app))))
+        answer = s3_seam.keeping_headers(_as_if_encrypted(cors_patch.by_rules(paths_patch.exact(app.app))))
+        served: Any = web_patch.guarded(answer, arguments.allowed_origin)
         await serve(served, config, shutdown_trigger=stop.wait)
 
     try:

@@ -23,6 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from local import web_guard
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -303,6 +305,16 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _RuntimeApi
+
+    def parse_request(self) -> bool:
+        """Refuse what a web page sends: it could speak in a function's name."""
+        if not super().parse_request():
+            return False
+        if web_guard.refused(self.headers.items()):
+            self.close_connection = True
+            self._answer(403, web_guard.REFUSED.encode(), {})
+            return False
+        return True
 
     def do_GET(self) -> None:
         """`/2018-06-01/runtime/invocation/next`: a long poll for the next invocation."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from local import web_guard
 from local.genviral.admin import ADMIN_PATH, Admin, RequestCounts
 from local.genviral.app import BASE_PATH, App, resolve
 from local.genviral.darkroom import Darkroom
@@ -158,6 +159,10 @@ class _Handler(BaseHTTPRequestHandler):
         """The base class would print query strings, and with them signatures."""
 
     def _serve(self) -> None:
+        if web_guard.refused(self.headers.items()):
+            self.close_connection = True
+            self._send(Reply(403, web_guard.REFUSED.encode(), {"Content-Type": "text/plain"}), "refused")
+            return
         url = urlsplit(self.path)
         is_admin = url.path == ADMIN_PATH or url.path.startswith(f"{ADMIN_PATH}/")
         route, video_id = ("admin", None) if is_admin else resolve(self.command, url.path)
@@ -194,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply, route: str) -> None:
         self.server.closing.wait(reply.delay)
-        if route != "admin":
+        if route not in ("admin", "refused"):
             self.server.counts.add(route, "reset" if reply.reset else str(reply.status))
         _log.info("%s %s %s", self.command, route, "reset" if reply.reset else reply.status)
         if reply.reset:

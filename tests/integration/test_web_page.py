@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
-import queue
-import shutil
-import subprocess
-import threading
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 import pytest
+from pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
 
 from local.cloud import Cloud
 from local.demo import SAMPLE
@@ -26,8 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 PAGE = (Path(__file__).parents[2] / "samples" / "web" / "index.html").read_text()
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_SECONDS = 90
 EVIL = "https://evil.example"
 # What a person would do: choose a file and press the button. Then it tells the test what the page shows.
 _PERSON = """<script>
@@ -46,40 +39,10 @@ _PERSON = """<script>
 </script>"""
 
 
-class Site:
-    """A web server with the sample page, at an origin of its own."""
-
-    def __init__(self) -> None:
-        self.shown: queue.Queue[dict[str, Any]] = queue.Queue()
-        site = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("content-type", "text/html")
-                self.end_headers()
-                self.wfile.write((PAGE + _PERSON % base64.b64encode(SAMPLE.read_bytes()).decode()).encode())
-
-            def do_POST(self) -> None:
-                site.shown.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture(scope="module")
 def sites() -> Iterator[tuple[Site, Site]]:
-    both = Site(), Site()
+    page = PAGE + _PERSON % base64.b64encode(SAMPLE.read_bytes()).decode()
+    both = Site(page), Site(page)
     yield both
     for site in both:
         site.close()
@@ -96,21 +59,8 @@ def cloud(sites: tuple[Site, Site]) -> Iterator[Cloud]:
         yield cloud
 
 
-@contextmanager
-def browser(site: Site, api_url: str, folder: Path) -> Iterator[None]:
-    assert CHROMIUM is not None
-    address = f"{site.origin}/?api={quote(api_url, safe='')}"
-    # Its sandbox wants rights that a container does not have; the only page it opens is ours.
-    switches = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    with subprocess.Popen(  # noqa: S603 - a browser on the project's own page
-        [CHROMIUM, *switches, f"--user-data-dir={folder}", "--remote-debugging-port=0", address],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield
-        finally:
-            process.kill()
+def address(site: Site, api_url: str) -> str:
+    return f"{site.origin}/?api={quote(api_url, safe='')}"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so the sample page is not tried in a browser")
@@ -118,11 +68,11 @@ def test_the_sample_page_makes_a_video_from_its_own_origin_only(
     cloud: Cloud, sites: tuple[Site, Site], tmp_path: Path
 ) -> None:
     own, other = sites
-    with browser(own, cloud.endpoints.api_url, tmp_path / "own"):
+    with browser(address(own, cloud.endpoints.api_url), tmp_path / "own"):
         shown = own.shown.get(timeout=PATIENCE_SECONDS)
     assert shown["state"] == "succeeded", shown
     assert httpx.get(shown["video"]).content[4:8] == b"ftyp"
-    with browser(other, cloud.endpoints.api_url, tmp_path / "other"):
+    with browser(address(other, cloud.endpoints.api_url), tmp_path / "other"):
         shown = other.shown.get(timeout=PATIENCE_SECONDS)
     assert (shown["state"], shown["text"]) == ("error", "Failed to fetch")
 

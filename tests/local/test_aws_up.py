@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from local import __main__ as command
 from local import build
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def run_a_function(at: dict[str, Any]) -> None:
-    assert httpx.get(f"{at['api_url']}/videos/none").status_code == 404
+    assert httpx.get(f"{at['api_url']}/videos/none", timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -99,7 +100,7 @@ def test_it_says_where_everything_is_and_leaves_nothing(up: Any, place: Path, nu
     run_a_function(at)
     assert processes_with(place)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
     assert gone(place, seconds=0.5)
     assert set(Path("/tmp").glob("ministack*")) == elsewhere  # its default place, whatever TMPDIR says
@@ -123,7 +124,7 @@ def test_functions_end_with_the_stand_in_that_ran_them(up: Any, place: Path) -> 
         assert time.monotonic() < end
         time.sleep(0.05)
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert gone(place, seconds=0.5)
 
 
@@ -132,7 +133,7 @@ def test_an_end_while_it_starts_leaves_nothing(up: Any, place: Path) -> None:
     while not list(place.iterdir()):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
     assert gone(place)
 
@@ -161,14 +162,17 @@ def test_without_json_it_tells_a_person_what_to_type(up: Any) -> None:
         (["--set", "PollFloorSeconds"], "not of the form Parameter=value"),
         (["--set", "NoSuchThing=1"], "The template has no parameter NoSuchThing. It has: GenviralBaseUrl, "),
         (["--set", "PollFloorSeconds=soon"], "PollFloorSeconds"),
-        (["--genviral-url", "http://127.0.0.1:9/api"], "needs its API key: add --api-key"),
+        (["--genviral-url", "http://127.0.0.1:9/api"], "needs its API key: set GENVIRAL_API_KEY, or "),
+        (["--api-key", "a.key"], "every program on this machine can read a command line. Set GENVIRAL_API_KEY, or "),
+        (["--api-key-file", "README.md"], "'README.md' does not hold an API key and nothing else"),
+        (["--api-key-file", "nowhere"], "'nowhere' cannot be read: No such file or directory"),
         (["--time-scale", "-1"], "must be a number of at least 0"),
         (["--port", "70000"], "is not a port"),
     ],
 )
 def test_what_it_cannot_do_is_one_sentence(up: Any, place: Path, arguments: list[str], sentence: str) -> None:
     process = up(*arguments)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert sentence in err.splitlines()[-1]
     assert "Traceback" not in err
@@ -179,7 +183,7 @@ def test_a_taken_port_is_one_sentence(up: Any, place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = up("--port", str(port))
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (
         2,
         f"Port {port} cannot be used (address already in use). Choose another with --port.\n",
@@ -219,3 +223,29 @@ def test_an_edit_of_our_own_package_runs_no_installer_in_any_folder(
     assert (package / "edited.py").exists()
     assert not (package / "faults.py").exists()
     assert list(package.rglob("edited.*.pyc"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["--genviral-url", "https://v.example/api"], "of.environment"),
+        (["--genviral-url", "https://v.example/api", "--api-key-file", "FILE"], "of.file"),
+        (["--api-key-file", "FILE"], "of.file"),
+        ([], None),
+    ],
+)
+def test_the_key_comes_from_a_file_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], key: str | None
+) -> None:
+    """And the one of the environment only for another vendor: the stand-in has keys of its own."""
+    given: dict[str, Any] = {}
+
+    def cloud(**options: Any) -> None:
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "Cloud", cloud)
+    monkeypatch.setenv("GENVIRAL_API_KEY", "of.environment")
+    (tmp_path / "key").write_text("of.file\n")
+    assert command.main(["up", *(word.replace("FILE", str(tmp_path / "key")) for word in arguments)]) == 130
+    assert given["api_key"] == key

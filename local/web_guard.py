@@ -1,0 +1,77 @@
+"""Tells requests of programs on this machine from those that a web page makes its reader's browser send.
+
+The laptop's cloud listens on the loopback, which every page in a browser can reach. A browser says where a request
+comes from, in headers that no page can change; a page that lets its own name point to 127.0.0.1 is given away by
+`Host`. Knows these headers; no server and no API.
+
+The rules: https://www.w3.org/TR/fetch-metadata/, https://www.rfc-editor.org/rfc/rfc6454#section-7
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+REFUSED = """\
+Refused: this is the cloud on a laptop. It serves programs on this machine, and no web page.
+"""
+# Browsers resolve names below localhost to the loopback and ask no server. https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+_OWN_HOST = re.compile(r"(127\.0\.0\.1|\[::1\]|([a-z0-9_-]+\.)*localhost)\.?(:\d+)?", re.IGNORECASE)
+
+
+class Sender:
+    """Who sent a request, as its headers tell.
+
+    Args:
+        headers: The request's headers, names in any case. Repeated ones count one by one.
+    """
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        self._headers: dict[str, list[str]] = {}
+        for name, value in headers:
+            self._headers.setdefault(name.lower(), []).append(value.strip())
+
+    @property
+    def at_home(self) -> bool:
+        """Whether the request was sent to a name of this machine. False for a name that was made to point here."""
+        hosts = self._headers.get("host", [])
+        return len(hosts) <= 1 and all(_OWN_HOST.fullmatch(host) for host in hosts)
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a page of another origin sent it. What a person typed is from no page."""
+        sites = {site.lower() for site in self._headers.get("sec-fetch-site", [])}
+        return bool(sites - {"none", "same-origin"} or self._sources() - {f"http://{self._host()}"})
+
+    def is_page_of(self, origins: Collection[str]) -> bool:
+        """Whether a page of one of these origins sent it."""
+        sources = self._sources()
+        return bool(sources) and sources <= {origin.lower() for origin in origins}
+
+    def _host(self) -> str:
+        return next(iter(self._headers.get("host", [])), "").lower()
+
+    def _sources(self) -> set[str]:
+        """Origins that `Origin` and `Referer` name; `Referer` also where it is not a URL."""
+        return {
+            *(origin.lower() for origin in self._headers.get("origin", [])),
+            *(_origin(referer) for referer in self._headers.get("referer", []) if referer),
+        }
+
+
+def _origin(url: str) -> str:
+    try:
+        parts = urlsplit(url.lower())
+    except ValueError:
+        return url
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def refused(headers: Iterable[tuple[str, str]]) -> bool:
+    """Whether a server of this machine's own programs must refuse a request, before it reads any further."""
+    sender = Sender(headers)
+    return not sender.at_home or sender.is_page
