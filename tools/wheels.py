@@ -75,7 +75,7 @@ PLATFORMS = (
 
 
 def main(arguments: list[str]) -> int:
-    locks = [Path(argument) for argument in arguments] or [
+    locks = [Path(argument).resolve() for argument in arguments] or [
         *sorted((ROOT / "requirements").glob("*.txt")),
         ROOT / "shared" / "requirements.txt",
     ]

@@ -70,15 +70,23 @@ class Row:
 
     Attributes:
         line: The line of the file where it begins, counted from 1.
-        request: The generate body, with its metadata; None where it is refused.
         fault: Why it is refused.
+        body: The generate body, with its metadata, as JSON: parsed values of a whole file would take gigabytes. None
+            where it is refused.
+        model_id: The model of the body.
         identity: What it is known by; None where it is refused.
     """
 
     line: int
-    request: dict[str, Any] | None = field(default=None, repr=False)
     fault: Fault | None = None
+    body: bytes | None = field(default=None, repr=False)
+    model_id: str = ""
     identity: Identity | None = field(default=None, repr=False)
+
+    @property
+    def request(self) -> dict[str, Any] | None:
+        """The generate body, with its metadata."""
+        return None if self.body is None else dict(json.loads(self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +296,12 @@ def _judged(line: int, document: object, written: object) -> Row:
         request = _request(tidy(document))
         if wrong := _spreadsheet_error_in(request):
             return Row(line, fault=_wrong(wrong, SPREADSHEET_ERROR))
-        return Row(line, request, identity=identify(request, _older_request(written, request)))
+        return Row(
+            line,
+            body=json.dumps(request, ensure_ascii=False).encode(),
+            model_id=request["model_id"],
+            identity=identify(request, _older_request(written, request)),
+        )
     except InvalidPayload as fault:
         # Of ten thousand rows, each would keep all that was on the stack.
         fault.__traceback__ = fault.__context__ = None
@@ -360,17 +373,13 @@ def plan(
         known: Tells which of many job ids have a job already; by default none has.
     """
     key = checked_key(key)
-    accepted = [row for row in rows if row.request is not None and row.identity is not None]
-    refused = [
-        {"line": row.line, "error": row.fault.document() if row.fault else None} for row in rows if row.request is None
-    ]
-    ids = job_ids([row.identity for row in accepted if row.identity], bucket, name_of(key), known)
+    accepted = [(row, row.body, row.identity) for row in rows if row.body is not None and row.identity is not None]
+    refused = [{"line": row.line, "error": row.fault.document()} for row in rows if row.fault is not None]
+    ids = job_ids([known_by for _, _, known_by in accepted], bucket, name_of(key), known)
     lines: list[bytes] = []
     jobs: list[dict[str, Any]] = []
     offset = 0
-    for row, row_ids in zip(accepted, ids, strict=True):
-        request = row.request or {}
-        body = json.dumps(request, ensure_ascii=False).encode()
+    for (row, body, _), row_ids in zip(accepted, ids, strict=True):
         source: dict[str, Any] = {
             "type": BATCH,
             "bucket": bucket,
@@ -381,7 +390,7 @@ def plan(
         }
         if row_ids.others:
             source[OTHER_IDS] = list(row_ids.others)
-        jobs.append({"job_id": row_ids.job_id, "model_id": request["model_id"], "source": source})
+        jobs.append({"job_id": row_ids.job_id, "model_id": row.model_id, "source": source})
         lines.append(body)
         offset += len(body) + 1
     requests = b"\n".join(lines)

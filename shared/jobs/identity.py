@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import time
+from typing import Any
 
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
@@ -146,24 +147,28 @@ def fingerprint_of(canonical: str) -> str:
 
 def canonical_json(value: object) -> str:
     """The one JSON text of a value: sorted keys, no blanks, ASCII, and no fraction where it is zero."""
-    plain = json.loads(json.dumps(value), parse_float=_number) if _has_fraction(value) else value
-    return json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    text = _sorted_json(value)
+    # As Python writes them, whole numbers that are floats hold one of these: 5.0, 1e+16.
+    return _sorted_json(_with_whole_numbers(value)) if ".0" in text or "e+" in text else text
 
 
-def _has_fraction(value: object) -> bool:
-    members = [value]
-    while members:
-        kinds = set(map(type, members))
-        if float in kinds:
-            return True
-        inner = [member for member in members if isinstance(member, _CONTAINERS)] if kinds & {dict, list} else []
-        members = [member for one in inner for member in (one.values() if isinstance(one, dict) else one)]
-    return False
+def _sorted_json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
-def _number(text: str) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() else number
+def _with_whole_numbers(value: object) -> object:
+    """A copy of the value that has whole numbers where fractions are zero."""
+    whole = [value]
+    todo: list[Any] = [whole]
+    while todo:
+        container = todo.pop()
+        for key, member in container.items() if isinstance(container, dict) else enumerate(container):
+            if type(member) is float and member.is_integer():
+                container[key] = int(member)
+            elif isinstance(member, _CONTAINERS):
+                container[key] = member.copy()
+                todo.append(container[key])
+    return whole[0]
 
 
 def is_job_id(text: str) -> bool:

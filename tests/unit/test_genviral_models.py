@@ -36,6 +36,30 @@ FULL: dict[str, Any] = {
 }
 
 
+_VALUES = st.recursive(
+    st.sampled_from([1, None, "[", "]]{", '\\"[', [], {}]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab[]{}"\\', max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def levels_of(value: Any) -> int:
+    """How many levels of members a value has. Empty lists and objects have none."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(levels_of, members)) if members else 0
+
+
+@given(value=_VALUES, more=st.integers(0, 30))
+def test_raw_params_may_be_nested_to_a_limit_whatever_their_texts_hold(value: Any, more: int) -> None:
+    for _ in range(more):
+        value = [value]
+    body = {"model_id": "made-up/model", "raw_params": {"a": value}}
+    if levels_of({"a": value}) <= 32:
+        assert parse_generate(body).raw_params == {"a": value}
+    else:
+        assert issues_of(body) == {"raw_params": "must be nested at most 32 levels deep"}
+
+
 def issues_of(body: object) -> dict[str, str]:
     with pytest.raises(InvalidPayload) as caught:
         parse_generate(body)
