@@ -95,7 +95,7 @@ def _positive_number(value: object) -> int | float:
 
 def _json_object(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, check_circular=False).encode()
     except (TypeError, ValueError, RecursionError):
         raise ValueError("must hold nothing but JSON") from None
     if len(text) > _MAX_RAW_PARAMS:

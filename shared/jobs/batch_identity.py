@@ -201,7 +201,8 @@ class _Choices:
         taken = set(ids)
         spare = iter([job_id for job_id in self.new if job_id not in taken])
         ids = [job_id or next(spare) for job_id in ids]
-        return [RowIds(job_id, self._others(place, new | set(ids))) for place, job_id in enumerate(ids)]
+        taken = new | set(ids)
+        return [RowIds(job_id, self._others(place, taken)) for place, job_id in enumerate(ids)]
 
     def _others(self, place: int, taken: set[str]) -> tuple[str, ...]:
         """The ids by which the older rule may have named the row, and no row of this file has."""

@@ -298,7 +298,7 @@ def _judged(line: int, document: object, written: object) -> Row:
             return Row(line, fault=_wrong(wrong, SPREADSHEET_ERROR))
         return Row(
             line,
-            body=json.dumps(request, ensure_ascii=False).encode(),
+            body=json.dumps(request, ensure_ascii=False, check_circular=False).encode(),
             model_id=request["model_id"],
             identity=identify(request, _older_request(written, request)),
         )

@@ -18,6 +18,8 @@ from typing import Any
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
 _HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}))?)/([^/]+)")
 _CONTAINERS = (dict, list)
+# In a JSON text without blanks, as Python writes it: 5.0 or 1e+16.
+_FRACTION_OF_ZERO = re.compile(r"\d(?:\.0|e\+\d+)(?:[,\]}]|\Z)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r(\d{{1,3}})")
 
@@ -148,12 +150,12 @@ def fingerprint_of(canonical: str) -> str:
 def canonical_json(value: object) -> str:
     """The one JSON text of a value: sorted keys, no blanks, ASCII, and no fraction where it is zero."""
     text = _sorted_json(value)
-    # As Python writes them, whole numbers that are floats hold one of these: 5.0, 1e+16.
-    return _sorted_json(_with_whole_numbers(value)) if ".0" in text or "e+" in text else text
+    return _sorted_json(_with_whole_numbers(value)) if _FRACTION_OF_ZERO.search(text) else text
 
 
 def _sorted_json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    # JSON holds no cycles; looking for them takes most of the time where lists lie within lists.
+    return json.dumps(value, check_circular=False, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 def _with_whole_numbers(value: object) -> object:

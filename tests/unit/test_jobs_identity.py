@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,6 @@ from tests.unit.fakes import arn_of
 
 if TYPE_CHECKING:
     import random
-
-    import pytest
 
 TEXTS = st.text(max_size=40)
 VALUES = st.recursive(
@@ -75,6 +74,22 @@ def test_a_whole_number_is_the_same_with_and_without_its_fraction() -> None:
     one, other = ({"params": {"fps": 24, "seconds": seconds, "scale": [0.5]}} for seconds in (5, 5.0))
     assert identity.fingerprint(one) == identity.fingerprint(other)
     assert identity.fingerprint({"seconds": 5.5}) != identity.fingerprint({"seconds": 5})
+
+
+@pytest.mark.parametrize(
+    ("fraction", "whole"),
+    [(5.0, 5), (-5.0, -5), (-0.0, 0), (1e16, 10**16), (1e22, 10**22), ([[1.5, {"a": 2.0}]], [[1.5, {"a": 2}]])],
+)
+def test_a_fraction_of_zero_makes_no_difference_wherever_it_stands(fraction: Any, whole: Any) -> None:
+    for one, other in (
+        (fraction, whole),
+        ({"a": fraction}, {"a": whole}),
+        ([fraction, "x"], [whole, "x"]),
+        ({"text": "5.0,", "z": [fraction]}, {"text": "5.0,", "z": [whole]}),
+    ):
+        assert identity.canonical_json(one) == identity.canonical_json(other)
+        assert json.loads(identity.canonical_json(one)) == other
+    assert identity.canonical_json({"prompt": "5.0,"}) == '{"prompt":"5.0,"}'
 
 
 def test_metadata_that_are_null_are_none() -> None:
