@@ -26,7 +26,7 @@ def world() -> Iterator[World]:
         # Far away, so that every job is counted: tests/integration/test_daily_limit.py comes near.
         "DailyCreditLimit": "1000000",
     }
-    with Cloud(time_scale=0.2, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:
+    with Cloud(time_scale=0.05, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:
         rights.withdraw(cloud)
         world = World(cloud)
         yield world

@@ -120,11 +120,7 @@ ALLOWED = {
 
 def loaded_by(name: str) -> set[str]:
     """The modules that are there once a function has started, in a process of its own."""
-    # httpx imports its command line where click is installed. The test tools bring click, the layer has none.
-    code = (
-        "import runpy, sys; sys.modules['click'] = None; "
-        f"runpy.run_path('functions/{name}/app.py'); del sys.modules['click']; print(*sys.modules)"
-    )
+    code = f"import runpy, sys; runpy.run_path('functions/{name}/app.py'); print(*sys.modules)"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],
         cwd=ROOT,

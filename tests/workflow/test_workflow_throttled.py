@@ -91,7 +91,7 @@ class Account:
         self._throttle(payload.get("job_id", BATCH), BATCH_STATES[event])
         match event:
             case "plan":
-                return Planner(s3=self.world.s3, concurrency=1).plan(payload["source"])
+                return Planner(s3=self.world.s3, known=self.world.store.several, concurrency=1).plan(payload["source"])
             case "admit":
                 switch = IntakeSwitch(self.world.dynamodb, TABLE)
                 return Gate(store=self.world.store, switch=switch, wait_seconds=900).admit(payload["job_id"])
