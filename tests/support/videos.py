@@ -254,6 +254,11 @@ MP4S: dict[str, Callable[[], bytes]] = {
     **dict(_pieces()),
     "mdat with a length of 64 bits": lambda: with_long_mdat(_LAST()),
     "mdat without a length": lambda: with_open_end(_FIRST()),
+    "an empty mdat before the other": lambda: inserted(_FIRST(), box(b"mdat"), before=b"mdat"),
+    "two mdats": lambda: inserted(_FIRST(), box(b"mdat", bytes(100)), before=b"mdat"),
+    "two mdats, the last without a length": lambda: with_open_end(
+        inserted(_FIRST(), box(b"mdat", bytes(100)), before=b"mdat")
+    ),
     "moov without a length": lambda: with_open_end(_LAST()),
     **{
         f"{kind.decode('latin-1')} of {size} bytes before ftyp": functools.partial(

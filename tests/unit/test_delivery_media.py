@@ -200,6 +200,32 @@ def test_fragment_in_front_of_which_its_samples_stand_is_whole() -> None:
     assert judged(turned).whole
 
 
+def test_last_chunk_that_is_not_full_needs_no_more_than_its_samples() -> None:
+    """Some writers list as many samples for it as for the chunks before it."""
+    data = encode(flags="faststart", sound=False)
+    count, first, each, *_ = struct.unpack_from(">4I", data, data.index(b"stsc") + 8)
+    assert (count, first) == (1, 1), "one row for all chunks"
+    data = patched(data, b"stsc", 12, struct.pack(">I", each + 5))
+    assert plays(data)[0] == FRAMES
+    assert judged(data).whole
+    assert not judged(data[:-1]).whole
+
+
+def test_hundreds_of_fragments_that_go_by_are_all_judged() -> None:
+    """A file that is read in ranges is not asked for so many."""
+    _, (_, _, start), (_, first, _), (_, _, end), *_ = outermost(FRAGMENTED["fragments"]())
+    fragment = FRAGMENTED["fragments"]()[first:end] + box(b"free", bytes(140 * 1024))
+    skims = whole, cut = Skim(), Skim()
+    for skim in skims:
+        skim.feed(bytearray(FRAGMENTED["fragments"]()[:start]))
+        for _ in range(MAX_READS + 44):
+            skim.feed(bytearray(fragment))
+    whole.feed(bytearray(fragment))
+    cut.feed(bytearray(fragment[:-1]))
+    assert whole.examine().whole
+    assert not cut.examine().whole
+
+
 @pytest.mark.parametrize("kind", [b"uuid", b"free", b"udta", b"meta", b"emsg", b"beam"])
 def test_box_that_reaches_beyond_the_end_is_seen_behind_everything_that_plays(kind: bytes) -> None:
     data = MP4S["moov first"]() + box(kind, bytes(9000))
