@@ -150,7 +150,8 @@ class _Track:
     def played(self, timescale: int, *, fragmented: bool) -> float:
         """How long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
         own_timescale, _ = _times(required(self.body, b"mdia", b"mdhd"))
-        ticks, lead = _listed_samples(self.tables)
+        # FFmpeg writes the duration of PCM sound that is in fragments here, too, and a size of it nowhere.
+        ticks, lead = _listed_samples(self.tables) if self.samples else (0, None)
         ticks, lead = ticks + self.ticks, self.lead or 0 if lead is None else lead
         if not ticks or not own_timescale:
             return 0.0

@@ -36,13 +36,15 @@ class Video:
 
 
 @functools.cache
-def encode(container: str = "mp4", *tracks: Video, sound: bool = True, flags: str = "", delay: float = 0.0) -> bytes:
+def encode(
+    container: str = "mp4", *tracks: Video, sound: bool | str = True, flags: str = "", delay: float = 0.0
+) -> bytes:
     """Encode two seconds of ten frames each, with two key frames a second. `flags` are FFmpeg's `movflags`.
 
     Args:
         container: FFmpeg's name of it.
         tracks: Video tracks; one of the usual size if none are given.
-        sound: Whether there is a sound track.
+        sound: Whether there is a sound track, or its codec; the container's usual one unless it is named.
         flags: FFmpeg's `movflags`.
         delay: When the video begins, in seconds.
     """
@@ -51,11 +53,14 @@ def encode(container: str = "mp4", *tracks: Video, sound: bool = True, flags: st
         return Path(file.name).read_bytes()
 
 
-def _write(path: str, container: str, tracks: tuple[Video, ...], *, sound: bool, flags: str, delay: float) -> None:
+def _write(
+    path: str, container: str, tracks: tuple[Video, ...], *, sound: bool | str, flags: str, delay: float
+) -> None:
     webm = container in ("webm", "matroska")
+    sound_codec = sound if isinstance(sound, str) else "libopus" if webm else "aac"
     with av.open(path, "w", format=container, options={"movflags": flags} if flags else {}) as muxer:
         videos = [_video(muxer, track, "libvpx" if webm else "libx264") for track in tracks]
-        audio: Any = muxer.add_stream("libopus" if webm else "aac", rate=48000, layout="mono") if sound else None
+        audio: Any = muxer.add_stream(sound_codec, rate=48000, layout="mono") if sound else None
         for number in range(max((track.frames for _, track in videos), default=0)):
             for stream, track in videos:
                 if number < track.frames:

@@ -90,6 +90,15 @@ def test_fragmented_video_lasts_as_long_as_all_its_fragments(make: Callable[[], 
     assert facts.duration == pytest.approx(2.0 + LEAD / 2, abs=LEAD / 2 + 0.05)
 
 
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_f32le", "pcm_mulaw", "adpcm_ima_qt", "alac"])
+@pytest.mark.parametrize("flags", ["delay_moov+default_base_moof", "empty_moov+separate_moof", "default_base_moof"])
+def test_fragmented_sound_of_any_kind_is_counted_once(codec: str, flags: str) -> None:
+    """FFmpeg lists the samples of PCM in the header as well."""
+    data = encode("mov", sound=codec, flags=f"frag_keyframe+{flags}")
+    assert plays(data)[0] == FRAMES
+    assert facts_of(data).duration == pytest.approx(plays(data)[1], abs=0.05)
+
+
 @pytest.mark.parametrize("make", WEBMS.values(), ids=WEBMS)
 def test_webm_is_known_by_its_type_however_its_head_is_written(make: Callable[[], bytes]) -> None:
     data = make()
