@@ -31,6 +31,7 @@ MAX_READS = 256
 """Reads of a file that `examine` makes. Each may be a request to the file's origin."""
 _MAX_STEPS = 50_000
 _MAX_HEADER_BYTES = 4 * 1024 * 1024
+_MAX_SEGMENT_PARTS = 100
 _READ_BYTES, _MAX_READ_BYTES = 2 * 1024, 1024 * 1024
 _NEAR_BYTES = 128 * 1024
 """What lies closer is read along: it takes no longer than another request."""
@@ -73,7 +74,7 @@ class Container:
     Attributes:
         whole: False if the file ends too early: a box reaches beyond its end, or there is no header.
         facts: `None` if they could not be read.
-        video: False if the file is whole and its header lists no video, only sound or pictures.
+        video: False if the file is whole and its header lists no video, only sound, pictures or text.
     """
 
     whole: bool
@@ -247,11 +248,39 @@ def _walk_elements(window: _Window) -> _Walk:
             element = ebml.parse(head or b"")
             if element is None:
                 break
-            offset += element.header + (element.size or 0)
+            body = offset + element.header
             if element.id == ebml.SEGMENT:
-                rest = yield from window.read(offset, 1)
-                return Container(whole=rest is not None, facts=None)
+                end = None if element.size is None else body + element.size
+                return (yield from _walk_segment(window, body, end))
+            offset = body + (element.size or 0)
     return _CUT_OFF
+
+
+def _walk_segment(window: _Window, start: int, end: int | None) -> _Walk:
+    """Go over the parts of a WebM's segment that stand before its frames, and look for its end, if that is known."""
+    tracks = yield from _read_tracks(window, start, end)
+    if tracks is None or (end is not None and (yield from window.read(end, 1)) is None):
+        return _CUT_OFF
+    return Container(whole=True, facts=None, video=ebml.may_have_video(tracks))
+
+
+def _read_tracks(
+    window: _Window, start: int, end: int | None
+) -> Generator[tuple[int, int], bytes | None, bytes | None]:
+    """Read the list of a segment's tracks. Empty if it does not stand before the frames, `None` if it is cut off."""
+    for _ in range(_MAX_SEGMENT_PARTS):
+        head = yield from window.read(start, ebml.HEADER_BYTES)
+        part = ebml.parse(head or b"")
+        if part is None or part.size is None or part.id == ebml.CLUSTER:
+            break
+        length = part.header + part.size
+        if part.id == ebml.TRACKS and length <= _MAX_HEADER_BYTES:
+            data = (yield from window.read(start, length)) or b""
+            return data[part.header :] if len(data) == length else None
+        start += length
+        if end is not None and start >= end:
+            break
+    return b""
 
 
 class _BoxWalk:

@@ -78,7 +78,7 @@ def encode_sound(container: str) -> bytes:
     """Encode two seconds of sound without a picture."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as muxer:
-        audio = muxer.add_stream("aac", rate=48000, layout="mono")
+        audio = muxer.add_stream("libopus" if container == "webm" else "aac", rate=48000, layout="mono")
         for number in range(FRAMES):
             _mux_sound(muxer, audio, number)
         muxer.mux(audio.encode(None))
@@ -228,6 +228,12 @@ def ebml_head(doctype: bytes = b"webm", before: bytes = b"", width: int = 1, tex
 def with_head(webm: bytes, head: bytes) -> bytes:
     """A WebM with another EBML header: places in its Segment count from the Segment's start."""
     return head + webm[webm.index(b"\x18\x53\x80\x67") :]
+
+
+def without_length(webm: bytes) -> bytes:
+    """A WebM whose Segment does not say how long it is, as live encoders write it."""
+    size = webm.index(b"\x18\x53\x80\x67") + 4
+    return webm[:size] + b"\x01" + b"\xff" * 7 + webm[size + 8 :]
 
 
 # ---- the kinds: all last two seconds, in twenty frames of 96x160, and are encoded when they are first asked for ------
