@@ -147,7 +147,7 @@ class SubmissionUncertain(GenviralFault):
 
     Args:
         message: What happened.
-        video_id: The video that the answer names, if it names one.
+        video_id: What may be the id of the video, if the answer names one.
         **more: As every fault has it.
     """
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from shared.faults import Paid
-from shared.genviral import partial_json
+from shared.genviral import ids, partial_json
 from shared.genviral.errors import (
     TABLE,
     AccountFault,
@@ -38,6 +38,7 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     VideoNotFound,
 )
+from shared.genviral.ids import NamedId, id_of
 from shared.genviral.redaction import holds_private, redact
 
 if TYPE_CHECKING:
@@ -47,11 +48,10 @@ MAX_RETRY_AFTER = 3_600.0
 """Seconds; a longer `Retry-After` is cut to this."""
 
 _MAX_ISSUES = 20
-_MAX_ID = 512
 _MAX_WORD = 100
 _MAX_PARTS = 20
 _MAX_DEPTH = 8
-_LARGEST_EXACT = 2**53  # beyond it, a number with a fraction is not what the vendor meant
+_MAX_IDS, _MAX_FURTHER_ID = 5, 100
 _ACCEPTED = frozenset({200, 201, 202})
 # What something in front of the vendor answers, too: a firewall, or a host whose customer has not paid.
 _FOREIGN = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
@@ -63,22 +63,15 @@ _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # The members that are read of an answer, with the most characters of JSON that each may have.
 _VALUE, _LIST = 1 << 16, 1 << 20
-# Where vendors put a reason, the one for people first, and an id, the one that is most likely a video's first.
+# Where vendors put a reason, the one for people first.
 _MESSAGES = ("message", "error", "detail", "errors", "msg", "reason", "description", "title")
-_IDS = (
-    *("video_id", "videoId", "id", "generation_id", "generationId", "task_id", "taskId", "job_id", "jobId"),
-    *("uuid", "request_id", "requestId", "prediction_id", "predictionId"),
-)
-_VIDEO_IDS = frozenset(_IDS[:3])
-_NAMED = dict.fromkeys((*_MESSAGES, *_IDS), _VALUE)
+_NAMED = {**dict.fromkeys(_MESSAGES, _VALUE), **ids.members(_VALUE)}
 _MEMBERS: dict[str, Any] = {
     **_NAMED,
     **dict.fromkeys(("ok", "error_code", "issues", "action_url", "remediation_hint"), _VALUE),
-    "video": dict.fromkeys(_IDS, _VALUE),
     "data": {
         **_NAMED,
         **dict.fromkeys(("provider", "model_id", "status", "output_url", "credits_used"), _VALUE),
-        "video": dict.fromkeys(_IDS, _VALUE),
         "models": _LIST,
     },
 }
@@ -179,6 +172,7 @@ class Answer:
         is_whole: Whether the object was read to its end, or as far as was needed. Else the answer broke off.
         retry_after: Seconds to wait, if the vendor said so.
         private: What must not be seen in any text that is made of this answer.
+        ids: The ids that it names, the one that is most likely the video's first; none that holds private text.
     """
 
     status: int
@@ -187,6 +181,7 @@ class Answer:
     retry_after: float | None = None
     private: tuple[str, ...] = field(default=(), repr=False)
     text: str = field(default="", repr=False)
+    ids: tuple[NamedId, ...] = ()
 
     @classmethod
     def of(
@@ -216,7 +211,9 @@ class Answer:
 
         envelope, is_whole = partial_json.read(noted(), _MEMBERS, enough=enough)
         text = "" if envelope else _plain_text(bytes(head))
-        return cls(status, envelope, is_whole, seconds_of(retry_after), tuple(private), text)
+        private = tuple(private)
+        named = tuple(named for named in ids.named_ids(envelope) if not holds_private(named.text, private))
+        return cls(status, envelope, is_whole, seconds_of(retry_after), private, text, named)
 
     @property
     def accepted(self) -> bool:
@@ -242,20 +239,13 @@ class Answer:
 
     @property
     def named_video(self) -> str | None:
-        """The id of a video that the answer names, whatever else it says; nothing that holds private text."""
-        return self._id_in(self.data.get("video_id")) or self._id_in(self.envelope.get("video_id"))
+        """The id of a video that the answer names as that, whatever else it says."""
+        return next((named.text for named in self.ids if named.name == "video"), None)
 
     @property
-    def possible_video(self) -> tuple[str, str] | None:
-        """What may be the id of the video, and what the answer calls it: any id, whatever else the answer says."""
-        places = [place for part in (self.data, self.envelope) for place in (part, _object(part.get("video")))]
-        return next(
-            ((name, found) for name in _IDS for place in places if (found := self._id_in(place.get(name)))), None
-        )
-
-    def _id_in(self, value: object) -> str | None:
-        name = _id(value)
-        return None if name is None or holds_private(name, self.private) else name
+    def possible_video(self) -> str | None:
+        """What may be the id of the video: any id but that of a request or an event, whatever else the answer says."""
+        return next((named.text for named in self.ids if named.may_be_video), None)
 
     @property
     def is_foreign(self) -> bool:
@@ -287,7 +277,7 @@ class Answer:
             paid=paid,
         )
         if isinstance(fault, SubmissionUncertain):
-            fault.video_id = self.possible_video[1] if self.possible_video else None
+            fault.video_id = self.possible_video
         return fault
 
     @property
@@ -320,7 +310,7 @@ def generation_in(answer: Answer) -> Generation:
         GenviralFault: The vendor refused, or nobody knows.
     """
     data = answer.data
-    video_id = _id(data.get("video_id"))
+    video_id = id_of(data.get("video_id"))
     if not answer.accepted or video_id is None:
         raise submission_fault(answer)
     return Generation(
@@ -329,7 +319,7 @@ def generation_in(answer: Answer) -> Generation:
         status=answer.shown(data.get("status")) or "processing",
         model_id=answer.shown(data.get("model_id")),
         provider=answer.shown(data.get("provider")),
-        prediction_id=_id(data.get("prediction_id")),
+        prediction_id=id_of(data.get("prediction_id")),
     )
 
 
@@ -394,7 +384,7 @@ def models_in(answer: Answer) -> list[Model]:
     entries = answer.data.get("models")
     if not answer.accepted or not isinstance(entries, list):
         raise read_fault(answer, of_video=False)
-    return [_model(entry, model_id) for entry in map(_object, entries) if (model_id := _id(entry.get("id")))]
+    return [_model(entry, model_id) for entry in map(_object, entries) if (model_id := id_of(entry.get("id")))]
 
 
 def submission_fault(answer: Answer) -> GenviralFault:
@@ -477,10 +467,8 @@ def _why_uncertain(answer: Answer) -> str:
         reason = f"Genviral failed (HTTP {answer.status}) without saying whether it had started the video"
     if not answer.is_whole and answer.envelope:
         reason += "; the answer broke off"
-    if answer.possible_video is None:
-        return reason
-    name, found = answer.possible_video
-    return f"{reason}; it names {'video' if name in _VIDEO_IDS else name} {found}"
+    named = [each for each in answer.ids[:_MAX_IDS] if each is answer.ids[0] or len(each.text) <= _MAX_FURTHER_ID]
+    return f"{reason}; it names {', '.join(f'{each.name} {each.text}' for each in named)}" if named else reason
 
 
 def _model(entry: dict[str, Any], model_id: str) -> Model:
@@ -502,22 +490,6 @@ def _object(value: object) -> dict[str, Any]:
 
 def _strings(value: object) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
-
-
-def is_video_id(text: str) -> bool:
-    """Whether the vendor could call a video this: whatever can be printed, and can stand in a path."""
-    if text in (".", "..") or "\ufffd" in text:  # a path's own words; a character that was lost on the way
-        return False
-    return 0 < len(text) <= _MAX_ID and text.isprintable() and not text.isspace()
-
-
-def _id(value: object) -> str | None:
-    """An id as a text. A number is one, too, unless it may have lost digits."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return value if isinstance(value, str) and is_video_id(value) else None
 
 
 def _word(value: object) -> str | None:

@@ -250,7 +250,7 @@ def test_an_answer_outside_the_contract_may_have_been_paid_for(status: int, body
     [
         (202, {"data": {"video_id": "v1"}}),
         (202, {"ok": True, "video_id": "v1", "data": []}),
-        (202, {"ok": True, "data": {"id": "v1"}}),
+        (202, {"ok": True, "data": {"video": {"id": "v1"}}}),
         (307, {"data": {"video_id": "v1"}}),
         (402, {"ok": True, "data": {"video_id": "v1"}}),
         (409, refusal(409, data={"video_id": "v1"})),
@@ -270,12 +270,12 @@ def test_an_uncertain_answer_that_names_a_video_says_which(status: int, body: ob
 
 
 @pytest.mark.parametrize(
-    "name", ["task_id", "taskId", "job_id", "generation_id", "uuid", "request_id", "prediction_id", "predictionId"]
+    "name", ["id", "task_id", "taskId", "job_id", "generation_id", "uuid", "prediction_id", "predictionId"]
 )
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "broken off"])
 def test_an_uncertain_answer_with_an_id_of_another_name_says_which(name: str, whole: bool) -> None:
     """It may be the video's. Nobody is told to resubmit because Genviral does not know it."""
-    for body in ({"ok": True, "data": {name: 7}}, {name: "7"}, {"data": {"video": {name: "7"}}}):
+    for body in ({"ok": True, "data": {name: 7}}, {name: "7"}, {"data": {"result": {name: "7"}}}):
         content = json.dumps({**body, "z": 1}).encode()
         fault = generate(answering(202, content if whole else content[:-3]))
         assert isinstance(fault, SubmissionUncertain)
@@ -284,10 +284,57 @@ def test_an_uncertain_answer_with_an_id_of_another_name_says_which(name: str, wh
         assert "before you resubmit" in fault.document()["advice"]
 
 
-def test_of_several_ids_the_most_likely_is_kept() -> None:
-    fault = generate(answering(202, {"ok": True, "data": {"prediction_id": "p1", "job_id": "j1", "id": "v1"}}))
+# What an answer holds -> the id that is kept, and what the message says.
+NAMED_IDS: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
+    "a list of objects": ({"data": [{"video_id": "v1"}]}, "v1", "video v1"),
+    "an object within": ({"data": {"data": {"video_id": "v1"}}}, "v1", "video v1"),
+    "a result": ({"data": {"result": {"video_id": "v1"}}}, "v1", "video v1"),
+    "beside the data": ({"data": None, "result": {"video": {"id": "v1"}}}, "v1", "video v1"),
+    "a generation": ({"data": {"generation": {"id": "g1"}}}, "g1", "id g1"),
+    "a list of videos": ({"data": {"videos": [{"id": "v1"}]}}, "v1", "video v1"),
+    "a list of ids": ({"data": {"video_ids": ["v1"]}}, "v1", "video v1"),
+    "a list under the name of one": ({"data": {"video_id": ["v1", "v2"]}}, "v1", "video v1, video v2"),
+    "a name in capitals": ({"data": {"videoID": "v1"}}, "v1", "video v1"),
+    "a text in place of the video": ({"data": {"video": "v1"}}, "v1", "video v1"),
+    "a text in place of the data": ({"data": "v1"}, "v1", "data v1"),
+    "JSON in place of the data": ({"data": '{"video_id": "v1"}'}, "v1", "video v1"),
+    "blanks around it": ({"data": {"id": " v1\n"}}, "v1", "id v1"),
+    "a video's before a row's": ({"data": {"id": "row_1", "video": {"id": "v7"}}}, "v7", "video v7, id row_1"),
+    "the data's before the answer's": (
+        {"id": "x1", "data": {"task_id": "t1", "generation_id": "g1"}},
+        "g1",
+        "generation_id g1, task_id t1, id x1",
+    ),
+    "the same twice": ({"id": "v1", "data": {"id": "v1", "video_id": "v1"}}, "v1", "video v1"),
+    "an event's behind all others": ({"id": "evt_1", "data": {"task_id": "t1"}}, "t1", "task_id t1, id evt_1"),
+    "an event's alone": ({"id": "evt_1"}, None, "id evt_1"),
+    "a request's by its name": ({"message": "maintenance", "request_id": "abc"}, None, "request_id abc"),
+    "a request's by its form": ({"id": "req_9", "error": "x"}, None, "id req_9"),
+    "more than a line can tell": (
+        {"data": {"video_ids": [f"v{number}" for number in range(99)]}},
+        "v0",
+        "video v0, video v1, video v2, video v3, video v4",
+    ),
+    "a word in place of the data": ({"data": "queued"}, None, None),
+    "a link in place of the video": ({"data": {"video": "https://cdn.example/v1"}}, None, None),
+    "too deep": ({"data": {"data": {"data": {"data": {"data": {"id": "v1"}}}}}}, None, None),
+    "private text in place of the id": ({"data": {"videos": [{"id": PROMPT}]}}, None, None),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED_IDS)
+def test_any_id_in_an_uncertain_answer_is_told_and_the_likeliest_is_kept(kind: str) -> None:
+    body, kept, named = NAMED_IDS[kind]
+    fault = generate(answering(500, body))
     assert isinstance(fault, SubmissionUncertain)
-    assert fault.video_id == "v1"
+    assert fault.video_id == kept
+    assert (f"names {named}" in fault.message.partition(": ")[0]) if named else ("names" not in fault.message)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, _, named) in NAMED_IDS.items() if "video v" in str(named)])
+def test_a_refusal_that_names_a_video_anywhere_may_have_been_paid_for(kind: str) -> None:
+    body, *_ = NAMED_IDS[kind]
+    assert type(generate(answering(422, {"ok": False, **body}))).__name__ == "SubmissionUncertain"
 
 
 @pytest.mark.parametrize(
@@ -908,7 +955,7 @@ def test_whatever_the_vendor_answers(status: int, body: bytes, retry_after: str)
         assert status in (200, 201, 202)
         assert json.loads(body)["ok"] is True
         given = json.loads(body)["data"]["video_id"]
-        assert generation.video_id == (given if isinstance(given, str) else str(int(given))) != ""
+        assert generation.video_id == (given.strip() if isinstance(given, str) else str(int(given))) != ""
     for result in (generation, outcome(lambda: client.get_video("v1")), outcome(client.list_models)):
         if isinstance(result, GenviralFault):
             assert isinstance(json.loads(str(result)), dict)
