@@ -112,7 +112,10 @@ class RequestRejected(RequestRefused):
     """Refused with another 4xx."""
 
     code = "request_rejected"
-    advice = "Correct what the message names (the request, or the configured base URL) and submit it as a new job."
+    advice = (
+        "Nothing was charged. Correct what the message names (the request, or the configured base URL) and submit it "
+        "as a new job."
+    )
 
 
 class RateLimited(GenviralFault):

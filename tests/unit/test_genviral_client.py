@@ -26,6 +26,7 @@ from shared.faults import Paid
 from shared.genviral import client as client_module
 from shared.genviral.client import BASE_URL, Generation, GenviralClient, Timeouts
 from shared.genviral.errors import TABLE, Call, GenviralFault, InvalidPayload, SubmissionUncertain
+from shared.genviral.responses import MAX_BODY_BYTES
 
 KEY = "pub_5f2c81d7.sk_9a8b7c6d5e4f"
 PROMPT = "A very private red shoe, turning slowly on a marble table"
@@ -400,6 +401,9 @@ def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
         ({"errors": {"prompt": ["is blocked"]}}, "is blocked"),
         ({"title": "Bad Request", "detail": "The prompt is blocked"}, "The prompt is blocked"),
         ({"data": {"error": {"message": "No"}}}, "No"),
+        ({"message": "", "code": "moderation_blocked"}, "moderation_blocked"),
+        ({"message": None, "error_code": "nsfw"}, "nsfw"),
+        ({"code": "400"}, None),
         ({}, None),
     ],
 )
@@ -407,6 +411,7 @@ def test_a_400_is_told_in_the_vendors_words(said: dict[str, Any], shown: str | N
     fault = generate(answering(400, {"ok": False, "code": 400, **said}))
     assert (type(fault).__name__, fault.paid) == ("RequestRejected", Paid.NO)
     assert fault.message == f"Genviral refused the request (HTTP 400){f': {shown}' if shown else '.'}"
+    assert fault.advice.startswith("Nothing was charged.")
 
 
 @pytest.mark.parametrize(
@@ -811,6 +816,8 @@ REASONS: dict[str, tuple[object, str | None]] = {
     ),
     "no end": ({"message": "x" * 60_000}, "x" * 299 + "…"),
     "a great depth": (json.loads("[" * 300 + '"Too dark"' + "]" * 300), None),
+    "JSON in a text": ('{"code": "x", "message": "Too dark"}', "Too dark (x)"),
+    "what begins like JSON": ("[blocked] Too dark", "[blocked] Too dark"),
     "nothing": ({}, None),
     "null": (None, None),
     "true": (True, None),
@@ -822,6 +829,49 @@ REASONS: dict[str, tuple[object, str | None]] = {
 def test_a_reason_of_any_form_becomes_a_text(kind: str) -> None:
     given, shown = REASONS[kind]
     assert client_of(answering(200, video("failed", error=given))).get_video("v1").error == shown
+
+
+ELSEWHERE: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    "a reason of the failure": ({"failure_reason": "Too dark"}, {}, "Too dark"),
+    "a message": ({"error": "", "message": "Too dark"}, {}, "Too dark"),
+    "a list of errors": ({"error": {}, "errors": ["Too dark", "Too small"]}, {}, "Too dark; Too small"),
+    "beside the data": ({"error": None}, {"message": "Upstream refused"}, "Upstream refused"),
+    "the data's before the other": ({"message": "Too dark"}, {"message": "Upstream refused"}, "Too dark"),
+    "beside the data, of the answer": ({}, {"message": "Video retrieved successfully"}, None),
+    "beside the data, of the answer in short": ({}, {"message": "OK."}, None),
+    "beside the data, no success": ({}, {"message": "Unsuccessful: too dark"}, "Unsuccessful: too dark"),
+}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_the_reason_of_a_failure_is_found_where_error_is_empty(kind: str) -> None:
+    data, beside, shown = ELSEWHERE[kind]
+    body = {"ok": True, **beside, "data": {"status": "failed", **data}}
+    assert client_of(answering(200, body)).get_video("v1").error == shown
+
+
+def test_what_stands_beside_an_unknown_word_is_kept_and_nothing_beside_a_known_one() -> None:
+    said = {"message": "Too dark"}
+    seen = [
+        client_of(answering(200, video(word, error=said))).get_video("v1").error for word in ("on hold", "processing")
+    ]
+    assert seen == ["Too dark", None]
+
+
+def test_an_answer_that_is_longer_than_is_read_did_not_break_off() -> None:
+    long = {"data": {"logs": "x" * MAX_BODY_BYTES}, "ok": True}
+    assert look(answering(200, long)).message == (
+        "Genviral gave no usable answer in 16 MiB, and no more is read (HTTP 200)."
+    )
+    assert "16 MiB" in generate(answering(202, long)).message
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, b""), (403, refusal(403, "tier_not_allowed")), (429, b""), (402, refusal(402, "insufficient_credits"))],
+)
+def test_a_refused_poll_is_told_as_refused(status: int, body: object) -> None:
+    assert look(answering(status, body)).message.startswith(f"Genviral refused to answer (HTTP {status})")
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["status first", "status last"])
