@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ops.outlook import clock_time, instead, may_be_sending
 from shared.executions import Executions, Redriven, describing, is_live
 from shared.genviral.errors import GenviralFault, SubmissionUncertain, SubmissionUnconfirmed, VideoNotFound
-from shared.genviral.responses import is_video_id
+from shared.genviral.ids import is_video_id
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import OPEN, Status

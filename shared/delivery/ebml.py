@@ -5,7 +5,12 @@ The layout is RFC 8794, https://www.rfc-editor.org/rfc/rfc8794. Must not know wh
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEADER_BYTES = 12
 """How much of an element `parse` needs to see, in bytes: an id of at most 4 and a size of at most 8."""
@@ -13,7 +18,14 @@ MAGIC = b"\x1a\x45\xdf\xa3"
 """The id of the first element of every file."""
 SEGMENT = 0x18538067
 """The id of the element that holds the video: https://www.rfc-editor.org/rfc/rfc9559#section-5.1"""
-_DOCTYPE = 0x4282
+TRACKS = 0x1654AE6B
+"""The id of the element in a Segment that lists its tracks: https://www.rfc-editor.org/rfc/rfc9559#section-5.1.4"""
+CLUSTER = 0x1F43B675
+"""The id of the elements in a Segment that hold its frames."""
+_DOCTYPE, _TRACK, _TRACK_TYPE = 0x4282, 0xAE, 0x83
+# Sound, logo, subtitle, buttons, control, metadata: https://www.rfc-editor.org/rfc/rfc9559#section-5.1.4.1.3
+_NO_VIDEO = frozenset({0x02, 0x10, 0x11, 0x12, 0x20, 0x21})
+_MAX_CHILDREN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +67,27 @@ def doctype(head: bytes) -> bytes | None:
     if header is None or not head.startswith(MAGIC):
         return None
     body = head[header.header :] if header.size is None else head[header.header : header.header + header.size]
-    while (element := parse(body[:HEADER_BYTES])) is not None and element.size is not None:
-        end = element.header + element.size
-        if element.id == _DOCTYPE:
-            return body[element.header : end].partition(b"\0")[0]  # writers may pad it: RFC 8794, section 13
-        body = body[end:]
+    for identifier, content in _children(body):
+        if identifier == _DOCTYPE:
+            return content.partition(b"\0")[0]  # writers may pad it: RFC 8794, section 13
     return None
+
+
+def may_have_video(tracks: bytes) -> bool:
+    """Whether the body of a `Tracks` element lists a video, or does not say what it lists."""
+    entries = (content for identifier, content in _children(tracks) if identifier == _TRACK)
+    parts = itertools.chain.from_iterable(map(_children, entries))
+    types = {int.from_bytes(content, "big") for identifier, content in parts if identifier == _TRACK_TYPE}
+    return not types or not types <= _NO_VIDEO
+
+
+def _children(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give id and body of each element in a body, as far as they can be read; the last may be cut off."""
+    end = 0
+    for _ in range(_MAX_CHILDREN):
+        element = parse(body[end : end + HEADER_BYTES])
+        if element is None or element.size is None:
+            return
+        start = end + element.header
+        end = start + element.size
+        yield element.id, body[start:end]

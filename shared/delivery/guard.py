@@ -30,6 +30,8 @@ _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
 # What WHATWG's URL standard reads as an IPv4 address: `127.1`, `0x7f.1`, `017700000001`. https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
 
+# What Azure answers with within its own machines: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+_AZURE = "168.63.129.16/32"
 # https://www.iana.org/assignments/iana-ipv4-special-registry, all that is not globally reachable, plus multicast and
 # the retired 6to4 relays. `ipaddress.is_global` of Python 3.11 is not asked: it lets 192.0.0.8 and others through.
 _SPECIAL_IPV4 = tuple(
@@ -40,6 +42,7 @@ _SPECIAL_IPV4 = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",
             "127.0.0.0/8",
+            _AZURE,
             "169.254.0.0/16",
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -66,10 +69,25 @@ _LAPTOP = tuple(
         ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"),
     )
 )
-# Metadata services with a unique local address: EC2's and Google's.
+# What clouds answer at unique local addresses, some with credentials. Of AWS: metadata, EKS Pod Identity, DNS, time.
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
-# https://cloud.google.com/compute/docs/metadata/querying-metadata
-_METADATA = frozenset({IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254")})
+# https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html
+# Google: https://cloud.google.com/compute/docs/metadata/querying-metadata
+# Akamai, Scaleway: https://docs.cloud-init.io/en/latest/reference/datasources.html
+# Alibaba, Oracle: DataSourceAliYun.py, DataSourceOracle.py in https://github.com/canonical/cloud-init/tree/main/cloudinit/sources
+_METADATA = tuple(
+    map(
+        IPv6Network,
+        (
+            "fd00:ec2::/32",
+            "fd20:ce::254/128",
+            "fd00:a9fe:a9fe::1/128",
+            "fd00:42::42/128",
+            "fd00:100::100:200/128",
+            "fd00:c1::a9fe:a9fe/128",
+        ),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +170,7 @@ def resolve(target: Target, limits: Limits) -> tuple[Address, ...]:
 def _is_of_laptop(address: Address) -> bool:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    return address not in _METADATA and any(address in network for network in _LAPTOP)
+    return any(address in network for network in _LAPTOP) and not any(address in network for network in _METADATA)
 
 
 def is_public(address: Address) -> bool:

@@ -28,9 +28,10 @@ SNIFF_BYTES = 1024
 """How much of a file `content_type` wants to see, in bytes. An EBML header may have a comment in front of its type."""
 
 MAX_READS = 256
-"""Reads of one file. Each may be a request to the file's origin."""
+"""Reads of a file that `examine` makes. Each may be a request to the file's origin."""
 _MAX_STEPS = 50_000
 _MAX_HEADER_BYTES = 4 * 1024 * 1024
+_MAX_SEGMENT_PARTS = 100
 _READ_BYTES, _MAX_READ_BYTES = 2 * 1024, 1024 * 1024
 _NEAR_BYTES = 128 * 1024
 """What lies closer is read along: it takes no longer than another request."""
@@ -73,7 +74,7 @@ class Container:
     Attributes:
         whole: False if the file ends too early: a box reaches beyond its end, or there is no header.
         facts: `None` if they could not be read.
-        video: False if the file is whole and its header lists no video, only sound or pictures.
+        video: False if the file is whole and its header lists no video, only sound, pictures or text.
     """
 
     whole: bool
@@ -133,7 +134,7 @@ def examine(read: Callable[[int, int], bytes], size: int) -> Container:
         read: Gives the bytes at `(start, length)`, all of them within the file. Called at most `MAX_READS` times.
         size: Of the file, in bytes.
     """
-    walk, data = _walk(), None
+    walk, data = _walk(MAX_READS), None
     while True:
         try:
             start, length = walk.send(data)
@@ -150,7 +151,7 @@ class Skim:
     """
 
     def __init__(self) -> None:
-        self._walk = _walk()
+        self._walk = _walk(max_reads=_MAX_STEPS)  # the bytes go by anyway: a read is no request
         self._passed = 0
         self._kept = bytearray()
         self._wanted: tuple[int, int] | None = None
@@ -202,7 +203,8 @@ class _EnoughError(Exception):
 class _Window:
     """The part of the file that is at hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_reads: int) -> None:
+        self._max_reads = max_reads
         self._start = 0
         self._data = b""
         self._ends = False
@@ -217,7 +219,7 @@ class _Window:
         """
         end = self._start + len(self._data)
         if start + length > end and not self._ends:
-            if self._reads == MAX_READS:
+            if self._reads == self._max_reads:
                 raise _EnoughError
             if self._reads:
                 self._ahead = min(4 * self._ahead, _MAX_READ_BYTES) if start - end < _NEAR_BYTES else _READ_BYTES
@@ -231,8 +233,8 @@ class _Window:
         return self._data[at : at + length] if at <= len(self._data) else None
 
 
-def _walk() -> _Walk:
-    window = _Window()
+def _walk(max_reads: int) -> _Walk:
+    window = _Window(max_reads)
     head = yield from window.read(0, len(ebml.MAGIC))
     return (yield from _walk_elements(window) if head == ebml.MAGIC else _BoxWalk(window).run())
 
@@ -246,11 +248,39 @@ def _walk_elements(window: _Window) -> _Walk:
             element = ebml.parse(head or b"")
             if element is None:
                 break
-            offset += element.header + (element.size or 0)
+            body = offset + element.header
             if element.id == ebml.SEGMENT:
-                rest = yield from window.read(offset, 1)
-                return Container(whole=rest is not None, facts=None)
+                end = None if element.size is None else body + element.size
+                return (yield from _walk_segment(window, body, end))
+            offset = body + (element.size or 0)
     return _CUT_OFF
+
+
+def _walk_segment(window: _Window, start: int, end: int | None) -> _Walk:
+    """Go over the parts of a WebM's segment that stand before its frames, and look for its end, if that is known."""
+    tracks = yield from _read_tracks(window, start, end)
+    if tracks is None or (end is not None and (yield from window.read(end, 1)) is None):
+        return _CUT_OFF
+    return Container(whole=True, facts=None, video=ebml.may_have_video(tracks))
+
+
+def _read_tracks(
+    window: _Window, start: int, end: int | None
+) -> Generator[tuple[int, int], bytes | None, bytes | None]:
+    """Read the list of a segment's tracks. Empty if it does not stand before the frames, `None` if it is cut off."""
+    for _ in range(_MAX_SEGMENT_PARTS):
+        head = yield from window.read(start, ebml.HEADER_BYTES)
+        part = ebml.parse(head or b"")
+        if part is None or part.size is None or part.id == ebml.CLUSTER:
+            break
+        length = part.header + part.size
+        if part.id == ebml.TRACKS and length <= _MAX_HEADER_BYTES:
+            data = (yield from window.read(start, length)) or b""
+            return data[part.header :] if len(data) == length else None
+        start += length
+        if end is not None and start >= end:
+            break
+    return b""
 
 
 class _BoxWalk:
@@ -334,10 +364,14 @@ class _BoxWalk:
                 self._movie = Movie(body)
 
     def _has_samples(self) -> Generator[tuple[int, int], bytes | None, bool]:
-        """Whether the samples are there that no box has proven to be: the file ends before its `mdat`, or with one that
-        does not say how long it is.
+        """Whether the samples are there that are listed: a file may end before one of its `mdat` boxes, or with one
+        that does not say how long it is.
+
+        A complete `mdat` proves those of a fragment. Some writers count their offsets in a way of their own.
         """
-        end = 0 if self._has_media or self._movie is None else self._movie.media_end
+        if self._movie is None or (self._is_fragmented and self._has_media):
+            return True
+        end = self._movie.media_end
         return end <= self._offset or bool((yield from self._window.read(end - 1, 1)))
 
 

@@ -150,7 +150,8 @@ class _Track:
     def played(self, timescale: int, *, fragmented: bool) -> float:
         """How long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
         own_timescale, _ = _times(required(self.body, b"mdia", b"mdhd"))
-        ticks, lead = _listed_samples(self.tables)
+        # FFmpeg writes the duration of PCM sound that is in fragments here, too, and a size of it nowhere.
+        ticks, lead = _listed_samples(self.tables) if self.samples else (0, None)
         ticks, lead = ticks + self.ticks, self.lead or 0 if lead is None else lead
         if not ticks or not own_timescale:
             return 0.0
@@ -404,11 +405,26 @@ def _media_end(track: _Track) -> int:
     (source,) = struct.unpack_from(">I", required(track.body, b"mdia", b"minf", b"dinf", b"dref"), 16)
     if not chunks or not per_chunk or not source & 1:  # the last: the samples are in another file
         return 0
-    last_chunk = int.from_bytes(chunks[-4 if short is not None else -8 :], "big")
-    samples = int.from_bytes(per_chunk[-8:-4], "big")
+    width = 4 if short is not None else 8
+    last_chunk = int.from_bytes(chunks[-width:], "big")
     sizes = required(tables, b"stsz")
     each = int.from_bytes(sizes[4:8], "big")
+    samples = _in_last_chunk(per_chunk, len(chunks) // width, int.from_bytes(sizes[8:12], "big"))
     if each or not samples:
         return last_chunk + each * samples
     tail: list[tuple[int]] = list(struct.iter_unpack(">I", _rows(sizes, 4, skip=8)[-4 * samples :]))
     return last_chunk + sum(size for (size,) in tail)
+
+
+def _in_last_chunk(per_chunk: memoryview, chunks: int, samples: int) -> int:
+    """How many of a track's samples its last chunk holds: fewer than it could, where there are no more.
+
+    Args:
+        per_chunk: The rows of its `stsc` box: number of the first chunk, samples in each from there on, description.
+        chunks: How many chunks there are.
+        samples: How many samples there are.
+    """
+    rows: list[tuple[int, int, int]] = list(struct.iter_unpack(">III", per_chunk))
+    ends = [first for first, _, _ in rows[1:]] + [chunks]
+    before = sum(each * (end - first) for (first, each, _), end in zip(rows, ends, strict=True))
+    return max(min(rows[-1][1], samples - before), 0)

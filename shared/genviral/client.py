@@ -35,6 +35,7 @@ from shared.genviral.errors import (
 )
 from shared.genviral.redaction import strings_of
 from shared.genviral.responses import (
+    MAX_BODY_BYTES,
     Answer,
     Generation,
     Model,
@@ -55,7 +56,6 @@ BASE_URL: Final = "https://www.genviral.io/api/partner/v1"
 """The vendor's documented address."""
 
 _TLS: Final = httpx.create_ssl_context(trust_env=False)  # reads 118 certificates, and no client of ours differs in it
-_MAX_BODY_BYTES: Final = 1 << 24
 _NOT_SENT: Final = (
     httpx.ConnectError,  # includes DNS and the TLS handshake
     httpx.ConnectTimeout,
@@ -338,7 +338,7 @@ def _body_of(response: httpx.Response) -> Iterator[bytes]:
     # Or httpx would unpack without a bound, and give nothing at all of plain bytes that are said to be compressed.
     response.headers.pop("Content-Encoding", None)
     with suppress(httpx.RequestError):
-        yield from unpacked(response.iter_bytes(), _MAX_BODY_BYTES)
+        yield from unpacked(response.iter_bytes(), MAX_BODY_BYTES)
 
 
 def _as_json(body: Mapping[str, Any]) -> bytes:

@@ -112,7 +112,10 @@ class RequestRejected(RequestRefused):
     """Refused with another 4xx."""
 
     code = "request_rejected"
-    advice = "Correct what the message names (the request, or the configured base URL) and submit it as a new job."
+    advice = (
+        "Nothing was charged. Correct what the message names (the request, or the configured base URL) and submit it "
+        "as a new job."
+    )
 
 
 class RateLimited(GenviralFault):
@@ -147,7 +150,7 @@ class SubmissionUncertain(GenviralFault):
 
     Args:
         message: What happened.
-        video_id: The video that the answer names, if it names one.
+        video_id: What may be the id of the video, if the answer names one.
         **more: As every fault has it.
     """
 

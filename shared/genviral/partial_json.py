@@ -21,6 +21,8 @@ MAX_NAME = 256
 """Characters of a member's name in the text; a longer one is nobody's."""
 MAX_PREFIX = 64
 """Characters that may stand in front of the object: guards like `)]}'`, a callback's name, the bracket of a list."""
+MAX_OTHER = 65_536
+"""Characters of a value that is no object where one is wanted."""
 MAX_MEMBERS = 10_000
 """Members of one object. Each costs some microseconds, and no answer that is meant has so many."""
 
@@ -49,7 +51,8 @@ def read(
     Args:
         pieces: The text, in one of JSON's encodings. A piece that cannot be had ends it.
         wanted: Name of a member → how many characters its text may have. A longer string is cut, any other longer value
-            is left out. A mapping stands for an object of which only these members are wanted.
+            is left out. A mapping stands for an object of which only these members are wanted; any other value there
+            counts as one of `MAX_OTHER` characters.
         enough: Whether what was read so far will do. Asked before another piece is taken.
 
     Returns:
@@ -81,14 +84,13 @@ def _members(text: _Text, wanted: Mapping[str, Any], found: dict[str, Any]) -> N
         name = text.name()
         text.take(":")
         limit = wanted.get(name)
-        if isinstance(limit, int):
-            if (value := text.value(limit)) is not _NO_VALUE:
-                found[name] = value
-        elif limit is not None and text.ahead() == "{":
+        if limit is None:
+            text.skip()
+        elif not isinstance(limit, int) and text.ahead() == "{":
             found[name] = {}
             _members(text, limit, found[name])
-        else:
-            text.skip()
+        elif (value := text.value(limit if isinstance(limit, int) else MAX_OTHER)) is not _NO_VALUE:
+            found[name] = value
         if text.ahead() != "}":
             text.take(",")
     text.take("}")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from shared.faults import Paid
-from shared.genviral import partial_json
+from shared.genviral import ids, partial_json
 from shared.genviral.errors import (
     TABLE,
     AccountFault,
@@ -38,20 +38,24 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     VideoNotFound,
 )
+from shared.genviral.ids import NamedId, id_of
 from shared.genviral.redaction import holds_private, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+MAX_BODY_BYTES = 1 << 24
+"""How much of an answer is read."""
+BLANK = "(blank)"
+"""Stands for a status that is there and says nothing."""
 MAX_RETRY_AFTER = 3_600.0
 """Seconds; a longer `Retry-After` is cut to this."""
 
 _MAX_ISSUES = 20
-_MAX_ID = 512
 _MAX_WORD = 100
 _MAX_PARTS = 20
 _MAX_DEPTH = 8
-_LARGEST_EXACT = 2**53  # beyond it, a number with a fraction is not what the vendor meant
+_MAX_IDS, _MAX_FURTHER_ID = 5, 100
 _ACCEPTED = frozenset({200, 201, 202})
 # What something in front of the vendor answers, too: a firewall, or a host whose customer has not paid.
 _FOREIGN = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
@@ -63,22 +67,19 @@ _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # The members that are read of an answer, with the most characters of JSON that each may have.
 _VALUE, _LIST = 1 << 16, 1 << 20
-# Where vendors put a reason, the one for people first, and an id, the one that is most likely a video's first.
+# Where vendors put a reason, the one for people first.
 _MESSAGES = ("message", "error", "detail", "errors", "msg", "reason", "description", "title")
-_IDS = (
-    *("video_id", "videoId", "id", "generation_id", "generationId", "task_id", "taskId", "job_id", "jobId"),
-    *("uuid", "request_id", "requestId", "prediction_id", "predictionId"),
-)
-_VIDEO_IDS = frozenset(_IDS[:3])
-_NAMED = dict.fromkeys((*_MESSAGES, *_IDS), _VALUE)
+# Where the reason of a video that failed may stand instead.
+_FAILURES = ("error", "failure_reason", "failureReason", "fail_reason", "error_message", "errorMessage", *_MESSAGES)
+# What an answer says of itself beside the data, and not of the video.
+_ANSWERED = re.compile(r"\s*(?:ok|done)\W*|.*\b(?:success|retrieved|fetched|found\b)", re.IGNORECASE | re.DOTALL)
+_NAMED = {**dict.fromkeys((*_FAILURES, "code"), _VALUE), **ids.members(_VALUE)}
 _MEMBERS: dict[str, Any] = {
     **_NAMED,
     **dict.fromkeys(("ok", "error_code", "issues", "action_url", "remediation_hint"), _VALUE),
-    "video": dict.fromkeys(_IDS, _VALUE),
     "data": {
         **_NAMED,
         **dict.fromkeys(("provider", "model_id", "status", "output_url", "credits_used"), _VALUE),
-        "video": dict.fromkeys(_IDS, _VALUE),
         "models": _LIST,
     },
 }
@@ -125,7 +126,8 @@ class Video:
         raw_status: The vendor's own word, fit for a log. At most 100 characters.
         output_url: Where the file lies, if it succeeded. Any text: whether it is a link is for the delivery to say.
             A bearer credential: not for logs, states or notifications.
-        error: Why it failed, in the vendor's words, fit for a notification.
+        error: Why it failed, in the vendor's words, fit for a notification; or what it says beside a word that this
+            client does not know.
         credits_used: What it cost in the vendor's credits, where the answer says so.
     """
 
@@ -176,9 +178,12 @@ class Answer:
         status: The HTTP status.
         envelope: What was read of the JSON object in the body; empty if there was none.
         text: The body's beginning, where it is plain text or JSON without an object.
-        is_whole: Whether the object was read to its end, or as far as was needed. Else the answer broke off.
+        is_whole: Whether the object was read to its end, or as far as was needed. Else the answer broke off, or is
+            longer than is read.
+        is_too_long: Whether it is longer than is read.
         retry_after: Seconds to wait, if the vendor said so.
         private: What must not be seen in any text that is made of this answer.
+        ids: The ids that it names, the one that is most likely the video's first; none that holds private text.
     """
 
     status: int
@@ -187,6 +192,8 @@ class Answer:
     retry_after: float | None = None
     private: tuple[str, ...] = field(default=(), repr=False)
     text: str = field(default="", repr=False)
+    ids: tuple[NamedId, ...] = ()
+    is_too_long: bool = False
 
     @classmethod
     def of(
@@ -207,16 +214,21 @@ class Answer:
             private: What must not be seen of the answer.
             enough: Whether what was read of the envelope so far will do.
         """
-        head = bytearray()
+        head, size = bytearray(), 0
 
         def noted() -> Iterator[bytes]:
+            nonlocal size
             for piece in body:
+                size += len(piece)
                 head.extend(piece[: _MAX_TEXT_BYTES - len(head)])
                 yield piece
 
         envelope, is_whole = partial_json.read(noted(), _MEMBERS, enough=enough)
         text = "" if envelope else _plain_text(bytes(head))
-        return cls(status, envelope, is_whole, seconds_of(retry_after), tuple(private), text)
+        private = tuple(private)
+        named = tuple(named for named in ids.named_ids(envelope) if not holds_private(named.text, private))
+        too_long = not is_whole and size >= MAX_BODY_BYTES
+        return cls(status, envelope, is_whole, seconds_of(retry_after), private, text, named, too_long)
 
     @property
     def accepted(self) -> bool:
@@ -242,20 +254,13 @@ class Answer:
 
     @property
     def named_video(self) -> str | None:
-        """The id of a video that the answer names, whatever else it says; nothing that holds private text."""
-        return self._id_in(self.data.get("video_id")) or self._id_in(self.envelope.get("video_id"))
+        """The id of a video that the answer names as that, whatever else it says."""
+        return next((named.text for named in self.ids if named.name == "video"), None)
 
     @property
-    def possible_video(self) -> tuple[str, str] | None:
-        """What may be the id of the video, and what the answer calls it: any id, whatever else the answer says."""
-        places = [place for part in (self.data, self.envelope) for place in (part, _object(part.get("video")))]
-        return next(
-            ((name, found) for name in _IDS for place in places if (found := self._id_in(place.get(name)))), None
-        )
-
-    def _id_in(self, value: object) -> str | None:
-        name = _id(value)
-        return None if name is None or holds_private(name, self.private) else name
+    def possible_video(self) -> str | None:
+        """What may be the id of the video: any id but that of a request or an event, whatever else the answer says."""
+        return next((named.text for named in self.ids if named.may_be_video), None)
 
     @property
     def is_foreign(self) -> bool:
@@ -274,7 +279,7 @@ class Answer:
     def fault(self, kind: type[GenviralFault], message: str, *, paid: Paid | None = None) -> GenviralFault:
         """The error with all that the vendor said about it."""
         given = (self.reason(part.get(name)) for part in (self.envelope, self.data) for name in _MESSAGES)
-        first = next(filter(None, given), None) or self.shown(self.text)
+        first = next(filter(None, given), None) or self.shown(self.text) or self._unknown_code
         texts = [text for text in (first, self.reason(self._hint)) if text]
         said = " ".join(text if text is texts[-1] or text[-1] in ".!?" else f"{text}." for text in texts)
         fault = kind(
@@ -287,8 +292,15 @@ class Answer:
             paid=paid,
         )
         if isinstance(fault, SubmissionUncertain):
-            fault.video_id = self.possible_video[1] if self.possible_video else None
+            fault.video_id = self.possible_video
         return fault
+
+    @property
+    def _unknown_code(self) -> str | None:
+        """A word of the vendor's for what happened, where there is no other."""
+        code = self.envelope.get("code")
+        word = self.error_code or (self.shown(code) if isinstance(code, str) and not code.isdecimal() else None)
+        return None if word in _FAULT_OF_CODE else word
 
     @property
     def _hint(self) -> object:
@@ -320,7 +332,7 @@ def generation_in(answer: Answer) -> Generation:
         GenviralFault: The vendor refused, or nobody knows.
     """
     data = answer.data
-    video_id = _id(data.get("video_id"))
+    video_id = id_of(data.get("video_id"))
     if not answer.accepted or video_id is None:
         raise submission_fault(answer)
     return Generation(
@@ -329,7 +341,7 @@ def generation_in(answer: Answer) -> Generation:
         status=answer.shown(data.get("status")) or "processing",
         model_id=answer.shown(data.get("model_id")),
         provider=answer.shown(data.get("provider")),
-        prediction_id=_id(data.get("prediction_id")),
+        prediction_id=id_of(data.get("prediction_id")),
     )
 
 
@@ -347,9 +359,9 @@ def video_in(answer: Answer, video_id: str) -> Video:
     return Video(
         video_id=video_id,
         status=status,
-        raw_status=_bounded(answer.shown(_status_text(data)) or "(blank)"),
+        raw_status=_bounded(answer.shown(_status_text(data)) or BLANK),
         output_url=output_url if status == "succeeded" else None,
-        error=answer.reason(data.get("error")) if status == "failed" else None,
+        error=_failure_in(answer) if status == "failed" or _is_unknown(data) else None,
         credits_used=_number(data.get("credits_used")),
     )
 
@@ -367,6 +379,19 @@ def _status_in(data: dict[str, Any]) -> Literal["processing", "succeeded", "fail
     if link and (word == "succeeded" or (not has_word and link.lower().startswith(("https://", "http://")))):
         return "succeeded"
     return "processing" if word or isinstance(data.get("status"), str) else None
+
+
+def _is_unknown(data: dict[str, Any]) -> bool:
+    return _word(_status_text(data)) not in ("processing", "succeeded", "failed")
+
+
+def _failure_in(answer: Answer) -> str | None:
+    """What may be shown of the reason: what the data says, else what the answer says that holds it."""
+    said = next(filter(None, (answer.reason(answer.data.get(name)) for name in _FAILURES)), None)
+    if said or _word(_status_text(answer.data)) != "failed":
+        return said
+    beside = (answer.reason(answer.envelope.get(name)) for name in _FAILURES)
+    return next((text for text in beside if text and not _ANSWERED.match(text)), None)
 
 
 def _status_text(data: dict[str, Any]) -> str:
@@ -394,7 +419,7 @@ def models_in(answer: Answer) -> list[Model]:
     entries = answer.data.get("models")
     if not answer.accepted or not isinstance(entries, list):
         raise read_fault(answer, of_video=False)
-    return [_model(entry, model_id) for entry in map(_object, entries) if (model_id := _id(entry.get("id")))]
+    return [_model(entry, model_id) for entry in map(_object, entries) if (model_id := id_of(entry.get("id")))]
 
 
 def submission_fault(answer: Answer) -> GenviralFault:
@@ -431,8 +456,16 @@ def read_fault(answer: Answer, *, of_video: bool) -> GenviralFault:
     kind = _refusal(answer)
     if answer.is_foreign or not issubclass(kind, AccountFault | RateLimited):
         kind = GenviralUnavailable
-    fell_short = "gave no usable answer" if answer.is_whole or not answer.envelope else "broke off its answer"
-    return answer.fault(kind, f"Genviral {fell_short} (HTTP {answer.status})", paid=paid)
+    return answer.fault(kind, f"Genviral {_shortcoming(answer, kind)} (HTTP {answer.status})", paid=paid)
+
+
+def _shortcoming(answer: Answer, kind: type[GenviralFault]) -> str:
+    """What Genviral did instead of saying where a video is."""
+    if kind is not GenviralUnavailable:
+        return "refused to answer"
+    if answer.is_too_long:
+        return f"gave no usable answer in {MAX_BODY_BYTES >> 20} MiB, and no more is read"
+    return "gave no usable answer" if answer.is_whole or not answer.envelope else "broke off its answer"
 
 
 def seconds_of(retry_after: str | None) -> float | None:
@@ -475,12 +508,12 @@ def _why_uncertain(answer: Answer) -> str:
         reason = f"Genviral refused and accepted the request in one answer (HTTP {answer.status})"
     else:
         reason = f"Genviral failed (HTTP {answer.status}) without saying whether it had started the video"
-    if not answer.is_whole and answer.envelope:
+    if answer.is_too_long:
+        reason += f" in {MAX_BODY_BYTES >> 20} MiB; no more of the answer was read"
+    elif not answer.is_whole and answer.envelope:
         reason += "; the answer broke off"
-    if answer.possible_video is None:
-        return reason
-    name, found = answer.possible_video
-    return f"{reason}; it names {'video' if name in _VIDEO_IDS else name} {found}"
+    named = [each for each in answer.ids[:_MAX_IDS] if each is answer.ids[0] or len(each.text) <= _MAX_FURTHER_ID]
+    return f"{reason}; it names {', '.join(f'{each.name} {each.text}' for each in named)}" if named else reason
 
 
 def _model(entry: dict[str, Any], model_id: str) -> Model:
@@ -502,22 +535,6 @@ def _object(value: object) -> dict[str, Any]:
 
 def _strings(value: object) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
-
-
-def is_video_id(text: str) -> bool:
-    """Whether the vendor could call a video this: whatever can be printed, and can stand in a path."""
-    if text in (".", "..") or "\ufffd" in text:  # a path's own words; a character that was lost on the way
-        return False
-    return 0 < len(text) <= _MAX_ID and text.isprintable() and not text.isspace()
-
-
-def _id(value: object) -> str | None:
-    """An id as a text. A number is one, too, unless it may have lost digits."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return value if isinstance(value, str) and is_video_id(value) else None
 
 
 def _word(value: object) -> str | None:
@@ -546,6 +563,8 @@ def _bounded(word: str) -> str:
 def _reason_in(value: object, depth: int = _MAX_DEPTH) -> str:
     """A reason as one text: what the members that usually hold it say, with the code behind it; else all there is."""
     match value:
+        case str() if depth and value.lstrip()[:1] in ("{", "["):
+            return _reason_in_json(value, depth - 1) or value
         case str():
             return value
         case bool() | None:
@@ -561,6 +580,14 @@ def _reason_in(value: object, depth: int = _MAX_DEPTH) -> str:
                 return f"{said} ({code})"
             return said or code or _joined(_reason_in(item, depth - 1) for item in [*value.values()][:_MAX_PARTS])
     return ""
+
+
+def _reason_in_json(text: str, depth: int) -> str:
+    """The reason in a text that is JSON; empty if it is none."""
+    try:
+        return _reason_in(json.loads(text), depth)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -341,7 +341,7 @@ def _sentence(job: Job) -> str:
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "The video is paid for: the answer came after all, too late for the job. Attach it."
     if job.status is Status.UNCERTAIN and job.known_video is not None:
-        return "Nobody knows whether the video was paid for; the answer named one, which can be attached."
+        return "Nobody knows whether the video was paid for; the answer named an id that may be the video's."
     if job.redrive:
         return "The job was interrupted and is tried again automatically; nothing is lost."
     return _SUMMARY[job.status]

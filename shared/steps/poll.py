@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, RateLimited
 from shared.genviral.redaction import redact, strings_of
+from shared.genviral.responses import BLANK
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
@@ -92,7 +93,9 @@ class Poller:
         if video.status == "failed":
             return state | _ended("failed", failure(job, video))
         if overdue:
-            return state | _ended("timed_out", _late(video, word, round((time.time() - submitted_at) / 60)))
+            late = _late(video, word, round((time.time() - submitted_at) / 60))
+            reason = f"; it adds: {_shown(job, video.error)}" if video.error else ""
+            return state | _ended("timed_out", TimedOut(f"{late}{reason}"))
         logger.info("not finished yet", video_id=video_id, vendor_status=word or video.status)
         return state | self._processing(waiting, submitted_at)
 
@@ -183,13 +186,15 @@ def _shown(job: Job, text: str) -> str:
     return redact(text, strings_of(json.loads(job.request or "{}")))
 
 
-def _late(video: Video, word: str | None, minutes: int) -> TimedOut:
+def _late(video: Video, word: str | None, minutes: int) -> str:
     """What to say at the deadline: what the vendor says, and no more."""
     if word is None:
-        return TimedOut(f"the vendor had not finished after {minutes} minutes")
+        return f"the vendor had not finished after {minutes} minutes"
     if video.lacks_link:
-        return TimedOut(f'the vendor says "{word}", but after {minutes} minutes it gives no link to the video')
-    return TimedOut(f'after {minutes} minutes the vendor says "{word}", a status that this project does not know')
+        return f'the vendor says "{word}", but after {minutes} minutes it gives no link to the video'
+    if word == BLANK:
+        return f"after {minutes} minutes the vendor gives a status without a word"
+    return f'after {minutes} minutes the vendor says "{word}", a status that this project does not know'
 
 
 def _ended(status: str, fault: Fault) -> dict[str, Any]:

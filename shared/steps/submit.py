@@ -246,7 +246,7 @@ class Submitter:
 
     def _keep_named_video(self, job_id: str, video_id: str) -> None:
         """Note a video that may be the job's. The error names it as well, so a failure to do so loses nothing."""
-        logger.warning("an answer of unknown outcome names a video", video_id=video_id)
+        logger.warning("an answer of unknown outcome names what may be a video", video_id=video_id)
         try:
             self.store.note(job_id, possible_video_id=video_id)
         except (MoveRefused, ClientError, BotoCoreError) as error:

@@ -36,13 +36,15 @@ class Video:
 
 
 @functools.cache
-def encode(container: str = "mp4", *tracks: Video, sound: bool = True, flags: str = "", delay: float = 0.0) -> bytes:
+def encode(
+    container: str = "mp4", *tracks: Video, sound: bool | str = True, flags: str = "", delay: float = 0.0
+) -> bytes:
     """Encode two seconds of ten frames each, with two key frames a second. `flags` are FFmpeg's `movflags`.
 
     Args:
         container: FFmpeg's name of it.
         tracks: Video tracks; one of the usual size if none are given.
-        sound: Whether there is a sound track.
+        sound: Whether there is a sound track, or its codec; the container's usual one unless it is named.
         flags: FFmpeg's `movflags`.
         delay: When the video begins, in seconds.
     """
@@ -51,11 +53,14 @@ def encode(container: str = "mp4", *tracks: Video, sound: bool = True, flags: st
         return Path(file.name).read_bytes()
 
 
-def _write(path: str, container: str, tracks: tuple[Video, ...], *, sound: bool, flags: str, delay: float) -> None:
+def _write(
+    path: str, container: str, tracks: tuple[Video, ...], *, sound: bool | str, flags: str, delay: float
+) -> None:
     webm = container in ("webm", "matroska")
+    sound_codec = sound if isinstance(sound, str) else "libopus" if webm else "aac"
     with av.open(path, "w", format=container, options={"movflags": flags} if flags else {}) as muxer:
         videos = [_video(muxer, track, "libvpx" if webm else "libx264") for track in tracks]
-        audio: Any = muxer.add_stream("libopus" if webm else "aac", rate=48000, layout="mono") if sound else None
+        audio: Any = muxer.add_stream(sound_codec, rate=48000, layout="mono") if sound else None
         for number in range(max((track.frames for _, track in videos), default=0)):
             for stream, track in videos:
                 if number < track.frames:
@@ -73,7 +78,7 @@ def encode_sound(container: str) -> bytes:
     """Encode two seconds of sound without a picture."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as muxer:
-        audio = muxer.add_stream("aac", rate=48000, layout="mono")
+        audio = muxer.add_stream("libopus" if container == "webm" else "aac", rate=48000, layout="mono")
         for number in range(FRAMES):
             _mux_sound(muxer, audio, number)
         muxer.mux(audio.encode(None))
@@ -225,6 +230,12 @@ def with_head(webm: bytes, head: bytes) -> bytes:
     return head + webm[webm.index(b"\x18\x53\x80\x67") :]
 
 
+def without_length(webm: bytes) -> bytes:
+    """A WebM whose Segment does not say how long it is, as live encoders write it."""
+    size = webm.index(b"\x18\x53\x80\x67") + 4
+    return webm[:size] + b"\x01" + b"\xff" * 7 + webm[size + 8 :]
+
+
 # ---- the kinds: all last two seconds, in twenty frames of 96x160, and are encoded when they are first asked for ------
 
 _LAST, _FIRST = encode, functools.partial(encode, flags="faststart")
@@ -254,6 +265,11 @@ MP4S: dict[str, Callable[[], bytes]] = {
     **dict(_pieces()),
     "mdat with a length of 64 bits": lambda: with_long_mdat(_LAST()),
     "mdat without a length": lambda: with_open_end(_FIRST()),
+    "an empty mdat before the other": lambda: inserted(_FIRST(), box(b"mdat"), before=b"mdat"),
+    "two mdats": lambda: inserted(_FIRST(), box(b"mdat", bytes(100)), before=b"mdat"),
+    "two mdats, the last without a length": lambda: with_open_end(
+        inserted(_FIRST(), box(b"mdat", bytes(100)), before=b"mdat")
+    ),
     "moov without a length": lambda: with_open_end(_LAST()),
     **{
         f"{kind.decode('latin-1')} of {size} bytes before ftyp": functools.partial(

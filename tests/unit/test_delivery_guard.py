@@ -91,6 +91,7 @@ PRIVATE = [
     ("100.64.0.1", "a carrier's network; other clouds' metadata"),
     ("127.0.0.1", "the function's own runtime"),
     ("127.255.255.254", "loopback to its end"),
+    ("168.63.129.16", "what Azure answers with within its machines; is_global says yes"),
     ("169.254.169.254", "EC2's metadata service"),
     ("169.254.170.2", "ECS's credentials"),
     ("172.16.0.1", "a private network"),
@@ -202,7 +203,10 @@ def test_settings_of_the_laptop_open_only_what_they_name(names: dict[str, list[s
     assert resolve(check("http://localhost:8080/", LAPTOP), LAPTOP) == (ip_address("127.0.0.1"),)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "::1", "fd12::1", PUBLIC])
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "::1", "fd12::1", "fd00:ec1::254", "fd00:42::1", PUBLIC],
+)
 def test_a_laptop_may_fetch_from_its_own_networks(names: dict[str, list[str]], address: str) -> None:
     names["media.test"] = [address]
     assert resolve(check("http://media.test:8080/", LAPTOP), LAPTOP) == (ip_address(address),)
@@ -217,8 +221,15 @@ def test_a_laptop_may_fetch_from_its_own_networks(names: dict[str, list[str]], a
         "::169.254.169.254",
         "64:ff9b::a9fe:a9fe",
         "2002:a9fe:a9fe::",
+        "168.63.129.16",
         "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd00:ec2:1::1",
         "fd20:ce::254",
+        "fd00:42::42",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:a9fe:a9fe::1",
+        "fd00:100::100:200",
         "fe80::1",
         "100.100.100.200",
         "192.0.0.192",

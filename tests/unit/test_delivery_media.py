@@ -30,6 +30,7 @@ from tests.support.videos import (
     outermost,
     patched,
     plays,
+    without_length,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +89,15 @@ def test_fragmented_video_lasts_as_long_as_all_its_fragments(make: Callable[[], 
     facts = facts_of(data)
     assert (facts.width, facts.height, facts.video_codec, facts.audio_codec) == (96, 160, "h264", "aac")
     assert facts.duration == pytest.approx(2.0 + LEAD / 2, abs=LEAD / 2 + 0.05)
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_f32le", "pcm_mulaw", "adpcm_ima_qt", "alac"])
+@pytest.mark.parametrize("flags", ["delay_moov+default_base_moof", "empty_moov+separate_moof", "default_base_moof"])
+def test_fragmented_sound_of_any_kind_is_counted_once(codec: str, flags: str) -> None:
+    """FFmpeg lists the samples of PCM in the header as well."""
+    data = encode("mov", sound=codec, flags=f"frag_keyframe+{flags}")
+    assert plays(data)[0] == FRAMES
+    assert facts_of(data).duration == pytest.approx(plays(data)[1], abs=0.05)
 
 
 @pytest.mark.parametrize("make", WEBMS.values(), ids=WEBMS)
@@ -200,6 +210,32 @@ def test_fragment_in_front_of_which_its_samples_stand_is_whole() -> None:
     assert judged(turned).whole
 
 
+def test_last_chunk_that_is_not_full_needs_no_more_than_its_samples() -> None:
+    """Some writers list as many samples for it as for the chunks before it."""
+    data = encode(flags="faststart", sound=False)
+    count, first, each, *_ = struct.unpack_from(">4I", data, data.index(b"stsc") + 8)
+    assert (count, first) == (1, 1), "one row for all chunks"
+    data = patched(data, b"stsc", 12, struct.pack(">I", each + 5))
+    assert plays(data)[0] == FRAMES
+    assert judged(data).whole
+    assert not judged(data[:-1]).whole
+
+
+def test_hundreds_of_fragments_that_go_by_are_all_judged() -> None:
+    """A file that is read in ranges is not asked for so many."""
+    _, (_, _, start), (_, first, _), (_, _, end), *_ = outermost(FRAGMENTED["fragments"]())
+    fragment = FRAGMENTED["fragments"]()[first:end] + box(b"free", bytes(140 * 1024))
+    skims = whole, cut = Skim(), Skim()
+    for skim in skims:
+        skim.feed(bytearray(FRAGMENTED["fragments"]()[:start]))
+        for _ in range(MAX_READS + 44):
+            skim.feed(bytearray(fragment))
+    whole.feed(bytearray(fragment))
+    cut.feed(bytearray(fragment[:-1]))
+    assert whole.examine().whole
+    assert not cut.examine().whole
+
+
 @pytest.mark.parametrize("kind", [b"uuid", b"free", b"udta", b"meta", b"emsg", b"beam"])
 def test_box_that_reaches_beyond_the_end_is_seen_behind_everything_that_plays(kind: bytes) -> None:
     data = MP4S["moov first"]() + box(kind, bytes(9000))
@@ -215,9 +251,7 @@ def test_webm_cut_off_anywhere_is_seen(make: Callable[[], bytes]) -> None:
 
 
 def test_webm_without_a_length_is_not_judged_by_it() -> None:
-    data = encode("webm")
-    size = data.index(b"\x18\x53\x80\x67") + 4
-    live = data[:size] + b"\x01" + b"\xff" * 7 + data[size + 8 :]
+    live = without_length(encode("webm"))
     assert plays(live)[0] == FRAMES
     assert judged(live).whole
     assert judged(live[:-100]).whole
@@ -296,6 +330,45 @@ def test_header_without_a_video_is_no_video(container: str, what: str) -> None:
     data = encode_sound(container) if what == "sound" else encode(container, cover)
     assert content_type(data[:SNIFF_BYTES]) is not None
     assert judged(data) == Container(whole=True, facts=None, video=False)
+
+
+TRACK = "1654ae6b"
+SUBTITLES, CUT_ENTRY = element("ae", element("83", b"\x11")), b"\xae\x89\x83\x81"
+
+
+@pytest.mark.parametrize(
+    ("tracks", "video"),
+    [
+        pytest.param(element("ae", element("83", b"\2")), False, id="sound"),
+        pytest.param(
+            SUBTITLES + element("ae", element("d7", b"\2") + element("83", b"\0\2", 4)), False, id="text and sound"
+        ),
+        pytest.param(
+            element("ae", element("83", b"\2")) + element("ae", element("83", b"\0\1")), True, id="sound and video"
+        ),
+        pytest.param(element("ec", bytes(9)) + element("ae", element("83", b"\3"), 8), True, id="a mix"),
+        pytest.param(element("ae", element("83", b"\x63")), True, id="an unknown type"),
+        pytest.param(b"", True, id="nothing"),
+        pytest.param(element("ae", b"") + CUT_ENTRY, True, id="no type"),
+        pytest.param(bytes(99), True, id="zeros"),
+        pytest.param(element("ec", b"") * 20_000 + SUBTITLES, True, id="too many to read"),
+    ],
+)
+@pytest.mark.parametrize("close", [lambda data: data, without_length], ids=["of a length", "live"])
+def test_webm_that_lists_no_video_is_no_video(tracks: bytes, video: bool, close: Callable[[bytes], bytes]) -> None:
+    head = element("114d9b74", bytes(30)) + element("ec", bytes(5000), 2) + element("1549a966", bytes(20))
+    cluster = element("1f43b675", bytes(3000), 2)
+    data = ebml_head() + close(element("18538067", head + element(TRACK, tracks, 4) + cluster, 8))
+    assert judged(data) == passing(data, [40, 5000]) == Container(whole=True, facts=None, video=video)
+    # Tracks may stand behind the frames. They are not looked for there.
+    late = ebml_head() + close(element("18538067", head + cluster + element(TRACK, tracks, 4), 8))
+    assert judged(late) == Container(whole=True, facts=None)
+
+
+def test_real_webm_of_sound_is_no_video() -> None:
+    for data in (encode_sound("webm"), without_length(encode_sound("webm"))):
+        assert content_type(data[:SNIFF_BYTES]) == "video/webm"
+        assert judged(data) == Container(whole=True, facts=None, video=False)
 
 
 # ---- facts -----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from shared.faults import Paid
 from shared.genviral import client as client_module
 from shared.genviral.client import BASE_URL, Generation, GenviralClient, Timeouts
 from shared.genviral.errors import TABLE, Call, GenviralFault, InvalidPayload, SubmissionUncertain
+from shared.genviral.responses import MAX_BODY_BYTES
 
 KEY = "pub_5f2c81d7.sk_9a8b7c6d5e4f"
 PROMPT = "A very private red shoe, turning slowly on a marble table"
@@ -250,7 +251,7 @@ def test_an_answer_outside_the_contract_may_have_been_paid_for(status: int, body
     [
         (202, {"data": {"video_id": "v1"}}),
         (202, {"ok": True, "video_id": "v1", "data": []}),
-        (202, {"ok": True, "data": {"id": "v1"}}),
+        (202, {"ok": True, "data": {"video": {"id": "v1"}}}),
         (307, {"data": {"video_id": "v1"}}),
         (402, {"ok": True, "data": {"video_id": "v1"}}),
         (409, refusal(409, data={"video_id": "v1"})),
@@ -270,12 +271,12 @@ def test_an_uncertain_answer_that_names_a_video_says_which(status: int, body: ob
 
 
 @pytest.mark.parametrize(
-    "name", ["task_id", "taskId", "job_id", "generation_id", "uuid", "request_id", "prediction_id", "predictionId"]
+    "name", ["id", "task_id", "taskId", "job_id", "generation_id", "uuid", "prediction_id", "predictionId"]
 )
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "broken off"])
 def test_an_uncertain_answer_with_an_id_of_another_name_says_which(name: str, whole: bool) -> None:
     """It may be the video's. Nobody is told to resubmit because Genviral does not know it."""
-    for body in ({"ok": True, "data": {name: 7}}, {name: "7"}, {"data": {"video": {name: "7"}}}):
+    for body in ({"ok": True, "data": {name: 7}}, {name: "7"}, {"data": {"result": {name: "7"}}}):
         content = json.dumps({**body, "z": 1}).encode()
         fault = generate(answering(202, content if whole else content[:-3]))
         assert isinstance(fault, SubmissionUncertain)
@@ -284,10 +285,57 @@ def test_an_uncertain_answer_with_an_id_of_another_name_says_which(name: str, wh
         assert "before you resubmit" in fault.document()["advice"]
 
 
-def test_of_several_ids_the_most_likely_is_kept() -> None:
-    fault = generate(answering(202, {"ok": True, "data": {"prediction_id": "p1", "job_id": "j1", "id": "v1"}}))
+# What an answer holds -> the id that is kept, and what the message says.
+NAMED_IDS: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
+    "a list of objects": ({"data": [{"video_id": "v1"}]}, "v1", "video v1"),
+    "an object within": ({"data": {"data": {"video_id": "v1"}}}, "v1", "video v1"),
+    "a result": ({"data": {"result": {"video_id": "v1"}}}, "v1", "video v1"),
+    "beside the data": ({"data": None, "result": {"video": {"id": "v1"}}}, "v1", "video v1"),
+    "a generation": ({"data": {"generation": {"id": "g1"}}}, "g1", "id g1"),
+    "a list of videos": ({"data": {"videos": [{"id": "v1"}]}}, "v1", "video v1"),
+    "a list of ids": ({"data": {"video_ids": ["v1"]}}, "v1", "video v1"),
+    "a list under the name of one": ({"data": {"video_id": ["v1", "v2"]}}, "v1", "video v1, video v2"),
+    "a name in capitals": ({"data": {"videoID": "v1"}}, "v1", "video v1"),
+    "a text in place of the video": ({"data": {"video": "v1"}}, "v1", "video v1"),
+    "a text in place of the data": ({"data": "v1"}, "v1", "data v1"),
+    "JSON in place of the data": ({"data": '{"video_id": "v1"}'}, "v1", "video v1"),
+    "blanks around it": ({"data": {"id": " v1\n"}}, "v1", "id v1"),
+    "a video's before a row's": ({"data": {"id": "row_1", "video": {"id": "v7"}}}, "v7", "video v7, id row_1"),
+    "the data's before the answer's": (
+        {"id": "x1", "data": {"task_id": "t1", "generation_id": "g1"}},
+        "g1",
+        "generation_id g1, task_id t1, id x1",
+    ),
+    "the same twice": ({"id": "v1", "data": {"id": "v1", "video_id": "v1"}}, "v1", "video v1"),
+    "an event's behind all others": ({"id": "evt_1", "data": {"task_id": "t1"}}, "t1", "task_id t1, id evt_1"),
+    "an event's alone": ({"id": "evt_1"}, None, "id evt_1"),
+    "a request's by its name": ({"message": "maintenance", "request_id": "abc"}, None, "request_id abc"),
+    "a request's by its form": ({"id": "req_9", "error": "x"}, None, "id req_9"),
+    "more than a line can tell": (
+        {"data": {"video_ids": [f"v{number}" for number in range(99)]}},
+        "v0",
+        "video v0, video v1, video v2, video v3, video v4",
+    ),
+    "a word in place of the data": ({"data": "queued"}, None, None),
+    "a link in place of the video": ({"data": {"video": "https://cdn.example/v1"}}, None, None),
+    "too deep": ({"data": {"data": {"data": {"data": {"data": {"id": "v1"}}}}}}, None, None),
+    "private text in place of the id": ({"data": {"videos": [{"id": PROMPT}]}}, None, None),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED_IDS)
+def test_any_id_in_an_uncertain_answer_is_told_and_the_likeliest_is_kept(kind: str) -> None:
+    body, kept, named = NAMED_IDS[kind]
+    fault = generate(answering(500, body))
     assert isinstance(fault, SubmissionUncertain)
-    assert fault.video_id == "v1"
+    assert fault.video_id == kept
+    assert (f"names {named}" in fault.message.partition(": ")[0]) if named else ("names" not in fault.message)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, _, named) in NAMED_IDS.items() if "video v" in str(named)])
+def test_a_refusal_that_names_a_video_anywhere_may_have_been_paid_for(kind: str) -> None:
+    body, *_ = NAMED_IDS[kind]
+    assert type(generate(answering(422, {"ok": False, **body}))).__name__ == "SubmissionUncertain"
 
 
 @pytest.mark.parametrize(
@@ -353,6 +401,9 @@ def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
         ({"errors": {"prompt": ["is blocked"]}}, "is blocked"),
         ({"title": "Bad Request", "detail": "The prompt is blocked"}, "The prompt is blocked"),
         ({"data": {"error": {"message": "No"}}}, "No"),
+        ({"message": "", "code": "moderation_blocked"}, "moderation_blocked"),
+        ({"message": None, "error_code": "nsfw"}, "nsfw"),
+        ({"code": "400"}, None),
         ({}, None),
     ],
 )
@@ -360,6 +411,7 @@ def test_a_400_is_told_in_the_vendors_words(said: dict[str, Any], shown: str | N
     fault = generate(answering(400, {"ok": False, "code": 400, **said}))
     assert (type(fault).__name__, fault.paid) == ("RequestRejected", Paid.NO)
     assert fault.message == f"Genviral refused the request (HTTP 400){f': {shown}' if shown else '.'}"
+    assert fault.advice.startswith("Nothing was charged.")
 
 
 @pytest.mark.parametrize(
@@ -764,6 +816,8 @@ REASONS: dict[str, tuple[object, str | None]] = {
     ),
     "no end": ({"message": "x" * 60_000}, "x" * 299 + "…"),
     "a great depth": (json.loads("[" * 300 + '"Too dark"' + "]" * 300), None),
+    "JSON in a text": ('{"code": "x", "message": "Too dark"}', "Too dark (x)"),
+    "what begins like JSON": ("[blocked] Too dark", "[blocked] Too dark"),
     "nothing": ({}, None),
     "null": (None, None),
     "true": (True, None),
@@ -775,6 +829,49 @@ REASONS: dict[str, tuple[object, str | None]] = {
 def test_a_reason_of_any_form_becomes_a_text(kind: str) -> None:
     given, shown = REASONS[kind]
     assert client_of(answering(200, video("failed", error=given))).get_video("v1").error == shown
+
+
+ELSEWHERE: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    "a reason of the failure": ({"failure_reason": "Too dark"}, {}, "Too dark"),
+    "a message": ({"error": "", "message": "Too dark"}, {}, "Too dark"),
+    "a list of errors": ({"error": {}, "errors": ["Too dark", "Too small"]}, {}, "Too dark; Too small"),
+    "beside the data": ({"error": None}, {"message": "Upstream refused"}, "Upstream refused"),
+    "the data's before the other": ({"message": "Too dark"}, {"message": "Upstream refused"}, "Too dark"),
+    "beside the data, of the answer": ({}, {"message": "Video retrieved successfully"}, None),
+    "beside the data, of the answer in short": ({}, {"message": "OK."}, None),
+    "beside the data, no success": ({}, {"message": "Unsuccessful: too dark"}, "Unsuccessful: too dark"),
+}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_the_reason_of_a_failure_is_found_where_error_is_empty(kind: str) -> None:
+    data, beside, shown = ELSEWHERE[kind]
+    body = {"ok": True, **beside, "data": {"status": "failed", **data}}
+    assert client_of(answering(200, body)).get_video("v1").error == shown
+
+
+def test_what_stands_beside_an_unknown_word_is_kept_and_nothing_beside_a_known_one() -> None:
+    said = {"message": "Too dark"}
+    seen = [
+        client_of(answering(200, video(word, error=said))).get_video("v1").error for word in ("on hold", "processing")
+    ]
+    assert seen == ["Too dark", None]
+
+
+def test_an_answer_that_is_longer_than_is_read_did_not_break_off() -> None:
+    long = {"data": {"logs": "x" * MAX_BODY_BYTES}, "ok": True}
+    assert look(answering(200, long)).message == (
+        "Genviral gave no usable answer in 16 MiB, and no more is read (HTTP 200)."
+    )
+    assert "16 MiB" in generate(answering(202, long)).message
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, b""), (403, refusal(403, "tier_not_allowed")), (429, b""), (402, refusal(402, "insufficient_credits"))],
+)
+def test_a_refused_poll_is_told_as_refused(status: int, body: object) -> None:
+    assert look(answering(status, body)).message.startswith(f"Genviral refused to answer (HTTP {status})")
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["status first", "status last"])
@@ -908,7 +1005,7 @@ def test_whatever_the_vendor_answers(status: int, body: bytes, retry_after: str)
         assert status in (200, 201, 202)
         assert json.loads(body)["ok"] is True
         given = json.loads(body)["data"]["video_id"]
-        assert generation.video_id == (given if isinstance(given, str) else str(int(given))) != ""
+        assert generation.video_id == (given.strip() if isinstance(given, str) else str(int(given))) != ""
     for result in (generation, outcome(lambda: client.get_video("v1")), outcome(client.list_models)):
         if isinstance(result, GenviralFault):
             assert isinstance(json.loads(str(result)), dict)

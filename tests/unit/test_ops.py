@@ -243,7 +243,7 @@ UNKNOWN = {
     "not known": ([refusing(404, "video_not_found")], "Genviral does not know the video"),
     "no answer": ([breaking(httpx.ReadTimeout)], "Genviral was asked, then the answer took too long"),
     "nobody there": ([breaking(httpx.ConnectError)], "could not be reached"),
-    "no key": ([refusing(401, "invalid_token")], "gave no usable answer"),
+    "no key": ([refusing(401, "invalid_token")], "refused to answer"),
 }
 
 

@@ -99,6 +99,12 @@ WORDS = {
         "SUCCEEDED",
         r'the vendor says "SUCCEEDED", but after 10 minutes it gives no link',
     ),
+    "one with a reason": (
+        showing("cancelled", error={"message": f"by '{PROMPT}'"}),
+        "cancelled",
+        r"says \"cancelled\", a status that .*; it adds: by '\[…\]'$",
+    ),
+    "none": (showing(" "), "(blank)", r"after 10 minutes the vendor gives a status without a word$"),
     "one that quotes the request": (showing(f"at '{PROMPT}'"), "at '[…]'", r"says \"at '\[…\]'\""),
 }
 
