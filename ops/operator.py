@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ops.outlook import clock_time, instead, may_be_sending
 from shared.executions import Executions, Redriven, describing, is_live
-from shared.genviral.errors import GenviralFault, SubmissionUncertain, SubmissionUnconfirmed, VideoNotFound
+from shared.genviral.errors import GenviralFault, VideoNotFound
 from shared.genviral.responses import is_video_id
 from shared.jobs import identity
-from shared.jobs.errors import JobClosed
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
+from shared.steps.redrives import was_overtaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,6 @@ _ATTACHABLE = (Status.UNCERTAIN, Status.TIMED_OUT, Status.FAILED, Status.CANCELE
 _RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
 # Those that wait for a person come first.
 _LISTED = (Status.UNCERTAIN, Status.TIMED_OUT, Status.INTERRUPTED, Status.ON_HOLD)
-_GAVE_UP = (SubmissionUncertain.__name__, SubmissionUnconfirmed.__name__, JobClosed.__name__)
 
 
 class Refused(Exception):
@@ -224,10 +223,9 @@ class Operator:
         arn = self._arn_of(job)
         if execution is None:
             return self._start(job.job_id, arn)
-        # One attempt gave the paid call up, then the answer to another came after all; or two attempts brought two
-        # videos, and this execution follows the one that the record does not have. A redrive would only fail again.
-        gave_up = job.video_id is not None and execution.get("error") in _GAVE_UP
-        redriven = Redriven.IMPOSSIBLE if gave_up else self._resumed(job, arn)
+        # Also where two attempts brought two videos, and this execution follows the one that the record does not have.
+        is_overtaken = was_overtaken(job, execution.get("error"))
+        redriven = Redriven.IMPOSSIBLE if is_overtaken else self._resumed(job, arn)
         if redriven is Redriven.RUNS_ALREADY:
             raise Refused("The job's execution runs again already; there is nothing to redrive.")
         if redriven is Redriven.RESUMED:

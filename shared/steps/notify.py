@@ -46,6 +46,7 @@ _TOO_LARGE_AN_INPUT = (
     "The execution's input is too large: with what is added to it for a step, it has more than 256 KiB. Nothing was "
     "sent."
 )
+_WITHOUT_VIDEO = " AND attribute_not_exists(video_id)"
 _NOT_BEING_SENT = " AND (attribute_not_exists(claim) OR attribute_exists(video_id))"
 LIMIT_HOLD_SECONDS = 14 * 86_400
 """How long a job may wait for the daily limit, however short `hold_hours` is."""
@@ -77,6 +78,9 @@ class Announcer:
     def failed(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
         """Close a job with the error that ended it: failed, uncertain or timed out.
 
+        An error from before its video was accepted ends no job that has one: another attempt was accepted meanwhile.
+        Such a job is left open. The end of its execution then interrupts it, and the sweep has the video followed.
+
         Returns:
             `error` with the name and the readable cause, for the execution's own end.
 
@@ -87,7 +91,8 @@ class Announcer:
         job = self._record(execution_arn)
         if name not in _UNCERTAIN_ERRORS:
             _require_no_running_attempt(job, execution_arn)
-        job = self._close(execution_arn, _ending(job, name), document)
+        condition = "" if document.get("paid", Paid.YES) == Paid.YES else _WITHOUT_VIDEO
+        job = self._close(execution_arn, _ending(job, name), document, condition=condition)
         cause = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
         return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
 
@@ -222,7 +227,7 @@ class Announcer:
             job, _ = self.store.create(job_id, source={"type": "execution"}, execution=execution_arn)
         return job
 
-    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None) -> Job:
+    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None, *, condition: str = "") -> Job:
         job_id = identity.of_execution(execution_arn)
         try:
             job = self.store.move(
@@ -230,7 +235,8 @@ class Announcer:
                 target,
                 # An execution that is not this job's (any more) must not end it, and no refusal one that is being sent.
                 condition="(attribute_not_exists(execution) OR execution = :own)"
-                + (_NOT_BEING_SENT if target is Status.FAILED else ""),
+                + (_NOT_BEING_SENT if target is Status.FAILED else "")
+                + condition,
                 values={":own": execution_arn},
                 error=error,
                 execution=execution_arn,

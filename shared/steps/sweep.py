@@ -21,6 +21,7 @@ from shared.executions import Executions, Pace, Redriven, describing, is_live, l
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
+from shared.steps import redrives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -175,7 +176,8 @@ class Sweeper:
             return "interrupted"
         try:
             self.store.redriving(job, deadline_at=self._later_deadline(job))
-            return self._resume(job, arn)
+            is_overtaken = redrives.was_overtaken(job, (execution or {}).get("error"))
+            return self._go_on_later(job) if is_overtaken else self._resume(job, arn)
         except MoveRefused:
             return None
 
@@ -185,8 +187,10 @@ class Sweeper:
                 return "redriven"
             case Redriven.RUNS_ALREADY:
                 return None
-        # Its history is full, or it is gone. A later execution sends nothing for a video that is known, and nothing
-        # where a claim stands.
+        return self._go_on_later(job)  # its history is full, or it is gone
+
+    def _go_on_later(self, job: Job) -> str | None:
+        """Go on in a later execution. It sends nothing for a video that is known, and nothing where a claim stands."""
         later = self._executions.later(job.job_id)
         if later is None:
             return None

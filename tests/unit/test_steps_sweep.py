@@ -800,6 +800,28 @@ def test_what_cannot_be_redriven_goes_on_in_a_later_execution(world: World, cloc
     assert not world.vendor.posts
 
 
+@pytest.mark.parametrize("error", ["GenerationFailed", "AssetMissing", "SubmissionUncertain", "DailyLimitReached"])
+@pytest.mark.parametrize("is_heard", [True, False], ids=["event came", "event was lost"])
+def test_a_video_that_was_accepted_after_another_attempt_had_failed_is_followed_without_a_person(
+    world: World, clock: list[float], error: str, is_heard: bool
+) -> None:
+    """Its execution stands in the state `Failed`, where a redrive would only fail again."""
+    world.paid_job()
+    fails(world, error, is_heard=is_heard)
+    machine = Redriver(world)
+    sweep(world, sfn=machine)
+    (message,) = world.messages()
+    assert (message.body["status"], message.body["paid"]) == ("interrupted", "yes")
+    assert "redrive_at" in message.body
+    assert "another one was accepted" in message.body["error"]["message"]
+    clock[0] += 900
+    assert sweep(world, sfn=machine)["started"] == 1
+    assert not machine.redriven
+    assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
+    assert not world.vendor.posts
+
+
 def test_an_operator_who_redrives_a_job_begins_anew(world: World, clock: list[float]) -> None:
     world.paid_job()
     machine = Redriver(world)
