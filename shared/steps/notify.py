@@ -129,7 +129,10 @@ class Announcer:
         turn = identity.turn_of(known.execution or "") if known else ""
         try:
             job = self.store.move(
-                job_id, Status.CANCELED, notice_due=f"{Status.CANCELED}{turn}", remove=("held_since", "error")
+                job_id,
+                Status.CANCELED,
+                notice_due=f"{Status.CANCELED}{turn}",
+                remove=("held_since", "error", *OUTAGE),
             )
         except MoveRefused as refused:
             if refused.current is None or refused.current.status is not Status.CANCELED:
@@ -146,7 +149,8 @@ class Announcer:
             ended: How it ended: FAILED, TIMED_OUT or ABORTED.
             error: Its error's name.
             cause: Its error's cause.
-            moment: When it ended; tells one interruption of the job from the next.
+            moment: When it ended, in epoch milliseconds or ISO 8601; tells one interruption of the job from the next.
+                `0`: not known, as there is no such execution.
 
         Returns:
             The job as it is now. It is not interrupted if it has ended, or this end was noted before.
@@ -159,6 +163,7 @@ class Announcer:
             # Before Submit was called: no redrive can help.
             return self._close(execution_arn, Status.FAILED, RequestTooLarge(_TOO_LARGE_AN_INPUT).document())
         interruption = f"{execution_arn}#{moment}"
+        ended_at = _milliseconds(moment)
         return self._interrupt(
             job,
             {"ended": ended, "error": error, "cause": cause},
@@ -166,9 +171,13 @@ class Announcer:
             stay=True,
             # An operator may have taken the job up again since it was read.
             condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)"
-            " AND (attribute_not_exists(execution) OR execution = :own)",
-            values={":interruption": interruption, ":own": execution_arn},
+            " AND (attribute_not_exists(execution) OR execution = :own)"
+            # News may be a day late, and the job may have gone on and ended again since.
+            + (" AND (attribute_not_exists(interrupted_at) OR interrupted_at < :ended_at)" if ended_at else ""),
+            values={":interruption": interruption, ":own": execution_arn}
+            | ({":ended_at": ended_at} if ended_at else {}),
             interrupted_by=interruption,
+            interrupted_at=ended_at,
             execution=execution_arn,
         )
 
@@ -242,7 +251,7 @@ class Announcer:
                 execution=execution_arn,
                 # A job that an operator took up again may end a second time, the same way.
                 notice_due=f"{target.value}{identity.turn_of(execution_arn)}",
-                remove=("held_since",),
+                remove=("held_since", *OUTAGE),
             )
         except MoveRefused as refused:
             if refused.current is None:
@@ -341,6 +350,13 @@ def publish(notice: Notice, *, sns: SNSClient, topic_arn: str) -> None:
             name: {"DataType": "String", "StringValue": value} for name, value in notice.attributes.items()
         },
     )
+
+
+def _milliseconds(moment: str) -> int | None:
+    """A moment as a number that can be compared, in epoch milliseconds. None: it is not known."""
+    if moment.isdecimal():
+        return int(moment) or None
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 _METRICS = {

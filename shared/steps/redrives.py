@@ -93,8 +93,8 @@ https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html"""
 
 
 _ADVICE = {
-    Prospect.PASSES: "Nothing: the job is tried again automatically, and nothing is lost.",
-    Prospect.DOUBTFUL: "The job is tried again automatically. If it does not pass: {advice}",
+    Prospect.PASSES: "Nothing: the job is tried again automatically{condition}, and nothing is lost.",
+    Prospect.DOUBTFUL: "The job is tried again automatically{condition}. If it does not pass: {advice}",
     Prospect.LASTS: "{advice}",
 }
 _OVERTAKEN = (
@@ -151,7 +151,9 @@ def plan(job: Job, *, ended: str, error: str, now: int) -> Plan:
     at = now + pause(job.redrives)
     if at > until:
         return Plan(_TRIES_ENDED, message=message)
-    return Plan(_ADVICE[prospect], job.redrive_until is None, at, until, message)
+    # A stopped intake holds back what has no video.
+    condition = "" if job.video_id is not None else " while intake is open"
+    return Plan(_ADVICE[prospect].replace("{condition}", condition), job.redrive_until is None, at, until, message)
 
 
 def was_overtaken(job: Job, error: str | None) -> bool:

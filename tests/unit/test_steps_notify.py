@@ -428,6 +428,22 @@ def test_each_interruption_is_told_once(world: World) -> None:
     assert len(set(ids)) == len(ids) == 2
 
 
+@pytest.mark.parametrize("late", ["1", "2", "1970-01-01T00:00:00.001Z"])
+@pytest.mark.parametrize("goes_on", [Status.PROCESSING, Status.DELIVERING])
+def test_news_that_is_late_interrupts_no_job_that_goes_on(world: World, late: str, goes_on: Status) -> None:
+    """EventBridge tries for a day, and repeats itself."""
+    world.paid_job()
+    for moment in ("1", "2"):
+        interrupt(world, moment)
+        world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
+    world.store.move(JOB_ID, goes_on, stay=True)
+    interrupt(world, late)
+    assert world.record().status is goes_on
+    assert len(world.messages()) == 2
+    interrupt(world, "3")
+    assert world.record().status is Status.INTERRUPTED
+
+
 def test_a_hold_after_an_interruption_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.paid_job()
     world.announcer().on_hold(EXECUTION, NO_CREDITS)
