@@ -312,6 +312,7 @@ def test_a_delivery_that_an_operator_overtook_writes_nothing_about_another_video
     world: World, copies: list[dict[str, Any]], status: str, write: int
 ) -> None:
     """Just before one of its writes, an operator has replaced the video."""
+    world.vendor = Vendor(get=[FINISHED])
     world.paid_job()
     if status == "delivering":
         world.store.move(JOB_ID, Status.DELIVERING)
