@@ -305,7 +305,17 @@ def _redrive(desk: _Desk, chosen: argparse.Namespace) -> None:
         raise Refused("--error and --dry-run go with --all.")
 
     def approve(job: Job) -> None:
-        _ask(chosen, "The job is not paid for yet. Going on sends its paid call, once.", job.job_id)
+        if desk.switch.is_stopped:
+            raise Refused("Intake is stopped, and this job has no video yet. Redrive it after start-intake.")
+        if job.claim is None:
+            _ask(chosen, "The job is not paid for yet. Going on sends its paid call, once.", job.job_id)
+        else:
+            _ask(
+                chosen,
+                "The job may be paid for already. Going on sends nothing, unless the call before turns out to be "
+                "refused: then it sends the paid call, once.",
+                job.job_id,
+            )
 
     print(f"Going on in {desk.operator.redrive(chosen.job, approve)}")
 
@@ -326,8 +336,12 @@ def _redrive_all(desk: _Desk, chosen: argparse.Namespace) -> None:
         print(f"Jobs that would be redriven: {len(jobs)}.")
         return
     unpaid = sum(job.paid is Paid.NO for job in jobs)
+    unknown = sum(job.paid is Paid.UNKNOWN for job in jobs)
     _ask(
-        chosen, f"Jobs to redrive: {len(jobs)}. Not paid for yet, so that their paid call is sent: {unpaid}.", "redrive"
+        chosen,
+        f"Jobs to redrive: {len(jobs)}. Not paid for yet, so that their paid call is sent: {unpaid}. Perhaps paid for, "
+        f"so that it is sent only where the call before turns out to be refused: {unknown}.",
+        "redrive",
     )
     left = 0
     for job, reason in desk.operator.redrive_all(jobs):

@@ -12,14 +12,16 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from ops.outlook import clock_time, instead, may_be_sending
-from shared.executions import Executions, Redriven, describing, is_live
-from shared.genviral.errors import GenviralFault, SubmissionUncertain, SubmissionUnconfirmed, VideoNotFound
+from shared.executions import Executions, Redriven, describing, ended_at, is_live
+from shared.genviral.errors import GenviralFault, VideoNotFound
 from shared.genviral.ids import is_video_id
 from shared.jobs import identity
-from shared.jobs.errors import JobClosed
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import MoveRefused
+from shared.jobs.store import OUTAGE, MoveRefused
+from shared.steps.redrives import was_overtaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +35,6 @@ _ATTACHABLE = (Status.UNCERTAIN, Status.TIMED_OUT, Status.FAILED, Status.CANCELE
 _RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
 # Those that wait for a person come first.
 _LISTED = (Status.UNCERTAIN, Status.TIMED_OUT, Status.INTERRUPTED, Status.ON_HOLD)
-_GAVE_UP = (SubmissionUncertain.__name__, SubmissionUnconfirmed.__name__, JobClosed.__name__)
 
 
 class Refused(Exception):
@@ -205,7 +206,7 @@ class Operator:
 
         Args:
             job_id: The job.
-            approve: Asked before a job that is not paid for goes on; raises `Refused` to leave it alone.
+            approve: Asked before a job goes on that has no video yet; raises `Refused` to leave it alone.
 
         Returns:
             The ARN of the execution that goes on: the same one, or a later one where that cannot be redriven any more.
@@ -219,15 +220,15 @@ class Operator:
         execution = self._execution(job)
         if is_live(execution):
             raise Refused("The job's execution is running; there is nothing to redrive.")
-        if job.video_id is None and job.claim is None:
+        if job.video_id is None:
+            # Also where its call may have been paid for: its attempt may be refused and give the claim back meanwhile.
             approve(job)
         arn = self._arn_of(job)
         if execution is None:
             return self._start(job.job_id, arn)
-        # One attempt gave the paid call up, then the answer to another came after all; or two attempts brought two
-        # videos, and this execution follows the one that the record does not have. A redrive would only fail again.
-        gave_up = job.video_id is not None and execution.get("error") in _GAVE_UP
-        redriven = Redriven.IMPOSSIBLE if gave_up else self._resumed(job, arn)
+        # Also where two attempts brought two videos, and this execution follows the one that the record does not have.
+        is_overtaken = was_overtaken(job, execution.get("error"))
+        redriven = Redriven.IMPOSSIBLE if is_overtaken else self._resumed(job, execution)
         if redriven is Redriven.RUNS_ALREADY:
             raise Refused("The job's execution runs again already; there is nothing to redrive.")
         if redriven is Redriven.RESUMED:
@@ -236,13 +237,15 @@ class Operator:
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
         return self._take_up(job, target, remove=("held_since", "notice_due"))
 
-    def _resumed(self, job: Job, arn: str) -> Redriven:
+    def _resumed(self, job: Job, execution: dict[str, Any]) -> Redriven:
         """Redrive an execution. Its video gets a new deadline, and what fails next is a new interruption."""
-        if job.video_id is not None:
-            now = int(time.time())
-            self.store.note(job.job_id, deadline_at=max(job.deadline_at or 0, now + self.deadline_seconds))
-        redriven = self._executions.redrive(arn)
-        if redriven is Redriven.RESUMED:
+        now = int(time.time())
+        later = max(job.deadline_at or 0, now + self.deadline_seconds) if job.video_id is not None else None
+        # News of the end that this redrive is about may still be under way.
+        self.store.note(job.job_id, deadline_at=later, interrupted_at=ended_at(execution) or None)
+        redriven = self._executions.redrive(self._arn_of(job))
+        # Where it runs already, the answer to an earlier redrive may have been lost.
+        if redriven is not Redriven.IMPOSSIBLE:
             self.store.end_outage(job.job_id)
         return redriven
 
@@ -270,6 +273,8 @@ class Operator:
                 self.redrive(job.job_id)
             except Refused as refused:
                 yield job, str(refused)
+            except (ClientError, BotoCoreError) as error:
+                yield job, f"AWS refused or did not answer: {error}. Redrive it again."
             else:
                 yield job, None
 
@@ -287,7 +292,7 @@ class Operator:
                     job.job_id,
                     Status.CANCELED,
                     notice_due=f"{Status.CANCELED}{identity.turn_of(job.execution or '')}",
-                    remove=("held_since", "error"),
+                    remove=("held_since", "error", *OUTAGE),
                 )
             except MoveRefused as refused:
                 if refused.current is None or refused.current.status is not Status.CANCELED:

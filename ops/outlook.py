@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shared.executions import is_live
 from shared.faults import Paid
 from shared.genviral.errors import GenerationFailed, VideoNotFound
+from shared.jobs.identity import number_of_turn
 from shared.jobs.polling import Expectation, progress
 from shared.jobs.states import Status
 
@@ -91,6 +92,9 @@ def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: 
 
 def _at_the_end(job: Job) -> str:
     if is_at_its_end(job):
+        fetched = job.delivered_others
+        if fetched:
+            return f"nothing: Genviral could not make this video, but {', '.join(fetched)} is in the bucket"
         return f"Genviral could not make it: {_anew(job)}. {_WRONG_VIDEO}"
     if job.status is Status.FAILED and job.paid is Paid.NO:
         return "do what the advice says, then ask for a new job, or: resubmit {job}, which pays"
@@ -125,9 +129,10 @@ def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped:
         if (job.error or {}).get("error") == VideoNotFound.__name__:
             return "mend the cause, then: redrive {job}, or if that is the wrong video: attach {job} VIDEO_ID --replace"
         return "mend the cause, then: redrive {job}"
-    if execution is None and job.status is Status.QUEUED and intake_stopped:
+    is_to_start = job.status is Status.QUEUED or job.video_id is not None or number_of_turn(job.execution or "") > 0
+    if execution is None and is_to_start and job.video_id is None and intake_stopped:
         return "intake is stopped, start-intake lets it begin"
-    if execution is None and (job.status is Status.QUEUED or job.video_id is not None):
+    if execution is None and is_to_start:
         return f"nothing, the sweep starts it by {sweep_by}"
     return "its execution has ended. If it stays so: redrive {job}"
 

@@ -39,6 +39,15 @@ def is_live(execution: Mapping[str, Any] | None) -> bool:
     return execution is not None and execution["status"] in LIVE
 
 
+def ended_at(execution: Mapping[str, Any]) -> int:
+    """When an execution ended, in milliseconds, as the status event writes it. 0 where there is none.
+
+    So whoever describes it and a late event agree that it is the same interruption.
+    """
+    moment = execution.get("stopDate")
+    return round(moment.timestamp() * 1000) if moment is not None else 0
+
+
 class Redriven(Enum):
     """What came of a redrive."""
 

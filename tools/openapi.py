@@ -220,7 +220,20 @@ ANSWERS: dict[str, dict[str, Any]] = {
                 "video_id",
                 video_id=_TEXT,
                 credits_used={"type": "number"},
-                output=_object("bucket key", bucket=_TEXT, key=_TEXT),
+                output={
+                    **_object(
+                        "bucket key url url_expires_in_seconds",
+                        bucket=_TEXT,
+                        key=_TEXT,
+                        url={
+                            **_TEXT,
+                            "format": "uri",
+                            "description": "Signed now. Whoever has it can fetch the video.",
+                        },
+                        url_expires_in_seconds={**_COUNT, "description": _AT_MOST},
+                    ),
+                    "description": "Where it lies, if it was delivered, also where the job has failed since.",
+                },
             ),
         },
         metadata={"type": "object"},

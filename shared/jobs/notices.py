@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from shared.jobs.errors import DailyLimitReached
+from shared.jobs.identity import number_of_turn
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ _SUMMARY = {
     BATCH_REJECTED: "The batch cannot be read. No row of it was started.",
     BATCH_INTERRUPTED: "The batch was interrupted; no row is paid for twice, whatever you do next.",
 }
+_WITHOUT_FILE = (Status.FAILED, Status.TIMED_OUT)
 _PAID = {"yes": "yes", "no": "no", "unknown": "nobody knows"}
 
 
@@ -75,6 +77,8 @@ class Notice:
 
 def notice_for(job: Job) -> Notice:
     """What there is to say about a job in its present status."""
+    # People were notified that it was interrupted, and a report may have told it as that: its end is news to them.
+    is_told_apart = Status.INTERRUPTED in job.timeline or number_of_turn(job.execution or "") > 0
     return _notice(
         {
             "version": VERSION,
@@ -95,7 +99,8 @@ def notice_for(job: Job) -> Notice:
             **job.redrive,
             "metadata": job.metadata or None,
             "execution": job.execution,
-        }
+        },
+        is_reported=job.status in _REPORTED and not is_told_apart,
     )
 
 
@@ -190,7 +195,13 @@ def notice_of_batch(
     )
 
 
-def _notice(parts: Mapping[str, Any]) -> Notice:
+def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notice:
+    """Make a notification of its parts.
+
+    Args:
+        parts: The data; None stands for what there is not.
+        is_reported: Whether a batch's report tells it again, if it is about a row of a batch.
+    """
     message = {name: value for name, value in parts.items() if value is not None}
     error = message.get("error", {})
     attributes = {
@@ -200,7 +211,7 @@ def _notice(parts: Mapping[str, Any]) -> Notice:
         "recipe": message.get("recipe"),
         "error_code": error.get("code"),
     }
-    if message["source"].get("type") == "batch" and message["status"] in _REPORTED:
+    if message["source"].get("type") == "batch" and is_reported:
         attributes["reported_in"] = "batch"
     about = _about(message)
     title = _ascii(f"{about}: {message['summary']}")
@@ -280,6 +291,8 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
 def _other(video: Mapping[str, Any]) -> str:
     """A further video of the same job."""
     cost = f" ({video['credits_used']:,g} credits)" if "credits_used" in video else ""
+    if output := video.get("output"):
+        return f"video {video['video_id']}{cost}, in the bucket: s3://{output['bucket']}/{output['key']}"
     return f"video {video['video_id']} at Genviral{cost}"
 
 
@@ -336,12 +349,16 @@ def _summary(job: Job) -> str:
 
 
 def _sentence(job: Job) -> str:
+    if job.status in _WITHOUT_FILE and job.output is None and job.delivered_others:
+        return "One more video of the job did not come; another one was delivered before and is in the bucket."
     if job.status is Status.ON_HOLD and (job.error or {}).get("code") == DailyLimitReached.code:
         return "The job waits: the daily credit limit does not cover it."
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "The video is paid for: the answer came after all, too late for the job. Attach it."
     if job.status is Status.UNCERTAIN and job.known_video is not None:
         return "Nobody knows whether the video was paid for; the answer named an id that may be the video's."
+    if job.redrive and job.video_id is None:
+        return "The job was interrupted and is tried again automatically while intake is open; nothing is lost."
     if job.redrive:
         return "The job was interrupted and is tried again automatically; nothing is lost."
     return _SUMMARY[job.status]

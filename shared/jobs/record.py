@@ -76,6 +76,8 @@ class Job:
     held_until: str | None = None
     """When a hold comes to its end. Out of date at any other status."""
     interrupted_by: str | None = None
+    interrupted_at: int | None = None
+    """When the last execution ended that left it open, in epoch milliseconds. News of an earlier end is out of date."""
     redrive_at: int | None = None
     """When an interrupted job is redriven automatically, in epoch seconds. Past: with the next sweep, if not yet."""
     redrive_until: int | None = None
@@ -114,8 +116,8 @@ class Job:
         """The failed tries of the step that is being repeated now: `error`, `tries`, `since`, `next_try_by`."""
         if self.retrying is None or self.is_terminal:
             return None
-        # An interruption or a hold ends the tries before it.
-        ended = (self.timeline.get(status, "") for status in (Status.INTERRUPTED, Status.ON_HOLD))
+        # An interruption, a hold or an end is the end of the tries before it.
+        ended = (self.timeline.get(status, "") for status in (Status.INTERRUPTED, Status.ON_HOLD, *TERMINAL))
         return self.retrying if all(moment <= self.retrying["since"] for moment in ended) else None
 
     @property
@@ -140,6 +142,11 @@ class Job:
         ]
 
     @property
+    def delivered_others(self) -> list[str]:
+        """The ids of the job's further videos that lie in the bucket."""
+        return sorted(video_id for video_id, facts in self.other_videos.items() if "output" in facts)
+
+    @property
     def credits_total(self) -> float | None:
         """What all of the job's videos cost, as far as the vendor has named it."""
         named = [self.credits_used, *(other.get("credits_used") for other in self.other_videos.values())]
@@ -156,6 +163,8 @@ class Job:
     def redrive(self) -> dict[str, str]:
         """When it is tried again automatically (`redrive_at`), and until when (`redrive_until`). Empty: it is not."""
         if self.status is not Status.INTERRUPTED or self.redrive_at is None or self.redrive_until is None:
+            return {}
+        if self.current_retry is not None:  # it runs again
             return {}
         return {"redrive_at": _iso(self.redrive_at), "redrive_until": _iso(self.redrive_until)}
 

@@ -36,6 +36,9 @@ _MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIRefer
 OUTAGE = ("redrives", "redrive_at", "redrive_until")
 """What a record holds of an outage: its automatic redrives. Set and removed together."""
 
+OF_ITS_VIDEO = "(attribute_not_exists(video_id) OR video_id = :video)"
+"""The condition that a job has no other video than `:video`."""
+
 # A transaction's reasons, and those of them that pass.
 _CONDITION = "ConditionalCheckFailed"
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
@@ -430,7 +433,7 @@ class JobStore:
         return self.move(
             job_id,
             Status.PROCESSING,
-            condition="(attribute_not_exists(video_id) OR video_id = :video) AND #status <> :delivering",
+            condition=f"{OF_ITS_VIDEO} AND #status <> :delivering",
             values={":video": video_id, ":delivering": Status.DELIVERING.value},
             # The vendor answers: an outage is over.
             remove=("claim", "held_since", "error", *OUTAGE),
@@ -564,13 +567,22 @@ class JobStore:
             remove=remove,
         )
 
-    def note(self, job_id: str, *, remove: Iterable[str] = (), **attributes: Any) -> Job:
+    def note(self, job_id: str, *, remove: Iterable[str] = (), video: str | None = None, **attributes: Any) -> Job:
         """Set attributes without a change of status.
 
+        Args:
+            job_id: The job.
+            remove: Attributes to take away.
+            video: The video that they are about. None: any.
+            **attributes: Attributes to set. None leaves one as it is.
+
         Raises:
-            MoveRefused: There is no such job.
+            MoveRefused: There is no such job, or it has another video.
         """
-        return self._update(job_id, attributes, condition="attribute_exists(job_id)", remove=remove)
+        condition, values = "attribute_exists(job_id)", {}
+        if video is not None:
+            condition, values = f"{condition} AND {OF_ITS_VIDEO}", {":video": video}
+        return self._update(job_id, attributes, condition=condition, values=values, remove=remove)
 
     def take_up(
         self, job: Job, target: Status, *, execution: str, remove: Iterable[str] = (), **attributes: Any

@@ -22,7 +22,7 @@ from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import OF_ITS_VIDEO, JobStore, MoveRefused
 from shared.runtime import MetricUnit, metrics
 from shared.steps.poll import closed, failure
 from shared.steps.retries import note_retry
@@ -75,7 +75,7 @@ class Courier:
         Raises:
             Fault: Nothing was published. The video stays paid for and can be delivered by a redrive.
         """
-        job, first = self._open(identity.of_execution(execution_arn))
+        job, first = self._open(identity.of_execution(execution_arn), video_id)
         key = key_of(job)
         try:
             delivery = deliver(
@@ -97,20 +97,25 @@ class Courier:
             raise
         video = _facts(self.bucket, key, delivery) | _differences(job, delivery.media)
         self._describe(job, video_id, video)
-        self.store.note(job.job_id, output=video, remove=("retrying",))
+        try:
+            self.store.note(job.job_id, output=video, remove=("retrying",), video=video_id)
+        except MoveRefused as refused:
+            raise closed(refused) from None
         metrics.add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
         return {"video": video}
 
-    def _open(self, job_id: str) -> tuple[Job, bool]:
+    def _open(self, job_id: str, video_id: str) -> tuple[Job, bool]:
         """The job, and whether nobody has begun to copy its video before."""
         job = self.store.get(job_id)
         try:
             if job is None or job.status is not Status.DELIVERING:
                 # It may be there already: botocore repeats a write whose answer was lost.
-                job = self.store.move(job_id, Status.DELIVERING, stay=True)
+                job = self.store.move(
+                    job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id}
+                )
             if job.copy_began is not None:
                 return job, False
-            return self.store.note(job_id, copy_began=int(time.time())), True
+            return self.store.note(job_id, copy_began=int(time.time()), video=video_id), True
         except MoveRefused as refused:
             raise closed(refused) from None
 

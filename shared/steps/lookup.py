@@ -66,7 +66,7 @@ class Lookup:
                 **self._waits(job),
                 "recipe": job.recipe,
                 "credits_used": job.credits_used,
-                "other_videos": job.others or None,
+                "other_videos": [self._with_link(other) for other in job.others] or None,
                 "metadata": job.metadata or None,
                 "error": None if job.status is Status.SUCCEEDED else job.error,
                 **job.redrive,
@@ -100,12 +100,17 @@ class Lookup:
         """The finished video with a link that is signed now. It lives at most as long as this function's session."""
         if job.status is not Status.SUCCEEDED or job.output is None:
             return None
+        return self._linked(job.output)
+
+    def _with_link(self, other: dict[str, Any]) -> dict[str, Any]:
+        """A further video, with a link if it lies in the bucket: the job itself may have failed since."""
+        return {**other, "output": self._linked(other["output"])} if "output" in other else other
+
+    def _linked(self, file: Mapping[str, Any]) -> dict[str, Any]:
         link = self.s3.generate_presigned_url(
-            "get_object",
-            Params={"Bucket": job.output["bucket"], "Key": job.output["key"]},
-            ExpiresIn=_LINK_SECONDS,
+            "get_object", Params={"Bucket": file["bucket"], "Key": file["key"]}, ExpiresIn=_LINK_SECONDS
         )
-        return {**job.output, "url": link, "url_expires_in_seconds": _LINK_SECONDS}
+        return {**file, "url": link, "url_expires_in_seconds": _LINK_SECONDS}
 
 
 def _summary(job: Job) -> dict[str, Any]:

@@ -46,6 +46,7 @@ _TOO_LARGE_AN_INPUT = (
     "The execution's input is too large: with what is added to it for a step, it has more than 256 KiB. Nothing was "
     "sent."
 )
+_WITHOUT_VIDEO = " AND attribute_not_exists(video_id)"
 _NOT_BEING_SENT = " AND (attribute_not_exists(claim) OR attribute_exists(video_id))"
 LIMIT_HOLD_SECONDS = 14 * 86_400
 """How long a job may wait for the daily limit, however short `hold_hours` is."""
@@ -77,6 +78,9 @@ class Announcer:
     def failed(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
         """Close a job with the error that ended it: failed, uncertain or timed out.
 
+        An error from before its video was accepted ends no job that has one: another attempt was accepted meanwhile.
+        Such a job is left open. The end of its execution then interrupts it, and the sweep has the video followed.
+
         Returns:
             `error` with the name and the readable cause, for the execution's own end.
 
@@ -87,7 +91,8 @@ class Announcer:
         job = self._record(execution_arn)
         if name not in _UNCERTAIN_ERRORS:
             _require_no_running_attempt(job, execution_arn)
-        job = self._close(execution_arn, _ending(job, name), document)
+        condition = "" if document.get("paid", Paid.YES) == Paid.YES else _WITHOUT_VIDEO
+        job = self._close(execution_arn, _ending(job, name), document, condition=condition)
         cause = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
         return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
 
@@ -124,7 +129,10 @@ class Announcer:
         turn = identity.turn_of(known.execution or "") if known else ""
         try:
             job = self.store.move(
-                job_id, Status.CANCELED, notice_due=f"{Status.CANCELED}{turn}", remove=("held_since", "error")
+                job_id,
+                Status.CANCELED,
+                notice_due=f"{Status.CANCELED}{turn}",
+                remove=("held_since", "error", *OUTAGE),
             )
         except MoveRefused as refused:
             if refused.current is None or refused.current.status is not Status.CANCELED:
@@ -141,7 +149,8 @@ class Announcer:
             ended: How it ended: FAILED, TIMED_OUT or ABORTED.
             error: Its error's name.
             cause: Its error's cause.
-            moment: When it ended; tells one interruption of the job from the next.
+            moment: When it ended, in epoch milliseconds or ISO 8601; tells one interruption of the job from the next.
+                `0`: not known, as there is no such execution.
 
         Returns:
             The job as it is now. It is not interrupted if it has ended, or this end was noted before.
@@ -154,6 +163,7 @@ class Announcer:
             # Before Submit was called: no redrive can help.
             return self._close(execution_arn, Status.FAILED, RequestTooLarge(_TOO_LARGE_AN_INPUT).document())
         interruption = f"{execution_arn}#{moment}"
+        ended_at = _milliseconds(moment)
         return self._interrupt(
             job,
             {"ended": ended, "error": error, "cause": cause},
@@ -161,9 +171,13 @@ class Announcer:
             stay=True,
             # An operator may have taken the job up again since it was read.
             condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)"
-            " AND (attribute_not_exists(execution) OR execution = :own)",
-            values={":interruption": interruption, ":own": execution_arn},
+            " AND (attribute_not_exists(execution) OR execution = :own)"
+            # News may be a day late, and the job may have gone on and ended again since.
+            + (" AND (attribute_not_exists(interrupted_at) OR interrupted_at < :ended_at)" if ended_at else ""),
+            values={":interruption": interruption, ":own": execution_arn}
+            | ({":ended_at": ended_at} if ended_at else {}),
             interrupted_by=interruption,
+            interrupted_at=ended_at,
             execution=execution_arn,
         )
 
@@ -222,7 +236,7 @@ class Announcer:
             job, _ = self.store.create(job_id, source={"type": "execution"}, execution=execution_arn)
         return job
 
-    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None) -> Job:
+    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None, *, condition: str = "") -> Job:
         job_id = identity.of_execution(execution_arn)
         try:
             job = self.store.move(
@@ -230,13 +244,14 @@ class Announcer:
                 target,
                 # An execution that is not this job's (any more) must not end it, and no refusal one that is being sent.
                 condition="(attribute_not_exists(execution) OR execution = :own)"
-                + (_NOT_BEING_SENT if target is Status.FAILED else ""),
+                + (_NOT_BEING_SENT if target is Status.FAILED else "")
+                + condition,
                 values={":own": execution_arn},
                 error=error,
                 execution=execution_arn,
                 # A job that an operator took up again may end a second time, the same way.
                 notice_due=f"{target.value}{identity.turn_of(execution_arn)}",
-                remove=("held_since",),
+                remove=("held_since", *OUTAGE),
             )
         except MoveRefused as refused:
             if refused.current is None:
@@ -335,6 +350,13 @@ def publish(notice: Notice, *, sns: SNSClient, topic_arn: str) -> None:
             name: {"DataType": "String", "StringValue": value} for name, value in notice.attributes.items()
         },
     )
+
+
+def _milliseconds(moment: str) -> int | None:
+    """A moment as a number that can be compared, in epoch milliseconds. None: it is not known."""
+    if moment.isdecimal():
+        return int(moment) or None
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 _METRICS = {

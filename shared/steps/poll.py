@@ -20,7 +20,7 @@ from shared.genviral.responses import BLANK
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import OF_ITS_VIDEO, JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.retries import note_retry
 from shared.steps.videos import record_video, report_second_video
@@ -87,7 +87,7 @@ class Poller:
         self._note_answer(job, word)
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
-                self._move_on(job_id)
+                self._move_on(job_id, video_id)
                 self.patience.learn(job, waiting, submitted_at)
             return state | {"status": "succeeded"}
         if video.status == "failed":
@@ -159,9 +159,10 @@ class Poller:
         except (MoveRefused, ClientError, BotoCoreError) as error:
             logger.warning("the vendor's answer could not be noted", reason=type(error).__name__)
 
-    def _move_on(self, job_id: str) -> None:
+    def _move_on(self, job_id: str, video_id: str) -> None:
         try:
-            self.store.move(job_id, Status.DELIVERING, stay=True)
+            # An operator may have given the job another video since it was read.
+            self.store.move(job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id})
         except MoveRefused as refused:
             raise closed(refused) from None
 
@@ -169,6 +170,8 @@ class Poller:
 def closed(refused: MoveRefused) -> JobClosed:
     """What to say where a paid job cannot go on, because it was closed meanwhile."""
     state = "gone" if refused.current is None else refused.current.status
+    if refused.current is not None and refused.current.video_id is not None and not refused.current.is_terminal:
+        return JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
     return JobClosed(f"the job is {state}; its video is not followed any more", paid=Paid.YES)
 
 

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from shared.faults import Branch
+from shared.genviral.errors import TABLE, SubmissionUnconfirmed
+from shared.jobs.errors import JOB_ERRORS
+
 if TYPE_CHECKING:
     from shared.jobs.record import Job
 
@@ -74,6 +78,14 @@ PROSPECTS: dict[str, Prospect] = {
 }
 """The name of an execution's error → whether it passes. Every error that a state retries has its place here."""
 
+OF_SENDING = frozenset(
+    fault.__name__
+    for fault in (*(row.fault for row in TABLE), *JOB_ERRORS)
+    if fault.branch in (Branch.REJECT, Branch.FAIL, Branch.HOLD, Branch.UNCERTAIN)
+) | {SubmissionUnconfirmed.__name__}
+"""Names of the errors that end a job which has no video. They end an execution too, in a state that a redrive would
+only repeat. A job that has a video all the same goes on in a later execution: another attempt was accepted."""
+
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 900, 6 * 3600
 LONGEST_SECONDS = 13 * 86_400
 """Tries end so long after the first interruption. AWS redrives an execution for 14 days after its end.
@@ -81,10 +93,13 @@ https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html"""
 
 
 _ADVICE = {
-    Prospect.PASSES: "Nothing: the job is tried again automatically, and nothing is lost.",
-    Prospect.DOUBTFUL: "The job is tried again automatically. If it does not pass: {advice}",
+    Prospect.PASSES: "Nothing: the job is tried again automatically{condition}, and nothing is lost.",
+    Prospect.DOUBTFUL: "The job is tried again automatically{condition}. If it does not pass: {advice}",
     Prospect.LASTS: "{advice}",
 }
+_OVERTAKEN = (
+    "An attempt to send the job failed, but another one was accepted. Its video is paid for and will be followed."
+)
 _TRIES_ENDED = "It was tried again automatically for {days} days, without success. {advice}"
 
 
@@ -97,17 +112,21 @@ class Plan:
         is_news: Whether people have to be notified of it.
         redrive_at: When the job is redriven automatically, in epoch seconds. None: a person has to act.
         redrive_until: Until when tries go on, in epoch seconds.
+        message: What happened, where the error is not the whole truth. None: what the error says.
     """
 
     advice: str
     is_news: bool = True
     redrive_at: int | None = None
     redrive_until: int | None = None
+    message: str | None = None
 
     def advise(self, document: dict[str, Any]) -> dict[str, Any]:
         """The error's document with the advice of the plan."""
         advice = self.advice.format(advice=document["advice"], days=LONGEST_SECONDS // 86_400)
-        return {**document, "advice": advice}
+        if self.message is None:
+            return {**document, "advice": advice}
+        return {"error": document["error"], "code": document["code"], "message": self.message, "advice": advice}
 
 
 def plan(job: Job, *, ended: str, error: str, now: int) -> Plan:
@@ -123,14 +142,28 @@ def plan(job: Job, *, ended: str, error: str, now: int) -> Plan:
         error: The execution's error.
         now: The present moment in epoch seconds.
     """
-    prospect = PROSPECTS.get(error, Prospect.LASTS) if ended == "FAILED" else Prospect.LASTS
-    if prospect is Prospect.LASTS:
-        return Plan(_ADVICE[prospect])
+    is_overtaken = ended == "FAILED" and was_overtaken(job, error)
+    prospect = Prospect.PASSES if is_overtaken else PROSPECTS.get(error, Prospect.LASTS)
+    if prospect is Prospect.LASTS or ended != "FAILED":
+        return Plan(_ADVICE[Prospect.LASTS])
+    message = _OVERTAKEN if is_overtaken else None
     until = job.redrive_until or now + LONGEST_SECONDS
     at = now + pause(job.redrives)
     if at > until:
-        return Plan(_TRIES_ENDED)
-    return Plan(_ADVICE[prospect], job.redrive_until is None, at, until)
+        return Plan(_TRIES_ENDED, message=message)
+    # A stopped intake holds back what has no video.
+    condition = "" if job.video_id is not None else " while intake is open"
+    return Plan(_ADVICE[prospect].replace("{condition}", condition), job.redrive_until is None, at, until, message)
+
+
+def was_overtaken(job: Job, error: str | None) -> bool:
+    """Whether an execution ended because one attempt to send the job failed, while another one was accepted.
+
+    Args:
+        job: The job, which is open.
+        error: The execution's error.
+    """
+    return job.video_id is not None and error in OF_SENDING
 
 
 def pause(redrives: int) -> int:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.executions import Executions, Pace, Redriven, describing, is_live, listing
+from shared.executions import Executions, Pace, Redriven, describing, ended_at, is_live, listing
+from shared.jobs import identity
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
+from shared.steps import redrives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -153,9 +155,10 @@ class Sweeper:
         execution = self._describe(arn)
         if is_live(execution):
             return None
-        # An operator's command may have been cut off, after the job was given a video.
-        if execution is None and (job.status is Status.QUEUED or job.video_id is not None):
-            return self._start(job, arn)
+        # A job is given a video or a later execution before that is started, and one may be cut off in between.
+        is_to_start = job.status is Status.QUEUED or job.video_id is not None or identity.number_of_turn(arn) > 0
+        if execution is None and is_to_start:
+            return None if self._must_wait(job) else self._start(job, arn)
         self._interrupt(arn, execution or {})
         return "interrupted"
 
@@ -169,13 +172,14 @@ class Sweeper:
         execution = self._describe(arn)
         if is_live(execution):
             return None
-        if execution is not None and job.interrupted_by != f"{arn}#{_ended_at(execution)}":
+        if execution is not None and job.interrupted_by != f"{arn}#{ended_at(execution)}":
             # It ran again, and nobody has heard yet how that ended.
             self._interrupt(arn, execution)
             return "interrupted"
         try:
             self.store.redriving(job, deadline_at=self._later_deadline(job))
-            return self._resume(job, arn)
+            is_overtaken = redrives.was_overtaken(job, (execution or {}).get("error"))
+            return self._go_on_later(job) if is_overtaken else self._resume(job, arn)
         except MoveRefused:
             return None
 
@@ -185,8 +189,10 @@ class Sweeper:
                 return "redriven"
             case Redriven.RUNS_ALREADY:
                 return None
-        # Its history is full, or it is gone. A later execution sends nothing for a video that is known, and nothing
-        # where a claim stands.
+        return self._go_on_later(job)  # its history is full, or it is gone
+
+    def _go_on_later(self, job: Job) -> str | None:
+        """Go on in a later execution. It sends nothing for a video that is known, and nothing where a claim stands."""
         later = self._executions.later(job.job_id)
         if later is None:
             return None
@@ -238,20 +244,11 @@ class Sweeper:
             "ended": execution.get("status", "gone"),
             "error": execution.get("error") or "",
             "cause": execution.get("cause") or "",
-            "moment": str(_ended_at(execution)),
+            "moment": str(ended_at(execution)),
         }
         job = self.announcer.interrupted(arn, **end)
         if job.status is not Status.INTERRUPTED and not job.is_terminal:
             self.announcer.interrupted_again(job, arn, **end)
-
-
-def _ended_at(execution: dict[str, Any]) -> int:
-    """When an execution ended, in milliseconds, as the status event writes it. 0 where there is none.
-
-    So the sweep and a late event agree that it is the same interruption.
-    """
-    moment = execution.get("stopDate")
-    return round(moment.timestamp() * 1000) if moment is not None else 0
 
 
 def _each(jobs: Iterable[Job], act: Callable[[Job], str | None]) -> Iterator[Duty]:

@@ -688,6 +688,17 @@ def test_a_form_is_corrected_only_so_often(stage: Stage) -> None:
     assert (statuses.count("failed"), statuses.count("upload_ignored")) == (MOST_CORRECTIONS + 1, 2)
 
 
+def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Stage) -> None:
+    """Otherwise nobody would be notified of its next one. Records of an earlier version kept it."""
+    form, world = Form(stage), stage.world
+    form.send(b"<html>")
+    form.submit()
+    world.store.note(form.job_id, redrives=3, redrive_at=1, redrive_until=2)
+    form.send(PNG)
+    job = world.record(form.job_id)
+    assert (job.status, job.redrives, job.redrive_at, job.redrive_until) == (Status.QUEUED, 0, None, None)
+
+
 def test_two_corrections_at_once_are_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     form, world = Form(stage), stage.world
     form.send(b"<html>")

@@ -68,6 +68,24 @@ def test_each_try_is_counted_and_the_next_comes_later_and_later() -> None:
     assert round(seconds_until(retry_of(job, VideoNotFound("no"), 77)["next_try_by"])) == 77
 
 
+@pytest.mark.parametrize("ended", [Status.FAILED, Status.TIMED_OUT, Status.CANCELED, Status.UNCERTAIN])
+def test_a_job_that_an_operator_took_up_again_has_left_its_tries_behind(ended: Status) -> None:
+    failed = replace(JOB, retrying=retry_of(JOB, GenviralUnavailable("no")))
+    later = datetime.fromtimestamp(time.time() + 5, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    job = replace(failed, status=Status.PROCESSING, timeline={ended: later})
+    assert job.current_retry is None
+    assert retry_of(job, GenviralUnavailable("no"))["tries"] == 1
+
+
+def test_an_interrupted_job_that_runs_again_says_so_and_not_when_it_will() -> None:
+    due: Any = {"status": Status.INTERRUPTED, "redrive_at": 1, "redrive_until": 2}
+    waiting = replace(JOB, **due, timeline={Status.INTERRUPTED: "2026-11-22T10:00:00.000Z"})
+    assert set(waiting.redrive) == {"redrive_at", "redrive_until"}
+    failed = replace(waiting, retrying=retry_of(waiting, GenviralUnavailable("no")))
+    assert failed.redrive == {}
+    assert failed.current_retry is not None
+
+
 @pytest.mark.parametrize("ended", [Status.INTERRUPTED, Status.ON_HOLD])
 def test_an_interruption_or_a_hold_ends_the_tries_before_it(ended: Status) -> None:
     failed = replace(JOB, retrying=retry_of(JOB, GenviralUnavailable("no")))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from shared.genviral.errors import InsufficientCredits, InvalidInput
-from shared.jobs.errors import RecipeInvalid
+from ops.outlook import next_step
+from shared.faults import Fault, Paid
+from shared.genviral.errors import GenerationFailed, InsufficientCredits, InvalidInput
+from shared.jobs.errors import RecipeInvalid, TimedOut
 from shared.jobs.notices import (
     BATCH_CHECKED,
     BATCH_FINISHED,
@@ -25,7 +27,7 @@ from shared.jobs.notices import (
 )
 from shared.jobs.record import Job
 from shared.jobs.states import Status
-from tests.unit.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, caught
+from tests.unit.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, arn_of, caught
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,3 +213,72 @@ def test_links_lead_to_the_console_of_the_partition(partition: str, host: str) -
         notice_due="succeeded",
     )
     assert f"https://{host}/states/home?region=eu-west-1#/v2/executions/details/{execution}" in notice_for(job).text
+
+
+ROW = {"type": "batch", "bucket": "example-uploads", "key": "batches/a.csv", "line": 2}
+
+
+@pytest.mark.parametrize("past", ["as planned", "interrupted", "taken up"])
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED])
+def test_a_row_that_heals_after_it_was_told_as_interrupted_is_told_by_an_email(
+    world: World, past: str, status: Status
+) -> None:
+    """Subscriptions leave out what carries `reported_in`, and the report may be older than this end."""
+    world.paid_job(JOB_ID)
+    execution = arn_of(f"{JOB_ID}.r1") if past == "taken up" else EXECUTION
+    world.store.note(JOB_ID, source=ROW, execution=execution)
+    if past == "interrupted":
+        world.announcer().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
+        assert "reported_in" not in world.messages()[-1].attributes
+    world.store.move(JOB_ID, Status.DELIVERING)
+    if status is Status.SUCCEEDED:
+        world.announcer().succeeded(execution)
+    else:
+        world.announcer().failed(execution, caught(GenerationFailed("made up", paid=Paid.YES)))
+    message = world.messages()[-1]
+    assert message.body["status"] == status
+    assert ("reported_in" in message.attributes) is (past == "as planned")
+
+
+def with_two_videos(world: World, **other: Any) -> None:
+    """The job's second video is followed; the first one cost seven credits."""
+    world.paid_job()
+    world.store.note(JOB_ID, other_videos={"the-first": {"credits_used": 7, "submitted_at": 1, **other}})
+
+
+def test_a_second_video_in_the_bucket_is_told_as_lying_there(world: World) -> None:
+    with_two_videos(world, output={"bucket": "example-videos", "key": "videos/a.mp4"})
+    world.store.move(JOB_ID, Status.DELIVERING, output=OUTPUT)
+    world.announcer().succeeded(EXECUTION)
+    (message,) = world.messages()
+    assert "Others:  video the-first (7 credits), in the bucket: s3://example-videos/videos/a.mp4" in message.email
+    assert "the-first at Genviral" not in message.email
+
+
+@pytest.mark.parametrize("fault", [GenerationFailed("made up", paid=Paid.YES), TimedOut("made up")])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_one_more_video_fails_the_delivered_one_is_not_forgotten(
+    world: World, fault: Fault, is_there: bool
+) -> None:
+    assert world.s3
+    output = {"bucket": "example-videos", "key": "videos/a.mp4"}
+    with_two_videos(world, **({"output": output} if is_there else {}))
+    world.announcer().failed(EXECUTION, caught(fault))
+    (message,) = world.messages()
+    valid(message.body)
+    (other,) = world.lookup().show(JOB_ID)["other_videos"]
+    assert ("another one was delivered" in message.body["summary"]) is is_there
+    assert ("videos/a.mp4" in other.get("output", {}).get("url", "")) is is_there
+    step = next_step(world.record(), None, intake_stopped=False, sweep_by="never")
+    if isinstance(fault, GenerationFailed):
+        assert ("the-first is in the bucket" in step) is is_there
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+def test_what_is_not_paid_for_is_tried_again_only_while_intake_is_open(world: World, is_paid: bool) -> None:
+    world.paid_job() if is_paid else world.job()
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error="RateLimited", cause="", moment="1")
+    (message,) = world.messages()
+    for text in (message.body["summary"], message.body["error"]["advice"]):
+        assert "tried again automatically" in text
+        assert ("while intake is open" in text) is not is_paid

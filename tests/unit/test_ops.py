@@ -422,7 +422,7 @@ def test_a_redrive_resumes_the_same_execution(world: World) -> None:
     before, machine = world.record(), Machine(world)
     assert operator(world, machine).redrive(JOB_ID) == EXECUTION
     assert machine.redriven == [EXECUTION]
-    assert world.record() == before
+    assert replace(world.record(), interrupted_at=None) == before
 
 
 def test_a_redrive_gives_the_video_time_again(world: World) -> None:
@@ -459,7 +459,7 @@ def test_a_redrive_given_twice_starts_no_second_execution(world: World, said: st
     with pytest.raises(Refused, match="runs again"):
         operator(world, Machine(world, redrivable=False, said=said, shown=shown)).redrive(JOB_ID)
     assert world.executions() == [JOB_ID]
-    assert world.record() == before
+    assert replace(world.record(), interrupted_at=None) == before
 
 
 @pytest.mark.parametrize("error", ["SubmissionUncertain", "SubmissionUnconfirmed"])
@@ -534,6 +534,39 @@ def test_a_job_that_was_never_sent_asks_first_and_is_sent_once(world: World, sta
     for _ in range(2):
         follow(world, LATER)
     assert len(world.vendor.posts) == 1
+
+
+def test_a_job_whose_call_may_be_refused_after_all_asks_first(world: World) -> None:
+    """Its claim may be given back between the question and the redrive, which then sends the paid call."""
+    claimed(world)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    asked: list[str | None] = []
+    operator(world).redrive(JOB_ID, lambda job: asked.append(job.claim))
+    assert asked == ["attempt"]
+
+
+def test_a_redrive_whose_answer_was_lost_ends_the_outage_at_its_repeat(world: World) -> None:
+    paid(world, Status.INTERRUPTED)
+    world.store.note(JOB_ID, redrives=3, redrive_at=1, redrive_until=2)
+    said = "Execution is RUNNING and is not redrivable"
+    with pytest.raises(Refused, match="runs again"):
+        operator(world, Machine(world, redrivable=False, said=said)).redrive(JOB_ID)
+    job = world.record()
+    assert (job.redrives, job.redrive_at, job.redrive_until) == (0, None, None)
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_a_failure_of_aws_for_one_of_many_does_not_keep_the_others_waiting(world: World, code: str) -> None:
+    jobs = [world.paid_job(name) for name in ("a", "b", "c")]
+    for job in jobs:
+        dead(world, job.job_id)
+        world.store.move(job.job_id, Status.INTERRUPTED)
+    machine = Machine(world)
+    flaky = Flaky(machine, {1: "before"}, only="redrive_execution", code=code)
+    done = {job.job_id: reason for job, reason in operator(world, flaky).redrive_all(jobs)}
+    assert code in (done.pop("a") or "")
+    assert done == {"b": None, "c": None}
+    assert machine.redriven == [arn_of("b"), arn_of("c")]
 
 
 def test_an_ended_job_is_not_redriven(world: World) -> None:

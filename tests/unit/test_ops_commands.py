@@ -36,7 +36,18 @@ from tests.unit.fakes import (
     failed,
     refusing,
 )
-from tests.unit.test_ops import LATER, TEMPLATE, alive, dead, ended, generation_failed, paid, uncertain, with_index
+from tests.unit.test_ops import (
+    LATER,
+    TEMPLATE,
+    alive,
+    claimed,
+    dead,
+    ended,
+    generation_failed,
+    paid,
+    uncertain,
+    with_index,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -399,7 +410,8 @@ PAYING = {
 def test_without_a_terminal_nothing_is_paid_unless_told(account: Account, name: str) -> None:
     prepare, command = PAYING[name]
     prepare(account.world)
-    account.run("stop-intake")
+    if name == "start-intake":
+        account.run("stop-intake")
     before, executions = account.world.record(), account.world.executions()
     account.calls.clear()
     status, out, err = account.run(*command)
@@ -478,6 +490,11 @@ def test_one_that_cannot_be_redriven_does_not_keep_the_others_waiting(account: A
     assert "Left alone: 1" in err
 
 
+def claimed_and_interrupted(world: World) -> None:
+    claimed(world)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+
+
 def test_while_intake_is_stopped_only_paid_ones_of_many_are_redriven(account: Account) -> None:
     three_interrupted(account.world)
     account.run("stop-intake")
@@ -485,6 +502,19 @@ def test_while_intake_is_stopped_only_paid_ones_of_many_are_redriven(account: Ac
     assert "Redriven: 2." in out
     assert "not paid for are left out" in err
     assert JOB_ID not in out
+
+
+@pytest.mark.parametrize("prepare", [lambda world: ended(world, Status.INTERRUPTED), claimed_and_interrupted])
+def test_a_job_without_a_video_is_not_redriven_while_intake_is_stopped(
+    account: Account, prepare: Callable[[World], object]
+) -> None:
+    prepare(account.world)
+    account.run("stop-intake")
+    status, _, err = account.run("redrive", JOB_ID, "--yes")
+    assert (status, "Intake is stopped" in err) == (2, True)
+    assert "states:RedriveExecution" not in account.calls
+    account.run("start-intake", "--yes")
+    assert account.run("redrive", JOB_ID, "--yes")[0] == 0
 
 
 @pytest.mark.parametrize("command", [[], [JOB_ID, "--all"], [JOB_ID, "--dry-run"], [JOB_ID, "--error", "x"]])

@@ -307,6 +307,31 @@ def test_a_job_that_ended_is_not_fetched(world: World, copies: list[dict[str, An
     assert not copies
 
 
+@pytest.mark.parametrize(("status", "write"), [("processing", 0), ("delivering", 0), ("delivering", 1)])
+def test_a_delivery_that_an_operator_overtook_writes_nothing_about_another_video(
+    world: World, copies: list[dict[str, Any]], status: str, write: int
+) -> None:
+    """Just before one of its writes, an operator has replaced the video."""
+    world.vendor = Vendor(get=[FINISHED])
+    world.paid_job()
+    if status == "delivering":
+        world.store.move(JOB_ID, Status.DELIVERING)
+    writes = iter(range(10))
+
+    class Replaced(JobStore):
+        def _send(self, change: dict[str, Any]) -> Job:
+            if next(writes) == write:
+                world.store.note(JOB_ID, video_id="the-right-one")
+            return super()._send(change)
+
+    courier = dataclasses.replace(world.courier(), store=Replaced(world.dynamodb, TABLE))
+    with pytest.raises(JobClosed, match="another video"):
+        courier.deliver(EXECUTION, VIDEO_ID)
+    job = world.record()
+    assert (job.status, job.video_id, job.output) == (status, "the-right-one", None)
+    assert len(copies) == write
+
+
 # ---- whether the bucket may hold something already ------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from shared import runtime
+from shared.faults import Paid
 from shared.genviral.errors import (
     AuthenticationFailed,
     GenerationFailed,
@@ -19,7 +20,7 @@ from shared.genviral.errors import (
     InvalidInput,
     SubmissionUncertain,
 )
-from shared.jobs.errors import DailyLimitReached, JobClosed, RecipeMissing, TimedOut
+from shared.jobs.errors import AssetMissing, DailyLimitReached, JobClosed, RecipeMissing, TimedOut
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.store import JobStore
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
@@ -195,10 +196,10 @@ def test_success_tells_where_the_video_is(world: World) -> None:
 CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
     (lambda world: world.job(), InvalidInput("no"), "failed", "no"),
     (lambda world: world.job(), InsufficientCredits("no"), "failed", "no"),
-    (lambda world: world.paid_job(), GenerationFailed("no"), "failed", "yes"),
+    (lambda world: world.paid_job(), GenerationFailed("no", paid=Paid.YES), "failed", "yes"),
     (lambda world: world.paid_job(), TimedOut("late"), "timed_out", "yes"),
     # A hold that lasted too long must not make a paid video look like one that was never bought.
-    (lambda world: world.paid_job(), AuthenticationFailed("no"), "timed_out", "yes"),
+    (lambda world: world.paid_job(), AuthenticationFailed("no", paid=Paid.YES), "timed_out", "yes"),
     (lambda world: claimed(world), SubmissionUncertain("?"), "uncertain", "unknown"),
     # The attempt that was thought lost has come back with a refusal, and gave its claim back.
     (lambda world: world.job(), SubmissionUncertain("?"), "uncertain", "no"),
@@ -211,6 +212,46 @@ def claimed(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     world.age_claim()
+
+
+BEFORE_THE_VIDEO = [
+    GenerationFailed("no"),
+    AssetMissing("no"),
+    InvalidInput("no"),
+    InsufficientCredits("no"),
+    DailyLimitReached("no"),
+    JobClosed("no"),
+    SubmissionUncertain("?"),
+]
+
+
+@pytest.mark.parametrize("status", [Status.PROCESSING, Status.DELIVERING, Status.ON_HOLD, Status.INTERRUPTED])
+@pytest.mark.parametrize("error", BEFORE_THE_VIDEO, ids=lambda error: type(error).__name__)
+def test_an_error_from_before_its_video_ends_no_job_that_has_one(
+    world: World, error: Exception, status: Status
+) -> None:
+    """An attempt that was given up runs on: it was accepted after another one had failed."""
+    world.paid_job()
+    if status is not Status.PROCESSING:
+        world.store.move(JOB_ID, status)
+    before = world.record()
+    state = world.announcer().failed(EXECUTION, caught(error))
+    assert (state["status"], state["error"]["Error"]) == (status, type(error).__name__)
+    assert (world.record(), world.messages()) == (before, [])
+
+
+def test_a_video_that_is_accepted_while_its_job_is_being_closed_keeps_the_job_open(world: World) -> None:
+    world.job()
+
+    class Late(JobStore):
+        def move(self, job_id: str, target: Status, **options: Any) -> Any:
+            if target is Status.FAILED:
+                world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+                world.store.paid(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+            return super().move(job_id, target, **options)
+
+    world.announcer(store=Late(world.dynamodb, TABLE)).failed(EXECUTION, MISSING)
+    assert (world.record().status, world.messages()) == (Status.PROCESSING, [])
 
 
 HOLDS: dict[str, tuple[Fault, int, int, int]] = {
@@ -385,6 +426,22 @@ def test_each_interruption_is_told_once(world: World) -> None:
     interrupt(world, "2")
     ids = [message.body["notification_id"] for message in world.messages()]
     assert len(set(ids)) == len(ids) == 2
+
+
+@pytest.mark.parametrize("late", ["1", "2", "1970-01-01T00:00:00.001Z"])
+@pytest.mark.parametrize("goes_on", [Status.PROCESSING, Status.DELIVERING])
+def test_news_that_is_late_interrupts_no_job_that_goes_on(world: World, late: str, goes_on: Status) -> None:
+    """EventBridge tries for a day, and repeats itself."""
+    world.paid_job()
+    for moment in ("1", "2"):
+        interrupt(world, moment)
+        world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
+    world.store.move(JOB_ID, goes_on, stay=True)
+    interrupt(world, late)
+    assert world.record().status is goes_on
+    assert len(world.messages()) == 2
+    interrupt(world, "3")
+    assert world.record().status is Status.INTERRUPTED
 
 
 def test_a_hold_after_an_interruption_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,6 +273,19 @@ def test_a_second_video_that_the_execution_alone_knows_is_written_down_beside_th
     assert not world.vendor.asked
 
 
+def test_a_poll_that_an_operator_overtook_moves_no_other_video_on(world: World) -> None:
+    """It was asking for the video that an operator has replaced meanwhile."""
+    world.paid_job()
+
+    def replace(request: httpx.Request) -> httpx.Response:
+        world.store.note(JOB_ID, video_id="the-right-one")
+        return FINISHED(request)
+
+    with pytest.raises(JobClosed, match="another video"):
+        look(world, replace)
+    assert (world.record().status, world.record().video_id) == (Status.PROCESSING, "the-right-one")
+
+
 # ---- a vendor in trouble ---------------------------------------------------------------------------------------------
 
 PASSING = {

@@ -99,7 +99,7 @@ ADVICE = "Fix it, then redrive."
     ],
 )
 def test_the_advice_says_who_has_to_act(name: str, outage: dict[str, int], said: str) -> None:
-    plan = redrives.plan(job(**outage), ended="FAILED", error=name, now=NOW)
+    plan = redrives.plan(job(video_id="made-up", **outage), ended="FAILED", error=name, now=NOW)
     document = {"code": "x", "message": "y", "advice": ADVICE}
     assert plan.advise(document) == document | {"advice": said}
     assert json.dumps(document).count(ADVICE) == 1

@@ -15,6 +15,7 @@ from moto.stepfunctions.models import Execution, stepfunctions_backends
 
 from shared.executions import Pace, describing, listing
 from shared.genviral.errors import SubmissionUncertain
+from shared.jobs.errors import UploadUnreadable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import JobStore
@@ -30,6 +31,7 @@ from tests.unit.fakes import (
     Flaky,
     World,
     arn_of,
+    caught,
     failed,
     showing,
 )
@@ -284,15 +286,30 @@ def test_a_cut_off_redrive_of_a_paid_job_is_finished(world: World) -> None:
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
 
 
-def test_a_cut_off_redrive_of_an_unpaid_job_is_told_and_can_be_repeated(world: World) -> None:
-    """The sweep sends nothing that nobody asked it to."""
+def test_a_cut_off_redrive_of_an_unpaid_job_is_finished_and_pays_once(world: World) -> None:
+    world.job()
+    dead(world)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    cut_off(world, lambda desk: desk.redrive(JOB_ID))
+    switch(world).stop()
+    assert sweep(world) == NOTHING | {"seen": 1}
+    switch(world).start()
+    assert sweep(world)["started"] == 1
+    assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
+    for _ in range(2):
+        follow(world, LATER)
+    assert len(world.vendor.posts) == 1
+    assert not told(world)
+
+
+def test_a_cut_off_redrive_of_a_claimed_job_is_finished_and_sends_nothing(world: World) -> None:
     claimed(world)
     world.store.move(JOB_ID, Status.INTERRUPTED)
     cut_off(world, lambda desk: desk.redrive(JOB_ID))
-    assert sweep(world)["interrupted"] == 1
-    assert told(world) == [(JOB_ID, "interrupted")]
-    assert operator(world).redrive(JOB_ID) == LATER
-    assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
+    assert sweep(world)["started"] == 1
+    with pytest.raises(SubmissionUncertain):
+        follow(world, LATER)
+    assert not world.vendor.posts
 
 
 # ---- what stands still -----------------------------------------------------------------------------------
@@ -797,6 +814,73 @@ def test_what_cannot_be_redriven_goes_on_in_a_later_execution(world: World, cloc
     else:
         with pytest.raises(SubmissionUncertain):
             follow(world, LATER)
+    assert not world.vendor.posts
+
+
+def test_a_later_execution_that_a_sweep_could_not_start_is_started_by_the_next_one(
+    world: World, clock: list[float]
+) -> None:
+    world.job()
+    fails(world, "RateLimited")
+    clock[0] += 900
+    machine = Machine(world, redrivable=False)
+    with pytest.raises(ClientError):
+        sweep(world, sfn=Flaky(machine, {1: "before"}, only="start_execution"))
+    assert sweep(world, sfn=machine)["started"] == 1
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
+    assert statuses(world) == ["interrupted"]
+
+
+@pytest.mark.parametrize("end", ["failed", "canceled", "canceled by an operator"])
+def test_the_end_of_a_job_ends_the_outage_that_it_was_in(world: World, clock: list[float], end: str) -> None:
+    """A form's job may go on with another file, and its next outage is news."""
+    assert clock == [NOW]
+    world.job()
+    fails(world, "GenviralUnreachable")
+    if end == "failed":
+        world.announcer().failed(EXECUTION, caught(UploadUnreadable("made up")))
+    elif end == "canceled":
+        world.announcer().canceled(JOB_ID)
+    else:
+        operator(world).cancel(JOB_ID)
+    job = world.record()
+    assert (job.is_terminal, job.redrives, job.redrive_at, job.redrive_until) == (True, 0, None, None)
+
+
+def test_news_of_the_end_that_an_operator_redrove_does_not_interrupt_the_job_again(
+    world: World, clock: list[float]
+) -> None:
+    world.paid_job()
+    machine = Redriver(world)
+    fails(world, "InternalError", is_heard=False)
+    operator(world, machine).redrive(JOB_ID)
+    clock[0] += 60
+    world.poller().look(EXECUTION, VIDEO_ID, NOW)
+    world.announcer().interrupted(EXECUTION, ended="FAILED", error="InternalError", cause="", moment=f"{NOW}000")
+    assert (world.record().status, statuses(world)) == (Status.PROCESSING, [])
+    fails(world, "InternalError")
+    assert statuses(world) == ["interrupted"]
+
+
+@pytest.mark.parametrize("error", ["GenerationFailed", "AssetMissing", "SubmissionUncertain", "DailyLimitReached"])
+@pytest.mark.parametrize("is_heard", [True, False], ids=["event came", "event was lost"])
+def test_a_video_that_was_accepted_after_another_attempt_had_failed_is_followed_without_a_person(
+    world: World, clock: list[float], error: str, is_heard: bool
+) -> None:
+    """Its execution stands in the state `Failed`, where a redrive would only fail again."""
+    world.paid_job()
+    fails(world, error, is_heard=is_heard)
+    machine = Redriver(world)
+    sweep(world, sfn=machine)
+    (message,) = world.messages()
+    assert (message.body["status"], message.body["paid"]) == ("interrupted", "yes")
+    assert "redrive_at" in message.body
+    assert "another one was accepted" in message.body["error"]["message"]
+    clock[0] += 900
+    assert sweep(world, sfn=machine)["started"] == 1
+    assert not machine.redriven
+    assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
+    assert follow(world, LATER)["video_id"] == VIDEO_ID
     assert not world.vendor.posts
 
 
