@@ -38,6 +38,10 @@ class Truncated(Exception):
     """The body ended before its announced end. Never leaves the package."""
 
 
+class Surplus(Exception):
+    """The body went on behind the range that its head names. Never leaves the package."""
+
+
 class Deadline:
     """The time one delivery has, shared by its workers.
 
@@ -136,6 +140,15 @@ class Connection:
         self._arm()
         return self._socket.recv_into(view)
 
+    def has_arrived(self) -> bool:
+        """Whether there are bytes that nobody has asked for. Does not wait; drops the connection's next byte."""
+        self._timeout = 0.0
+        self._socket.settimeout(0.0)
+        try:
+            return bool(self._socket.recv(1))
+        except OSError:  # nothing, or an end without a goodbye
+            return False
+
     def _arm(self) -> None:
         timeout = min(self._idle, self._deadline.left())
         if timeout != self._timeout:  # each change is a system call
@@ -172,6 +185,7 @@ class Response:
         self._ended = self.length == 0
         self._early = b"" if self._chunked else parser.trailing_data[0]
         self._surplus = self.length is not None and len(self._early) > self.length
+        self._is_range = False
 
     def field(self, name: str) -> str | None:
         """The value of a header field by its lower-case name, without blanks around it; the first if there are more."""
@@ -183,8 +197,9 @@ class Response:
         return next((value for found, value in self._head.headers if found == name.encode()), None)
 
     def limit(self, count: int) -> None:
-        """The body has `count` bytes, by what its head says beside its length."""
+        """The body is a range of `count` bytes, by what its head says beside its length: more would disprove it."""
         self._left = count
+        self._is_range = True
 
     @property
     def reusable(self) -> bool:
@@ -199,7 +214,8 @@ class Response:
         """Read the body into `view`. Fewer bytes than it holds mean that the body has ended where it should.
 
         Raises:
-            Truncated: It ended early, or went on behind its end.
+            Truncated: It ended early.
+            Surplus: It went on behind its range.
             OSError: The connection broke, or was silent for too long.
             h11.ProtocolError: Its chunks are not well-formed.
             DeadlineExceeded: The time is over.
@@ -219,8 +235,8 @@ class Response:
         if self._left is not None:
             self._left -= count
             self._ended = self._left == 0
-            if self._ended and self._chunked:
-                self._require_last_chunk()
+            if self._ended and self._is_range and self._goes_on():
+                raise Surplus
         return count
 
     def _early_into(self, view: memoryview) -> int:
@@ -245,9 +261,18 @@ class Response:
             raise
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
-    def _require_last_chunk(self) -> None:
-        if self._early or self._next_chunk():
-            raise Truncated
+    def _goes_on(self) -> bool:
+        """Whether anything comes behind the range. Without a length or chunks, only the connection's end shows."""
+        if self._early:
+            return True
+        if self._chunked:
+            return bool(self._next_chunk())
+        if self.length is not None:
+            return self._connection.has_arrived()
+        try:
+            return bool(self._connection.receive_into(memoryview(bytearray(1))))
+        except TimeoutError:
+            return True
 
 
 def _connect(target: Target, limits: Limits, deadline: Deadline) -> socket.socket:

@@ -45,6 +45,8 @@ ATTEMPTS = 4
 ANSWERS = 64
 """Answers that one part may come in: an origin may send less than it was asked for."""
 _BACKOFF_SECONDS = 0.25
+_LEAST_TO_COMPARE = 16
+"""Bytes that two places of a video share only by an accident, which costs no more than a plain GET."""
 _CUT_OFF = "The video is cut off: its container announces more than the origin sent."
 _NO_VIDEO = "The file is no video: its header lists only sound or pictures."
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
@@ -73,11 +75,12 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A file at its origin, of one version, that can be read in ranges."""
+    """A file at its origin, of one version, that can be read in ranges. `head`: its first bytes."""
 
     link: _Link
     deadline: Deadline
     version: Version
+    head: bytes
 
     def read(self, fetcher: Fetcher, start: int, view: memoryview, opened: Reply | None = None) -> None:
         """Fill `view` with the bytes from `start`. `opened` is an answer that begins there.
@@ -89,6 +92,8 @@ class _Origin:
         """
         for _ in range(ANSWERS):
             count = self._read_answer(fetcher, start, view, opened)
+            if start and self._begins_with_head(view[:count]):
+                raise RangesUnusable("answers every range with the beginning of the file")
             if count == len(view):
                 return
             start, view, opened = start + count, view[count:], None
@@ -112,6 +117,11 @@ class _Origin:
                 if isinstance(error, OutputExpired):
                     self.link.renew(url)
                 self.deadline.sleep(random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311
+
+    def _begins_with_head(self, view: memoryview) -> bool:
+        """Whether bytes from the middle of the file are its first ones, whatever their `Content-Range` says."""
+        count = min(len(view), len(self.head))
+        return count >= _LEAST_TO_COMPARE and view[:count] == self.head[:count]
 
     def _expected(self, reply: Reply, wanted: int) -> int:
         """How many bytes the answer brings, if they belong to this version of the file."""
@@ -177,7 +187,9 @@ class _Copy:
 
     Attributes:
         kept: The multipart upload of a copy by ranges that has ended with an error and keeps its parts.
-        refused: Size in bytes of a file that arrived whole and that its own container says is cut off, or no video.
+        asked: Bytes that the range of the answer under way asked for; 0 without a range.
+        refused: Size in bytes of a file that came as the whole one, not in ranges, and that its own container says is
+            cut off, or no video.
         reason: Why it was refused.
     """
 
@@ -187,6 +199,7 @@ class _Copy:
     limits: Limits
     deadline: Deadline
     kept: Upload | None = None
+    asked: int = 0
     refused: int | None = None
     reason: str = ""
 
@@ -207,17 +220,17 @@ class _Copy:
 
     def _with_ranges(self, *, begun: bool) -> Delivery:
         # With parts in the bucket already, the first part would be fetched in vain.
-        wanted = SNIFF_BYTES if begun else self.limits.part_bytes
-        reply = self.fetcher.open(self.link.url, (0, wanted - 1))
+        self.asked = SNIFF_BYTES if begun else self.limits.part_bytes
+        reply = self.fetcher.open(self.link.url, (0, self.asked - 1))
         self.link.settle(self.link.url, reply.url)
-        kind = _approved(reply, self.limits)
+        head, kind = _approved(reply, self.limits)
         if reply.whole:
             return self._stream(reply, kind)
         if reply.total is None or reply.validator is None:
             # Without a strong validator, ranges of two requests may belong to two versions of the file.
             raise RangesUnusable("names no version of the file")
         version = Version(reply.validator, reply.total, part_size(reply.total, self.limits))
-        return self._ranges(_Origin(self.link, self.deadline, version), kind, None if begun else reply)
+        return self._ranges(_Origin(self.link, self.deadline, version, head), kind, None if begun else reply)
 
     def _with_plain_get(self, failed: Exception | None) -> Delivery:
         """Ask once more, without a range. `failed` is why, unless ranges were only no use.
@@ -226,9 +239,10 @@ class _Copy:
         """
         self.fetcher.close()
         self.deadline.resume()
+        self.asked = 0
         try:
             reply = self.fetcher.open(self.link.given)
-            kind = _approved(reply, self.limits)
+            _, kind = _approved(reply, self.limits)
             self._require_another(reply)
             delivery = self._stream(reply, kind)
         except Exception:
@@ -240,7 +254,7 @@ class _Copy:
         return delivery
 
     def _require_another(self, reply: Reply) -> None:
-        """Do not fetch a file a second time that arrived whole and was refused."""
+        """Do not fetch a file a second time that came as the whole one and was refused."""
         if self.refused is not None and self.refused == reply.total:
             raise OutputInvalid(self.reason)
 
@@ -252,12 +266,12 @@ class _Copy:
         if count < len(buffer) or count == reply.total:
             del buffer[count:]
             container = examine(lambda start, length: bytes(buffer[start : start + length]), count)
-            self._require_video(container, count)
+            self._require_whole_video(reply, container, count)
             return self.store.put(buffer, kind, container.facts)
         upload = self.store.begin(kind, version=None, beside=self.kept)
         try:
             total, container = _pump(reply, buffer, upload, self.limits)
-            self._require_video(container, total)
+            self._require_whole_video(reply, container, total)
             upload.complete(total)
         except BaseException:
             _discard(upload)
@@ -274,7 +288,7 @@ class _Copy:
             missing = [part for part in parts if part.number not in before]
             _transfer(origin, missing, upload, self.fetcher, opened, self.limits)
             container = examine(lambda start, length: _read(origin, self.fetcher, start, length), version.total)
-            self._require_video(container, version.total)
+            _require_video(container)
         except DeadlineExceeded:
             if upload.stored == before:
                 if not before:
@@ -295,16 +309,29 @@ class _Copy:
         upload.complete(version.total)
         return _published(self.store, version.total, container.facts)
 
-    def _require_video(self, container: Container, size: int) -> None:
-        if container.whole and container.video:
-            return
-        self.refused, self.reason = size, _NO_VIDEO if container.whole else _CUT_OFF
-        raise OutputInvalid(self.reason)
+    def _require_whole_video(self, reply: Reply, container: Container, size: int) -> None:
+        """Judge a file that came in one answer of `size` bytes."""
+        if size == self.asked:
+            # As long as what was asked for: a part that calls itself the whole file looks the same.
+            raise RangesUnusable("sent as much as it was asked for, and says that this is all")
+        try:
+            _require_video(container)
+        except OutputInvalid as error:
+            if not reply.partial:
+                self.refused, self.reason = size, error.message
+            raise
 
 
-def _approved(reply: Reply, limits: Limits) -> str:
-    """The content type of a body that may be copied, decided before anything is written."""
+def _require_video(container: Container) -> None:
+    if not (container.whole and container.video):
+        raise OutputInvalid(_NO_VIDEO if container.whole else _CUT_OFF)
+
+
+def _approved(reply: Reply, limits: Limits) -> tuple[bytes, str]:
+    """The first bytes and the content type of a body that may be copied, decided before anything is written."""
     if reply.total is not None and reply.total > limits.max_bytes:
+        if reply.partial:  # its head speaks of the file; a plain GET's speaks of what comes
+            raise RangesUnusable("names a size beyond the limit")
         raise OutputTooLarge(f"The file has {reply.total} bytes; the limit is {limits.max_bytes}.")
     head = reply.peek(SNIFF_BYTES)
     if not head:
@@ -313,7 +340,7 @@ def _approved(reply: Reply, limits: Limits) -> str:
     if kind is None:
         raise OutputInvalid(f"{reply.host} sent {_described(head, reply.encoding)}, not an MP4, MOV or WebM video.")
     # Whatever `Content-Encoding` says, these are a video's own bytes: nothing is encoded.
-    return kind
+    return head, kind
 
 
 def _described(head: bytes, encoding: str) -> str:
