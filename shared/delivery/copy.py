@@ -186,7 +186,7 @@ class _Copy:
     """One call's way down the ladder.
 
     Attributes:
-        kept: The multipart upload of a copy by ranges that has ended with an error and keeps its parts.
+        kept: Whether parts copied by ranges are in the bucket, from an earlier call or from this one.
         asked: Bytes that the range of the answer under way asked for; 0 without a range.
         refused: Size in bytes of a file that came as the whole one, not in ranges, and that its own container says is
             cut off, or no video.
@@ -198,7 +198,7 @@ class _Copy:
     store: Store
     limits: Limits
     deadline: Deadline
-    kept: Upload | None = None
+    kept: bool = False
     asked: int = 0
     refused: int | None = None
     reason: str = ""
@@ -206,14 +206,14 @@ class _Copy:
     def run(self, *, begun: bool) -> Delivery:
         """Copy by ranges, else by one plain GET. `begun`: an earlier call has left parts."""
         failed: Exception | None = None
+        self.kept = begun
         try:
             return self._with_ranges(begun=begun)
         except RangesUnusable:
             pass
         except (OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable) as error:
             # Some origins redirect nothing but ranges, to a page for signing in, say; a plain GET is judged anew.
-            # Where ranges have worked before, an origin that is down for a moment must not cost the parts there are.
-            if not self.fetcher.connected or (begun and self.kept is None and isinstance(error, OutputUnreachable)):
+            if not self.fetcher.connected:
                 raise
             failed = error.with_traceback(None)  # its frames hold the buffers of the parts
         return self._with_plain_get(failed)
@@ -241,17 +241,25 @@ class _Copy:
         self.deadline.resume()
         self.asked = 0
         try:
-            reply = self.fetcher.open(self.link.given)
+            reply = self._open_whole()
             _, kind = _approved(reply, self.limits)
             self._require_another(reply)
-            delivery = self._stream(reply, kind)
+            return self._stream(reply, kind)
         except Exception:
-            if failed is not None and self.kept is not None:
+            if failed is not None and self.kept:
                 raise failed from None
             raise
-        if self.kept is not None:
-            _discard(self.kept)
-        return delivery
+
+    def _open_whole(self) -> Reply:
+        """Ask for the whole file; with a fresh link, if the one there is was good for the first request only."""
+        url = self.link.given
+        try:
+            return self.fetcher.open(url)
+        except OutputExpired:
+            self.link.renew(self.link.url)
+            if self.link.given == url:
+                raise
+        return self.fetcher.open(self.link.given)
 
     def _require_another(self, reply: Reply) -> None:
         """Do not fetch a file a second time that came as the whole one and was refused."""
@@ -276,6 +284,9 @@ class _Copy:
         except BaseException:
             _discard(upload)
             raise
+        if self.kept:
+            with contextlib.suppress(Exception):  # the file is there, and its parts are of no use any more
+                self.store.clear()
         return _published(self.store, total, container.facts)
 
     def _ranges(self, origin: _Origin, kind: str, opened: Reply | None) -> Delivery:
@@ -298,12 +309,12 @@ class _Copy:
                 f"{len(upload.stored)} of {len(parts)} parts are copied; the next call copies the rest."
             ) from None
         except (OutputInvalid, OutputRefused):
+            self.kept = False
             _discard(upload)
             raise
         except Exception:
-            if upload.stored:
-                self.kept = upload
-            else:
+            self.kept = bool(upload.stored)
+            if not self.kept:
                 _discard(upload)
             raise
         upload.complete(version.total)

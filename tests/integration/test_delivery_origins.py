@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.delivery import OutputInvalid, OutputRefused, limits
+from shared.delivery import OutputInvalid, OutputRefused, OutputUnreachable, limits
 from shared.faults import Fault
 from tests.integration.delivery_origin import BUCKET, KEY, LAPTOP, Request, bucket, copy, film, left_behind, serve
 from tests.integration.odd_origin import BODIES, INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
@@ -221,6 +221,58 @@ def test_a_redirect_that_only_ranges_get_does_not_end_the_copy(
             request.answer("302 Found", f"Location: {location}\r\nContent-Length: 0")
 
     assert delivered(s3, film(5000), redirect, small_parts)[0] == film(5000)
+
+
+@pytest.mark.parametrize("refusal", ["403", "404", "405", "416", "500", "501", "503", "reset"])
+@pytest.mark.parametrize("plain", [Request.whole, Request.chunked], ids=["length", "chunked"])
+def test_ranges_that_end_between_two_calls_do_not_end_the_copy(
+    s3: S3Client, small_parts: limits.Limits, refusal: str, plain: Callable[[Request], None]
+) -> None:
+    """The parts of the first call stay until a plain GET has brought all of the file."""
+    body = film(7 * PART)
+
+    def fail(request: Request) -> None:
+        if request.span and len(origin.requests) <= 3:
+            request.ranged()
+        else:
+            request.answer("503 Slow Down", "Content-Length: 0")
+
+    def refuse(request: Request) -> None:
+        if request.span is None:
+            plain(request)
+        elif refusal == "reset":
+            request.connection.close()
+        else:
+            request.answer(f"{refusal} No", "Content-Length: 0")
+
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    with serve(body, fail) as origin:
+        for _ in range(2):
+            with pytest.raises(OutputUnreachable):
+                copy(origin, s3, small_parts)
+            assert left_behind(s3) == ([f"{KEY}.partial"], 1)
+        origin.behaviour = refuse
+        copy(origin, s3, small_parts)
+    assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == body
+    assert left_behind(s3) == ([KEY], 0)
+
+
+@pytest.mark.parametrize("ranges", ["good", "ignored", "no Content-Range", "huge total", 416, 501])
+def test_links_that_are_good_for_one_request_are_enough(s3: S3Client, small_parts: limits.Limits, ranges: str) -> None:
+    body, links, used = film(3 * PART), iter(range(1, 99)), set()
+    answer = behave(Manners(ranges=ranges, etag="strong"))
+
+    def once(request: Request) -> None:
+        if request.path in used:
+            request.answer("403 Forbidden", "Content-Length: 0")
+        else:
+            used.add(request.path)
+            answer(request)
+
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    with serve(body, once) as origin:
+        copy(origin, s3, small_parts, source=lambda: f"http://127.0.0.1:{origin.port}/v?token={next(links)}")
+    assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == body
 
 
 def test_no_sixth_redirect_is_followed(s3: S3Client, small_parts: limits.Limits) -> None:
