@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from shared.delivery.limits import Limits
 
 _HEAD_BYTES = 64 * 1024
-_HEAD_FIELDS = 256
-_INTERIM_ANSWERS = 64
+_HEAD_FIELDS = 480
+_INTERIM_ANSWERS = 200
 _RECEIVE_BYTES = 64 * 1024
 _BODILESS = frozenset({204, 304})
 

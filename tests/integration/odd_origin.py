@@ -43,6 +43,7 @@ class Manners:
         plain: How the whole file is framed; see `_PLAIN`.
         encoding: The value of `Content-Encoding`.
         interim: The answers before the answer.
+        fields: How many header fields there are that nobody needs.
         redirects: How many redirects come first.
         location: How they are written; see `LOCATIONS`.
         cut: How many bytes at the end of the file the origin has lost without knowing it.
@@ -55,6 +56,7 @@ class Manners:
     plain: str = "length"
     encoding: str | None = None
     interim: tuple[int, ...] = ()
+    fields: int = 0
     redirects: int = 0
     location: str = "path"
     cut: int = 0
@@ -306,6 +308,7 @@ def behave(manners: Manners) -> Callable[[Request], None]:
         it = Answer(request, manners, body, number, fields=_etag(manners, number))
         if manners.encoding is not None:
             it.fields.append(f"Content-Encoding: {manners.encoding}")
+        it.fields += [f"X-Field-{n}: {n}" for n in range(manners.fields)]
         for status in manners.interim:
             request.connection.sendall(INTERIM[status].encode())
         hop = request.path.split("/")[1]

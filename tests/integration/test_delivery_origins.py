@@ -106,7 +106,8 @@ KINDS: dict[str, Manners] = {
     **{f"206 later: {ranges}": Manners(ranges=ranges, later=True) for ranges in RANGED},
     **{f"the whole file: {plain}": Manners(ranges="ignored", plain=plain) for plain in PLAIN},
     **{f"interim answer {status}": Manners(interim=(status,)) for status in INTERIM},
-    "many interim answers": Manners(interim=(100, 103, 102, 103) * 4),
+    "many interim answers": Manners(interim=(100, 103, 102, 103) * 40),
+    "many header fields": Manners(fields=400),
     **{f"Location: {location}": Manners(redirects=1, location=location) for location in LOCATIONS},
     "five redirects": Manners(redirects=5),
 }
