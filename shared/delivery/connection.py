@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from shared.delivery.limits import Limits
 
+Headers = list[tuple[bytes, bytes]]
+"""Fields of a request."""
 _HEAD_BYTES = 64 * 1024
 _HEAD_FIELDS = 480
 _INTERIM_ANSWERS = 200
@@ -103,7 +105,7 @@ class Connection:
         self._timeout = 0.0
         self._socket = _connect(target, limits, deadline)
 
-    def get(self, headers: list[tuple[str, str]]) -> Response:
+    def get(self, headers: Headers) -> Response:
         """Send a GET for the target's path and read the head of the answer. Interim answers (1xx) are passed over.
 
         Raises:
@@ -112,7 +114,7 @@ class Connection:
             DeadlineExceeded: The time is over.
         """
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
-        request = h11.Request(method="GET", target=self.target.path, headers=[("Host", _host(self.target)), *headers])
+        request = h11.Request(method="GET", target=self.target.path, headers=[(b"Host", _host(self.target)), *headers])
         self._arm()
         self._socket.sendall((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
         for _ in range(_INTERIM_ANSWERS):
@@ -195,6 +197,12 @@ class Response:
     def raw_field(self, name: str) -> bytes | None:
         """The same as it came."""
         return next((value for found, value in self._head.headers if found == name.encode()), None)
+
+    def cookies(self) -> dict[bytes, bytes]:
+        """Names and values of the cookies that it sets."""
+        fields = (value.partition(b";")[0] for found, value in self._head.headers if found == b"set-cookie")
+        pairs = (field.partition(b"=") for field in fields)
+        return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
     def limit(self, count: int) -> None:
         """The body is a range of `count` bytes, by what its head says beside its length: more would disprove it."""
@@ -300,6 +308,6 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
         raise
 
 
-def _host(target: Target) -> str:
+def _host(target: Target) -> bytes:
     host = f"[{target.host}]" if ":" in target.host else target.host
-    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"
+    return (host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}").encode()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 import h11
 
 from shared.delivery import links
-from shared.delivery.connection import Connection, Deadline, Response, Surplus, Truncated
-from shared.delivery.errors import OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable
+from shared.delivery.connection import Connection, Deadline, Headers, Response, Surplus, Truncated
+from shared.delivery.errors import OutputExpired, OutputInvalid, OutputUnreachable
 from shared.delivery.guard import Target, check
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Reply:
     """An answer with a body that is worth reading, its head judged.
 
     Attributes:
-        url: Where redirects ended. A secret.
+        url: What to ask next time: where redirects ended, or the first link where they set cookies. A secret.
         host: For messages.
         length: Bytes of this body; `None` when the origin does not say how many.
         total: Bytes of the whole file, as far as the origin says.
@@ -164,29 +164,39 @@ class Fetcher:
     def open(self, url: str, span: tuple[int, int] | None = None, validator: str | None = None) -> Reply:
         """Ask for a file, or for the bytes `span[0]` to `span[1]`, inclusive, of the version `validator`.
 
+        A cookie that a redirect sets goes back to its own host until the redirects end, and nowhere else.
+
         Raises:
             RangesUnusable: A span was asked for, and the answer cannot be used as one.
             OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: As their own texts say.
             DeadlineExceeded: The time is over.
         """
-        headers = [("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "video-delivery/1")]
+        headers: Headers = [
+            (b"Accept", b"*/*"),
+            (b"Accept-Encoding", b"identity"),
+            (b"User-Agent", b"video-delivery/1"),
+        ]
         if span is not None:
-            headers.append(("Range", f"bytes={span[0]}-{span[1]}"))
+            headers.append((b"Range", b"bytes=%d-%d" % span))
         if validator is not None:
-            headers.append(("If-Range", validator))
-        url = links.normalize(url)
+            headers.append((b"If-Range", validator.encode()))
+        url = given = links.normalize(url)
+        jar: dict[tuple[str, str, int], dict[bytes, bytes]] = {}
         for _ in range(1 + MAX_REDIRECTS):
             target = check(url, self._limits)
-            response = self._get(target, headers)
+            cookies = jar.setdefault((target.scheme, target.host, target.port), {})
+            sent = b"; ".join(name + b"=" + value for name, value in cookies.items())
+            response = self._get(target, [*headers, (b"Cookie", sent)] if sent else headers)
             location = response.raw_field("location")
             if response.status not in _REDIRECTS or not location:
                 _judge(response, target.host)
-                return Reply(response, url, target.host, span[0] if span else None)
+                return Reply(response, given if any(jar.values()) else url, target.host, span[0] if span else None)
+            cookies.update(response.cookies())
             self.close()
             url = links.follow(url, location)
-        raise OutputRefused("The link to the video redirects too often.")
+        raise OutputUnreachable("The link to the video redirects too often.")
 
-    def _get(self, target: Target, headers: list[tuple[str, str]]) -> Response:
+    def _get(self, target: Target, headers: Headers) -> Response:
         try:
             return self._request(target, headers)
         except ssl.SSLCertVerificationError:
@@ -198,7 +208,7 @@ class Fetcher:
         except OSError:
             raise OutputUnreachable(f"{target.host} did not answer.") from None
 
-    def _request(self, target: Target, headers: list[tuple[str, str]]) -> Response:
+    def _request(self, target: Target, headers: Headers) -> Response:
         if (kept := self._reusable(target)) is not None:
             try:
                 self._response = kept.get(headers)

@@ -25,6 +25,7 @@ LOCATIONS = {
     "UTF-8": "/%d/café/vidéo 猫.mp4".encode(),
     "Latin-1": "/%d/café/vidéo.mp4".encode("latin-1"),
 }
+COOKIES = "Set-Cookie: seen=a=b; Path=/; HttpOnly\r\nSet-Cookie: last = 1\r\nSet-Cookie: ; Secure\r\n"
 INTERIM = {
     100: "HTTP/1.1 100 Continue\r\n\r\n",
     102: "HTTP/1.1 102 Processing\r\n\r\n",
@@ -46,6 +47,7 @@ class Manners:
         fields: How many header fields there are that nobody needs.
         redirects: How many redirects come first.
         location: How they are written; see `LOCATIONS`.
+        cookie: Whether it redirects until the cookies that it has set come back.
         cut: How many bytes at the end of the file the origin has lost without knowing it.
         lost: How many bytes of each body do not arrive, although they were announced.
     """
@@ -59,6 +61,7 @@ class Manners:
     fields: int = 0
     redirects: int = 0
     location: str = "path"
+    cookie: bool = False
     cut: int = 0
     lost: int = 0
 
@@ -313,7 +316,9 @@ def behave(manners: Manners) -> Callable[[Request], None]:
             request.connection.sendall(INTERIM[status].encode())
         hop = request.path.split("/")[1]
         at = int(hop) if hop.isdecimal() else 0
-        if at < manners.redirects:
+        if manners.cookie and "seen=a=b; last=1" not in request.headers.get("cookie", ""):
+            request.answer("302 Found", COOKIES + f"Location: {request.path}\r\nContent-Length: 0")
+        elif at < manners.redirects:
             _redirect(it, at)
         elif request.span is not None:
             _ranged(it)

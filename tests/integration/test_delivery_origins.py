@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.delivery import OutputInvalid, OutputRefused, OutputUnreachable, limits
+from shared.delivery import OutputInvalid, OutputUnreachable, limits
 from shared.faults import Fault
 from tests.integration.delivery_origin import BUCKET, KEY, LAPTOP, Request, bucket, copy, film, left_behind, serve
-from tests.integration.odd_origin import BODIES, INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
+from tests.integration.odd_origin import BODIES, COOKIES, INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,6 +110,8 @@ KINDS: dict[str, Manners] = {
     "many header fields": Manners(fields=400),
     **{f"Location: {location}": Manners(redirects=1, location=location) for location in LOCATIONS},
     "five redirects": Manners(redirects=5),
+    "a redirect that needs its cookies": Manners(cookie=True),
+    "redirects that need their cookies, without ranges": Manners(cookie=True, redirects=3, ranges=403),
 }
 
 
@@ -278,7 +280,22 @@ def test_links_that_are_good_for_one_request_are_enough(s3: S3Client, small_part
 
 def test_no_sixth_redirect_is_followed(s3: S3Client, small_parts: limits.Limits) -> None:
     _, error = delivered(s3, film(2000), behave(Manners(redirects=6)), small_parts)
-    assert isinstance(error, OutputRefused)
+    assert isinstance(error, OutputUnreachable)
+
+
+def test_a_cookie_goes_back_to_its_own_origin_and_nowhere_else(s3: S3Client, small_parts: limits.Limits) -> None:
+    def redirect(request: Request) -> None:
+        if "cookie" in request.headers:
+            request.answer("302 Found", f"Location: {other.url}\r\nContent-Length: 0")
+        else:
+            request.answer("302 Found", f"{COOKIES}Location: /again\r\nContent-Length: 0")
+
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    with serve(film(3 * PART)) as other, serve(b"", redirect) as origin:
+        copy(origin, s3, small_parts)
+    assert {request.headers.get("cookie") for request in origin.requests} == {None, "seen=a=b; last=1"}
+    assert len(other.requests) >= 3
+    assert not any("cookie" in request.headers for request in other.requests)
 
 
 @pytest.mark.parametrize(
