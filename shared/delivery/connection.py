@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from shared.delivery.limits import Limits
 
+Headers = list[tuple[bytes, bytes]]
+"""Fields of a request."""
 _HEAD_BYTES = 64 * 1024
-_HEAD_FIELDS = 256
-_INTERIM_ANSWERS = 64
+_HEAD_FIELDS = 480
+_INTERIM_ANSWERS = 200
 _RECEIVE_BYTES = 64 * 1024
 _BODILESS = frozenset({204, 304})
 
@@ -36,6 +38,10 @@ class DeadlineExceeded(Exception):
 
 class Truncated(Exception):
     """The body ended before its announced end. Never leaves the package."""
+
+
+class Surplus(Exception):
+    """The body went on behind the range that its head names. Never leaves the package."""
 
 
 class Deadline:
@@ -99,7 +105,7 @@ class Connection:
         self._timeout = 0.0
         self._socket = _connect(target, limits, deadline)
 
-    def get(self, headers: list[tuple[str, str]]) -> Response:
+    def get(self, headers: Headers) -> Response:
         """Send a GET for the target's path and read the head of the answer. Interim answers (1xx) are passed over.
 
         Raises:
@@ -108,7 +114,7 @@ class Connection:
             DeadlineExceeded: The time is over.
         """
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
-        request = h11.Request(method="GET", target=self.target.path, headers=[("Host", _host(self.target)), *headers])
+        request = h11.Request(method="GET", target=self.target.path, headers=[(b"Host", _host(self.target)), *headers])
         self._arm()
         self._socket.sendall((parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b""))
         for _ in range(_INTERIM_ANSWERS):
@@ -135,6 +141,15 @@ class Connection:
         """
         self._arm()
         return self._socket.recv_into(view)
+
+    def has_arrived(self) -> bool:
+        """Whether there are bytes that nobody has asked for. Does not wait; drops the connection's next byte."""
+        self._timeout = 0.0
+        self._socket.settimeout(0.0)
+        try:
+            return bool(self._socket.recv(1))
+        except OSError:  # nothing, or an end without a goodbye
+            return False
 
     def _arm(self) -> None:
         timeout = min(self._idle, self._deadline.left())
@@ -172,6 +187,7 @@ class Response:
         self._ended = self.length == 0
         self._early = b"" if self._chunked else parser.trailing_data[0]
         self._surplus = self.length is not None and len(self._early) > self.length
+        self._is_range = False
 
     def field(self, name: str) -> str | None:
         """The value of a header field by its lower-case name, without blanks around it; the first if there are more."""
@@ -182,9 +198,16 @@ class Response:
         """The same as it came."""
         return next((value for found, value in self._head.headers if found == name.encode()), None)
 
+    def cookies(self) -> dict[bytes, bytes]:
+        """Names and values of the cookies that it sets."""
+        fields = (value.partition(b";")[0] for found, value in self._head.headers if found == b"set-cookie")
+        pairs = (field.partition(b"=") for field in fields)
+        return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+
     def limit(self, count: int) -> None:
-        """The body has `count` bytes, by what its head says beside its length."""
+        """The body is a range of `count` bytes, by what its head says beside its length: more would disprove it."""
         self._left = count
+        self._is_range = True
 
     @property
     def reusable(self) -> bool:
@@ -199,7 +222,8 @@ class Response:
         """Read the body into `view`. Fewer bytes than it holds mean that the body has ended where it should.
 
         Raises:
-            Truncated: It ended early, or went on behind its end.
+            Truncated: It ended early.
+            Surplus: It went on behind its range.
             OSError: The connection broke, or was silent for too long.
             h11.ProtocolError: Its chunks are not well-formed.
             DeadlineExceeded: The time is over.
@@ -219,8 +243,8 @@ class Response:
         if self._left is not None:
             self._left -= count
             self._ended = self._left == 0
-            if self._ended and self._chunked:
-                self._require_last_chunk()
+            if self._ended and self._is_range and self._goes_on():
+                raise Surplus
         return count
 
     def _early_into(self, view: memoryview) -> int:
@@ -245,9 +269,18 @@ class Response:
             raise
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
-    def _require_last_chunk(self) -> None:
-        if self._early or self._next_chunk():
-            raise Truncated
+    def _goes_on(self) -> bool:
+        """Whether anything comes behind the range. Without a length or chunks, only the connection's end shows."""
+        if self._early:
+            return True
+        if self._chunked:
+            return bool(self._next_chunk())
+        if self.length is not None:
+            return self._connection.has_arrived()
+        try:
+            return bool(self._connection.receive_into(memoryview(bytearray(1))))
+        except TimeoutError:
+            return True
 
 
 def _connect(target: Target, limits: Limits, deadline: Deadline) -> socket.socket:
@@ -275,6 +308,6 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
         raise
 
 
-def _host(target: Target) -> str:
+def _host(target: Target) -> bytes:
     host = f"[{target.host}]" if ":" in target.host else target.host
-    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"
+    return (host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}").encode()

@@ -45,6 +45,8 @@ ATTEMPTS = 4
 ANSWERS = 64
 """Answers that one part may come in: an origin may send less than it was asked for."""
 _BACKOFF_SECONDS = 0.25
+_LEAST_TO_COMPARE = 16
+"""Bytes that two places of a video share only by an accident, which costs no more than a plain GET."""
 _CUT_OFF = "The video is cut off: its container announces more than the origin sent."
 _NO_VIDEO = "The file is no video: its header lists only sound or pictures."
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
@@ -73,11 +75,12 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A file at its origin, of one version, that can be read in ranges."""
+    """A file at its origin, of one version, that can be read in ranges. `head`: its first bytes."""
 
     link: _Link
     deadline: Deadline
     version: Version
+    head: bytes
 
     def read(self, fetcher: Fetcher, start: int, view: memoryview, opened: Reply | None = None) -> None:
         """Fill `view` with the bytes from `start`. `opened` is an answer that begins there.
@@ -89,6 +92,8 @@ class _Origin:
         """
         for _ in range(ANSWERS):
             count = self._read_answer(fetcher, start, view, opened)
+            if start and self._begins_with_head(view[:count]):
+                raise RangesUnusable("answers every range with the beginning of the file")
             if count == len(view):
                 return
             start, view, opened = start + count, view[count:], None
@@ -112,6 +117,11 @@ class _Origin:
                 if isinstance(error, OutputExpired):
                     self.link.renew(url)
                 self.deadline.sleep(random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311
+
+    def _begins_with_head(self, view: memoryview) -> bool:
+        """Whether bytes from the middle of the file are its first ones, whatever their `Content-Range` says."""
+        count = min(len(view), len(self.head))
+        return count >= _LEAST_TO_COMPARE and view[:count] == self.head[:count]
 
     def _expected(self, reply: Reply, wanted: int) -> int:
         """How many bytes the answer brings, if they belong to this version of the file."""
@@ -176,8 +186,10 @@ class _Copy:
     """One call's way down the ladder.
 
     Attributes:
-        kept: The multipart upload of a copy by ranges that has ended with an error and keeps its parts.
-        refused: Size in bytes of a file that arrived whole and that its own container says is cut off, or no video.
+        kept: Whether parts copied by ranges are in the bucket, from an earlier call or from this one.
+        asked: Bytes that the range of the answer under way asked for; 0 without a range.
+        refused: Size in bytes of a file that came as the whole one, not in ranges, and that its own container says is
+            cut off, or no video.
         reason: Why it was refused.
     """
 
@@ -186,38 +198,39 @@ class _Copy:
     store: Store
     limits: Limits
     deadline: Deadline
-    kept: Upload | None = None
+    kept: bool = False
+    asked: int = 0
     refused: int | None = None
     reason: str = ""
 
     def run(self, *, begun: bool) -> Delivery:
         """Copy by ranges, else by one plain GET. `begun`: an earlier call has left parts."""
         failed: Exception | None = None
+        self.kept = begun
         try:
             return self._with_ranges(begun=begun)
         except RangesUnusable:
             pass
         except (OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable) as error:
             # Some origins redirect nothing but ranges, to a page for signing in, say; a plain GET is judged anew.
-            # Where ranges have worked before, an origin that is down for a moment must not cost the parts there are.
-            if not self.fetcher.connected or (begun and self.kept is None and isinstance(error, OutputUnreachable)):
+            if not self.fetcher.connected:
                 raise
             failed = error.with_traceback(None)  # its frames hold the buffers of the parts
         return self._with_plain_get(failed)
 
     def _with_ranges(self, *, begun: bool) -> Delivery:
         # With parts in the bucket already, the first part would be fetched in vain.
-        wanted = SNIFF_BYTES if begun else self.limits.part_bytes
-        reply = self.fetcher.open(self.link.url, (0, wanted - 1))
+        self.asked = SNIFF_BYTES if begun else self.limits.part_bytes
+        reply = self.fetcher.open(self.link.url, (0, self.asked - 1))
         self.link.settle(self.link.url, reply.url)
-        kind = _approved(reply, self.limits)
+        head, kind = _approved(reply, self.limits)
         if reply.whole:
             return self._stream(reply, kind)
         if reply.total is None or reply.validator is None:
             # Without a strong validator, ranges of two requests may belong to two versions of the file.
             raise RangesUnusable("names no version of the file")
         version = Version(reply.validator, reply.total, part_size(reply.total, self.limits))
-        return self._ranges(_Origin(self.link, self.deadline, version), kind, None if begun else reply)
+        return self._ranges(_Origin(self.link, self.deadline, version, head), kind, None if begun else reply)
 
     def _with_plain_get(self, failed: Exception | None) -> Delivery:
         """Ask once more, without a range. `failed` is why, unless ranges were only no use.
@@ -226,21 +239,30 @@ class _Copy:
         """
         self.fetcher.close()
         self.deadline.resume()
+        self.asked = 0
         try:
-            reply = self.fetcher.open(self.link.given)
-            kind = _approved(reply, self.limits)
+            reply = self._open_whole()
+            _, kind = _approved(reply, self.limits)
             self._require_another(reply)
-            delivery = self._stream(reply, kind)
+            return self._stream(reply, kind)
         except Exception:
-            if failed is not None and self.kept is not None:
+            if failed is not None and self.kept:
                 raise failed from None
             raise
-        if self.kept is not None:
-            _discard(self.kept)
-        return delivery
+
+    def _open_whole(self) -> Reply:
+        """Ask for the whole file; with a fresh link, if the one there is was good for the first request only."""
+        url = self.link.given
+        try:
+            return self.fetcher.open(url)
+        except OutputExpired:
+            self.link.renew(self.link.url)
+            if self.link.given == url:
+                raise
+        return self.fetcher.open(self.link.given)
 
     def _require_another(self, reply: Reply) -> None:
-        """Do not fetch a file a second time that arrived whole and was refused."""
+        """Do not fetch a file a second time that came as the whole one and was refused."""
         if self.refused is not None and self.refused == reply.total:
             raise OutputInvalid(self.reason)
 
@@ -252,16 +274,19 @@ class _Copy:
         if count < len(buffer) or count == reply.total:
             del buffer[count:]
             container = examine(lambda start, length: bytes(buffer[start : start + length]), count)
-            self._require_video(container, count)
+            self._require_whole_video(reply, container, count)
             return self.store.put(buffer, kind, container.facts)
         upload = self.store.begin(kind, version=None, beside=self.kept)
         try:
             total, container = _pump(reply, buffer, upload, self.limits)
-            self._require_video(container, total)
+            self._require_whole_video(reply, container, total)
             upload.complete(total)
         except BaseException:
             _discard(upload)
             raise
+        if self.kept:
+            with contextlib.suppress(Exception):  # the file is there, and its parts are of no use any more
+                self.store.clear()
         return _published(self.store, total, container.facts)
 
     def _ranges(self, origin: _Origin, kind: str, opened: Reply | None) -> Delivery:
@@ -274,7 +299,7 @@ class _Copy:
             missing = [part for part in parts if part.number not in before]
             _transfer(origin, missing, upload, self.fetcher, opened, self.limits)
             container = examine(lambda start, length: _read(origin, self.fetcher, start, length), version.total)
-            self._require_video(container, version.total)
+            _require_video(container)
         except DeadlineExceeded:
             if upload.stored == before:
                 if not before:
@@ -284,27 +309,40 @@ class _Copy:
                 f"{len(upload.stored)} of {len(parts)} parts are copied; the next call copies the rest."
             ) from None
         except (OutputInvalid, OutputRefused):
+            self.kept = False
             _discard(upload)
             raise
         except Exception:
-            if upload.stored:
-                self.kept = upload
-            else:
+            self.kept = bool(upload.stored)
+            if not self.kept:
                 _discard(upload)
             raise
         upload.complete(version.total)
         return _published(self.store, version.total, container.facts)
 
-    def _require_video(self, container: Container, size: int) -> None:
-        if container.whole and container.video:
-            return
-        self.refused, self.reason = size, _NO_VIDEO if container.whole else _CUT_OFF
-        raise OutputInvalid(self.reason)
+    def _require_whole_video(self, reply: Reply, container: Container, size: int) -> None:
+        """Judge a file that came in one answer of `size` bytes."""
+        if size == self.asked:
+            # As long as what was asked for: a part that calls itself the whole file looks the same.
+            raise RangesUnusable("sent as much as it was asked for, and says that this is all")
+        try:
+            _require_video(container)
+        except OutputInvalid as error:
+            if not reply.partial:
+                self.refused, self.reason = size, error.message
+            raise
 
 
-def _approved(reply: Reply, limits: Limits) -> str:
-    """The content type of a body that may be copied, decided before anything is written."""
+def _require_video(container: Container) -> None:
+    if not (container.whole and container.video):
+        raise OutputInvalid(_NO_VIDEO if container.whole else _CUT_OFF)
+
+
+def _approved(reply: Reply, limits: Limits) -> tuple[bytes, str]:
+    """The first bytes and the content type of a body that may be copied, decided before anything is written."""
     if reply.total is not None and reply.total > limits.max_bytes:
+        if reply.partial:  # its head speaks of the file; a plain GET's speaks of what comes
+            raise RangesUnusable("names a size beyond the limit")
         raise OutputTooLarge(f"The file has {reply.total} bytes; the limit is {limits.max_bytes}.")
     head = reply.peek(SNIFF_BYTES)
     if not head:
@@ -313,7 +351,7 @@ def _approved(reply: Reply, limits: Limits) -> str:
     if kind is None:
         raise OutputInvalid(f"{reply.host} sent {_described(head, reply.encoding)}, not an MP4, MOV or WebM video.")
     # Whatever `Content-Encoding` says, these are a video's own bytes: nothing is encoded.
-    return kind
+    return head, kind
 
 
 def _described(head: bytes, encoding: str) -> str:

@@ -2,7 +2,7 @@
 
     Fault
     ├── OutputExpired        the link itself is refused
-    ├── OutputUnreachable    the host cannot be reached, or is too slow
+    ├── OutputUnreachable    the host cannot be reached, redirects without end, or is too slow
     ├── OutputInvalid        what came is not the whole video
     ├── OutputTooLarge       more than the limit allows
     ├── OutputRefused        the guard will not go where the link points
@@ -30,7 +30,7 @@ class OutputExpired(Fault):
 
 
 class OutputUnreachable(Fault):
-    """When the origin's host does not resolve, connect, speak HTTP, or send the body in the time there is."""
+    """When the origin's host does not resolve or connect, speaks no HTTP, redirects without end, or is too slow."""
 
     code = "output_unreachable"
     paid = Paid.YES

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 import h11
 
 from shared.delivery import links
-from shared.delivery.connection import Connection, Deadline, Response, Truncated
-from shared.delivery.errors import OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable
+from shared.delivery.connection import Connection, Deadline, Headers, Response, Surplus, Truncated
+from shared.delivery.errors import OutputExpired, OutputInvalid, OutputUnreachable
 from shared.delivery.guard import Target, check
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _WITHOUT_BODY = frozenset({204, 205})
 _PARTIAL, _RANGE_NOT_SATISFIABLE = 206, 416
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z", re.IGNORECASE)
+# What a Content-Range says at least, however it is written.
+_SPAN = re.compile(r"([0-9]{1,18}) *- *([0-9]{1,18})")
+_TOTAL = re.compile(r"/ *([0-9]{1,18})")
 _STRONG_ETAG = re.compile(r'"[!#-~]+"\Z')
 # h11 names the field that it refuses.
 _FRAMING = ("Content-Length", "Transfer-Encoding")
@@ -41,7 +44,7 @@ class Reply:
     """An answer with a body that is worth reading, its head judged.
 
     Attributes:
-        url: Where redirects ended. A secret.
+        url: What to ask next time: where redirects ended, or the first link where they set cookies. A secret.
         host: For messages.
         length: Bytes of this body; `None` when the origin does not say how many.
         total: Bytes of the whole file, as far as the origin says.
@@ -51,7 +54,7 @@ class Reply:
 
     Raises:
         RangesUnusable: A range was asked for, and what came is none that can be used.
-        OutputInvalid: Nothing says where the body ends, or the head contradicts itself.
+        OutputInvalid: Nothing says where the body ends, or the head says that this is only a part of the file.
     """
 
     def __init__(self, response: Response, url: str, host: str, first: int | None) -> None:
@@ -64,29 +67,42 @@ class Reply:
         self.validator = etag if _STRONG_ETAG.match(etag) else None
         self.length = self.total = response.length
         self.partial = response.status == _PARTIAL and first is not None
-        content_range = response.field("content-range")
-        if self.partial or (response.status == _PARTIAL and content_range is not None):
-            self._take_range(content_range or "", first)
-        elif not response.delimited:
-            raise OutputInvalid(f"{host} does not say how long the body is, so a truncation would go unnoticed.")
+        content_range = (response.field("content-range") or "") if response.status == _PARTIAL else ""
+        if first is not None and self.partial:
+            self._take_range(content_range, first)
+        else:
+            self._take_whole(content_range)
 
-    def _take_range(self, content_range: str, first: int | None) -> None:
-        """Learn from `Content-Range` which bytes these are. Without a range asked for, only the whole file will do."""
+    def _take_range(self, content_range: str, first: int) -> None:
+        """Learn from `Content-Range` which bytes these are."""
         match = _CONTENT_RANGE.match(content_range)
-        if match is None or int(match[1]) != (first or 0) or int(match[2]) < int(match[1]):
-            self._refuse(first, "sent another range than it was asked for")
-        span = int(match[2]) - int(match[1]) + 1
+        if match is None or int(match[1]) != first or int(match[2]) < first:
+            self._refuse("sent another range than it was asked for")
+        span = int(match[2]) - first + 1
         total = None if match[3] == "*" else int(match[3])
         if self.length not in (None, span) or (total is not None and int(match[2]) >= total):
-            self._refuse(first, "contradicts itself about the length of the file")
-        if first is None and total not in (None, span):
-            self._refuse(first, "sent a part of the file although all of it was asked for")
+            self._refuse("contradicts itself about the length of the file")
         self._response.limit(span)
-        self.length = span
-        self.total = span if first is None else total
+        self.length, self.total = span, total
 
-    def _refuse(self, first: int | None, what: str) -> NoReturn:
-        raise OutputInvalid(f"{self.host} {what}.") if first is None else RangesUnusable(what)
+    def _take_whole(self, content_range: str) -> None:
+        """Require that the body's end can be told, and that nothing says that this is a part of the file.
+
+        No range was asked for, so a `Content-Range` that cannot be read says nothing.
+        """
+        span, of = _SPAN.search(content_range), _TOTAL.search(content_range)
+        end = None if span is None else int(span[2]) + 1
+        sizes = {size for size in (self.length, of and int(of[1])) if size is not None}
+        if (span and int(span[1])) or len(sizes) > 1 or (end is not None and end < max(sizes, default=0)):
+            self._refuse("sent a part of the file although all of it was asked for")
+        if self.length is None and end is not None and sizes == {end}:
+            self._response.limit(end)
+            self.length = self.total = end
+        elif not self._response.delimited:
+            self._refuse("does not say how long the body is, so a truncation would go unnoticed")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise RangesUnusable(what) if self.partial else OutputInvalid(f"{self.host} {what}.")
 
     @property
     def whole(self) -> bool:
@@ -103,6 +119,7 @@ class Reply:
         """Read the body into `view`. Fewer bytes than it holds mean that the body has ended where it should.
 
         Raises:
+            RangesUnusable: The body goes on behind its range.
             OutputInvalid: The body ended early.
             OutputUnreachable: The connection broke, or was silent for too long.
             DeadlineExceeded: The time is over.
@@ -118,6 +135,8 @@ class Reply:
         except Truncated:
             announced = "" if self.length is None else f" of {self.length} bytes"
             raise OutputInvalid(f"{self.host} sent a truncated body{announced}.") from None
+        except Surplus:
+            self._refuse("sent more than the range that it names")
         except (OSError, h11.ProtocolError):
             raise OutputUnreachable(f"The connection to {self.host} broke off or fell silent.") from None
 
@@ -145,29 +164,39 @@ class Fetcher:
     def open(self, url: str, span: tuple[int, int] | None = None, validator: str | None = None) -> Reply:
         """Ask for a file, or for the bytes `span[0]` to `span[1]`, inclusive, of the version `validator`.
 
+        A cookie that a redirect sets goes back to its own host until the redirects end, and nowhere else.
+
         Raises:
             RangesUnusable: A span was asked for, and the answer cannot be used as one.
             OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: As their own texts say.
             DeadlineExceeded: The time is over.
         """
-        headers = [("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "video-delivery/1")]
+        headers: Headers = [
+            (b"Accept", b"*/*"),
+            (b"Accept-Encoding", b"identity"),
+            (b"User-Agent", b"video-delivery/1"),
+        ]
         if span is not None:
-            headers.append(("Range", f"bytes={span[0]}-{span[1]}"))
+            headers.append((b"Range", b"bytes=%d-%d" % span))
         if validator is not None:
-            headers.append(("If-Range", validator))
-        url = links.normalize(url)
+            headers.append((b"If-Range", validator.encode()))
+        url = given = links.normalize(url)
+        jar: dict[tuple[str, str, int], dict[bytes, bytes]] = {}
         for _ in range(1 + MAX_REDIRECTS):
             target = check(url, self._limits)
-            response = self._get(target, headers)
+            cookies = jar.setdefault((target.scheme, target.host, target.port), {})
+            sent = b"; ".join(name + b"=" + value for name, value in cookies.items())
+            response = self._get(target, [*headers, (b"Cookie", sent)] if sent else headers)
             location = response.raw_field("location")
             if response.status not in _REDIRECTS or not location:
                 _judge(response, target.host)
-                return Reply(response, url, target.host, span[0] if span else None)
+                return Reply(response, given if any(jar.values()) else url, target.host, span[0] if span else None)
+            cookies.update(response.cookies())
             self.close()
             url = links.follow(url, location)
-        raise OutputRefused("The link to the video redirects too often.")
+        raise OutputUnreachable("The link to the video redirects too often.")
 
-    def _get(self, target: Target, headers: list[tuple[str, str]]) -> Response:
+    def _get(self, target: Target, headers: Headers) -> Response:
         try:
             return self._request(target, headers)
         except ssl.SSLCertVerificationError:
@@ -179,7 +208,7 @@ class Fetcher:
         except OSError:
             raise OutputUnreachable(f"{target.host} did not answer.") from None
 
-    def _request(self, target: Target, headers: list[tuple[str, str]]) -> Response:
+    def _request(self, target: Target, headers: Headers) -> Response:
         if (kept := self._reusable(target)) is not None:
             try:
                 self._response = kept.get(headers)

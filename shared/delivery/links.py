@@ -6,14 +6,18 @@ curl. Decides nothing: whether an address may be fetched is the guard's question
 
 from __future__ import annotations
 
+import re
 import string
 from urllib.parse import quote, urljoin
 
 from shared.delivery.errors import OutputRefused
 
 # What stands for itself, `%` included: an escape stays as it is, and so does a stray percent sign.
-# https://url.spec.whatwg.org/#percent-encoded-bytes
-_AS_THEY_ARE = string.punctuation
+# https://url.spec.whatwg.org/#path-percent-encode-set and #query-percent-encode-set
+_IN_QUERY = "".join(set(string.punctuation) - set('"<>'))
+_IN_PATH = "".join(set(_IN_QUERY) - set("^`{}"))
+# An IPv6 address with nothing but a port behind it. What else stands beside brackets, parsers read differently.
+_BRACKETS = re.compile(r"(?:[^\[\]]*@)?\[[^\[\]]*\](?::[0-9]*)?\Z")
 _BLANKS = " \t\r\n\f"
 
 
@@ -30,7 +34,7 @@ def normalize(link: str) -> str:
     end = next((at for at, letter in enumerate(rest) if letter in "/?#\\"), len(rest))
     try:
         return f"{_encoded(scheme)}{colon}{_host(rest[:end])}{_encoded(rest[end:])}"
-    except UnicodeError:  # half of a surrogate pair, or a host name that IDNA does not know
+    except UnicodeError:  # half of a surrogate pair, or a host that no address can have
         raise OutputRefused("The link to the video is not a well-formed address.") from None
 
 
@@ -45,7 +49,7 @@ def follow(url: str, location: bytes) -> str:
     try:
         text = location.decode()
     except UnicodeDecodeError:
-        text = quote(location, safe=f"{_AS_THEY_ARE} ")
+        text = quote(location, safe=f"{string.punctuation} ")
     try:
         return normalize(urljoin(url, text.strip(_BLANKS)))
     except ValueError:
@@ -53,15 +57,18 @@ def follow(url: str, location: bytes) -> str:
 
 
 def _encoded(text: str) -> str:
-    return quote(text, safe=_AS_THEY_ARE)
+    path, mark, query = text.partition("?")
+    return quote(path, safe=_IN_PATH) + mark + quote(query, safe=_IN_QUERY)
 
 
 def _host(authority: str) -> str:
     """The host and its port in ASCII.
 
     Raises:
-        UnicodeError: The host's name is not a valid international one.
+        UnicodeError: The host's name is not a valid international one, or something stands beside its brackets.
     """
+    if ("[" in authority or "]" in authority) and not _BRACKETS.match(authority):
+        raise UnicodeError
     if authority.isascii():
         return authority
     # Its tables are large, and few links need them.

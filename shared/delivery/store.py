@@ -132,10 +132,10 @@ class Store:
             media=media,
         )
 
-    def begin(self, content_type: str, version: Version | None, beside: Upload | None = None) -> Upload:
+    def begin(self, content_type: str, version: Version | None, *, beside: bool = False) -> Upload:
         """Start a multipart upload, noted down if it has a version to be resumed by.
 
-        Leftovers are removed, unless one of them is kept `beside` it.
+        Leftovers are removed, unless they are kept `beside` it.
         """
         created = self._s3.create_multipart_upload(
             **self._at,
@@ -145,11 +145,12 @@ class Store:
             ChecksumType="FULL_OBJECT",
         )
         # Afterwards, because botocore repeats a call whose answer was lost, and then there are two.
-        if beside is None:
+        if not beside:
             self.clear(keep=created["UploadId"])
         if version is not None:
             note = {"upload_id": created["UploadId"], **asdict(version)}
             self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
+            self._begun = True
         return Upload(self._s3, self._at, self._note if version else None, created["UploadId"], {}, self._approve)
 
     def clear(self, keep: str | None = None) -> None:

@@ -7,8 +7,11 @@ turns them into answers on the wire.
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from tests.integration.delivery_origin import box, film, moov
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +25,7 @@ LOCATIONS = {
     "UTF-8": "/%d/café/vidéo 猫.mp4".encode(),
     "Latin-1": "/%d/café/vidéo.mp4".encode("latin-1"),
 }
+COOKIES = "Set-Cookie: seen=a=b; Path=/; HttpOnly\r\nSet-Cookie: last = 1\r\nSet-Cookie: ; Secure\r\n"
 INTERIM = {
     100: "HTTP/1.1 100 Continue\r\n\r\n",
     102: "HTTP/1.1 102 Processing\r\n\r\n",
@@ -40,8 +44,10 @@ class Manners:
         plain: How the whole file is framed; see `_PLAIN`.
         encoding: The value of `Content-Encoding`.
         interim: The answers before the answer.
+        fields: How many header fields there are that nobody needs.
         redirects: How many redirects come first.
         location: How they are written; see `LOCATIONS`.
+        cookie: Whether it redirects until the cookies that it has set come back.
         cut: How many bytes at the end of the file the origin has lost without knowing it.
         lost: How many bytes of each body do not arrive, although they were announced.
     """
@@ -52,8 +58,10 @@ class Manners:
     plain: str = "length"
     encoding: str | None = None
     interim: tuple[int, ...] = ()
+    fields: int = 0
     redirects: int = 0
     location: str = "path"
+    cookie: bool = False
     cut: int = 0
     lost: int = 0
 
@@ -85,7 +93,36 @@ class Answer:
         return f"Content-Range: bytes {self.first}-{end}/{len(self.body) if total is None else total}"
 
 
+def _moov_first(size: int, seed: int = 1) -> bytes:
+    """As for the web: whatever part of the file is cut, its header is there."""
+    front = box(b"ftyp", b"isom", bytes(4), b"isommp42") + moov()
+    return front + box(b"mdat", random.Random(seed).randbytes(size - len(front) - 8))  # noqa: S311
+
+
+def _element(name: str, body: bytes, size: int | None = None) -> bytes:
+    """An element with a size of eight bytes; `None` is the body's, -1 is unknown."""
+    known = len(body) if size is None else size & ((1 << 56) - 1)
+    return bytes.fromhex(name) + b"\1" + known.to_bytes(7, "big") + body
+
+
+def _webm(size: int, seed: int = 1, *, live: bool = False) -> bytes:
+    head = _element("1a45dfa3", _element("4282", b"webm"))
+    tracks = _element("1654ae6b", _element("ae", _element("d7", b"\1") + _element("83", b"\1")))
+    noise = random.Random(seed).randbytes(size - len(_element("", b"")) - len(head + tracks) - 16)  # noqa: S311
+    unknown = -1 if live else None
+    return head + _element("18538067", tracks + _element("1f43b675", noise, unknown), unknown)
+
+
+BODIES: dict[str, Callable[[int, int], bytes]] = {
+    "moov last": film,
+    "moov first": _moov_first,
+    "WebM": _webm,
+    "live WebM": lambda size, seed: _webm(size, seed, live=True),
+}
+"""Files of exactly so many bytes. Nothing within a live WebM shows that its end is missing."""
+
 PARTIAL, WHOLE = "206 Partial Content", "200 OK"
+FRAMINGS = ("length", "chunked", "closed")
 
 
 def _good(it: Answer) -> None:
@@ -119,6 +156,23 @@ def _multipart(it: Answer) -> None:
     it.send(PARTIAL, "Content-Type: multipart/byteranges; boundary=x", f"Content-Length: {len(inner)}", body=inner)
 
 
+def _in_one(it: Answer, body: bytes, *fields: str) -> None:
+    """The head and the body in one piece, so that what is too much is there at once."""
+    head = "\r\n".join([f"HTTP/1.1 {PARTIAL}", it.content_range(), *fields, *it.fields, "", ""])
+    it.request.connection.sendall(head.encode() + body)
+    it.request.connection.close()
+
+
+def _as_range(body: Callable[[Answer], bytes], framing: str) -> Callable[[Answer], None]:
+    """A head that names the right range, and another body."""
+    match framing:
+        case "length":
+            return lambda it: _in_one(it, body(it), f"Content-Length: {len(it.part)}")
+        case "chunked":
+            return lambda it: _in_one(it, _chunks(body(it)), "Transfer-Encoding: chunked")
+    return lambda it: _in_one(it, body(it))
+
+
 _RANGED: dict[str, Callable[[Answer], None]] = {
     "good": _good,
     "short": _short,
@@ -149,10 +203,34 @@ _RANGED: dict[str, Callable[[Answer], None]] = {
         f"Content-Length: {len(it.part) - 1}",
         body=it.part[1:],
     ),
+    "huge total": lambda it: it.send(
+        PARTIAL, it.content_range(2**53 - 1), f"Content-Length: {len(it.part)}", body=it.part
+    ),
+    "unit in capitals": lambda it: it.send(
+        PARTIAL, it.content_range().replace("bytes", "Bytes"), f"Content-Length: {len(it.part)}", body=it.part
+    ),
+    "the first bytes for every range": _as_range(lambda it: it.body[: len(it.part)], "length"),
+    **{f"the whole file for every range, {how}": _as_range(lambda it: it.body, how) for how in FRAMINGS},
+    **{f"more than the range, {how}": _as_range(lambda it: it.body[it.first :], how) for how in FRAMINGS},
+    **{f"from another place on, {how}": _as_range(lambda it: it.body[it.first // 2 :], how) for how in FRAMINGS},
+    "a part as 200 in chunks": lambda it: it.send(WHOLE, "Transfer-Encoding: chunked", body=_chunks(it.part)),
     "a part as 200": lambda it: it.send(WHOLE, f"Content-Length: {len(it.part)}", body=it.part),
     "reset": lambda it: it.request.connection.close(),
     "ignored": lambda it: _whole(it),
 }
+
+
+def _plain_206(told: str) -> Callable[[Answer], None]:
+    """The whole file as a range, which was not asked for. N stands for its length, L for its last byte."""
+
+    def answer(it: Answer) -> None:
+        size = len(it.body)
+        content_range = told.replace("N", str(size)).replace("L", str(size - 1))
+        it.send(PARTIAL, f"Content-Range: {content_range}", f"Content-Length: {size}", body=it.body)
+
+    return answer
+
+
 _PLAIN: dict[str, Callable[[Answer], None]] = {
     "length": lambda it: it.send(WHOLE, f"Content-Length: {len(it.body)}", body=it.body),
     "blanks": lambda it: it.send(WHOLE, f"Content-Length:  {len(it.body)}   ", body=it.body),
@@ -170,6 +248,19 @@ _PLAIN: dict[str, Callable[[Answer], None]] = {
         f"Content-Length: {len(it.body)}",
         body=it.body,
     ),
+    **{
+        f"206 with {told or 'an empty range'}": _plain_206(told)
+        for told in (
+            "",
+            "bytes 0-N/N",
+            "bytes=0-L/N",
+            "Bytes 0-L/N",
+            "0-L/N",
+            "bytes 0-/N",
+            "bytes */N",
+            "bytes  0 - L / N",
+        )
+    },
     "203": lambda it: it.send("203 Non-Authoritative Information", f"Content-Length: {len(it.body)}", body=it.body),
 }
 RANGED, PLAIN = tuple(_RANGED), tuple(_PLAIN)
@@ -220,11 +311,14 @@ def behave(manners: Manners) -> Callable[[Request], None]:
         it = Answer(request, manners, body, number, fields=_etag(manners, number))
         if manners.encoding is not None:
             it.fields.append(f"Content-Encoding: {manners.encoding}")
+        it.fields += [f"X-Field-{n}: {n}" for n in range(manners.fields)]
         for status in manners.interim:
             request.connection.sendall(INTERIM[status].encode())
         hop = request.path.split("/")[1]
         at = int(hop) if hop.isdecimal() else 0
-        if at < manners.redirects:
+        if manners.cookie and "seen=a=b; last=1" not in request.headers.get("cookie", ""):
+            request.answer("302 Found", COOKIES + f"Location: {request.path}\r\nContent-Length: 0")
+        elif at < manners.redirects:
             _redirect(it, at)
         elif request.span is not None:
             _ranged(it)

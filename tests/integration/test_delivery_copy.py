@@ -409,7 +409,7 @@ def test_redirects_are_checked_and_counted(s3: S3Client) -> None:
         return lambda request: request.answer("302 Found", f"Location: {location}\r\nContent-Length: 0")
 
     with serve(LARGE, to("/again")) as origin:
-        with pytest.raises(OutputRefused, match="too often"):
+        with pytest.raises(OutputUnreachable, match="too often"):
             copy(origin, s3)
         assert len(origin.requests) == 12, "six by ranges, six plainly"
         strict = dataclasses.replace(LAPTOP, hosts=("127.0.0.1",))

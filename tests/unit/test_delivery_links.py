@@ -22,6 +22,9 @@ ENCODED = [
     ("escapes that are there", f"{HOST}/a%20b%C3%A9.mp4", f"{HOST}/a%20b%C3%A9.mp4"),
     ("a stray percent sign", f"{HOST}/100%.mp4", f"{HOST}/100%.mp4"),
     ("a signature", f"{HOST}/a.mp4?sig=a+b/c==&x={{1}}|~", f"{HOST}/a.mp4?sig=a+b/c==&x={{1}}|~"),
+    ("what no path may hold", f'{HOST}/"<a>^`{{b}}"|~[1]', f"{HOST}/%22%3Ca%3E%5E%60%7Bb%7D%22|~[1]"),
+    ("what no query may hold", f'{HOST}/a?x="<1>"^`{{}}?/', f"{HOST}/a?x=%22%3C1%3E%22^`{{}}?/"),
+    ("an IPv6 address", "https://[2606:4700::1111]:443/v", "https://[2606:4700::1111]:443/v"),
     ("a host beyond ASCII", "https://bücher.example:443/é", "https://xn--bcher-kva.example:443/%C3%A9"),
     ("a sharp s, which is its own letter", "https://faß.example/", "https://xn--fa-hia.example/"),
     ("capitals", "HTTPS://CDN.Example/A", "HTTPS://CDN.Example/A"),
@@ -57,7 +60,18 @@ def test_what_is_no_link_is_refused_with_the_reason(link: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", [f"{HOST}/a\nb", f"{HOST}/a\x00b", f"{HOST}/\ud83d", "https://é..example/", "https://\u200b/"]
+    "link",
+    [
+        f"{HOST}/a\nb",
+        f"{HOST}/a\x00b",
+        f"{HOST}/\ud83d",
+        "https://é..example/",
+        "https://[::1]x/v",
+        "https://x[::1]/v",
+        "https://[::1]]/v",
+        "https://[::1]:x/v",
+        "https://\u200b/",
+    ],
 )
 def test_what_no_address_can_carry_is_refused(link: str) -> None:
     with pytest.raises(OutputRefused):
