@@ -18,6 +18,7 @@ from shared.genviral.errors import GenviralFault, SubmissionUncertain, Submissio
 from shared.genviral.responses import is_video_id
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed
+from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import MoveRefused
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_stepfunctions import SFNClient
 
+    from shared.genviral.client import Video
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
 
@@ -60,7 +62,7 @@ class Operator:
     sfn: SFNClient
     state_machine_arn: str
     deadline_seconds: int
-    ask: Callable[[str], object]
+    ask: Callable[[str], Video | None]
 
     def list(self, status: Status | None) -> Iterator[Job]:
         """The jobs of one status; without one, those that wait for a person, then the open ones. Oldest change first.
@@ -122,14 +124,17 @@ class Operator:
             self._stop(job)
         now = int(time.time())
         facts, obsolete = _exchange(job, video_id) if has_another else ({}, ())
-        if has_another:
-            self.store.note_owner(str(job.video_id), job.job_id)
+        others = _others(job, video_id)
+        for other in others.keys() - job.other_videos.keys():
+            self.store.note_owner(other, job.job_id)
         arn = self._take_up(
             job,
             Status.PROCESSING,
-            remove=("claim", "held_since", "notice_due", "counted", "error", *obsolete),
+            remove=("claim", "held_since", "notice_due", "counted", "error", "possible_video_id", *obsolete),
             **{
                 "video_id": video_id,
+                "attached_id": None if _is_of_an_answer(job, video_id) else video_id,
+                "other_videos": None if others == job.other_videos else others,
                 "submitted_at": job.submitted_at or now,
                 "deadline_at": now + self.deadline_seconds,
                 **facts,
@@ -176,7 +181,7 @@ class Operator:
             The ARN of the execution that goes on.
 
         Raises:
-            Refused: The job is in no state for it, or has a video.
+            Refused: The job is in no state for it, has a video, or an answer named one that Genviral knows.
         """
         job = self._job(job_id)
         if job.video_id is not None:
@@ -190,13 +195,33 @@ class Operator:
                 "The paid call of this job may still be under way, and would be paid a second time. Resubmit it from "
                 f"{clock_time(job.attempt_runs_until)} UTC on, unless a video has come by then."
             )
+        self._require_no_named_video(job)
         approve(job)
         return self._take_up(
             job,
             Status.QUEUED,
             remove=("claim", "held_since", "notice_due", "counted", "error"),
             resubmissions=job.resubmissions + 1,
+            possible_video_id=job.known_video,  # it may stand in the error only, which goes
         )
+
+    def _require_no_named_video(self, job: Job) -> None:
+        """Refuse to pay again where an answer named a video, Genviral knows it, and it is still to be had."""
+        for video_id in job.named_videos:
+            try:
+                video = self.ask(video_id)
+            except VideoNotFound:
+                continue
+            except GenviralFault as fault:
+                raise Refused(
+                    f"{fault.message} So nobody knows whether the video {video_id} exists, which an answer named for "
+                    "this job. Nothing was sent. Try again."
+                ) from None
+            if video is None or video.status != "failed":
+                raise Refused(
+                    f"An answer named the video {video_id} for this job, and Genviral knows it. Nothing was sent. "
+                    f"Use: attach {job.job_id} {video_id}"
+                )
 
     def redrive(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Resume a job whose execution is dead, at the state that failed.
@@ -338,8 +363,39 @@ class Operator:
 
 
 def _has(job: Job, video_id: str) -> bool:
-    """Whether a video is the job's, or one more that was paid for it. An id that was attached by mistake is not."""
-    return job.video_id == video_id or "submitted_at" in job.other_videos.get(video_id, {})
+    """Whether a video is the job's, or one more that was or may be paid for it. An id attached by mistake is not."""
+    return job.video_id == video_id or _is_of_an_answer(job, video_id)
+
+
+def _is_of_an_answer(job: Job, video_id: str) -> bool:
+    """Whether an answer of Genviral's named this video for the job, and not only a person."""
+    facts = job.other_videos.get(video_id, {})
+    accepted = job.video_id == video_id and job.attached_id != video_id
+    return accepted or video_id in job.named_videos or "submitted_at" in facts
+
+
+def _others(job: Job, video_id: str) -> dict[str, dict[str, Any]]:
+    """The job's further videos once this one is its own. No id is forgotten."""
+    others = dict(job.other_videos)
+    if job.video_id is not None:
+        others[job.video_id] = _facts_of_its_own(job)
+    named = job.known_video if job.video_id is None else job.possible_video_id
+    if named is not None:
+        others.setdefault(named, dict(MAY_BE_PAID))
+    return {name: facts for name, facts in others.items() if name != video_id}
+
+
+def _facts_of_its_own(job: Job) -> dict[str, Any]:
+    """What is known of the job's own video, for when it becomes a further one."""
+    # Without credits, an id that a person gave may be a mistake that nobody paid for.
+    is_paid = job.credits_used is not None or job.attached_id != job.video_id
+    facts = {
+        "credits_used": job.credits_used,
+        "submitted_at": job.submitted_at if is_paid else None,
+        "delivery": job.delivery if job.copy_began is not None else None,
+        "output": job.output,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _names_of(job: Job) -> tuple[str | None, str | None]:
@@ -368,27 +424,18 @@ def _named(job: Job, video_id: str | None) -> str:
 
 
 def _exchange(job: Job, video_id: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What changes on the record where a job's video and another one change places. No id is forgotten.
+    """What changes on the record where a job's video and another one change places, but for its further videos.
 
     Returns:
         The attributes to set, and those to take away.
     """
     known = job.other_videos.get(video_id, {})
     begun = job.copy_began is not None
-    former = {
-        "credits_used": job.credits_used,
-        # Without credits, it may be an id that was attached by mistake and that nobody paid for.
-        "submitted_at": None if job.credits_used is None else job.submitted_at,
-        "delivery": job.delivery if begun else None,
-        "output": job.output,
-    }
-    others = {name: facts for name, facts in job.other_videos.items() if name != video_id}
-    others[str(job.video_id)] = {name: value for name, value in former.items() if value is not None}
-    used = [job.delivery, *(other["delivery"] for other in others.values() if "delivery" in other)]
+    used = [job.delivery]
+    used += (other["delivery"] for name, other in job.other_videos.items() if name != video_id and "delivery" in other)
     facts = {
-        "other_videos": others,
         "credits_used": known.get("credits_used"),
-        "submitted_at": known.get("submitted_at"),
+        "submitted_at": known.get("submitted_at", int(time.time())),
         "delivery": known.get("delivery", max(used) + 1 if begun else job.delivery),
     }
     given = {name: value for name, value in facts.items() if value is not None}

@@ -280,6 +280,8 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
 def _other(video: Mapping[str, Any]) -> str:
     """A further video of the same job."""
     cost = f" ({video['credits_used']:,g} credits)" if "credits_used" in video else ""
+    if "paid" in video:
+        cost = " (an answer named it; nobody knows whether it was paid for)"
     return f"video {video['video_id']} at Genviral{cost}"
 
 
