@@ -117,8 +117,8 @@ class Operator:
         closed_but_running = is_live(execution) and not follows_another
         if closed_but_running and not job.is_terminal:
             raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
-        if not force:
-            self._require_free(job, video_id)
+        if not force and (written := self._free(job, video_id)) != video_id:
+            return self.attach(job_id, written, replace=replace)
         if closed_but_running:
             # It has nothing left to do: its job has ended.
             self._stop(job)
@@ -146,10 +146,14 @@ class Operator:
             self._stop(job)
         return arn
 
-    def _require_free(self, job: Job, video_id: str) -> None:
-        """Refuse a video that the vendor does not know, or that another job has."""
+    def _free(self, job: Job, video_id: str) -> str:
+        """The id as the vendor writes it, of a video that it knows, that has not failed, and that no other job has.
+
+        Raises:
+            Refused: It is no such video.
+        """
         try:
-            self.ask(video_id)
+            video = self.ask(video_id)
         except VideoNotFound:
             raise Refused(
                 f"Genviral does not know the video {video_id}. Is the id right, and does the stack's API key belong to "
@@ -160,6 +164,12 @@ class Operator:
                 f"{fault.message} So nobody knows whether the video exists, and nothing was changed. Try again, or "
                 "attach it without asking, with --force."
             ) from None
+        if video is not None and video.status == "failed":
+            raise Refused(
+                f"Genviral says that the video {video_id} failed, so there is nothing to fetch. Nothing was changed. "
+                "Attach it all the same with --force: the job then ends with Genviral's reason."
+            )
+        video_id = video_id if video is None else video.video_id
         owner = self.store.owner_of(video_id)
         for other_id in (*self.store.with_video(video_id), *([owner] if owner else ())):
             other = self.store.get(other_id) if other_id != job.job_id else None
@@ -168,6 +178,7 @@ class Operator:
                     f"The job {other_id} has this video; it is {other.status}. Nothing was changed. Attach it to both "
                     "with --force."
                 )
+        return video_id
 
     def resubmit(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Send the paid call once more, on purpose. May pay a second time.
@@ -189,12 +200,12 @@ class Operator:
         if job.status is Status.QUEUED and job.resubmissions and self._execution(job) is None:
             approve(job)
             return self._start(job.job_id, self._arn_of(job))
-        _require(job, _RESUBMITTABLE)
-        if may_be_sending(job):
+        if may_be_sending(job) and (not job.is_terminal or job.status in _RESUBMITTABLE):
             raise Refused(
                 "The paid call of this job may still be under way, and would be paid a second time. Resubmit it from "
                 f"{clock_time(job.attempt_runs_until)} UTC on, unless a video has come by then."
             )
+        _require(job, _RESUBMITTABLE)
         self._require_no_named_video(job)
         approve(job)
         return self._take_up(

@@ -529,3 +529,70 @@ def test_a_second_video_that_only_the_execution_knows_is_counted_though_no_answe
     with pytest.raises(Fault):
         world.poller().look(EXECUTION, SECOND, 1_800_000_000)
     assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
+
+
+# ---- whose a video is ------------------------------------------------------------------------------------------------
+
+
+def another_uncertain_job(world: World) -> None:
+    world.job("another")
+    world.store.claim("another", "made up", execution=arn_of("another"))
+    world.store.move("another", Status.UNCERTAIN)
+
+
+def test_a_video_that_an_answer_named_for_one_job_is_not_attached_to_another(world: World) -> None:
+    with_index(world)
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST)])
+    named_by_a_call_of_unknown_end(world)
+    another_uncertain_job(world)
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", FIRST)
+    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+    assert [job.job_id for job in finder.find(FIRST)] == [JOB_ID]
+
+
+def test_a_paid_video_without_credits_stays_paid_when_it_changes_places(world: World) -> None:
+    world.paid_job()
+    dead(world)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    record(world)
+    operator(world).attach(JOB_ID, SECOND)
+    assert ("submitted_at" in others(world)[FIRST], world.record().times_accepted) == (True, 2)
+    another_uncertain_job(world)
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", FIRST)
+
+
+def test_an_id_in_other_letters_is_the_same_video(world: World) -> None:
+    written = "abcdef11-1111-1111-1111-111111111111"
+    world.job()
+    world.store.paid(JOB_ID, written)
+    another_uncertain_job(world)
+    world.vendor = Vendor(get=[showing("processing", video_id=written)])
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", written.upper())
+    world.store.note(JOB_ID, video_id="an unlike one")
+    world.store.note_owner(written, "another")
+    operator(world).attach("another", written.upper())
+    assert world.record("another").video_id == written
+
+
+def test_a_video_that_failed_is_not_attached_but_on_purpose(world: World) -> None:
+    another_uncertain_job(world)
+    world.vendor = Vendor(get=[showing("failed", error="made up")])
+    with pytest.raises(Refused, match="failed, so there is nothing to fetch"):
+        operator(world).attach("another", FIRST)
+    assert world.record("another").status is Status.UNCERTAIN
+    operator(world).attach("another", FIRST, force=True)
+    assert world.record("another").video_id == FIRST
+
+
+@pytest.mark.parametrize("status", [Status.SUBMITTING, Status.INTERRUPTED, Status.UNCERTAIN])
+def test_whoever_resubmits_too_early_learns_when_they_may(world: World, status: Status) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "made up", execution=EXECUTION)
+    if status is not Status.SUBMITTING:
+        world.store.move(JOB_ID, status)
+    with pytest.raises(Refused, match=r"Resubmit it from .* UTC on"):
+        operator(world).resubmit(JOB_ID)
