@@ -119,12 +119,6 @@ def later_execution(job_id: str, number: int) -> str:
     return f"{job_id}.r{number}"
 
 
-def next_execution(execution_arn: str) -> str:
-    """The ARN of the execution that takes a job up after this one."""
-    machine, _, _ = execution_arn.rpartition(":")
-    return f"{machine}:{later_execution(of_execution(execution_arn), number_of_turn(execution_arn) + 1)}"
-
-
 def turn_of(execution_arn: str) -> str:
     """`#r<number>` for an execution that takes a job up again, nothing for the first one."""
     number = number_of_turn(execution_arn)

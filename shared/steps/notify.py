@@ -47,7 +47,6 @@ _TOO_LARGE_AN_INPUT = (
     "sent."
 )
 _NOT_BEING_SENT = " AND (attribute_not_exists(claim) OR attribute_exists(video_id))"
-_WITHOUT_VIDEO = " AND attribute_not_exists(video_id)"
 LIMIT_HOLD_SECONDS = 14 * 86_400
 """How long a job may wait for the daily limit, however short `hold_hours` is."""
 
@@ -78,8 +77,6 @@ class Announcer:
     def failed(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
         """Close a job with the error that ended it: failed, uncertain or timed out.
 
-        A job whose video was accepted meanwhile is not closed by an error from before: a later execution follows it.
-
         Returns:
             `error` with the name and the readable cause, for the execution's own end.
 
@@ -90,12 +87,7 @@ class Announcer:
         job = self._record(execution_arn)
         if name not in _UNCERTAIN_ERRORS:
             _require_no_running_attempt(job, execution_arn)
-        if not _is_from_before(name, document):
-            job = self._close(execution_arn, _ending(job, name), document)
-        else:
-            if job.video_id is None:
-                job = self._close(execution_arn, _ending(job, name), document, further=_WITHOUT_VIDEO)
-            job = self._hand_on(job, execution_arn)
+        job = self._close(execution_arn, _ending(job, name), document)
         cause = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
         return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
 
@@ -230,21 +222,7 @@ class Announcer:
             job, _ = self.store.create(job_id, source={"type": "execution"}, execution=execution_arn)
         return job
 
-    def _hand_on(self, job: Job, execution_arn: str) -> Job:
-        """Give a job whose video came after its execution had failed a later execution, which the sweep starts."""
-        if job.is_terminal or job.video_id is None or job.execution not in (None, execution_arn):
-            return job
-        logger.warning("the job is paid for although its execution failed; a later one follows the video")
-        later = identity.next_execution(execution_arn)
-        try:
-            return self.store.take_up(
-                job, Status.PROCESSING, execution=later, remove=("held_since", "error", "notice_due", "counted")
-            )
-        except MoveRefused as refused:
-            # Its end is noted as an interruption.
-            return refused.current or job
-
-    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None, *, further: str = "") -> Job:
+    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None) -> Job:
         job_id = identity.of_execution(execution_arn)
         try:
             job = self.store.move(
@@ -252,8 +230,7 @@ class Announcer:
                 target,
                 # An execution that is not this job's (any more) must not end it, and no refusal one that is being sent.
                 condition="(attribute_not_exists(execution) OR execution = :own)"
-                + (_NOT_BEING_SENT if target is Status.FAILED else "")
-                + further,
+                + (_NOT_BEING_SENT if target is Status.FAILED else ""),
                 values={":own": execution_arn},
                 error=error,
                 execution=execution_arn,
@@ -405,14 +382,6 @@ def _require_no_running_attempt(job: Job, execution_arn: str) -> None:
     """
     if not job.is_terminal and job.execution in (None, execution_arn):
         require_no_running_attempt(job)
-
-
-def _is_from_before(error: str, document: Mapping[str, Any]) -> bool:
-    """Whether an error can only end a job without a video: it says itself that none was paid for, or may not be.
-
-    One of the account also ends a paid video's hold.
-    """
-    return error not in _ACCOUNT_ERRORS and document.get("paid") in (Paid.NO, Paid.UNKNOWN)
 
 
 def _ending(job: Job, error: str) -> Status:

@@ -20,23 +20,13 @@ from botocore.exceptions import (
 
 from ops.operator import Refused
 from ops.outlook import next_step
-from shared.delivery.errors import OutputRefused
-from shared.faults import Fault, Paid
-from shared.genviral.errors import (
-    GenerationFailed,
-    InsufficientCredits,
-    InvalidInput,
-    RateLimited,
-    SubmissionUncertain,
-    SubmissionUnconfirmed,
-)
+from shared.faults import Paid
+from shared.genviral.errors import InvalidInput, RateLimited, SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs.errors import (
-    AssetMissing,
     DailyLimitReached,
     JobClosed,
     RecipeMissing,
     SubmissionInProgress,
-    TimedOut,
 )
 from shared.jobs.record import SUBMIT_SECONDS
 from shared.jobs.states import Status
@@ -59,9 +49,8 @@ from tests.unit.fakes import (
     failed,
     refusing,
 )
-from tests.unit.test_ops import dead, operator, with_index
+from tests.unit.test_ops import dead, operator
 from tests.unit.test_steps_purse import priced
-from tests.unit.test_steps_sweep import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -644,58 +633,3 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
 def taken_up(world: World) -> None:
     world.announcer().failed(EXECUTION, caught(RecipeMissing("made up")))
     operator(world).resubmit(JOB_ID)
-
-
-BEFORE: list[Fault] = [
-    GenerationFailed("made up"),
-    AssetMissing("made up"),
-    InvalidInput("made up"),
-    JobClosed("made up"),
-    SubmissionUncertain("made up"),
-]
-
-
-@pytest.mark.parametrize("when", ["seen", "in the same moment"])
-@pytest.mark.parametrize("fault", BEFORE, ids=lambda fault: type(fault).__name__)
-def test_an_error_from_before_does_not_end_a_job_whose_video_is_being_made(
-    world: World, fault: Fault, when: str
-) -> None:
-    """One attempt was given up and ran on; the one after it failed, and then the first one's answer came."""
-    with_index(world)
-    world.job()
-    dead(world)
-
-    def accepted() -> None:
-        world.store.claim(JOB_ID, "the first", execution=EXECUTION)
-        world.store.paid(JOB_ID, VIDEO_ID, submitted_at=NOW, deadline_at=4_000_000_000)
-
-    class Late(JobStore):
-        def move(self, *given: Any, **more: Any) -> Job:
-            if when != "seen" and world.record().video_id is None:
-                accepted()
-            return super().move(*given, **more)
-
-    if when == "seen":
-        accepted()
-    announcer = world.announcer(store=Late(world.dynamodb, TABLE))
-    for _ in range(2):
-        assert announcer.failed(EXECUTION, caught(fault))["status"] == "processing"
-    announcer.interrupted(EXECUTION, ended="FAILED", error=type(fault).__name__, cause="", moment="1")
-    job, later = world.record(), arn_of(f"{JOB_ID}.r1")
-    assert (job.status, job.video_id, job.execution, world.messages()) == (Status.PROCESSING, VIDEO_ID, later, [])
-    assert sweep(world)["started"] == 1
-    assert world.submitter().submit(later, GIVEN)["video_id"] == VIDEO_ID
-    assert not world.vendor.posts
-
-
-def test_an_error_of_the_video_ends_its_job(world: World) -> None:
-    for number, (fault, status) in enumerate(
-        [
-            (GenerationFailed("made up", paid=Paid.YES), "failed"),
-            (OutputRefused("made up"), "failed"),
-            (TimedOut("made up"), "timed_out"),
-            (InsufficientCredits("made up"), "timed_out"),
-        ]
-    ):
-        world.paid_job(f"job-{number}")
-        assert world.announcer().failed(arn_of(f"job-{number}"), caught(fault))["status"] == status
