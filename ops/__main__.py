@@ -275,6 +275,7 @@ def _other(job: Job, video_id: str) -> str:
     """A further video of a job: what it cost, and where it is or how to get it."""
     facts = job.other_videos[video_id]
     cost = f", {facts['credits_used']:g} credits" if "credits_used" in facts else ""
+    cost = ", may be paid" if "paid" in facts else cost
     output = facts.get("output")
     place = f"s3://{output['bucket']}/{output['key']}" if output else f"attach {job.job_id} {video_id}"
     return f"{video_id}{cost}: {place}"

@@ -19,6 +19,7 @@ from shared.executions import Executions, Redriven, describing, ended_at, is_liv
 from shared.genviral.errors import GenviralFault, VideoNotFound
 from shared.genviral.ids import is_video_id
 from shared.jobs import identity
+from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import OUTAGE, MoveRefused
 from shared.steps.redrives import was_overtaken
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_stepfunctions import SFNClient
 
+    from shared.genviral.client import Video
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
 
@@ -61,7 +63,7 @@ class Operator:
     sfn: SFNClient
     state_machine_arn: str
     deadline_seconds: int
-    ask: Callable[[str], object]
+    ask: Callable[[str], Video | None]
 
     def list(self, status: Status | None) -> Iterator[Job]:
         """The jobs of one status; without one, those that wait for a person, then the open ones. Oldest change first.
@@ -116,21 +118,24 @@ class Operator:
         closed_but_running = is_live(execution) and not follows_another
         if closed_but_running and not job.is_terminal:
             raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
-        if not force:
-            self._require_free(job, video_id)
+        if not force and (written := self._free(job, video_id)) != video_id:
+            return self.attach(job_id, written, replace=replace)
         if closed_but_running:
             # It has nothing left to do: its job has ended.
             self._stop(job)
         now = int(time.time())
         facts, obsolete = _exchange(job, video_id) if has_another else ({}, ())
-        if has_another:
-            self.store.note_owner(str(job.video_id), job.job_id)
+        others = _others(job, video_id)
+        for other in others.keys() - job.other_videos.keys():
+            self.store.note_owner(other, job.job_id)
         arn = self._take_up(
             job,
             Status.PROCESSING,
-            remove=("claim", "held_since", "notice_due", "counted", "error", *obsolete),
+            remove=("claim", "held_since", "notice_due", "counted", "error", "possible_video_id", *obsolete),
             **{
                 "video_id": video_id,
+                "attached_id": None if _is_of_an_answer(job, video_id) else video_id,
+                "other_videos": None if others == job.other_videos else others,
                 "submitted_at": job.submitted_at or now,
                 "deadline_at": now + self.deadline_seconds,
                 **facts,
@@ -142,10 +147,14 @@ class Operator:
             self._stop(job)
         return arn
 
-    def _require_free(self, job: Job, video_id: str) -> None:
-        """Refuse a video that the vendor does not know, or that another job has."""
+    def _free(self, job: Job, video_id: str) -> str:
+        """The id as the vendor writes it, of a video that it knows, that has not failed, and that no other job has.
+
+        Raises:
+            Refused: It is no such video.
+        """
         try:
-            self.ask(video_id)
+            video = self.ask(video_id)
         except VideoNotFound:
             raise Refused(
                 f"Genviral does not know the video {video_id}. Is the id right, and does the stack's API key belong to "
@@ -156,6 +165,12 @@ class Operator:
                 f"{fault.message} So nobody knows whether the video exists, and nothing was changed. Try again, or "
                 "attach it without asking, with --force."
             ) from None
+        if video is not None and video.status == "failed":
+            raise Refused(
+                f"Genviral says that the video {video_id} failed, so there is nothing to fetch. Nothing was changed. "
+                "Attach it all the same with --force: the job then ends with Genviral's reason."
+            )
+        video_id = video_id if video is None else video.video_id
         owner = self.store.owner_of(video_id)
         for other_id in (*self.store.with_video(video_id), *([owner] if owner else ())):
             other = self.store.get(other_id) if other_id != job.job_id else None
@@ -164,6 +179,7 @@ class Operator:
                     f"The job {other_id} has this video; it is {other.status}. Nothing was changed. Attach it to both "
                     "with --force."
                 )
+        return video_id
 
     def resubmit(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Send the paid call once more, on purpose. May pay a second time.
@@ -177,7 +193,7 @@ class Operator:
             The ARN of the execution that goes on.
 
         Raises:
-            Refused: The job is in no state for it, or has a video.
+            Refused: The job is in no state for it, has a video, or an answer named one that Genviral knows.
         """
         job = self._job(job_id)
         if job.video_id is not None:
@@ -185,19 +201,39 @@ class Operator:
         if job.status is Status.QUEUED and job.resubmissions and self._execution(job) is None:
             approve(job)
             return self._start(job.job_id, self._arn_of(job))
-        _require(job, _RESUBMITTABLE)
-        if may_be_sending(job):
+        if may_be_sending(job) and (not job.is_terminal or job.status in _RESUBMITTABLE):
             raise Refused(
                 "The paid call of this job may still be under way, and would be paid a second time. Resubmit it from "
                 f"{clock_time(job.attempt_runs_until)} UTC on, unless a video has come by then."
             )
+        _require(job, _RESUBMITTABLE)
+        self._require_no_named_video(job)
         approve(job)
         return self._take_up(
             job,
             Status.QUEUED,
             remove=("claim", "held_since", "notice_due", "counted", "error"),
             resubmissions=job.resubmissions + 1,
+            possible_video_id=job.known_video,  # it may stand in the error only, which goes
         )
+
+    def _require_no_named_video(self, job: Job) -> None:
+        """Refuse to pay again where an answer named a video, Genviral knows it, and it is still to be had."""
+        for video_id in job.named_videos:
+            try:
+                video = self.ask(video_id)
+            except VideoNotFound:
+                continue
+            except GenviralFault as fault:
+                raise Refused(
+                    f"{fault.message} So nobody knows whether the video {video_id} exists, which an answer named for "
+                    "this job. Nothing was sent. Try again."
+                ) from None
+            if video is None or video.status != "failed":
+                raise Refused(
+                    f"An answer named the video {video_id} for this job, and Genviral knows it. Nothing was sent. "
+                    f"Use: attach {job.job_id} {video_id}"
+                )
 
     def redrive(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Resume a job whose execution is dead, at the state that failed.
@@ -343,8 +379,39 @@ class Operator:
 
 
 def _has(job: Job, video_id: str) -> bool:
-    """Whether a video is the job's, or one more that was paid for it. An id that was attached by mistake is not."""
-    return job.video_id == video_id or "submitted_at" in job.other_videos.get(video_id, {})
+    """Whether a video is the job's, or one more that was or may be paid for it. An id attached by mistake is not."""
+    return job.video_id == video_id or _is_of_an_answer(job, video_id)
+
+
+def _is_of_an_answer(job: Job, video_id: str) -> bool:
+    """Whether an answer of Genviral's named this video for the job, and not only a person."""
+    facts = job.other_videos.get(video_id, {})
+    accepted = job.video_id == video_id and job.attached_id != video_id
+    return accepted or video_id in job.named_videos or "submitted_at" in facts
+
+
+def _others(job: Job, video_id: str) -> dict[str, dict[str, Any]]:
+    """The job's further videos once this one is its own. No id is forgotten."""
+    others = dict(job.other_videos)
+    if job.video_id is not None:
+        others[job.video_id] = _facts_of_its_own(job)
+    named = job.known_video if job.video_id is None else job.possible_video_id
+    if named is not None:
+        others.setdefault(named, dict(MAY_BE_PAID))
+    return {name: facts for name, facts in others.items() if name != video_id}
+
+
+def _facts_of_its_own(job: Job) -> dict[str, Any]:
+    """What is known of the job's own video, for when it becomes a further one."""
+    # Without credits, an id that a person gave may be a mistake that nobody paid for.
+    is_paid = job.credits_used is not None or job.attached_id != job.video_id
+    facts = {
+        "credits_used": job.credits_used,
+        "submitted_at": job.submitted_at if is_paid else None,
+        "delivery": job.delivery if job.copy_began is not None else None,
+        "output": job.output,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _names_of(job: Job) -> tuple[str | None, str | None]:
@@ -373,27 +440,18 @@ def _named(job: Job, video_id: str | None) -> str:
 
 
 def _exchange(job: Job, video_id: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What changes on the record where a job's video and another one change places. No id is forgotten.
+    """What changes on the record where a job's video and another one change places, but for its further videos.
 
     Returns:
         The attributes to set, and those to take away.
     """
     known = job.other_videos.get(video_id, {})
     begun = job.copy_began is not None
-    former = {
-        "credits_used": job.credits_used,
-        # Without credits, it may be an id that was attached by mistake and that nobody paid for.
-        "submitted_at": None if job.credits_used is None else job.submitted_at,
-        "delivery": job.delivery if begun else None,
-        "output": job.output,
-    }
-    others = {name: facts for name, facts in job.other_videos.items() if name != video_id}
-    others[str(job.video_id)] = {name: value for name, value in former.items() if value is not None}
-    used = [job.delivery, *(other["delivery"] for other in others.values() if "delivery" in other)]
+    used = [job.delivery]
+    used += (other["delivery"] for name, other in job.other_videos.items() if name != video_id and "delivery" in other)
     facts = {
-        "other_videos": others,
         "credits_used": known.get("credits_used"),
-        "submitted_at": known.get("submitted_at"),
+        "submitted_at": known.get("submitted_at", int(time.time())),
         "delivery": known.get("delivery", max(used) + 1 if begun else job.delivery),
     }
     given = {name: value for name, value in facts.items() if value is not None}

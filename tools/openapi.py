@@ -219,6 +219,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "items": _object(
                 "video_id",
                 video_id=_TEXT,
+                paid={
+                    "enum": ["unknown"],
+                    "description": "Only where an answer named the video and nobody knows whether it was paid for.",
+                },
                 credits_used={"type": "number"},
                 output={
                     **_object(

@@ -121,7 +121,7 @@ class Video:
     """A video as a poll sees it.
 
     Attributes:
-        video_id: The id that was asked for.
+        video_id: The id that was asked for, as the answer writes it.
         status: `processing` also stands for words that this client does not know, and for a success without a link.
         raw_status: The vendor's own word, fit for a log. At most 100 characters.
         output_url: Where the file lies, if it succeeded. Any text: whether it is a link is for the delivery to say.
@@ -356,8 +356,9 @@ def video_in(answer: Answer, video_id: str) -> Video:
     if not answer.accepted or status is None:
         raise read_fault(answer, of_video=True)
     output_url = _link_in(data.get("output_url"))
+    named = id_of(data.get("video_id"))
     return Video(
-        video_id=video_id,
+        video_id=named if named is not None and named.casefold() == video_id.casefold() else video_id,
         status=status,
         raw_status=_bounded(answer.shown(_status_text(data)) or BLANK),
         output_url=output_url if status == "succeeded" else None,

@@ -293,6 +293,8 @@ def _other(video: Mapping[str, Any]) -> str:
     cost = f" ({video['credits_used']:,g} credits)" if "credits_used" in video else ""
     if output := video.get("output"):
         return f"video {video['video_id']}{cost}, in the bucket: s3://{output['bucket']}/{output['key']}"
+    if "paid" in video:
+        cost = " (an answer named it; nobody knows whether it was paid for)"
     return f"video {video['video_id']} at Genviral{cost}"
 
 

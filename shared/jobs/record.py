@@ -12,6 +12,8 @@ from typing import Any
 from shared.faults import Paid
 from shared.jobs.states import TERMINAL, Status
 
+MAY_BE_PAID = {"paid": Paid.UNKNOWN.value}
+"""What is known of a further video that an answer named from which nobody knows whether it was paid for."""
 SUBMIT_SECONDS = 300
 """The time-out of the submit function, in seconds: no attempt runs longer. The template has the same figure."""
 _CLOCKS_DIFFER_SECONDS = 30
@@ -54,12 +56,15 @@ class Job:
     """The vendor's id. Once it is there, the job is paid for."""
     possible_video_id: str | None = None
     """A video that an answer named from which nobody knows whether the job was paid for. `attach` can go on with it."""
+    attached_id: str | None = None
+    """The video that a person gave and no answer named. Where it is the job's, it may be a mistake."""
     vendor_status: str | None = None
     """The vendor's own word for where the video is, if it is another than `processing`; `succeeded`: without a link."""
     credits_used: float | None = None
     other_videos: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Further videos of this job at the vendor: id → `credits_used`, `submitted_at` (epoch seconds) where the vendor
-    was paid for it, and `delivery` and `output` where its copy was begun or lies in the bucket."""
+    was paid for it, `paid` (`unknown`) where an answer of unknown outcome named it, and `delivery` and `output` where
+    its copy was begun or lies in the bucket."""
     delivery: int = 1
     """Which of the job's videos is delivered, counted from 1; each gets a file of its own."""
     submitted_at: int | None = None
@@ -126,6 +131,12 @@ class Job:
         return self.video_id or self.possible_video_id or (self.error or {}).get("video_id")
 
     @property
+    def named_videos(self) -> list[str]:
+        """The videos that answers of unknown outcome named, and of which nobody knows whether they are paid for."""
+        first = [self.known_video] if self.video_id is None and self.known_video else []
+        return [*first, *(name for name, facts in sorted(self.other_videos.items()) if "paid" in facts)]
+
+    @property
     def attempt_runs_until(self) -> int | None:
         """Until when the attempt that has the claim may still be running, in epoch seconds. None: none is."""
         since = self.attempt_at or self.claimed_at
@@ -185,5 +196,5 @@ def _iso(moment: int) -> str:
 
 
 _OUR_OWN = frozenset({"caller", "etag", "plan", "offset", "length", "other_ids"})
-_TOLD_OF_OTHERS = ("credits_used", "output")
+_TOLD_OF_OTHERS = ("paid", "credits_used", "output")
 _FIELDS = frozenset(field.name for field in fields(Job))

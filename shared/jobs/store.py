@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.jobs.attributes import plain, typed
-from shared.jobs.record import Job
+from shared.jobs.record import MAY_BE_PAID, Job
 from shared.jobs.states import Status, sources_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ _CONDITION = "ConditionalCheckFailed"
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES, _LONGEST_PAUSE = 8, 1.0  # at most about three seconds of pauses
 _OWNER_OF = "#video "  # no job can have such a name
+# Another video that an answer named is written down as a further one first.
+_FITS_THE_VIDEO = (
+    "(video_id = :video OR (attribute_not_exists(video_id)"
+    " AND (attribute_not_exists(possible_video_id) OR possible_video_id = :video)))"
+)
 # A claim whose answer was lost may land after its attempt has given it back.
 _NOT_GIVEN_BACK = "(attribute_not_exists(given_back) OR given_back <> :claim)"
 
@@ -285,10 +290,12 @@ class JobStore:
                 the vendor's idempotency is trusted.
             counted: Whether there must be such a claim, because it alone was counted against the daily limit.
             end_hold: Whether the hold that the job was on is over.
-            **attributes: What was resolved for this attempt (request, model_id, recipe).
+            **attributes: What was resolved for this attempt (request, model_id, recipe). With `execution`, the job must
+                not be another execution's.
 
         Raises:
-            MoveRefused: The job is claimed by an attempt whose end nobody knows, is paid for, or has ended.
+            MoveRefused: The job is claimed by an attempt whose end nobody knows, is paid for, has ended, or was taken
+                up by another execution.
         """
         # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
         free = " AND (attribute_not_exists(claim) OR claim = :claim" + (" OR claim = :lost)" if take_over else ")")
@@ -297,7 +304,7 @@ class JobStore:
         return self.move(
             job_id,
             Status.SUBMITTING,
-            condition=f"attribute_not_exists(video_id) AND {_NOT_GIVEN_BACK}{free}",
+            condition=f"attribute_not_exists(video_id) AND {_NOT_GIVEN_BACK}{_of_its_execution(attributes)}{free}",
             values={":lost": take_over} if take_over else None,
             remove=_ended_by_a_claim(end_hold),
             stay=True,
@@ -335,6 +342,7 @@ class JobStore:
         now = int(time.time())
         claim: dict[str, Any] = {"claim": attempt, "claimed_at": now, "attempt_at": now, "reserved": dict(reserved)}
         free = f"attribute_not_exists(video_id) AND attribute_not_exists(claim) AND {_NOT_GIVEN_BACK}"
+        free += _of_its_execution(attributes)
         change = self._moving(
             job.job_id,
             Status.SUBMITTING,
@@ -428,12 +436,13 @@ class JobStore:
         """Write down the vendor's video: from here on the job is paid for. May be repeated with the same video.
 
         Raises:
-            MoveRefused: Another video is on the record, or the job has ended or is delivered already.
+            MoveRefused: Another video is on the record, also one that an answer of unknown outcome named (see
+                `name_video`), or the job has ended or is delivered already.
         """
         return self.move(
             job_id,
             Status.PROCESSING,
-            condition=f"{OF_ITS_VIDEO} AND #status <> :delivering",
+            condition=f"{_FITS_THE_VIDEO} AND #status <> :delivering",
             values={":video": video_id, ":delivering": Status.DELIVERING.value},
             # The vendor answers: an outage is over.
             remove=("claim", "held_since", "error", *OUTAGE),
@@ -451,9 +460,27 @@ class JobStore:
         return self._update(
             job_id,
             {"video_id": video_id, **attributes},
-            condition="attribute_exists(job_id) AND (attribute_not_exists(video_id) OR video_id = :video_id)",
+            condition=f"attribute_exists(job_id) AND {_FITS_THE_VIDEO}",
+            values={":video": video_id},
             remove=("claim",),
         )
+
+    def name_video(self, job: Job, video_id: str) -> Job:
+        """Write down a video that an answer names for a job without one. One that was named before stays known.
+
+        Args:
+            job: The job as it was read, without a video of its own.
+            video_id: The video.
+
+        Raises:
+            MoveRefused: The job has changed since it was read.
+        """
+        condition, values = as_seen(job)
+        others = {name: facts for name, facts in job.other_videos.items() if name != video_id}
+        if job.possible_video_id not in (None, video_id):
+            others[str(job.possible_video_id)] = dict(MAY_BE_PAID)
+        changed = {} if others == job.other_videos else {"other_videos": others}
+        return self._update(job.job_id, {"possible_video_id": video_id, **changed}, condition=condition, values=values)
 
     def add_video(
         self,
@@ -734,18 +761,25 @@ def _refused(answer: Any) -> MoveRefused:
 
 
 def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
-    """The condition that nobody has moved the job, taken it up or found a video of it since it was read."""
+    """The condition that nobody has moved the job, taken it up or learnt of a video of it since it was read."""
     condition, values = "#status = :seen_status", {":seen_status": job.status.value}
-    for name, value in (("execution", job.execution), ("video_id", job.video_id)):
+    for name in ("execution", "video_id", "possible_video_id"):
+        value = getattr(job, name)
         if value is None:
             condition += f" AND attribute_not_exists({name})"
         else:
             condition += f" AND {name} = :seen_{name}"
             values[f":seen_{name}"] = value
     if not job.other_videos:
-        return f"{condition} AND attribute_not_exists(other_videos)", values
+        none = "(attribute_not_exists(other_videos) OR size(other_videos) = :seen_others)"
+        return f"{condition} AND {none}", {**values, ":seen_others": 0}
     # They are only ever added, or one of them changes places with `video_id`.
     return f"{condition} AND size(other_videos) = :seen_others", {**values, ":seen_others": len(job.other_videos)}
+
+
+def _of_its_execution(attributes: Mapping[str, Any]) -> str:
+    """The condition that the job is not another execution's than the one which claims it."""
+    return " AND (attribute_not_exists(execution) OR execution = :execution)" if "execution" in attributes else ""
 
 
 def _ended_by_a_claim(end_hold: bool) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from shared.faults import Fault, Paid
 from shared.jobs.errors import SubmissionInProgress
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import AwsCallFailed, logger
+from shared.steps.tries import pause, tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +45,13 @@ class Claims:
         store: Where jobs are kept.
         remaining: Seconds that are left for it.
         purse: Counts jobs against the daily limit. None: there is no limit.
+        sleep: Pauses for so many seconds.
     """
 
     store: JobStore
     remaining: Callable[[], float]
     purse: Purse | None
+    sleep: Callable[[float], None] = pause
 
     def take(self, job: Job, attempt: str, cost: float | None, **facts: Any) -> Job:
         """Take the claim of a job as it was read, or take it over. Nothing may be sent unless this returns.
@@ -112,28 +115,28 @@ class Claims:
 
     def _insist(self, job: Job, attempt: str, cost: float | None, facts: dict[str, Any]) -> Job:
         """Take the claim, also where answers are lost. A repeat finds the claim that an earlier try brought about."""
-        tries = 0
+        number = 0
         while True:
-            tries += 1
+            number += 1
             try:
                 return self._take(job, attempt, cost, facts)
             except (ClientError, BotoCoreError) as error:
-                if tries == 1 and not _may_have_landed(error):
+                if number == 1 and not _may_have_landed(error):
                     raise
                 logger.warning("the claim was not answered", reason=type(error).__name__)
-                if tries == _TRIES:
+                if number == _TRIES:
                     self._disown(job, attempt)
                     raise
             except MoveRefused as refused:
                 now = refused.current
                 landed = now is not None and now.claim == attempt  # and then somebody closed the job
-                if landed or tries > 1:
+                if landed or number > 1:
                     self._disown(job, attempt)
                 if now is not None and landed:
                     raise MoveRefused(replace(now, claim=job.claim)) from None
                 raise
             except Fault:
-                if tries > 1:
+                if number > 1:
                     self._disown(job, attempt)
                 raise
 
@@ -165,9 +168,10 @@ class Claims:
             self._release(now, attempt, reason, at_any_rate=at_any_rate)
 
     def _try_to(self, give_back: Callable[[bool], None], attempt: str, reason: dict[str, Any]) -> None:
-        for left in reversed(range(_TRIES)):
+        """Give a claim back, as often as there is time for. After a few tries also where its credits cannot follow."""
+        for number in tries(self.remaining, self.sleep):
             try:
-                give_back(left == 0)
+                give_back(number >= _TRIES)
             except MoveRefused:
                 logger.info("the claim was gone already")
                 return

@@ -112,12 +112,15 @@ class Poller:
         """
         job = self.store.get(job_id)
         if job is None or job.video_id is None:
+            if job is not None and job.possible_video_id not in (None, video_id):
+                report_second_video(job, video_id)
             job = self._followed(job, job_id, video_id, submitted_at, execution_arn)
         if job.video_id == video_id:
             return job
         if video_id not in job.other_videos:
-            job = self._recorded(job_id, video_id, submitted_at, execution_arn)
+            # First of all: if the answer to the write is lost, a repeat finds the video there and counts nothing.
             report_second_video(job, video_id)
+            self._recorded(job_id, video_id, submitted_at, execution_arn)
         raise JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
 
     def _followed(self, job: Job | None, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:

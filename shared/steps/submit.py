@@ -26,7 +26,8 @@ from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
-from shared.steps.videos import record_video, report_second_video
+from shared.steps.tries import pause, tries
+from shared.steps.videos import record_named_video, record_video, report_second_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class Submitter:
         trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
         remaining: Seconds that are left for it.
         purse: Counts jobs against the daily limit. None: there is no limit.
+        sleep: Pauses for so many seconds.
     """
 
     store: JobStore
@@ -81,6 +83,7 @@ class Submitter:
     trust_idempotency: bool
     remaining: Callable[[], float]
     purse: Purse | None = None
+    sleep: Callable[[float], None] = pause
 
     def submit(self, execution_arn: str, given: object) -> dict[str, Any]:
         """Send the execution's job to the vendor, unless that was done before.
@@ -128,7 +131,7 @@ class Submitter:
 
     @property
     def _claims(self) -> Claims:
-        return Claims(store=self.store, remaining=self.remaining, purse=self.purse)
+        return Claims(store=self.store, remaining=self.remaining, purse=self.purse, sleep=self.sleep)
 
     def _job(self, execution_arn: str, given: object) -> Job:
         job_id = identity.of_execution(execution_arn)
@@ -211,6 +214,8 @@ class Submitter:
                 raise JobClosed("the job's record was deleted") from None
             if now.video_id is not None:
                 return now
+            if now.execution not in (None, execution_arn) and not now.is_terminal:
+                raise JobClosed("another execution has the job now; this one sends nothing") from None
             # Only the claim that was read is taken over, and only a job as it was read is counted. Each new look needs
             # a change by somebody else, so there is an end.
             if (now.claim, now.resubmissions) != (job.claim, job.resubmissions) and not now.is_terminal:
@@ -247,10 +252,22 @@ class Submitter:
     def _keep_named_video(self, job_id: str, video_id: str) -> None:
         """Note a video that may be the job's. The error names it as well, so a failure to do so loses nothing."""
         logger.warning("an answer of unknown outcome names what may be a video", video_id=video_id)
-        try:
-            self.store.note(job_id, possible_video_id=video_id)
-        except (MoveRefused, ClientError, BotoCoreError) as error:
-            logger.warning("the video could not be noted", reason=type(error).__name__)
+        job = self._insist(lambda: record_named_video(self.store, job_id, video_id))
+        if job is not None and (job.video_id not in (None, video_id) or job.other_videos):
+            report_second_video(job, video_id)
+
+    def _insist(self, write: Callable[[], Job | None]) -> Job | None:
+        """Write down what nobody else knows, as often as there is time for.
+
+        Returns:
+            What `write` returned. None also if it never did.
+        """
+        for _ in tries(self.remaining, self.sleep):
+            try:
+                return write()
+            except (ClientError, BotoCoreError, MoveRefused) as error:
+                logger.warning("the job's record could not be written", reason=type(error).__name__)
+        return None
 
     def _accepted(self, job: Job, generation: Generation, prepared: _Prepared) -> dict[str, Any]:
         source = str(job.source.get("type", "execution"))
@@ -267,14 +284,12 @@ class Submitter:
             source_type=source,
         )
         submitted_at = int(time.time())
-        try:
-            saved = self._save(job, generation, prepared, submitted_at)
-        except (ClientError, BotoCoreError, MoveRefused) as error:
-            # The poll step writes it down from the execution's state.
-            logger.warning("the job's record could not be written", reason=type(error).__name__)
-        else:
-            if saved.video_id != generation.video_id:
+        saved = self._insist(lambda: self._save(job, generation, prepared, submitted_at))
+        # Otherwise the poll step writes it down from the execution's state.
+        if saved is not None:
+            if saved.video_id != generation.video_id or saved.named_videos:
                 report_second_video(saved, generation.video_id)
+            if saved.video_id != generation.video_id:
                 return self._resumed(saved)
             if self.purse is not None and generation.credits_used is not None:
                 self.purse.settle(job, generation.video_id, _price_kind(prepared.resolution), generation.credits_used)

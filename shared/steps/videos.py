@@ -6,10 +6,12 @@ honoured: then the record has the others as well. Must not know how a job is sen
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import ANNOUNCED
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
@@ -58,49 +60,93 @@ def record_video(
             if now is None:
                 logger.warning("the record of a paid job was deleted; it gets a new one")
                 store.create(job_id, **origin)
+            elif now.video_id is None and now.possible_video_id not in (None, video_id):
+                _name(store, now, video_id)
             elif now.video_id in (None, video_id):
                 return _keep(store, now, video_id, facts)
-            elif video_id in now.other_videos:
+            elif "submitted_at" in (known := now.other_videos.get(video_id, {})):
                 return now
             else:
-                _add(store, now, video_id, facts, counter)
+                of_it = {name: value for name, value in known.items() if name not in MAY_BE_PAID}
+                of_it |= {name: facts.get(name) for name in _OF_THE_VIDEO}
+                _add(store, now, video_id, of_it, counter, again=_notified_again(now, facts["submitted_at"]))
         except MoveRefused:
             continue  # somebody else was quicker
     return store.paid(job_id, video_id, **facts)
 
 
+def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | None:
+    """Write down a video that an answer names from which nobody knows whether the job was paid for.
+
+    No id is forgotten for it: one that was named before becomes a further video of the job. So does this one where the
+    job has a video of its own.
+
+    Returns:
+        The job as it is now. None: its record was deleted.
+
+    Raises:
+        MoveRefused: The job changed again and again.
+    """
+    for number in range(1, _ROUNDS + 1):
+        now = store.get(job_id)
+        if now is None or video_id in (now.video_id, now.possible_video_id) or video_id in now.other_videos:
+            return now
+        try:
+            if now.video_id is None:
+                return _name(store, now, video_id)
+            _add(store, now, video_id, MAY_BE_PAID, None, again=_notified_again(now, int(time.time())))
+        except MoveRefused:
+            if number == _ROUNDS:
+                raise
+    return store.get(job_id)
+
+
 def report_second_video(job: Job, video_id: str) -> None:
-    """Count a video that was paid for although its job has another one, and log both."""
+    """Count a video that was paid for, or may be, although its job has another one, and log both."""
     metrics.add_metric(name="SecondVideos", unit=MetricUnit.Count, value=1)
-    logger.error("the job has two paid videos", video_id=job.video_id, second_video_id=video_id)
+    others = sorted({*job.other_videos, *filter(None, (job.video_id, job.possible_video_id))} - {video_id})
+    logger.error("the job has more than one video", video_id=video_id, other_video_ids=others)
 
 
-def _add(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any], counter: Mapping[str, Any] | None) -> None:
-    of_it = {name: facts.get(name) for name in _OF_THE_VIDEO}
+def _name(store: JobStore, job: Job, video_id: str) -> Job:
+    for name in filter(None, (job.possible_video_id, video_id)):
+        store.note_owner(name, job.job_id)
+    return store.name_video(job, video_id)
+
+
+def _add(
+    store: JobStore,
+    job: Job,
+    video_id: str,
+    of_it: Mapping[str, Any],
+    counter: Mapping[str, Any] | None,
+    *,
+    again: Mapping[str, Any],
+) -> None:
     store.note_owner(video_id, job.job_id)
     try:
-        store.add_video(job, video_id, of_it, counter=counter, **_notified_again(job, facts))
+        store.add_video(job, video_id, of_it, counter=counter, **again)
     except (ClientError, BotoCoreError) as failure:
         if counter is None:
             raise
         # The estimate stays counted; the video must not be forgotten for that.
         logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
-        _add(store, job, video_id, facts, None)
+        _add(store, job, video_id, of_it, None, again=again)
 
 
 def _keep(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any]) -> Job:
     """Write the video of a job down that ended while the call was under way, or is being delivered already."""
-    again = _notified_again(job, facts) if job.video_id is None else {}
+    again = _notified_again(job, facts["submitted_at"]) if job.video_id is None else {}
     return store.keep(job.job_id, video_id, **facts, **again)
 
 
-def _notified_again(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _notified_again(job: Job, moment: int) -> dict[str, Any]:
     """Notify of the video whoever was notified of the job's status: the sweep sends what is due.
 
     The status was counted when it was entered, unless that is still due as well.
     """
     if job.status not in ANNOUNCED:
         return {}
-    due = f"{job.status}#{facts['submitted_at']}"
+    due = f"{job.status}#{moment}"
     is_counted = job.notice_due is None or job.counted == job.notice_due
     return {"notice_due": due, "counted": due if is_counted else None}

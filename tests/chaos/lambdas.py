@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,7 +28,7 @@ from local.genviral.faults import KINDS, Fault
 from shared import runtime
 from shared.delivery import Limits, copy, guard, limits
 from shared.genviral.client import GenviralClient, Timeouts
-from shared.steps import notify
+from shared.steps import notify, tries
 from tests.chaos import account as aws
 from tests.chaos import dynamodb
 from tests.chaos.clock import Turn
@@ -300,6 +301,11 @@ class Lambda:
             raise outcome
         return outcome
 
+    def _pause(self, seconds: float) -> None:
+        """Use up a process's time. Nobody else moves meanwhile."""
+        if self._now is not None:
+            self._now.deadline -= seconds
+
     def _rest(self, invocation: Invocation, seconds: float) -> None:
         """Let time pass in a process, as long as Lambda lets it live."""
         if invocation.turn is None:
@@ -480,6 +486,7 @@ class Lambda:
         patch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0)
         patch.setattr(quota.RetryQuota, "acquire", lambda *_: True)
         patch.setattr(copy, "_BACKOFF_SECONDS", 0.0)
+        patch.setattr(tries, "time", SimpleNamespace(sleep=self._pause))
         patch.setattr(limits, "MIB", 1)
         patch.setattr(limits, "MIN_PART_BYTES", 1)
         patch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)

@@ -173,6 +173,19 @@ class Vendor(httpx.MockTransport):
 
 
 @dataclass
+class TimeLeft:
+    """What is left of a function's time, in seconds. Only pauses use it up."""
+
+    seconds: float
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds -= seconds
+
+
+@dataclass
 class Message:
     """What subscribers get: programs the body, people the subject and a text."""
 
@@ -322,13 +335,15 @@ class World:
         )
 
     def submitter(self, store: JobStore | None = None, *, trust: bool = False, purse: Purse | None = None) -> Submitter:
+        time_left = TimeLeft(300.0)
         return Submitter(
             store=store or self.store,
             resolver=self.resolver(),
             vendor=self.vendor.client(),
             patience=self.patience(),
             trust_idempotency=trust,
-            remaining=lambda: 300.0,
+            remaining=time_left,
+            sleep=time_left.sleep,
             purse=purse,
         )
 

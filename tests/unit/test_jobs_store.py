@@ -278,6 +278,9 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.create("other", source={"type": "api"})
     store.claim("other", "one")
     store.end_attempt("other", "one")
+    other = store.get("other")
+    assert other is not None
+    store.name_video(other, "perhaps")
     down, _ = store.create("down", source={"type": "api"})
     down = store.move("down", Status.INTERRUPTED, redrive_at=1, redrive_until=2, interrupted_by="an end")
     store.redriving(down, deadline_at=None)
@@ -294,7 +297,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     reads = {"get", "several", "in_status", "standing", "page", "untold", "owner_of", "due_for_redrive", "with_video"}
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
-        *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "note_owner"),
+        *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
         *("take_up", "redriving", "end_outage"),
     }
 

@@ -33,20 +33,24 @@ from shared.jobs.states import Status
 from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
+from shared.steps.tries import RESERVE_SECONDS, tries
 from tests.unit.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,
     VIDEO_ID,
+    TimeLeft,
     Vendor,
     World,
     accepting,
+    arn_of,
     breaking,
     caught,
     failed,
     refusing,
 )
-from tests.unit.test_ops import operator
+from tests.unit.test_ops import dead, operator
+from tests.unit.test_steps_purse import priced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -548,3 +552,84 @@ def test_a_claim_that_is_taken_over_unanswered_keeps_what_the_first_call_may_hav
     assert (job.status, job.paid) == (Status.SUBMITTING, Paid.UNKNOWN)
     assert submit(world, trust=True)["video_id"] == VIDEO_ID
     assert len(world.vendor.posts) == 1
+
+
+# ---- trouble that lasts ----------------------------------------------------------------------------------------------
+
+
+class Refusing:
+    """A DynamoDB that fails the first so many writes of one kind."""
+
+    def __init__(self, real: Any, kind: str, many: int) -> None:
+        self._real, self._kind, self.left = real, kind, many
+
+    def __getattr__(self, name: str) -> Any:
+        member: Any = getattr(self._real, name)
+        if name != "update_item":
+            return member
+
+        def call(**arguments: Any) -> Any:
+            if self.left and self._kind in arguments.get("ExpressionAttributeNames", {}):
+                self.left -= 1
+                raise failed(name, "ThrottlingException")
+            return member(**arguments)
+
+        return call
+
+
+def test_a_refused_call_gives_its_claim_back_when_dynamodb_recovers_after_minutes(world: World) -> None:
+    world.job()
+    world.vendor = Vendor([refusing(429)])
+    client = Refusing(world.dynamodb, "#given_back", 50)
+    with pytest.raises(RateLimited):
+        world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+    assert (client.left, world.record().claim, world.record().status) == (0, None, Status.QUEUED)
+
+
+def test_an_accepted_video_is_written_down_when_dynamodb_recovers_after_minutes(world: World) -> None:
+    """A cancel before the first poll must find it there."""
+    world.job()
+    client = Refusing(world.dynamodb, "#video_id", 50)
+    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+    assert (client.left, world.record().video_id) == (0, VIDEO_ID)
+    world.canceler().cancel(JOB_ID)
+    assert (world.record().status, world.messages()[-1].body["video_id"]) == (Status.CANCELED, VIDEO_ID)
+
+
+def test_what_is_repeated_leaves_the_function_time_to_answer() -> None:
+    time_left = TimeLeft(60.0)
+    assert list(tries(time_left, time_left.sleep))[-1] > 5
+    assert RESERVE_SECONDS <= time_left.seconds < RESERVE_SECONDS + 5
+    assert list(tries(lambda: 0.0, time_left.sleep)) == [1], "what has no time left is tried once all the same"
+
+
+@pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
+def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World, limit: float) -> None:
+    """It was given up, runs on, and comes to its claim when an operator has taken the job up in a later execution."""
+    world.job()
+    dead(world)
+    purse = world.purse(limit) if limit else None
+
+    class Late(JobStore):
+        def claim(self, *given: Any, **more: Any) -> Job:
+            taken_up(world)
+            return super().claim(*given, **more)
+
+        def claim_counted(self, *given: Any, **more: Any) -> Job:
+            taken_up(world)
+            return super().claim_counted(*given, **more)
+
+    world.vendor = Vendor(get=[priced(model=3)])
+    late = Late(world.dynamodb, TABLE)
+    purse = replace(purse, store=late) if purse else None
+    with pytest.raises(JobClosed):
+        world.submitter(late, purse=purse).submit(EXECUTION, {"job_id": JOB_ID})
+    job = world.record()
+    assert (job.execution, job.claim, len(world.vendor.posts)) == (arn_of(f"{JOB_ID}.r1"), None, 0)
+    world.submitter().submit(arn_of(f"{JOB_ID}.r1"), {"job_id": JOB_ID})
+    assert len(world.vendor.posts) == 1
+
+
+def taken_up(world: World) -> None:
+    world.announcer().failed(EXECUTION, caught(RecipeMissing("made up")))
+    operator(world).resubmit(JOB_ID)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
@@ -13,6 +14,7 @@ from ops.finder import Finder
 from ops.operator import Refused
 from shared import runtime
 from shared.faults import Fault
+from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps.batch_report import _run
@@ -31,6 +33,8 @@ from tests.unit.fakes import (
     accepting,
     arn_of,
     caught,
+    refusing,
+    showing,
 )
 from tests.unit.test_notices import valid
 from tests.unit.test_ops import Machine, alive, dead, follow, operator, with_index
@@ -38,8 +42,6 @@ from tests.unit.test_steps_claims import spent
 from tests.unit.test_steps_purse import priced
 
 if TYPE_CHECKING:
-    import httpx
-
     from shared.jobs.record import Job
     from tests.unit.fakes import Answer
 
@@ -345,3 +347,252 @@ def test_a_late_second_video_does_not_end_a_job_twice(world: World) -> None:
     world.announcer().failed(EXECUTION, caught(ValueError("late")))
     assert [message.body["status"] for message in world.messages()] == ["succeeded", "succeeded"]
     assert count("JobsSucceeded") == 1
+
+
+# ---- videos that an answer of unknown outcome names ------------------------------------------------------------------
+
+THIRD = "77777777-7777-7777-7777-777777777777"
+NAMED = {"paid": "unknown"}
+
+
+def breaking_off(video_id: str) -> Answer:
+    """A 202 that ends after the video's id."""
+    text = f'{{"ok": true, "code": 202, "data": {{"video_id": "{video_id}", "status": "proc'
+    return lambda _: httpx.Response(202, content=text.encode())
+
+
+def named_by_a_call_of_unknown_end(world: World, execution: str = EXECUTION) -> None:
+    with pytest.raises(SubmissionUncertain) as fault:
+        world.submitter().submit(execution, {"job_id": JOB_ID})
+    world.announcer().failed(execution, caught(fault.value))
+    if execution == EXECUTION:
+        dead(world)
+
+
+def shown_by_all(world: World, video_id: str) -> None:
+    """Whoever asks about the job learns of the video, and attach reaches it."""
+    with_index(world)
+    assert video_id in [other["video_id"] for other in world.lookup().show(JOB_ID)["other_videos"]]
+    assert f"{video_id}, may be paid: attach {JOB_ID} {video_id}" in _facts(world.record(), None)["other videos"]
+    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+    assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
+    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
+    world.announcer().succeeded(world.record().execution or EXECUTION)
+    message = world.messages()[-1]
+    valid(message.body)
+    assert {"video_id": video_id, "paid": "unknown"} in message.body["other_videos"]
+    assert f"video {video_id} at Genviral (an answer named it; nobody knows whether it was paid for)" in message.email
+    known = set(world.record().other_videos) | {world.record().video_id}
+    operator(world).attach(JOB_ID, video_id)
+    job = world.record()
+    assert (job.status, job.video_id) == (Status.PROCESSING, video_id)
+    assert {job.video_id, *job.other_videos} == known
+
+
+def test_a_named_video_is_not_forgotten_when_a_trusted_key_pays_again(world: World) -> None:
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST), accepting(SECOND)])
+    with pytest.raises(SubmissionUnconfirmed):
+        world.submitter(trust=True).submit(EXECUTION, {})
+    assert world.submitter(trust=True).submit(EXECUTION, {})["video_id"] == SECOND
+    assert (world.record().video_id, others(world), count("SecondVideos")) == (SECOND, {FIRST: NAMED}, 1)
+    shown_by_all(world, FIRST)
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "in the error only"])
+def test_a_named_video_is_not_forgotten_when_an_operator_pays_again(world: World, noted: bool) -> None:
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST), accepting(SECOND)], get=[refusing(404, "video_not_found")])
+    named_by_a_call_of_unknown_end(world)
+    if not noted:
+        world.store.note(JOB_ID, remove=("possible_video_id",))
+        world.store.note_owner(FIRST, "")
+    operator(world).resubmit(JOB_ID)
+    assert follow(world, LATER)["video_id"] == SECOND
+    assert (world.record().video_id, others(world), count("SecondVideos")) == (SECOND, {FIRST: NAMED}, 1)
+    world.vendor = Vendor()
+    shown_by_all(world, FIRST)
+
+
+def test_of_two_named_videos_none_is_forgotten(world: World) -> None:
+    world.job()
+    world.vendor = Vendor(
+        [breaking_off(FIRST), breaking_off(THIRD), accepting(SECOND)], get=[refusing(404, "video_not_found")]
+    )
+    named_by_a_call_of_unknown_end(world)
+    operator(world).resubmit(JOB_ID)
+    named_by_a_call_of_unknown_end(world, LATER)
+    job = world.record()
+    assert (job.known_video, job.other_videos, job.named_videos) == (THIRD, {FIRST: NAMED}, [THIRD, FIRST])
+    assert count("SecondVideos") == 1
+    operator(world).resubmit(JOB_ID)
+    assert follow(world, arn_of(f"{JOB_ID}.r2"))["video_id"] == SECOND
+    assert (world.record().video_id, others(world)) == (SECOND, {FIRST: NAMED, THIRD: NAMED})
+    world.vendor = Vendor()
+    shown_by_all(world, THIRD)
+
+
+def test_a_named_video_that_is_accepted_after_all_is_the_jobs(world: World) -> None:
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST), breaking_off(SECOND), accepting(FIRST)])
+    for _ in range(2):
+        with pytest.raises(SubmissionUnconfirmed):
+            world.submitter(trust=True).submit(EXECUTION, {})
+    assert world.submitter(trust=True).submit(EXECUTION, {})["video_id"] == FIRST
+    assert (world.record().video_id, others(world)) == (FIRST, {SECOND: NAMED})
+    record(world, SECOND)
+    assert (others(world), world.record().times_accepted) == ({SECOND: FACTS}, 2)
+
+
+@pytest.mark.parametrize("answer", [breaking_off(SECOND), accepting(SECOND)], ids=["named", "accepted"])
+def test_a_video_of_a_call_that_ends_after_an_attach_is_known(world: World, answer: Answer) -> None:
+    world.job()
+    alive(world)
+
+    def attached_meanwhile(request: httpx.Request) -> httpx.Response:
+        operator(world).cancel(JOB_ID)
+        operator(world).attach(JOB_ID, FIRST)
+        return answer(request)
+
+    world.vendor = Vendor([attached_meanwhile])
+    with contextlib.suppress(SubmissionUncertain):
+        world.submitter().submit(EXECUTION, {})
+    assert (world.record().video_id, list(others(world)), count("SecondVideos")) == (FIRST, [SECOND], 1)
+
+
+def test_a_named_video_is_not_forgotten_when_another_one_is_attached(world: World) -> None:
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST)])
+    named_by_a_call_of_unknown_end(world)
+    operator(world).attach(JOB_ID, SECOND)
+    assert (world.record().video_id, others(world)) == (SECOND, {FIRST: NAMED})
+    operator(world).attach(JOB_ID, FIRST)
+    assert (world.record().video_id, list(others(world))) == (FIRST, [SECOND])
+
+
+ASKED: dict[str, tuple[Answer, str | None]] = {
+    "known": (showing("processing"), f"Use: attach {JOB_ID} {FIRST}"),
+    "not known": (refusing(404, "video_not_found"), None),
+    "failed": (showing("failed", error="made up"), None),
+    "no answer": (refusing(503), "Nothing was sent. Try again."),
+}
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_nobody_pays_again_before_genviral_was_asked_for_the_named_video(world: World, kind: str) -> None:
+    answer, refusal = ASKED[kind]
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST), accepting(SECOND)], get=[answer])
+    named_by_a_call_of_unknown_end(world)
+    before, approved = world.record(), []
+    with pytest.raises(Refused, match=refusal) if refusal else contextlib.nullcontext():
+        operator(world).resubmit(JOB_ID, approved.append)
+    assert (len(approved), world.record() == before) == ((0, True) if refusal else (1, False))
+
+
+@pytest.mark.parametrize("way", ["before", "after"])
+@pytest.mark.parametrize("call", range(3, 9))
+def test_no_failure_of_the_table_forgets_a_named_video(world: World, call: int, way: str) -> None:
+    world.job()
+    world.store.name_video(world.record(), FIRST)
+    world.vendor = Vendor([breaking_off(THIRD), accepting(SECOND)])
+    for _ in range(2):
+        with contextlib.suppress(Fault):
+            world.submitter(world.flaky({call: way}), trust=True).submit(EXECUTION, {})
+    job = world.record()
+    if len(world.vendor.posts) == 2:
+        assert (job.video_id, job.other_videos) == (SECOND, {FIRST: NAMED, THIRD: NAMED})
+    else:
+        assert (job.known_video, job.other_videos) == (THIRD, {FIRST: NAMED})
+
+
+@pytest.mark.parametrize("way", ["before", "after"])
+def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, way: str) -> None:
+    """Also where it is repeated: a repeat finds what the first write brought about."""
+    world.job()
+    client = Flaky(world.dynamodb)
+
+    def another_meanwhile(request: httpx.Request) -> httpx.Response:
+        record(world, FIRST)
+        client._fails = {len(client.calls) + 3: way}  # the first video is found, the owner noted, then this
+        return accepting(SECOND)(request)
+
+    world.vendor = Vendor([another_meanwhile])
+    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {})  # type: ignore[arg-type]
+    assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
+
+
+def test_a_second_video_that_only_the_execution_knows_is_counted_though_no_answer_came(world: World) -> None:
+    world.paid_job()
+    with pytest.raises(ClientError):  # the job is read, the video refused, its owner noted
+        world.poller(world.flaky({4: "after"})).look(EXECUTION, SECOND, 1_800_000_000)
+    with pytest.raises(Fault):
+        world.poller().look(EXECUTION, SECOND, 1_800_000_000)
+    assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
+
+
+# ---- whose a video is ------------------------------------------------------------------------------------------------
+
+
+def another_uncertain_job(world: World) -> None:
+    world.job("another")
+    world.store.claim("another", "made up", execution=arn_of("another"))
+    world.store.move("another", Status.UNCERTAIN)
+
+
+def test_a_video_that_an_answer_named_for_one_job_is_not_attached_to_another(world: World) -> None:
+    with_index(world)
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST)])
+    named_by_a_call_of_unknown_end(world)
+    another_uncertain_job(world)
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", FIRST)
+    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+    assert [job.job_id for job in finder.find(FIRST)] == [JOB_ID]
+
+
+def test_a_paid_video_without_credits_stays_paid_when_it_changes_places(world: World) -> None:
+    world.paid_job()
+    dead(world)
+    world.store.move(JOB_ID, Status.INTERRUPTED)
+    record(world)
+    operator(world).attach(JOB_ID, SECOND)
+    assert ("submitted_at" in others(world)[FIRST], world.record().times_accepted) == (True, 2)
+    another_uncertain_job(world)
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", FIRST)
+
+
+def test_an_id_in_other_letters_is_the_same_video(world: World) -> None:
+    written = "abcdef11-1111-1111-1111-111111111111"
+    world.job()
+    world.store.paid(JOB_ID, written)
+    another_uncertain_job(world)
+    world.vendor = Vendor(get=[showing("processing", video_id=written)])
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", written.upper())
+    world.store.note(JOB_ID, video_id="an unlike one")
+    world.store.note_owner(written, "another")
+    operator(world).attach("another", written.upper())
+    assert world.record("another").video_id == written
+
+
+def test_a_video_that_failed_is_not_attached_but_on_purpose(world: World) -> None:
+    another_uncertain_job(world)
+    world.vendor = Vendor(get=[showing("failed", error="made up")])
+    with pytest.raises(Refused, match="failed, so there is nothing to fetch"):
+        operator(world).attach("another", FIRST)
+    assert world.record("another").status is Status.UNCERTAIN
+    operator(world).attach("another", FIRST, force=True)
+    assert world.record("another").video_id == FIRST
+
+
+@pytest.mark.parametrize("status", [Status.SUBMITTING, Status.INTERRUPTED, Status.UNCERTAIN])
+def test_whoever_resubmits_too_early_learns_when_they_may(world: World, status: Status) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "made up", execution=EXECUTION)
+    if status is not Status.SUBMITTING:
+        world.store.move(JOB_ID, status)
+    with pytest.raises(Refused, match=r"Resubmit it from .* UTC on"):
+        operator(world).resubmit(JOB_ID)
