@@ -124,8 +124,9 @@ def read(data: bytes, key: str, *, content_encoding: str = "") -> list[Row]:
     """
     if purpose_of(key) is Purpose.UNCLEAR:
         raise BatchUnreadable(
-            "the file's name is near to a check's but is not one, so nothing was started: name it <name>.check.csv (or "
-            ".check.jsonl) to check it, or leave the word 'check' out of its name to run it"
+            "the name of the file or of a folder is near to a check's but is not one, so nothing was started: name the "
+            "file <name>.check.csv (or .check.jsonl) to check it, or leave the word 'check', and words like it, out of "
+            "all its names to run it"
         )
     if len(data) > MAX_BYTES:
         raise BatchTooLarge(f"the file has more than the {MAX_BYTES:,} bytes that a batch may have")
