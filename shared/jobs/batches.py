@@ -20,6 +20,7 @@ from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, pur
 from shared.jobs.csv_cells import METADATA, SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
 from shared.jobs.csv_rows import lines_in, read_table
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
+from shared.jobs.links import is_torn
 from shared.jobs.recipes import KIND_OF_FIELD, PLANS
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
 from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
@@ -60,6 +61,10 @@ _OTHER_FILES = (
     (b"\0\0\xfe\xff", "UTF-32: save it as UTF-8"),
     (b"\xff\xfe", "UTF-16: save it as UTF-8"),
     (b"\xfe\xff", "UTF-16: save it as UTF-8"),
+)
+_TORN_LINK = (
+    "seems to be more than one link, or has a backslash: write each link on its own, and encode what belongs to a link "
+    "(%3A for the colon of a link within a link, %5C for a backslash)"
 )
 _PLAIN_ENCODINGS = ("", "identity", "aws-chunked", "utf-8")
 
@@ -295,6 +300,8 @@ def _judged(line: int, document: object, written: object) -> Row:
         if wide := _too_wide(document):
             return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
         request = _request(tidy(document))
+        if torn := _torn_link_in(request):
+            return Row(line, fault=_wrong(torn, _TORN_LINK))
         if wrong := _spreadsheet_error_in(request):
             return Row(line, fault=_wrong(wrong, SPREADSHEET_ERROR))
         return Row(
@@ -336,6 +343,18 @@ def _older_request(written: object, request: dict[str, Any]) -> dict[str, Any] |
         return _request(written)
     except InvalidPayload:
         return None
+
+
+def _torn_link_in(request: dict[str, Any]) -> str | None:
+    """The first field of a request that holds two links as one."""
+    for name in KIND_OF_FIELD:
+        value = request.get(name, [])
+        links = (
+            {name: value} if isinstance(value, str) else {f"{name}.{place}": link for place, link in enumerate(value)}
+        )
+        if torn := next((path for path, link in links.items() if is_torn(link)), None):
+            return torn
+    return None
 
 
 def _spreadsheet_error_in(request: dict[str, Any]) -> str | None:

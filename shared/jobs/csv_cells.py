@@ -26,8 +26,12 @@ _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 # What parts links only stands between two that are whole.
 _BETWEEN_LINKS = ",;|"
 _LINK_BEHIND = re.compile(r"(?<![,;|])[,;|]++(?=\s*+https?://)", re.IGNORECASE)
-# Between a file's name and something else, or before another scheme.
-_TORN = re.compile(r"\.[a-z]\w{1,4}[,;|]|[,;|][a-z][\w+.-]*:", re.IGNORECASE)
+_SEPARATOR = "[,;|\u3001\uff0c\uff1b\uff5c]"
+# Between a file's name and something else, or before another scheme, a scheme without its colon, or a host.
+_TORN = re.compile(
+    rf"\.[a-z]\w{{1,4}}{_SEPARATOR}|{_SEPARATOR}(?:[a-z][\w+.-]*:|https?/|www\.|(?:[a-z\d-]+\.)+[a-z]{{2,}}/)",
+    re.IGNORECASE,
+)
 # Excel, LibreOffice and Google Sheets, and those of Excel in other languages that have no sign at their end.
 _ERRORS = frozenset(
     ("#N/A", "#NV", "#N/D", "#N/B", "#I/T", "#\u041d/\u0414", "#YOK", "#HI\u00c1NYZIK", "#GETTING_DATA")
@@ -122,8 +126,8 @@ def _links(cell: str) -> list[str]:
 def _is_ambiguous(link: str) -> bool:
     """Whether a link has a separator other than in the name of a folder (`/w_300,h_200/`)."""
     query = min((place for place in (link.find("?"), link.find("#")) if place >= 0), default=len(link))
-    folders, _, file = link[:query].rpartition("/")
-    return any(separator in file + link[query:] for separator in _BETWEEN_LINKS) or _TORN.search(folders) is not None
+    file = link[:query].rpartition("/")[2]
+    return any(separator in file + link[query:] for separator in _BETWEEN_LINKS) or _TORN.search(link) is not None
 
 
 def _types(annotation: Any) -> set[Any]:

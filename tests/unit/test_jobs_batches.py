@@ -251,6 +251,9 @@ ONE_LINK = {
     "a folder's name": "https://example.com/w_300,h_200,ar_1.5/a.jpg",
     "encoded": "https://example.com/a%2Cb.jpg?rect=0%2C0%2C10%2C10",
     "another link in its path": "https://example.com/fetch/https://example.com/a.jpg",
+    "another link behind a folder with options": "https://example.com/w_300,ar_1.5/https://example.com/a.jpg",
+    "another link in its query": "https://example.com/fetch?w=8&url=https://example.com/a.jpg",
+    "another link as its query": "https://example.com/fetch?https://example.com/a.jpg",
 }
 AMBIGUOUS = {
     "a comma in a query": "https://example.com/a.jpg?w=800,600",
@@ -262,6 +265,26 @@ AMBIGUOUS = {
     "a host without its beginning": "https://example.com/a.jpg,www.example.com/b.jpg",
     "another scheme": "https://example.com/a,s3://bucket/b.jpg",
     "in the second of two": f"{A_LINK},https://example.com/b.jpg?w=1,2",
+    "a host without its beginning behind a folder": "https://example.com/photos,www.example.com/b.jpg",
+    "a bare host behind a folder": "https://example.com/photos;example.org/b.jpg",
+    "a scheme without its colon": "https://example.com/photos,http//example.com/b.jpg",
+    "an ideographic comma and no beginning": "https://example.com/a.jpg\u3001www.example.com/b.jpg",
+    "a full-width comma and no beginning": "https://example.com/a.jpg\uff0cwww.example.com/b.jpg",
+}
+# `+` and the like may stand within a link, so neither form takes them for a separator.
+TORN = {
+    "nothing between": "https://example.com/a.jpghttps://example.com/b.jpg",
+    "nothing between queries": f"{A_LINK}{B_LINK}",
+    "an ideographic comma": "https://example.com/a.jpg\u3001https://example.com/b.jpg",
+    "a full-width comma": "https://example.com/a.jpg\uff0chttps://example.com/b.jpg",
+    "a full-width semicolon": "https://example.com/a\uff1bHTTPS://example.com/b",
+    "a line break that is spelled out": "https://example.com/a.jpg\\nhttps://example.com/b.jpg",
+    "a plus": "https://example.com/a.jpg+https://example.com/b.jpg",
+    "an ampersand": "https://example.com/a.jpg&https://example.com/b.jpg",
+    "an ampersand behind a query": f"{A_LINK}&{B_LINK}",
+    "a scheme without its colon": "https://example.com/a.jpg+https//example.com/b.jpg",
+    "a scheme with one slash": "https://example.com/a.jpg+https:/example.com/b.jpg",
+    "a backslash that is left of a separator": "https://example.com/a.jpg\\",
 }
 
 
@@ -283,6 +306,28 @@ def test_links_that_can_be_parted_in_two_ways_are_refused(kind: str) -> None:
     ((path, message),) = issues(row)
     assert path == "reference_image_urls"
     assert "%2C" in message
+
+
+@pytest.mark.parametrize("kind", [*TORN, "commas"])
+def test_two_links_that_are_written_as_one_are_refused_in_either_form(kind: str) -> None:
+    link = TORN.get(kind, "https://example.com/a.jpg,https://example.com/b.jpg")
+    requests = {
+        "reference_image_urls.1": {"reference_image_urls": [A_LINK, link]},
+        "image_url": {"image_url": link},
+    }
+    for path, request in requests.items():
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert [named for named, _ in issues(row)] == [path]
+    for name in ("image_url", *(("reference_image_urls",) if kind in TORN else ())):
+        (row,) = batches.read(csv_of({"model_id": MODEL, name: link}), KEY)
+        assert [named.split(".")[0] for named, _ in issues(row)] == [name]
+
+
+@pytest.mark.parametrize("kind", ONE_LINK)
+def test_a_link_within_a_link_is_one_in_json_too(kind: str) -> None:
+    request = {"model_id": MODEL, "image_url": ONE_LINK[kind], "reference_image_urls": [ONE_LINK[kind]]}
+    (row,) = batches.read(lines_of(request), "batches/a.jsonl")
+    assert row.request == request
 
 
 @pytest.mark.parametrize("cell", [TWO_LINKS["commas"], TWO_LINKS["semicolons"], TWO_LINKS["bars"], f"{A_LINK},"])
