@@ -17,7 +17,7 @@ from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.jobs.batch_identity import MAX_ROWS, Identity, identify, job_ids, tidy
 from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
-from shared.jobs.csv_cells import METADATA, SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
+from shared.jobs.csv_cells import SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
 from shared.jobs.csv_rows import lines_in, read_table
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.links import is_torn
@@ -62,6 +62,14 @@ _OTHER_FILES = (
     (b"\xff\xfe", "UTF-16: save it as UTF-8"),
     (b"\xfe\xff", "UTF-16: save it as UTF-8"),
 )
+_MAX_PATH = 200
+# Controls other than a tab and line ends, and the sign for a character that was lost when a text was converted.
+_DAMAGED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffd]")
+_DAMAGED_TEXT = (
+    "has a control character or U+FFFD, so it was damaged on its way or is in another encoding: write it anew"
+)
+# In a row's JSON: without one of these, all its texts are sound.
+_SUSPECT = re.compile(r"[#\uff03\ufe5f\ufffd]|err|\\u[01d]|\\[bf]", re.IGNORECASE)
 _TORN_LINK = (
     "seems to be more than one link, or has a backslash: write each link on its own, and encode what belongs to a link "
     "(%3A for the colon of a link within a link, %5C for a backslash)"
@@ -302,11 +310,12 @@ def _judged(line: int, document: object, written: object) -> Row:
         request = _request(tidy(document))
         if torn := _torn_link_in(request):
             return Row(line, fault=_wrong(torn, _TORN_LINK))
-        if wrong := _spreadsheet_error_in(request):
-            return Row(line, fault=_wrong(wrong, SPREADSHEET_ERROR))
+        body = json.dumps(request, ensure_ascii=False, check_circular=False)
+        if _SUSPECT.search(body) and (wrong := _wrong_text_in(request)):
+            return Row(line, fault=wrong)
         return Row(
             line,
-            body=json.dumps(request, ensure_ascii=False, check_circular=False).encode(),
+            body=body.encode(),
             model_id=request["model_id"],
             identity=identify(request, _older_request(written, request)),
         )
@@ -357,14 +366,27 @@ def _torn_link_in(request: dict[str, Any]) -> str | None:
     return None
 
 
-def _spreadsheet_error_in(request: dict[str, Any]) -> str | None:
-    """The first field of a request that holds nothing but a spreadsheet's error."""
-    for group in ("", "params.", METADATA):
-        members = request.get(group[:-1], {}) if group else request
-        for name, value in members.items():
-            if isinstance(value, str) and is_spreadsheet_error(value):
-                return shown_name(f"{group}{name}")
+def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
+    """What is wrong with the first text that is damaged, or is nothing but a spreadsheet's error, also among names."""
+    for path, text in _texts_in(request):
+        if _DAMAGED.search(text):
+            return _wrong(shown_name(path), _DAMAGED_TEXT)
+        if is_spreadsheet_error(text):
+            return _wrong(shown_name(path), SPREADSHEET_ERROR)
     return None
+
+
+def _texts_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a document and where it stands. A member's name is a text of that member."""
+    if isinstance(value, str):
+        yield path, value
+        return
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, member in members:
+        inner = f"{path}.{name}"[-_MAX_PATH:] if path else str(name)
+        if isinstance(name, str):
+            yield inner, name
+        yield from _texts_in(member, inner)
 
 
 def _repeated(key: str) -> InvalidPayload:

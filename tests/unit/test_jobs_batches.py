@@ -367,6 +367,34 @@ def test_a_text_that_only_looks_like_an_error_is_a_text(text: str) -> None:
     assert row.request == {"model_id": MODEL, "prompt": text}
 
 
+DAMAGED = {
+    "a character that was lost": "gr\ufffdn",
+    "NUL": "a\0b",
+    "a backspace": "a\bb",
+    "a form feed": "a\fb",
+    "ISO-2022-JP": "\x1b$B%\\!<%H\x1b(B",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_text_is_refused_wherever_it_stands(kind: str) -> None:
+    text = DAMAGED[kind]
+    for name in ("prompt", "metadata.sku"):
+        # Far behind the beginning, where the encoding is judged.
+        *good, row = batches.read(csv_of(*[{"model_id": MODEL}] * 9, {"model_id": MODEL, name: text}), KEY)
+        assert [one.fault for one in good] == [None] * 9
+        assert [path for path, _ in issues(row)] == [name]
+    for path, request in (
+        ("prompt", {"prompt": text}),
+        ("raw_params.a.1", {"raw_params": {"a": ["b", text]}}),
+        ("metadata.a.b", {"metadata": {"a": {"b": text}}}),
+    ):
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert [named for named, _ in issues(row)] == [path]
+    (row,) = batches.read(lines_of({"model_id": MODEL, "metadata": {text: "a"}}), "batches/a.jsonl")
+    assert "control character or U+FFFD" in issues(row)[0][1]
+
+
 def test_what_stands_between_cells_is_seen_in_the_header() -> None:
     expected = [{"model_id": MODEL, "prompt": "A boat", "params": {"fps": 24.5}}]
     for between in ",;\t|":
