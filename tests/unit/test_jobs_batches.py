@@ -348,6 +348,25 @@ ERRORS += [
     "#ERROR!",
     " #n/a ",
     "####",
+    "#ref!",
+    "#Name?",
+    "#DIV/0",
+    "#VALUE",
+    "#NULL",
+    "#N/A N/A",
+    "#N/A Requesting Data...",
+    "#PUUTTUU",
+    "#PUUTTUU!",
+    "#NEDOSTUPN\u00dd",
+    "#NEDOSTUPNY\u0301",
+    "#SAYI/0!",
+    "#\u00a1REF!",
+    "err:502",
+    "\uff03N/A",
+    "\uff03\uff2e\uff0f\uff21",
+    "'#N/A",
+    "\u200b#N/A",
+    "#N\u2060/A\ufeff",
 ]
 
 
@@ -356,12 +375,19 @@ def test_a_spreadsheets_error_is_no_value_in_either_form(error: str) -> None:
     for name in ("prompt", "params.resolution", "metadata.sku", "model_id"):
         (row,) = batches.read(csv_of({"model_id": MODEL, name: error}), KEY)
         assert issues(row) == [(name, "is a spreadsheet's error, not a value")]
-    for request, path in (({"prompt": error}, "prompt"), ({"metadata": {"sku": error}}, "metadata.sku")):
+    for request, path in (
+        ({"prompt": error}, "prompt"),
+        ({"metadata": {"sku": error}}, "metadata.sku"),
+        ({"metadata": {"a": {"b": error}}}, "metadata.a.b"),
+        ({"raw_params": {"a": ["b", {"c": error}]}}, "raw_params.a.1.c"),
+    ):
         (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
         assert issues(row) == [(path, "is a spreadsheet's error, not a value")]
 
 
-@pytest.mark.parametrize("text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502"])
+@pytest.mark.parametrize(
+    "text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502", "#ref the boat", "ref!", "'tis"]
+)
 def test_a_text_that_only_looks_like_an_error_is_a_text(text: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
     assert row.request == {"model_id": MODEL, "prompt": text}
