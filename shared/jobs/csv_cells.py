@@ -35,14 +35,15 @@ _TORN = re.compile(
 )
 # What Excel, LibreOffice and Google Sheets show, also in other languages, as people and programs copy it: in any case,
 # and without the sign at its end.
-_ERRORS = frozenset(
+_ERRORS_IN_WORDS = (
     "ref name value num null div/0 n/a spill calc getting_data nv bezug wert zahl überlauf kalk valeur nom "
     "nombre nul propagation valor nulo desbordamiento rif valore nome nullo n/d espansione núm despejar verw "
     "waarde naam getal leeg deel/0 n/b overloop adr arg nazwa liczba dziel/0 referens värdefel namn ogiltigt "
     "skärning division/0 saknas reference værdi navn verdi i/t viittaus arvo nimi luku tyhjä jako/0 puuttuu "
     "odkaz hodnota název číslo dělení_nulou nedostupný není_k_dispozici hiv érték név szám nulla zéróosztó "
-    "hiányzik başv değer sayi sayi/0 boş yok ссылка знач имя число пусто дел/0 н/д".split()  # noqa: SIM905 - a list of so many words reads worse
+    "hiányzik başv değer sayi sayi/0 boş yok ссылка знач имя число пусто дел/0 н/д"
 )
+_ERRORS = frozenset(_ERRORS_IN_WORDS.split())
 _UNKNOWN_ERROR = re.compile(r"#[^\s#a-z]{2,30}[!?]")
 _ERROR = re.compile(r"err:\d{3}|#{2,}|#n/a\s.*")
 _MAX_ERROR = 80
