@@ -8,6 +8,7 @@ Must not know where jobs are kept.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 MAX_ROWS = 10_000
+MAX_MARKS = 30
+"""How many combining marks may stand on one character: as in a Stream-Safe text, which has no more in any language.
+https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
+_MARKS = re.compile(rb"[^\0]{%d}" % (MAX_MARKS + 1))
+# The only characters that are no marks themselves and come down to nothing but marks.
+_MADE_OF_MARKS = ("\u0f73", "\u0f75", "\u0f81")
 _MAX_LIKE = 100
 _METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
 _FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
@@ -42,11 +49,21 @@ class Identity:
     older: tuple[str, ...]
 
 
+def has_too_many_marks(text: str) -> bool:
+    """Whether so many combining marks follow each other that normal forms take time beyond all bounds."""
+    if text.isascii() or 2 * len(text) <= MAX_MARKS:
+        return False
+    for made_of_marks in _MADE_OF_MARKS:
+        text = text.replace(made_of_marks, "\u0f71\u0f71")
+    return _MARKS.search(bytes(map(unicodedata.combining, text))) is not None
+
+
 def tidy(document: object) -> object:
     """A row's request without what makes no difference, before it is judged: the form in which it is sent.
 
     A field that is null or empty is not given. Texts have no blanks around them, `\\n` as line ends, and are in NFC.
-    Links are only freed from blanks, and `raw_params` and `metadata` are left as they are: others read them.
+    Links are only freed from blanks, and `raw_params` and `metadata` are left as they are: others read them. Whether a
+    text has too many marks is to be judged before.
     """
     if not isinstance(document, dict):
         return document

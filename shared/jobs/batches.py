@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
-from shared.jobs.batch_identity import MAX_ROWS, Identity, identify, job_ids, tidy
+from shared.jobs.batch_identity import MAX_MARKS, MAX_ROWS, Identity, has_too_many_marks, identify, job_ids, tidy
 from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
 from shared.jobs.csv_cells import SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
 from shared.jobs.csv_rows import lines_in, read_table
@@ -201,7 +201,7 @@ def _json_lines(text: str) -> Iterator[Row]:
         except (ValueError, RecursionError):
             yield Row(line, fault=InvalidJson("the row is not valid JSON; each line must be one whole JSON object"))
         else:
-            yield _judged(line, document, document)
+            yield _judged(line, document, document, may_have_marks=_may_have_marks(written))
 
 
 def _require_lines(text: str, first_line: str) -> None:
@@ -261,7 +261,7 @@ def _from_cells(record: Record, columns: list[Column]) -> Row:
         for column, cell in zip(columns, cells, strict=False)
         if column.name in KIND_OF_FIELD and isinstance(document.get(column.name), list)
     }
-    return _judged(line, document, document | older)
+    return _judged(line, document, document | older, may_have_marks=_may_have_marks("".join(cells)))
 
 
 def _outside(record: Record, columns: list[Column]) -> Row:
@@ -302,9 +302,16 @@ def _shown(name: str, number: int) -> str:
     return name if _NAME.fullmatch(name) else f"column {number + 1}"
 
 
-def _judged(line: int, document: object, written: object) -> Row:
+def _may_have_marks(written: str) -> bool:
+    """Whether a row's text as it is written can hold combining marks."""
+    return not written.isascii() or "\\u" in written
+
+
+def _judged(line: int, document: object, written: object, *, may_have_marks: bool) -> Row:
     """A row, by its document and by the document that the older rule would have read."""
     try:
+        if may_have_marks and (marked := _marked_text_in(document)) is not None:
+            return Row(line, fault=_wrong(shown_name(marked), f"has more than {MAX_MARKS} marks on one character"))
         if wide := _too_wide(document):
             return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
         request = _request(tidy(document))
@@ -374,6 +381,10 @@ def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
         if is_spreadsheet_error(text):
             return _wrong(shown_name(path), SPREADSHEET_ERROR)
     return None
+
+
+def _marked_text_in(document: object) -> str | None:
+    return next((path for path, text in _texts_in(document) if has_too_many_marks(text)), None)
 
 
 def _texts_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

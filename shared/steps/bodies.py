@@ -66,7 +66,8 @@ def json_object(body: bytes) -> dict[str, Any]:
     text = _text(body)
     if _LOST_IN_JSON.search(text):
         raise InvalidJson(
-            "the request's body holds U+FFFD, the sign for a character that was lost before it was sent; send the text anew"
+            "the request's body holds U+FFFD, the sign for a character that was lost before it was sent; "
+            "send the text anew"
         )
     try:
         document = strict_json.loads(text)

@@ -421,6 +421,30 @@ def test_a_damaged_text_is_refused_wherever_it_stands(kind: str) -> None:
     assert "control character or U+FFFD" in issues(row)[0][1]
 
 
+MARKS = {
+    "one mark again and again": ("a" + "\u0301" * 31, True),
+    "marks out of order": ("a" + "\u0301\u0323" * 16, True),
+    "marks that are made of marks": ("\u0f40" + "\u0f73" * 16, True),
+    "as many as a text may have": (("a" + "\u0301" * 30) * 5, False),
+    "a script with many marks": ("\u0928\u093f\u0919\u094d\u0995\u0941" * 50, False),
+}
+
+
+@pytest.mark.parametrize("kind", MARKS)
+def test_a_text_with_endless_marks_is_refused_before_it_is_brought_into_a_normal_form(kind: str) -> None:
+    text, is_refused = MARKS[kind]
+    for path, request in (
+        ("prompt", {"prompt": text}),
+        ("raw_params.a.1", {"raw_params": {"a": ["b", text]}}),
+        ("metadata.a", {"metadata": {"a": text}}),
+    ):
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert (row.fault is not None) is is_refused
+        assert not is_refused or issues(row) == [(path, "has more than 30 marks on one character")]
+    (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
+    assert (row.fault is not None) is is_refused
+
+
 def test_what_stands_between_cells_is_seen_in_the_header() -> None:
     expected = [{"model_id": MODEL, "prompt": "A boat", "params": {"fps": 24.5}}]
     for between in ",;\t|":
