@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
@@ -312,6 +314,8 @@ def _judged(line: int, document: object, written: object, *, may_have_marks: boo
     try:
         if may_have_marks and (marked := _marked_text_in(document)) is not None:
             return Row(line, fault=_wrong(shown_name(marked), f"has more than {MAX_MARKS} marks on one character"))
+        if may_have_marks and (twice := _name_in_two_forms(document)) is not None:
+            return Row(line, fault=_repeated(twice))
         if wide := _too_wide(document):
             return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
         request = _request(tidy(document))
@@ -385,6 +389,21 @@ def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
 
 def _marked_text_in(document: object) -> str | None:
     return next((path for path, text in _texts_in(document) if has_too_many_marks(text)), None)
+
+
+def _name_in_two_forms(document: object) -> str | None:
+    """The first name that one object has in two Unicode normal forms, which readers take for the same."""
+    pending = [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            names = [] if all(map(str.isascii, value)) else [normalize("NFC", name) for name in value]
+            if len(set(names)) < len(names):
+                return Counter(names).most_common(1)[0][0]
+    return None
 
 
 def _texts_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

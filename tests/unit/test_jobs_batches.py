@@ -535,6 +535,21 @@ def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
     assert issues(row) == [("raw_params", "names 'a' twice in one object")]
 
 
+def test_a_key_that_stands_in_two_normal_forms_in_one_object_is_refused_by_name() -> None:
+    """Their values would be one in what the row is known by, and a change of the other would be no other job."""
+    for request in (
+        {"raw_params": {"\u00e9": 1, "e\u0301": 2}},
+        {"raw_params": {"a": [{"\u00e9": 1, "e\u0301": 2}]}},
+        {"metadata": {"\u00e9": 1, "e\u0301": 2}},
+    ):
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert issues(row) == [("\u00e9", "stands twice in one object")]
+    (row,) = batches.read(
+        lines_of({"model_id": MODEL, "raw_params": {"a": {"\u00e9": 1}, "e\u0301": 2}}), "batches/a.jsonl"
+    )
+    assert row.fault is None
+
+
 @pytest.mark.parametrize("nothing", [None, "", " ", [], {}])
 def test_a_field_that_is_null_or_empty_is_not_given(nothing: object) -> None:
     optional = [name for name in GenerateRequest.model_fields if name not in ("model_id", "params")]
