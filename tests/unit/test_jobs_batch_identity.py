@@ -36,9 +36,9 @@ def lines(*rows: Any) -> bytes:
 
 # ---- one id, however it is written --------------------------------------------------------------------------
 
-# No quotes and no `#`: what a CSV makes of those has its own tests.
+# No quotes, no `#` and no backslash: what a CSV makes of those has its own tests.
 _LETTERS = (
-    st.text("abcZ äöüßé 한글 日本 नि 😀 ,;|.!?-_=+@\n\t(){}[]/\\", min_size=1, max_size=30).map(str.strip).filter(bool)
+    st.text("abcZ äöüßé 한글 日本 नि 😀 ,;|.!?-_=+@\n\t(){}[]/", min_size=1, max_size=30).map(str.strip).filter(bool)
 )
 _NORMAL = _LETTERS.map(lambda text: unicodedata.normalize("NFC", text))
 _LINKS = st.lists(st.sampled_from([f"https://example.com/{name}" for name in ("a.png", "b.jpg?w=8", "w_1,h_2/c.png")]))
