@@ -8,6 +8,7 @@ Must not know where jobs are kept.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 MAX_ROWS = 10_000
+MAX_MARKS = 30
+"""How many combining marks may stand on one character: as in a Stream-Safe text, which has no more in any language.
+https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
+_FRACTION = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}", re.ASCII)
+_MARKS = re.compile(rb"[^\0]{%d}" % (MAX_MARKS + 1))
+# The only characters that are no marks themselves and come down to nothing but marks.
+_MADE_OF_MARKS = ("\u0f73", "\u0f75", "\u0f81")
 _MAX_LIKE = 100
 _METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
 _FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
@@ -42,11 +50,21 @@ class Identity:
     older: tuple[str, ...]
 
 
+def has_too_many_marks(text: str) -> bool:
+    """Whether so many combining marks follow each other that normal forms take time beyond all bounds."""
+    if text.isascii() or 2 * len(text) <= MAX_MARKS:
+        return False
+    for made_of_marks in _MADE_OF_MARKS:
+        text = text.replace(made_of_marks, "\u0f71\u0f71")
+    return _MARKS.search(bytes(map(unicodedata.combining, text))) is not None
+
+
 def tidy(document: object) -> object:
     """A row's request without what makes no difference, before it is judged: the form in which it is sent.
 
     A field that is null or empty is not given. Texts have no blanks around them, `\\n` as line ends, and are in NFC.
-    Links are only freed from blanks, and `raw_params` and `metadata` are left as they are: others read them.
+    Links are only freed from blanks, and `raw_params` and `metadata` are left as they are: others read them. Whether a
+    text has too many marks is to be judged before.
     """
     if not isinstance(document, dict):
         return document
@@ -66,10 +84,12 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
     """
     as_sent = identity.canonical_json(request)
     has_lines, has_marks = "\\n" in as_sent or "\\r" in as_sent, "\\u" in as_sent
-    meaning = _meaning(request, as_it_is=not (has_lines or has_marks))
-    spellings = [request if written is None else written, request, meaning]
-    spellings += [_respelled(meaning, _with_crlf)] if has_lines else []
-    spellings += [_respelled(meaning, _decomposed)] if has_marks else []
+    meaning = _meaning(request, as_it_is=not (has_lines or has_marks), label=_label)
+    former = _meaning(request, as_it_is=not (has_lines or has_marks), label=_former_label)
+    meanings = [meaning] if former == meaning else [meaning, former]
+    spellings = [request if written is None else written, request, *meanings]
+    spellings += [_respelled(one, _with_crlf) for one in meanings] if has_lines else []
+    spellings += [_respelled(one, _decomposed) for one in meanings] if has_marks else []
     texts = [as_sent if spelling == request else identity.canonical_json(spelling) for spelling in spellings]
     fingerprints = {text: identity.fingerprint_of(text) for text in texts}
     return Identity(fingerprints[texts[2]], tuple(fingerprints.values()))
@@ -230,15 +250,26 @@ def _is_empty(value: Any) -> bool:
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
-def _meaning(request: dict[str, Any], *, as_it_is: bool) -> dict[str, Any]:
+def _meaning(request: dict[str, Any], *, as_it_is: bool, label: Callable[[Any], Any]) -> dict[str, Any]:
     """The canonical form of a tidy request; `as_it_is` where its texts have one spelling only."""
     meaning = dict(request) if as_it_is else _respelled(request, _text)
     # A CSV's cell is a text and an empty one is not there, so that is what plain metadata come down to.
-    metadata = {label: _label(value) for label, value in meaning.pop(_METADATA, {}).items() if not _is_empty(value)}
+    metadata = {name: label(value) for name, value in meaning.pop(_METADATA, {}).items() if not _is_empty(value)}
     return {**meaning, _METADATA: metadata} if metadata else meaning
 
 
 def _label(value: Any) -> Any:
+    """A label as it counts: a spreadsheet writes `true` as `TRUE` and `5.0` as `5`."""
+    text = _former_label(value)
+    if not isinstance(text, str):
+        return text
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    return text.rstrip("0").removesuffix(".") if _FRACTION.fullmatch(text) else text
+
+
+def _former_label(value: Any) -> Any:
+    """A label as it counted before numbers and booleans in texts did."""
     if isinstance(value, str):
         return value.strip()
     return value if isinstance(value, dict | list) else identity.canonical_json(value)

@@ -1,7 +1,8 @@
 """What the name of a batch's file says: run it, or only check it.
 
 A check is `batches/<name>.check.csv`. Browsers and systems rename files (`.check (1).csv`, `.check - Copy.csv`), and
-people mistype. So a name that is near to a check's is never taken for that of a batch to run. Knows keys only.
+people mistype. So a name that is near to a check's, also a folder's, is never taken for that of a batch to run. Knows
+keys only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _OF_COPIES = frozenset(("csv", "jsonl", "check", "copy", "another", "st", "nd", 
 )
 # Letters of other alphabets that look like those of the word.
 _LOOK_ALIKES = str.maketrans("\u0441\u03f2\u04bb\u0435\u03b5\u043a\u03ba", "ccheekk")
-_ALIKE = 0.8  # `chekc`, `chck`, `checks` and `checked` are; `checkout` is not
+_ALIKE = 0.8  # `chekc`, `chck` and `heck` are; `chess`, `chef` and `Czech` are not
+_OTHER_WORDS = ("cheque",)
+_CAPITAL_WITHIN = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])")
+_DIGIT_FOR_E = re.compile(r"(?<=[^\W\d_])3(?=[^\W\d_])")
 
 
 class Purpose(StrEnum):
@@ -72,14 +76,20 @@ def _check_begins(key: str) -> int | None:
 
 
 def _is_near(key: str) -> bool:
-    *folders, file = _plain(key).split("/")
-    if any(folder.strip(". ") == _WORD for folder in folders):
+    """Whether the file's or a folder's name has the word, or a word like it, anywhere.
+
+    That takes `checkout` and `paycheck` too: a name that is rejected costs nothing, and one that is run does.
+    """
+    return any(map(_has_word, key.removeprefix(BATCHES).split("/")))
+
+
+def _has_word(part: str) -> bool:
+    apart = _plain(_CAPITAL_WITHIN.sub(" ", part))
+    spellings = (apart, _DIGIT_FOR_E.sub("e", apart))
+    if any(_WORD in "".join(_LETTERS.findall(spelling)) for spelling in spellings):
         return True
-    parts = [_LETTERS.findall(part) for part in file.split(".")]
-    words = [word for part in parts for word in part if word not in _OF_COPIES or word == _WORD]
-    if _WORD in words or (words and words[-1].endswith(_WORD)):
-        return True
-    return any(part[0].startswith(_WORD) or _is_alike(part[0]) for part in parts[1:] if part)
+    words = {word for spelling in spellings for word in _LETTERS.findall(spelling)} - _OF_COPIES
+    return any(word.startswith(_OTHER_WORDS) or _is_alike(word) for word in words)
 
 
 def _is_alike(word: str) -> bool:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
-from shared.jobs.batch_identity import MAX_ROWS, Identity, identify, job_ids, tidy
+from shared.jobs.batch_identity import MAX_MARKS, MAX_ROWS, Identity, has_too_many_marks, identify, job_ids, tidy
 from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
-from shared.jobs.csv_cells import METADATA, SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
+from shared.jobs.csv_cells import SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
 from shared.jobs.csv_rows import lines_in, read_table
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
+from shared.jobs.links import is_torn
 from shared.jobs.recipes import KIND_OF_FIELD, PLANS
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
 from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
@@ -60,6 +63,18 @@ _OTHER_FILES = (
     (b"\0\0\xfe\xff", "UTF-32: save it as UTF-8"),
     (b"\xff\xfe", "UTF-16: save it as UTF-8"),
     (b"\xfe\xff", "UTF-16: save it as UTF-8"),
+)
+_MAX_PATH = 200
+# Controls other than a tab and line ends, and the sign for a character that was lost when a text was converted.
+_DAMAGED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffd]")
+_DAMAGED_TEXT = (
+    "has a control character or U+FFFD, so it was damaged on its way or is in another encoding: write it anew"
+)
+# In a row's JSON: without one of these, all its texts are sound.
+_SUSPECT = re.compile(r"[#\uff03\ufe5f\ufffd]|err|\\u[01d]|\\[bf]", re.IGNORECASE)
+_TORN_LINK = (
+    "seems to be more than one link, or has a backslash: write each link on its own, and encode what belongs to a link "
+    "(%3A for the colon of a link within a link, %5C for a backslash)"
 )
 _PLAIN_ENCODINGS = ("", "identity", "aws-chunked", "utf-8")
 
@@ -124,8 +139,9 @@ def read(data: bytes, key: str, *, content_encoding: str = "") -> list[Row]:
     """
     if purpose_of(key) is Purpose.UNCLEAR:
         raise BatchUnreadable(
-            "the file's name is near to a check's but is not one, so nothing was started: name it <name>.check.csv (or "
-            ".check.jsonl) to check it, or leave the word 'check' out of its name to run it"
+            "the name of the file or of a folder is near to a check's but is not one, so nothing was started: name the "
+            "file <name>.check.csv (or .check.jsonl) to check it, or leave the word 'check', and words like it, out of "
+            "all its names to run it"
         )
     if len(data) > MAX_BYTES:
         raise BatchTooLarge(f"the file has more than the {MAX_BYTES:,} bytes that a batch may have")
@@ -187,7 +203,7 @@ def _json_lines(text: str) -> Iterator[Row]:
         except (ValueError, RecursionError):
             yield Row(line, fault=InvalidJson("the row is not valid JSON; each line must be one whole JSON object"))
         else:
-            yield _judged(line, document, document)
+            yield _judged(line, document, document, may_have_marks=_may_have_marks(written))
 
 
 def _require_lines(text: str, first_line: str) -> None:
@@ -247,7 +263,7 @@ def _from_cells(record: Record, columns: list[Column]) -> Row:
         for column, cell in zip(columns, cells, strict=False)
         if column.name in KIND_OF_FIELD and isinstance(document.get(column.name), list)
     }
-    return _judged(line, document, document | older)
+    return _judged(line, document, document | older, may_have_marks=_may_have_marks("".join(cells)))
 
 
 def _outside(record: Record, columns: list[Column]) -> Row:
@@ -288,17 +304,29 @@ def _shown(name: str, number: int) -> str:
     return name if _NAME.fullmatch(name) else f"column {number + 1}"
 
 
-def _judged(line: int, document: object, written: object) -> Row:
+def _may_have_marks(written: str) -> bool:
+    """Whether a row's text as it is written can hold combining marks."""
+    return not written.isascii() or "\\u" in written
+
+
+def _judged(line: int, document: object, written: object, *, may_have_marks: bool) -> Row:
     """A row, by its document and by the document that the older rule would have read."""
     try:
+        if may_have_marks and (marked := _marked_text_in(document)) is not None:
+            return Row(line, fault=_wrong(shown_name(marked), f"has more than {MAX_MARKS} marks on one character"))
+        if may_have_marks and (twice := _name_in_two_forms(document)) is not None:
+            return Row(line, fault=_repeated(twice))
         if wide := _too_wide(document):
             return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
         request = _request(tidy(document))
-        if wrong := _spreadsheet_error_in(request):
-            return Row(line, fault=_wrong(wrong, SPREADSHEET_ERROR))
+        if torn := _torn_link_in(request):
+            return Row(line, fault=_wrong(torn, _TORN_LINK))
+        body = json.dumps(request, ensure_ascii=False, check_circular=False)
+        if _SUSPECT.search(body) and (wrong := _wrong_text_in(request)):
+            return Row(line, fault=wrong)
         return Row(
             line,
-            body=json.dumps(request, ensure_ascii=False, check_circular=False).encode(),
+            body=body.encode(),
             model_id=request["model_id"],
             identity=identify(request, _older_request(written, request)),
         )
@@ -337,14 +365,58 @@ def _older_request(written: object, request: dict[str, Any]) -> dict[str, Any] |
         return None
 
 
-def _spreadsheet_error_in(request: dict[str, Any]) -> str | None:
-    """The first field of a request that holds nothing but a spreadsheet's error."""
-    for group in ("", "params.", METADATA):
-        members = request.get(group[:-1], {}) if group else request
-        for name, value in members.items():
-            if isinstance(value, str) and is_spreadsheet_error(value):
-                return shown_name(f"{group}{name}")
+def _torn_link_in(request: dict[str, Any]) -> str | None:
+    """The first field of a request that holds two links as one."""
+    for name in KIND_OF_FIELD:
+        value = request.get(name, [])
+        links = (
+            {name: value} if isinstance(value, str) else {f"{name}.{place}": link for place, link in enumerate(value)}
+        )
+        if torn := next((path for path, link in links.items() if is_torn(link)), None):
+            return torn
     return None
+
+
+def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
+    """What is wrong with the first text that is damaged, or is nothing but a spreadsheet's error, also among names."""
+    for path, text in _texts_in(request):
+        if _DAMAGED.search(text):
+            return _wrong(shown_name(path), _DAMAGED_TEXT)
+        if is_spreadsheet_error(text):
+            return _wrong(shown_name(path), SPREADSHEET_ERROR)
+    return None
+
+
+def _marked_text_in(document: object) -> str | None:
+    return next((path for path, text in _texts_in(document) if has_too_many_marks(text)), None)
+
+
+def _name_in_two_forms(document: object) -> str | None:
+    """The first name that one object has in two Unicode normal forms, which readers take for the same."""
+    pending = [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            names = [] if all(map(str.isascii, value)) else [normalize("NFC", name) for name in value]
+            if len(set(names)) < len(names):
+                return Counter(names).most_common(1)[0][0]
+    return None
+
+
+def _texts_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a document and where it stands. A member's name is a text of that member."""
+    if isinstance(value, str):
+        yield path, value
+        return
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, member in members:
+        inner = f"{path}.{name}"[-_MAX_PATH:] if path else str(name)
+        if isinstance(name, str):
+            yield inner, name
+        yield from _texts_in(member, inner)
 
 
 def _repeated(key: str) -> InvalidPayload:

@@ -7,6 +7,7 @@ that the model says what is wrong with it. Must not know files or rows.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
@@ -26,13 +27,26 @@ _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 # What parts links only stands between two that are whole.
 _BETWEEN_LINKS = ",;|"
 _LINK_BEHIND = re.compile(r"(?<![,;|])[,;|]++(?=\s*+https?://)", re.IGNORECASE)
-# Between a file's name and something else, or before another scheme.
-_TORN = re.compile(r"\.[a-z]\w{1,4}[,;|]|[,;|][a-z][\w+.-]*:", re.IGNORECASE)
-# Excel, LibreOffice and Google Sheets, and those of Excel in other languages that have no sign at their end.
-_ERRORS = frozenset(
-    ("#N/A", "#NV", "#N/D", "#N/B", "#I/T", "#\u041d/\u0414", "#YOK", "#HI\u00c1NYZIK", "#GETTING_DATA")
+_SEPARATOR = "[,;|\u3001\uff0c\uff1b\uff5c]"
+# Between a file's name and something else, or before another scheme, a scheme without its colon, or a host.
+_TORN = re.compile(
+    rf"\.[a-z]\w{{1,4}}{_SEPARATOR}|{_SEPARATOR}(?:[a-z][\w+.-]*:|https?/|www\.|(?:[a-z\d-]+\.)+[a-z]{{2,}}/)",
+    re.IGNORECASE,
 )
-_ERROR = re.compile(r"#[^\s#a-z]{2,30}[!?]|Err:\d{3}|#{2,}")
+# What Excel, LibreOffice and Google Sheets show, also in other languages, as people and programs copy it: in any case,
+# and without the sign at its end.
+_ERRORS_IN_WORDS = (
+    "ref name value num null div/0 n/a spill calc getting_data nv bezug wert zahl überlauf kalk valeur nom "
+    "nombre nul propagation valor nulo desbordamiento rif valore nome nullo n/d espansione núm despejar verw "
+    "waarde naam getal leeg deel/0 n/b overloop adr arg nazwa liczba dziel/0 referens värdefel namn ogiltigt "
+    "skärning division/0 saknas reference værdi navn verdi i/t viittaus arvo nimi luku tyhjä jako/0 puuttuu "
+    "odkaz hodnota název číslo dělení_nulou nedostupný není_k_dispozici hiv érték név szám nulla zéróosztó "
+    "hiányzik başv değer sayi sayi/0 boş yok ссылка знач имя число пусто дел/0 н/д"
+)
+_ERRORS = frozenset(_ERRORS_IN_WORDS.split())
+_UNKNOWN_ERROR = re.compile(r"#[^\s#a-z]{2,30}[!?]")
+_ERROR = re.compile(r"err:\d{3}|#{2,}|#n/a\s.*")
+_MAX_ERROR = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +79,14 @@ def is_column(name: str) -> bool:
 
 def is_spreadsheet_error(text: str) -> bool:
     """Whether a text is nothing but what a spreadsheet shows where a formula failed: `#N/A`, `#REF!`."""
-    if "#" not in text and "Err:" not in text:
+    if len(text) > _MAX_ERROR and len(text := text.strip()) > _MAX_ERROR:
         return False
-    error = text.strip()
-    return error.upper() in _ERRORS or _ERROR.fullmatch(error) is not None
+    seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+    seen = seen.strip().removeprefix("'").strip()
+    error = seen.casefold()
+    if error.startswith("#") and unicodedata.normalize("NFC", error[1:].strip("!?\u00a1\u00bf")) in _ERRORS:
+        return True
+    return _UNKNOWN_ERROR.fullmatch(seen) is not None or _ERROR.fullmatch(error) is not None
 
 
 def shown_name(name: str) -> str:
@@ -122,8 +140,8 @@ def _links(cell: str) -> list[str]:
 def _is_ambiguous(link: str) -> bool:
     """Whether a link has a separator other than in the name of a folder (`/w_300,h_200/`)."""
     query = min((place for place in (link.find("?"), link.find("#")) if place >= 0), default=len(link))
-    folders, _, file = link[:query].rpartition("/")
-    return any(separator in file + link[query:] for separator in _BETWEEN_LINKS) or _TORN.search(folders) is not None
+    file = link[:query].rpartition("/")[2]
+    return any(separator in file + link[query:] for separator in _BETWEEN_LINKS) or _TORN.search(link) is not None
 
 
 def _types(annotation: Any) -> set[Any]:

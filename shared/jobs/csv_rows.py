@@ -24,8 +24,48 @@ _SEPARATORS = (",", ";", "\t", "|")
 _NAMED_SEPARATOR = re.compile(r'"?sep=([^\w"\s]|\t)"?[,;\t|]*+(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 _LINE = re.compile(r"([^\r\n]*+)(?:\r\n|\r|\n|\Z)")
 _PLAIN_LINE = re.compile(r'[^\r\n"]*+(?=[\r\n]|\Z)')
-# Quotes that people write and that keep no cell together.
-_OTHER_QUOTES = {"\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb", "\u2018": "\u2019", "'": "'"}
+# Quotes that people write and that keep no cell together: what opens one, and what may close it.
+_OTHER_QUOTES: dict[str, tuple[str, ...]] = {
+    "'": ("'", "\u2019"),
+    "`": ("`", "'", "\u00b4"),
+    "\u00b4": ("\u00b4",),
+    "\u2018": ("\u2019", "\u2018", "'"),
+    "\u2019": ("\u2019",),
+    "\u201a": ("\u2018", "\u2019", "'"),
+    "\u201b": ("\u2019",),
+    "\u201c": ("\u201d", "\u201c"),
+    "\u201d": ("\u201d", "\u201c"),
+    "\u201e": ("\u201c", "\u201d", "\u201f"),
+    "\u201f": ("\u201d",),
+    "\u00ab": ("\u00bb", "\u00ab"),
+    "\u00bb": ("\u00ab", "\u00bb"),
+    "\u2039": ("\u203a", "\u2039"),
+    "\u203a": ("\u2039", "\u203a"),
+    "\u2032": ("\u2032", "\u2035"),
+    "\u2035": ("\u2032",),
+    "\u2033": ("\u2033", "\u2036"),
+    "\u2036": ("\u2033",),
+    "\u275b": ("\u275c",),
+    "\u275d": ("\u275e",),
+    "\u300c": ("\u300d",),
+    "\u300e": ("\u300f",),
+    "\uff62": ("\uff63",),
+    "\u300a": ("\u300b",),
+    "\u3008": ("\u3009",),
+    "\u301d": ("\u301e", "\u301f"),
+    "\uff02": ("\uff02",),
+    "\uff07": ("\uff07",),
+    **{code: (code,) for code in ("&quot;", "&#34;", "&#x22;", "&apos;", "&#39;", "&#x27;")},
+    "&ldquo;": ("&rdquo;",),
+    "&lsquo;": ("&rsquo;",),
+    "&laquo;": ("&raquo;",),
+}
+_BY_FIRST_SIGN = {
+    sign: tuple(opening for opening in _OTHER_QUOTES if opening[0] == sign)
+    for sign in {opening[0] for opening in _OTHER_QUOTES}
+}
+_CLOSING_SIGNS = frozenset(closing[-1] for closings in _OTHER_QUOTES.values() for closing in closings)
+_BEHIND_QUOTES = " .!?\u2026\u3002"
 _QUOTED = r'"[^"]*+(?:""[^"]*+)*+"'
 _QUOTED_CELL = re.compile(_QUOTED)
 
@@ -78,16 +118,37 @@ def _begin_of(cells: list[str], number: int) -> int:
     return sum(len(cell) + 1 for cell in cells[:number])
 
 
-def _torn_cell(cells: list[str]) -> int | None:
-    """The first cell that begins with another sort of quote, which ends in a cell behind it."""
-    for opening, closing in _OTHER_QUOTES.items():
-        torn = None
-        for number, text in enumerate(map(str.strip, cells)):
-            if torn is not None and text.endswith(closing) and not {opening, closing} & set(text[:-1]):
-                return torn
-            if text.startswith(opening) and closing not in text[1:]:
-                torn = number
+def _torn_cell(cells: list[str]) -> tuple[int, str] | None:
+    """The first cell that begins with another sort of quote, which ends in a cell behind it, and that quote."""
+    opened: dict[str, int] = {}
+    for number, cell in enumerate(cells[:MAX_COLUMNS]):  # a row with more is refused anyway
+        text = cell.strip().rstrip(_BEHIND_QUOTES)
+        if opened and text[-1:] in _CLOSING_SIGNS:
+            torn = next((opening for opening in opened if _closes(text, opening)), None)
+            if torn is not None:
+                return opened[torn], torn
+        for opening in _BY_FIRST_SIGN.get(text[:1], ()):
+            if _opens(text, opening):
+                opened[opening] = number
     return None
+
+
+def _opens(text: str, opening: str) -> bool:
+    """Whether a cell begins with a quote that does not end in it."""
+    return text.startswith(opening) and not any(closing in text[len(opening) :] for closing in _OTHER_QUOTES[opening])
+
+
+def _closes(text: str, opening: str) -> bool:
+    """Whether a cell ends a quote that did not begin in it."""
+    closings = _OTHER_QUOTES[opening]
+    closing = next((closing for closing in closings if text.endswith(closing)), None)
+    return closing is not None and not any(mark in text[: -len(closing)] for mark in (opening, *closings))
+
+
+def _escaped_cell(cells: list[str]) -> int | None:
+    """The first unquoted cell that ends in a backslash that nothing escapes."""
+    ends = (number for number, cell in enumerate(cells) if cell.endswith("\\") and cell[0] != '"')
+    return next((number for number in ends if (len(cells[number]) - len(cells[number].rstrip("\\"))) % 2), None)
 
 
 def _separator_of(text: str, is_column: Callable[[str], bool]) -> str:
@@ -180,12 +241,24 @@ class _Scanner:
             stray = next((number for number, cell in enumerate(cells) if '"' in cell and cell[0] != '"'), None)
             if stray is not None:
                 return Record(line, problem=self._stray_quote(written, _begin_of(cells, stray)), cell=stray)
-        if any(mark in written for mark in _OTHER_QUOTES) and (torn := _torn_cell(cells)) is not None:
-            mark, place = cells[torn].strip()[0], self._place(self._position + _begin_of(cells, torn))
-            return Record(line, problem=f"has a cell in {mark}, which does not count as a quote ({place})", cell=torn)
+        if (torn := self._torn(written, cells)) is not None:
+            return Record(line, problem=torn[1], cell=torn[0])
         if quoted:
             cells = [cell[1:-1].replace('""', '"') if cell[:1] == '"' else cell for cell in cells]
         return Record(line, cells)
+
+    def _torn(self, written: str, cells: list[str]) -> tuple[int, str] | None:
+        """The first cell that was meant to go on behind a separator, and what is wrong with it."""
+        if "\\" in written and (escaped := _escaped_cell(cells)) is not None:
+            behind = self._place(self._position + _begin_of(cells, escaped) + len(cells[escaped]) - 1)
+            return escaped, (
+                f"has a backslash at the end of an unquoted cell ({behind}), which does not keep it together with what "
+                "follows: put the cell in quotes"
+            )
+        if any(mark in written for mark in _OTHER_QUOTES) and (torn := _torn_cell(cells)) is not None:
+            place = self._place(self._position + _begin_of(cells, torn[0]))
+            return torn[0], f"has a cell in {torn[1]}, which does not count as a quote ({place})"
+        return None
 
     def _stray_quote(self, written: str, cell_begins: int) -> str:
         """Say what is wrong with a cell that does not begin with a quote and has one; remember whether it is open."""

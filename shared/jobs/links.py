@@ -5,8 +5,17 @@ Knows where links carry signatures and passwords. Must not know what the links a
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+# A proxy's address has the other link behind a slash, or behind what begins or names a part of a query.
+_SECOND = re.compile(r"(?<![/?#=:])https?(?::/|//)|\\", re.IGNORECASE)
+
+
+def is_torn(link: str) -> bool:
+    """Whether a link seems to be two, with or without something between them, or what was left of such a list."""
+    return _SECOND.search(link, 1) is not None
 
 
 def without_secrets(body: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import codecs
 import json
+import re
 from email.message import Message
 from typing import Any
 
@@ -21,6 +22,7 @@ _JSON = "application/json"
 _MAX_KEY = 100
 _NOT_UTF8 = "the request's body is not valid UTF-8; send it as UTF-8"
 _LOST = "\N{REPLACEMENT CHARACTER}"
+_LOST_IN_JSON = re.compile(rf"{_LOST}|(?<!\\)(?:\\\\)*+\\u[Ff]{{3}}[Dd]")
 _CHARSETS = frozenset(
     codecs.lookup(name).name
     for name in ("utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "utf-16", "utf-16-le", "utf-16-be")
@@ -56,13 +58,19 @@ def json_object(body: bytes) -> dict[str, Any]:
 
     Raises:
         BodyTooLarge: It has more than `MAX_BODY_BYTES`.
-        InvalidJson: It is not JSON, or not UTF-8, or an object in it has the same key twice.
+        InvalidJson: It is not JSON, or not UTF-8, or holds U+FFFD, or an object in it has the same key twice.
         InvalidPayload: It is JSON, but no object.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"the body has {len(body)} bytes, more than the {MAX_BODY_BYTES} allowed")
+    text = _text(body)
+    if _LOST_IN_JSON.search(text):
+        raise InvalidJson(
+            "the request's body holds U+FFFD, the sign for a character that was lost before it was sent; "
+            "send the text anew"
+        )
     try:
-        document = strict_json.loads(_text(body))
+        document = strict_json.loads(text)
     except strict_json.RepeatedKey as repeated:
         key = one_line(repeated.key)[:_MAX_KEY]
         raise InvalidJson(f"the request's body has the key '{key}' twice in one object") from None

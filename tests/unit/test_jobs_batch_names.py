@@ -55,9 +55,32 @@ NEAR = {
     "a letter more": "a.checks.csv",
     "another form of the word": "a.checked.csv",
     "a dot missing behind": "a.checkcsv.csv",
+    "letters swapped, a dash for the dot": "boats-chekc.csv",
+    "a letter missing, a blank for the dot": "a chek.csv",
+    "letters swapped, alone": "chekc.csv",
+    "letters swapped, a capital for the dot": "boatsChekc.csv",
+    "another form of the word, an underscore for the dot": "boats_checked.csv",
+    "many": "boats checks.csv",
+    "many, alone": "checks.csv",
+    "no dot, a version behind": "acheck-v2.csv",
+    "no dot, a copy": "acheckcopy.csv",
+    "a word that begins with it": "checkonly.csv",
+    "a word that ends in it, which costs a rejection": "paycheck-ads.csv",
+    "a word that goes on, which costs a rejection": "checkout.csv",
+    "British spelling": "a.cheque.csv",
+    "a digit for a letter": "a.ch3ck.csv",
+    "a blank within": "a.che ck.csv",
     "a folder of that name": "check/a.csv",
+    "a folder with a check's name": "boats.check/boats.csv",
+    "a folder with a check's whole name": "boats.check.csv/boats.csv",
+    "a folder with a dash for the dot": "boats-check/boats.csv",
+    "a folder with a copy's name": "boats.CHECK (1)/boats.csv",
+    "a folder called after the file": "check.csv/boats.csv",
+    "a folder for what is to be checked": "to check/boats.csv",
+    "a folder with many": "checks/a.csv",
+    "a folder further out": "2026/chekc/spring/a.csv",
 }
-RUNS = ("a.csv", "a (1).csv", "a - Copy.csv", "checkout.csv", "2026/v1.0 final.jsonl", "paychecks.csv", "chess.csv")
+RUNS = ("a.csv", "a (1).csv", "a - Copy.csv", "2026/v1.0 final.jsonl", "chess.csv", "Czech ads.csv", "deck/chef.csv")
 
 
 @pytest.mark.parametrize("kind", CHECKS)

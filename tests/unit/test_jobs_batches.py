@@ -251,6 +251,9 @@ ONE_LINK = {
     "a folder's name": "https://example.com/w_300,h_200,ar_1.5/a.jpg",
     "encoded": "https://example.com/a%2Cb.jpg?rect=0%2C0%2C10%2C10",
     "another link in its path": "https://example.com/fetch/https://example.com/a.jpg",
+    "another link behind a folder with options": "https://example.com/w_300,ar_1.5/https://example.com/a.jpg",
+    "another link in its query": "https://example.com/fetch?w=8&url=https://example.com/a.jpg",
+    "another link as its query": "https://example.com/fetch?https://example.com/a.jpg",
 }
 AMBIGUOUS = {
     "a comma in a query": "https://example.com/a.jpg?w=800,600",
@@ -262,6 +265,26 @@ AMBIGUOUS = {
     "a host without its beginning": "https://example.com/a.jpg,www.example.com/b.jpg",
     "another scheme": "https://example.com/a,s3://bucket/b.jpg",
     "in the second of two": f"{A_LINK},https://example.com/b.jpg?w=1,2",
+    "a host without its beginning behind a folder": "https://example.com/photos,www.example.com/b.jpg",
+    "a bare host behind a folder": "https://example.com/photos;example.org/b.jpg",
+    "a scheme without its colon": "https://example.com/photos,http//example.com/b.jpg",
+    "an ideographic comma and no beginning": "https://example.com/a.jpg\u3001www.example.com/b.jpg",
+    "a full-width comma and no beginning": "https://example.com/a.jpg\uff0cwww.example.com/b.jpg",
+}
+# `+` and the like may stand within a link, so neither form takes them for a separator.
+TORN = {
+    "nothing between": "https://example.com/a.jpghttps://example.com/b.jpg",
+    "nothing between queries": f"{A_LINK}{B_LINK}",
+    "an ideographic comma": "https://example.com/a.jpg\u3001https://example.com/b.jpg",
+    "a full-width comma": "https://example.com/a.jpg\uff0chttps://example.com/b.jpg",
+    "a full-width semicolon": "https://example.com/a\uff1bHTTPS://example.com/b",
+    "a line break that is spelled out": "https://example.com/a.jpg\\nhttps://example.com/b.jpg",
+    "a plus": "https://example.com/a.jpg+https://example.com/b.jpg",
+    "an ampersand": "https://example.com/a.jpg&https://example.com/b.jpg",
+    "an ampersand behind a query": f"{A_LINK}&{B_LINK}",
+    "a scheme without its colon": "https://example.com/a.jpg+https//example.com/b.jpg",
+    "a scheme with one slash": "https://example.com/a.jpg+https:/example.com/b.jpg",
+    "a backslash that is left of a separator": "https://example.com/a.jpg\\",
 }
 
 
@@ -285,6 +308,28 @@ def test_links_that_can_be_parted_in_two_ways_are_refused(kind: str) -> None:
     assert "%2C" in message
 
 
+@pytest.mark.parametrize("kind", [*TORN, "commas"])
+def test_two_links_that_are_written_as_one_are_refused_in_either_form(kind: str) -> None:
+    link = TORN.get(kind, "https://example.com/a.jpg,https://example.com/b.jpg")
+    requests = {
+        "reference_image_urls.1": {"reference_image_urls": [A_LINK, link]},
+        "image_url": {"image_url": link},
+    }
+    for path, request in requests.items():
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert [named for named, _ in issues(row)] == [path]
+    for name in ("image_url", *(("reference_image_urls",) if kind in TORN else ())):
+        (row,) = batches.read(csv_of({"model_id": MODEL, name: link}), KEY)
+        assert [named.split(".")[0] for named, _ in issues(row)] == [name]
+
+
+@pytest.mark.parametrize("kind", ONE_LINK)
+def test_a_link_within_a_link_is_one_in_json_too(kind: str) -> None:
+    request = {"model_id": MODEL, "image_url": ONE_LINK[kind], "reference_image_urls": [ONE_LINK[kind]]}
+    (row,) = batches.read(lines_of(request), "batches/a.jsonl")
+    assert row.request == request
+
+
 @pytest.mark.parametrize("cell", [TWO_LINKS["commas"], TWO_LINKS["semicolons"], TWO_LINKS["bars"], f"{A_LINK},"])
 def test_a_column_for_one_link_takes_no_two(cell: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "image_url": cell}), KEY)
@@ -303,6 +348,25 @@ ERRORS += [
     "#ERROR!",
     " #n/a ",
     "####",
+    "#ref!",
+    "#Name?",
+    "#DIV/0",
+    "#VALUE",
+    "#NULL",
+    "#N/A N/A",
+    "#N/A Requesting Data...",
+    "#PUUTTUU",
+    "#PUUTTUU!",
+    "#NEDOSTUPN\u00dd",
+    "#NEDOSTUPNY\u0301",
+    "#SAYI/0!",
+    "#\u00a1REF!",
+    "err:502",
+    "\uff03N/A",
+    "\uff03\uff2e\uff0f\uff21",
+    "'#N/A",
+    "\u200b#N/A",
+    "#N\u2060/A\ufeff",
 ]
 
 
@@ -311,15 +375,74 @@ def test_a_spreadsheets_error_is_no_value_in_either_form(error: str) -> None:
     for name in ("prompt", "params.resolution", "metadata.sku", "model_id"):
         (row,) = batches.read(csv_of({"model_id": MODEL, name: error}), KEY)
         assert issues(row) == [(name, "is a spreadsheet's error, not a value")]
-    for request, path in (({"prompt": error}, "prompt"), ({"metadata": {"sku": error}}, "metadata.sku")):
+    for request, path in (
+        ({"prompt": error}, "prompt"),
+        ({"metadata": {"sku": error}}, "metadata.sku"),
+        ({"metadata": {"a": {"b": error}}}, "metadata.a.b"),
+        ({"raw_params": {"a": ["b", {"c": error}]}}, "raw_params.a.1.c"),
+    ):
         (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
         assert issues(row) == [(path, "is a spreadsheet's error, not a value")]
 
 
-@pytest.mark.parametrize("text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502"])
+@pytest.mark.parametrize(
+    "text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502", "#ref the boat", "ref!", "'tis"]
+)
 def test_a_text_that_only_looks_like_an_error_is_a_text(text: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
     assert row.request == {"model_id": MODEL, "prompt": text}
+
+
+DAMAGED = {
+    "a character that was lost": "gr\ufffdn",
+    "NUL": "a\0b",
+    "a backspace": "a\bb",
+    "a form feed": "a\fb",
+    "ISO-2022-JP": "\x1b$B%\\!<%H\x1b(B",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_text_is_refused_wherever_it_stands(kind: str) -> None:
+    text = DAMAGED[kind]
+    for name in ("prompt", "metadata.sku"):
+        # Far behind the beginning, where the encoding is judged.
+        *good, row = batches.read(csv_of(*[{"model_id": MODEL}] * 9, {"model_id": MODEL, name: text}), KEY)
+        assert [one.fault for one in good] == [None] * 9
+        assert [path for path, _ in issues(row)] == [name]
+    for path, request in (
+        ("prompt", {"prompt": text}),
+        ("raw_params.a.1", {"raw_params": {"a": ["b", text]}}),
+        ("metadata.a.b", {"metadata": {"a": {"b": text}}}),
+    ):
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert [named for named, _ in issues(row)] == [path]
+    (row,) = batches.read(lines_of({"model_id": MODEL, "metadata": {text: "a"}}), "batches/a.jsonl")
+    assert "control character or U+FFFD" in issues(row)[0][1]
+
+
+MARKS = {
+    "one mark again and again": ("a" + "\u0301" * 31, True),
+    "marks out of order": ("a" + "\u0301\u0323" * 16, True),
+    "marks that are made of marks": ("\u0f40" + "\u0f73" * 16, True),
+    "as many as a text may have": (("a" + "\u0301" * 30) * 5, False),
+    "a script with many marks": ("\u0928\u093f\u0919\u094d\u0995\u0941" * 50, False),
+}
+
+
+@pytest.mark.parametrize("kind", MARKS)
+def test_a_text_with_endless_marks_is_refused_before_it_is_brought_into_a_normal_form(kind: str) -> None:
+    text, is_refused = MARKS[kind]
+    for path, request in (
+        ("prompt", {"prompt": text}),
+        ("raw_params.a.1", {"raw_params": {"a": ["b", text]}}),
+        ("metadata.a", {"metadata": {"a": text}}),
+    ):
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert (row.fault is not None) is is_refused
+        assert not is_refused or issues(row) == [(path, "has more than 30 marks on one character")]
+    (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
+    assert (row.fault is not None) is is_refused
 
 
 def test_what_stands_between_cells_is_seen_in_the_header() -> None:
@@ -410,6 +533,21 @@ def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
     assert good.fault is None
     (row,) = batches.read(csv_of({"model_id": MODEL, "raw_params": '{"a": 1, "a": 2}'}), KEY)
     assert issues(row) == [("raw_params", "names 'a' twice in one object")]
+
+
+def test_a_key_that_stands_in_two_normal_forms_in_one_object_is_refused_by_name() -> None:
+    """Their values would be one in what the row is known by, and a change of the other would be no other job."""
+    for request in (
+        {"raw_params": {"\u00e9": 1, "e\u0301": 2}},
+        {"raw_params": {"a": [{"\u00e9": 1, "e\u0301": 2}]}},
+        {"metadata": {"\u00e9": 1, "e\u0301": 2}},
+    ):
+        (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
+        assert issues(row) == [("\u00e9", "stands twice in one object")]
+    (row,) = batches.read(
+        lines_of({"model_id": MODEL, "raw_params": {"a": {"\u00e9": 1}, "e\u0301": 2}}), "batches/a.jsonl"
+    )
+    assert row.fault is None
 
 
 @pytest.mark.parametrize("nothing", [None, "", " ", [], {}])

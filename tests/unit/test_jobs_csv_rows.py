@@ -96,6 +96,44 @@ REFUSED = {
     ),
     "guillemets": ("m,\u00abA red boat, on a lake\u00bb", {2: "has a cell in \u00ab, which does not count as a quote"}),
     "apostrophes": ("m,'A red boat, on a lake'", {2: "has a cell in ', which does not count as a quote"}),
+    "a backslash before a separator": (
+        "m,A red boat\\, on a lake",
+        {2: "has a backslash at the end of an unquoted cell (line 2, character 13)"},
+    ),
+    "a backslash behind one that is escaped": (
+        "m,A red boat\\\\\\, on a lake",
+        {2: "has a backslash at the end of an unquoted cell (line 2, character 15)"},
+    ),
+    "a backslash before a line's end": (
+        "m,a,A red boat\\",
+        {2: "has a backslash at the end of an unquoted cell (line 2, character 15)"},
+    ),
+    **{
+        f"{opening} and {closing}": (
+            f"m,{opening}A red boat, on a lake{closing}{behind}",
+            {2: f"has a cell in {opening}, which does not count as a quote (line 2, character 3)"},
+        )
+        for opening, closing, behind in (
+            ("\u201e", "\u201d", ""),
+            ("\u201e", "\u201c", "."),
+            ("\u201d", "\u201d", ""),
+            ("\u00bb", "\u00ab", ""),
+            ("\u00bb", "\u00bb", ""),
+            ("\u201a", "\u2018", ""),
+            ("`", "`", ""),
+            ("`", "'", ""),
+            ("\u2039", "\u203a", ""),
+            ("\u203a", "\u2039", ""),
+            ("\u300c", "\u300d", "\u3002"),
+            ("\u300e", "\u300f", ""),
+            ("\u2032", "\u2032", ""),
+            ("\u2033", "\u2033", ""),
+            ("\uff02", "\uff02", ""),
+            ("&quot;", "&quot;", ""),
+            ("&#39;", "&#39;", ""),
+            ("&ldquo;", "&rdquo;", ""),
+        )
+    },
 }
 
 
@@ -125,6 +163,10 @@ SOUND = {
     "curly quotes that hold one cell": ("m,\u201ca\u201d", "\u201ca\u201d"),
     "curly quotes within a cell": ("m,\u201ca\u201d b", "\u201ca\u201d b"),
     "a decade": ("m,'90s boat", "'90s boat"),
+    "East Asian quotes that hold one cell": ("m,\u300ca\u300d", "\u300ca\u300d"),
+    "a backslash within": ("m,a\\b", "a\\b"),
+    "an escaped backslash": ("m,a\\\\", "a\\\\"),
+    "a backslash in quotes": ('m,"a\\"', "a\\"),
     "blanks": ("m,  a  ", "  a  "),
 }
 
