@@ -9,8 +9,13 @@ import re
 
 from shared.jobs.recipes import ASSETS, BATCHES, PLANS, RECIPES, REQUESTS, UPLOADS, recipe_named_by, recipe_of
 
-# As people and tools write a separator: Windows, and what was encoded once too often.
-_SEPARATOR = re.compile(r"/|\\|%2f|%5c", re.IGNORECASE)
+# As people and tools write a separator: Windows (in Japan and Korea, \ shows as the currency), characters that tools
+# put in its place in names of files, and what was encoded once too often or more.
+_SEPARATOR = re.compile(
+    r"[/\\\uff0f\uff3c\ufe68\u2215\u2216\u2044\u29f8\u29f9\u29f5\u2571\u2572\xa5\uffe5\u20a9\uffe6]"
+    r"|%(?:25)*(?:2f|5c|ef%(?:25)*bc%(?:25)*(?:8f|bc))",
+    re.IGNORECASE,
+)
 _FOLDER_MARKS = ("/", "_$folder$")
 # Notes may lie beside recipes; what looks like JSON was meant as one.
 _NOTE = re.compile(r"(?!.*\.json).*\.(?:md|txt)", re.IGNORECASE | re.DOTALL)

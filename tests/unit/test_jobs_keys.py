@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from shared.jobs.keys import is_folder_mark, is_kept_only, meant, type_of
 from shared.jobs.recipes import recipe_of
 
+LIKE_SEPARATORS = "\uff0f\uff3c\ufe68\u2215\u2216\u2044\u29f8\u29f9\u29f5\u2571\u2572\xa5\uffe5\u20a9\uffe6"
+
 
 @pytest.mark.parametrize(
     ("key", "kind"),
@@ -19,6 +21,7 @@ from shared.jobs.recipes import recipe_of
         ("uploads/shoes//a.jpg", "upload"),
         ("uploads/shoes/red\\a%2Fb.jpg", "upload"),
         ("uploads/a%20b+c.jpg", "upload"),
+        ("uploads/shoes/5¥ or AC\uff0fDC.jpg", "upload"),
         ("requests/a.json", "request"),
         ("requests/a.json/", "request"),
         ("requests/sub\\a.json", "request"),
@@ -40,6 +43,12 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("uploads\\shoes\\a.jpg", "uploads/shoes/a.jpg"),
         ("uploads/shoes%2Fa.jpg", "uploads/shoes/a.jpg"),
         ("uploads%2fshoes%5Ca.jpg", "uploads/shoes/a.jpg"),
+        ("uploads/shoes%252Fa.jpg", "uploads/shoes/a.jpg"),
+        ("uploads/shoes%EF%BC%8Fa.jpg", "uploads/shoes/a.jpg"),
+        # Characters that are taken for a separator.
+        *((f"uploads/shoes{mark}a.jpg", "uploads/shoes/a.jpg") for mark in LIKE_SEPARATORS),
+        ("uploads\uff0fshoes\uff0fa.jpg", "uploads/shoes/a.jpg"),
+        ("batches\uff3ca.csv", "batches/a.csv"),
         # An address or a path in place of a key.
         ("/uploads/shoes/a.jpg", "uploads/shoes/a.jpg"),
         ("//uploads/a.jpg", "uploads/a.jpg"),
