@@ -19,6 +19,7 @@ LIKE_SEPARATORS = "\uff0f\uff3c\ufe68\u2215\u2216\u2044\u29f8\u29f9\u29f5\u2571\
         ("uploads/shoes/a.jpg", "upload"),
         ("uploads/shoes/", "upload"),
         ("uploads/shoes//a.jpg", "upload"),
+        ("uploads/pair/a.manifest.json", "upload"),
         ("uploads/shoes/red\\a%2Fb.jpg", "upload"),
         ("uploads/a%20b+c.jpg", "upload"),
         ("uploads/shoes/5¥ or AC\uff0fDC.jpg", "upload"),
@@ -67,6 +68,9 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("batch/a.csv", "batches/a.csv"),
         ("Batches/sub/a.csv", "batches/sub/a.csv"),
         ("Assets/a.png", "assets/a.png"),
+        # A manifest that would be taken for a file.
+        ("uploads/pair/a.manifest.JSON", "uploads/pair/a.manifest.json"),
+        ("uploads/a.Manifest.json", "uploads/a.manifest.json"),
         # No upload finds these recipes.
         ("recipes/a.JSON", "recipes/a.json"),
         ("recipes/sub/a.json", "recipes/a.json"),
@@ -92,7 +96,17 @@ def test_a_key_that_asks_for_nothing_was_meant_for_another_place(key: str, bette
     assert meant(key) == better
 
 
-@pytest.mark.parametrize("key", ["assets/a.png", "plans/a.jsonl", "recipes/README.md", "recipes/notes/shoes.txt"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "assets/a.png",
+        "plans/a.jsonl",
+        "recipes/README.md",
+        "recipes/notes/shoes.txt",
+        "recipes/.DS_Store",
+        "recipes/a/Thumbs.db",
+    ],
+)
 def test_what_only_lies_there_is_left_alone(key: str) -> None:
     assert is_kept_only(key)
 
