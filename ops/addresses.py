@@ -6,7 +6,7 @@ Knows how S3, its console, AWS's command line and this stack's API write address
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, unquote, unquote_plus, urlsplit
 
@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 _S3_ADDRESS = re.compile(r"(?:s3://|arn:[\w-]+:s3:::)([^/]+)/(.+)", re.DOTALL | re.IGNORECASE)
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html, with dualstack, FIPS and accelerate
-_S3_HOST = re.compile(r"(?:(.+?)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
+_S3_HOST = re.compile(r"(?:(.+?)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.(?:com(?:\.cn)?|eu)", re.IGNORECASE)
 # https://eu-central-1.console.aws.amazon.com/…, https://s3.console.aws.amazon.com/…, and those of other partitions
 _CONSOLE_HOST = re.compile(
-    r"(?:[\w-]+\.)*console\.(?:aws\.amazon\.com|amazonaws\.cn|amazonaws-us-gov\.com)", re.IGNORECASE
+    r"(?:[\w-]+\.)*console\.(?:aws\.amazon\.com|amazonaws\.cn|amazonaws-us-gov\.com|amazonaws-eusc\.eu)", re.IGNORECASE
 )
+# A page of the access portal or of a sign-in that leads to a link of the console.
+# https://docs.aws.amazon.com/singlesignon/latest/userguide/createshortcutlink.html
+_LEADS_ON = re.compile(r"[?&](?:destination|redirect_uri)=(https?(?::|%3a)[^&]+)", re.IGNORECASE)
+_MARKDOWN = re.compile(r"!?\[[^\]]*\]\(\s*<?([^\s>]+)>?[^)]*\)[.,;:!?]?")
+_SLACK = re.compile(r"<([^<>|]+)\|[^<>]*>")
+_AROUND = "<>()[]{}\"'`*_.,;:!?\u201c\u201d\u2018\u2019\u201e\xab\xbb"
+_MOST_BEHIND = 4
 _CONSOLE_OBJECT = re.compile(r"/s3/(?:object|buckets)/([^/]+)(?:/(.+))?")
 
 
@@ -45,13 +52,38 @@ def readings(text: str, buckets: Collection[str]) -> list[Address]:
         text: What a person copied: a link, an S3 address or ARN, a key (percent-encoded or not), or anything else.
         buckets: Names of buckets that a path may begin with on any host.
     """
-    text = text.strip()
-    if len(text) > 1 and text[0] + text[-1] in ("<>", '""', "''"):
+    found: dict[Address, None] = {}
+    for plain in _unwrapped(text.strip()):
+        found |= dict.fromkeys(_readings(plain, buckets))
+    # Tools that join a path to a host may write a slash too many.
+    slashed = [replace(each, name=each.name.lstrip("/")) for each in found if each.name.startswith("/")]
+    return list(found | dict.fromkeys(each for each in slashed if each.name))
+
+
+def _unwrapped(text: str) -> Iterator[str]:
+    """A text without what stands around it in an e-mail, a chat or Markdown; a key may end in any of that itself."""
+    for form in (_MARKDOWN, _SLACK):
+        if wrapped := form.fullmatch(text):
+            text = wrapped[1]
+    if len(text) > 1 and text[0] + text[-1] in ("<>", '""', "''", "``"):
         text = text[1:-1].strip()
-    return list(dict.fromkeys(_readings(text, buckets)))
+    if leads_on := _LEADS_ON.search(text):
+        yield unquote(leads_on[1])
+    yield text
+    text = text.lstrip(_AROUND)
+    yield text
+    for _ in range(_MOST_BEHIND):
+        if text.endswith(tuple(_AROUND)):
+            text = text[:-1]
+            yield text
 
 
 def _readings(text: str, buckets: Collection[str]) -> Iterator[Address]:
+    first, slash, _ = text.partition("/")
+    if slash and first in buckets:
+        text = f"s3://{text}"
+    elif slash and (_S3_HOST.fullmatch(first) or _CONSOLE_HOST.fullmatch(first)):
+        text = f"https://{text}"
     if text[:8].lower().startswith(("https://", "http://")):
         try:
             parts = urlsplit(text)

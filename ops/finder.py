@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ops.addresses import Address, readings
 from ops.operator import Refused
 from shared.jobs import identity
-from shared.jobs.batch_names import is_check
+from shared.jobs.batch_names import is_check, name_of
 from shared.jobs.recipes import BATCHES, REQUESTS, UPLOADS
 from shared.jobs.states import Status
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _MOST_BYTES_OF_A_KEY = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 _EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links hold it
+# A batch's report, in the videos bucket, or the folder that holds it.
+_REPORT = re.compile(r"batches/(.+)/(?:[^/]+\.(?:json|csv))?", re.DOTALL)
 _NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
 _NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch|upload)_[a-z]+(?:#.*)?")
 # A finished video or what lies beside it, as a key or in a link; also a job's address in the API.
@@ -66,7 +68,12 @@ class Finder:
             raise Refused(f"{first.bucket} is no bucket of this stack; those are {self.uploads} and {self.videos}.")
         jobs = next(filter(None, map(self._named_by, addresses)), {})
         names = {address.name for address in addresses}
-        jobs = jobs or {job.job_id: job for job in self._all() if any(_is_meant(job, name) for name in names)}
+        batches = set(filter(None, map(self._batch_reported_in, addresses)))
+        jobs = jobs or {
+            job.job_id: job
+            for job in self._all()
+            if _batch_of(job) in batches or any(_is_meant(job, name) for name in names)
+        }
         if not jobs:
             raise Refused(self._why_none(addresses).format(what=what, bucket=self.uploads))
         return sorted(jobs.values(), key=lambda job: job.created_at)
@@ -85,6 +92,12 @@ class Finder:
                 "That notification is about a recipe or a batch as a whole, or a file that starts nothing: show that."
             )
         return self._known(_job_ids_in(name)) or self._known(self._owner(name))
+
+    def _batch_reported_in(self, address: Address) -> str | None:
+        """The name of the batch whose report lies at an address. Without a bucket it may be a batch's own key."""
+        report = _REPORT.fullmatch(address.name)
+        is_there = address.bucket == self.videos or (address.bucket is None and address.name.endswith((".json", "/")))
+        return report[1] if report and is_there else None
 
     def _known(self, job_ids: Iterable[str]) -> dict[str, Job]:
         jobs = (self.store.get(job_id) for job_id in dict.fromkeys(job_ids))
@@ -115,6 +128,8 @@ class Finder:
     def _why_none(self, addresses: list[Address]) -> str:
         """Why there is no job of this, which may be a key of the uploads bucket."""
         first = addresses[0]
+        if any(map(self._batch_reported_in, addresses)):
+            return _NO_ROW_OF_REPORT
         if first.bucket == self.videos:
             return _NOTHING
         # A batch is often called by its name alone.
@@ -153,6 +168,10 @@ _NO_JOB_OF_CHECK = (
     "(batch_checked, or batch_rejected). To see the jobs of the batch itself, show the file that was uploaded without "
     ".check in its name."
 )
+_NO_ROW_OF_REPORT = (
+    "{what} is the place of a batch's report, and there is no job of that batch: it was a check or was rejected, or "
+    "its records have expired. The report says which."
+)
 _NO_JOB_OF = {UPLOADS: _NO_JOB_OF_FILE, REQUESTS: _NO_JOB_OF_FILE, BATCHES: _NO_ROW_OF_BATCH}
 _STARTS_NOTHING = (
     "{what} lies in {bucket}, but no job comes of a file there: uploads/, requests/ and batches/ start jobs. Upload it "
@@ -169,6 +188,11 @@ def _job_ids_in(name: str) -> Iterator[str]:
     for form in (_NOTIFICATION, _VIDEO):
         if named := form.fullmatch(name):
             yield identity.of_execution(named[1])
+
+
+def _batch_of(job: Job) -> str | None:
+    """The name of the batch that a job is a row of."""
+    return name_of(job.source["key"]) if job.source.get("type") == "batch" else None
 
 
 def _is_meant(job: Job, name: str) -> bool:

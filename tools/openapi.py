@@ -117,13 +117,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "Printable ASCII. A repeat with the same key and body is the same job, paid once. Quotes around "
-        "it are no part of it.",
+        "it are no part of it. A key with a comma stands in quotes.",
         "schema": {
             "type": "string",
             "minLength": 1,
             "maxLength": 255,
             # HTTP takes the blanks around a value away.
-            "pattern": "^[!-~]([ -~]*[!-~])?$",
+            "pattern": r'^([!-+\--~]([ -+\--~]*[!-+\--~])?|"[ !#-[\]-~]+")$',
             "not": {"const": '""'},
         },
     },

@@ -144,10 +144,12 @@ class BodyTooLarge(RequestFault):
 
 
 class KeyUnusable(RequestFault):
-    """The `Idempotency-Key` header is empty, too long or not printable ASCII."""
+    """The `Idempotency-Key` header is empty, too long, not printable ASCII, or has more than one value."""
 
     code = "invalid_idempotency_key"
-    advice = "Send 1 to 255 printable ASCII characters, or leave the header out."
+    advice = (
+        "Send one key of 1 to 255 printable ASCII characters, in quotes if it has a comma, or leave the header out."
+    )
 
 
 class JobNotFound(RequestFault):

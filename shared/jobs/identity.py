@@ -20,6 +20,7 @@ _HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-(
 _CONTAINERS = (dict, list)
 # In a JSON text without blanks, as Python writes it: 5.0 or 1e+16.
 _FRACTION_OF_ZERO = re.compile(r"\d(?:\.0|e\+\d+)(?:[,\]}]|\Z)")
+_MEMBER = re.compile(r'\s*("(?:[^"\\]|\\["\\])*"(?=\s*(?:,|\Z))|[^,]+)')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _LATER_EXECUTION = re.compile(rf"({_JOB_ID.pattern})\.r(\d{{1,3}})")
 
@@ -64,6 +65,16 @@ def plain_key(key: str) -> str:
     """
     quoted = _QUOTED.fullmatch(key)
     return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else key
+
+
+def keys_in(header: str) -> list[str]:
+    """The different keys in an `Idempotency-Key` header, as they are written.
+
+    API Gateway joins headers of one name with commas, so a comma parts keys unless it stands within quotes.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    """
+    members = (member.strip() for member in _MEMBER.findall(header))
+    return list({plain_key(member): member for member in members if member}.values())
 
 
 def for_row(bucket: str, batch: str, fingerprint: str, copy: int) -> str:

@@ -7,13 +7,31 @@ from __future__ import annotations
 
 import re
 
-from shared.jobs.recipes import ASSETS, BATCHES, PLANS, RECIPES, REQUESTS, UPLOADS, recipe_named_by, recipe_of
+from shared.jobs.recipes import (
+    ASSETS,
+    BATCHES,
+    MANIFEST_SUFFIX,
+    PLANS,
+    RECIPES,
+    REQUESTS,
+    UPLOADS,
+    recipe_named_by,
+    recipe_of,
+)
 
-# As people and tools write a separator: Windows, and what was encoded once too often.
-_SEPARATOR = re.compile(r"/|\\|%2f|%5c", re.IGNORECASE)
+# As people and tools write a separator: Windows (in Japan and Korea, \ shows as the currency), characters that tools
+# put in its place in names of files, and what was encoded once too often or more.
+_SEPARATOR = re.compile(
+    r"[/\\\uff0f\uff3c\ufe68\u2215\u2216\u2044\u29f8\u29f9\u29f5\u2571\u2572\xa5\uffe5\u20a9\uffe6]"
+    r"|%(?:25)*(?:2f|5c|ef%(?:25)*bc%(?:25)*(?:8f|bc))",
+    re.IGNORECASE,
+)
 _FOLDER_MARKS = ("/", "_$folder$")
-# Notes may lie beside recipes; what looks like JSON was meant as one.
-_NOTE = re.compile(r"(?!.*\.json).*\.(?:md|txt)", re.IGNORECASE | re.DOTALL)
+# Notes may lie beside recipes, and what systems put into folders; what looks like JSON was meant as one.
+_NOTE = re.compile(
+    r"(?!.*\.json).*\.(?:md|txt)|(?:.*/)?(?:\.DS_Store|Thumbs\.db|desktop\.ini)", re.IGNORECASE | re.DOTALL
+)
+_MANIFEST = re.compile(re.escape(MANIFEST_SUFFIX) + r"\Z", re.IGNORECASE)
 _SUFFIXES_OF_RECIPES = re.compile(r"(?:\.(?:json\w?|txt|ya?ml))+$", re.IGNORECASE)
 _PLACES = {name.rstrip("/"): name for name in (UPLOADS, REQUESTS, RECIPES, BATCHES, ASSETS)}
 _MEANT = {spelling: place for name, place in _PLACES.items() for spelling in (name, name[:-1])}
@@ -30,7 +48,9 @@ def type_of(key: str) -> str | None:
     """What a key asks for: `upload`, `request`, `recipe` or `batch`. None: nothing, or one cannot tell which recipe."""
     if key.startswith(UPLOADS):
         # A recipe that depends on how a separator is read is a guess, and a guess may be paid for.
-        return "upload" if recipe_of(key) == recipe_of(_tidied(key)) else None
+        # A manifest in another spelling would be taken for a file.
+        is_plain = recipe_of(key) == recipe_of(_tidied(key)) and key == _MANIFEST.sub(MANIFEST_SUFFIX, key)
+        return "upload" if is_plain else None
     if key.startswith(RECIPES):
         return "recipe" if recipe_named_by(key) else None
     return next((name for name, place in (("request", REQUESTS), ("batch", BATCHES)) if key.startswith(place)), None)
@@ -56,7 +76,7 @@ def _within(place: str, parts: list[str]) -> str:
         # No upload finds a recipe in a folder, or under another suffix.
         name = _SUFFIXES_OF_RECIPES.sub("", name.rpartition("/")[2])
         return f"{place}{name or '<name>'}.json"
-    return place + (name or "<name>")
+    return place + (_MANIFEST.sub(MANIFEST_SUFFIX, name) or "<name>")
 
 
 def _tidied(key: str) -> str:

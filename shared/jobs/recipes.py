@@ -11,6 +11,8 @@ filled body is valid (`shared.genviral.models` says that).
     {{metadata.<name>}}  the object's own metadata (x-amz-meta-<name>), whatever the case of its name
     {{tags.<name>}}      the object's own tags
     {{…|<default>}}      what to put in where there is no such value
+
+Upper and lower case are the same, but in labels and in names of tags. A name that is none of these has no default.
 """
 
 from __future__ import annotations
@@ -47,7 +49,13 @@ ASSET_PREFIX = "assets."
 METADATA_PREFIX = "metadata."
 TAG_PREFIX = "tags."
 _PLAIN = frozenset({ASSET_URL, "filename", "stem", "date"})
-_PREFIXES = (ASSET_PREFIX, METADATA_PREFIX, TAG_PREFIX)
+# What may stand behind a prefix: a manifest's label, a name that a header can have, and a tag's key.
+LABEL = re.compile(r"[0-9A-Za-z_-]{1,50}")
+_NAMES = {
+    ASSET_PREFIX: LABEL,
+    METADATA_PREFIX: re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+"),  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+    TAG_PREFIX: re.compile(r"\S(?:.*\S)?", re.DOTALL),
+}
 # Where a value stands, from within: a path as a text for each value would cost as much as the longest name each time.
 _Path: TypeAlias = "tuple[_Path, str | int] | None"
 
@@ -114,7 +122,8 @@ def fill(recipe: object, name: str, values: Mapping[str, str]) -> Filled:
         values: Placeholder → value.
 
     Raises:
-        RecipeInvalid: The recipe is no JSON object, or a placeholder has no value or no end.
+        RecipeInvalid: The recipe is no JSON object, or a placeholder is unknown, has no value or no end, or stands for
+            one file in fields that take two kinds.
     """
     filled, issues = try_fill(recipe, name, values)
     if issues:
@@ -162,12 +171,19 @@ class _Filler:
         if not match[2]:
             return self._wrong(path, "{{ is never closed by }}")
         placeholder, has_default, default = _parts(match[1])
+        shown = f"{{{{{placeholder[:_MAX_SHOWN]}}}}}"
         if is_file(placeholder) and (kind := KIND_OF_FIELD.get(str(_members(path)[0]))):
-            self.takes.setdefault(placeholder, set()).add(kind)
-        if placeholder in self._values or has_default:
-            return self._values.get(placeholder, default)
-        problem = "has no value for this upload" if is_known(placeholder) else "is not a placeholder"
-        return self._wrong(path, f"{{{{{placeholder[:_MAX_SHOWN]}}}}} {problem}")
+            kinds = self.takes.setdefault(placeholder, set())
+            kinds.add(kind)
+            if len(kinds) > 1:
+                return self._wrong(path, f"{shown} is one file, and cannot be {' and '.join(sorted(kinds))}")
+        if placeholder in self._values:
+            return self._values[placeholder]
+        if not is_known(placeholder):  # a mistyped name would be paid for with its default, whatever the upload has
+            return self._wrong(path, f"{shown} is not a placeholder")
+        if has_default:
+            return default
+        return self._wrong(path, f"{shown} {_why_missing(placeholder)}")
 
     def _wrong(self, path: _Path, message: str) -> str:
         if len(self.issues) < _MAX_ISSUES:
@@ -185,16 +201,29 @@ def _members(path: _Path) -> list[str | int]:
     return members[::-1]
 
 
+def _why_missing(placeholder: str) -> str:
+    if placeholder == ASSET_URL:
+        return f"has no value: an upload with a manifest has {{{{{ASSET_PREFIX}<label>}}}} instead"
+    return "has no value for this upload"
+
+
 def _parts(written: str) -> tuple[str, str, str]:
-    """A placeholder's name, whether it has a default, and the default."""
+    """A placeholder's name as `is_known` knows it, whether it has a default, and the default."""
     name, has_default, default = written.partition("|")
-    name = name.strip()
+    return _canonical(name.strip()), has_default, default.strip()
+
+
+def _canonical(name: str) -> str:
+    first, dot, rest = name.partition(".")
+    prefix = first.lower() + dot
+    if prefix not in _NAMES:
+        return name.lower() if name.lower() in _PLAIN else name
     # S3 keeps names of metadata in lower case.
-    return name.lower() if name.startswith(METADATA_PREFIX) else name, has_default, default.strip()
+    return prefix + (rest.lower() if prefix == METADATA_PREFIX else rest)
 
 
 def is_known(placeholder: str) -> bool:
     """Whether some upload could have a value for a placeholder of this name."""
-    return placeholder in _PLAIN or any(
-        placeholder.startswith(prefix) and placeholder != prefix for prefix in _PREFIXES
-    )
+    prefix, dot, rest = placeholder.partition(".")
+    form = _NAMES.get(prefix + dot)
+    return placeholder in _PLAIN or (form is not None and form.fullmatch(rest) is not None)

@@ -7,7 +7,6 @@ can be wrong with a request is found here, before anything is paid for.
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -42,6 +41,7 @@ from shared.jobs.recipes import (
     ASSET_URL,
     ASSETS,
     DEFAULT_RECIPE,
+    LABEL,
     MANIFEST_SUFFIX,
     METADATA_PREFIX,
     PLANS,
@@ -71,9 +71,9 @@ MAX_REQUEST_BYTES = 300 * 1024
 """The largest request on a job's record, which has room for 400 KB altogether.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 _MAX_ASSETS = 15  # as many as the vendor takes: 9 images, 3 videos and 3 clips of sound
-_LABEL = re.compile(r"[0-9A-Za-z_-]{1,50}")
-# Fits wherever a text or a link is asked for.
+# Fits wherever a text or a link is asked for. A name of a file or a date is never a link.
 _SAMPLE = "https://example.com/sample"
+_SAMPLES = {"filename": "sample.jpg", "stem": "sample", "date": "2026-11-22"}
 _MAX_METADATA_BYTES = 2048
 _MAX_KEY = 100
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "KeyTooLongError", "404"}
@@ -103,7 +103,7 @@ class Resolution:
 
 
 def _label(text: str) -> str:
-    if not _LABEL.fullmatch(text):
+    if not LABEL.fullmatch(text):
         raise ValueError("must be 1 to 50 letters, digits, dashes or underscores")
     return text
 
@@ -148,8 +148,7 @@ def check_recipe(text: bytes, name: str) -> None:
         raise RecipeInvalid(f"recipe '{name}' has more than {MAX_DOCUMENT_BYTES} bytes")
     recipe = _json(text, RecipeInvalid, f"recipe '{name}'")
     try:
-        values = {place: _SAMPLE for place, can_do_without in placeholders(recipe).items() if not can_do_without}
-        filled, issues = try_fill(recipe, name, {place: value for place, value in values.items() if is_known(place)})
+        filled, issues = try_fill(recipe, name, _samples(recipe))
         wrong = _wrong_fields(filled.body)
     except RecursionError:
         raise RecipeInvalid(f"recipe '{name}' is nested too deeply") from None
@@ -159,6 +158,14 @@ def check_recipe(text: bytes, name: str) -> None:
         rest = tuple(issue for issue in (wrong.issues if wrong else ()) if issue["path"] not in named)
         message = f"{issues[0]['path']}: {issues[0]['message']}." if issues else wrong.message if wrong else ""
         raise RecipeInvalid(f"recipe '{name}': {message}", issues=issues + rest)
+
+
+def _samples(recipe: object) -> dict[str, str]:
+    """A made-up value for each placeholder that a job cannot do without."""
+    needed = [place for place, can_do_without in placeholders(recipe).items() if not can_do_without and is_known(place)]
+    if any(place.startswith(ASSET_PREFIX) for place in needed):  # only an upload with a manifest can do
+        needed = [place for place in needed if place != ASSET_URL]
+    return {place: _SAMPLES.get(place, _SAMPLE) for place in needed}
 
 
 def _wrong_fields(body: object) -> InvalidPayload | None:

@@ -41,7 +41,7 @@ def body_of(event: dict[str, Any]) -> bytes:
     if event.get("isBase64Encoded"):
         raw = base64.b64decode(body)
     elif _LOST in body:
-        # Such a body comes as text, and what was not UTF-8 in it is lost.
+        # Such a body comes as text, and what was not UTF-8 in it is lost, whatever charset is declared.
         raise InvalidJson(_NOT_UTF8)
     else:
         raw = body.encode("utf-8", "surrogatepass")
@@ -50,7 +50,9 @@ def body_of(event: dict[str, Any]) -> bytes:
     try:
         return raw.decode(charset).encode()
     except UnicodeError:
-        raise InvalidJson(f"the request's body is not valid {charset}, as its Content-Type says it is") from None
+        raise InvalidJson(
+            f"the request's body is not valid {charset.removesuffix('-sig')}, as its Content-Type says it is"
+        ) from None
 
 
 def json_object(body: bytes) -> dict[str, Any]:

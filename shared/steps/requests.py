@@ -84,14 +84,23 @@ class Desk:
         return job
 
     def _job_of(self, caller: str, key: str) -> str:
-        """The id of the job that a key means. A key in quotes is the same key as without them."""
-        plain = identity.plain_key(key)
-        if plain != key and self.store.get(literal := identity.for_idempotency_key(caller, key)) is not None:
-            # Earlier releases took the quotes for a part of the key. Such a job must not be paid for again.
-            return literal
+        """The id of the job that a header means. A key in quotes, or sent twice, is the same key as without.
+
+        Raises:
+            KeyUnusable: It has more than one key.
+        """
+        first, *others = identity.keys_in(key)
+        plain = identity.plain_key(first)
+        # Earlier releases took quotes and commas for a part of the key. Such a job must not be paid for again.
+        for written in {key: None} if others else dict.fromkeys((key, first)):
+            literal = identity.for_idempotency_key(caller, written)
+            if written != plain and self.store.get(literal) is not None:
+                return literal
+        if others:
+            raise KeyUnusable("the Idempotency-Key has more than one value; put a key with a comma in quotes")
         return identity.for_idempotency_key(caller, plain)
 
 
 def _is_usable(key: str) -> bool:
-    plain = identity.plain_key(key)
-    return len(plain) > 0 and len(key) <= _MAX_KEY and key.isascii() and key.isprintable()
+    keys = identity.keys_in(key) if key.isascii() and key.isprintable() else []
+    return bool(keys) and all(identity.plain_key(written) and len(written) <= _MAX_KEY for written in keys)

@@ -792,6 +792,7 @@ def test_a_text_is_read_as_it_was_written_or_refused(stage: Stage, case: str) ->
         record = stage.world.record(json.loads(answer["body"])["job_id"])
         assert json.loads(record.request or "")["prompt"] == "Grüne Höhe"
     else:
+        assert "sig" not in json.loads(answer["body"])["message"], "Python's own name of a charset"
         assert not stage.world.executions()
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from shared.jobs.keys import is_folder_mark, is_kept_only, meant, type_of
 from shared.jobs.recipes import recipe_of
 
+LIKE_SEPARATORS = "\uff0f\uff3c\ufe68\u2215\u2216\u2044\u29f8\u29f9\u29f5\u2571\u2572\xa5\uffe5\u20a9\uffe6"
+
 
 @pytest.mark.parametrize(
     ("key", "kind"),
@@ -17,8 +19,10 @@ from shared.jobs.recipes import recipe_of
         ("uploads/shoes/a.jpg", "upload"),
         ("uploads/shoes/", "upload"),
         ("uploads/shoes//a.jpg", "upload"),
+        ("uploads/pair/a.manifest.json", "upload"),
         ("uploads/shoes/red\\a%2Fb.jpg", "upload"),
         ("uploads/a%20b+c.jpg", "upload"),
+        ("uploads/shoes/5¥ or AC\uff0fDC.jpg", "upload"),
         ("requests/a.json", "request"),
         ("requests/a.json/", "request"),
         ("requests/sub\\a.json", "request"),
@@ -40,6 +44,12 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("uploads\\shoes\\a.jpg", "uploads/shoes/a.jpg"),
         ("uploads/shoes%2Fa.jpg", "uploads/shoes/a.jpg"),
         ("uploads%2fshoes%5Ca.jpg", "uploads/shoes/a.jpg"),
+        ("uploads/shoes%252Fa.jpg", "uploads/shoes/a.jpg"),
+        ("uploads/shoes%EF%BC%8Fa.jpg", "uploads/shoes/a.jpg"),
+        # Characters that are taken for a separator.
+        *((f"uploads/shoes{mark}a.jpg", "uploads/shoes/a.jpg") for mark in LIKE_SEPARATORS),
+        ("uploads\uff0fshoes\uff0fa.jpg", "uploads/shoes/a.jpg"),
+        ("batches\uff3ca.csv", "batches/a.csv"),
         # An address or a path in place of a key.
         ("/uploads/shoes/a.jpg", "uploads/shoes/a.jpg"),
         ("//uploads/a.jpg", "uploads/a.jpg"),
@@ -58,6 +68,9 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("batch/a.csv", "batches/a.csv"),
         ("Batches/sub/a.csv", "batches/sub/a.csv"),
         ("Assets/a.png", "assets/a.png"),
+        # A manifest that would be taken for a file.
+        ("uploads/pair/a.manifest.JSON", "uploads/pair/a.manifest.json"),
+        ("uploads/a.Manifest.json", "uploads/a.manifest.json"),
         # No upload finds these recipes.
         ("recipes/a.JSON", "recipes/a.json"),
         ("recipes/sub/a.json", "recipes/a.json"),
@@ -83,7 +96,17 @@ def test_a_key_that_asks_for_nothing_was_meant_for_another_place(key: str, bette
     assert meant(key) == better
 
 
-@pytest.mark.parametrize("key", ["assets/a.png", "plans/a.jsonl", "recipes/README.md", "recipes/notes/shoes.txt"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "assets/a.png",
+        "plans/a.jsonl",
+        "recipes/README.md",
+        "recipes/notes/shoes.txt",
+        "recipes/.DS_Store",
+        "recipes/a/Thumbs.db",
+    ],
+)
 def test_what_only_lies_there_is_left_alone(key: str) -> None:
     assert is_kept_only(key)
 

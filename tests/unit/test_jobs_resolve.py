@@ -406,6 +406,14 @@ def test_the_worked_recipes_are_right_and_a_plain_upload_is_enough_for_them(worl
         SPEAKING,
         {"model_id": "{{metadata.model}}", "image_url": "{{tags.logo}}", "prompt": "{{metadata.a|b}} {{metadata.a}}"},
         {"model_id": "m"},
+        # A name in another case, and what stands in labels, metadata and tags.
+        {**PLAIN, "prompt": "{{Stem}} {{FileName}} {{Metadata.Style|film}} {{TAGS.Mood of it|calm}} {{date}}"},
+        {"model_id": "m", "image_url": "{{Asset_URL}}", "prompt": "{{metadata.x-amz-meta-style|a}} {{assets.a_1-B|b}}"},
+        # One file for two fields of its kind; two files for two kinds; a manifest's file, or else the upload's.
+        {**PLAIN, "reference_image_urls": ["{{asset_url}}"]},
+        {"model_id": "m", "image_url": "{{assets.a}}", "video_url": "{{assets.b}}"},
+        {**PLAIN, "video_url": "{{assets.a|https://example.com/a.mp4}}"},
+        {"model_id": "m", "image_url": "https://example.com/{{filename}}"},
     ],
 )
 def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
@@ -428,6 +436,40 @@ def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
         ({**PLAIN, "prompt": "{{stem"}, "prompt"),
         ({**PLAIN, "prompt": "{{stem {{filename}}"}, "prompt"),
         ({**PLAIN, "prompt": "{{{stem}}}"}, "prompt"),
+        # A mistyped name is none, whatever default it has.
+        *(
+            ({**PLAIN, "prompt": f"{{{{{name}|Cinematic}}}}"}, "prompt")
+            for name in (
+                "metdata.style",
+                "meta.style",
+                "metadata . style",
+                "metadata. style",
+                "metadata.my style",
+                "metadata-style",
+                "metadata.stilé",
+                "metadata",
+                "metadata.",
+                "x-amz-meta-style",
+                "tag.mood",
+                "tags. mood",
+                "assets.a b",
+                "assets.",
+                "asset_url.png",
+                "asset-url",
+                "stem.",
+                "name",
+                "colour",
+                "",
+            )
+        ),
+        # One file cannot be of two kinds, and no upload has both a file of its own and those of a manifest.
+        ({**PLAIN, "video_url": "{{asset_url}}"}, "video_url"),
+        ({**PLAIN, "reference_audio_urls": ["{{Asset_URL}}"]}, "reference_audio_urls.0"),
+        ({"model_id": "m", "audio_url": "{{assets.a}}", "image_url": "{{assets.a}}"}, "image_url"),
+        ({**PLAIN, "video_url": "{{assets.a}}"}, "image_url"),
+        # A name of a file is no link.
+        ({"model_id": "m", "image_url": "{{stem}}"}, "image_url"),
+        ({"model_id": "m", "image_url": "{{filename}}"}, "image_url"),
     ],
 )
 def test_a_recipe_that_no_upload_could_use_is_named_by_its_field(recipe: object, path: str) -> None:
@@ -477,6 +519,20 @@ def test_blanks_without_end_hide_no_wrong_field() -> None:
     with pytest.raises(RecipeInvalid) as fault:
         check_recipe(json.dumps(recipe).encode(), "r")
     assert [issue["path"] for issue in fault.value.issues] == ["prompt", "params.fps"]
+
+
+def test_a_mistyped_placeholder_fails_the_job_in_place_of_its_default(world: World) -> None:
+    world.recipe({**PLAIN, "prompt": "{{metdata.style|Cinematic}}"})
+    world.upload("uploads/a.png", PNG, Metadata={"style": "noir"})
+    with pytest.raises(RecipeInvalid) as fault:
+        resolve(world, "uploads/a.png")
+    assert fault.value.issues[0]["path"] == "prompt"
+
+
+def test_upper_and_lower_case_of_a_placeholder_are_the_same(world: World) -> None:
+    world.recipe({**PLAIN, "image_url": "{{ASSET_URL}}", "prompt": "{{Stem}} {{Metadata.Style|Cinematic}}"})
+    world.upload("uploads/Shoe.png", PNG, Metadata={"style": "noir"})
+    assert resolve(world, "uploads/Shoe.png").body["prompt"] == "Shoe noir"
 
 
 def test_a_placeholder_may_stand_over_several_lines(world: World) -> None:

@@ -91,6 +91,30 @@ NAMES = {
     "e-mail's link to the execution": f"{CONSOLE}/states/home?region=eu-central-1#/v2/executions/details/{EXECUTION}",
     "encoded link to the execution": f"{CONSOLE}/states/home#/v2/executions/details/{quote(EXECUTION, safe='')}",
     "Location": f"/videos/{JOB_ID}",
+    "portal's shortcut to the video": "https://x.awsapps.com/start/#/console?account_id=1&role_name=a&destination="
+    + quote(f"{CONSOLE}/s3/object/{VIDEOS}?region=x&prefix={quote(VIDEO_KEY, safe='')}", safe=""),
+    "portal's shortcut to the execution": "https://ssoins-1.portal.eu-central-1.app.aws/#/console?destination="
+    + quote(f"{CONSOLE}/states/home?region=x#/v2/executions/details/{EXECUTION}", safe=""),
+    "sign-in that leads to the video": "https://signin.aws.amazon.com/federation?Action=login&Destination="
+    + quote(f"{CONSOLE}/s3/object/{VIDEOS}?prefix={VIDEO_KEY}", safe="")
+    + "&SigninToken=x",
+    "video's key behind its bucket": f"{VIDEOS}/{VIDEO_KEY}",
+    "video's link without https": f"{VIDEOS}.s3.eu-central-1.amazonaws.com/{VIDEO_KEY}",
+    "console's link without https": f"{CONSOLE.removeprefix('https://')}/s3/object/{VIDEOS}?prefix={VIDEO_KEY}",
+    "link in Markdown": f"[The video](https://{VIDEOS}.s3.eu-central-1.amazonaws.com/{VIDEO_KEY})",
+    "link in Markdown with a title": f'[a]({CONSOLE}/s3/object/{VIDEOS}?prefix={VIDEO_KEY} "The video").',
+    "link in a chat": f"<{CONSOLE}/s3/object/{VIDEOS}?prefix={VIDEO_KEY}|The video>",
+    "link to the European cloud": f"https://{VIDEOS}.s3.eusc-de-east-1.amazonaws.eu/{VIDEO_KEY}",
+    "console of the European cloud": f"https://x.console.amazonaws-eusc.eu/s3/object/{VIDEOS}?prefix={VIDEO_KEY}",
+    **{
+        f"{kind} with {form.format('it')}": form.format(held)
+        for form in ("{}.", "({})", "({}).", "{},", "*{}*", "`{}`", "**{}**", "\u201c{}\u201d")
+        for kind, held in (
+            ("link", f"https://{VIDEOS}.s3.eu-central-1.amazonaws.com/{VIDEO_KEY}"),
+            ("console's link", f"{CONSOLE}/s3/object/{VIDEOS}?prefix={quote(VIDEO_KEY, safe='')}"),
+            ("job", JOB_ID),
+        )
+    },
     "address in the API": f"https://x.execute-api.eu-central-1.amazonaws.com/videos/{JOB_ID}",
 }
 
@@ -151,9 +175,26 @@ ADDRESSES = {
     "presigned": "https://{bucket}.s3.eu-central-1.amazonaws.com/{encoded}?X-Amz-Algorithm=AWS4&X-Amz-Signature=1",
     "console": CONSOLE + "/s3/object/{bucket}?region=eu-central-1&bucketType=general&prefix={all_encoded}",
     "console's tab": CONSOLE + "/s3/object/{bucket}?region=eu-central-1&prefix={all_encoded}&tab=versions",
+    "key behind its bucket": "{bucket}/{key}",
+    "no https": "{bucket}.s3.eu-central-1.amazonaws.com/{encoded}",
+    "a slash too many": "https://{bucket}.s3.eu-central-1.amazonaws.com//{encoded}",
+    "a slash too many in path style": "https://s3.eu-central-1.amazonaws.com/{bucket}//{encoded}",
+    "a slash too many in an address": "s3://{bucket}//{encoded}",
+    "a slash before the key": "/{key}",
+    "end of a sentence": "https://{bucket}.s3.eu-central-1.amazonaws.com/{encoded}.",
+    "brackets": "({bucket}/{key})",
+    "portal's shortcut": "https://x.awsapps.com/start/#/console?account_id=1&destination={shortcut}",
+    "European cloud": "https://{bucket}.s3.eusc-de-east-1.amazonaws.eu/{encoded}",
     "older console": "https://s3.console.aws.amazon.com/s3/object/{bucket}/{encoded}?region=eu-central-1",
 }
-KEYS = [KEY, "uploads/shoes/100% +ü & x?y#z.jpg", "requests/a+b.json", "uploads/50%25.jpg"]
+KEYS = [
+    KEY,
+    "uploads/boat (1).",
+    "uploads/(2)",
+    "uploads/shoes/100% +ü & x?y#z.jpg",
+    "requests/a+b.json",
+    "uploads/50%25.jpg",
+]
 
 
 @pytest.mark.parametrize("form", ADDRESSES)
@@ -161,6 +202,7 @@ KEYS = [KEY, "uploads/shoes/100% +ü & x?y#z.jpg", "requests/a+b.json", "uploads
 def test_an_upload_is_found_by_every_link_to_it(crowd: World, form: str, key: str) -> None:
     job_id = upload(crowd, key)
     written = {"encoded": quote(key), "plus": quote_plus(key, safe="/"), "all_encoded": quote(key, safe="")}
+    written["shortcut"] = quote(f"{CONSOLE}/s3/object/{UPLOADS}?region=x&prefix={written['all_encoded']}", safe="")
     assert find(crowd, ADDRESSES[form].format(bucket=UPLOADS, key=key, **written)) == [job_id]
 
 
@@ -208,6 +250,23 @@ def _version(world: World) -> str:
 
 def test_all_rows_of_a_batch_are_found(crowd: World) -> None:
     assert sorted(find(crowd, f"s3://{UPLOADS}/batches/others.csv")) == [f"row-{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "batches/others/{}.json",
+        "s3://{bucket}/batches/others/{}.json",
+        "s3://{bucket}/batches/others/",
+        "https://{bucket}.s3.eu-central-1.amazonaws.com/batches/others/{}.csv?X-Amz-Signature=1",
+        CONSOLE + "/s3/object/{bucket}?region=eu-central-1&prefix=batches%2Fothers%2F{}.json",
+        CONSOLE + "/s3/buckets/{bucket}?prefix=batches/others/",
+    ],
+)
+def test_all_rows_of_a_batch_are_found_by_its_report(crowd: World, form: str) -> None:
+    crowd.store.create("row", source={"type": "batch", "bucket": UPLOADS, "key": "batches/others/x.csv"})
+    report = form.format("batch-1", bucket=VIDEOS)
+    assert sorted(find(crowd, report)) == [f"row-{number}" for number in range(5)]
 
 
 def test_a_forms_key_finds_its_job_and_that_of_whatever_was_written_over_its_file(crowd: World) -> None:
@@ -294,6 +353,8 @@ MISSING: dict[str, tuple[Prepare, str, str]] = {
         f"https://{UPLOADS}.s3.eu-central-1.amazonaws.com/batches/a.check.csv",
         "was a check",
     ),
+    "a report without jobs": (lambda _: None, f"s3://{VIDEOS}/batches/a/1.json", "the place of a batch's report"),
+    "a link to another bucket, in Markdown": (lambda _: None, f"[x](s3://x/{KEY})", "x is no bucket of this stack"),
     "a batch by its name": (put("batches/a.csv"), "a.csv", "no row of it is a job"),
     "a link into another bucket": (lambda _: None, f"https://x.s3.amazonaws.com/{KEY}", "x is no bucket of this stack"),
     "a console's link to something else": (lambda _: None, f"{CONSOLE}/s3/home", "Nothing is known as"),

@@ -175,6 +175,25 @@ NO_NAME_OF_A_THING = {
 """Properties at a resource's top that name another thing, or one inside the resource."""
 
 
+@pytest.mark.parametrize(
+    ("origin", "is_one"),
+    [
+        *((origin, True) for origin in ("", "https://www.example.com", "http://localhost:8000", "http://[::1]:3000")),
+        *((origin, True) for origin in ("https://xn--mnchen-3ya.de:8443", "http://a:443", "https://a:80")),
+        *(
+            (origin, False)
+            for origin in ("https://WWW.Example.com", "HTTPS://a.example", "https://a:443", "http://a:80")
+        ),
+        *((origin, False) for origin in ("https://a/", "https://a/b", "https://*.a", "*", "null", "a.example", "//a")),
+        *((origin, False) for origin in ("https://m\u00fcnchen.de", "https://me@a", "https://a:", "https://a:080")),
+        *((origin, False) for origin in ("https://a?b", "https://a#b", "https://a b", "https://", "https://a..b")),
+    ],
+)
+def test_an_allowed_origin_is_one_as_a_browser_sends_it(origin: str, is_one: bool) -> None:
+    pattern = docs.template()["Parameters"]["AllowedOrigins"]["AllowedPattern"]
+    assert (re.fullmatch(pattern, origin) is not None) is is_one
+
+
 def test_two_stacks_fit_into_one_account() -> None:
     for name, resource in plain.template()["Resources"].items():  # with the names that SAM gives
         for key, value in resource.get("Properties", {}).items():
