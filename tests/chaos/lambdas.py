@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 from aws_lambda_powertools.utilities.parameters.base import DEFAULT_PROVIDERS
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tests.chaos.account import Account
     from tests.chaos.clock import Clock
 
+_TO_MOTO = BotocoreStubber.__call__
 _FUNCTIONS = Path(__file__).parents[2] / "functions"
 _PART_BYTES = 16_384
 _PATIENT = Timeouts(connect=10, read=30, write=10, pool=10, total=60)
@@ -345,8 +347,11 @@ class Lambda:
 
     # ---- the ways out of a process
 
-    def _to_aws(self, _stubber: Any, event_name: str, request: Any, **_: Any) -> Any:
+    def _to_aws(self, stubber: Any, event_name: str, request: Any, **_: Any) -> Any:
         """Every call of botocore, also those of the suite itself, which nothing happens to."""
+        # The integration tests' cloud may live in the same process; its listener goes on meanwhile.
+        if urlsplit(request.url).hostname == "127.0.0.1":
+            return _TO_MOTO(stubber, event_name, request)
         _, service, operation = event_name.split(".")
         if (invocation := self._now) is None:
             return aws.carry(service, request, self._states)

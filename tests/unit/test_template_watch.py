@@ -150,8 +150,8 @@ def of_dashboards() -> Iterator[tuple[str, Metric]]:
 # ---- what the functions emit -----------------------------------------------------------------------------
 
 
-def error_of(name: str, code: str = "made_up") -> dict[str, str]:
-    document = {"error": name, "code": code, "message": "made up", "paid": "unknown"}
+def error_of(name: str, code: str = "made_up", paid: str = "unknown") -> dict[str, str]:
+    document = {"error": name, "code": code, "message": "made up", "paid": paid}
     return {"Error": name, "Cause": json.dumps({"errorMessage": json.dumps(document)})}
 
 
@@ -179,7 +179,7 @@ def driven(stage: Stage, sample: str) -> None:
         stage.world.vendor = Vendor([beaten_to_it(stage.world)])
     elif changed:
         stage.world.job()
-        given["error"] = error_of(changed, DailyLimitReached.code)
+        given["error"] = error_of(changed, DailyLimitReached.code, paid="yes" if changed == "TimedOut" else "unknown")
     if changed == "TimedOut":
         stage.world.paid_job()
     adopt(given.get("execution_id") or given.get("detail", {}).get("executionArn"), stage.world)
@@ -323,7 +323,7 @@ def test_every_field_of_a_query_stands_in_a_line_that_is_really_logged(stage: St
     submitted = stage.call("submit", event("submit"))
     adopt(event("status")["execution_id"], stage.world)
     stage.call("status", event("status") | {"video_id": submitted["video_id"]})
-    stage.call("notify", event("notify_failed"))
+    stage.call("notify", event("notify_failed") | {"error": error_of("GenerationFailed", paid="yes")})
     for line in stage.log:
         logged |= set(line) | {
             f"{name}.{more}" for name, inner in line.items() if isinstance(inner, dict) for more in inner
