@@ -1,8 +1,8 @@
 """Says on which machines the locked packages install without a compiler: `python -m tools.wheels [LOCK …]`.
 
-Asks the package index for the files of every locked package (PEP 691), keeps those whose digest is in the lock, and
-looks for one that pip would take on each platform and Python. Prints a table in Markdown of what has no wheel
-somewhere. Knows locks, wheel tags and the index; nothing of what the packages are for.
+Asks the package index of `PIP_INDEX_URL` for the files of every locked package (PEP 691), keeps those whose digest is
+in the lock, and looks for one that pip would take on each platform and Python. Prints a table in
+Markdown of what has no wheel somewhere. Knows locks, wheel tags and the index; nothing of what the packages are for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-INDEX = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
 PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[^]]*\])?==(?P<version>\S+?)(\s*;\s*(?P<marker>[^\\]+?))?\s*\\?$")
 _DIGEST = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -75,6 +74,9 @@ PLATFORMS = (
 
 
 def main(arguments: list[str]) -> int:
+    if "PIP_INDEX_URL" not in os.environ:
+        print("Set PIP_INDEX_URL to the address of a package index that answers in JSON.", file=sys.stderr)
+        return 2
     locks = [Path(argument).resolve() for argument in arguments] or [
         *sorted((ROOT / "requirements").glob("*.txt")),
         ROOT / "shared" / "requirements.txt",
@@ -105,7 +107,7 @@ def files_of(package: Locked) -> list[str]:
     Raises:
         OSError: The index cannot be reached or does not know the package.
     """
-    address = f"{INDEX.rstrip('/')}/{re.sub(r'[-_.]+', '-', package.name).lower()}/"
+    address = f"{os.environ['PIP_INDEX_URL'].rstrip('/')}/{re.sub(r'[-_.]+', '-', package.name).lower()}/"
     asked = urllib.request.Request(address, headers={"Accept": "application/vnd.pypi.simple.v1+json"})  # noqa: S310
     with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310 - the index that pip uses
         listed = json.load(answer)["files"]

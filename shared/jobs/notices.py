@@ -116,19 +116,7 @@ def notice_of_recipe(
         fault: What is wrong with it.
         occurred_at: When it was uploaded, ISO 8601.
     """
-    return _notice(
-        {
-            "version": VERSION,
-            "notification_id": f"{upload_id}/{RECIPE_INVALID}",
-            "status": RECIPE_INVALID,
-            "summary": _SUMMARY[RECIPE_INVALID],
-            "occurred_at": occurred_at,
-            "paid": "no",
-            "source": dict(source),
-            "recipe": recipe,
-            "error": fault.document(),
-        }
-    )
+    return _notice_of_file(RECIPE_INVALID, upload_id, source, fault, occurred_at, recipe=recipe)
 
 
 def notice_of_upload(upload_id: str, source: Mapping[str, Any], *, fault: Fault, occurred_at: str) -> Notice:
@@ -140,15 +128,23 @@ def notice_of_upload(upload_id: str, source: Mapping[str, Any], *, fault: Fault,
         fault: Why it starts nothing.
         occurred_at: When it was uploaded, ISO 8601.
     """
+    return _notice_of_file(UPLOAD_IGNORED, upload_id, source, fault, occurred_at)
+
+
+def _notice_of_file(
+    status: str, upload_id: str, source: Mapping[str, Any], fault: Fault, occurred_at: str, **facts: str
+) -> Notice:
+    """Build the notification about a file that is no job's."""
     return _notice(
         {
             "version": VERSION,
-            "notification_id": f"{upload_id}/{UPLOAD_IGNORED}",
-            "status": UPLOAD_IGNORED,
-            "summary": _SUMMARY[UPLOAD_IGNORED],
+            "notification_id": f"{upload_id}/{status}",
+            "status": status,
+            "summary": _SUMMARY[status],
             "occurred_at": occurred_at,
             "paid": "no",
             "source": dict(source),
+            **facts,
             "error": fault.document(),
         }
     )
