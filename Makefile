@@ -9,7 +9,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --re
 export PYTHONIOENCODING := $(patsubst x%,%,$(firstword $(subst :, ,x$(PYTHONIOENCODING)))):backslashreplace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost lock clean
+.PHONY: help demo up test check coverage chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -22,6 +22,18 @@ up: $(VENV)/.local ## the cloud on this laptop, until Ctrl-C
 
 test: $(VENV)/.dev ## every test
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+check: $(VENV)/.dev ## before a commit: format, lint, types, and the unit tests of what changed since BASE (the last commit)
+	$(RUN) -m ruff format --check --quiet .
+	$(RUN) -m ruff check --quiet .
+	$(RUN) -m mypy
+	@tests="$$($(RUN) -m tools.changed_tests $(BASE))" && if [ -n "$$tests" ]; then \
+		$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $$tests; \
+	else echo "No unit test imports what changed."; fi
+
+coverage: $(VENV)/.dev ## how much of functions/ and shared/ the unit and workflow tests run, lines and branches
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov=functions --cov=shared --cov-branch \
+		--cov-report=term:skip-covered tests/unit tests/workflow $(ARGS)
 
 chaos: $(VENV)/.dev ## never paid twice, never lost: the full fault injection, and its table (CHAOS_SEED=… for another)
 	CHAOS_JOBS=$${CHAOS_JOBS:-520} $(RUN) -m pytest tests/chaos $(ARGS)
