@@ -65,6 +65,7 @@ def record_video(
             elif now.video_id in (None, video_id):
                 return _keep(store, now, video_id, facts)
             elif "submitted_at" in (known := now.other_videos.get(video_id, {})):
+                store.note_owner(video_id, job_id)  # the try that added it may have failed before this
                 return now
             else:
                 of_it = {name: value for name, value in known.items() if name not in MAY_BE_PAID}
@@ -89,7 +90,10 @@ def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | Non
     """
     for number in range(1, _ROUNDS + 1):
         now = store.get(job_id)
-        if now is None or video_id in (now.video_id, now.possible_video_id) or video_id in now.other_videos:
+        if now is None or video_id == now.video_id:
+            return now
+        if video_id == now.possible_video_id or video_id in now.other_videos:
+            store.note_owner(video_id, job_id)  # the try that named it may have failed before this
             return now
         try:
             if now.video_id is None:
@@ -109,9 +113,10 @@ def report_second_video(job: Job, video_id: str) -> None:
 
 
 def _name(store: JobStore, job: Job, video_id: str) -> Job:
+    named = store.name_video(job, video_id)
     for name in filter(None, (job.possible_video_id, video_id)):
         store.note_owner(name, job.job_id)
-    return store.name_video(job, video_id)
+    return named
 
 
 def _add(
@@ -123,7 +128,6 @@ def _add(
     *,
     again: Mapping[str, Any],
 ) -> None:
-    store.note_owner(video_id, job.job_id)
     try:
         store.add_video(job, video_id, of_it, counter=counter, **again)
     except (ClientError, BotoCoreError) as failure:
@@ -131,7 +135,9 @@ def _add(
             raise
         # The estimate stays counted; the video must not be forgotten for that.
         logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
-        _add(store, job, video_id, of_it, None, again=again)
+        store.add_video(job, video_id, of_it, **again)
+    # Only now: the record of a paid video waits for nothing.
+    store.note_owner(video_id, job.job_id)
 
 
 def _keep(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any]) -> Job:
