@@ -15,11 +15,12 @@ from ops.operator import Refused
 from shared import runtime
 from shared.faults import Fault
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
+from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps.batch_report import _run
 from shared.steps.deliver import key_of
-from shared.steps.videos import record_video
+from shared.steps.videos import record_named_video, record_video
 from tests.unit.fakes import (
     EXECUTION,
     JOB_ID,
@@ -42,6 +43,8 @@ from tests.unit.test_steps_claims import spent
 from tests.unit.test_steps_purse import priced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.jobs.record import Job
     from tests.unit.fakes import Answer
 
@@ -524,11 +527,39 @@ def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, w
     assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
 
 
-def test_a_second_video_that_only_the_execution_knows_is_counted_though_no_answer_came(world: World) -> None:
+def first_is_paid(world: World) -> None:
     world.paid_job()
-    with pytest.raises(ClientError):  # the job is read, the video refused, its owner noted
-        world.poller(world.flaky({4: "after"})).look(EXECUTION, SECOND, 1_800_000_000)
-    with pytest.raises(Fault):
+
+
+def first_is_named(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    record_named_video(world.store, JOB_ID, FIRST)
+
+
+@pytest.mark.parametrize("way", ["before", "after"])
+@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("first", [first_is_paid, first_is_named])
+def test_a_second_video_that_only_the_execution_knows_is_counted_once(
+    world: World, first: Callable[[World], None], call: int, way: str
+) -> None:
+    """Whichever call to the table fails, also where only its answer is lost."""
+    first(world)
+    for store in (world.flaky({call: way}), world.store, world.store):
+        with contextlib.suppress(Fault, ClientError):
+            world.poller(store).look(EXECUTION, SECOND, 1_800_000_000)
+    known = {FIRST, SECOND} - {world.record().video_id}
+    assert (set(others(world)), count("SecondVideos")) == (known, 1)
+
+
+def test_a_second_video_is_not_counted_before_it_is_on_the_record(world: World) -> None:
+    world.paid_job()
+    out = Flaky(world.dynamodb, dict.fromkeys(range(100), "before"), only="update_item")
+    for _ in range(2):
+        with pytest.raises(ClientError):
+            world.poller(JobStore(out, TABLE)).look(EXECUTION, SECOND, 1_800_000_000)  # type: ignore[arg-type]
+    assert (others(world), count("SecondVideos")) == ({}, 0)
+    with pytest.raises(JobClosed):
         world.poller().look(EXECUTION, SECOND, 1_800_000_000)
     assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
 
