@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.genviral.ids import is_video_id
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import ANNOUNCED
 from shared.jobs.store import JobStore, MoveRefused
@@ -103,6 +104,37 @@ def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | Non
             if number == _ROUNDS:
                 raise
     return store.get(job_id)
+
+
+def keep_named_video(store: JobStore, job: Job, document: Mapping[str, Any]) -> None:
+    """Write down the video that an error names, if its job's record does not have it yet.
+
+    The attempt that met the error writes it down, but may have failed to. No search finds what stands in an error only.
+
+    Args:
+        store: Where jobs are kept.
+        job: The job as it was read.
+        document: The error's document.
+    """
+    video_id = document.get("video_id")
+    # Whoever stops an execution by hand may write anything into its error.
+    if not isinstance(video_id, str) or not is_video_id(video_id):
+        return
+    if video_id in (job.video_id, job.possible_video_id) or video_id in job.other_videos:
+        return
+    try:
+        now = record_named_video(store, job.job_id, video_id)
+    except MoveRefused:
+        logger.warning("the video that an error names could not be written down", video_id=video_id)
+        return
+    if now is not None:
+        report_if_second(now, video_id)
+
+
+def report_if_second(job: Job, video_id: str) -> None:
+    """Report a video that an answer of unknown outcome named, if its job has or may have another one."""
+    if job.video_id not in (None, video_id) or job.other_videos:
+        report_second_video(job, video_id)
 
 
 def report_second_video(job: Job, video_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -404,6 +405,51 @@ def test_a_named_video_is_not_forgotten_when_a_trusted_key_pays_again(world: Wor
     shown_by_all(world, FIRST)
 
 
+@pytest.mark.parametrize("end", ["failed", "interrupted"])
+def test_a_video_that_stands_in_an_error_only_is_known_and_found(world: World, end: str) -> None:
+    """DynamoDB took no write after the claim for as long as the function ran."""
+    with_index(world)
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST)])
+    out = Flaky(world.dynamodb, dict.fromkeys(range(2, 500), "before"), only="update_item")
+    with pytest.raises(SubmissionUncertain) as fault:
+        world.submitter(JobStore(out, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+    assert (world.record().known_video, fault.value.video_id) == (None, FIRST)
+    world.age_claim()
+    for _ in range(2):
+        if end == "failed":
+            world.announcer().failed(EXECUTION, caught(fault.value))
+        else:
+            error = caught(fault.value)
+            world.announcer().interrupted(
+                EXECUTION, ended="FAILED", error=error["Error"], cause=error["Cause"], moment="1800000000000"
+            )
+    assert (world.record().possible_video_id, world.store.owner_of(FIRST)) == (FIRST, JOB_ID)
+    another_uncertain_job(world)
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", FIRST)
+    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+    assert [job.job_id for job in finder.find(FIRST)] == [JOB_ID]
+
+
+def test_a_video_that_an_error_names_beside_another_one_is_counted_once(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.store.end_attempt(JOB_ID, "attempt")
+    record_named_video(world.store, JOB_ID, FIRST)
+    for _ in range(2):
+        world.announcer().failed(EXECUTION, caught(SubmissionUncertain("made up", video_id=SECOND)))
+    assert (world.record().named_videos, count("SecondVideos")) == ([SECOND, FIRST], 1)
+
+
+@pytest.mark.parametrize("named", [7, "", "a\nb", ["x"], None])
+def test_what_an_error_calls_a_video_and_is_none_is_not_written_down(world: World, named: object) -> None:
+    world.job()
+    cause = json.dumps({"code": "made_up", "message": "made up", "video_id": named})
+    world.announcer().failed(EXECUTION, {"Error": "MadeUp", "Cause": cause})
+    assert (world.record().status, world.record().possible_video_id) == (Status.FAILED, None)
+
+
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "in the error only"])
 def test_a_named_video_is_not_forgotten_when_an_operator_pays_again(world: World, noted: bool) -> None:
     world.job()
@@ -411,7 +457,7 @@ def test_a_named_video_is_not_forgotten_when_an_operator_pays_again(world: World
     named_by_a_call_of_unknown_end(world)
     if not noted:
         world.store.note(JOB_ID, remove=("possible_video_id",))
-        world.store.note_owner(FIRST, "")
+        world.dynamodb.delete_item(TableName=TABLE, Key={"job_id": {"S": f"#video {FIRST}"}})
     operator(world).resubmit(JOB_ID)
     assert follow(world, LATER)["video_id"] == SECOND
     assert (world.record().video_id, others(world), count("SecondVideos")) == (SECOND, {FIRST: NAMED}, 1)
