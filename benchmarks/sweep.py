@@ -1,8 +1,8 @@
 """One sweep over many open jobs that are all alive: `make bench-sweep`, on moto, in process and without sockets.
 
 Counts the calls to AWS, which is what the quotas are about, and fails if there are too many to Step Functions. The time
-is only measured: nearly all of it is moto's, which reads its whole table for each page. Knows the sweep and how to make
-jobs and executions in moto.
+is only measured: nearly all of it is moto's, which reads its whole table for each page. Knows how to count calls;
+`tests.support.sweeps` makes the jobs and the executions.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ from collections import Counter
 from typing import Any
 
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.stepfunctions.models import Execution, stepfunctions_backends
 
-from shared.jobs.intake_switch import IntakeSwitch
-from shared.steps.sweep import Sweeper
-from tests.unit.fakes import REGION, TABLE, World, arn_of
+from tests.support.sweeps import paid_items, start, sweeper
+from tests.unit.fakes import TABLE, World
 from tests.unit.test_ops import with_index
 
 MOST_CALLS = 60
@@ -30,25 +27,11 @@ _BATCH = 25  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/AP
 def open_jobs(world: World, count: int) -> None:
     """Paid jobs that have not changed for a long time, and an execution for each that runs."""
     names = [f"job-{number:06}" for number in range(count)]
-    items = [
-        {
-            "job_id": {"S": name},
-            "status": {"S": "processing"},
-            "changed_at": {"N": str(1_700_000_000 + number)},
-            "created_at": {"S": "2026-11-22T10:15:30.482Z"},
-            "source": {"M": {"type": {"S": "api"}}},
-            "execution": {"S": arn_of(name)},
-            "video_id": {"S": f"video-{number}"},
-        }
-        for number, name in enumerate(names)
-    ]
-    for start in range(0, count, _BATCH):
-        batch: Any = [{"PutRequest": {"Item": item}} for item in items[start : start + _BATCH]]
+    items = paid_items(names)
+    for first in range(0, count, _BATCH):
+        batch: Any = [{"PutRequest": {"Item": item}} for item in items[first : first + _BATCH]]
         world.dynamodb.batch_write_item(RequestItems={TABLE: batch})
-    machine = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(world.machine)
-    machine.executions += [
-        Execution(REGION, DEFAULT_ACCOUNT_ID, "video-job", name, world.machine, "{}") for name in names
-    ]
+    start(world, names)
 
 
 def measure(world: World) -> tuple[dict[str, int], Counter[str], tuple[float, float]]:
@@ -56,18 +39,8 @@ def measure(world: World) -> tuple[dict[str, int], Counter[str], tuple[float, fl
     calls: Counter[str] = Counter()
     for client in (world.dynamodb, world.sfn):
         client.meta.events.register("before-call", lambda model, **_: calls.update([model.name]))
-    sweeper = Sweeper(
-        store=world.store,
-        switch=IntakeSwitch(world.dynamodb, TABLE),
-        announcer=world.announcer(),
-        sfn=world.sfn,
-        state_machine_arn=world.machine,
-        quiet_seconds=300,
-        deadline_seconds=7200,
-        remaining=lambda: 300.0,
-    )
     began, busy = time.monotonic(), time.process_time()
-    return sweeper.sweep(), calls, (time.monotonic() - began, time.process_time() - busy)
+    return sweeper(world, quiet_seconds=300).sweep(), calls, (time.monotonic() - began, time.process_time() - busy)
 
 
 def main() -> int:

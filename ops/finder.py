@@ -73,7 +73,7 @@ class Finder:
             job.job_id: job
             for job in self._all()
             if _batch_of(job) in batches or any(_is_meant(job, name) for name in names)
-        }
+        } | self._owners(names)
         if not jobs:
             raise Refused(self._why_none(addresses).format(what=what, bucket=self.uploads))
         return sorted(jobs.values(), key=lambda job: job.created_at)
@@ -91,7 +91,7 @@ class Finder:
             raise Refused(
                 "That notification is about a recipe or a batch as a whole, or a file that starts nothing: show that."
             )
-        return self._known(_job_ids_in(name)) or self._known(self._owner(name))
+        return self._known(_job_ids_in(name))
 
     def _batch_reported_in(self, address: Address) -> str | None:
         """The name of the batch whose report lies at an address. Without a bucket it may be a batch's own key."""
@@ -103,10 +103,11 @@ class Finder:
         jobs = (self.store.get(job_id) for job_id in dict.fromkeys(job_ids))
         return {job.job_id: job for job in jobs if job is not None}
 
-    def _owner(self, name: str) -> Iterator[str]:
-        """The job of a further video. The index has the first one of each job only."""
-        if 0 < len(name.encode()) <= _MOST_BYTES_OF_A_KEY and (owner := self.store.owner_of(name)):
-            yield owner
+    def _owners(self, names: Iterable[str]) -> dict[str, Job]:
+        """The jobs of which one of these is a further video. The index has the own one of each job only."""
+        could_be = [name for name in names if 0 < len(name.encode()) <= _MOST_BYTES_OF_A_KEY]
+        ids = filter(None, map(self.store.owner_of, could_be))
+        return {job_id: job for job_id, job in self._known(ids).items() if _videos_of(job) & set(names)}
 
     def _job_ids_of(self, key: str) -> Iterator[str]:
         """What the jobs of an upload may be called: as a form named it, and as its versions do."""
@@ -193,6 +194,11 @@ def _job_ids_in(name: str) -> Iterator[str]:
 def _batch_of(job: Job) -> str | None:
     """The name of the batch that a job is a row of."""
     return name_of(job.source["key"]) if job.source.get("type") == "batch" else None
+
+
+def _videos_of(job: Job) -> set[str | None]:
+    """Every video that a record names."""
+    return {job.video_id, job.possible_video_id, job.known_video, *job.other_videos}
 
 
 def _is_meant(job: Job, name: str) -> bool:

@@ -21,7 +21,7 @@ from shared.genviral.ids import is_video_id
 from shared.jobs import identity
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import OUTAGE, MoveRefused
+from shared.jobs.store import OUTAGE, MoveRefused, VideoTaken
 from shared.steps.redrives import was_overtaken
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from shared.genviral.client import Video
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.store import JobStore, Owner
 
 _ATTACHABLE = (Status.UNCERTAIN, Status.TIMED_OUT, Status.FAILED, Status.CANCELED, Status.INTERRUPTED)
 _RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
@@ -118,19 +118,22 @@ class Operator:
         closed_but_running = is_live(execution) and not follows_another
         if closed_but_running and not job.is_terminal:
             raise Refused("The job's execution is running again. Wait for its end, or cancel the job first.")
-        if not force and (written := self._free(job, video_id)) != video_id:
+        if not force and (written := self._known_as(video_id)) != video_id:
             return self.attach(job_id, written, replace=replace)
+        owner = None if force else self._free(job, video_id)
         if closed_but_running:
             # It has nothing left to do: its job has ended.
             self._stop(job)
         now = int(time.time())
         facts, obsolete = _exchange(job, video_id) if has_another else ({}, ())
         others = _others(job, video_id)
-        for other in others.keys() - job.other_videos.keys():
-            self.store.note_owner(other, job.job_id)
+        for name in (others.keys() - job.other_videos.keys()) | ({video_id} if force else set()):
+            # An id that only a person gave may be another job's.
+            self.store.note_owner(name, job.job_id, displace=_is_of_an_answer(job, name))
         arn = self._take_up(
             job,
             Status.PROCESSING,
+            owner=owner,
             remove=("claim", "held_since", "notice_due", "counted", "error", "possible_video_id", *obsolete),
             **{
                 "video_id": video_id,
@@ -147,11 +150,11 @@ class Operator:
             self._stop(job)
         return arn
 
-    def _free(self, job: Job, video_id: str) -> str:
-        """The id as the vendor writes it, of a video that it knows, that has not failed, and that no other job has.
+    def _known_as(self, video_id: str) -> str:
+        """The id as the vendor writes it, of a video that it knows and that has not failed.
 
         Raises:
-            Refused: It is no such video.
+            Refused: It is no such video, or the vendor cannot be asked.
         """
         try:
             video = self.ask(video_id)
@@ -170,16 +173,24 @@ class Operator:
                 f"Genviral says that the video {video_id} failed, so there is nothing to fetch. Nothing was changed. "
                 "Attach it all the same with --force: the job then ends with Genviral's reason."
             )
-        video_id = video_id if video is None else video.video_id
-        owner = self.store.owner_of(video_id)
-        for other_id in (*self.store.with_video(video_id), *([owner] if owner else ())):
+        return video_id if video is None else video.video_id
+
+    def _free(self, job: Job, video_id: str) -> Owner:
+        """Whose a video is that no other job has: nobody's, this job's, or that of a job which has lost it.
+
+        Raises:
+            Refused: Another job has it.
+        """
+        # First of all: whoever takes the video after this changes it.
+        owner = self.store.read_owner(video_id)
+        for other_id in (*self.store.with_video(video_id), *([owner.job_id] if owner.job_id else ())):
             other = self.store.get(other_id) if other_id != job.job_id else None
             if other is not None and _has(other, video_id):
                 raise Refused(
                     f"The job {other_id} has this video; it is {other.status}. Nothing was changed. Attach it to both "
                     "with --force."
                 )
-        return video_id
+        return owner
 
     def resubmit(self, job_id: str, approve: Callable[[Job], None] = _agree) -> str:
         """Send the paid call once more, on purpose. May pay a second time.
@@ -209,6 +220,8 @@ class Operator:
         _require(job, _RESUBMITTABLE)
         self._require_no_named_video(job)
         approve(job)
+        if job.known_video is not None:
+            self.store.note_owner(job.known_video, job.job_id)
         return self._take_up(
             job,
             Status.QUEUED,
@@ -338,19 +351,32 @@ class Operator:
             self._stop(job)
         return job
 
-    def _take_up(self, job: Job, target: Status, *, remove: tuple[str, ...], **attributes: Any) -> str:
-        """Give the job as it was seen a new status and a later execution, and start that."""
+    def _take_up(
+        self, job: Job, target: Status, *, remove: tuple[str, ...], owner: Owner | None = None, **attributes: Any
+    ) -> str:
+        """Give the job as it was seen a new status, a later execution and perhaps a video, and start the execution."""
         arn = self._executions.later(job.job_id)
         if arn is None:
             raise Refused("The job was taken up too often. Ask for a new one.")
         command = uuid.uuid4().hex
+        changes = {"execution": arn, "command": command, "remove": remove, **attributes}
         try:
-            self.store.take_up(job, target, execution=arn, command=command, remove=remove, **attributes)
+            self._write(job, target, owner, changes)
         except MoveRefused as refused:
             # botocore repeats a write whose answer was lost; the first one may have been this very command's.
             if refused.current is None or refused.current.command != command:
                 raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
         return self._start(job.job_id, arn)
+
+    def _write(self, job: Job, target: Status, owner: Owner | None, changes: dict[str, Any]) -> None:
+        if owner is None:
+            self.store.take_up(job, target, **changes)
+            return
+        try:
+            self.store.take_up_with(owner, job, target, **changes)
+        except VideoTaken:
+            self._free(job, owner.video_id)  # names the job that has it now
+            raise Refused("The video was attached in the same moment. Nothing was changed. Try again.") from None
 
     def _start(self, job_id: str, arn: str) -> str:
         # Where it exists, the sweep or this command has started it before it was cut off.

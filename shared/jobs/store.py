@@ -13,7 +13,7 @@ import random
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.jobs.attributes import plain, typed
 from shared.jobs.record import MAY_BE_PAID, Job
@@ -49,8 +49,14 @@ _FITS_THE_VIDEO = (
     "(video_id = :video OR (attribute_not_exists(video_id)"
     " AND (attribute_not_exists(possible_video_id) OR possible_video_id = :video)))"
 )
-# A claim whose answer was lost may land after its attempt has given it back.
-_NOT_GIVEN_BACK = "(attribute_not_exists(given_back) OR given_back <> :claim)"
+# A claim whose answer was lost may land after its attempt has given it back, as long as AWS accepts the signed request:
+# five minutes (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-signing.html). So attempts are remembered
+# by periods, each for ten minutes at least. Older ones are removed, or the record of a job on hold would grow for days.
+_PERIOD_SECONDS, _PERIODS = 600, 3
+_NOT_GIVEN_BACK = " AND ".join(
+    f"(attribute_not_exists(given_back_{period}) OR NOT contains(given_back_{period}, :claim))"
+    for period in range(_PERIODS)
+)
 
 
 class MoveRefused(Exception):
@@ -75,6 +81,24 @@ class CounterRefused(Exception):
     def __init__(self, attributes: dict[str, Any]) -> None:
         super().__init__("the counter's condition does not hold")
         self.attributes = attributes
+
+
+class VideoTaken(Exception):
+    """A video was given to a job since its owner was read. Control flow between modules; never leaves a handler."""
+
+
+class Owner(NamedTuple):
+    """Whose a video is, as far as the table says so in an item of its own.
+
+    Attributes:
+        video_id: The video.
+        job_id: The job that it was last given to. None: there is no such item. Most jobs' own videos have none.
+        times: How often that was written. It tells whether the item is still as it was read.
+    """
+
+    video_id: str
+    job_id: str | None
+    times: int
 
 
 class JobStore:
@@ -168,19 +192,7 @@ class JobStore:
         Reads the whole index `by_status`, which follows the table within moments: about 40 MB for 100,000 jobs. In the
         order of a job's life, so that one which moves on meanwhile is met twice rather than missed.
         """
-        for status in Status:
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName="by_status",
-                KeyConditionExpression="#status = :status",
-                FilterExpression="video_id = :video",
-                ProjectionExpression="job_id",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":status": {"S": status.value}, ":video": {"S": video_id}},
-            )
-            for page in pages:
-                for item in page["Items"]:
-                    yield item["job_id"]["S"]
+        yield from self._ids_in("by_status", "video_id = :video", {":video": video_id})
 
     def standing(self, status: Status) -> tuple[int, int | None]:
         """How many jobs a status has, and since when the one longest unchanged is there (epoch seconds).
@@ -209,14 +221,19 @@ class JobStore:
 
         Read from an index that holds no other jobs and follows the table within moments.
         """
+        yield from self._ids_in("by_notice", "changed_at < :before", {":before": unchanged_since})
+
+    def _ids_in(self, index: str, condition: str, values: Mapping[str, Any]) -> Iterator[str]:
+        """The ids of the jobs in an index that fulfil a condition, status by status in the order of a job's life."""
         for status in Status:
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
-                IndexName="by_notice",
+                IndexName=index,
                 KeyConditionExpression="#status = :status",
-                FilterExpression="changed_at < :before",
+                FilterExpression=condition,
+                ProjectionExpression="job_id",
                 ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":status": {"S": status.value}, ":before": {"N": str(unchanged_since)}},
+                ExpressionAttributeValues=_to_item({":status": status.value, **values}),
             )
             for page in pages:
                 for item in page["Items"]:
@@ -406,11 +423,11 @@ class JobStore:
             "values": {":attempt": attempt},
             "remove": ("claim",) if counter is None else ("claim", "reserved"),
         }
-        given_back: dict[str, Any] = {"given_back": attempt}
         try:
-            self._write(self._moving(job_id, Status.QUEUED, error=dict(error), **given_back, **own), counter)
+            queued = self._moving(job_id, Status.QUEUED, error=dict(error), **own)
+            self._write(_giving_back(queued, attempt), counter)
         except MoveRefused:
-            self._write(self._change(job_id, given_back, **own), counter)
+            self._write(_giving_back(self._change(job_id, {}, **own), attempt), counter)
 
     def refuse_claim(self, job_id: str, attempt: str) -> None:
         """See to it that a claim which has not landed yet never does: its attempt has given up, and sent nothing.
@@ -418,11 +435,13 @@ class JobStore:
         Raises:
             MoveRefused: It has landed, or there is no such job.
         """
-        self._update(
+        change = self._change(
             job_id,
-            {"given_back": attempt},
-            condition="attribute_exists(job_id) AND (attribute_not_exists(claim) OR claim <> :given_back)",
+            {},
+            condition="attribute_exists(job_id) AND (attribute_not_exists(claim) OR claim <> :attempt)",
+            values={":attempt": attempt},
         )
+        self._send(_giving_back(change, attempt))
 
     def end_attempt(self, job_id: str, attempt: str) -> None:
         """Note that an attempt which keeps its claim has ended, so that nobody waits for it.
@@ -514,22 +533,38 @@ class JobStore:
         )
         self._write(change, counter)
 
-    def note_owner(self, video_id: str, job_id: str) -> None:
-        """Remember whose further video this is, for people who know nothing but its id."""
-        self._client.update_item(
-            TableName=self._table,
-            Key=_key(f"{_OWNER_OF}{video_id}"),
-            UpdateExpression="SET belongs_to = :job, expires_at = :expires",
-            ConditionExpression="attribute_not_exists(created_at)",  # never into a job's record
-            ExpressionAttributeValues=_to_item({":job": job_id, ":expires": int(time.time()) + self._retention}),
-        )
+    def note_owner(self, video_id: str, job_id: str, *, displace: bool = True) -> None:
+        """Write down whose video this is: of a job's further videos, the index knows nothing.
+
+        Args:
+            video_id: The video.
+            job_id: The job.
+            displace: Whether it takes the place of another job.
+        """
+        self._client.update_item(**self._owning(video_id, job_id, displace=displace))
 
     def owner_of(self, video_id: str) -> str | None:
-        """The job of a further video; None where it is no such video. A job's first video is found by the index."""
-        answer = self._client.get_item(TableName=self._table, Key=_key(f"{_OWNER_OF}{video_id}"))
+        """The job that a video was last given to, or that it is a further one of. The index has other jobs' videos."""
+        return self.read_owner(video_id).job_id
+
+    def read_owner(self, video_id: str) -> Owner:
+        """Whose a video is, as it is now, for `take_up_with`."""
+        answer = self._client.get_item(TableName=self._table, Key=_key(f"{_OWNER_OF}{video_id}"), ConsistentRead=True)
         item = _from_item(answer.get("Item", {}))
-        owner: str | None = item.get("belongs_to")
-        return owner
+        return Owner(video_id, item.get("belongs_to"), item.get("times", 0))
+
+    def _owning(self, video_id: str, job_id: str, *, displace: bool = True) -> dict[str, Any]:
+        """The change of a video's own item that gives it to a job."""
+        owner = ":job" if displace else "if_not_exists(belongs_to, :job)"
+        values = {":job": job_id, ":expires": int(time.time()) + self._retention, ":once": 1}
+        return {
+            "TableName": self._table,
+            "Key": _key(f"{_OWNER_OF}{video_id}"),
+            "UpdateExpression": f"SET belongs_to = {owner}, expires_at = :expires ADD #times :once",
+            "ConditionExpression": "attribute_not_exists(created_at)",  # never into a job's record
+            "ExpressionAttributeNames": {"#times": "times"},
+            "ExpressionAttributeValues": _to_item(values),
+        }
 
     def move(
         self,
@@ -619,8 +654,43 @@ class JobStore:
         Raises:
             MoveRefused: Somebody has moved it, taken it up or found its video since it was read.
         """
+        return self._send(self._taking_up(job, target, execution=execution, remove=remove, **attributes))
+
+    def take_up_with(
+        self, owner: Owner, job: Job, target: Status, *, execution: str, remove: Iterable[str] = (), **attributes: Any
+    ) -> None:
+        """Do as `take_up`, and give the job a video of which others may be decided at the same moment: both or neither.
+
+        Args:
+            owner: Whose the video is, as it was read before anything else was found out about it.
+            job: The job as it was read.
+            target: Its new status.
+            execution: The later execution.
+            remove: Attributes to take away.
+            **attributes: Attributes to set. None leaves one as it is.
+
+        Raises:
+            MoveRefused: As `take_up`.
+            VideoTaken: The video was given to a job since.
+        """
+        change = self._taking_up(job, target, execution=execution, remove=remove, **attributes)
+        owning = self._owning(owner.video_id, job.job_id)
+        for name, value in (("#times", owner.times or None), ("belongs_to", owner.job_id)):
+            seen = f":seen_{name.strip('#')}"
+            as_read = f"attribute_not_exists({name})" if value is None else f"{name} = {seen}"
+            owning["ConditionExpression"] += f" AND {as_read}"
+            owning["ExpressionAttributeValues"] |= {} if value is None else {seen: typed(value)}
+        owning["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        try:
+            self._together(change, owning)
+        except CounterRefused:
+            raise VideoTaken from None
+
+    def _taking_up(
+        self, job: Job, target: Status, *, execution: str, remove: Iterable[str], **attributes: Any
+    ) -> dict[str, Any]:
         condition, values = as_seen(job)
-        return self.move(
+        return self._moving(
             job.job_id,
             target,
             reopen=True,
@@ -726,15 +796,15 @@ class JobStore:
             self._together(change, counter)
 
     def _together(self, change: Mapping[str, Any], counter: Mapping[str, Any]) -> None:
-        """Change a job and a counter, both or neither.
+        """Change a job and a counter, or the owner of a video: both or neither.
 
-        Many jobs share the counter, and DynamoDB lets one transaction in and refuses the others that come at the same
+        Many jobs share the other item. DynamoDB lets one transaction in and refuses the others that come at the same
         moment; botocore leaves it to the caller to try those again.
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 
         Raises:
             MoveRefused: The job's condition does not hold.
-            CounterRefused: The counter's condition does not hold.
+            CounterRefused: The other item's condition does not hold.
         """
         transaction: Any = [{"Update": change}, {"Update": counter}]
         for attempt in range(1, _TRIES + 1):
@@ -746,12 +816,26 @@ class JobStore:
                 if of_job == _CONDITION:
                     raise _refused(reasons[0]) from None
                 if of_counter == _CONDITION:
-                    raise CounterRefused(_from_item(reasons[1]["Item"])) from None
+                    raise CounterRefused(_from_item(reasons[1].get("Item", {}))) from None
                 if attempt == _TRIES or not {of_job, of_counter} & _PASSING:
                     raise
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2**attempt)))  # noqa: S311 - it only spreads out
             else:
                 return
+
+
+def _giving_back(change: Mapping[str, Any], attempt: str) -> dict[str, Any]:
+    """Add to a change of a job's item that a claim of this attempt is refused from now on."""
+    period = int(time.time()) // _PERIOD_SECONDS
+    names = {"#given_back": f"given_back_{period % _PERIODS}", "#outdated": f"given_back_{(period + 1) % _PERIODS}"}
+    before, _, removed = change["UpdateExpression"].partition("REMOVE ")
+    removed = ", ".join(filter(None, (removed, "#outdated")))
+    return {
+        **change,
+        "UpdateExpression": f"{before}REMOVE {removed} ADD #given_back :given_back",
+        "ExpressionAttributeNames": {**change["ExpressionAttributeNames"], **names},
+        "ExpressionAttributeValues": {**change["ExpressionAttributeValues"], ":given_back": {"SS": [attempt]}},
+    }
 
 
 def _refused(answer: Any) -> MoveRefused:

@@ -27,6 +27,7 @@ from shared.jobs.store import OUTAGE, JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps import redrives
 from shared.steps.claims import require_no_running_attempt
+from shared.steps.videos import keep_named_video
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +92,7 @@ class Announcer:
         job = self._record(execution_arn)
         if name not in _UNCERTAIN_ERRORS:
             _require_no_running_attempt(job, execution_arn)
+        keep_named_video(self.store, job, document)
         condition = "" if document.get("paid", Paid.YES) == Paid.YES else _WITHOUT_VIDEO
         job = self._close(execution_arn, _ending(job, name), document, condition=condition)
         cause = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
@@ -159,6 +161,7 @@ class Announcer:
         if job.is_terminal or job.execution not in (None, execution_arn):
             self._announce(job)
             return job
+        keep_named_video(self.store, job, _document({"Error": error, "Cause": cause})[1])
         if error == _TOO_MUCH_DATA and job.paid is Paid.NO:
             # Before Submit was called: no redrive can help.
             return self._close(execution_arn, Status.FAILED, RequestTooLarge(_TOO_LARGE_AN_INPUT).document())

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from shared.steps.patience import Patience
 
 
+_TRIES = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poller:
     """Looks at videos.
@@ -112,14 +115,10 @@ class Poller:
         """
         job = self.store.get(job_id)
         if job is None or job.video_id is None:
-            if job is not None and job.possible_video_id not in (None, video_id):
-                report_second_video(job, video_id)
             job = self._followed(job, job_id, video_id, submitted_at, execution_arn)
         if job.video_id == video_id:
             return job
         if video_id not in job.other_videos:
-            # First of all: if the answer to the write is lost, a repeat finds the video there and counts nothing.
-            report_second_video(job, video_id)
             self._recorded(job_id, video_id, submitted_at, execution_arn)
         raise JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
 
@@ -146,11 +145,24 @@ class Poller:
         return job
 
     def _recorded(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
-        """The job's record, with the execution's video, whatever became of the job meanwhile."""
+        """The job's record, with the execution's video, whatever became of the job meanwhile.
+
+        A video beside another one is counted once it is written. A lost answer is asked for again here: a later call
+        would find the video there, and could not tell whether it was counted.
+        """
         deadline_at = submitted_at + self.patience.deadline_seconds
         facts = {"submitted_at": submitted_at, "deadline_at": deadline_at}
         origin = {"source": {"type": "execution"}, "execution": execution_arn}
-        return record_video(self.store, video_id, facts, job_id=job_id, origin=origin)
+        for number in range(1, _TRIES + 1):
+            try:
+                job = record_video(self.store, video_id, facts, job_id=job_id, origin=origin)
+                break
+            except (ClientError, BotoCoreError):
+                if number == _TRIES:
+                    raise
+        if job.video_id != video_id or job.named_videos:
+            report_second_video(job, video_id)
+        return job
 
     def _note_answer(self, job: Job, word: str | None) -> None:
         """Keep what the vendor says in place of `processing`, and that it answers again. Both are not worth a poll."""

@@ -27,7 +27,7 @@ from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
 from shared.steps.tries import pause, tries
-from shared.steps.videos import record_named_video, record_video, report_second_video
+from shared.steps.videos import record_named_video, record_video, report_if_second, report_second_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,8 +253,8 @@ class Submitter:
         """Note a video that may be the job's. The error names it as well, so a failure to do so loses nothing."""
         logger.warning("an answer of unknown outcome names what may be a video", video_id=video_id)
         job = self._insist(lambda: record_named_video(self.store, job_id, video_id))
-        if job is not None and (job.video_id not in (None, video_id) or job.other_videos):
-            report_second_video(job, video_id)
+        if job is not None:
+            report_if_second(job, video_id)
 
     def _insist(self, write: Callable[[], Job | None]) -> Job | None:
         """Write down what nobody else knows, as often as there is time for.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.genviral.ids import is_video_id
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import ANNOUNCED
 from shared.jobs.store import JobStore, MoveRefused
@@ -65,6 +66,7 @@ def record_video(
             elif now.video_id in (None, video_id):
                 return _keep(store, now, video_id, facts)
             elif "submitted_at" in (known := now.other_videos.get(video_id, {})):
+                store.note_owner(video_id, job_id)  # the try that added it may have failed before this
                 return now
             else:
                 of_it = {name: value for name, value in known.items() if name not in MAY_BE_PAID}
@@ -89,7 +91,10 @@ def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | Non
     """
     for number in range(1, _ROUNDS + 1):
         now = store.get(job_id)
-        if now is None or video_id in (now.video_id, now.possible_video_id) or video_id in now.other_videos:
+        if now is None or video_id == now.video_id:
+            return now
+        if video_id == now.possible_video_id or video_id in now.other_videos:
+            store.note_owner(video_id, job_id)  # the try that named it may have failed before this
             return now
         try:
             if now.video_id is None:
@@ -101,6 +106,37 @@ def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | Non
     return store.get(job_id)
 
 
+def keep_named_video(store: JobStore, job: Job, document: Mapping[str, Any]) -> None:
+    """Write down the video that an error names, if its job's record does not have it yet.
+
+    The attempt that met the error writes it down, but may have failed to. No search finds what stands in an error only.
+
+    Args:
+        store: Where jobs are kept.
+        job: The job as it was read.
+        document: The error's document.
+    """
+    video_id = document.get("video_id")
+    # Whoever stops an execution by hand may write anything into its error.
+    if not isinstance(video_id, str) or not is_video_id(video_id):
+        return
+    if video_id in (job.video_id, job.possible_video_id) or video_id in job.other_videos:
+        return
+    try:
+        now = record_named_video(store, job.job_id, video_id)
+    except MoveRefused:
+        logger.warning("the video that an error names could not be written down", video_id=video_id)
+        return
+    if now is not None:
+        report_if_second(now, video_id)
+
+
+def report_if_second(job: Job, video_id: str) -> None:
+    """Report a video that an answer of unknown outcome named, if its job has or may have another one."""
+    if job.video_id not in (None, video_id) or job.other_videos:
+        report_second_video(job, video_id)
+
+
 def report_second_video(job: Job, video_id: str) -> None:
     """Count a video that was paid for, or may be, although its job has another one, and log both."""
     metrics.add_metric(name="SecondVideos", unit=MetricUnit.Count, value=1)
@@ -109,9 +145,10 @@ def report_second_video(job: Job, video_id: str) -> None:
 
 
 def _name(store: JobStore, job: Job, video_id: str) -> Job:
+    named = store.name_video(job, video_id)
     for name in filter(None, (job.possible_video_id, video_id)):
         store.note_owner(name, job.job_id)
-    return store.name_video(job, video_id)
+    return named
 
 
 def _add(
@@ -123,7 +160,6 @@ def _add(
     *,
     again: Mapping[str, Any],
 ) -> None:
-    store.note_owner(video_id, job.job_id)
     try:
         store.add_video(job, video_id, of_it, counter=counter, **again)
     except (ClientError, BotoCoreError) as failure:
@@ -131,7 +167,9 @@ def _add(
             raise
         # The estimate stays counted; the video must not be forgotten for that.
         logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
-        _add(store, job, video_id, of_it, None, again=again)
+        store.add_video(job, video_id, of_it, **again)
+    # Only now: the record of a paid video waits for nothing.
+    store.note_owner(video_id, job.job_id)
 
 
 def _keep(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any]) -> Job:

@@ -285,7 +285,8 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     down = store.move("down", Status.INTERRUPTED, redrive_at=1, redrive_until=2, interrupted_by="an end")
     store.redriving(down, deadline_at=None)
     store.end_outage("down")
-    store.take_up(down, Status.SUBMITTING, execution=EXECUTION)
+    down = store.take_up(down, Status.SUBMITTING, execution=EXECUTION)
+    store.take_up_with(store.read_owner("given"), down, Status.PROCESSING, execution=EXECUTION, video_id="given")
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
     assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
     conditional = [
@@ -294,11 +295,12 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     ]
     assert all(arguments.get("ConditionExpression") for arguments in conditional)
     covered = {name for name, member in vars(JobStore).items() if callable(member) and not name.startswith("_")}
-    reads = {"get", "several", "in_status", "standing", "page", "untold", "owner_of", "due_for_redrive", "with_video"}
+    reads = {"get", "several", "in_status", "standing", "page", "untold", "due_for_redrive", "with_video"}
+    reads |= {"owner_of", "read_owner"}
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
-        *("take_up", "redriving", "end_outage"),
+        *("take_up", "take_up_with", "redriving", "end_outage"),
     }
 
 

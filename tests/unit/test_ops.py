@@ -18,6 +18,7 @@ from shared.genviral.errors import SubmissionUncertain
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
+from shared.steps.videos import record_video
 from tests.unit.fakes import (
     EXECUTION,
     JOB_ID,
@@ -308,6 +309,93 @@ def test_a_video_that_was_attached_to_another_job_by_mistake_is_free_once_that_i
     desk.attach("another", OTHER_VIDEO, replace=True)
     assert world.store.owner_of(VIDEO_ID) == "another"
     assert desk.attach(JOB_ID, VIDEO_ID) == LATER
+
+
+class Meanwhile:
+    """A store in which something happens once, after the search for another job that has the video."""
+
+    def __init__(self, world: World, happen: Callable[[], Any]) -> None:
+        self._store = world.store
+        self._happen = happen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def with_video(self, video_id: str) -> list[str]:
+        found = list(self._store.with_video(video_id))
+        happen, self._happen = self._happen, lambda: None
+        happen()
+        return found
+
+
+BEFORE: dict[str, Callable[[World], Any]] = {
+    "nobody had it": lambda _: None,
+    "this job had lost it": lambda world: world.store.note_owner(VIDEO_ID, JOB_ID),
+    "the other job had lost it": lambda world: world.store.note_owner(VIDEO_ID, "another"),
+    "a third job had lost it": lambda world: world.store.note_owner(VIDEO_ID, "a third one"),
+    "as an earlier version wrote it": lambda world: world.dynamodb.put_item(
+        TableName=TABLE, Item={"job_id": {"S": f"#video {VIDEO_ID}"}, "belongs_to": {"S": "another"}}
+    ),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("force", [False, True])
+def test_of_two_jobs_that_are_given_one_video_at_once_only_one_gets_it(world: World, before: str, force: bool) -> None:
+    uncertain(world)
+    world.store.create("another", source={"type": "api"}, execution=arn_of("another"))
+    world.store.move("another", Status.FAILED)
+    desk = operator(world)
+    BEFORE[before](world)
+    store = Meanwhile(world, lambda: desk.attach("another", VIDEO_ID, force=force))
+    seen = world.record()
+    for attempt in (replace(desk, store=store), desk):  # type: ignore[arg-type]
+        with pytest.raises(Refused, match="The job another has this video; it is processing"):
+            attempt.attach(JOB_ID, VIDEO_ID)
+    assert (world.record(), world.record("another").video_id) == (seen, VIDEO_ID)
+    assert desk.attach(JOB_ID, VIDEO_ID, force=True) == LATER
+    assert world.record().video_id == VIDEO_ID
+
+
+def test_an_answer_that_names_the_video_in_the_same_moment_wins(world: World) -> None:
+    uncertain(world)
+    world.store.create("another", source={"type": "api"}, video_id=OTHER_VIDEO)
+
+    def accepted() -> None:
+        record_video(world.store, VIDEO_ID, {"submitted_at": 1_700_000_000}, job_id="another", origin={})
+
+    with pytest.raises(Refused, match="The job another has this video"):
+        replace(operator(world), store=Meanwhile(world, accepted)).attach(JOB_ID, VIDEO_ID)  # type: ignore[arg-type]
+    assert (world.record().status, list(world.record("another").other_videos)) == (Status.UNCERTAIN, [VIDEO_ID])
+
+
+def test_an_attach_whose_answer_was_lost_is_not_refused_for_its_own_write(world: World) -> None:
+    uncertain(world)
+    desk = operator(world)
+
+    class Repeated(JobStore):
+        def take_up_with(self, *given: Any, **options: Any) -> None:
+            super().take_up_with(*given, **options)
+            super().take_up_with(*given, **options)
+
+    assert replace(desk, store=Repeated(world.dynamodb, TABLE)).attach(JOB_ID, VIDEO_ID) == LATER
+    assert (world.record().video_id, world.executions()) == (VIDEO_ID, [JOB_ID, f"{JOB_ID}.r1"])
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_job_that_had_anothers_video_by_mistake_leaves_no_trace_in_its_place(world: World, force: bool) -> None:
+    """The job that Genviral was paid for keeps its further video, however often it is given away by mistake."""
+    uncertain(world)
+    world.store.create("the owner", source={"type": "api"}, video_id=OTHER_VIDEO)
+    record_video(world.store, VIDEO_ID, {"submitted_at": 1_700_000_000}, job_id="the owner", origin={})
+    desk = operator(world)
+    desk.attach(JOB_ID, VIDEO_ID, force=True)
+    desk.attach(JOB_ID, "44444444-4444-4444-4444-444444444444", replace=True, force=force)
+    world.store.create("another", source={"type": "api"})
+    world.store.move("another", Status.FAILED)
+    assert world.store.owner_of(VIDEO_ID) == "the owner"
+    with pytest.raises(Refused, match="The job the owner has this video"):
+        desk.attach("another", VIDEO_ID)
 
 
 class Stale:

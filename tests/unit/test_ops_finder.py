@@ -16,7 +16,7 @@ from shared.jobs.notices import RECIPE_INVALID, UPLOAD_IGNORED, notice_for
 from shared.jobs.states import Status
 from shared.steps.deliver import key_of
 from tests.unit.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
-from tests.unit.test_ops import LATER, with_index
+from tests.unit.test_ops import LATER, operator, uncertain, with_index
 
 KEY = "uploads/shoes/red shoe:2.jpg"
 CALLER = "arn:aws:sts::123456789012:assumed-role/shop"
@@ -393,3 +393,17 @@ def test_what_is_not_there_is_said(crowd: World, case: str) -> None:
     with pytest.raises(Refused) as refused:
         finder(crowd).find(what)
     assert text in str(refused.value)
+
+
+def test_a_video_that_two_jobs_have_is_found_in_both(crowd: World) -> None:
+    """One recorded it from Genviral's answer, and a person attached it to the other."""
+    uncertain(crowd)
+    operator(crowd).attach(JOB_ID, VIDEO_ID)
+    crowd.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
+    assert sorted(find(crowd, VIDEO_ID)) == sorted(["another", JOB_ID])
+
+
+def test_a_job_that_never_got_the_video_is_not_found_by_it(crowd: World) -> None:
+    crowd.store.note_owner(VIDEO_ID, "other-1")
+    with pytest.raises(Refused):
+        find(crowd, VIDEO_ID)

@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 from botocore.exceptions import ClientError
 
+from shared.faults import Fault
 from shared.genviral.client import Model
 from shared.genviral.errors import GenviralUnavailable
 from shared.jobs import identity
@@ -251,6 +252,37 @@ def test_a_row_is_submitted_as_it_was_written_and_paid_once(world: World) -> Non
     record = world.record(second["job_id"])
     assert (record.source, record.metadata, record.video_id) == (second["source"], {"sku": "B"}, VIDEO_ID)
     assert "X-Amz-Signature" not in (record.request or "")
+
+
+BY_HAND: dict[str, tuple[Callable[[Any, Any], Any], str, str | None]] = {
+    "its own input": (lambda own, _: own, "processing", None),
+    "nothing": (lambda *_: {}, "failed", "invalid_json"),
+    "another row's input": (lambda _, other: other, "failed", "job_conflict"),
+    "a request": (lambda *_: {"request": BODY}, "processing", None),
+    "another row's input under its id": (
+        lambda own, other: other | {"job_id": own["job_id"]},
+        "failed",
+        "job_conflict",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+def test_what_is_started_by_hand_under_a_rows_name_counts_as_that_row(world: World, kind: str) -> None:
+    made, status, error = BY_HAND[kind]
+    planned = plan(world, A, B)
+    own, other = map(given, jobs_of(world, planned))
+    arn = arn_of(own["job_id"])
+    try:
+        world.submitter().submit(arn, made(own, other))
+    except Fault as fault:
+        world.announcer().failed(arn, caught(fault))
+    gate = Gate(store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900)
+    assert (gate.admit(own["job_id"])["next"], gate.admit(other["job_id"])["next"]) == ("known", "start")
+    row = world.record(own["job_id"])
+    assert (row.status, (row.error or {}).get("code"), len(world.vendor.posts)) == (status, error, int(error is None))
+    changed = jobs_of(world, plan(world, {**A, "metadata": {"again": 1}}, B))[0]
+    assert gate.admit(changed["job_id"])["next"] == "start"
 
 
 def test_a_row_whose_interruption_made_its_record_is_submitted_all_the_same(world: World) -> None:

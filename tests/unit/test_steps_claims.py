@@ -452,6 +452,50 @@ def test_a_claim_that_lands_after_it_was_given_back_is_refused(world: World) -> 
         world.store.claim(JOB_ID, "next")
 
 
+@pytest.mark.parametrize("later", range(0, 301, 50), ids=lambda minutes: f"{minutes} s later")
+@pytest.mark.parametrize("way", ["refused", "given back"])
+def test_a_claim_that_lands_after_many_were_given_back_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, way: str, later: int
+) -> None:
+    """As long as AWS takes the request: five minutes."""
+    now = [1_800_000_000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    world.job()
+    attempts = [f"attempt {number}" for number in range(7)]
+    for attempt in attempts:
+        if way == "given back":
+            world.store.claim(JOB_ID, attempt)
+            world.store.release(JOB_ID, attempt, {"code": "rate_limited"})
+        else:
+            world.store.refuse_claim(JOB_ID, attempt)
+        now[0] += later / 6
+    reserved, counter = world.purse(100).budget.reserve(5)
+    for attempt in attempts:
+        with pytest.raises(MoveRefused):
+            world.store.claim(JOB_ID, attempt)
+        with pytest.raises(MoveRefused):
+            world.store.claim_counted(world.record(), attempt, reserved=reserved, counter=counter)
+    assert (world.record().claim, spent(world)) == (None, 0)
+    assert world.store.claim(JOB_ID, "another").claim == "another"
+
+
+@pytest.mark.parametrize("pause", [1, 60, 900, 1800, 3600])
+def test_a_record_does_not_grow_with_the_attempts_of_a_long_hold(
+    world: World, monkeypatch: pytest.MonkeyPatch, pause: int
+) -> None:
+    now = [1_800_000_000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    world.job()
+    sizes = []
+    for number in range(300):
+        world.store.claim(JOB_ID, f"{number:032}")
+        world.store.release(JOB_ID, f"{number:032}", {"code": "insufficient_credits"})
+        now[0] += pause + 8  # an attempt takes some time as well
+        item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})["Item"]
+        sizes.append(sum(len(value["SS"]) for name, value in item.items() if name.startswith("given_back")))
+    assert max(sizes) <= 3 * 600 / 9
+
+
 def test_a_claim_that_lands_while_it_is_given_back_is_given_back(world: World) -> None:
     world.job()
 

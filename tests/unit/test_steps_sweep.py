@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.stepfunctions.models import Execution, stepfunctions_backends
+from moto.stepfunctions.models import stepfunctions_backends
 
 from shared.executions import Pace, describing, listing
 from shared.genviral.errors import SubmissionUncertain
@@ -20,7 +20,7 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import JobStore
 from shared.runtime import metrics
-from shared.steps.sweep import Sweeper
+from tests.support.sweeps import paid_items, start, sweeper
 from tests.unit.fakes import (
     EXECUTION,
     FINISHED,
@@ -30,7 +30,6 @@ from tests.unit.fakes import (
     VIDEO_ID,
     Flaky,
     World,
-    arn_of,
     caught,
     failed,
     showing,
@@ -68,19 +67,7 @@ def switch(world: World) -> IntakeSwitch:
 
 def sweep(world: World, **options: Any) -> dict[str, int]:
     """One sweep. Unless told otherwise, to it the youngest change is old enough."""
-    return Sweeper(
-        **{
-            "store": world.store,
-            "switch": switch(world),
-            "announcer": world.announcer(),
-            "sfn": world.sfn,
-            "state_machine_arn": world.machine,
-            "quiet_seconds": -1,
-            "deadline_seconds": 7200,
-            "remaining": lambda: 300.0,
-            **options,
-        }
-    ).sweep()
+    return sweeper(world, **options).sweep()
 
 
 def told(world: World) -> list[tuple[str, str]]:
@@ -444,18 +431,10 @@ class Counting(Machine):
         return {**page, "executions": [one for one in page["executions"] if one["name"] not in self.unlisted]}
 
 
-def started(world: World, names: Iterable[str]) -> None:
-    """Executions that run. moto's own call looks through all of them each time."""
-    machine = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(world.machine)
-    machine.executions += [
-        Execution(REGION, DEFAULT_ACCOUNT_ID, "video-job", name, world.machine, "{}") for name in names
-    ]
-
-
 @pytest.mark.parametrize(("jobs", "pages"), [(0, 0), (1, 1), (1000, 1), (1001, 2)])
 def test_what_is_listed_as_running_is_not_described(world: World, jobs: int, pages: int) -> None:
     names = [f"job-{number}" for number in range(jobs)]
-    started(world, names)
+    start(world, names)
     machine = Counting(world)
     assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE))["seen"] == jobs
     assert machine.calls == Counter({"list_executions": pages} if pages else {})
@@ -483,7 +462,7 @@ def test_where_nothing_can_be_listed_each_job_is_described_and_the_trouble_is_to
 
 def test_a_long_list_leaves_time_for_the_rest(world: World) -> None:
     names = [f"job-{number}" for number in range(2_500)]
-    started(world, names)
+    start(world, names)
     world.job("new")
     left = iter([300.0, 300.0, 200.0])
     machine = Counting(world)
@@ -505,19 +484,7 @@ class Table:
 
     def __init__(self, world: World, names: Iterable[str]) -> None:
         self._dynamodb = world.dynamodb
-        self._items = [
-            {
-                "job_id": {"S": name},
-                "status": {"S": "processing"},
-                "changed_at": {"N": str(1_700_000_000 + number)},
-                "created_at": {"S": "2026-11-22T10:15:30.482Z"},
-                "source": {"M": {"type": {"S": "api"}}},
-                "execution": {"S": arn_of(name)},
-                "video_id": {"S": f"video-{number}"},
-                "model_id": {"S": "bytedance/seedance-2.0"},
-            }
-            for number, name in enumerate(names)
-        ]
+        self._items = paid_items(names)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._dynamodb, name)
@@ -530,14 +497,14 @@ class Table:
         if query["IndexName"] != "by_status" or query["ExpressionAttributeValues"][":status"] != {"S": "processing"}:
             yield from self._dynamodb.get_paginator("query").paginate(**query)
             return
-        for start in range(0, len(self._items), 3_000):  # about a megabyte
-            items = self._items[start : start + 3_000]
+        for first in range(0, len(self._items), 3_000):  # about a megabyte
+            items = self._items[first : first + 3_000]
             yield {"Items": [] if query.get("Select") == "COUNT" else items, "Count": len(items)}
 
 
 def test_twenty_thousand_open_jobs_that_are_alive_take_at_most_sixty_calls(world: World) -> None:
     names = [f"job-{number:05}" for number in range(20_000)]
-    started(world, names)
+    start(world, names)
     machine = Counting(world)
     assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE)) == NOTHING | {"seen": 20_000}
     assert machine.calls == {"list_executions": 20}

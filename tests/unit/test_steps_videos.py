@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,11 +16,12 @@ from ops.operator import Refused
 from shared import runtime
 from shared.faults import Fault
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
+from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps.batch_report import _run
 from shared.steps.deliver import key_of
-from shared.steps.videos import record_video
+from shared.steps.videos import record_named_video, record_video
 from tests.unit.fakes import (
     EXECUTION,
     JOB_ID,
@@ -42,6 +44,8 @@ from tests.unit.test_steps_claims import spent
 from tests.unit.test_steps_purse import priced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.jobs.record import Job
     from tests.unit.fakes import Answer
 
@@ -401,6 +405,51 @@ def test_a_named_video_is_not_forgotten_when_a_trusted_key_pays_again(world: Wor
     shown_by_all(world, FIRST)
 
 
+@pytest.mark.parametrize("end", ["failed", "interrupted"])
+def test_a_video_that_stands_in_an_error_only_is_known_and_found(world: World, end: str) -> None:
+    """DynamoDB took no write after the claim for as long as the function ran."""
+    with_index(world)
+    world.job()
+    world.vendor = Vendor([breaking_off(FIRST)])
+    out = Flaky(world.dynamodb, dict.fromkeys(range(2, 500), "before"), only="update_item")
+    with pytest.raises(SubmissionUncertain) as fault:
+        world.submitter(JobStore(out, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+    assert (world.record().known_video, fault.value.video_id) == (None, FIRST)
+    world.age_claim()
+    for _ in range(2):
+        if end == "failed":
+            world.announcer().failed(EXECUTION, caught(fault.value))
+        else:
+            error = caught(fault.value)
+            world.announcer().interrupted(
+                EXECUTION, ended="FAILED", error=error["Error"], cause=error["Cause"], moment="1800000000000"
+            )
+    assert (world.record().possible_video_id, world.store.owner_of(FIRST)) == (FIRST, JOB_ID)
+    another_uncertain_job(world)
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", FIRST)
+    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+    assert [job.job_id for job in finder.find(FIRST)] == [JOB_ID]
+
+
+def test_a_video_that_an_error_names_beside_another_one_is_counted_once(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.store.end_attempt(JOB_ID, "attempt")
+    record_named_video(world.store, JOB_ID, FIRST)
+    for _ in range(2):
+        world.announcer().failed(EXECUTION, caught(SubmissionUncertain("made up", video_id=SECOND)))
+    assert (world.record().named_videos, count("SecondVideos")) == ([SECOND, FIRST], 1)
+
+
+@pytest.mark.parametrize("named", [7, "", "a\nb", ["x"], None])
+def test_what_an_error_calls_a_video_and_is_none_is_not_written_down(world: World, named: object) -> None:
+    world.job()
+    cause = json.dumps({"code": "made_up", "message": "made up", "video_id": named})
+    world.announcer().failed(EXECUTION, {"Error": "MadeUp", "Cause": cause})
+    assert (world.record().status, world.record().possible_video_id) == (Status.FAILED, None)
+
+
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "in the error only"])
 def test_a_named_video_is_not_forgotten_when_an_operator_pays_again(world: World, noted: bool) -> None:
     world.job()
@@ -408,7 +457,7 @@ def test_a_named_video_is_not_forgotten_when_an_operator_pays_again(world: World
     named_by_a_call_of_unknown_end(world)
     if not noted:
         world.store.note(JOB_ID, remove=("possible_video_id",))
-        world.store.note_owner(FIRST, "")
+        world.dynamodb.delete_item(TableName=TABLE, Key={"job_id": {"S": f"#video {FIRST}"}})
     operator(world).resubmit(JOB_ID)
     assert follow(world, LATER)["video_id"] == SECOND
     assert (world.record().video_id, others(world), count("SecondVideos")) == (SECOND, {FIRST: NAMED}, 1)
@@ -524,11 +573,39 @@ def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, w
     assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
 
 
-def test_a_second_video_that_only_the_execution_knows_is_counted_though_no_answer_came(world: World) -> None:
+def first_is_paid(world: World) -> None:
     world.paid_job()
-    with pytest.raises(ClientError):  # the job is read, the video refused, its owner noted
-        world.poller(world.flaky({4: "after"})).look(EXECUTION, SECOND, 1_800_000_000)
-    with pytest.raises(Fault):
+
+
+def first_is_named(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    record_named_video(world.store, JOB_ID, FIRST)
+
+
+@pytest.mark.parametrize("way", ["before", "after"])
+@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("first", [first_is_paid, first_is_named])
+def test_a_second_video_that_only_the_execution_knows_is_counted_once(
+    world: World, first: Callable[[World], None], call: int, way: str
+) -> None:
+    """Whichever call to the table fails, also where only its answer is lost."""
+    first(world)
+    for store in (world.flaky({call: way}), world.store, world.store):
+        with contextlib.suppress(Fault, ClientError):
+            world.poller(store).look(EXECUTION, SECOND, 1_800_000_000)
+    known = {FIRST, SECOND} - {world.record().video_id}
+    assert (set(others(world)), count("SecondVideos")) == (known, 1)
+
+
+def test_a_second_video_is_not_counted_before_it_is_on_the_record(world: World) -> None:
+    world.paid_job()
+    out = Flaky(world.dynamodb, dict.fromkeys(range(100), "before"), only="update_item")
+    for _ in range(2):
+        with pytest.raises(ClientError):
+            world.poller(JobStore(out, TABLE)).look(EXECUTION, SECOND, 1_800_000_000)  # type: ignore[arg-type]
+    assert (others(world), count("SecondVideos")) == ({}, 0)
+    with pytest.raises(JobClosed):
         world.poller().look(EXECUTION, SECOND, 1_800_000_000)
     assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
 
