@@ -24,6 +24,7 @@
      │   ├─ BatchUnreadable      (batch) the file is no CSV or JSON lines of requests
      │   └─ BatchTooLarge        (batch) it has more rows or bytes than a batch may have
      ├─ DailyLimitReached (branch: hold) the stack's DailyCreditLimit does not cover the job today
+     ├─ PriceUnknown (branch: hold)      its price is not known, and such jobs are sent one at a time
      ├─ SubmissionInProgress (branch: retry)  an earlier attempt may still be sending the paid call
      ├─ JobClosed (branch: reject)      the job has ended, or was canceled: nothing is sent any more
      └─ TimedOut (branch: timed_out)    paid for, but the video did not come by its deadline
@@ -219,6 +220,22 @@ class DailyLimitReached(Fault):
     )
 
 
+class PriceUnknown(Fault):
+    """With `DailyCreditLimit`: the job's price is not known yet, and another such job is being sent."""
+
+    code = "price_unknown"
+    branch = Branch.HOLD
+    advice = (
+        "Nothing was paid, and there is nothing to do. Jobs whose price is not known are sent one at a time. This one "
+        "is tried again automatically, every few seconds at first."
+    )
+
+
+LIMIT_ERRORS: tuple[type[Fault], ...] = (DailyLimitReached, PriceUnknown)
+"""Raised only where a daily limit is set. They share one hold, which needs nobody."""
+LIMIT_CODES = frozenset(fault.code for fault in LIMIT_ERRORS)
+
+
 class SubmissionInProgress(Fault):
     """An earlier attempt may still be sending the paid call. Nothing was sent this time."""
 
@@ -277,7 +294,7 @@ JOB_ERRORS: tuple[type[Fault], ...] = (
     RequestUnreadable,
     RequestTooLarge,
     JobConflict,
-    DailyLimitReached,
+    *LIMIT_ERRORS,
     SubmissionInProgress,
     JobClosed,
     TimedOut,

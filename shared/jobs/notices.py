@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from shared.jobs.errors import DailyLimitReached
+from shared.jobs.errors import DailyLimitReached, PriceUnknown
 from shared.jobs.identity import number_of_turn
 from shared.jobs.states import Status
 
@@ -37,6 +37,10 @@ _SUBJECT_CHARACTERS = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publ
 _SMS_CHARACTERS = 160  # more would be sent, and charged, as several messages
 _CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 
+_LIMIT_HOLDS = {
+    DailyLimitReached.code: "The job waits: the daily credit limit does not cover it.",
+    PriceUnknown.code: "The job waits: its price is not known yet, and such jobs are sent one at a time.",
+}
 _SUMMARY = {
     Status.SUCCEEDED: "The video is ready.",
     Status.FAILED: "The video could not be made.",
@@ -349,8 +353,8 @@ def _summary(job: Job) -> str:
 def _sentence(job: Job) -> str:
     if job.status in _WITHOUT_FILE and job.output is None and job.delivered_others:
         return "One more video of the job did not come; another one was delivered before and is in the bucket."
-    if job.status is Status.ON_HOLD and (job.error or {}).get("code") == DailyLimitReached.code:
-        return "The job waits: the daily credit limit does not cover it."
+    if job.status is Status.ON_HOLD and (reason := _LIMIT_HOLDS.get((job.error or {}).get("code", ""))):
+        return reason
     if job.status is Status.UNCERTAIN and job.video_id is not None:
         return "The video is paid for: the answer came after all, too late for the job. Attach it."
     if job.status is Status.UNCERTAIN and job.known_video is not None:

@@ -17,6 +17,8 @@ MAY_BE_PAID = {"paid": Paid.UNKNOWN.value}
 SUBMIT_SECONDS = 300
 """The time-out of the submit function, in seconds: no attempt runs longer. The template has the same figure."""
 _CLOCKS_DIFFER_SECONDS = 30
+LONGEST_ATTEMPT_SECONDS = SUBMIT_SECONDS + _CLOCKS_DIFFER_SECONDS
+"""After how many seconds an attempt must have ended, whatever became of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ class Job:
         since = self.attempt_at or self.claimed_at
         if self.claim is None or self.claim == self.ended_attempt or since is None:
             return None
-        return since + SUBMIT_SECONDS + _CLOCKS_DIFFER_SECONDS
+        return since + LONGEST_ATTEMPT_SECONDS
 
     @property
     def others(self) -> list[dict[str, Any]]:

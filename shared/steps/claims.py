@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.jobs.record import Job
-    from shared.steps.purse import Purse
+    from shared.steps.purse import Estimate, Purse
 
 SECONDS_FROM_CLAIM = 260
 """What the claim, the paid call and writing down its outcome may take at most, in seconds."""
@@ -53,13 +53,13 @@ class Claims:
     purse: Purse | None
     sleep: Callable[[float], None] = pause
 
-    def take(self, job: Job, attempt: str, cost: float | None, **facts: Any) -> Job:
+    def take(self, job: Job, attempt: str, estimate: Estimate | None, **facts: Any) -> Job:
         """Take the claim of a job as it was read, or take it over. Nothing may be sent unless this returns.
 
         Args:
             job: The job. A claim that it has is taken over.
             attempt: Names this attempt.
-            cost: What the job will cost, where it is to be counted against the daily limit.
+            estimate: What the job may cost, where it is to be counted against the daily limit.
             **facts: What was resolved for this attempt.
 
         Returns:
@@ -68,11 +68,12 @@ class Claims:
         Raises:
             MoveRefused: As `JobStore.claim`. The job that comes with it has no claim of this attempt.
             DailyLimitReached: The limit does not cover it. Nothing was written.
+            PriceUnknown: Its price is not known, and another such job is being sent. Nothing was written.
             AwsCallFailed: There is too little time.
             ClientError, BotoCoreError: DynamoDB could not be asked.
         """
         self._require_time(SECONDS_FROM_CLAIM)
-        claimed = self._insist(job, attempt, cost, facts)
+        claimed = self._insist(job, attempt, estimate, facts)
         try:
             self._require_time(_SECONDS_FROM_CALL)
         except AwsCallFailed:
@@ -113,13 +114,13 @@ class Claims:
         if self.remaining() < seconds:
             raise AwsCallFailed("too much of the function's time was gone before the paid call", paid=Paid.NO)
 
-    def _insist(self, job: Job, attempt: str, cost: float | None, facts: dict[str, Any]) -> Job:
+    def _insist(self, job: Job, attempt: str, estimate: Estimate | None, facts: dict[str, Any]) -> Job:
         """Take the claim, also where answers are lost. A repeat finds the claim that an earlier try brought about."""
         number = 0
         while True:
             number += 1
             try:
-                return self._take(job, attempt, cost, facts)
+                return self._take(job, attempt, estimate, facts)
             except (ClientError, BotoCoreError) as error:
                 if number == 1 and not _may_have_landed(error):
                     raise
@@ -140,11 +141,11 @@ class Claims:
                     self._disown(job, attempt)
                 raise
 
-    def _take(self, job: Job, attempt: str, cost: float | None, facts: dict[str, Any]) -> Job:
-        if self.purse is None or cost is None:
+    def _take(self, job: Job, attempt: str, estimate: Estimate | None, facts: dict[str, Any]) -> Job:
+        if self.purse is None or estimate is None:
             counted = self.purse is not None
             return self.store.claim(job.job_id, attempt, take_over=job.claim, counted=counted, **facts)
-        return self.purse.claim(job, attempt, cost, **facts)
+        return self.purse.claim(job, attempt, estimate, **facts)
 
     def _disown(self, job: Job, attempt: str) -> None:
         """Give up a claim that nothing was sent for, whether it has landed, will land, or never does."""

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.faults import Paid
 from shared.genviral.errors import AccountFault
 from shared.jobs import identity
-from shared.jobs.errors import DailyLimitReached, RequestTooLarge
+from shared.jobs.errors import LIMIT_CODES, RequestTooLarge
 from shared.jobs.next_try import from_now
 from shared.jobs.notices import notice_for
 from shared.jobs.states import TERMINAL, Status
@@ -389,8 +389,8 @@ def _count(job: Job, status: Status) -> None:
 
 
 def _is_of_limit(document: Mapping[str, Any] | None) -> bool:
-    """Whether an error's document is that of the daily limit."""
-    return document is not None and document.get("code") == DailyLimitReached.code
+    """Whether an error's document is about the daily limit."""
+    return document is not None and document.get("code") in LIMIT_CODES
 
 
 def _seconds(job: Job, end: Status) -> float:

@@ -1,19 +1,23 @@
-"""What a job will cost, and whether the stack's daily limit covers it. Nobody asks where no limit is set.
+"""What a job may cost, and whether the stack's daily limit covers it. Nobody asks where no limit is set.
 
-Joins the counter in the table with the vendor's list of prices. A price is what Genviral took for the last video of the
-same model and parameters; before there was one, it is the list's; for a model without a price there, the highest of the
-list; and where the list has no prices at all, one credit. What Genviral names after the paid call counts in its place.
-Must not know Lambda or how a job is claimed.
+Joins the counter in the table with the vendor's list of prices. A combination of model and parameters reserves the
+highest price that it ever had here. Before it had one, it reserves the highest that its model ever had, here or in the
+list; for a model that neither has, the highest of all; and where nothing is known at all, one credit. What Genviral
+names after the paid call counts in its place. Of the jobs whose price is not known yet, or changes, only one at a time
+is sent in the whole stack (a probe), so only one answer at a time can be above what was reserved. Must not know Lambda
+or how a job is claimed.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.jobs.errors import DailyLimitReached
+from shared.jobs.budget import is_probed, price_kind
+from shared.jobs.errors import DailyLimitReached, PriceUnknown
 from shared.jobs.store import CounterRefused, MoveRefused
 from shared.runtime import logger
 
@@ -24,6 +28,19 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
     from shared.steps.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job may cost.
+
+    Attributes:
+        credits: What is to be reserved for it.
+        is_known: Whether it is the price that such videos have had here, time after time.
+    """
+
+    credits: float
+    is_known: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,46 +57,51 @@ class Purse:
     budget: Budget
     catalogue: Catalogue
 
-    def cost(self, model_id: str, kind: str) -> float:
-        """What a job will cost, in credits.
+    def estimate(self, model_id: str, request: Mapping[str, Any]) -> Estimate:
+        """What a job may cost.
 
         Args:
             model_id: Its model.
-            kind: Its `price_kind`.
+            request: Its generate body.
 
         Raises:
             GenviralFault: Nobody has paid for its like, and the vendor's list cannot be had. Nothing was sent.
         """
-        known = self.budget.price(kind)
-        if known is not None:
-            return known
-        listed = {
-            model["id"]: float(model["default_cost"])
-            for model in self.catalogue.models()
-            if model.get("default_cost") is not None
-        }
-        return listed.get(model_id, max(listed.values(), default=1.0))
+        price = self.budget.price(price_kind(model_id, request))
+        if price is None:
+            return Estimate(self._guess(model_id), is_known=False)
+        if price.is_known:
+            return Estimate(price.highest, is_known=True)
+        return Estimate(self._within_a_day(price.highest, price.last), is_known=False)
 
-    def claim(self, job: Job, attempt: str, cost: float, **attributes: Any) -> Job:
-        """Take a job's claim and count its cost today, both or neither.
+    def claim(self, job: Job, attempt: str, estimate: Estimate, **attributes: Any) -> Job:
+        """Take a job's claim and count what it may cost today, both or neither.
 
         Raises:
             DailyLimitReached: The limit does not cover it. Nothing was written.
+            PriceUnknown: Its price is not known, and another such job is being sent. Nothing was written.
             MoveRefused: As `JobStore.claim_counted`.
         """
-        limit = self.budget.limit
+        cost, limit = estimate.credits, self.budget.limit
         if cost > limit:
             raise DailyLimitReached(
                 f"This job costs {cost:g} credits, more than the stack's whole daily limit of {limit:g}, so it cannot "
                 "go on on any day while the limit stands."
             )
-        reserved, counter = self.budget.reserve(cost)
+        # Asked first, because transactions that many waiting jobs try in vain would hold up those that may go on.
+        if not estimate.is_known and self.budget.probe_of_another(attempt):
+            raise _price_unknown()
+        reserved, counter = self.budget.reserve(cost, probe=None if estimate.is_known else attempt)
         try:
             return self.store.claim_counted(job, attempt, reserved=reserved, counter=counter, **attributes)
         except CounterRefused as refused:
+            # The probe may free some of the credits that are missing.
+            if not estimate.is_known and is_probed(refused.attributes, time.time()):
+                raise _price_unknown() from None
+            at_most = "" if estimate.is_known else " at most, as far as is known"
             raise DailyLimitReached(
-                f"This job costs {cost:g} credits. {refused.attributes['spent']:g} of the stack's daily limit of "
-                f"{limit:g} are used or reserved on {reserved['day']} (UTC), so it waits for the next day, which "
+                f"This job costs {cost:g} credits{at_most}. {refused.attributes['spent']:g} of the stack's daily limit "
+                f"of {limit:g} are used or reserved on {reserved['day']} (UTC), so it waits for the next day, which "
                 "begins at 00:00 UTC."
             ) from None
 
@@ -108,22 +130,60 @@ class Purse:
             self.store.release(job.job_id, attempt, error)
 
     def correction(self, job: Job, credits_used: float | None) -> dict[str, Any] | None:
-        """What changes in the counter where a job's second video cost something else than was reserved. None: nothing.
+        """What changes in the counter once a job's video has been accepted. None: nothing.
 
         Returns:
             The half of a transaction, an `Update` without a condition.
         """
-        if job.reserved is None or credits_used in (None, job.reserved["credits"]):
+        if job.reserved is None:
             return None
-        return self.budget.settle(job.reserved, credits_used)
+        cost = job.reserved["credits"] if credits_used is None else credits_used
+        if cost == job.reserved["credits"] and "probe" not in job.reserved:
+            return None
+        return self.budget.settle(job.reserved, cost)
 
-    def settle(self, job: Job, video_id: str, kind: str, credits_used: float) -> None:
-        """Count what a paid job did cost, and remember it. Not worth a job: a failure leaves the estimate."""
+    def settle(self, job: Job, video_id: str, request: Mapping[str, Any], credits_used: float | None) -> None:
+        """Count what a paid job did cost, and remember it. Not worth a job: a failure leaves what was reserved.
+
+        Args:
+            job: The job, with what was reserved for it.
+            video_id: The vendor's id.
+            request: The generate body.
+            credits_used: What the vendor took. None: it did not say, and what was reserved stays counted.
+        """
         try:
-            self.budget.learn(kind, credits_used)
-            if job.reserved is not None and credits_used != job.reserved["credits"]:
-                self.store.settle(job.job_id, video_id, counter=self.budget.settle(job.reserved, credits_used))
+            if credits_used is not None and (model_id := request.get("model_id")):
+                self.budget.learn(model_id, price_kind(model_id, request), credits_used, video_id)
+            counter = self.correction(job, credits_used)
+            if counter is not None:
+                self.store.settle(job.job_id, video_id, counter=counter)
         except MoveRefused:
             logger.info("the credits were counted already, or the record has no such video")
         except (ClientError, BotoCoreError) as failure:
             logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
+
+    def _guess(self, model_id: str) -> float:
+        """What is reserved for a combination that nobody has paid for yet."""
+        listed = {
+            model["id"]: float(model["default_cost"])
+            for model in self.catalogue.models()
+            if model.get("default_cost") is not None
+        }
+        of_model = _known(listed.get(model_id), self.budget.highest(model_id))
+        prices = of_model or _known(*listed.values(), self.budget.highest_of_all())
+        return self._within_a_day(max(prices, default=1.0), listed.get(model_id, 0.0))
+
+    def _within_a_day(self, highest: float, likely: float) -> float:
+        """Reserve a day's whole limit at most, or a job that is likely to be cheaper could never be sent."""
+        return min(highest, max(self.budget.limit, likely))
+
+
+def _known(*prices: float | None) -> list[float]:
+    return [price for price in prices if price is not None]
+
+
+def _price_unknown() -> PriceUnknown:
+    return PriceUnknown(
+        "It is not known yet what this video costs. With a daily limit, such jobs are sent one at a time, and another "
+        "one is being sent now."
+    )

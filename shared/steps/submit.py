@@ -19,8 +19,7 @@ from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
 from shared.jobs.batch_identity import is_own_row, newer_ids
-from shared.jobs.budget import price_kind
-from shared.jobs.errors import DailyLimitReached, JobClosed, JobConflict
+from shared.jobs.errors import LIMIT_CODES, JobClosed, JobConflict
 from shared.jobs.resolve import request_text
 from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
 from shared.jobs.store import JobStore, MoveRefused
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
     from shared.jobs.resolve import Resolution, Resolver
     from shared.steps.patience import Patience
-    from shared.steps.purse import Purse
+    from shared.steps.purse import Estimate, Purse
 
 __all__ = ["SECONDS_FROM_CLAIM", "Submitter"]
 
@@ -52,13 +51,13 @@ class _Prepared:
         resolution: What the job asks for.
         request: The same as the record keeps it.
         known: How long such videos took before, in seconds.
-        cost: What it will cost, where it is to be counted against the daily limit.
+        estimate: What it may cost, where it is to be counted against the daily limit.
     """
 
     resolution: Resolution
     request: str
     known: list[float]
-    cost: float | None
+    estimate: Estimate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +98,7 @@ class Submitter:
             SubmissionInProgress: An earlier attempt may still be running. Nothing was sent this time.
             SubmissionUncertain: An attempt may have been paid for, and nobody knows. Nothing was sent this time.
             DailyLimitReached: The stack's daily limit does not cover it. Nothing was sent.
+            PriceUnknown: Its price is not known, and another such job is being sent. Nothing was sent.
             Fault: Anything else that a person should read; nothing was paid for.
         """
         job = self._claims.recognised(self._job(execution_arn, given))
@@ -170,8 +170,8 @@ class Submitter:
         self.vendor.check_key()
         # A claim that is taken over was counted when it was taken, for the same payment.
         is_counted = self.purse is None or job.claim is not None
-        cost = None if is_counted else self._cost(resolution)
-        return _Prepared(resolution, request, known, cost)
+        estimate = None if is_counted else self._estimate(resolution)
+        return _Prepared(resolution, request, known, estimate)
 
     def _require_no_twin(self, job: Job, resolution: Resolution) -> None:
         """Refuse a row that an earlier upload of its batch runs under another id.
@@ -188,8 +188,8 @@ class Submitter:
             if is_twin and not (other.is_terminal and other.paid is Paid.NO):
                 raise JobConflict(f"job {other.job_id} of an earlier upload of this batch is the same row")
 
-    def _cost(self, resolution: Resolution) -> float | None:
-        return self.purse.cost(resolution.model_id, _price_kind(resolution)) if self.purse else None
+    def _estimate(self, resolution: Resolution) -> Estimate | None:
+        return self.purse.estimate(resolution.model_id, resolution.request) if self.purse else None
 
     def _is_overtaken(self, job: Job) -> bool:
         """Whether another attempt has claimed the job since it was read: what became of that one counts."""
@@ -200,14 +200,14 @@ class Submitter:
         """The job with this attempt's claim, or a job that has a video already. None: it must be looked at anew."""
         resolution = prepared.resolution
         facts: dict[str, Any] = {
-            "end_hold": (job.error or {}).get("code") == DailyLimitReached.code,
+            "end_hold": (job.error or {}).get("code") in LIMIT_CODES,
             "execution": execution_arn,
             "recipe": resolution.recipe,
             "model_id": resolution.model_id,
             "metadata": resolution.metadata or None,
         }
         try:
-            return self._claims.take(job, attempt, prepared.cost, **facts)
+            return self._claims.take(job, attempt, prepared.estimate, **facts)
         except MoveRefused as refused:
             now = refused.current
             if now is None:
@@ -291,8 +291,8 @@ class Submitter:
                 report_second_video(saved, generation.video_id)
             if saved.video_id != generation.video_id:
                 return self._resumed(saved)
-            if self.purse is not None and generation.credits_used is not None:
-                self.purse.settle(job, generation.video_id, _price_kind(prepared.resolution), generation.credits_used)
+            if self.purse is not None:
+                self.purse.settle(job, generation.video_id, prepared.resolution.request, generation.credits_used)
         return self._state(job.job_id, generation.video_id, submitted_at, prepared.known)
 
     def _save(self, job: Job, generation: Generation, prepared: _Prepared, submitted_at: int) -> Job:
@@ -314,7 +314,12 @@ class Submitter:
         return record_video(self.store, generation.video_id, facts, job_id=job.job_id, origin=origin, counter=counter)
 
     def _resumed(self, job: Job) -> dict[str, Any]:
-        known = self.patience.known(job.model_id, json.loads(job.request or "{}"))
+        request = json.loads(job.request or "{}")
+        # The attempt that wrote the video down may have been cut off before it settled. After a resubmission nobody
+        # can tell which of the attempts the reservation is of.
+        if self.purse is not None and job.video_id is not None and job.reserved and not job.resubmissions:
+            self.purse.settle(job, job.video_id, request, job.credits_used)
+        known = self.patience.known(job.model_id, request)
         return self._state(job.job_id, job.video_id, job.submitted_at or int(time.time()), known)
 
     def _state(self, job_id: str, video_id: str | None, submitted_at: int, known: list[float]) -> dict[str, Any]:
@@ -325,10 +330,6 @@ class Submitter:
 def _is_recent(job: Job) -> bool:
     """Whether the vendor surely still knows the Idempotency-Key of the first attempt of unknown end."""
     return job.claimed_at is not None and time.time() - job.claimed_at < _TRUSTED_SECONDS
-
-
-def _price_kind(resolution: Resolution) -> str:
-    return price_kind(resolution.model_id, resolution.request)
 
 
 def _closed(job: Job) -> Fault:

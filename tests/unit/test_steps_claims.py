@@ -152,14 +152,6 @@ def spent(world: World) -> float:
     return float(item["spent"]["N"]) if item else 0
 
 
-def known_price(world: World, limit: float) -> None:
-    """Have the price at hand, so that the first write of a job is its claim."""
-    from shared.jobs.budget import price_kind
-    from tests.unit.fakes import BODY
-
-    world.purse(limit).budget.learn(price_kind(BODY["model_id"], BODY), 5)
-
-
 # ---- an attempt that may still be running ----------------------------------------------------------------------------
 
 
@@ -218,7 +210,7 @@ def test_a_clock_that_is_ahead_makes_no_claim_older(world: World, clock: Clock) 
 def test_a_late_answer_finds_its_job_waiting(world: World, limit: float) -> None:
     """Step Functions gave the first call up, its function ran on, and the retry came in between."""
     world.job()
-    known_price(world, 100)
+    world.know_price(5)
 
     def slow(request: httpx.Request) -> httpx.Response:
         for _ in range(3):
@@ -374,7 +366,7 @@ def test_a_claim_whose_answer_was_lost_is_recognised(world: World, limit: float,
         world.dynamodb.delete_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})
         world.vendor = Vendor()
         world.job()
-        known_price(world, 100)
+        world.know_price(5)
         client = Table(world.dynamodb, *script, error=error)
         assert submit(world, client, limit=limit * (number + 1))["video_id"] == VIDEO_ID, script
         assert len(world.vendor.posts) == 1, script
@@ -389,7 +381,7 @@ def test_a_claim_that_stays_unanswered_is_given_back(
     world: World, limit: float, landed: str, given_back: list[str]
 ) -> None:
     world.job()
-    known_price(world, 100)
+    world.know_price(5)
     client = Table(world.dynamodb, *[landed] * 3, *given_back)
     with pytest.raises(BotoCoreError):
         submit(world, client, limit=limit)
@@ -403,7 +395,7 @@ def test_a_claim_that_stays_unanswered_is_given_back(
 @pytest.mark.parametrize("limit", [0, 5], ids=["no limit", "daily limit"])
 def test_a_claim_that_cannot_be_given_back_is_known_to_its_process(world: World, limit: float, reads: str) -> None:
     world.job()
-    known_price(world, 100)
+    world.know_price(5)
     for script in (["after"] * 3, []):
         with pytest.raises(BotoCoreError):
             submit(world, Table(world.dynamodb, *script, then="before", reads=reads), limit=limit)
@@ -556,7 +548,7 @@ def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world:
 def test_a_limit_that_is_reached_after_an_unanswered_claim_leaves_none_behind(world: World) -> None:
     world.job()
     world.job("another")
-    known_price(world, 5)
+    world.know_price(5)
 
     class Racing(Table):
         """The claim is lost on its way, and another job takes the credits."""

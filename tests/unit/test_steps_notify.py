@@ -20,7 +20,7 @@ from shared.genviral.errors import (
     InvalidInput,
     SubmissionUncertain,
 )
-from shared.jobs.errors import AssetMissing, DailyLimitReached, JobClosed, RecipeMissing, TimedOut
+from shared.jobs.errors import AssetMissing, DailyLimitReached, JobClosed, PriceUnknown, RecipeMissing, TimedOut
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.store import JobStore
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
@@ -258,6 +258,7 @@ HOLDS: dict[str, tuple[Fault, int, int, int]] = {
     "the account": (InsufficientCredits("no"), 0, 900, 72 * 3600),
     "the account, for two hours": (InsufficientCredits("no"), 7200, 900, 70 * 3600),
     "the daily limit": (DailyLimitReached("no"), 0, 900, 14 * 86_400),
+    "an unknown price": (PriceUnknown("no"), 0, 900, 14 * 86_400),
     "the daily limit, for five hours": (DailyLimitReached("no"), 18_000, 1800, 14 * 86_400 - 18_000),
 }
 

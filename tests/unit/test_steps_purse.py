@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,7 +20,9 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.errors import DailyLimitReached, SubmissionInProgress
+from shared.jobs.budget import price_kind
+from shared.jobs.errors import DailyLimitReached, PriceUnknown, SubmissionInProgress
+from shared.jobs.record import LONGEST_ATTEMPT_SECONDS
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps import notify
@@ -116,7 +120,7 @@ def test_a_job_is_counted_on_the_day_that_it_is_sent(shop: World) -> None:
     assert submit(shop, shop.purse(100))["video_id"] == VIDEO_ID
     assert spent(shop) == 5
     job = shop.record()
-    assert (job.status, job.claim, job.reserved) == (Status.PROCESSING, None, {"day": TODAY, "credits": 5})
+    assert (job.status, job.claim, job.reserved) == (Status.PROCESSING, None, None), "settled"
     assert submit(shop, shop.purse(100))["video_id"] == VIDEO_ID
     assert spent(shop) == 5, "a repeat is no second job"
 
@@ -132,8 +136,9 @@ def test_a_price_that_was_paid_once_is_known(shop: World) -> None:
     submit(shop, shop.purse(100))
     shop.vendor = Vendor(get=[refusing(503)])
     shop.job(OTHER)
+    estimate = shop.purse(100).estimate(BODY["model_id"], BODY)
     submit(shop, shop.purse(100), OTHER)
-    assert shop.record(OTHER).reserved == {"day": TODAY, "credits": 5}
+    assert (estimate.credits, spent(shop)) == (5, 10)
     assert [request.method for request in shop.vendor.asked] == ["POST"], "the list was not asked for"
 
 
@@ -191,12 +196,15 @@ def test_what_may_have_been_paid_stays_counted(shop: World, answer: Answer, erro
     assert spent(shop) == 5
 
 
-def test_an_operator_who_pays_again_is_counted_again(shop: World) -> None:
+def test_an_operator_who_pays_again_is_counted_again(shop: World, clock: Clock) -> None:
     shop.vendor = vendor(breaking(httpx.ReadTimeout), accepting())
     with pytest.raises(SubmissionUncertain):
         submit(shop, shop.purse(100))
     shop.store.move(JOB_ID, Status.UNCERTAIN)
     shop.store.move(JOB_ID, Status.QUEUED, reopen=True, remove=("claim",), resubmissions=1)
+    with pytest.raises(PriceUnknown):
+        submit(shop, shop.purse(100))
+    clock.now += LONGEST_ATTEMPT_SECONDS + 1
     submit(shop, shop.purse(100))
     assert spent(shop) == 10
 
@@ -476,7 +484,7 @@ def test_too_many_collisions_leave_the_job_as_it_was(shop: World) -> None:
     submit(shop, shop.purse(100))
 
 
-def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World) -> None:
+def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World, clock: Clock) -> None:
     client = Colliding(shop.dynamodb, 0)
 
     def limited(request: httpx.Request) -> httpx.Response:
@@ -487,6 +495,7 @@ def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World) ->
     with pytest.raises(RateLimited):
         submit(shop, shop.purse(100, client))
     assert (shop.record().claim, spent(shop)) == (None, 5)
+    clock.now += LONGEST_ATTEMPT_SECONDS + 1  # the lock stayed as well
     submit(shop, shop.purse(100))
     assert spent(shop) == 10, "rather one too many"
 
@@ -579,4 +588,267 @@ def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: 
 
     submitter = shop.submitter(Released(shop.dynamodb, TABLE), purse=purse, trust=True)
     submitter.submit(EXECUTION, GIVEN)
-    assert (spent(shop), shop.record().reserved) == (5, {"day": TODAY, "credits": 5})
+    assert (spent(shop), shop.record().reserved) == (5, None)
+
+
+# ---- jobs whose price is not known -----------------------------------------------------------------------
+
+
+def charging(cost: float | None, act: Callable[[], object] = lambda: None) -> Answer:
+    """Accept a job for so many credits, after something else has happened."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        act()
+        data = {"video_id": f"video-{request.headers['Idempotency-Key']}", "status": "processing"}
+        data |= {} if cost is None else {"credits_used": cost}  # type: ignore[dict-item]
+        return httpx.Response(202, json={"ok": True, "code": 202, "data": data})
+
+    return answer
+
+
+def pay(world: World, name: str, cost: float | None, request: dict[str, Any] = BODY, limit: float = 1000) -> None:
+    world.vendor.script["POST"] = [charging(cost)]
+    world.job(name, request)
+    submit(world, world.purse(limit), name)
+
+
+LONGER = {**BODY, "params": {"duration_seconds": 60}}
+OTHER_MODEL = {**BODY, "model_id": "dear"}
+UNHEARD_OF = {**BODY, "model_id": "unheard/of"}
+
+
+@pytest.mark.parametrize(
+    ("paid", "request_", "limit", "reserved"),
+    [
+        pytest.param([], BODY, 1000, 5, id="nothing paid yet: the list's price"),
+        pytest.param([(BODY, 3)], BODY, 1000, 3, id="its own price, also where the list's is higher"),
+        pytest.param([(BODY, 9), (BODY, 3)], BODY, 1000, 9, id="the highest that it ever had"),
+        pytest.param([(BODY, 250)], LONGER, 1000, 250, id="unknown: the highest of its model here"),
+        pytest.param([(BODY, 3)], LONGER, 1000, 5, id="unknown: the highest of its model in the list"),
+        pytest.param([(BODY, 250)], OTHER_MODEL, 1000, 50, id="not that of another model"),
+        pytest.param([], UNHEARD_OF, 1000, 50, id="unknown model: the highest of the list"),
+        pytest.param([(BODY, 250)], UNHEARD_OF, 1000, 250, id="unknown model: the highest of all here"),
+        pytest.param([(BODY, 250)], LONGER, 100, 100, id="a guess beyond a whole day: the whole day"),
+        pytest.param([(BODY, 250), (BODY, 9)], BODY, 100, 100, id="changing prices: the whole day"),
+        pytest.param([(BODY, 250)], BODY, 100, 250, id="its last price is beyond a whole day"),
+        pytest.param([(BODY, 250)], OTHER_MODEL, 40, 50, id="so is the list's"),
+    ],
+)
+def test_what_is_reserved_for_a_job(
+    shop: World, paid: list[tuple[dict[str, Any], float]], request_: dict[str, Any], limit: float, reserved: float
+) -> None:
+    for number, (request, cost) in enumerate(paid):
+        pay(shop, f"paid-{number}", cost, request)
+    assert shop.purse(limit).estimate(request_["model_id"], request_).credits == reserved
+
+
+@pytest.mark.parametrize(
+    ("costs", "is_known"),
+    [
+        ([], False),
+        ([5, 5], False),
+        ([5, 5, 5], True),
+        ([9, 5, 5, 5], True),
+        ([5, 5, 5, 6], False),
+        ([5, 6, 5, 6, 5, 6], False),
+        ([None, None, None, None], False),
+    ],
+)
+def test_a_price_is_known_once_it_has_been_the_same_three_times(
+    shop: World, costs: list[float | None], is_known: bool
+) -> None:
+    for number, cost in enumerate(costs):
+        pay(shop, f"paid-{number}", cost)
+    assert shop.purse(1000).estimate(BODY["model_id"], BODY).is_known is is_known
+
+
+def test_a_price_that_was_not_paid_for_ninety_days_is_forgotten(shop: World, clock: Clock) -> None:
+    pay(shop, "dear", 250)
+    clock.now += 60 * DAY
+    pay(shop, "cheap", 3)
+    assert shop.purse(1000).estimate(BODY["model_id"], BODY).credits == 250
+    clock.now += 31 * DAY
+    assert shop.purse(1000).estimate(BODY["model_id"], BODY).credits == 5
+
+
+def test_a_price_that_an_older_version_kept_counts_as_one_video(shop: World) -> None:
+    key = {"job_id": {"S": price_kind(BODY["model_id"], BODY)}}
+    expires = {"N": str(int(NOON + DAY))}
+    shop.dynamodb.put_item(TableName=TABLE, Item=key | {"credits": {"N": "7"}, "expires_at": expires})
+    estimate = shop.purse(1000).estimate(BODY["model_id"], BODY)
+    assert (estimate.credits, estimate.is_known) == (7, False)
+    for number in range(2):
+        pay(shop, f"paid-{number}", 7)
+    assert shop.purse(1000).estimate(BODY["model_id"], BODY).is_known
+
+
+@pytest.mark.parametrize(
+    ("change", "is_the_same"),
+    [
+        ({"prompt": "Another one"}, True),
+        ({"raw_params": {"cfg": 1, "seed": 7}}, True),
+        ({"raw_params": {"cfg": 2}}, False),
+        ({"params": {"duration_seconds": 6}}, False),
+        ({"audio_url": "https://example.com/a.mp3"}, False),
+        ({"reference_image_urls": ["https://example.com/another.jpg"]}, True),
+        ({"reference_image_urls": ["https://example.com/1.jpg", "https://example.com/2.jpg"]}, False),
+        ({"speech_text": "Two hundred and one boats, " * 9}, False),
+    ],
+)
+def test_a_combination_is_all_that_can_change_a_price(change: dict[str, Any], is_the_same: bool) -> None:
+    request = {
+        "model_id": "m",
+        "prompt": "A boat",
+        "params": {"duration_seconds": 5},
+        "raw_params": {"cfg": 1, "seed": 3},
+        "reference_image_urls": ["https://example.com/1.jpg"],
+    }
+    assert (price_kind("m", request) == price_kind("m", {**request, **change})) is is_the_same
+
+
+def test_of_jobs_of_unknown_price_one_at_a_time_is_sent(shop: World) -> None:
+    shop.job(OTHER, OTHER_MODEL)
+
+    def second() -> None:
+        with pytest.raises(PriceUnknown) as waits:
+            submit(shop, shop.purse(1000), OTHER)
+        assert (waits.value.paid, shop.record(OTHER).claim, shop.record(OTHER).status) == (
+            Paid.NO,
+            None,
+            Status.QUEUED,
+        )
+
+    shop.vendor.script["POST"] = [charging(250, second), charging(50)]
+    submit(shop, shop.purse(1000))
+    assert (spent(shop), len(shop.vendor.posts)) == (250, 1)
+    submit(shop, shop.purse(1000), OTHER)
+    assert spent(shop) == 300
+
+
+def test_a_job_of_known_price_does_not_wait_for_a_probe(shop: World) -> None:
+    shop.know_price(5)
+    shop.job(OTHER, LONGER)
+    shop.vendor.script["POST"] = [charging(9, lambda: submit(shop, shop.purse(1000))), charging(5)]
+    submit(shop, shop.purse(1000), OTHER)
+    assert spent(shop) == 14
+
+
+def test_the_lock_is_told_from_the_limit_where_both_are_in_the_way(shop: World) -> None:
+    """A transaction that comes a moment after another one, with credits for neither."""
+    shop.job(OTHER, LONGER)
+
+    def first() -> None:
+        reserved, counter = shop.purse(6).budget.reserve(5, probe="first")
+        shop.store.claim_counted(shop.record(OTHER), "first", reserved=reserved, counter=counter)
+
+    with pytest.raises(PriceUnknown):
+        submit(shop, shop.purse(6, Between(shop.dynamodb, first)))
+    assert (spent(shop), shop.vendor.posts) == (5, [])
+
+
+@pytest.mark.parametrize("answer", [refusing(429), refusing(402, "insufficient_credits"), charging(5), charging(None)])
+def test_a_probe_that_was_answered_gives_the_lock_back(shop: World, answer: Answer) -> None:
+    shop.vendor.script["POST"] = [answer, charging(5)]
+    with suppress(Fault):
+        submit(shop, shop.purse(1000))
+    pay(shop, OTHER, 5)
+    assert shop.record(OTHER).video_id
+
+
+def test_a_probe_of_unknown_outcome_keeps_the_lock_until_it_must_have_ended(shop: World, clock: Clock) -> None:
+    shop.vendor.script["POST"] = [breaking(httpx.ReadTimeout)]
+    with pytest.raises(SubmissionUncertain):
+        submit(shop, shop.purse(1000))
+    for seconds in (0, LONGEST_ATTEMPT_SECONDS):
+        clock.now = NOON + seconds
+        with pytest.raises(PriceUnknown):
+            submit(shop, shop.purse(1000), shop.job(f"job-{seconds}").job_id)
+    clock.now += 1
+    pay(shop, OTHER, 3)
+    assert spent(shop) == 8, "what may have been paid stays counted"
+
+
+def test_a_probe_that_outlives_its_lock_leaves_that_of_the_next_one_alone(shop: World, clock: Clock) -> None:
+    shop.job(OTHER)
+    shop.job("third")
+
+    def late() -> None:
+        clock.now += LONGEST_ATTEMPT_SECONDS + 1
+        reserved, counter = shop.purse(1000).budget.reserve(5, probe="second")
+        shop.store.claim_counted(shop.record(OTHER), "second", reserved=reserved, counter=counter)
+
+    shop.vendor.script["POST"] = [charging(250, late)]
+    submit(shop, shop.purse(1000))
+    assert spent(shop) == 255
+    with pytest.raises(PriceUnknown):
+        submit(shop, shop.purse(1000), "third")
+
+
+def test_a_probe_over_midnight_counts_on_its_own_day(shop: World, clock: Clock) -> None:
+    shop.job(OTHER)
+
+    def midnight() -> None:
+        clock.now += DAY / 2
+        submit(shop, shop.purse(1000), OTHER)
+
+    shop.vendor.script["POST"] = [charging(250, midnight), charging(7)]
+    submit(shop, shop.purse(1000))
+    assert (spent(shop), spent(shop, TOMORROW)) == (250, 7)
+    pay(shop, "third", 7)
+    assert spent(shop, TOMORROW) == 14
+
+
+def test_a_probe_beyond_the_limit_is_the_last_of_its_day(shop: World) -> None:
+    pay(shop, OTHER, 250, limit=100)
+    assert spent(shop) == 250
+    for name, request in (("listed", OTHER_MODEL), ("guessed", LONGER)):
+        shop.job(name, request)
+        with pytest.raises(DailyLimitReached) as refusal:
+            submit(shop, shop.purse(100), name)
+    assert "costs 100 credits at most, as far as is known" in refusal.value.message
+
+
+def test_an_attempt_that_is_cut_off_before_it_settles_is_settled_by_the_next_one(shop: World) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Cut(JobStore):
+        def settle(self, *_: Any, **__: Any) -> None:
+            raise Killed
+
+    shop.vendor.script["POST"] = [charging(250)]
+    purse = replace(shop.purse(1000), store=Cut(shop.dynamodb, TABLE))
+    with pytest.raises(Killed):
+        submit(shop, purse)
+    assert spent(shop) == 5
+    for _ in range(2):
+        submit(shop, shop.purse(1000))
+    assert (spent(shop), len(shop.vendor.posts)) == (250, 1)
+    pay(shop, OTHER, 250)  # the lock is free
+    shop.job("third")
+    assert not shop.purse(1000).estimate(BODY["model_id"], BODY).is_known, "no video counts twice"
+
+
+def test_a_known_price_takes_no_write_and_a_price_that_rose_meanwhile_is_not_lost(shop: World) -> None:
+    shop.know_price(5)
+    client = Flaky(shop.dynamodb)
+    budget, kind = shop.purse(1000, client).budget, price_kind(BODY["model_id"], BODY)
+    budget.learn(BODY["model_id"], kind, 5, "another")
+    assert [name for name, _ in client.calls] == ["get_item"]
+    rival = Flaky(shop.dynamodb, only="put_item")
+    real = shop.purse(1000).budget
+
+    class Raced:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(rival, name)
+
+        def put_item(self, **arguments: Any) -> Any:
+            if not rival.calls:
+                rival.calls.append(("raced", {}))
+                real.learn(BODY["model_id"], kind, 250, "the rival's")
+            return rival.put_item(**arguments)
+
+    shop.purse(1000, Raced()).budget.learn(BODY["model_id"], kind, 9, "mine")
+    price = real.price(kind)
+    assert price is not None
+    assert (price.highest, price.last) == (250, 9)

@@ -90,6 +90,7 @@ def test_two_paid_calls_that_an_operator_brought_about_are_both_known(world: Wor
     world.job()
     first = accepting(FIRST)
     purse = world.purse(limit) if limit else None
+    world.know_price(3)  # or the second call would wait for the first one
     world.vendor = Vendor([resubmitted_meanwhile(world, first, purse=purse), accepting(SECOND)], get=[priced(model=3)])
     state = world.submitter(purse=purse).submit(EXECUTION, {})
     job = world.record()

@@ -44,6 +44,7 @@ NAMED: dict[Handling, tuple[int, int, int] | None] = {
 MINUTES_15, MINUTES_90 = 900, 5400
 # None of these is a fault that passes.
 MAY_BE_SHORT = {
+    "PriceUnknown": "no fault: the job is on hold afterwards, and tried again",
     "GenerationFailed": "the vendor's own verdict; a retry or two may change it",
     "RecipeMissing": "a second upload, which comes within minutes or not at all",
     "AssetMissing": "the same",

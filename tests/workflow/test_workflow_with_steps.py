@@ -10,12 +10,12 @@ import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from local.aws.interpreter import TaskError
-from shared.jobs.budget import price_kind
 from shared.jobs.record import SUBMIT_SECONDS
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from shared.jobs.store import JobStore
+    from tests.unit.fakes import Answer
 
 
 NOON = 1_795_348_800.0
@@ -253,7 +254,7 @@ def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(
     monkeypatch.setattr("time.time", lambda: now)
     purse = world.purse(8)
     cost = 5.0
-    purse.budget.learn(price_kind(BODY["model_id"], BODY), cost)
+    world.know_price(cost)
     world.job("another")
     world.submitter(purse=purse).submit(arn_of("another"), {})
     world.job()
@@ -281,6 +282,42 @@ def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(
     assert [midnight <= moment < midnight + 3600 for moment in sent_at] == [True]
     assert sum(ran.waits[:-1]) == sent_at[0] - NOON
     assert world.vendor.accepted == 2
+
+
+@pytest.mark.parametrize("tries", [3, 40], ids=["a short wait", "a long one"])
+def test_a_job_of_unknown_price_waits_while_another_one_is_sent(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    now = NOON
+    monkeypatch.setattr("time.time", lambda: now)
+    world.vendor.script["GET"] = [listing(BODY["model_id"], 5), FINISHED]
+    purse = world.purse(100)
+    world.job("another")
+    reserved, counter = purse.budget.reserve(5, probe="a probe")
+    claimed = world.store.claim_counted(world.record("another"), "a probe", reserved=reserved, counter=counter)
+    world.job()
+    asked = 0
+
+    def submit(payload: dict[str, Any]) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == tries:
+            purse.release(claimed, "a probe", {"code": "rate_limited"})
+        return world.submitter(purse=purse).submit(payload["execution_id"], payload["input"])
+
+    play = stage(world, topic)
+    play._scripts |= {"Submit": [submit]}
+    ran = play.play()
+    assert (ran.status, asked, world.vendor.accepted) == ("SUCCEEDED", tries, 1)
+    assert topic.statuses == (["succeeded"] if tries == 3 else ["on_hold", "succeeded"])
+    if tries > 3:
+        assert (topic.heard[0]["error"]["code"], topic.heard[0]["paid"]) == ("price_unknown", "no")
+        assert topic.heard[0]["summary"].startswith("The job waits: its price is not known yet")
+
+
+def listing(model_id: str, price: float) -> Answer:
+    models = [{"id": model_id, "mode": "video", "credits": {"default_cost": price}}]
+    return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
 
 
 def test_nothing_private_is_left_in_the_history_or_in_a_notice(world: World, topic: Topic) -> None:
