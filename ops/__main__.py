@@ -83,6 +83,7 @@ class _Desk:
                     secrets=_client(session, "secretsmanager"),
                     secret=outputs["ApiKeySecretArn"],
                     base_url=parameters["GenviralBaseUrl"],
+                    allow_http=parameters.get("AllowPrivateOutput") == "true",
                 ).video,
             )
             self.finder = Finder(

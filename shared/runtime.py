@@ -67,12 +67,12 @@ class InternalError(Fault):
 
 
 class SettingsInvalid(Fault):
-    """A function's environment lacks a value or holds one of the wrong type."""
+    """A function's environment lacks a value or holds one that cannot be used."""
 
     code = "settings_invalid"
     paid = Paid.UNKNOWN
     branch: ClassVar[Branch] = Branch.RETRY
-    advice = "Deploy the stack again with its own template, then redrive the execution."
+    advice = "Deploy the stack again, with its own template and correct parameters, then redrive the execution."
 
 
 def settings(kind: type[_S]) -> _S:
