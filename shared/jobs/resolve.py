@@ -261,6 +261,8 @@ class Resolver:
     def _from_record(self, job: Job) -> Resolution:
         if job.request is None:
             raise RequestUnreadable("the execution's input has no member 'request'")
+        if job.links_stripped:  # taken up while it was ending
+            raise RequestUnreadable("the request lost what opens its links when the job ended; ask for a new job")
         body, metadata = parse_request(json.loads(job.request))
         return Resolution(body, without_secrets(body), metadata=metadata or job.metadata)
 

@@ -308,9 +308,11 @@ class Announcer:
         return held
 
     def _announce(self, job: Job) -> None:
-        """Count what the job has come to and tell of it, if that is still due."""
+        """Count what the job has come to and tell of it, if that is still due. An ended job keeps no signed link."""
         if job.notice_due is None:
             return
+        # While a notification is due, somebody comes back: also for this, where it was cut off.
+        self.store.strip_links(job)
         status = job.notice_due.partition("#")[0]
         if job.counted != job.notice_due:
             _count(job, Status(status))

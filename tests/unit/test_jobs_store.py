@@ -286,6 +286,8 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.redriving(down, deadline_at=None)
     store.end_outage("down")
     store.take_up(down, Status.SUBMITTING, execution=EXECUTION)
+    store.create("signed", source={"type": "api"}, request='{"a": "https://example.com/x?sig=1"}')
+    store.strip_links(store.move("signed", Status.CANCELED))
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
     assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
     conditional = [
@@ -298,7 +300,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
-        *("take_up", "redriving", "end_outage"),
+        *("take_up", "redriving", "end_outage", "strip_links"),
     }
 
 
