@@ -7,7 +7,6 @@ to import than to use.
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from shared.faults import Fault, Paid
 from shared.jobs.errors import ServiceUnavailable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
+from shared.printable import json_text
 from shared.runtime import AwsCallFailed, client, entrypoint, logger, settings
 from shared.steps.answers import HTTP_STATUS, advice_on, retry_after
 
@@ -203,4 +203,4 @@ def _vendor() -> GenviralClient:
 
 
 def _answer(status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:
-    return Response(status, "application/json", json.dumps(document, ensure_ascii=False), headers=headers or {})
+    return Response(status, "application/json", json_text(document), headers=headers or {})

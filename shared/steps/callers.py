@@ -58,5 +58,5 @@ def _bearer(claims: Mapping[str, Any]) -> Caller:
     program = next((claims[name] for name in _PROGRAM if claims.get(name)), "")
     who = {name: value for name, value in (("sub", subject), ("client", program)) if value}
     # Encoded, so that no claim can look like two.
-    name, former = f"{issuer}#{urlencode(who)}", f"{issuer}#{subject}"
+    name, former = f"{issuer}#{urlencode(who, errors='surrogatepass')}", f"{issuer}#{subject}"
     return Caller(name, former if name != former else None)

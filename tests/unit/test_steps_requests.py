@@ -228,6 +228,22 @@ def test_a_word_that_could_steer_a_terminal_is_refused(world: World, path: str, 
     assert [issue["path"] for issue in refused.value.issues] == [path]
 
 
+@pytest.mark.parametrize("word", [*CONTROLS, "\xadm", "m\u061c", "m\ufff9", "m\U000e0041"])
+def test_a_label_whose_name_could_steer_a_terminal_is_refused(world: World, word: str) -> None:
+    with pytest.raises(InvalidPayload) as refused:
+        ask(world, {**BODY, "metadata": {word: "x"}})
+    assert [issue["path"] for issue in refused.value.issues] == ["metadata"]
+
+
+@pytest.mark.parametrize("field", ["prompt", "speech_text", "negative_prompt"])
+def test_a_text_may_have_lines_and_joiners_but_no_other_controls(world: World, field: str) -> None:
+    for control in "\x00\x07\x0b\x1b\x7f\x85\x9b":
+        with pytest.raises(InvalidPayload) as refused:
+            ask(world, {**BODY, field: f"a{control}b"})
+        assert [issue["path"] for issue in refused.value.issues] == [field]
+    assert ask(world, {**BODY, field: "two\r\nlines,\ta tab, 🧑\u200d🚀, \u200f\u05e9\u05dc\u05d5\u05dd\u2028"}).status is Status.QUEUED
+
+
 def test_callers_do_not_meet_and_no_key_means_a_new_job(world: World) -> None:
     jobs = [ask(world), ask(world, caller=Caller("somebody else")), ask(world, key=None), ask(world, key=None)]
     assert len({job.job_id for job in jobs}) == len(world.executions()) == 4
