@@ -241,7 +241,10 @@ def test_a_text_may_have_lines_and_joiners_but_no_other_controls(world: World, f
         with pytest.raises(InvalidPayload) as refused:
             ask(world, {**BODY, field: f"a{control}b"})
         assert [issue["path"] for issue in refused.value.issues] == [field]
-    assert ask(world, {**BODY, field: "two\r\nlines,\ta tab, 🧑\u200d🚀, \u200f\u05e9\u05dc\u05d5\u05dd\u2028"}).status is Status.QUEUED
+    assert (
+        ask(world, {**BODY, field: "two\r\nlines,\ta tab, 🧑\u200d🚀, \u200f\u05e9\u05dc\u05d5\u05dd\u2028"}).status
+        is Status.QUEUED
+    )
 
 
 def test_callers_do_not_meet_and_no_key_means_a_new_job(world: World) -> None:
