@@ -34,10 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (CloudFailed, BuildFailed, DeploymentFailed) as error:
-        print(error, file=sys.stderr)
+        print(terminal.visible(str(error)), file=sys.stderr)
         return 2
     except demo.DemoFailed as error:
-        print(error, file=sys.stderr)
+        print(terminal.visible(str(error)), file=sys.stderr)
         return 1
 
 

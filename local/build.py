@@ -152,7 +152,7 @@ class _Stamp:
 
 def say(text: str) -> None:
     """Tell the person at the terminal what takes time. Standard output belongs to `--json`."""
-    print(text, file=sys.stderr, flush=True)
+    print(terminal.visible(text), file=sys.stderr, flush=True)
 
 
 def _clear(folder: Path) -> None:

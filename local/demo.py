@@ -141,10 +141,11 @@ def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | 
         raise DemoFailed(f"\n{_failure(message)}")
     file = _download(cloud, message["video"], out)
     facts = Facts.of(file)
-    print(f"\nVideo          {file}")
+    print(f"\nVideo          {terminal.visible(str(file))}")
     print(f"Facts          {facts}")
     print("Notification   as a subscribed queue received it:\n")
-    print(json.dumps(message, indent=2, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf")))
+    text = json.dumps(message, indent=2, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"))
+    print(terminal.visible(text))
 
 
 class _Inbox:

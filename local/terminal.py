@@ -26,14 +26,22 @@ def columns() -> int | None:
     return None
 
 
+def visible(text: str) -> str:
+    r"""Write `\x1b` for what cannot be seen: file names and logs of functions may hold what steers a terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def fit(text: str, width: int | None) -> str:
-    """Make one line of a text: control characters become `?`, and of a text that is too wide the middle is left out.
+    """Make one line of a text: what cannot be seen is escaped, and of a text that is too wide the middle is left out.
 
     Args:
         text: Any text.
         width: Columns that it may take; None is no bound.
     """
-    line = "".join(letter if letter.isprintable() else "?" for letter in text)
+    line = visible(text).replace("\n", "\\n")
     if width is None or _width(line) <= width:
         return line
     head, tail = line[: len(line) // 2], line[len(line) // 2 :]

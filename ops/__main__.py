@@ -10,7 +10,7 @@ import io
 import itertools
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
@@ -24,6 +24,7 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.next_try import sweep_by
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
+from shared.printable import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _MINUTE = 60
 _COUNTED = 1000
-_INDENT = "\n" + " " * 14
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
@@ -41,16 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
             stream.reconfigure(errors="backslashreplace")
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        if not _is_text(argument):
+            parser.error(f"this is no text in UTF-8: {argument}")
     try:
         chosen.run(_Desk(chosen), chosen)
         sys.stdout.flush()
     except Refused as refused:
-        print(refused, file=sys.stderr)
+        _say(str(refused), error=True)
     except (ClientError, BotoCoreError) as error:
-        print(_explained(error), file=sys.stderr)
+        _say(_explained(error), error=True)
     except KeyboardInterrupt:
-        print("\nInterrupted. It is safe to give the same command again.", file=sys.stderr)
+        _say("", "Interrupted. It is safe to give the same command again.", error=True)
         return 130
     except BrokenPipeError:
         # Who read the output has enough of it. https://docs.python.org/3/library/signal.html#note-on-sigpipe
@@ -59,6 +63,15 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         return 0
     return 2
+
+
+def _is_text(argument: str) -> bool:
+    """Whether AWS could be asked for it: bytes that are no UTF-8 come as halves of characters."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Desk:
@@ -83,6 +96,7 @@ class _Desk:
                     secrets=_client(session, "secretsmanager"),
                     secret=outputs["ApiKeySecretArn"],
                     base_url=parameters["GenviralBaseUrl"],
+                    allow_http=parameters.get("AllowPrivateOutput") == "true",
                 ).video,
             )
             self.finder = Finder(
@@ -140,8 +154,15 @@ _HANDLES = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors repeat arguments as anything else is printed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ops", description="Look at jobs, and decide what a person must.")
+    parser = _Parser(prog="python -m ops", description="Look at jobs, and decide what a person must.")
     parser.add_argument("--stack", default="genviral-video", help="the stack's name (default: %(default)s)")
     parser.add_argument("--region", help="its region (default: AWS_REGION, or the profile's)")
     parser.add_argument("--profile", help="the AWS profile to use")
@@ -186,15 +207,15 @@ _NONE_OPEN = (
 
 def _list(desk: _Desk, chosen: argparse.Namespace) -> None:
     if desk.switch.is_stopped:
-        print("Intake is stopped: no new job starts until start-intake.", file=sys.stderr)
+        _say("Intake is stopped: no new job starts until start-intake.", error=True)
     found = desk.operator.list(Status(chosen.status) if chosen.status else None)
     listed = list(itertools.islice(found, max(0, chosen.limit)))
     for job in listed:
-        print(_line(job))
+        _say(_line(job))
     if not listed and chosen.limit > 0:
-        print(f"There is no job that is {chosen.status}." if chosen.status else _NONE_OPEN)
+        _say(f"There is no job that is {chosen.status}." if chosen.status else _NONE_OPEN)
     if next(found, None) is not None:
-        print(f"There are more than {chosen.limit}; see --limit and --status.", file=sys.stderr)
+        _say(f"There are more than {chosen.limit}; see --limit and --status.", error=True)
 
 
 def _line(job: Job) -> str:
@@ -204,25 +225,30 @@ def _line(job: Job) -> str:
 def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
     found = desk.finder.find(chosen.what)
     if len(found) > 1:
-        print(*map(_line, found), sep="\n")
-        print(f"These are {len(found)} jobs; show one by its id.", file=sys.stderr)
+        _say(*map(_line, found))
+        _say(f"These are {len(found)} jobs; show one by its id.", error=True)
         return
     job, execution = desk.operator.show(found[0].job_id)
     stopped = job.video_id is None and not job.is_terminal and desk.switch.is_stopped
     sweep = sweep_by(job, desk.quiet_seconds)
     facts = _facts(job, execution) | {"next": next_step(job, execution, intake_stopped=stopped, sweep_by=sweep)}
     for name, value in facts.items():
-        if value not in (None, "", {}, 0):
-            print(f"{name:<13} {_visible(str(value))}")
+        if value not in (None, "", {}, [], 0):
+            first, *more = value if isinstance(value, list) else [str(value)]
+            _say(f"{name:<13} {first}", *(f"{'':<13} {line}" for line in more))
 
 
-def _visible(text: str) -> str:
-    """A text that cannot steer a terminal: a key in S3 may hold any character."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+def _say(*lines: str, error: bool = False) -> None:
+    """Print lines. All that is printed comes here: a key in S3 may hold characters that steer a terminal."""
+    for line in lines:
+        print(visible(line), file=sys.stderr if error else sys.stdout)
 
 
 def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What there is to know about a job, in reading order. Never its request, which may hold a prompt."""
+    """What there is to know about a job, in reading order; a list is several lines.
+
+    Never its request, which may hold a prompt.
+    """
     error, output = job.error or {}, job.output or {}
     where = job.source.get("key") or job.source.get("caller") or ""
     lives = execution["status"] if execution else "not started, or forgotten"
@@ -238,13 +264,13 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "may be paid": job.known_video if job.video_id is None else None,
         "Genviral says": _vendor_status(job),
         "credits": job.credits_used,
-        "other videos": _INDENT.join(_other(job, video_id) for video_id in sorted(job.other_videos)),
+        "other videos": [_other(job, video_id) for video_id in sorted(job.other_videos)],
         "resubmissions": job.resubmissions,
         "redrives": job.redrives,
         "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
         "error": error.get("code"),
         "message": error.get("message"),
-        "issues": _INDENT.join(f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())),
+        "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
         "advice": error.get("advice"),
         "retrying": _retries(job),
         "tried again": f"{job.next_try_at}; the hold ends at {job.held_until}" if _is_held(job) else None,
@@ -253,12 +279,12 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _retries(job: Job) -> str | None:
+def _retries(job: Job) -> list[str] | None:
     """Why a step is being repeated, how often it was, and when it is again."""
     if (now := job.current_retry) is None:
         return None
     many = f"{now['tries']} failed since {now['since']}, the next comes by {now['next_try_by']}"
-    return f"{now['error']['code']}: {now['error']['message']}{_INDENT}{many}"
+    return [f"{now['error']['code']}: {now['error']['message']}", many]
 
 
 def _is_held(job: Job) -> bool:
@@ -283,7 +309,7 @@ def _other(job: Job, video_id: str) -> str:
 
 def _attach(desk: _Desk, chosen: argparse.Namespace) -> None:
     arn = desk.operator.attach(chosen.job, chosen.video, replace=chosen.replace, force=chosen.force)
-    print(f"Going on in {arn}")
+    _say(f"Going on in {arn}")
 
 
 def _resubmit(desk: _Desk, chosen: argparse.Namespace) -> None:
@@ -293,7 +319,7 @@ def _resubmit(desk: _Desk, chosen: argparse.Namespace) -> None:
         else:
             _ask(chosen, "The job may be paid for already. Sending it again may pay a second time.", job.job_id)
 
-    print(f"Sent again in {desk.operator.resubmit(chosen.job, approve)}")
+    _say(f"Sent again in {desk.operator.resubmit(chosen.job, approve)}")
 
 
 def _redrive(desk: _Desk, chosen: argparse.Namespace) -> None:
@@ -318,7 +344,7 @@ def _redrive(desk: _Desk, chosen: argparse.Namespace) -> None:
                 job.job_id,
             )
 
-    print(f"Going on in {desk.operator.redrive(chosen.job, approve)}")
+    _say(f"Going on in {desk.operator.redrive(chosen.job, approve)}")
 
 
 def _redrive_all(desk: _Desk, chosen: argparse.Namespace) -> None:
@@ -329,12 +355,12 @@ def _redrive_all(desk: _Desk, chosen: argparse.Namespace) -> None:
     """
     jobs = list(desk.operator.interrupted(chosen.error))
     if desk.switch.is_stopped and any(job.video_id is None for job in jobs):
-        print("Intake is stopped: jobs that are not paid for are left out.", file=sys.stderr)
+        _say("Intake is stopped: jobs that are not paid for are left out.", error=True)
         jobs = [job for job in jobs if job.video_id is not None]
     for job in jobs:
-        print(f"{job.job_id:<46} paid: {job.paid:<8} {(job.error or {}).get('code')}")
+        _say(f"{job.job_id:<46} paid: {job.paid:<8} {(job.error or {}).get('code')}")
     if not jobs or chosen.dry_run:
-        print(f"Jobs that would be redriven: {len(jobs)}.")
+        _say(f"Jobs that would be redriven: {len(jobs)}.")
         return
     unpaid = sum(job.paid is Paid.NO for job in jobs)
     unknown = sum(job.paid is Paid.UNKNOWN for job in jobs)
@@ -348,22 +374,22 @@ def _redrive_all(desk: _Desk, chosen: argparse.Namespace) -> None:
     for job, reason in desk.operator.redrive_all(jobs):
         if reason is not None:
             left += 1
-            print(f"{job.job_id}: {reason}", file=sys.stderr)
-    print(f"Redriven: {len(jobs) - left}.")
+            _say(f"{job.job_id}: {reason}", error=True)
+    _say(f"Redriven: {len(jobs) - left}.")
     if left:
         raise Refused(f"Left alone: {left}, for the reasons above.")
 
 
 def _cancel(desk: _Desk, chosen: argparse.Namespace) -> None:
     job = desk.operator.cancel(chosen.job)
-    print("Canceled.")
+    _say("Canceled.")
     if job.paid is not Paid.NO:
-        print("Genviral goes on with what was paid. Fetch it with attach.")
+        _say("Genviral goes on with what was paid. Fetch it with attach.")
 
 
 def _stop_intake(desk: _Desk, _: argparse.Namespace) -> None:
     desk.switch.stop()
-    print("Stopped. POST /videos answers 503; uploads are recorded and wait. Jobs that were started go on.")
+    _say("Stopped. POST /videos answers 503; uploads are recorded and wait. Jobs that were started go on.")
 
 
 def _start_intake(desk: _Desk, chosen: argparse.Namespace) -> None:
@@ -372,7 +398,7 @@ def _start_intake(desk: _Desk, chosen: argparse.Namespace) -> None:
         many = f"{waiting} or more" if waiting == _COUNTED else str(waiting)
         _ask(chosen, f"Jobs that are queued now: {many}. Each will be sent and paid for.", "start")
     desk.switch.start()
-    print("Started. What waited begins with the next sweeps; they come every 15 minutes.")
+    _say("Started. What waited begins with the next sweeps; they come every 15 minutes.")
 
 
 def _ask(chosen: argparse.Namespace, warning: str, word: str) -> None:
@@ -385,8 +411,8 @@ def _ask(chosen: argparse.Namespace, warning: str, word: str) -> None:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{warning} Nothing was done. Add --yes if that is what you want.")
-    print(warning, file=sys.stderr)
-    print(f"Type {word} to go on: ", end="", file=sys.stderr, flush=True)
+    _say(warning, error=True)
+    print(f"Type {visible(word)} to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != word:
         raise Refused("Nothing was done.")
 

@@ -39,6 +39,12 @@ _RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
 _LISTED = (Status.UNCERTAIN, Status.TIMED_OUT, Status.INTERRUPTED, Status.ON_HOLD)
 
 
+_NEW = (
+    "Ask for a new job with fresh links, through the API with another Idempotency-Key. If this one may be paid for, "
+    "look for its video at Genviral first, and attach that: a new job is paid for once more."
+)
+
+
 class Refused(Exception):
     """The command cannot be carried out; the text says why and what can be done instead. Nothing was changed."""
 
@@ -204,7 +210,8 @@ class Operator:
             The ARN of the execution that goes on.
 
         Raises:
-            Refused: The job is in no state for it, has a video, or an answer named one that Genviral knows.
+            Refused: The job is in no state for it, has a video, or an answer named one that Genviral knows; or its
+                links open nothing any more.
         """
         job = self._job(job_id)
         if job.video_id is not None:
@@ -219,6 +226,10 @@ class Operator:
             )
         _require(job, _RESUBMITTABLE)
         self._require_no_named_video(job)
+        if job.links_stripped:
+            raise Refused(
+                f"What opens the links in its request was removed when it ended, so it cannot be sent again. {_NEW}"
+            )
         approve(job)
         if job.known_video is not None:
             self.store.note_owner(job.known_video, job.job_id)
@@ -347,6 +358,7 @@ class Operator:
                 if refused.current is None or refused.current.status is not Status.CANCELED:
                     raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
                 job = refused.current
+        self.store.strip_links(job)
         if is_live(self._execution(job)):
             self._stop(job)
         return job

@@ -52,7 +52,8 @@ def instead(job: Job) -> str:
         return "It goes on; if its execution has ended, use redrive."
     if job.video_id is not None and job.status is not Status.SUCCEEDED:
         return "Use attach."
-    return _INSTEAD[job.status]
+    advice = _INSTEAD[job.status]
+    return advice.replace("resubmit", "ask for a new job with fresh links") if job.links_stripped else advice
 
 
 _WRONG_VIDEO = "If {video} was attached by mistake: attach {job} VIDEO_ID --replace"
@@ -85,6 +86,8 @@ def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: 
     """
     if job.is_terminal:
         step = _at_the_end(job)
+        if job.links_stripped:
+            step = step.replace("resubmit {job}", "ask for a new job with fresh links, which pays")
     else:
         step = _under_way(job, execution, intake_stopped=intake_stopped, sweep_by=sweep_by)
     return step.format(job=job.job_id, video=shlex.quote(job.known_video) if job.known_video else "VIDEO_ID")
@@ -96,6 +99,8 @@ def _at_the_end(job: Job) -> str:
         if fetched:
             return f"nothing: Genviral could not make this video, but {', '.join(fetched)} is in the bucket"
         return f"Genviral could not make it: {_anew(job)}. {_WRONG_VIDEO}"
+    if job.status is Status.FAILED and job.paid is Paid.NO and job.links_stripped:
+        return "do what the advice says, then ask for a new job with fresh links"
     if job.status is Status.FAILED and job.paid is Paid.NO:
         return "do what the advice says, then ask for a new job, or: resubmit {job}, which pays"
     if job.status is Status.UNCERTAIN and job.video_id is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ops.operator import Refused
+
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -24,11 +26,13 @@ class Vendor:
         secrets: A boto3 Secrets Manager client.
         secret: ARN of the secret with the API key.
         base_url: The Partner API's address.
+        allow_http: Whether the key may go over the network unencrypted. For a laptop.
     """
 
     secrets: SecretsManagerClient
     secret: str
     base_url: str
+    allow_http: bool = False
 
     def video(self, video_id: str) -> Video:
         """The video as Genviral sees it now.
@@ -36,7 +40,13 @@ class Vendor:
         Raises:
             GenviralFault: Genviral does not know it, or cannot be asked.
             ClientError: The key may not be read.
+            Refused: The key would go over the network unencrypted.
         """
+        if not (self.base_url.startswith("https://") or self.allow_http):
+            raise Refused(
+                "GenviralBaseUrl does not begin with https://, so the API key would go over the network unencrypted. "
+                "Genviral was not asked. Correct the stack's parameter."
+            )
         # Here, because only one command needs it, and it takes longer to import than all the rest of the commands.
         from shared.genviral.client import GenviralClient, Timeouts
 

@@ -7,9 +7,10 @@ and how it reads in an execution's `Cause`. Must not know who raises it: the ven
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Any, ClassVar
+
+from shared.printable import json_text, visible
 
 
 class Paid(StrEnum):
@@ -43,7 +44,8 @@ class Fault(Exception):
     `str()` is a short JSON document, because Step Functions copies it into the execution's `Cause`.
 
     Args:
-        message: What happened, in one sentence. Never a prompt, a key, a signed URL or a raw response body.
+        message: What happened, in one sentence. Never a prompt, a key, a signed URL or a raw response body. A name from
+            outside that it holds is escaped where it cannot be seen.
         http_status: The status of the vendor's answer, if there was one.
         error_code: The code in the vendor's answer, where it is more exact than the class's own.
         action_url: Where a person can mend it, as the vendor gave it.
@@ -69,11 +71,11 @@ class Fault(Exception):
         paid: Paid | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = visible(message)
         self.http_status = http_status
-        self.error_code = error_code or self.code
-        self.action_url = action_url
-        self.issues = issues
+        self.error_code = visible(error_code or self.code)
+        self.action_url = action_url and visible(action_url)
+        self.issues = tuple({name: visible(text) for name, text in issue.items()} for issue in issues)
         self.retry_after = retry_after
         if paid is not None:
             self.paid = paid
@@ -94,4 +96,4 @@ class Fault(Exception):
         return {name: value for name, value in document.items() if value not in (None, [])}
 
     def __str__(self) -> str:
-        return json.dumps(self.document(), ensure_ascii=False, separators=(", ", ": "))
+        return json_text(self.document(), separators=(", ", ": "))

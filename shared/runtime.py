@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Branch, Fault, Paid
+from shared.printable import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AwsCallFailed", "InternalError", "MetricUnit", "SettingsInvalid", "entrypoint", "logger", "metrics"]
 
 # Without the source location: it costs a stack walk a line and says nothing that the message does not.
-logger = Logger(location=None)
+logger = Logger(location=None, json_serializer=functools.partial(json_text, default=str, separators=(",", ":")))
 metrics = Metrics()
 
 # httpx tells every address it calls at INFO, and an output link is a key to the video.
@@ -67,12 +68,12 @@ class InternalError(Fault):
 
 
 class SettingsInvalid(Fault):
-    """A function's environment lacks a value or holds one of the wrong type."""
+    """A function's environment lacks a value or holds one that cannot be used."""
 
     code = "settings_invalid"
     paid = Paid.UNKNOWN
     branch: ClassVar[Branch] = Branch.RETRY
-    advice = "Deploy the stack again with its own template, then redrive the execution."
+    advice = "Deploy the stack again, with its own template and correct parameters, then redrive the execution."
 
 
 def settings(kind: type[_S]) -> _S:

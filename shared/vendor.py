@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.genviral.client import GenviralClient, Timeouts
-from shared.runtime import AwsCallFailed, client
+from shared.runtime import AwsCallFailed, SettingsInvalid, client, settings
 
 if TYPE_CHECKING:
     from shared.faults import Paid
@@ -21,6 +22,13 @@ _KEY_KEPT_SECONDS = 300
 LOOK = Timeouts(connect=5, read=15, write=5, pool=5, total=20)
 """Time-outs of a look at a video, in seconds."""
 _NOT_SET = "not-set"  # what the template puts into a new stack's secret
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What each function that calls the vendor has in its environment, beside its own settings."""
+
+    allow_private_output: bool = False
 
 
 @functools.cache
@@ -32,7 +40,15 @@ def genviral(base_url: str, secret: str, *, timeouts: Timeouts, paid: Paid) -> G
         secret: ARN of the secret that holds the API key as plain text.
         timeouts: Time-outs of its calls.
         paid: What to say about the money when the key cannot be read.
+
+    Raises:
+        SettingsInvalid: The key would go over the network unencrypted.
     """
+    if not base_url.startswith("https://") and not settings(_Settings).allow_private_output:
+        raise SettingsInvalid(
+            "GenviralBaseUrl does not begin with https://, so the API key would go over the network unencrypted; only "
+            "with AllowPrivateOutput=true, on a laptop, may it be http://"
+        )
     kept, kept_until = "", 0.0
 
     def api_key(refresh: bool) -> str:

@@ -25,7 +25,7 @@ from shared.genviral.errors import (
     SubscriptionRequired,
     TierNotAllowed,
 )
-from shared.genviral.models import GenerateRequest
+from shared.genviral.models import PATTERN_OF_NAMES, GenerateRequest
 from shared.jobs.errors import (
     BodyTooLarge,
     IntakeStopped,
@@ -453,6 +453,7 @@ def _requests() -> dict[str, Any]:
         found[name] = schema | {"title": name}
     found["VideoRequest"]["properties"]["metadata"] = {
         "type": ["object", "null"],
+        "propertyNames": {"pattern": PATTERN_OF_NAMES},
         "description": "Your own labels, at most 2,048 bytes of JSON. They come back in the job and its notifications.",
     }
     return found

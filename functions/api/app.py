@@ -7,7 +7,6 @@ to import than to use.
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from shared.faults import Fault, Paid
 from shared.jobs.errors import ServiceUnavailable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
+from shared.printable import json_text
 from shared.runtime import AwsCallFailed, client, entrypoint, logger, settings
 from shared.steps.answers import HTTP_STATUS, advice_on, retry_after
 
@@ -54,6 +54,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def post_video() -> Response[str]:
     """Ask for a video."""
     from shared.steps.bodies import body_of
+    from shared.steps.callers import caller_of
     from shared.steps.requests import Desk
 
     request, config = app.current_event, settings(Settings)
@@ -61,7 +62,7 @@ def post_video() -> Response[str]:
         store=_store(), switch=_switch(), sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn
     )
     job = desk.ask(
-        body_of(request.raw_event), caller=_caller(request.raw_event), key=request.headers.get("idempotency-key")
+        body_of(request.raw_event), caller=caller_of(request.raw_event), key=request.headers.get("idempotency-key")
     )
     logger.append_keys(job_id=job.job_id)
     logger.info("job accepted", status=job.status.value)
@@ -201,16 +202,5 @@ def _vendor() -> GenviralClient:
     return genviral(config.genviral_base_url, config.api_key_secret, timeouts=timeouts, paid=Paid.NO)
 
 
-def _caller(event: dict[str, Any]) -> str:
-    """Who is behind the request, as API Gateway found out: a role or user, a token's subject, or nobody (laptop)."""
-    authorizer = event.get("requestContext", {}).get("authorizer") or {}
-    if iam := authorizer.get("iam"):
-        arn = str(iam.get("userArn"))
-        # A role's session has a new name each time; the same program must find its own keys again.
-        return arn.rsplit("/", 1)[0] if ":assumed-role/" in arn else arn
-    claims = (authorizer.get("jwt") or {}).get("claims") or {}
-    return f"{claims.get('iss', '')}#{claims.get('sub', '')}" if claims else "anonymous"
-
-
 def _answer(status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:
-    return Response(status, "application/json", json.dumps(document, ensure_ascii=False), headers=headers or {})
+    return Response(status, "application/json", json_text(document), headers=headers or {})

@@ -6,6 +6,7 @@ better keep it in a secret than in a template.
 
 import json
 import os
+import re
 import urllib.request
 
 ICONS = {"succeeded": ":clapper:", "on_hold": ":credit_card:", "recipe_invalid": ":scroll:"}
@@ -22,11 +23,17 @@ def handler(event: dict, context: object) -> None:
 
 
 def line(notice: dict) -> str:
-    about = notice["source"].get("key") or notice["job_id"]
     error = notice.get("error", {})
-    told = [f"{ICONS.get(notice['status'], ':warning:')} *{about}*: {notice['summary']}"]
-    told += [error[part] for part in ("message", "advice") if part in error]
+    about = plain(notice["source"].get("key") or notice["job_id"])
+    told = [f"{ICONS.get(notice['status'], ':warning:')} `{about}`: {notice['summary']}"]
+    told += [plain(error[part]) for part in ("message", "advice") if part in error]
     if notice["status"] == "succeeded":
-        told.append(f"s3://{notice['video']['bucket']}/{notice['video']['key']}")
-    # Slack reads these three as markup: https://api.slack.com/reference/surfaces/formatting#escaping
-    return "\n".join(told).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        told.append(plain(f"{notice['video']['bucket']}/{notice['video']['key']}"))
+    return "\n".join(told)
+
+
+def plain(text: str) -> str:
+    # Names of files and Genviral's words may hold lines, links and mentions: https://api.slack.com/reference/surfaces/formatting
+    text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text).replace("`", "'")
+    text = re.sub(r"://|www\.|@", r"[\g<0>]", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

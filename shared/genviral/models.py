@@ -54,9 +54,14 @@ _WORDS = {
     "string_unicode": "must be a text of valid characters",
     "too_long": "must have at most {max_length} entries",
 }
-# They could change what a terminal or a page shows: controls, and marks that turn the direction of writing.
-_CONTROLS = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-_CONTROL = re.compile(f"[{_CONTROLS}]")
+# They could change what a terminal or a page shows: controls, marks that turn the direction of writing, and what takes
+# no place. The tags beyond U+FFFF are not in the patterns: JavaScript's need a flag for them.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+_CONTROL = re.compile(rf"[{_CONTROLS}\U000e0000-\U000e0fff]")
+# A text for people has lines, may be in a script that is written from right to left, and emoji hold joiners. Other
+# controls come of a damaged file or a wrong encoding, and would be paid for.
+_CONTROLS_OF_TEXT = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+_CONTROL_OF_TEXT = re.compile(f"[{_CONTROLS_OF_TEXT}]")
 _M = TypeVar("_M", bound=BaseModel)
 _PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
 _SEEDANCE = "bytedance/seedance"
@@ -80,9 +85,20 @@ def _web_url(url: str) -> str:
 def _word(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
-    if _CONTROL.search(text):
+    if has_controls(text):
         raise ValueError("must not hold control characters")
     return text
+
+
+def _text(text: str) -> str:
+    if _CONTROL_OF_TEXT.search(text):
+        raise ValueError("must not hold control characters other than tabs and line ends")
+    return text
+
+
+def has_controls(text: str) -> bool:
+    """Whether a short text could change what a terminal or a page shows of others."""
+    return _CONTROL.search(text) is not None
 
 
 def _positive_number(value: object) -> int | float:
@@ -114,12 +130,18 @@ def _is_deeper(text: bytes, levels: int) -> bool:
     return bool(brackets)
 
 
-Text = Annotated[str, Field(max_length=_MAX_TEXT)]
+Text = Annotated[
+    str,
+    Field(max_length=_MAX_TEXT, json_schema_extra={"pattern": f"^[^{_CONTROLS_OF_TEXT}]*$"}),
+    AfterValidator(_text),
+]
 # The patterns describe the API to callers: what they allow, the validators take. Of links, the validators take more:
 # other scripts, which format "uri" leaves out, and IP addresses in brackets.
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 _NAME = r"[0-9A-Za-z._~%!$&'()*+,;=-]"
 _URL_PATTERN = rf"^[Hh][Tt][Tt][Pp][Ss]?://(?:(?:{_NAME}|:)*@)?{_NAME}+(?::{_PORT})?(?:[/?#][!-~]*)?$"
+PATTERN_OF_NAMES = f"^[^{_CONTROLS}]*$"
+"""What the names of a caller's own labels look like."""
 Word = Annotated[
     str,
     Field(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,22 +23,46 @@ _SHORTEST_PRIVATE = 8
 # common phrases such as "reference image".
 _RUN = 16
 _MARKUP = re.compile(r"<[A-Za-z/!][^<>]*>?")
-# Links as people, JSON and other links write them: with or without a scheme, with `\/`, or percent-encoded.
-_SLASH = r"(?:\\?/|%2f|\\u002f)"
-_LINK = re.compile(rf"{_SLASH}{{2}}|\b(?:[\w-]{{1,63}}\.){{1,9}}[a-z]{{2,24}}(?::\d{{1,5}})?{_SLASH}", re.IGNORECASE)
-_QUERY = re.compile(r"[?#]|%3f|%23|\\u003f", re.IGNORECASE)
-_URL_USER = re.compile(rf"({_SLASH}{{2}})[^\s/@\\]{{1,512}}@", re.IGNORECASE)
-# What opens a link or an account, wherever it is quoted: name=value, name%3Dvalue, "name": "value".
-_SECRET = re.compile(
-    r"""
-    ((?<![a-z0-9])
-    (?:(?:access|auth|id|refresh|security|session)[-_]?)?(?:sig|signature|token|credential|password|secret|(?:access|api|secret)[-_]?key)
-    (?:=|%3d|\\?["']\s?:\s?\\?["']))
-    (?:(?!%26|\\u0026)[^\s"'&,;<>\\])+
-    | (\b(?:Bearer|Basic)\s)[\w.~+/=-]{8,}
-    """,
-    re.IGNORECASE | re.VERBOSE,
+# The ways to write one character of a link: as it is, escaped in JSON or percent-encoded (any number of times), or in
+# its full-width form. HTML's entities are resolved before. All repetitions are bounded, so that no text takes long.
+# Texts and no compiled patterns: compiling takes 10 ms of every cold start, and few calls meet an error.
+_ESCAPE = r"\\{1,16}[ux](?:00)?"
+_PERCENT = r"%(?:25){0,8}"
+_SLASH = rf"(?:\\{{0,16}}/|\\|{_PERCENT}2f|{_ESCAPE}2f|\uff0f)"
+_EQUALS = rf"(?:=|{_PERCENT}3d|{_ESCAPE}3d|\uff1d)"
+_QUOTE = rf"""(?:\\{{0,16}}["'`]|{_PERCENT}2[27]|{_ESCAPE}2[27])"""
+_QUERY = rf"(?:[?#\uff1f\uff03]|{_PERCENT}(?:3f|23)|{_ESCAPE}(?:3f|23))"
+_HOST = r"(?:(?:[\w-]{1,63}\.){1,9}[a-z]{2,24}|(?:\d{1,3}\.){3}\d{1,3}|localhost|\[[0-9a-f:.]{2,45}\])"
+_LINK = rf"(?i){_SLASH}{{2}}|(?<![\w.-]){_HOST}(?::\d{{1,5}})?(?={_SLASH}|{_QUERY})"
+_URL_USER = rf"(?i)({_SLASH}{{2}})(?:(?!{_PERCENT}2f)[^\s/\\]){{1,512}}(?:@|{_PERCENT}40)"
+_USER = r"(?i)(?<![\w.+-])[a-z][\w.+-]{0,63}:[^\s:/@]{1,128}@(?=[\w\[])"
+# What opens a link or an account, wherever it is quoted: name=value, name%3Dvalue, "name": "value", <name>value</name>.
+_LONG_NAME = r"""(?:signature(?:[-_]?provided)?|credentials?|passw(?:or)?d|passphrase|secret|key[-_]?pair[-_]?id
+    |access[-_]?id|(?:access|account|api|private|secret|session|shared|signing)[-_]?(?:key|token)(?:[-_]?id)?)"""
+_NAME = rf"""(?:
+    (?:(?<![a-z0-9])|(?<=%[0-9a-f]{{2}})|(?<=25[0-9a-f]{{2}})|(?<=u[0-9a-f]{{4}}))(?:{_LONG_NAME}|
+      (?:(?:access|auth|bearer|id|refresh|security|session|x)[-_]?){{0,2}}(?:sig|hmac|token|jwt|pwd|policy|hdnts|hdnea))
+    |(?<![\w-])[\w-]{{1,40}}?{_LONG_NAME})"""
+_VALUE = rf"""(?:(?!{_PERCENT}2[267]|{_ESCAPE}2[267])[^\s"'`&\uff06,;<>\\])+"""
+_SECRET = rf"""(?ix)
+    ({_NAME}
+    (?:{_QUOTE}?\s?(?:{_EQUALS}>?|:{_EQUALS})\s?{_QUOTE}?|{_QUOTE}\s?:\s?{_QUOTE}|(?:\s[^<>]{{0,200}})?>))
+    {_VALUE}
+    # As a header has it. "token: expired" and "policy: no-violence-please" are sentences.
+    | ((?!policy){_NAME}:\s?)(?=\S{{0,64}}?\d|\S{{16}})[^\s"'&,;<>\\]{{8,}}
+    | ((?<![a-z0-9])Authorization{_QUOTE}?\s?[:=]\s?{_QUOTE}?(?:[\w-]{{1,32}}\s)?)
+      (?=\S{{0,64}}?\d|\S{{16}})(?>[^\s"',=]{{8,}})(?!=\w)
+    | ((?<![a-z0-9])Cookie{_QUOTE}?\s?[:=]\s?{_QUOTE}?)[^\s=]{{1,64}}=[^\s;]+(?:;\s?[^\s=]{{1,64}}=[^\s;]+)*
+    | (\b(?:Bearer|Basic|ApiKey)(?:\s|:\s?|{_PERCENT}20|\+))[\w.~+/=%-]{{8,}}
+    """
+# A long word with a query in it that a line break tore apart, as it is or escaped, and what follows of it.
+_WRAPPED = (
+    rf"(?i)((?:{_QUERY}|{_EQUALS})\S{{0,256}}?)=?(?:\r?\n|(?:\\{{1,16}}r)?\\{{1,16}}n)[\t >]{{0,16}}"
+    r"(?=(?=\S{0,512}?\d|\S{16})[\w%&=+/.~-]{8})"
 )
+_MOST_LINES = 32
+_ENTITY = re.compile(r"&#?\w{1,8};")
+_MOST_LAYERS = 3
 
 
 def one_line(text: str) -> str:
@@ -55,31 +80,64 @@ def redact(text: str, private: Iterable[str] = ()) -> str:
     Returns:
         One line of at most 300 characters, without those texts, query strings of URLs, signatures, tokens and markup.
     """
-    hidden = tuple(map(one_line, private))
-    visible = _mask(one_line(text[:_LONGEST_INPUT]), hidden)
-    visible = _without_secrets(visible)
-    # Once more: markup may have torn a private text apart.
-    visible = _mask(one_line(_MARKUP.sub(" ", visible)), hidden)
-    return visible if len(visible) <= MAX_TEXT else visible[: MAX_TEXT - 1] + "…"
+    hidden = tuple(map(_plain, private))
+    visible = hide_secrets(_mask(_plain(_joined(_unescaped(text[:_LONGEST_INPUT]))), hidden))
+    # Once more: markup may have torn a private text or a secret apart.
+    whole = one_line(_MARKUP.sub("", visible))
+    visible = one_line(_MARKUP.sub(" ", visible))
+    if (shown := hide_secrets(_mask(whole, hidden))) == whole:
+        shown = hide_secrets(_mask(visible, hidden))
+    return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 1] + "…"
 
 
-def _without_secrets(text: str) -> str:
+def _unescaped(text: str) -> str:
+    """The text without HTML's entities, also where they were escaped again."""
+    for _ in range(_MOST_LAYERS):
+        if "&" not in text:
+            break
+        import html  # here, because few errors are HTML
+
+        text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    return text
+
+
+def _joined(text: str) -> str:
+    """The text with links and signatures in one piece that were broken into lines."""
+    for _ in range(_MOST_LINES):
+        joined = re.sub(_WRAPPED, r"\1", text)
+        if joined == text:
+            break
+        text = joined
+    return text
+
+
+def _plain(text: str) -> str:
+    """The text as one line without characters that take no place, which may part a word and are not seen."""
+    return one_line("".join(character for character in text if category(character) != "Cf"))
+
+
+def hide_secrets(text: str) -> str:
     """The text without queries, fragments and users of links, and without the values of signatures and tokens."""
-    text = _URL_USER.sub(r"\1", " ".join(map(_without_query, text.split(" "))))
-    return _SECRET.sub(lambda found: f"{found[1] or found[2]}{_MARK}", text)
+    return hide_values(re.sub(r"\S+", lambda word: _without_query(word[0]), text))
+
+
+def hide_values(text: str) -> str:
+    """The text without users of links, and without the values of signatures and tokens."""
+    text = re.sub(_USER, f"{_MARK}@", re.sub(_URL_USER, r"\1", text)) if "@" in text or "%" in text else text
+    return re.sub(_SECRET, lambda found: f"{next(filter(None, found.groups()))}{_MARK}", text)
 
 
 def _without_query(word: str) -> str:
     """The word, cut at the query or fragment of the first link in it."""
-    link = _LINK.search(word)
-    query = _QUERY.search(word, link.end()) if link else None
-    return word[: query.start()] if query else word
+    link = re.search(_LINK, word)
+    query = re.search(f"(?i){_QUERY}", word[link.end() :]) if link else None
+    return word[: link.end() + query.start()] if link and query else word
 
 
 def holds_private(text: str, private: Iterable[str]) -> bool:
     """Whether a text holds a private one, whole (from 8 characters) or in parts (from 16)."""
-    line = one_line(text)
-    return _mask(line, tuple(map(one_line, private))) != line
+    line = _plain(text)
+    return _mask(line, tuple(map(_plain, private))) != line
 
 
 def strings_of(document: object) -> Iterator[str]:

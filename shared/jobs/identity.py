@@ -16,7 +16,7 @@ from typing import Any
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
-_HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}))?)/([^/]+)")
+_HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}|[0-9a-f]{32}))?)/([^/]+)")
 _CONTAINERS = (dict, list)
 # In a JSON text without blanks, as Python writes it: 5.0 or 1e+16.
 _FRACTION_OF_ZERO = re.compile(r"\d(?:\.0|e\+\d+)(?:[,\]}]|\Z)")
@@ -48,8 +48,9 @@ def of_form(key: str) -> str | None:
     if handed_over is None:
         return None
     recipe, job_id, announced, binding, name = handed_over.groups()
-    # Forms of an earlier version had none. S3 may still announce their files again.
-    return job_id if binding in (None, _binding(announced, recipe, name)) else None
+    if binding is None:  # forms of an earlier version; S3 may still announce their files again
+        return job_id
+    return job_id if _binding(announced, recipe, name).startswith(binding) else None
 
 
 def for_idempotency_key(caller: str, key: str) -> str:
@@ -97,14 +98,16 @@ def new() -> str:
 def for_handover(recipe: str, name: str) -> str:
     """An id for a file that was announced and is still to come. Its key is to be `uploads/<recipe>/<id>/<name>`.
 
-    The id ends with a digest of the rest of that key, so under another key it names no job.
+    The id ends with a digest of the rest of that key, so under another key it names no job. The digest is too long to
+    search for another key that has the same one.
     """
     announced = f"up-{_unique()}"
     return f"{announced}-{_binding(announced, recipe, name)}"
 
 
 def _binding(announced: str, recipe: str, name: str) -> str:
-    return _digest(announced, recipe, name)[:8]
+    # Earlier versions took 8 of these characters. Such an id is shorter, so no new form has it.
+    return _digest(announced, recipe, name)[:32]
 
 
 def _unique() -> str:

@@ -9,8 +9,12 @@ import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from shared.genviral.redaction import hide_secrets, hide_values
+
 # A proxy's address has the other link behind a slash, or behind what begins or names a part of a query.
 _SECOND = re.compile(r"(?<![/?#=:])https?(?::/|//)|\\", re.IGNORECASE)
+
+_LINK = re.compile(r"(?<!\bs3:)//|%2f|\\/", re.IGNORECASE)
 
 
 def is_torn(link: str) -> bool:
@@ -24,10 +28,21 @@ def without_secrets(body: Any) -> Any:
         return {name: without_secrets(value) for name, value in body.items()}
     if isinstance(body, list):
         return [without_secrets(value) for value in body]
-    if isinstance(body, str) and body[:8].lower().startswith(("https://", "http://")):
+    return _without_secrets(body) if isinstance(body, str) else body
+
+
+def _without_secrets(text: str) -> str:
+    """A link without what opens it, or a text without the signatures and passwords of the links in it."""
+    if text[:8].lower().startswith(("https://", "http://")):  # all of it is the link, also where it holds blanks
         try:
-            parts = urlsplit(body)
+            parts = urlsplit(text)
         except ValueError:
             return ""
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-    return body
+        if "@" in parts.netloc or "?" in text or "#" in text:
+            text = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+        return hide_values(text)
+    # An address in S3 opens nothing, and a key may hold any of the signs that part a link.
+    is_word = len(text.split(maxsplit=1)) == 1 and not text.startswith("s3://")
+    if is_word:
+        return hide_secrets(text)
+    return hide_values(text) if _LINK.search(text) else text

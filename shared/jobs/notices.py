@@ -7,6 +7,7 @@ described for subscribers by `docs/notification.schema.json`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from shared.jobs.errors import DailyLimitReached, PriceUnknown
 from shared.jobs.identity import number_of_turn
 from shared.jobs.states import Status
+from shared.printable import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,6 +58,9 @@ _SUMMARY = {
     BATCH_REJECTED: "The batch cannot be read. No row of it was started.",
     BATCH_INTERRUPTED: "The batch was interrupted; no row is paid for twice, whatever you do next.",
 }
+# What mail programs make links of, as far as a name's own dots can be told from it.
+_LINK = re.compile(r"://[^\s/?#]*|www\.|(?:mailto|tel):|(?<=\S)@(?=\S)", re.IGNORECASE)
+_ODD_IN_NAME = re.compile(r'[:"<>|@]|^\s|\s\Z|www\.', re.IGNORECASE)
 _WITHOUT_FILE = (Status.FAILED, Status.TIMED_OUT)
 _PAID = {"yes": "yes", "no": "no", "unknown": "nobody knows"}
 
@@ -219,7 +224,7 @@ def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notice:
         subject=title[:_SUBJECT_CHARACTERS],
         message=message,
         text="\n".join(_lines(message, about)),
-        short=_ascii(f"{title} {_rows(message) or error.get('message', '')}")[:_SMS_CHARACTERS],
+        short=_ascii(f"{title} {_rows(message) or _words(str(error.get('message', '')))}")[:_SMS_CHARACTERS],
         # SNS refuses a whole message for one control character, and a folder's name may hold them.
         attributes={name: value for name, value in attributes.items() if value and value.isprintable()},
     )
@@ -228,8 +233,9 @@ def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notice:
 def _about(message: Mapping[str, Any]) -> str:
     """What it is about, in a few words: a file, a line of one, or a job."""
     source = message["source"]
-    name = str(source.get("key") or message.get("job_id")).rsplit("/", 1)[-1]
-    return f"{name}, line {source['line']}" if "line" in source else name
+    key = str(source.get("key") or message.get("job_id"))
+    name = _name(key if _LINK.search(key) else key.rsplit("/", 1)[-1])
+    return f"{name}, line {source['line']}" if "line" in source else str(name)
 
 
 def _rows(message: Mapping[str, Any]) -> str | None:
@@ -253,21 +259,19 @@ def _credits(message: Mapping[str, Any]) -> str | None:
 
 def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
     """The e-mail: what happened, what to do, the facts, and where to look."""
-    yield f"{_printable(about)}: {message['summary']}"
+    yield f"{about}: {message['summary']}"
     error, video = message.get("error", {}), message.get("video", {})
     if error:
         yield ""
-        yield _printable(str(error.get("message", "")))
-        yield from (
-            f"  - {_printable(issue['path'])}: {_printable(issue['message'])}" for issue in error.get("issues", ())
-        )
+        yield _words(str(error.get("message", "")))
+        yield from (f"  - {_words(issue['path'])}: {_words(issue['message'])}" for issue in error.get("issues", ()))
         if advice := error.get("advice"):
-            yield f"What to do: {advice}"
+            yield f"What to do: {visible(advice)}"
         if action_url := error.get("action_url"):
-            yield f"Where: {action_url}"
+            yield f"Where: {visible(action_url)}"
     if advice := message.get("batch", {}).get("advice"):
         yield ""
-        yield f"What to do: {advice}"
+        yield f"What to do: {visible(advice)}"
     yield ""
     facts = {
         "Status": message["status"],
@@ -279,12 +283,12 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
         "Video": _film(video),
         "Report": _place(report) if (report := message.get("batch", {}).get("report")) else None,
         "Source": _place(message["source"]),
-        "Recipe": message.get("recipe"),
-        "Model": message.get("model_id"),
+        "Recipe": _name(message.get("recipe")),
+        "Model": _name(message.get("model_id")),
         "Job": message.get("job_id"),
         "Time": message.get("occurred_at"),
     }
-    yield from (f"{name + ':':9}{_printable(str(fact))}" for name, fact in facts.items() if fact is not None)
+    yield from (f"{name + ':':9}{visible(str(fact))}" for name, fact in facts.items() if fact is not None)
     yield from _links(message)
 
 
@@ -292,7 +296,7 @@ def _other(video: Mapping[str, Any]) -> str:
     """A further video of the same job."""
     cost = f" ({video['credits_used']:,g} credits)" if "credits_used" in video else ""
     if output := video.get("output"):
-        return f"video {video['video_id']}{cost}, in the bucket: s3://{output['bucket']}/{output['key']}"
+        return f"video {_words(video['video_id'])}{cost}, in the bucket: s3://{output['bucket']}/{_key(output['key'])}"
     if "paid" in video:
         cost = " (an answer named it; nobody knows whether it was paid for)"
     return f"video {video['video_id']} at Genviral{cost}"
@@ -311,13 +315,13 @@ def _film(video: Mapping[str, Any]) -> str | None:
     seconds, width, height = (video.get(name) for name in ("duration_seconds", "width", "height"))
     facts = [f"{seconds:g} s" if seconds else "", f"{width}x{height}" if width and height else ""]
     facts.append(f"{video['bytes']:,} bytes" if "bytes" in video else "")
-    return f"s3://{video['bucket']}/{video['key']} ({', '.join(filter(None, facts))})"
+    return f"s3://{video['bucket']}/{_key(video['key'])} ({', '.join(filter(None, facts))})"
 
 
 def _place(source: Mapping[str, Any]) -> str:
     if "key" not in source or "bucket" not in source:
         return str(source["type"])
-    return f"s3://{source['bucket']}/{source['key']}" + (f", line {source['line']}" if "line" in source else "")
+    return f"s3://{source['bucket']}/{_key(source['key'])}" + (f", line {source['line']}" if "line" in source else "")
 
 
 def _links(message: Mapping[str, Any]) -> Iterator[str]:
@@ -331,17 +335,36 @@ def _links(message: Mapping[str, Any]) -> Iterator[str]:
     for name, file in (("video", message.get("video")), ("report", message.get("batch", {}).get("report"))):
         if file:
             yield f"The {name} (sign in to AWS first):"
-            yield f"{console}/s3/object/{file['bucket']}?region={region}&prefix={quote(file['key'], safe='')}"
+            yield f"{console}/s3/object/{file['bucket']}?region={region}&prefix={_quoted(file['key'])}"
     yield "The execution:"
-    yield f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
+    yield f"{console}/states/home?region={region}#/v2/executions/details/{_quoted(execution, ':')}"
 
 
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
+def _name(name: str | None) -> str | None:
+    """A name from outside. One that could be read as a sentence, a line or a link of ours is quoted."""
+    if name is None or (name.isprintable() and not _ODD_IN_NAME.search(name)):
+        return name
+    return '"' + _words(name).replace('"', "'") + '"'
+
+
+def _key(key: str) -> str:
+    """A key from outside, percent-encoded where it could be read as more than a key. `ops show` takes both."""
+    if key.isprintable() and not _LINK.search(key):
+        return key
+    return _quoted(key, "/").replace("//", "/%2F").replace(".", "%2E")
+
+
+def _quoted(text: str, safe: str = "") -> str:
+    return quote(text, safe, errors="surrogatepass")
+
+
+def _words(text: str) -> str:
+    """Words that hold names from outside, or are the vendor's: in one line, and with no link that can be followed."""
+    return _LINK.sub(lambda link: re.sub("[:.@]", r"[\g<0>]", link[0]), visible(text))
 
 
 def _ascii(text: str) -> str:
-    return _printable(text.encode("ascii", "replace").decode()).strip()
+    return _words(text.encode("ascii", "replace").decode()).strip()
 
 
 def _summary(job: Job) -> str:

@@ -37,7 +37,10 @@ class Job:
     fingerprint: str | None = None
     """Digest of the request, to tell a repeat from another request under the same name."""
     request: str | None = field(default=None, repr=False)
-    """The generate body as JSON text, without signed URLs; may hold a prompt, so it is never logged."""
+    """The generate body as JSON text. May hold a prompt, so it is never logged. What opens its links is there only
+    until the job is sent or has ended, whichever comes first."""
+    links_stripped: bool = False
+    """Whether its request lost what opens links when the job ended. Then it cannot be sent again."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """The caller's own labels, echoed back."""
     recipe: str | None = None

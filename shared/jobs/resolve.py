@@ -7,6 +7,7 @@ can be wrong with a request is found here, before anything is paid for.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from pydantic import AfterValidator, Field
 
 from shared import strict_json
 from shared.genviral.errors import InvalidPayload
-from shared.genviral.models import Strict, parse_generate, validated
+from shared.genviral.models import Strict, has_controls, parse_generate, validated
 from shared.genviral.redaction import one_line
 from shared.jobs.errors import (
     AssetMissing,
@@ -76,6 +77,7 @@ _SAMPLE = "https://example.com/sample"
 _SAMPLES = {"filename": "sample.jpg", "stem": "sample", "date": "2026-11-22"}
 _MAX_METADATA_BYTES = 2048
 _MAX_KEY = 100
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a key may hold them, and no text that is sent
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "KeyTooLongError", "404"}
 _FORBIDDEN = {"AccessDenied", "403", "MethodNotAllowed", "405", "InvalidObjectState"}
 
@@ -197,6 +199,8 @@ def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
         size = len(json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode())
     except (ValueError, RecursionError):  # a number beyond all bounds, half a character, endless nesting
         raise _invalid_metadata("must hold nothing but JSON") from None
+    if any(map(has_controls, metadata)):
+        raise _invalid_metadata("must have names without control characters")
     if size > _MAX_METADATA_BYTES:
         raise _invalid_metadata(f"must be at most {_MAX_METADATA_BYTES} bytes of JSON")
     return parse_generate(rest).to_body(), metadata
@@ -261,6 +265,8 @@ class Resolver:
     def _from_record(self, job: Job) -> Resolution:
         if job.request is None:
             raise RequestUnreadable("the execution's input has no member 'request'")
+        if job.links_stripped:  # taken up while it was ending
+            raise RequestUnreadable("the request lost what opens its links when the job ended; ask for a new job")
         body, metadata = parse_request(json.loads(job.request))
         return Resolution(body, without_secrets(body), metadata=metadata or job.metadata)
 
@@ -317,7 +323,7 @@ class Resolver:
     def _values(self, upload: _File, recipe: object) -> dict[str, str]:
         """What is put in for the placeholders that stand for no file."""
         # Some systems take characters apart in names of files; a text has them in one piece.
-        name = unicodedata.normalize("NFC", PurePosixPath(upload.key).name)
+        name = _CONTROL.sub(" ", unicodedata.normalize("NFC", PurePosixPath(upload.key).name))
         values = {
             "filename": name,
             "stem": PurePosixPath(name.removesuffix(MANIFEST_SUFFIX)).stem,

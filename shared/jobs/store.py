@@ -702,6 +702,24 @@ class JobStore:
             **attributes,
         )
 
+    def strip_links(self, job: Job) -> None:
+        """Take what opens links off the request of a job that has ended. Nothing happens if it has been taken up since.
+
+        Args:
+            job: The job as it was read.
+        """
+        if not job.is_terminal or job.request is None or (kept := _without_secrets(job.request)) == job.request:
+            return
+        try:
+            self._update(
+                job.job_id,
+                {"request": kept, "links_stripped": True},
+                condition="#status = :there",
+                values={":there": job.status.value},
+            )
+        except MoveRefused:
+            return
+
     def redriving(self, job: Job, *, deadline_at: int | None) -> None:
         """Count an automatic redrive that is about to be tried.
 
@@ -864,6 +882,18 @@ def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
 def _of_its_execution(attributes: Mapping[str, Any]) -> str:
     """The condition that the job is not another execution's than the one which claims it."""
     return " AND (attribute_not_exists(execution) OR execution = :execution)" if "execution" in attributes else ""
+
+
+def _without_secrets(request: str) -> str:
+    """A request as JSON text without what opens the links in it; the same text where nothing does."""
+    from shared.jobs.links import without_secrets  # here, because few calls end a job
+
+    try:
+        body = json.loads(request)
+        kept = without_secrets(body)
+    except RecursionError:  # nobody could send that
+        return "{}"
+    return request if kept == body else json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
 
 
 def _ended_by_a_claim(end_hold: bool) -> tuple[str, ...]:

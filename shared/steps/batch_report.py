@@ -21,6 +21,7 @@ from shared.jobs import batches, identity
 from shared.jobs.notices import BATCH_CHECKED, BATCH_FINISHED, BATCH_INTERRUPTED, BATCH_REJECTED, notice_of_batch
 from shared.jobs.recipes import BATCHES
 from shared.jobs.states import Status
+from shared.printable import json_text, visible
 from shared.steps.notify import publish, reason_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Reporter:
         now = _now()
         report = {"bucket": self.bucket, "key": report_key(plan["source"]["key"], batch_id)}
         document = {"version": VERSION, "batch_id": batch_id, "source": plan["source"], "reported_at": now, **facts}
-        self._write(report["key"], json.dumps({**document, "items": rows}, ensure_ascii=False), "application/json")
+        self._write(report["key"], json_text({**document, "items": rows}), "application/json")
         self._write(f"{report['key'].removesuffix('.json')}.csv", _table(rows), "text/csv; charset=utf-8")
         facts["report"] = report
         error = facts.pop("error", None)
@@ -109,7 +110,7 @@ class Reporter:
         """
         document = reason_of(ended="FAILED", error=error["Error"], cause=error["Cause"])
         self._tell(execution_arn, BATCH_REJECTED, source=source, paid="no", error=document)
-        return {"error": {"Error": error["Error"], "Cause": json.dumps(document, ensure_ascii=False)}}
+        return {"error": {"Error": error["Error"], "Cause": json_text(document)}}
 
     def interrupted(
         self, execution_arn: str, source: Mapping[str, Any], *, ended: str, error: str, cause: str, moment: str
@@ -255,8 +256,8 @@ def _cell(text: str) -> str:
     Excel in many languages has `;` between cells and begins formulas with any of the signs below, full-width ones as
     well: https://owasp.org/www-community/attacks/CSV_Injection
     """
-    plain = "".join(character if character.isprintable() and character not in ";|" else " " for character in text)
-    return _FORMULA.sub(r"\1'\2", plain.replace('"', "'"))
+    plain = re.sub("[;|]", " ", visible(text)).replace('"', "'")
+    return _FORMULA.sub(r"\1'\2", plain)
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

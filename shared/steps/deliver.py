@@ -23,6 +23,7 @@ from shared.jobs.errors import JobClosed
 from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
 from shared.jobs.store import OF_ITS_VIDEO, JobStore, MoveRefused
+from shared.printable import json_text
 from shared.runtime import MetricUnit, metrics
 from shared.steps.poll import closed, failure
 from shared.steps.retries import note_retry
@@ -150,7 +151,7 @@ class Courier:
         self.s3.put_object(
             Bucket=self.bucket,
             Key=key_of(job, "json"),
-            Body=json.dumps(sidecar, indent=2, ensure_ascii=False).encode(),
+            Body=json_text(sidecar, indent=2).encode(),
             ContentType="application/json",
         )
 

@@ -24,6 +24,7 @@ from shared.jobs.next_try import from_now
 from shared.jobs.notices import notice_for
 from shared.jobs.states import TERMINAL, Status
 from shared.jobs.store import OUTAGE, JobStore, MoveRefused
+from shared.printable import json_text
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps import redrives
 from shared.steps.claims import require_no_running_attempt
@@ -95,7 +96,7 @@ class Announcer:
         keep_named_video(self.store, job, document)
         condition = "" if document.get("paid", Paid.YES) == Paid.YES else _WITHOUT_VIDEO
         job = self._close(execution_arn, _ending(job, name), document, condition=condition)
-        cause = json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
+        cause = json_text(document, separators=(", ", ": "))
         return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
 
     def on_hold(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
@@ -311,9 +312,11 @@ class Announcer:
         return held
 
     def _announce(self, job: Job) -> None:
-        """Count what the job has come to and tell of it, if that is still due."""
+        """Count what the job has come to and tell of it, if that is still due. An ended job keeps no signed link."""
         if job.notice_due is None:
             return
+        # While a notification is due, somebody comes back: also for this, where it was cut off.
+        self.store.strip_links(job)
         status = job.notice_due.partition("#")[0]
         if job.counted != job.notice_due:
             _count(job, Status(status))
@@ -342,7 +345,7 @@ def publish(notice: Notice, *, sns: SNSClient, topic_arn: str) -> None:
         Subject=notice.subject,
         Message=json.dumps(
             {
-                "default": json.dumps(notice.message, ensure_ascii=False),
+                "default": json_text(notice.message),
                 "email": notice.text,
                 "sms": notice.short,
             },

@@ -19,11 +19,14 @@ from shared.steps.bodies import json_object
 from shared.steps.intake import start
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mypy_boto3_stepfunctions import SFNClient
 
     from shared.jobs.intake_switch import IntakeSwitch
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
+    from shared.steps.callers import Caller
 
 _MAX_KEY = 255
 
@@ -44,7 +47,7 @@ class Desk:
     sfn: SFNClient
     state_machine_arn: str
 
-    def ask(self, body: bytes, *, caller: str, key: str | None) -> Job:
+    def ask(self, body: bytes, *, caller: Caller, key: str | None) -> Job:
         """Accept a request as a job, or find the job that the same request made before.
 
         Args:
@@ -66,7 +69,7 @@ class Desk:
         fingerprint = identity.fingerprint(document)
         job, _ = self.store.create(
             identity.new() if key is None else self._job_of(caller, key),
-            source={"type": "api", "caller": caller},
+            source={"type": "api", "caller": caller.name},
             # A body has at most 256 KiB, so this fits.
             request=request_text({name: value for name, value in document.items() if name != "metadata"}),
             fingerprint=fingerprint,
@@ -83,22 +86,29 @@ class Desk:
             logger.warning("the execution could not be started; the sweep will", reason=type(error).__name__)
         return job
 
-    def _job_of(self, caller: str, key: str) -> str:
+    def _job_of(self, caller: Caller, key: str) -> str:
         """The id of the job that a header means. A key in quotes, or sent twice, is the same key as without.
 
         Raises:
             KeyUnusable: It has more than one key.
         """
         first, *others = identity.keys_in(key)
-        plain = identity.plain_key(first)
-        # Earlier releases took quotes and commas for a part of the key. Such a job must not be paid for again.
-        for written in {key: None} if others else dict.fromkeys((key, first)):
-            literal = identity.for_idempotency_key(caller, written)
-            if written != plain and self.store.get(literal) is not None:
-                return literal
+        own = identity.for_idempotency_key(caller.name, identity.plain_key(first))
+        # A job of an earlier release must not be paid for again.
+        for job_id in _former_ids(caller, [key] if others else [key, first]):
+            if job_id != own and self.store.get(job_id) is not None:
+                return job_id
         if others:
             raise KeyUnusable("the Idempotency-Key has more than one value; put a key with a comma in quotes")
-        return identity.for_idempotency_key(caller, plain)
+        return own
+
+
+def _former_ids(caller: Caller, headers: list[str]) -> Iterator[str]:
+    """Find what earlier releases called a job: quotes and commas were a part of its key, and callers shared names."""
+    if caller.former_name is not None:
+        headers = [*headers, identity.plain_key(headers[-1])]
+    names = filter(None, (caller.name, caller.former_name))
+    yield from dict.fromkeys(identity.for_idempotency_key(name, text) for name in names for text in headers)
 
 
 def _is_usable(key: str) -> bool:

@@ -76,7 +76,7 @@ SETTINGS = {
     "RECORD_RETENTION_DAYS": "30",
     "MAX_UPLOAD_MEGABYTES": "1",
     "MAX_VIDEO_MEGABYTES": "10",
-    "ALLOW_PRIVATE_OUTPUT": "false",
+    "ALLOW_PRIVATE_OUTPUT": "true",  # the stand-in for Genviral speaks plain http
     "TRUST_VENDOR_IDEMPOTENCY": "false",
     "POLL_FLOOR_SECONDS": "30",
     "POLL_CAP_SECONDS": "300",
@@ -466,6 +466,7 @@ class Lambda:
             **{
                 **options,
                 "allow_http": True,
+                "allow_private": False,
                 "part_bytes": _PART_BYTES,
                 "buffer_bytes": _PART_BYTES,
                 "idle_seconds": idle,

@@ -19,7 +19,7 @@ from local import terminal
         ("s3://bucket/a/very/long/key.mp4", None, "s3://bucket/a/very/long/key.mp4"),
         ("鞋" * 10, 11, "鞋鞋...鞋鞋"),
         ("e\u0301" * 8, 8, "e\u0301" * 8),
-        ("two\nlines\x1b[2J", None, "two?lines?[2J"),
+        ("two\nlines\x1b[2J", None, r"two\nlines\x1b[2J"),
         ("abcdef", 2, ".."),
     ],
 )

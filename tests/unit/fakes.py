@@ -56,6 +56,8 @@ BODY: dict[str, Any] = {
     "reference_image_urls": ["https://example.com/product.jpg?X-Amz-Signature=0123456789abcdef"],
     "params": {"duration_seconds": 5},
 }
+PLAIN_BODY = {**BODY, "reference_image_urls": ["https://example.com/product.jpg"]}
+"""The same without anything that opens a link, so that a job may be sent again after its end."""
 VIDEO_ID = "22222222-2222-2222-2222-222222222222"
 LINK = "https://cdn.example.com/out/video.mp4?token=very-secret-token"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -279,9 +281,14 @@ class World:
         self.upload(f"recipes/{name}.json", text)
 
     def job(self, job_id: str = JOB_ID, request: dict[str, Any] | None = None, **attributes: Any) -> Job:
-        """A queued job with a request of its own."""
+        """A queued job with a request of its own, by default one whose links need no signature."""
+        body = json.dumps(request or PLAIN_BODY)
         job, _ = self.store.create(
-            job_id, source={"type": "api"}, request=json.dumps(request or BODY), fingerprint="made up", **attributes
+            job_id,
+            source={"type": "api"},
+            request=body,
+            fingerprint="made up",
+            **attributes,
         )
         return job
 

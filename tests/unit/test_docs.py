@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ERROR_MODULES = ("shared.genviral.errors", "shared.jobs.errors", "shared.delivery.errors", "shared.runtime")
 BASES = {Fault, GenviralFault, AccountFault, RequestRefused, RequestFault}
 LAYERS = (
-    {"shared.faults", "shared.strict_json"},
+    {"shared.printable", "shared.strict_json"},
+    {"shared.faults"},
     {"shared.genviral", "shared.delivery", "shared.runtime"},
     {"shared.jobs", "shared.vendor"},
     {"shared.executions"},

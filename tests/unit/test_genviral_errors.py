@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, given
@@ -84,6 +85,101 @@ def test_redaction(text: str, private: list[str], shown: str) -> None:
 )
 def test_what_opens_a_link_is_hidden_in_every_spelling(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+SECRET = "s3cr3tV4lueABCDEF0123456789"
+SIGNED = f"https://h.example/p?X-Amz-Signature={SECRET}&b=2"
+HALF = f"{SECRET[:14]}{{}}{SECRET[14:]}"
+NAMES = [
+    "sig",
+    "Signature",
+    "X-Goog-Signature",
+    "X-Amz-Credential",
+    "Policy",
+    "Key-Pair-Id",
+    "CloudFront-Policy",
+    "AccountKey",
+    "AWSAccessKeyId",
+    "GoogleAccessId",
+    "GENVIRAL_API_KEY",
+    "awsSecretAccessKey",
+    "client_secret",
+    "refreshToken",
+    "hmac",
+    "jwt",
+]
+SEPARATORS = [" = ", "\t=\t", "\u200b=", "\uff1d", "='", '="', "=`", ":=", "%3D%22", "\\x3d"]
+PLACES = [
+    r"h.example",
+    r"h.example/p",
+    r"//h/p",
+    r"10.0.0.1/p",
+    r"[::1]:8080/p",
+    r"wss://h/p",
+    r"localhost:9000/p",
+    r"https:\\h.example\p",
+    r"s3://b/k",
+]
+SPELLINGS = [
+    quote(SIGNED, safe=""),
+    quote(quote(SIGNED, safe=""), safe=""),
+    quote(SIGNED, safe="").lower().replace(SECRET.lower(), SECRET),
+    json.dumps(json.dumps({"url": SIGNED, "sig": SECRET})),
+    json.dumps(SIGNED).replace("/", "\\/"),
+    *(f"{place}?k={SECRET}" for place in PLACES),
+    *(f"https://h.example/p{query}={SECRET}" for query in ("#k", ";sig", "&#63;k", "\uff1fk", "%3Fk", "\\u003fk")),
+    *(f"{name}={SECRET}" for name in NAMES),
+    *(f"sig{equals}{SECRET}" for equals in SEPARATORS),
+    f"a=1&amp;X-Amz-Signature={SECRET}",
+    f"a=1\\u0026X-Amz-Signature\\u003d{SECRET}",
+    f"a%3D1%26sig%3D{SECRET}",
+    f"a%253D1%2526sig%253D{SECRET}",
+    f"a=1&amp;amp;sig&#x3d;{SECRET}",
+    f"'sig' => '{SECRET}'",
+    f':sig=>"{SECRET}"',
+    f"&quot;sig&quot;: &quot;{SECRET}&quot;",
+    f"X-Amz-Sig\u00adnature={SECRET}",
+    f"X-Amz-Signa<b></b>ture={SECRET}",
+    f"<b>sig</b>={SECRET}",
+    f"<Signature>{SECRET}</Signature>",
+    f'<ns:Token a="b">{SECRET}</ns:Token>',
+    f'<a sig="{SECRET}"/>',
+    *(f"{header}: {SECRET}" for header in ("X-Amz-Signature", "x-amz-security-token", "x-api-key", "Authorization")),
+    *(f"Authorization: {scheme} {SECRET}" for scheme in ("Bearer", "Basic", "Token")),
+    f"Authorization: AWS4-HMAC-SHA256 Credential={SECRET}/20260101/s3, SignedHeaders=host, Signature={SECRET}",
+    f"Cookie: session={SECRET}; b={SECRET}",
+    f"Set-Cookie: CloudFront-Signature={SECRET}; Path=/",
+    f"Bearer%20{SECRET}",
+    *(f"{user}{SECRET}@h.example/p" for user in ("https://u:", "https://u:p@", "ftp://u:", "u:")),
+    quote(f"https://u:{SECRET}@h.example/p", safe=""),
+    f"https://u:{SECRET}%40h.example/p",
+    *(f"https://h.example/p?sig={HALF.format(wrap)}" for wrap in ("\n", "\r\n  ", "=\n", "\\n", "\\r\\n")),
+    f"https://h.example/p?a=1&X-Amz-\nSignature={SECRET}",
+    f"Signature:\n  {SECRET}",
+]
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_no_spelling_of_a_secret_comes_through(text: str) -> None:
+    shown = redact(f"bad {text} now")
+    assert SECRET[:14] not in shown
+    assert SECRET[14:] not in shown
+    assert shown.startswith("bad")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The file blocked by policy: inappropriate-content",
+        "max_tokens=512 is too many; keyframes=3",
+        "field a=5\nPlease try again in 30 seconds",
+        "ratio 16:9@30fps and 4/3? No",
+        "a&b, R&D; 5 < 6 and x = 7",
+        "The signature does not match",
+    ],
+)
+def test_a_sentence_without_secrets_stays_as_it_is(sentence: str) -> None:
+    assert redact(sentence) == " ".join(sentence.split())
 
 
 @given(st.text(), st.text(min_size=8), st.text())

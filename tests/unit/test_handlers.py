@@ -1215,6 +1215,21 @@ def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatc
     assert not stage.world.vendor.asked
 
 
+@pytest.mark.parametrize("address", ["http://vendor.example/api/v1", "HTTP://vendor.example/api/v1"])
+def test_the_key_is_not_sent_over_plain_http(stage: Stage, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("GENVIRAL_BASE_URL", address)
+    version_of_the_event(stage.world)
+    for name in ("submit", "status", "deliver"):
+        fault = stage.fails(name, event(CALLED_WITH[name]))
+        assert isinstance(fault, SettingsInvalid)
+        assert "GenviralBaseUrl" in fault.message
+    answer = stage.call("api", event("api_list_models"))
+    assert json.loads(answer["body"])["error_code"] == "settings_invalid"
+    assert not stage.world.vendor.asked
+    monkeypatch.setenv("ALLOW_PRIVATE_OUTPUT", "true")
+    assert stage.call("submit", event("submit"))["video_id"]
+
+
 def test_a_missing_setting_of_the_api_is_answered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JOBS_TABLE")
     answer = stage.call("api", post(BODY))

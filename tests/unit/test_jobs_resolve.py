@@ -640,9 +640,18 @@ def test_links_lose_what_opens_them() -> None:
         "a": ["https://u:p@example.com:8443/x?sig=1#f", "HTTP://example.com/y?sig=2"],
         "b": {"c": "http://[bad?sig=3"},
         "prompt": "see https://example.com/?kept=1",
+        "signed": "see https://example.com/?X-Amz-Signature=4&kept=1 or\nhttps://u:p@example.com/",
+        "d": ["//example.com/x?k=5", "example.com/x?k=6", " https://example.com/x?k=7\n"],
+        "place": "s3://bucket/what?#1.jpg",
+        "none": "a token=5 and 50%? Yes!",
     }
     assert without_secrets(body) == {
         "a": ["https://example.com:8443/x", "http://example.com/y"],
         "b": {"c": ""},
         "prompt": "see https://example.com/?kept=1",
+        "signed": "see https://example.com/?X-Amz-Signature=[…]&kept=1 or\nhttps://example.com/",
+        "d": ["//example.com/x", "example.com/x", " https://example.com/x\n"],
+        "place": "s3://bucket/what?#1.jpg",
+        "none": "a token=5 and 50%? Yes!",
     }
+    assert without_secrets(without_secrets(body)) == without_secrets(body)

@@ -287,6 +287,8 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.end_outage("down")
     down = store.take_up(down, Status.SUBMITTING, execution=EXECUTION)
     store.take_up_with(store.read_owner("given"), down, Status.PROCESSING, execution=EXECUTION, video_id="given")
+    store.create("signed", source={"type": "api"}, request='{"a": "https://example.com/x?sig=1"}')
+    store.strip_links(store.move("signed", Status.CANCELED))
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
     assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
     conditional = [
@@ -300,7 +302,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
-        *("take_up", "take_up_with", "redriving", "end_outage"),
+        *("take_up", "take_up_with", "redriving", "end_outage", "strip_links"),
     }
 
 

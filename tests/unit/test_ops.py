@@ -14,14 +14,17 @@ from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from ops.operator import Operator, Refused
-from shared.genviral.errors import SubmissionUncertain
-from shared.jobs.errors import JobClosed
+from ops.outlook import next_step
+from shared.genviral.errors import InvalidInput, SubmissionUncertain
+from shared.jobs.errors import JobClosed, RequestUnreadable
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps.videos import record_video
 from tests.unit.fakes import (
+    BODY,
     EXECUTION,
     JOB_ID,
+    PLAIN_BODY,
     TABLE,
     VIDEO_ID,
     Flaky,
@@ -30,11 +33,13 @@ from tests.unit.fakes import (
     accepting,
     arn_of,
     breaking,
+    caught,
     refusing,
     showing,
 )
 
 if TYPE_CHECKING:
+    from shared.faults import Fault
     from shared.jobs.record import Job
 
 LATER = arn_of(f"{JOB_ID}.r1")
@@ -850,3 +855,35 @@ def test_the_end_of_the_old_execution_does_not_touch_a_job_that_was_taken_up(wor
     world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
     assert world.record() == before
     assert not world.messages()
+
+
+# ---- links that open nothing any more --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [InvalidInput("no"), SubmissionUncertain("no answer")])
+def test_a_job_whose_links_were_stripped_is_not_sent_again(world: World, error: Fault) -> None:
+    world.job(request=BODY)
+    dead(world)
+    world.announcer().failed(EXECUTION, caught(error))
+    with pytest.raises(Refused, match="new job with fresh links"):
+        operator(world).resubmit(JOB_ID)
+    job = world.record()
+    assert "resubmit" not in next_step(job, None, intake_stopped=False, sweep_by="")
+    assert "fresh links" in next_step(job, None, intake_stopped=False, sweep_by="")
+    assert not world.vendor.asked
+
+
+def test_a_job_that_was_taken_up_just_before_its_links_were_stripped_is_not_sent(world: World) -> None:
+    world.job(request=PLAIN_BODY)
+    world.store.note(JOB_ID, links_stripped=True)
+    with pytest.raises(RequestUnreadable, match="ask for a new job"):
+        world.submitter().submit(EXECUTION, {})
+    assert not world.vendor.asked
+
+
+def test_a_video_is_attached_to_a_job_whose_links_were_stripped(world: World) -> None:
+    world.job(request=BODY)
+    dead(world)
+    world.announcer().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
+    operator(world).attach(JOB_ID, VIDEO_ID)
+    assert world.record().status is Status.PROCESSING

@@ -63,6 +63,7 @@ class Account:
     capsys: pytest.CaptureFixture[str]
     calls: set[str] = field(default_factory=set)
     fails: dict[str, Exception] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
 
     def answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if operation == "RedriveExecution":
@@ -82,6 +83,7 @@ class Account:
             "SweepQuietSeconds": "300",
             "JobDeadlineMinutes": "120",
             "GenviralBaseUrl": "https://vendor.example/api/v1",
+            **self.parameters,
         }
         return {
             "Stacks": [
@@ -139,6 +141,16 @@ class Terminal(io.StringIO):
 def test_list_says_that_there_is_no_job(account: Account) -> None:
     assert account.run("list") == (0, f"{_NONE_OPEN}\n", "")
     assert account.run("list", "--status", "uncertain") == (0, "There is no job that is uncertain.\n", "")
+
+
+def test_the_key_is_not_sent_over_plain_http(account: Account) -> None:
+    uncertain(account.world)
+    account.parameters = {"GenviralBaseUrl": "http://vendor.example/api/v1", "AllowPrivateOutput": "false"}
+    status, _, err = account.run("attach", JOB_ID, VIDEO_ID)
+    assert (status, account.world.vendor.asked) == (2, [])
+    assert "GenviralBaseUrl" in err
+    account.parameters["AllowPrivateOutput"] = "true"
+    assert account.run("attach", JOB_ID, VIDEO_ID)[0] == 0
 
 
 def test_a_key_cannot_steer_the_terminal(account: Account) -> None:

@@ -14,6 +14,7 @@ from ops.operator import Refused
 from shared.jobs import identity
 from shared.jobs.notices import RECIPE_INVALID, UPLOAD_IGNORED, notice_for
 from shared.jobs.states import Status
+from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
 from tests.unit.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
 from tests.unit.test_ops import LATER, operator, uncertain, with_index
@@ -221,7 +222,7 @@ def test_a_link_to_a_version_is_that_versions_job(crowd: World, form: str) -> No
 
 
 def test_an_idempotency_key_is_found_with_its_quotes(crowd: World) -> None:
-    job = crowd.desk().ask(json.dumps(BODY).encode(), caller=CALLER, key='"order-1"')
+    job = crowd.desk().ask(json.dumps(BODY).encode(), caller=Caller(CALLER), key='"order-1"')
     assert find(crowd, '"order-1"') == find(crowd, "order-1") == [job.job_id]
 
 
@@ -290,9 +291,9 @@ def test_a_video_at_genviral_is_found_in_any_status(crowd: World, status: Status
 
 def test_an_idempotency_key_is_found_without_its_caller(crowd: World) -> None:
     body = json.dumps(BODY).encode()
-    jobs = {crowd.desk().ask(body, caller=caller, key="order/4711").job_id for caller in (CALLER, "anonymous")}
-    crowd.desk().ask(body, caller=CALLER, key="order/4712")
-    crowd.desk().ask(body, caller=CALLER, key=None)
+    jobs = {crowd.desk().ask(body, caller=Caller(caller), key="order/4711").job_id for caller in (CALLER, "anonymous")}
+    crowd.desk().ask(body, caller=Caller(CALLER), key="order/4712")
+    crowd.desk().ask(body, caller=Caller(CALLER), key=None)
     assert set(find(crowd, "order/4711")) == jobs
 
 

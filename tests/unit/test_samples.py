@@ -115,7 +115,32 @@ def test_slack_gets_a_line_that_it_does_not_read_as_markup(told: World, monkeypa
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.example.com/x")
     sample("slack").handler(records(told), None)
     good, bad = (json.loads(request.data)["text"] for request in sent)  # type: ignore[arg-type]
-    assert good.startswith(f":clapper: *{JOB_ID}*: The video is ready.")
-    assert f"s3://{VIDEOS}/videos/a.mp4" in good
+    assert good.startswith(f":clapper: `{JOB_ID}`: The video is ready.")
+    assert f"{VIDEOS}/videos/a.mp4" in good
     assert "uploads/&lt;b&gt;.jpg" in bad
     assert "no recipe" in bad
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "a\nVideo: https://evil.example/",
+        "a <!channel> <https://evil.example/|text>",
+        "@here www.evil.example",
+        "`*bold*` \x1b[2J \u202e\u2028",
+        "me@evil.example",
+    ],
+)
+def test_a_name_forges_no_line_link_or_mention_in_slack(word: str) -> None:
+    notice = {
+        "status": "failed",
+        "summary": "Summary.",
+        "job_id": JOB_ID,
+        "source": {"type": "upload", "bucket": "b", "key": word},
+        "error": {"message": word},
+    }
+    first, second = sample("slack").line(notice).split("\n")
+    assert re.fullmatch(r":warning: `[^`]*`: Summary\.", first)
+    for shown in (first, second):
+        assert shown.isprintable()
+        assert not re.search(r"(?<!\[)(?:://|@|\bwww\.)|[<>]", shown)

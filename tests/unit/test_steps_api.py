@@ -248,9 +248,22 @@ def test_a_forms_job_is_bound_to_the_whole_key(world: World) -> None:
         assert identity.of_form(other) is None
 
 
-def test_forms_of_an_earlier_version_still_name_their_job() -> None:
+def test_no_other_key_can_be_searched_that_names_a_forms_job(world: World) -> None:
+    """An id with fewer characters of the digest is another id; with all 128 bits, nobody finds a second key."""
+    world.recipe({})
+    answer = form(world)
+    job_id = answer["job_id"]
+    assert len(job_id.rpartition("-")[2]) == 32
+    for length in (0, 8, 31):
+        shorter = answer["key"].replace(job_id, job_id[: len(job_id) - 32 + length].rstrip("-"))
+        assert identity.of_form(shorter) != job_id
+
+
+@pytest.mark.parametrize(
+    "job_id", ["up-0123456789ab-0123456789abcdef", "up-0123456789ab-0123456789abcdef-aecac6e9"], ids=["plain", "short"]
+)
+def test_forms_of_an_earlier_version_still_name_their_job(job_id: str) -> None:
     """S3 may announce their files again after an update."""
-    job_id = "up-0123456789ab-0123456789abcdef"
     assert identity.of_form(f"uploads/default/{job_id}/a.jpg") == job_id
 
 

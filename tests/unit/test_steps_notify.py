@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from shared.genviral.errors import (
 from shared.jobs.errors import AssetMissing, DailyLimitReached, JobClosed, PriceUnknown, RecipeMissing, TimedOut
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.store import JobStore
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
+from tests.unit.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
 from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
@@ -528,3 +529,84 @@ def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
     text = json.dumps(world.messages()[0].body)
     assert "arn:me" not in text
     assert "secret prompt" not in text
+
+
+# ---- signed links ----------------------------------------------------------------------------------------
+
+
+def accepted(world: World) -> None:
+    """The video is known, but the write that would have replaced the request was lost."""
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.store.paid(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+
+
+ENDS: dict[str, Callable[[World], object]] = {
+    "succeeded": lambda world: (
+        accepted(world),
+        world.store.move(JOB_ID, Status.DELIVERING),
+        world.announcer().succeeded(EXECUTION),
+    ),
+    "failed": lambda world: world.announcer().failed(EXECUTION, caught(InvalidInput("no"))),
+    "uncertain": lambda world: world.announcer().failed(EXECUTION, caught(SubmissionUncertain("no answer"))),
+    "timed out": lambda world: (accepted(world), world.announcer().failed(EXECUTION, caught(TimedOut("late")))),
+    "hold is over": lambda world: world.announcer().failed(EXECUTION, caught(InsufficientCredits("none"))),
+    "canceled by its owner": lambda world: world.announcer().canceled(JOB_ID),
+    "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
+    "canceled, told of by the sweep": lambda world: (
+        world.store.move(JOB_ID, Status.CANCELED, notice_due="canceled"),
+        world.announcer().remind(JOB_ID),
+    ),
+    "its execution's input was too large": lambda world: world.announcer().interrupted(
+        EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1"
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_ended_job_keeps_nothing_that_opens_a_link(world: World, end: str) -> None:
+    world.job(request=BODY)
+    ENDS[end](world)
+    job = world.record()
+    assert job.is_terminal
+    assert json.loads(job.request or "") == PLAIN_BODY
+    assert job.links_stripped
+    assert "0123456789abcdef" not in json.dumps(world.dynamodb.scan(TableName=TABLE)["Items"])
+
+
+@pytest.mark.parametrize("status", sorted(OPEN))
+def test_an_open_job_keeps_its_links(world: World, status: Status) -> None:
+    """It may be sent yet: a held one with the next try, an interrupted one by a redrive."""
+    job = world.job(request=BODY)
+    world.store.strip_links(replace(job, status=status))
+    assert json.loads(world.record().request or "") == BODY
+    assert not world.record().links_stripped
+
+
+def test_a_job_that_was_taken_up_while_it_ended_keeps_its_links(world: World) -> None:
+    ended = world.job(request=BODY)
+    world.store.strip_links(replace(ended, status=Status.FAILED))
+    assert not world.record().links_stripped
+
+
+def test_a_job_whose_links_open_nothing_is_left_as_it_is(world: World) -> None:
+    world.job(request=PLAIN_BODY)
+    world.announcer().failed(EXECUTION, caught(InvalidInput("no")))
+    job = world.record()
+    assert (json.loads(job.request or ""), job.links_stripped) == (PLAIN_BODY, False)
+
+
+def test_an_end_that_was_cut_off_before_the_links_were_removed_is_finished_by_the_repeat(world: World) -> None:
+    world.job(request=BODY)
+    table: Any = Flaky(world.dynamodb, {2: "before"}, only="update_item")
+    with pytest.raises(ClientError):
+        world.announcer(store=JobStore(table, TABLE)).failed(EXECUTION, caught(InvalidInput("no")))
+    assert not world.messages()
+    world.announcer().remind(JOB_ID)
+    assert world.record().links_stripped
+    assert len(world.messages()) == 1
+
+
+def test_a_request_that_nobody_could_send_keeps_nobody_from_ending_its_job(world: World) -> None:
+    world.store.create(JOB_ID, source={"type": "execution"}, request="[" * 100_000 + "]" * 100_000)
+    world.announcer().failed(EXECUTION, caught(InvalidInput("no")))
+    assert (world.record().request, world.record().links_stripped) == ("{}", True)

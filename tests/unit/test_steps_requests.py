@@ -13,12 +13,14 @@ from shared.jobs import identity
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.states import Status
 from shared.steps.answers import HTTP_STATUS
+from shared.steps.callers import Caller, caller_of
 from tests.unit.fakes import BODY, JOB_ID, PROMPT, VIDEOS, Flaky, World
 
 if TYPE_CHECKING:
     from shared.faults import Fault
 
-WHO = {"caller": "arn:aws:iam::1:user/me", "key": "order-1"}
+ME = "arn:aws:iam::1:user/me"
+WHO: dict[str, Any] = {"caller": Caller(ME), "key": "order-1"}
 
 
 def ask(world: World, body: object = BODY, sfn: Any = None, **who: Any) -> Any:
@@ -125,11 +127,87 @@ def test_a_key_in_quotes_or_sent_twice_is_the_key_itself(world: World, quoted: s
 @pytest.mark.parametrize("key", ['"k"', "k,k", "k, k", '"k","k"', "order,k", ",k"])
 def test_a_job_of_a_release_that_kept_quotes_and_commas_is_not_paid_for_again(world: World, key: str) -> None:
     first = ask(world, key="k")
-    old = identity.for_idempotency_key(WHO["caller"], key)
+    old = identity.for_idempotency_key(ME, key)
     item = world.dynamodb.get_item(TableName="jobs", Key={"job_id": {"S": first.job_id}})["Item"]
     world.dynamodb.put_item(TableName="jobs", Item={**item, "job_id": {"S": old}})
     assert ask(world, key=key).job_id == old
     assert ask(world, key="k").job_id == first.job_id
+
+
+ROLE = "arn:aws:sts::1:assumed-role/app"
+ISSUER = "https://issuer.example"
+
+
+def iam(**facts: Any) -> Caller:
+    return caller_of({"requestContext": {"authorizer": {"iam": {"cognitoIdentity": None, **facts}}}})
+
+
+def token(**claims: str) -> Caller:
+    return caller_of({"requestContext": {"authorizer": {"jwt": {"claims": {"iss": ISSUER, **claims}}}}})
+
+
+def of_pool(identity_id: str, role: str = "app") -> Caller:
+    return iam(userArn=f"arn:aws:sts::1:assumed-role/{role}/session", cognitoIdentity={"identityId": identity_id})
+
+
+SAME = [
+    (iam(userArn=f"{ROLE}/ci-1"), iam(userArn=f"{ROLE}/ci-2")),
+    (of_pool("eu-west-1:a"), of_pool("eu-west-1:a", role="other")),
+    (token(sub="a", client_id="x", jti="1"), token(sub="a", client_id="x", jti="2")),
+]
+DIFFERENT = [
+    iam(userArn=f"{ROLE}/ci"),
+    iam(userArn="arn:aws:sts::1:assumed-role/other/ci"),
+    iam(userArn="arn:aws:sts::2:assumed-role/app/ci"),
+    iam(userArn="arn:aws:iam::1:user/app"),
+    iam(userArn="arn:aws:iam::1:user/team/app"),
+    iam(userArn="arn:aws:sts::1:federated-user/a"),
+    iam(userArn="arn:aws:sts::1:federated-user/b"),
+    of_pool("eu-west-1:a"),
+    of_pool("eu-west-1:b"),
+    token(sub="a"),
+    token(sub="b"),
+    token(client_id="a"),
+    token(client_id="b"),
+    token(sub="a", client_id="b"),
+    token(sub="a", client_id="c"),
+    token(sub="a&client=b"),
+    token(sub="client=a"),
+    token(azp="z"),
+    token(),
+    caller_of({"requestContext": {}}),
+    caller_of({"requestContext": {"authorizer": None}}),
+]
+
+
+def test_a_key_belongs_to_the_principal_that_api_gateway_names() -> None:
+    assert len({caller.name for caller in DIFFERENT}) == len(DIFFERENT) - 1  # the last two are both nobody
+    assert [one.name for one, _ in SAME] == [other.name for _, other in SAME]
+
+
+@pytest.mark.parametrize(
+    ("caller", "former"),
+    [
+        (of_pool("eu-west-1:a"), ROLE),
+        (token(sub="a"), f"{ISSUER}#a"),
+        (token(sub="a", client_id="x"), f"{ISSUER}#a"),
+        (token(client_id="x"), f"{ISSUER}#"),
+    ],
+)
+@pytest.mark.parametrize("key", ["k", '"k"', "k,k"])
+def test_a_job_of_a_release_that_named_its_caller_otherwise_is_not_paid_for_again(
+    world: World, caller: Caller, former: str, key: str
+) -> None:
+    first = ask(world, caller=Caller(former), key=key)
+    assert ask(world, caller=caller, key=key).job_id == first.job_id
+    with pytest.raises(JobConflict):
+        ask(world, {**BODY, "prompt": "another"}, caller=caller, key=key)
+    assert world.executions() == [first.job_id]
+    other = ask(world, caller=caller, key="another")
+    assert (other.job_id, other.source["caller"]) == (
+        identity.for_idempotency_key(caller.name, "another"),
+        caller.name,
+    )
 
 
 def test_metadata_that_is_null_is_not_given(world: World) -> None:
@@ -150,8 +228,27 @@ def test_a_word_that_could_steer_a_terminal_is_refused(world: World, path: str, 
     assert [issue["path"] for issue in refused.value.issues] == [path]
 
 
+@pytest.mark.parametrize("word", [*CONTROLS, "\xadm", "m\u061c", "m\ufff9", "m\U000e0041"])
+def test_a_label_whose_name_could_steer_a_terminal_is_refused(world: World, word: str) -> None:
+    with pytest.raises(InvalidPayload) as refused:
+        ask(world, {**BODY, "metadata": {word: "x"}})
+    assert [issue["path"] for issue in refused.value.issues] == ["metadata"]
+
+
+@pytest.mark.parametrize("field", ["prompt", "speech_text", "negative_prompt"])
+def test_a_text_may_have_lines_and_joiners_but_no_other_controls(world: World, field: str) -> None:
+    for control in "\x00\x07\x0b\x1b\x7f\x85\x9b":
+        with pytest.raises(InvalidPayload) as refused:
+            ask(world, {**BODY, field: f"a{control}b"})
+        assert [issue["path"] for issue in refused.value.issues] == [field]
+    assert (
+        ask(world, {**BODY, field: "two\r\nlines,\ta tab, 🧑\u200d🚀, \u200f\u05e9\u05dc\u05d5\u05dd\u2028"}).status
+        is Status.QUEUED
+    )
+
+
 def test_callers_do_not_meet_and_no_key_means_a_new_job(world: World) -> None:
-    jobs = [ask(world), ask(world, caller="somebody else"), ask(world, key=None), ask(world, key=None)]
+    jobs = [ask(world), ask(world, caller=Caller("somebody else")), ask(world, key=None), ask(world, key=None)]
     assert len({job.job_id for job in jobs}) == len(world.executions()) == 4
 
 
@@ -204,7 +301,7 @@ def test_what_can_be_judged_is_judged_before_anything_is_kept(
 def test_the_largest_request_fits_into_the_table(world: World) -> None:
     raw = {"text": "字" * 21_000}
     body = {"model_id": "m", "prompt": "👟" * 20_000, "negative_prompt": "👟" * 20_000, "raw_params": raw}
-    job = world.desk().ask(json.dumps(body, ensure_ascii=False).encode(), caller="me", key=None)
+    job = world.desk().ask(json.dumps(body, ensure_ascii=False).encode(), caller=Caller("me"), key=None)
     assert json.loads(job.request or "") == body
 
 

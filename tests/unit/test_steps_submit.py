@@ -78,7 +78,7 @@ def test_an_accepted_job_is_written_down_and_goes_on(world: World, monkeypatch: 
     # A second that turns between the answer and the plan of the polls would shorten the first wait.
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now)
-    world.job(metadata={"order": 1})
+    world.job(request=BODY, metadata={"order": 1})
     state = world.submitter().submit(EXECUTION, GIVEN)
     waiting = state["waiting"]
     assert state == {
@@ -98,7 +98,7 @@ def test_an_accepted_job_is_written_down_and_goes_on(world: World, monkeypatch: 
 
 
 def test_links_are_sent_whole_and_kept_without_their_signature(world: World) -> None:
-    world.job()
+    world.job(request=BODY)
     world.submitter().submit(EXECUTION, GIVEN)
     assert b"X-Amz-Signature" in world.vendor.posts[0].content
     request = json.loads(world.record().request or "")

@@ -289,3 +289,41 @@ def test_a_release_moves_the_api_by_a_canary_and_back_by_its_alarm() -> None:
     assert RESOURCES["ApiFunction"]["Properties"]["Environment"]["Variables"]["RELEASE"] == {"Ref": "Release"}
     alarms = RESOURCES["ApiCanary"]["Properties"]["AlarmConfiguration"]["Alarms"]
     assert alarms == [{"Name": {"Ref": "ApiFunctionErrorsAlarm"}}]
+
+
+# ---- who may call the API --------------------------------------------------------------------------------
+
+
+def test_every_route_asks_for_the_scope_and_tokens_for_any_audience() -> None:
+    routes = of_type("AWS::ApiGatewayV2::Route")
+    scopes = {json.dumps(route["AuthorizationScopes"]) for route in routes.values()}
+    assert scopes == {'{"Fn::If": ["UseJwtScope", [{"Ref": "JwtScope"}], {"Ref": "AWS::NoValue"}]}'}
+    (authorizer,) = of_type("AWS::ApiGatewayV2::Authorizer").values()
+    assert authorizer["JwtConfiguration"]["Audience"] == {"Fn::Split": [",", {"Ref": "JwtAudience"}]}
+
+
+@pytest.mark.parametrize(("name", "needs"), [("JwtIssuer", "JwtAudience"), ("JwtScope", "JwtIssuer")])
+def test_a_parameter_of_tokens_is_refused_without_the_one_that_it_needs(name: str, needs: str) -> None:
+    rules = docs.template()["Rules"].values()
+    (rule,) = [one for one in rules if one["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, ""]}]}]
+    assert [one["Assert"] for one in rule["Assertions"]] == [{"Fn::Not": [{"Fn::Equals": [{"Ref": needs}, ""]}]}]
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("JwtAudience", ["", "a", "a,b", "https://api.example/,b"], ["a, b", ",", "a,", ",a", "a,,b", " a"]),
+        ("JwtScope", ["", "videos", "https://api.example/videos.write"], ["a b", "a\n"]),
+    ],
+)
+def test_a_list_that_api_gateway_would_misread_is_refused(name: str, good: list[str], bad: list[str]) -> None:
+    pattern = re.compile(docs.template()["Parameters"][name]["AllowedPattern"])
+    assert all(map(pattern.fullmatch, good))
+    assert not any(map(pattern.fullmatch, bad))
+
+
+def test_every_function_that_calls_genviral_knows_whether_plain_http_is_allowed() -> None:
+    environments = [one.get("Environment", {}).get("Variables", {}) for one in of_type(FUNCTION).values()]
+    calling = [one for one in environments if "GENVIRAL_BASE_URL" in one]
+    assert calling
+    assert all(one["ALLOW_PRIVATE_OUTPUT"] == {"Ref": "AllowPrivateOutput"} for one in calling)

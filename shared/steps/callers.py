@@ -1,0 +1,62 @@
+"""Who is behind a request of the HTTP API. The idempotency keys of different callers never meet.
+
+Knows what API Gateway says about a caller. Must not know what is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PROGRAM = ("client_id", "azp")
+"""Claims that name the program which got the token, the better first: RFC 9068, section 2.2, and OpenID Connect."""
+_NOBODY = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller of the API.
+
+    Attributes:
+        name: The scope of its idempotency keys. It stands on the records of its jobs.
+        former_name: Its scope in earlier releases, which others may have shared; None: the same.
+    """
+
+    name: str
+    former_name: str | None = None
+
+
+def caller_of(event: Mapping[str, Any]) -> Caller:
+    """Name the caller of a request by what API Gateway found out: an AWS principal, a token, or nobody (laptop).
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    """
+    authorizer = event.get("requestContext", {}).get("authorizer") or {}
+    if iam := authorizer.get("iam"):
+        return _principal(iam)
+    if claims := (authorizer.get("jwt") or {}).get("claims"):
+        return _bearer(claims)
+    return Caller(_NOBODY)
+
+
+def _principal(iam: Mapping[str, Any]) -> Caller:
+    arn = str(iam.get("userArn"))
+    # A role's session has a new name each time; the same program must find its own keys again.
+    principal = arn.rsplit("/", 1)[0] if ":assumed-role/" in arn else arn
+    # All identities of a Cognito pool may share one role.
+    if identity_id := (iam.get("cognitoIdentity") or {}).get("identityId"):
+        return Caller(f"cognito#{identity_id}", principal)
+    return Caller(principal)
+
+
+def _bearer(claims: Mapping[str, Any]) -> Caller:
+    issuer, subject = claims.get("iss", ""), claims.get("sub", "")
+    program = next((claims[name] for name in _PROGRAM if claims.get(name)), "")
+    who = {name: value for name, value in (("sub", subject), ("client", program)) if value}
+    # Encoded, so that no claim can look like two.
+    name, former = f"{issuer}#{urlencode(who, errors='surrogatepass')}", f"{issuer}#{subject}"
+    return Caller(name, former if name != former else None)
