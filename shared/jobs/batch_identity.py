@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,7 +34,7 @@ https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
 _FRACTION = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}", re.ASCII)
 _MARKS = re.compile(rb"[^\0]{%d}" % (MAX_MARKS + 1))
 # The characters below have no marks among them. Half as many may be enough, as some come down to two.
-_MAYBE_MARKS = re.compile("[\u0300-\U0010ffff]{%d}" % (MAX_MARKS // 2 + 1))
+_MAYBE_MARKS = re.compile(f"[\u0300-\U0010ffff]{{{MAX_MARKS // 2 + 1}}}")
 # The only characters that are no marks themselves and come down to nothing but marks.
 _MADE_OF_MARKS = ("\u0f73", "\u0f75", "\u0f81")
 _MAX_LIKE = 100
@@ -92,7 +92,7 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
         request: Its valid request, tidy, with its metadata.
         written: The same as the older rule read it, with the same `raw_params`; None where that refused it.
     """
-    raw = _Raw.of(request)
+    raw = _raw_of(to_json(request[_RAW]) if _RAW in request else None)
     request = raw.rest_of(request)
     written = request if written is None else raw.rest_of(written)
     as_sent = identity.canonical_json(request)
@@ -114,40 +114,34 @@ class _Raw:
     """The `raw_params` of a row: most of it, and the same in most of its spellings, so each is written down once.
 
     Args:
-        value: The member of the request; None where it has none.
+        json_text: They, as JSON; None where the row has none.
     """
 
-    def __init__(self, value: Any) -> None:
-        self._value = value
-        self.as_it_is = identity.canonical_json(value)
+    def __init__(self, json_text: bytes | None) -> None:
+        self._is_given = json_text is not None
+        value = from_json(json_text or b"null")
+        whole, self.as_it_is = identity.canonical_form(value)
         self.has_lines = "\\n" in self.as_it_is or "\\r" in self.as_it_is
         self.has_marks = "\\u" in self.as_it_is
-
-    @classmethod
-    def of(cls, request: dict[str, Any]) -> _Raw:
-        """Those of a request."""
-        return cls(request.get(_RAW))
+        # Escaped backslashes are replaced by a sign of their own, so that all others begin an escape.
+        text = (json_text or b"null") if whole is value else to_json(whole)
+        self._json = text.decode().replace("\\\\", _BACKSLASH)
 
     def rest_of(self, request: dict[str, Any]) -> dict[str, Any]:
         """The request without them."""
-        return request if self._value is None else {name: value for name, value in request.items() if name != _RAW}
+        return {name: value for name, value in request.items() if name != _RAW} if self._is_given else request
 
     def put_into(self, rest: dict[str, Any], raw: str) -> str:
         """The canonical JSON of a request, from the rest of it and from its `raw_params` in canonical JSON."""
-        if self._value is None:
+        if not self._is_given:
             return identity.canonical_json(rest)
         # Of the fields behind it, none is an object, and within a text there are backslashes before the quotes.
         before, _, behind = identity.canonical_json({**rest, _RAW: None}).rpartition(_NO_RAW)
         return f'{before}"{_RAW}":{raw}{behind}'
 
     @cached_property
-    def _json(self) -> str:
-        """JSON in which escaped backslashes are replaced by a sign of their own."""
-        return to_json(self._value).decode().replace("\\\\", _BACKSLASH)
-
-    @cached_property
     def _normal_json(self) -> str:
-        """The same with each text as `_text` spells it."""
+        """JSON in which each text is as `_text` spells it."""
         return _normalized("NFC", self._json.replace("\\r\\n", "\\n").replace("\\r", "\\n"))
 
     @cached_property
@@ -166,6 +160,12 @@ class _Raw:
     def decomposed(self) -> str:
         """The same in NFD."""
         return _canonical(_normalized("NFD", self._normal_json)) if self.has_marks else self.normal
+
+
+@lru_cache(maxsize=4)
+def _raw_of(json_text: bytes | None) -> _Raw:
+    # Most rows of a batch have the same ones.
+    return _Raw(json_text)
 
 
 def _normalized(form: Literal["NFC", "NFD"], json_text: str) -> str:

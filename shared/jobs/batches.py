@@ -331,9 +331,9 @@ def _judged(line: int, document: object, written: object, text: str) -> Row:
         if wide := _too_wide(document):
             return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
         request = _request(tidy(document))
-        if torn := _torn_link_in(request):
-            return Row(line, fault=_wrong(torn, _TORN_LINK))
         body = to_json(request).decode()
+        if "://" in body and (torn := _torn_link_in(request)):
+            return Row(line, fault=_wrong(torn, _TORN_LINK))
         if _has_wrong_text(body) and (wrong := _wrong_text_in(request)):
             return Row(line, fault=wrong)
         return Row(
@@ -368,8 +368,8 @@ def _request(document: object) -> dict[str, Any]:
     return body | {"metadata": metadata} if metadata else body
 
 
-def _older_request(written: dict[str, Any], request: dict[str, Any]) -> dict[str, Any] | None:
-    if written == request:
+def _older_request(written: object, request: dict[str, Any]) -> dict[str, Any] | None:
+    if written == request or not isinstance(written, dict):
         return request
     # They are judged already, and take most of the time.
     raw = {name: request[name] for name in (_RAW,) if name in request}
@@ -410,7 +410,7 @@ def _wrong_marks_in(document: object, text: str) -> InvalidPayload | None:
 
 
 def _has_wrong_text(body: str) -> bool:
-    """Whether a request's JSON has a text that is damaged, or is nothing but a spreadsheet's error, also among names."""
+    """Whether a request's JSON has a text that is damaged or nothing but a spreadsheet's error, also among names."""
     if not any(sign in body for sign in _SUSPECT) and "err" not in body.lower():
         return False
     return any(_is_wrong(json.loads(text)) for text in set(_JSON_TEXT.findall(body)))

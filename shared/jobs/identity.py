@@ -162,8 +162,16 @@ def fingerprint_of(canonical: str) -> str:
 
 def canonical_json(value: object) -> str:
     """The one JSON text of a value: sorted keys, no blanks, ASCII, and no fraction where it is zero."""
+    return canonical_form(value)[1]
+
+
+def canonical_form(value: object) -> tuple[object, str]:
+    """A value without fractions that are zero, and its canonical JSON. Where it has none, it is the value itself."""
     text = _SORTED.encode(value)
-    return _SORTED.encode(_with_whole_numbers(value)) if _may_have_fractions_of_zero(text) else text
+    if not _may_have_fractions_of_zero(text):
+        return value, text
+    whole = _with_whole_numbers(value)
+    return whole, _SORTED.encode(whole)
 
 
 def _may_have_fractions_of_zero(text: str) -> bool:
