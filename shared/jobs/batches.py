@@ -302,10 +302,11 @@ def _require_columns(names: list[str]) -> None:
         raise BatchUnreadable("the file's first line names no columns")
     issues = []
     seen: set[str] = set()
-    for number, name in enumerate(names):
+    for number, written in enumerate(names):
+        name = written if has_too_many_marks(written) else normalize("NFC", written)
         if name in seen:
             issues.append({"path": _shown(name, number), "message": "is named twice"})
-        elif name and not is_column(name):
+        elif name and (has_too_many_marks(name) or not is_column(name)):
             issues.append({"path": _shown(name, number), "message": "is no column that a batch can have"})
         if name:
             seen.add(name)

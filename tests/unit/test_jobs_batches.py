@@ -173,6 +173,8 @@ def test_a_row_may_be_as_large_as_a_request() -> None:
         (b"model_id;prompt,params.fps\nm;a,1\n", KEY, "separated by commas (or all by semicolons, or all by tabs)"),
         (b'model_id, "prompt"\nm,a\n', KEY, "first line of names cannot be read: has a blank before a cell's quote"),
         (b"model_id,model_id\nm,m\n", KEY, "is named twice"),
+        ("model_id,metadata.\u00e9,metadata.e\u0301\nm,a,b\n".encode(), KEY, "is named twice"),
+        (("model_id,metadata.e" + "\u0301" * 31 + "\nm,a\n").encode(), KEY, "is no column"),
         (b"model_id,metadata.\nm,m\n", KEY, "is no column"),
         (b"model_id,params\nm,m\n", KEY, "is no column"),
         (b"{}", "batches/a.txt", "ends neither in .csv nor in .jsonl"),
