@@ -71,11 +71,11 @@ _OTHER_FILES = (
 _MAX_PATH = 200
 _RAW = "raw_params"
 # Controls other than a tab and line ends, and the sign for a character that was lost when a text was converted.
-_DAMAGED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffd]")
+_DAMAGED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _DAMAGED_TEXT = (
     "has a control character or U+FFFD, so it was damaged on its way or is in another encoding: write it anew"
 )
-# In a row's JSON: without one of these and without `err`, all its texts are sound.
+# In a row's JSON: without one of these, without `err` and without a control character, all its texts are sound.
 _SUSPECT = ("#", "\uff03", "\ufe5f", "\ufffd", "\\u", "\\b", "\\f")
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 _TORN_LINK = (
@@ -412,7 +412,8 @@ def _wrong_marks_in(document: object, text: str) -> InvalidPayload | None:
 
 def _has_wrong_text(body: str) -> bool:
     """Whether a request's JSON has a text that is damaged or nothing but a spreadsheet's error, also among names."""
-    if not any(sign in body for sign in _SUSPECT) and "err" not in body.lower():
+    is_suspect = any(sign in body for sign in _SUSPECT) or "err" in body.lower()
+    if not is_suspect and (body.isprintable() or not _is_damaged(body)):
         return False
     return any(_is_wrong(json.loads(text)) for text in set(_JSON_TEXT.findall(body)))
 

@@ -385,6 +385,20 @@ def test_a_spreadsheets_error_is_no_value_in_either_form(error: str) -> None:
         assert issues(row) == [(path, "is a spreadsheet's error, not a value")]
 
 
+@pytest.mark.parametrize("time", ["9:16:00", "09:16:00", "09:16", "16:09", "1:01", "9:16 AM", "9:16:00 pm", " 04:03 "])
+def test_a_time_that_a_spreadsheet_made_of_an_aspect_ratio_is_refused(time: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": time}), KEY)
+    ((path, message),) = issues(row)
+    assert path == "params.aspect_ratio"
+    assert "time of day" in message
+
+
+@pytest.mark.parametrize("ratio", ["9:16", "16:9", "1:1", "21:9", "2.39:1", "1:2.35", "adaptive", "10:16", "1.85:1"])
+def test_an_aspect_ratio_is_taken_as_it_is(ratio: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": f" {ratio} "}), KEY)
+    assert row.request == {"model_id": MODEL, "params": {"aspect_ratio": ratio}}
+
+
 @pytest.mark.parametrize(
     "text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502", "#ref the boat", "ref!", "'tis"]
 )
@@ -398,6 +412,9 @@ DAMAGED = {
     "NUL": "a\0b",
     "a backspace": "a\bb",
     "a form feed": "a\fb",
+    "DEL": "a\x7fb",
+    "quotes of Windows-1252 that were read as Latin-1": "a \x93boat\x94",
+    "a line end of a mainframe": "a\x85b",
     "ISO-2022-JP": "\x1b$B%\\!<%H\x1b(B",
 }
 
