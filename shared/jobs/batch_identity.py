@@ -355,7 +355,12 @@ def _former_label(value: Any) -> Any:
     """A label as it counted before numbers and booleans in texts did."""
     if isinstance(value, str):
         return value.strip()
-    return value if isinstance(value, dict | list) else identity.canonical_json(value)
+    return value if isinstance(value, dict | list) else _canonical_scalar(value)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _canonical_scalar(value: float | None) -> str:
+    return identity.canonical_json(value)
 
 
 def _respelled(request: dict[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:

@@ -77,6 +77,7 @@ _DAMAGED_TEXT = (
 )
 # In a row's JSON: without one of these, without `err` and without a control character, all its texts are sound.
 _SUSPECT = ("#", "\uff03", "\ufe5f", "\ufffd", "\\u", "\\b", "\\f")
+_SUSPECT_TEXT = re.compile("|".join((*map(re.escape, _SUSPECT), "err", "[\x7f-\x9f]")), re.IGNORECASE)
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 _TORN_LINK = (
     "seems to be more than one link, or has a backslash: write each link on its own, and encode what belongs to a link "
@@ -212,7 +213,7 @@ def _json_lines(text: str) -> Iterator[Row]:
         line += lines_in(text[position : found.start()])
         position = found.start()
         written = found[0]
-        if len(written.encode()) > MAX_DOCUMENT_BYTES:
+        if 4 * len(written) > MAX_DOCUMENT_BYTES and len(written.encode()) > MAX_DOCUMENT_BYTES:
             yield Row(line, fault=_wrong("", f"must have at most {MAX_DOCUMENT_BYTES} bytes"))
             continue
         try:
@@ -415,7 +416,7 @@ def _has_wrong_text(body: str) -> bool:
     is_suspect = any(sign in body for sign in _SUSPECT) or "err" in body.lower()
     if not is_suspect and (body.isprintable() or not _is_damaged(body)):
         return False
-    return any(_is_wrong(json.loads(text)) for text in set(_JSON_TEXT.findall(body)))
+    return any(_is_wrong(json.loads(text)) for text in set(_JSON_TEXT.findall(body)) if _SUSPECT_TEXT.search(text))
 
 
 def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
