@@ -1,4 +1,4 @@
-"""JSON that means one thing: no key twice in an object, and none of the constants that only Python knows.
+"""JSON that means one thing: no key twice in an object, no lost character, and no constants that only Python knows.
 
 Knows JSON text. Must not know what it is about.
 """
@@ -6,7 +6,10 @@ Knows JSON text. Must not know what it is about.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+_LOST = re.compile(r"\ufffd|(?<!\\)(?:\\\\)*+\\u[Ff]{3}[Dd]")
 
 
 class RepeatedKey(ValueError):
@@ -30,6 +33,20 @@ def loads(text: str | bytes) -> Any:
         RecursionError: It is nested too deeply.
     """
     return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+
+
+def text_of(data: bytes) -> str:
+    """The text of a JSON file or body, which may begin with a byte order mark.
+
+    Raises:
+        UnicodeError: It is not UTF-8, and neither UTF-16 nor UTF-32.
+    """
+    return data.decode(json.detect_encoding(data))
+
+
+def has_lost_character(text: str) -> bool:
+    """Whether a JSON text holds U+FFFD, the sign for a character that was lost when a text was converted."""
+    return _LOST.search(text) is not None
 
 
 def _refuse(constant: str) -> None:

@@ -18,7 +18,8 @@ import struct
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from shared.delivery import boxes, ebml
+from shared import boxes
+from shared.delivery import ebml
 from shared.delivery.boxes import Unsound
 from shared.delivery.movie import MediaFacts, Movie
 
@@ -36,14 +37,8 @@ _READ_BYTES, _MAX_READ_BYTES = 2 * 1024, 1024 * 1024
 _NEAR_BYTES = 128 * 1024
 """What lies closer is read along: it takes no longer than another request."""
 
-# Pictures and sound files start like an MP4 too, and say so in their brand. https://mp4ra.org/registered-types/brands
-_NO_VIDEO_BRANDS = frozenset(
-    {
-        *(b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"crx "),
-        *(b"jp2 ", b"jpx ", b"jpm ", b"jxl "),
-        *(b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "),
-    }
-)
+# Pictures and sound files start like an MP4 too, and say so in their brand.
+_NO_VIDEO_BRANDS = boxes.PICTURE_BRANDS | {b"jp2 ", b"jpx ", b"jpm "}
 # What shows that a file is a MOV from before there was `ftyp`, where there is none.
 # https://developer.apple.com/documentation/quicktime-file-format/movie_files
 _MOV_SIGNS = frozenset({b"wide", b"mdat", b"moov", b"pnot"})
@@ -122,7 +117,7 @@ def _has_text_length(box: boxes.Box) -> bool:
 
 
 def _type_of_brand(brand: bytes) -> str | None:
-    if brand in _NO_VIDEO_BRANDS:
+    if brand in _NO_VIDEO_BRANDS or brand.startswith(boxes.SOUND_BRANDS):
         return None
     return "video/quicktime" if brand == b"qt  " else "video/mp4"
 

@@ -14,8 +14,9 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.boxes import parse
 from shared.delivery import fragments
-from shared.delivery.boxes import Unsound, find, find_all, parse, required
+from shared.delivery.boxes import Unsound, find, find_all, required
 from shared.delivery.fragments import Defaults, Run
 
 if TYPE_CHECKING:

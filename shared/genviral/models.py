@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import to_json
 
 from shared.genviral.errors import InvalidPayload
 from shared.genviral.redaction import one_line
@@ -35,7 +37,7 @@ _MAX_WORD = 200
 _MAX_RAW_PARAMS = 65_536
 _MAX_NESTING = 32
 _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
-_ONE_KIND_OF_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"{[]}", b"\x01\x01\xff\xff")  # as signed bytes: 1 and -1
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _MAX_NUMBER = 1_000_000
 _MAX_PATH = 100
@@ -110,6 +112,8 @@ def _positive_number(value: object) -> int | float:
 
 
 def _json_object(value: dict[str, Any]) -> dict[str, Any]:
+    if _is_surely_small_json(value):
+        return value
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, check_circular=False).encode()
     except (TypeError, ValueError, RecursionError):
@@ -121,13 +125,24 @@ def _json_object(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _is_surely_small_json(value: dict[str, Any]) -> bool:
+    """Whether a value is JSON within the limits, judged by a text that is written several times as fast as Python's."""
+    try:
+        text = to_json(value)
+    except ValueError:  # half a character, or endless nesting
+        return False
+    # Python's text has blanks between members as well, and `e+16` and `e-05` for `e16` and `e-5`.
+    size = len(text) + text.count(b",") + text.count(b":") + text.count(b"e")
+    if size > _MAX_RAW_PARAMS or b"NaN" in text or b"Infinity" in text:
+        return False
+    return text.count(b"[") + text.count(b"{") <= _MAX_NESTING or not _is_deeper(text, _MAX_NESTING)
+
+
 def _is_deeper(text: bytes, levels: int) -> bool:
     """Whether values lie deeper than this in a JSON text. Fast also where most of the text is brackets."""
     without_empty = _JSON_STRING.sub(b"0", text).replace(b"[]", b"").replace(b"{}", b"")
-    brackets = without_empty.translate(_ONE_KIND_OF_BRACKETS, delete=_NO_BRACKETS)
-    for _ in range(levels):
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    steps = memoryview(without_empty.translate(_STEPS, delete=_NO_BRACKETS)).cast("b")
+    return max(accumulate(steps), default=0) > levels
 
 
 Text = Annotated[

@@ -12,8 +12,11 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic_core import from_json, to_json
 
 from shared.genviral.models import GenerateRequest, Params
 from shared.jobs import identity
@@ -30,10 +33,17 @@ MAX_MARKS = 30
 https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
 _FRACTION = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}", re.ASCII)
 _MARKS = re.compile(rb"[^\0]{%d}" % (MAX_MARKS + 1))
+# The characters below have no marks among them. Half as many may be enough, as some come down to two.
+_MAYBE_MARKS = re.compile(f"[\u0300-\U0010ffff]{{{MAX_MARKS // 2 + 1}}}")
 # The only characters that are no marks themselves and come down to nothing but marks.
 _MADE_OF_MARKS = ("\u0f73", "\u0f75", "\u0f81")
 _MAX_LIKE = 100
 _METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
+_NO_RAW = f'"{_RAW}":null'
+# In a JSON text whose escaped backslashes are taken out: a letter or digit that would join with the mark behind it.
+_ESCAPE_BEFORE_MARK = re.compile(r"(\\(?:u[0-9a-f]{4}|.))(?=[^\x00-\x7f])")
+# No JSON text holds these two as they are.
+_BACKSLASH, _GUARD = "\0", "\1"
 _FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
 
 
@@ -52,7 +62,7 @@ class Identity:
 
 def has_too_many_marks(text: str) -> bool:
     """Whether so many combining marks follow each other that normal forms take time beyond all bounds."""
-    if text.isascii() or 2 * len(text) <= MAX_MARKS:
+    if text.isascii() or not _MAYBE_MARKS.search(text):
         return False
     for made_of_marks in _MADE_OF_MARKS:
         text = text.replace(made_of_marks, "\u0f71\u0f71")
@@ -80,19 +90,92 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
 
     Args:
         request: Its valid request, tidy, with its metadata.
-        written: The same as the older rule read it; None where that refused it.
+        written: The same as the older rule read it, with the same `raw_params`; None where that refused it.
     """
+    raw = _raw_of(to_json(request[_RAW]) if _RAW in request else None)
+    request = raw.rest_of(request)
+    written = request if written is None else raw.rest_of(written)
     as_sent = identity.canonical_json(request)
     has_lines, has_marks = "\\n" in as_sent or "\\r" in as_sent, "\\u" in as_sent
     meaning = _meaning(request, as_it_is=not (has_lines or has_marks), label=_label)
     former = _meaning(request, as_it_is=not (has_lines or has_marks), label=_former_label)
     meanings = [meaning] if former == meaning else [meaning, former]
-    spellings = [request if written is None else written, request, *meanings]
-    spellings += [_respelled(one, _with_crlf) for one in meanings] if has_lines else []
-    spellings += [_respelled(one, _decomposed) for one in meanings] if has_marks else []
-    texts = [as_sent if spelling == request else identity.canonical_json(spelling) for spelling in spellings]
+    texts = [raw.put_into(written, raw.as_it_is), raw.put_into(request, raw.as_it_is)]
+    texts += [raw.put_into(one, raw.normal) for one in meanings]
+    if has_lines or raw.has_lines:
+        texts += [raw.put_into(_respelled(one, _with_crlf), raw.with_crlf) for one in meanings]
+    if has_marks or raw.has_marks:
+        texts += [raw.put_into(_respelled(one, _decomposed), raw.decomposed) for one in meanings]
     fingerprints = {text: identity.fingerprint_of(text) for text in texts}
     return Identity(fingerprints[texts[2]], tuple(fingerprints.values()))
+
+
+class _Raw:
+    """The `raw_params` of a row: most of it, and the same in most of its spellings, so each is written down once.
+
+    Args:
+        json_text: They, as JSON; None where the row has none.
+    """
+
+    def __init__(self, json_text: bytes | None) -> None:
+        self._is_given = json_text is not None
+        value = from_json(json_text or b"null")
+        whole, self.as_it_is = identity.canonical_form(value)
+        self.has_lines = "\\n" in self.as_it_is or "\\r" in self.as_it_is
+        self.has_marks = "\\u" in self.as_it_is
+        # Escaped backslashes are replaced by a sign of their own, so that all others begin an escape.
+        text = (json_text or b"null") if whole is value else to_json(whole)
+        self._json = text.decode().replace("\\\\", _BACKSLASH)
+
+    def rest_of(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The request without them."""
+        return {name: value for name, value in request.items() if name != _RAW} if self._is_given else request
+
+    def put_into(self, rest: dict[str, Any], raw: str) -> str:
+        """The canonical JSON of a request, from the rest of it and from its `raw_params` in canonical JSON."""
+        if not self._is_given:
+            return identity.canonical_json(rest)
+        # Of the fields behind it, none is an object, and within a text there are backslashes before the quotes.
+        before, _, behind = identity.canonical_json({**rest, _RAW: None}).rpartition(_NO_RAW)
+        return f'{before}"{_RAW}":{raw}{behind}'
+
+    @cached_property
+    def _normal_json(self) -> str:
+        """JSON in which each text is as `_text` spells it."""
+        return _normalized("NFC", self._json.replace("\\r\\n", "\\n").replace("\\r", "\\n"))
+
+    @cached_property
+    def normal(self) -> str:
+        """Their canonical JSON with each text as `_text` spells it."""
+        if not (self.has_lines or self.has_marks) or self._normal_json == self._json:
+            return self.as_it_is
+        return _canonical(self._normal_json)
+
+    @cached_property
+    def with_crlf(self) -> str:
+        """The same with CRLF as line ends."""
+        return _canonical(self._normal_json.replace("\\n", "\\r\\n")) if self.has_lines else self.normal
+
+    @cached_property
+    def decomposed(self) -> str:
+        """The same in NFD."""
+        return _canonical(_normalized("NFD", self._normal_json)) if self.has_marks else self.normal
+
+
+@lru_cache(maxsize=4)
+def _raw_of(json_text: bytes | None) -> _Raw:
+    # Most rows of a batch have the same ones.
+    return _Raw(json_text)
+
+
+def _normalized(form: Literal["NFC", "NFD"], json_text: str) -> str:
+    """A JSON text with each of its texts in a Unicode normal form. None of the signs around them joins with a mark."""
+    guarded = _ESCAPE_BEFORE_MARK.sub(rf"\1{_GUARD}", json_text) if "\\" in json_text else json_text
+    return unicodedata.normalize(form, guarded).replace(_GUARD, "")
+
+
+def _canonical(json_text: str) -> str:
+    return identity.canonical_json(from_json(json_text.replace(_BACKSLASH, "\\\\")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +355,12 @@ def _former_label(value: Any) -> Any:
     """A label as it counted before numbers and booleans in texts did."""
     if isinstance(value, str):
         return value.strip()
-    return value if isinstance(value, dict | list) else identity.canonical_json(value)
+    return value if isinstance(value, dict | list) else _canonical_scalar(value)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _canonical_scalar(value: float | None) -> str:
+    return identity.canonical_json(value)
 
 
 def _respelled(request: dict[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:

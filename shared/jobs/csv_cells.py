@@ -23,6 +23,8 @@ METADATA = "metadata."
 """What a column of the caller's own labels begins with."""
 SPREADSHEET_ERROR = "is a spreadsheet's error, not a value"
 _MAX_NAME = 100
+# With seconds, with a zero in front, or with the half of the day: no aspect ratio is written so.
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?\s*[ap]\.?m\.?|\d{1,2}:\d{2}:\d{2}|0\d?:\d{2}|\d{1,2}:0\d", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 # What parts links only stands between two that are whole.
 _BETWEEN_LINKS = ",;|"
@@ -105,6 +107,17 @@ def _boolean(cell: str) -> Any:
     return {"true": True, "false": False}.get(cell.strip().lower(), cell)
 
 
+def _ratio(cell: str) -> str:
+    """An aspect ratio.
+
+    Raises:
+        ValueError: It is a time of day, which spreadsheets make of `9:16`.
+    """
+    if _TIME.fullmatch(ratio := cell.strip()):
+        raise ValueError("is a time of day, as a spreadsheet makes it of `9:16`: format the cells as text")
+    return ratio
+
+
 def _json(cell: str) -> Any:
     try:
         return strict_json.loads(cell)
@@ -159,8 +172,9 @@ def _converter(annotation: Any) -> Callable[[str], Any]:
     return next((convert for kind, convert in kinds.items() if kind in _types(annotation)), str.strip)
 
 
+_BY_NAME: dict[str, Callable[[str], Any]] = {"aspect_ratio": _ratio}
 CONVERTERS: dict[str, Callable[[str], Any]] = {
-    f"{group}{name}": _link if name.endswith("_url") else _converter(info.annotation)
+    f"{group}{name}": _BY_NAME.get(name) or (_link if name.endswith("_url") else _converter(info.annotation))
     for group, model in (("", GenerateRequest), ("params.", Params))
     for name, info in model.model_fields.items()
     if name != "params"

@@ -21,7 +21,8 @@ MAX_ROW_CHARACTERS = 512 * 1024
 """More than the largest request has as a row."""
 _SEPARATORS = (",", ";", "\t", "|")
 # How Excel names the separator: in the file's first line.
-_NAMED_SEPARATOR = re.compile(r'"?sep=([^\w"\s]|\t)"?[,;\t|]*+(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
+# A program that puts this line above another file leaves that one's byte order mark behind it.
+_NAMED_SEPARATOR = re.compile(r'"?sep=([^\w"\s]|\t)"?[,;\t|]*+(?:\r\n|\r|\n|\Z)\ufeff*+', re.IGNORECASE)
 _LINE = re.compile(r"([^\r\n]*+)(?:\r\n|\r|\n|\Z)")
 _PLAIN_LINE = re.compile(r'[^\r\n"]*+(?=[\r\n]|\Z)')
 # Quotes that people write and that keep no cell together: what opens one, and what may close it.

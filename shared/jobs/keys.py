@@ -26,6 +26,8 @@ _SEPARATOR = re.compile(
     r"|%(?:25)*(?:2f|5c|ef%(?:25)*bc%(?:25)*(?:8f|bc))",
     re.IGNORECASE,
 )
+# A byte order mark, and what web pages and messengers put between or around words.
+_INVISIBLE = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _FOLDER_MARKS = ("/", "_$folder$")
 # Notes may lie beside recipes, and what systems put into folders; what looks like JSON was meant as one.
 _NOTE = re.compile(
@@ -65,7 +67,7 @@ def meant(key: str) -> str:
     """The key that was probably meant by one that asks for nothing."""
     parts = _tidied(key).split("/")
     for number, part in enumerate(parts):
-        if place := _MEANT.get(part.strip().lower()):
+        if place := _MEANT.get(_INVISIBLE.sub("", part).strip().lower()):
             return _within(place, parts[number + 1 :])
     return _within(_BY_SUFFIX.get(parts[-1].rpartition(".")[2].lower(), UPLOADS), parts)
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from shared import boxes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -106,12 +108,6 @@ def _bitmap(_: _File, head: bytes) -> Kind | None:
 
 # ---- MP4, QuickTime, HEIF: boxes within boxes ------------------------------------------------------------------------
 
-# https://mp4ra.org/registered-types/brands
-_PICTURES = frozenset(
-    b"mif1,mif2,mif3,msf1,miaf,heic,heix,heim,heis,hevc,hevx,hevm,hevs,avif,avis,avio,MA1A,MA1B,avci,avcs,vvic,vvis,jpeg,"
-    b"jpgs,j2ki,j2is,1pic,jxl ,crx ".split(b",")
-)
-_SOUNDS = (b"M4A", b"M4B", b"M4P", b"F4A", b"F4B")
 # What a QuickTime file may begin with. https://developer.apple.com/documentation/quicktime-file-format
 _QUICKTIME = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
@@ -121,12 +117,12 @@ def _movie(file: _File, head: bytes) -> Kind | None:
     if head[4:8] != b"ftyp":
         return _kind_of_tracks(tracks) if head[4:8] in _QUICKTIME and (tracks := _tracks(file)) is not None else None
     major, brands = head[8:12], _brands(head)
-    if major in _PICTURES:
+    if major in boxes.PICTURE_BRANDS:
         return Kind.IMAGE
-    if major.startswith(_SOUNDS):
+    if major.startswith(boxes.SOUND_BRANDS):
         return Kind.AUDIO
     tracks = _tracks(file)
-    if not tracks and brands & _PICTURES:
+    if not tracks and brands & boxes.PICTURE_BRANDS:
         return Kind.IMAGE
     return _kind_of_tracks(tracks or set())
 
@@ -159,16 +155,12 @@ def _handler(file: _File, start: int, end: int) -> bytes:
 
 def _boxes(file: _File, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """The boxes in a part of a file: type, and where the content begins and ends."""
-    while len(header := file.at(start, 16)) >= 8:
-        size, kind, skipped = int.from_bytes(header[:4], "big"), header[4:8], 8
-        if size == 1:
-            size, skipped = int.from_bytes(header[8:16], "big"), 16
-        elif size == 0:
-            size = end - start
-        if size < skipped or start + size > end:
+    while (box := boxes.parse(file.at(start, boxes.HEADER_BYTES))) is not None:
+        after = start + box.length if box.length else end
+        if after > end:
             return
-        yield kind, start + skipped, start + size
-        start += size
+        yield box.kind, start + box.header, after
+        start = after
 
 
 # ---- WebM and Matroska: elements within elements ---------------------------------------------------------------------

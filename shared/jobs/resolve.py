@@ -418,7 +418,15 @@ def _version(version_id: str | None) -> dict[str, Any]:
     return {"VersionId": version_id} if version_id else {}
 
 
-def _json(text: bytes, fault: type[RequestFault], what: str) -> object:
+def _json(data: bytes, fault: type[RequestFault], what: str) -> object:
+    try:
+        text = strict_json.text_of(data)
+    except UnicodeError:
+        raise fault(f"{what} is not valid UTF-8; save it as UTF-8") from None
+    if strict_json.has_lost_character(text):
+        raise fault(
+            f"{what} holds U+FFFD, the sign for a character that was lost before it was uploaded; write the text anew"
+        )
     try:
         return strict_json.loads(text)
     except strict_json.RepeatedKey as repeated:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import codecs
-import json
-import re
 from email.message import Message
 from typing import Any
 
@@ -22,7 +20,6 @@ _JSON = "application/json"
 _MAX_KEY = 100
 _NOT_UTF8 = "the request's body is not valid UTF-8; send it as UTF-8"
 _LOST = "\N{REPLACEMENT CHARACTER}"
-_LOST_IN_JSON = re.compile(rf"{_LOST}|(?<!\\)(?:\\\\)*+\\u[Ff]{{3}}[Dd]")
 _CHARSETS = frozenset(
     codecs.lookup(name).name
     for name in ("utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "utf-16", "utf-16-le", "utf-16-be")
@@ -66,7 +63,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"the body has {len(body)} bytes, more than the {MAX_BODY_BYTES} allowed")
     text = _text(body)
-    if _LOST_IN_JSON.search(text):
+    if strict_json.has_lost_character(text):
         raise InvalidJson(
             "the request's body holds U+FFFD, the sign for a character that was lost before it was sent; "
             "send the text anew"
@@ -85,7 +82,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def _text(body: bytes) -> str:
     try:
-        return body.decode(json.detect_encoding(body))
+        return strict_json.text_of(body)
     except UnicodeError:
         raise InvalidJson(_NOT_UTF8) from None
 

@@ -37,8 +37,8 @@ _SKIN_TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
 _UNREADABLE = ("404", "NoSuchKey", "403", "AccessDenied")
 
 CONTENT_TYPES: dict[str, tuple[str, ...]] = {
-    "image/jpeg": ("image/jpg", "image/pjpeg", "image/jfif"),
-    "image/png": ("image/x-png", "image/apng"),
+    "image/jpeg": ("image/jpg", "image/pjpeg", "image/jfif", "image/x-citrix-jpeg"),
+    "image/png": ("image/x-png", "image/apng", "image/x-citrix-png"),
     "image/webp": (),
     "image/gif": (),
     "image/heic": ("image/heic-sequence",),
@@ -49,8 +49,8 @@ CONTENT_TYPES: dict[str, tuple[str, ...]] = {
     "video/webm": (),
     "video/3gpp": ("video/3gp", "video/3gpp2"),
     "audio/mpeg": ("audio/mp3", "audio/x-mp3", "audio/x-mpeg", "audio/mpeg3", "audio/x-mpeg-3", "audio/mpg"),
-    "audio/mp4": ("audio/x-m4a", "audio/m4a", "audio/x-m4b", "audio/m4b", "audio/x-mp4"),
-    "audio/aac": ("audio/x-aac", "audio/aacp", "audio/x-hx-aac-adts"),
+    "audio/mp4": ("audio/x-m4a", "audio/m4a", "audio/x-m4b", "audio/m4b", "audio/x-mp4", "audio/mp4a-latm"),
+    "audio/aac": ("audio/x-aac", "audio/aacp", "audio/x-hx-aac-adts", "audio/vnd.dlna.adts"),
     "audio/wav": ("audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav"),
     "audio/ogg": ("audio/x-ogg", "audio/opus", "audio/vorbis", "application/ogg"),
     "audio/flac": ("audio/x-flac",),

@@ -34,6 +34,58 @@ def lines(*rows: Any) -> bytes:
     return "\n".join(json.dumps(row) for row in rows).encode()
 
 
+# ---- ids that must never change ----------------------------------------------------------------------------
+
+GOLDEN: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a prompt": ({"prompt": "A paper boat"}, "row-774186ba5839593d3fe86fe262299093d9511b2f", "e3b0c44298fc"),
+    "line ends and marks": (
+        {"prompt": "Gru\u0308n\r\nund blau", "negative_prompt": "\u212b"},
+        "row-685b77502e8799dd2829c71b73b19bb0467c9bb2",
+        "e04788b79934",
+    ),
+    "fractions": (
+        {"params": {"duration_seconds": 5.0, "fps": 23.976}, "raw_params": {"a": [5.0, -0.0, 1e16, 0.5, 1e-7]}},
+        "row-54ddbd9e7424c3267fd5070feee9b2d54c810803",
+        "e3b0c44298fc",
+    ),
+    "names of raw_params": (
+        {"raw_params": {"b": {"\u00e9": 1, "z": "\r\n"}, "a": ["e\u0301", {"\u0344": "\ud55c"}]}},
+        "row-d3d3f7011983cb011381dfbee3f6bc726c1bdef1",
+        "2a368bbf425a",
+    ),
+    "backslashes": (
+        {"prompt": "a\\nb", "raw_params": {"\\u0301": "\\\u0301", "\n\u0303": "n\u0303\\n", '"\u0338': "\t\u0303"}},
+        "row-d66542b89f4376e95a990194cc2a6cac44d1e882",
+        "abc824fbea7b",
+    ),
+    "labels": (
+        {"metadata": {"a": "TRUE", "b": "5.0", "c": 5.0, "d": None, "e": {"f": [1.0]}, "raw_params": None}},
+        "row-6d8e9ad58d22afd398a35660934e89f603fcd109",
+        "b10c6ca7a819",
+    ),
+    "links stay": (
+        {"image_url": "https://example.com/e\u0301.png", "reference_image_urls": ["https://example.com/\u00e9"]},
+        "row-9ade00a50ccadb12ee74da5e2a33361c576057e5",
+        "e3b0c44298fc",
+    ),
+    "nothing beside raw_params": (
+        {"raw_params": {"a": {}}, "voice_id": "v"},
+        "row-b6af7c1da61bbd4fa05ef19388cf4eca1ebcb458",
+        "e3b0c44298fc",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_an_id_is_what_it_was_and_so_are_those_of_the_older_rule(kind: str) -> None:
+    """Another id would be another job, and paid again."""
+    row, job_id, older = GOLDEN[kind]
+    plan = batches.plan(batches.read(lines({"model_id": MODEL, **row}), JSONL), BUCKET, JSONL)
+    (job,) = plan.jobs
+    others = " ".join(job["source"].get("other_ids", []))
+    assert (job["job_id"], hashlib.sha256(others.encode()).hexdigest()[:12]) == (job_id, older)
+
+
 # ---- one id, however it is written --------------------------------------------------------------------------
 
 # No quotes, no `#` and no backslash: what a CSV makes of those has its own tests.

@@ -124,10 +124,13 @@ def test_empty_cells_and_columns_are_not_there() -> None:
 
 def test_a_byte_order_mark_and_any_line_ending_are_taken() -> None:
     data = csv_of({"model_id": MODEL, "prompt": "Ein Boot, grün"})
-    for variant in (data, b"\xef\xbb\xbf" + data, data.replace(b"\r\n", b"\n"), data.replace(b"\r\n", b"\r")):
+    mark = b"\xef\xbb\xbf"
+    ends = (data.replace(b"\r\n", b"\n"), data.replace(b"\r\n", b"\r"))
+    marks = (mark + data, mark + mark + data, b"sep=,\r\n" + mark + data, mark + b"sep=,\n" + mark + data)
+    for variant in (data, *marks, *ends):
         assert [row.request for row in batches.read(variant, KEY)] == [{"model_id": MODEL, "prompt": "Ein Boot, grün"}]
     lines = lines_of({"model_id": MODEL, "prompt": "a\u2028b"}, {"model_id": MODEL})
-    for variant in (lines, b"\xef\xbb\xbf" + lines, lines.replace(b"\n", b"\r\n")):
+    for variant in (lines, mark + lines, mark + mark + lines, lines.replace(b"\n", b"\r\n")):
         assert [row.fault for row in batches.read(variant, "batches/A.JSONL")] == [None, None]
 
 
@@ -165,14 +168,11 @@ def test_a_row_may_be_as_large_as_a_request() -> None:
             KEY,
             "no CSV: line 2, character 3: the quote that begins a cell is never closed",
         ),
-        (
-            b'model_id,prompt\nm,"a "b" c"\n',
-            KEY,
-            "no CSV: line 2, character 7: text follows the quote that ends a cell",
-        ),
         (b"model_id;prompt,params.fps\nm;a,1\n", KEY, "separated by commas (or all by semicolons, or all by tabs)"),
         (b'model_id, "prompt"\nm,a\n', KEY, "first line of names cannot be read: has a blank before a cell's quote"),
         (b"model_id,model_id\nm,m\n", KEY, "is named twice"),
+        ("model_id,metadata.\u00e9,metadata.e\u0301\nm,a,b\n".encode(), KEY, "is named twice"),
+        (("model_id,metadata.e" + "\u0301" * 31 + "\nm,a\n").encode(), KEY, "is no column"),
         (b"model_id,metadata.\nm,m\n", KEY, "is no column"),
         (b"model_id,params\nm,m\n", KEY, "is no column"),
         (b"{}", "batches/a.txt", "ends neither in .csv nor in .jsonl"),
@@ -385,6 +385,20 @@ def test_a_spreadsheets_error_is_no_value_in_either_form(error: str) -> None:
         assert issues(row) == [(path, "is a spreadsheet's error, not a value")]
 
 
+@pytest.mark.parametrize("time", ["9:16:00", "09:16:00", "09:16", "16:09", "1:01", "9:16 AM", "9:16:00 pm", " 04:03 "])
+def test_a_time_that_a_spreadsheet_made_of_an_aspect_ratio_is_refused(time: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": time}), KEY)
+    ((path, message),) = issues(row)
+    assert path == "params.aspect_ratio"
+    assert "time of day" in message
+
+
+@pytest.mark.parametrize("ratio", ["9:16", "16:9", "1:1", "21:9", "2.39:1", "1:2.35", "adaptive", "10:16", "1.85:1"])
+def test_an_aspect_ratio_is_taken_as_it_is(ratio: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": f" {ratio} "}), KEY)
+    assert row.request == {"model_id": MODEL, "params": {"aspect_ratio": ratio}}
+
+
 @pytest.mark.parametrize(
     "text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502", "#ref the boat", "ref!", "'tis"]
 )
@@ -398,6 +412,9 @@ DAMAGED = {
     "NUL": "a\0b",
     "a backspace": "a\bb",
     "a form feed": "a\fb",
+    "DEL": "a\x7fb",
+    "quotes of Windows-1252 that were read as Latin-1": "a \x93boat\x94",
+    "a line end of a mainframe": "a\x85b",
     "ISO-2022-JP": "\x1b$B%\\!<%H\x1b(B",
 }
 
@@ -443,14 +460,6 @@ def test_a_text_with_endless_marks_is_refused_before_it_is_brought_into_a_normal
         assert not is_refused or issues(row) == [(path, "has more than 30 marks on one character")]
     (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
     assert (row.fault is not None) is is_refused
-
-
-def test_what_stands_between_cells_is_seen_in_the_header() -> None:
-    expected = [{"model_id": MODEL, "prompt": "A boat", "params": {"fps": 24.5}}]
-    for between in ",;\t|":
-        data = f"model_id,prompt,params.fps\r\n{MODEL},A boat,24.5\r\n".replace(",", between).encode()
-        for variant in (data, f"sep={between}\r\n".encode() + data, b"\xef\xbb\xbf\xef\xbb\xbf" + data):
-            assert [row.request for row in batches.read(variant, KEY)] == expected
 
 
 def test_a_cell_that_could_be_split_in_two_ways_is_named_by_its_column() -> None:

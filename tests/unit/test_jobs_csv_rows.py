@@ -34,6 +34,8 @@ SEPARATED = {
     "bars": "model_id|prompt\nm|a;b\n",
     "a line that names it": 'sep=;\r\nmodel_id;prompt\r\nm;"a;b"\r\n',
     "such a line with a tab": "SEP=\t\nmodel_id\tprompt\nm\ta;b\n",
+    "such a line above another file's byte order mark": 'sep=;\r\n\ufeffmodel_id;prompt\r\nm;"a;b"\r\n',
+    "such a line above two of them": 'sep=,\n\ufeff\ufeff"model_id",prompt\nm,a;b\n',
     "such a line in quotes": '"sep=,"\nmodel_id,prompt\nm,a;b\n',
     "such a line from a sheet with more columns": 'sep=;;;\nmodel_id;prompt\nm;"a;b"\n',
     "another sign that is named": "sep=:\nmodel_id:prompt\nm:a;b\n",

@@ -63,6 +63,8 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("UPLOADS/a.jpg", "uploads/a.jpg"),
         ("upload/a.jpg", "uploads/a.jpg"),
         (" uploads/a.jpg", "uploads/a.jpg"),
+        ("\ufeffuploads/a.jpg", "uploads/a.jpg"),
+        ("uploads\u200b/shoes/a.jpg", "uploads/shoes/a.jpg"),
         ("request/a.json", "requests/a.json"),
         ("Requests/a.json", "requests/a.json"),
         ("batch/a.csv", "batches/a.csv"),

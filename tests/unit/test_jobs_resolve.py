@@ -553,6 +553,37 @@ def test_a_key_that_stands_twice_is_named_and_neither_value_is_sent(world: World
         resolve(world, key, kind="request" if place == "request" else "upload")
 
 
+DAMAGED = {
+    "a lost character": "ein gr\ufffdnes Boot".encode(),
+    "a lost character as an escape": b"ein gr\\uFfFdnes Boot",
+    "another encoding": "ein grünes Boot".encode("cp1252"),
+    "half of a character": b"ein gr\xed\xa0\x80nes Boot",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+@pytest.mark.parametrize("place", ["recipe", "request", "manifest"])
+def test_a_file_of_json_that_was_damaged_on_its_way_is_refused(world: World, place: str, text: str) -> None:
+    damaged = b'{"model_id": "m", "prompt": "' + DAMAGED[text] + b'", "image_url": "{{asset_url}}"}'
+    world.recipe(damaged if place == "recipe" else PLAIN)
+    world.upload("uploads/a.png", PNG)
+    world.upload("uploads/a.manifest.json", b'{"assets": {"x": "assets/' + DAMAGED[text] + b'"}}')
+    world.upload("requests/a.json", damaged)
+    key = {"recipe": "uploads/a.png", "request": "requests/a.json", "manifest": "uploads/a.manifest.json"}[place]
+    with pytest.raises((RecipeInvalid, RequestUnreadable), match=r"U\+FFFD|not valid UTF-8"):
+        resolve(world, key, kind="request" if place == "request" else "upload")
+    if place == "recipe":
+        with pytest.raises(RecipeInvalid, match=r"U\+FFFD|not valid UTF-8"):
+            check_recipe(damaged, "r")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_request_file_in_any_encoding_of_unicode_is_read(world: World, encoding: str) -> None:
+    """Also a text with the characters of an escape in it: `\\ufffd`, and not the character."""
+    world.upload("requests/a.json", json.dumps({"model_id": "m", "prompt": "grün \\ufffd"}).encode(encoding))
+    assert resolve(world, "requests/a.json", kind="request").body["prompt"] == "grün \\ufffd"
+
+
 def test_metadata_that_is_null_counts_as_not_given(world: World) -> None:
     check_recipe(json.dumps({**PLAIN, "metadata": None}).encode(), "r")
     world.recipe({**PLAIN, "metadata": None})

@@ -272,6 +272,9 @@ def test_forms_of_an_earlier_version_still_name_their_job(job_id: str) -> None:
     [
         ("audio/x-m4a", "voice", "audio/mp4"),
         ("audio/m4a", "voice", "audio/mp4"),
+        ("audio/mp4a-latm", "voice", "audio/mp4"),
+        ("audio/vnd.dlna.adts", "voice", "audio/aac"),
+        ("image/x-citrix-jpeg", "a", "image/jpeg"),
         ("audio/mp3", "voice", "audio/mpeg"),
         ("audio/wave", "voice", "audio/wav"),
         ("audio/x-wav", "voice", "audio/wav"),
