@@ -435,7 +435,7 @@ def test_a_damaged_text_is_refused_wherever_it_stands(kind: str) -> None:
         (row,) = batches.read(lines_of({"model_id": MODEL, **request}), "batches/a.jsonl")
         assert [named for named, _ in issues(row)] == [path]
     (row,) = batches.read(lines_of({"model_id": MODEL, "metadata": {text: "a"}}), "batches/a.jsonl")
-    assert "control character or U+FFFD" in issues(row)[0][1]
+    assert "control character" in issues(row)[0][1]
 
 
 MARKS = {
