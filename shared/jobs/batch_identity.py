@@ -40,8 +40,8 @@ _MADE_OF_MARKS = ("\u0f73", "\u0f75", "\u0f81")
 _MAX_LIKE = 100
 _METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
 _NO_RAW = f'"{_RAW}":null'
-# In a JSON text whose escaped backslashes are taken out: a letter or digit that would join with the mark behind it.
-_ESCAPE_BEFORE_MARK = re.compile(r"(\\(?:u[0-9a-f]{4}|.))(?=[^\x00-\x7f])")
+# In a JSON text whose escaped backslashes are taken out: behind a letter or digit that would join with the mark there.
+_ESCAPE_BEFORE_MARK = re.compile(r"(?=[^\x00-\x7f])(?:(?<=\\[^u])|(?<=\\u[0-9a-f]{4}))")
 # No JSON text holds these two as they are.
 _BACKSLASH, _GUARD = "\0", "\1"
 _FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
@@ -170,7 +170,7 @@ def _raw_of(json_text: bytes | None) -> _Raw:
 
 def _normalized(form: Literal["NFC", "NFD"], json_text: str) -> str:
     """A JSON text with each of its texts in a Unicode normal form. None of the signs around them joins with a mark."""
-    guarded = _ESCAPE_BEFORE_MARK.sub(rf"\1{_GUARD}", json_text) if "\\" in json_text else json_text
+    guarded = _ESCAPE_BEFORE_MARK.sub(_GUARD, json_text) if "\\" in json_text else json_text
     return unicodedata.normalize(form, guarded).replace(_GUARD, "")
 
 
