@@ -37,8 +37,9 @@ _READ_BYTES, _MAX_READ_BYTES = 2 * 1024, 1024 * 1024
 _NEAR_BYTES = 128 * 1024
 """What lies closer is read along: it takes no longer than another request."""
 
-# Pictures and sound files start like an MP4 too, and say so in their brand.
-_NO_VIDEO_BRANDS = boxes.PICTURE_BRANDS | {b"jp2 ", b"jpx ", b"jpm "}
+# Pictures and sound files start like an MP4 too, and say so in their brand. The brands of pictures in HEVC are let in:
+# a writer may call a video by its codec, and whether there is one is seen by its tracks.
+_NO_VIDEO_BRANDS = boxes.PICTURE_BRANDS - {b"hevc", b"hevx", b"hevm", b"hevs"} | {b"jp2 ", b"jpx ", b"jpm "}
 # What shows that a file is a MOV from before there was `ftyp`, where there is none.
 # https://developer.apple.com/documentation/quicktime-file-format/movie_files
 _MOV_SIGNS = frozenset({b"wide", b"mdat", b"moov", b"pnot"})
