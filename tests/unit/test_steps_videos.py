@@ -158,13 +158,19 @@ def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int,
     assert (world.record().video_id, list(others(world))) == (FIRST, [SECOND])
 
 
-def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(world: World) -> None:
+@pytest.mark.parametrize("way", ["before", "after"])
+@pytest.mark.parametrize(("faults", "corrected"), [(1, True), (2, True), (20, False)])
+def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
+    world: World, faults: int, corrected: bool, way: str
+) -> None:
     world.job()
     world.store.paid(JOB_ID, FIRST)
-    flaky = JobStore(Flaky(world.dynamodb, {1: "before"}, only="transact_write_items"), TABLE)  # type: ignore[arg-type]
+    flaky = Flaky(world.dynamodb, dict.fromkeys(range(1, faults + 1), way), only="transact_write_items")
     reserved, _ = world.purse(100).budget.reserve(5)
-    record(world, store=flaky, counter=world.purse(100).budget.settle(reserved, 7))
+    correction = world.purse(100).budget.settle(reserved, 7)
+    record(world, store=JobStore(flaky, TABLE), counter=correction)  # type: ignore[arg-type]
     assert others(world) == {SECOND: FACTS}
+    assert spent(world) == (2 if corrected or way == "after" else 0)
 
 
 def test_a_video_that_is_added_while_the_job_moves_on_is_added_all_the_same(world: World) -> None:
@@ -566,7 +572,7 @@ def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, w
 
     def another_meanwhile(request: httpx.Request) -> httpx.Response:
         record(world, FIRST)
-        client._fails = {len(client.calls) + 3: way}  # the first video is found, the owner noted, then this
+        client.fails = {len(client.calls) + 3: way}  # the first video is found, the owner noted, then this
         return accepting(SECOND)(request)
 
     world.vendor = Vendor([another_meanwhile])
