@@ -863,7 +863,10 @@ def _refused(answer: Any) -> MoveRefused:
 
 
 def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
-    """The condition that nobody has moved the job, taken it up or learnt of a video of it since it was read."""
+    """The condition that nobody has moved the job, taken it up or learned of a video of it since it was read.
+
+    What is known of its further videos counts as well: whoever writes them writes all of them.
+    """
     condition, values = "#status = :seen_status", {":seen_status": job.status.value}
     for name in ("execution", "video_id", "possible_video_id"):
         value = getattr(job, name)
@@ -872,11 +875,10 @@ def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
         else:
             condition += f" AND {name} = :seen_{name}"
             values[f":seen_{name}"] = value
+    others = "other_videos = :seen_others"
     if not job.other_videos:
-        none = "(attribute_not_exists(other_videos) OR size(other_videos) = :seen_others)"
-        return f"{condition} AND {none}", {**values, ":seen_others": 0}
-    # They are only ever added, or one of them changes places with `video_id`.
-    return f"{condition} AND size(other_videos) = :seen_others", {**values, ":seen_others": len(job.other_videos)}
+        others = f"(attribute_not_exists(other_videos) OR {others})"
+    return f"{condition} AND {others}", {**values, ":seen_others": job.other_videos}
 
 
 def _of_its_execution(attributes: Mapping[str, Any]) -> str:

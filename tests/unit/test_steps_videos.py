@@ -173,6 +173,37 @@ def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
     assert spent(world) == (2 if corrected or way == "after" else 0)
 
 
+@pytest.mark.parametrize("writer", ["an answer", "a named video", "an operator"])
+def test_what_is_learned_of_a_further_video_is_not_lost_to_a_writer_who_read_the_record_before(
+    world: World, writer: str
+) -> None:
+    world.paid_job()
+    record_named_video(world.store, JOB_ID, SECOND)
+    record_named_video(world.store, JOB_ID, "video-z")
+
+    def accepted_meanwhile() -> None:
+        assert others(world)[SECOND] == NAMED
+        record(world)
+
+    class Late(JobStore):
+        def add_video(self, *given: Any, **options: Any) -> None:
+            if "submitted_at" not in others(world)[SECOND]:
+                accepted_meanwhile()
+            super().add_video(*given, **options)
+
+    late = Late(world.dynamodb, TABLE)
+    if writer == "an answer":
+        record(world, "video-y", store=late)
+    elif writer == "a named video":
+        record_named_video(late, JOB_ID, "video-y")
+    else:
+        world.store.move(JOB_ID, Status.FAILED)
+        machine = Machine(world, meanwhile=accepted_meanwhile)
+        with contextlib.suppress(Refused):
+            operator(world, machine).attach(JOB_ID, "video-z", force=True)
+    assert others(world)[SECOND] == FACTS
+
+
 def test_a_video_that_is_added_while_the_job_moves_on_is_added_all_the_same(world: World) -> None:
     world.paid_job()
 
