@@ -220,7 +220,7 @@ class Submitter:
                 raise JobClosed("another execution has the job now; this one sends nothing") from None
             # Only the claim that was read is taken over, and only a job as it was read is counted. Each new look needs
             # a change by somebody else, so there is an end.
-            if (now.claim, now.resubmissions) != (job.claim, job.resubmissions) and not now.is_terminal:
+            if _claimed_so_far(now) != _claimed_so_far(job) and not now.is_terminal:
                 return None
             raise _closed(now) from None
 
@@ -346,6 +346,11 @@ def _is_unsettled(job: Job) -> bool:
     """
     is_clear = not job.resubmissions and job.attached_id is None
     return job.reserved is not None and job.credits_used is not None and is_clear
+
+
+def _claimed_so_far(job: Job) -> tuple[object, ...]:
+    """What a job's next claim depends on, beside its status, its execution and its video."""
+    return job.claim, job.resubmissions, job.claims_given_back
 
 
 def _is_recent(job: Job) -> bool:
