@@ -267,7 +267,7 @@ def test_callers_operators_and_reports_see_both(world: World) -> None:
     record(world)
     shown = world.lookup().show(JOB_ID)
     assert (shown["video_id"], shown["other_videos"]) == (FIRST, [{"video_id": SECOND, "credits_used": 7}])
-    assert _facts(world.record(), None)["other videos"] == f"{SECOND}, 7 credits: attach {JOB_ID} {SECOND}"
+    assert _facts(world.record(), None)["other videos"] == [f"{SECOND}, 7 credits: attach {JOB_ID} {SECOND}"]
     planned = [{"job_id": JOB_ID, "model_id": "m", "source": {"line": 2}}]
     rows, facts = _run(planned, world.store.several([JOB_ID]), None)
     assert (rows[0]["credits"], facts["credits_used"]) == (12, 12)
