@@ -2,8 +2,8 @@
 
 All are items of the jobs table, under names that no job can have. The counter changes only in one transaction with
 the job that it counts (`shared.jobs.store`), so that no crash and no race counts a job twice or leaves it out. It also
-has a lock: of the jobs whose price is not known, only one at a time is sent (a probe). Knows the items; must not know
-the vendor, nor what becomes of a job that the limit does not cover.
+has a lock: of the day's jobs whose price is not known, only one at a time is sent (a probe). Knows the items; must not
+know the vendor, nor what becomes of a job that the limit does not cover.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ class Job:
     """When the attempt that has the claim took it, or took it over, in epoch seconds."""
     ended_attempt: str | None = None
     """The last attempt that kept its claim and is known to have ended."""
+    claims_given_back: int = 0
+    """How often a claim was given back, or refused before it landed. A claim is taken only if that is still so."""
     reserved: dict[str, Any] | None = None
     """What was counted for it against the daily limit: `day` (UTC) and `credits`. None: nothing, or settled since."""
     resubmissions: int = 0

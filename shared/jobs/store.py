@@ -49,14 +49,6 @@ _FITS_THE_VIDEO = (
     "(video_id = :video OR (attribute_not_exists(video_id)"
     " AND (attribute_not_exists(possible_video_id) OR possible_video_id = :video)))"
 )
-# A claim whose answer was lost may land after its attempt has given it back, as long as AWS accepts the signed request:
-# five minutes (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_aws-signing.html). So attempts are remembered
-# by periods, each for ten minutes at least. Older ones are removed, or the record of a job on hold would grow for days.
-_PERIOD_SECONDS, _PERIODS = 600, 3
-_NOT_GIVEN_BACK = " AND ".join(
-    f"(attribute_not_exists(given_back_{period}) OR NOT contains(given_back_{period}, :claim))"
-    for period in range(_PERIODS)
-)
 
 
 class MoveRefused(Exception):
@@ -295,6 +287,7 @@ class JobStore:
         *,
         take_over: str | None = None,
         counted: bool = False,
+        given_back: int = 0,
         end_hold: bool = False,
         **attributes: Any,
     ) -> Job:
@@ -306,23 +299,25 @@ class JobStore:
             take_over: The claim of an attempt of unknown end, as it was read, that may be lost to this one. Only where
                 the vendor's idempotency is trusted.
             counted: Whether there must be such a claim, because it alone was counted against the daily limit.
+            given_back: How many claims of the job had been given back when it was read (`Job.claims_given_back`).
             end_hold: Whether the hold that the job was on is over.
             **attributes: What was resolved for this attempt (request, model_id, recipe). With `execution`, the job must
                 not be another execution's.
 
         Raises:
             MoveRefused: The job is claimed by an attempt whose end nobody knows, is paid for, has ended, or was taken
-                up by another execution.
+                up by another execution; or a claim was given back since it was read.
         """
         # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
         free = " AND (attribute_not_exists(claim) OR claim = :claim" + (" OR claim = :lost)" if take_over else ")")
         free += " AND attribute_exists(claim)" if counted else ""
+        as_read, seen = _counted_as_read(claims_given_back=given_back)
         now = int(time.time())
         return self.move(
             job_id,
             Status.SUBMITTING,
-            condition=f"attribute_not_exists(video_id) AND {_NOT_GIVEN_BACK}{_of_its_execution(attributes)}{free}",
-            values={":lost": take_over} if take_over else None,
+            condition=f"attribute_not_exists(video_id) AND {as_read}{_of_its_execution(attributes)}{free}",
+            values=seen | ({":lost": take_over} if take_over else {}),
             remove=_ended_by_a_claim(end_hold),
             stay=True,
             claim=attempt,
@@ -352,19 +347,18 @@ class JobStore:
             **attributes: What was resolved for this attempt.
 
         Raises:
-            MoveRefused: As `claim`; or an operator has taken the job up since it was read.
+            MoveRefused: As `claim`; or an operator has chosen to pay again since it was read.
             CounterRefused: The limit does not cover it.
         """
-        as_read = "resubmissions = :seen" if job.resubmissions else "attribute_not_exists(resubmissions)"
+        as_read, seen = _counted_as_read(resubmissions=job.resubmissions, claims_given_back=job.claims_given_back)
         now = int(time.time())
         claim: dict[str, Any] = {"claim": attempt, "claimed_at": now, "attempt_at": now, "reserved": dict(reserved)}
-        free = f"attribute_not_exists(video_id) AND attribute_not_exists(claim) AND {_NOT_GIVEN_BACK}"
-        free += _of_its_execution(attributes)
+        free = f"attribute_not_exists(video_id) AND attribute_not_exists(claim){_of_its_execution(attributes)}"
         change = self._moving(
             job.job_id,
             Status.SUBMITTING,
             condition=f"{free} AND {as_read}",
-            values={":seen": job.resubmissions} if job.resubmissions else None,
+            values=seen,
             remove=_ended_by_a_claim(end_hold),
             stay=True,
             **attributes,
@@ -425,9 +419,9 @@ class JobStore:
         }
         try:
             queued = self._moving(job_id, Status.QUEUED, error=dict(error), **own)
-            self._write(_giving_back(queued, attempt), counter)
+            self._write(_giving_back(queued), counter)
         except MoveRefused:
-            self._write(_giving_back(self._change(job_id, {}, **own), attempt), counter)
+            self._write(_giving_back(self._change(job_id, {}, **own)), counter)
 
     def refuse_claim(self, job_id: str, attempt: str) -> None:
         """See to it that a claim which has not landed yet never does: its attempt has given up, and sent nothing.
@@ -441,7 +435,7 @@ class JobStore:
             condition="attribute_exists(job_id) AND (attribute_not_exists(claim) OR claim <> :attempt)",
             values={":attempt": attempt},
         )
-        self._send(_giving_back(change, attempt))
+        self._send(_giving_back(change))
 
     def end_attempt(self, job_id: str, attempt: str) -> None:
         """Note that an attempt which keeps its claim has ended, so that nobody waits for it.
@@ -842,17 +836,17 @@ class JobStore:
                 return
 
 
-def _giving_back(change: Mapping[str, Any], attempt: str) -> dict[str, Any]:
-    """Add to a change of a job's item that a claim of this attempt is refused from now on."""
-    period = int(time.time()) // _PERIOD_SECONDS
-    names = {"#given_back": f"given_back_{period % _PERIODS}", "#outdated": f"given_back_{(period + 1) % _PERIODS}"}
-    before, _, removed = change["UpdateExpression"].partition("REMOVE ")
-    removed = ", ".join(filter(None, (removed, "#outdated")))
+def _giving_back(change: Mapping[str, Any]) -> dict[str, Any]:
+    """Count in a change of a job's item that a claim was given back.
+
+    A claim whose answer was lost may land after its attempt has given it back. It names the number that its attempt
+    read, so it is refused from now on, however late it lands.
+    """
     return {
         **change,
-        "UpdateExpression": f"{before}REMOVE {removed} ADD #given_back :given_back",
-        "ExpressionAttributeNames": {**change["ExpressionAttributeNames"], **names},
-        "ExpressionAttributeValues": {**change["ExpressionAttributeValues"], ":given_back": {"SS": [attempt]}},
+        "UpdateExpression": f"{change['UpdateExpression']} ADD #given_back :once".strip(),
+        "ExpressionAttributeNames": {**change["ExpressionAttributeNames"], "#given_back": "claims_given_back"},
+        "ExpressionAttributeValues": {**change["ExpressionAttributeValues"], ":once": {"N": "1"}},
     }
 
 
@@ -863,7 +857,10 @@ def _refused(answer: Any) -> MoveRefused:
 
 
 def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
-    """The condition that nobody has moved the job, taken it up or learnt of a video of it since it was read."""
+    """The condition that nobody has moved the job, taken it up or learned of a video of it since it was read.
+
+    What is known of its further videos counts as well: whoever writes them writes all of them.
+    """
     condition, values = "#status = :seen_status", {":seen_status": job.status.value}
     for name in ("execution", "video_id", "possible_video_id"):
         value = getattr(job, name)
@@ -872,11 +869,18 @@ def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
         else:
             condition += f" AND {name} = :seen_{name}"
             values[f":seen_{name}"] = value
+    others = "other_videos = :seen_others"
     if not job.other_videos:
-        none = "(attribute_not_exists(other_videos) OR size(other_videos) = :seen_others)"
-        return f"{condition} AND {none}", {**values, ":seen_others": 0}
-    # They are only ever added, or one of them changes places with `video_id`.
-    return f"{condition} AND size(other_videos) = :seen_others", {**values, ":seen_others": len(job.other_videos)}
+        others = f"(attribute_not_exists(other_videos) OR {others})"
+    return f"{condition} AND {others}", {**values, ":seen_others": job.other_videos}
+
+
+def _counted_as_read(**numbers: int) -> tuple[str, dict[str, int]]:
+    """The condition that these counts of a job are as they were read. A record without one has counted nothing."""
+    conditions = (
+        f"{name} = :seen_{name}" if number else f"attribute_not_exists({name})" for name, number in numbers.items()
+    )
+    return " AND ".join(conditions), {f":seen_{name}": number for name, number in numbers.items() if number}
 
 
 def _of_its_execution(attributes: Mapping[str, Any]) -> str:

@@ -144,7 +144,8 @@ class Claims:
     def _take(self, job: Job, attempt: str, estimate: Estimate | None, facts: dict[str, Any]) -> Job:
         if self.purse is None or estimate is None:
             counted = self.purse is not None
-            return self.store.claim(job.job_id, attempt, take_over=job.claim, counted=counted, **facts)
+            seen = job.claims_given_back
+            return self.store.claim(job.job_id, attempt, take_over=job.claim, counted=counted, given_back=seen, **facts)
         return self.purse.claim(job, attempt, estimate, **facts)
 
     def _disown(self, job: Job, attempt: str) -> None:

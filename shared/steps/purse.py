@@ -3,9 +3,9 @@
 Joins the counter in the table with the vendor's list of prices. A combination of model and parameters reserves the
 highest price that it ever had here. Before it had one, it reserves the highest that its model ever had, here or in the
 list; for a model that neither has, the highest of all; and where nothing is known at all, one credit. What Genviral
-names after the paid call counts in its place. Of the jobs whose price is not known yet, or changes, only one at a time
-is sent in the whole stack (a probe), so only one answer at a time can be above what was reserved. Must not know Lambda
-or how a job is claimed.
+names after the paid call counts in its place. Of a day's jobs whose price is not known yet, or changes, only one at a
+time is sent (a probe), so only one answer at a time can be above what was reserved on that day. Must not know Lambda or
+how a job is claimed.
 """
 
 from __future__ import annotations
@@ -142,25 +142,38 @@ class Purse:
             return None
         return self.budget.settle(job.reserved, cost)
 
-    def settle(self, job: Job, video_id: str, request: Mapping[str, Any], credits_used: float | None) -> None:
-        """Count what a paid job did cost, and remember it. Not worth a job: a failure leaves what was reserved.
+    def settle(self, job: Job, video_id: str, credits_used: float | None) -> None:
+        """Count what a paid job did cost. Repeating it changes nothing.
 
         Args:
             job: The job, with what was reserved for it.
             video_id: The vendor's id.
-            request: The generate body.
             credits_used: What the vendor took. None: it did not say, and what was reserved stays counted.
+
+        Raises:
+            ClientError, BotoCoreError: DynamoDB could not be asked. What was reserved stays counted.
         """
+        counter = self.correction(job, credits_used)
+        if counter is None:
+            return
         try:
-            if credits_used is not None and (model_id := request.get("model_id")):
-                self.budget.learn(model_id, price_kind(model_id, request), credits_used, video_id)
-            counter = self.correction(job, credits_used)
-            if counter is not None:
-                self.store.settle(job.job_id, video_id, counter=counter)
+            self.store.settle(job.job_id, video_id, counter=counter)
         except MoveRefused:
             logger.info("the credits were counted already, or the record has no such video")
-        except (ClientError, BotoCoreError) as failure:
-            logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
+
+    def learn(self, request: Mapping[str, Any], video_id: str, credits_used: float | None) -> None:
+        """Remember what a video cost. Repeating it changes nothing.
+
+        Args:
+            request: The generate body.
+            video_id: The vendor's id.
+            credits_used: What the vendor took. None: it did not say, and nothing is learned.
+
+        Raises:
+            ClientError, BotoCoreError: DynamoDB could not be asked.
+        """
+        if credits_used is not None and (model_id := request.get("model_id")):
+            self.budget.learn(model_id, price_kind(model_id, request), credits_used, video_id)
 
     def _guess(self, model_id: str) -> float:
         """What is reserved for a combination that nobody has paid for yet."""

@@ -11,7 +11,7 @@ import json
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,7 +29,7 @@ from shared.steps.tries import pause, tries
 from shared.steps.videos import record_named_video, record_video, report_if_second, report_second_video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from shared.genviral.client import Generation, GenviralClient
     from shared.jobs.record import Job
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from shared.steps.purse import Estimate, Purse
 
 __all__ = ["SECONDS_FROM_CLAIM", "Submitter"]
+
+_Written = TypeVar("_Written")
 
 _TRUSTED_SECONDS = 3600
 """How long an Idempotency-Key is trusted, in seconds. Vendors forget keys; retries take minutes."""
@@ -218,7 +220,7 @@ class Submitter:
                 raise JobClosed("another execution has the job now; this one sends nothing") from None
             # Only the claim that was read is taken over, and only a job as it was read is counted. Each new look needs
             # a change by somebody else, so there is an end.
-            if (now.claim, now.resubmissions) != (job.claim, job.resubmissions) and not now.is_terminal:
+            if _claimed_so_far(now) != _claimed_so_far(job) and not now.is_terminal:
                 return None
             raise _closed(now) from None
 
@@ -252,11 +254,11 @@ class Submitter:
     def _keep_named_video(self, job_id: str, video_id: str) -> None:
         """Note a video that may be the job's. The error names it as well, so a failure to do so loses nothing."""
         logger.warning("an answer of unknown outcome names what may be a video", video_id=video_id)
-        job = self._insist(lambda: record_named_video(self.store, job_id, video_id))
+        job = self._insist(lambda: record_named_video(self.store, job_id, video_id), "the job's record")
         if job is not None:
             report_if_second(job, video_id)
 
-    def _insist(self, write: Callable[[], Job | None]) -> Job | None:
+    def _insist(self, write: Callable[[], _Written], what: str) -> _Written | None:
         """Write down what nobody else knows, as often as there is time for.
 
         Returns:
@@ -266,7 +268,7 @@ class Submitter:
             try:
                 return write()
             except (ClientError, BotoCoreError, MoveRefused) as error:
-                logger.warning("the job's record could not be written", reason=type(error).__name__)
+                logger.warning(f"{what} could not be written", reason=type(error).__name__)
         return None
 
     def _accepted(self, job: Job, generation: Generation, prepared: _Prepared) -> dict[str, Any]:
@@ -284,15 +286,14 @@ class Submitter:
             source_type=source,
         )
         submitted_at = int(time.time())
-        saved = self._insist(lambda: self._save(job, generation, prepared, submitted_at))
+        saved = self._insist(lambda: self._save(job, generation, prepared, submitted_at), "the job's record")
         # Otherwise the poll step writes it down from the execution's state.
         if saved is not None:
             if saved.video_id != generation.video_id or saved.named_videos:
                 report_second_video(saved, generation.video_id)
             if saved.video_id != generation.video_id:
                 return self._resumed(saved)
-            if self.purse is not None:
-                self.purse.settle(job, generation.video_id, prepared.resolution.request, generation.credits_used)
+            self._settle(job, generation.video_id, prepared.resolution.request, generation.credits_used)
         return self._state(job.job_id, generation.video_id, submitted_at, prepared.known)
 
     def _save(self, job: Job, generation: Generation, prepared: _Prepared, submitted_at: int) -> Job:
@@ -313,18 +314,43 @@ class Submitter:
         counter = self.purse.correction(job, generation.credits_used) if self.purse else None
         return record_video(self.store, generation.video_id, facts, job_id=job.job_id, origin=origin, counter=counter)
 
+    def _settle(self, job: Job, video_id: str, request: Mapping[str, Any], credits_used: float | None) -> None:
+        """Count what a video cost, then remember its price. Neither is worth a job: a failure leaves what was reserved.
+
+        The counter comes first: while it holds a probe's guess, it may let jobs go that the limit does not cover.
+        """
+        purse = self.purse
+        if purse is None:
+            return
+        self._insist(lambda: purse.settle(job, video_id, credits_used), "the day's credits")
+        self._insist(lambda: purse.learn(request, video_id, credits_used), "the video's price")
+
     def _resumed(self, job: Job) -> dict[str, Any]:
         request = json.loads(job.request or "{}")
-        # The attempt that wrote the video down may have been cut off before it settled. After a resubmission nobody
-        # can tell which of the attempts the reservation is of.
-        if self.purse is not None and job.video_id is not None and job.reserved and not job.resubmissions:
-            self.purse.settle(job, job.video_id, request, job.credits_used)
+        if job.video_id is not None and _is_unsettled(job):
+            self._settle(job, job.video_id, request, job.credits_used)
         known = self.patience.known(job.model_id, request)
         return self._state(job.job_id, job.video_id, job.submitted_at or int(time.time()), known)
 
     def _state(self, job_id: str, video_id: str | None, submitted_at: int, known: list[float]) -> dict[str, Any]:
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
         return state | self.patience.begin(job_id, known, submitted_at)
+
+
+def _is_unsettled(job: Job) -> bool:
+    """Whether the attempt that wrote the job's video down was cut off before it counted what the video cost.
+
+    Without a cost, that attempt may still be under way: somebody attached its video before the answer came. Then it
+    settles its reservation, or a probe's lock expires. After a resubmission, or an attached video that no answer named,
+    nobody can tell what the reservation is of.
+    """
+    is_clear = not job.resubmissions and job.attached_id is None
+    return job.reserved is not None and job.credits_used is not None and is_clear
+
+
+def _claimed_so_far(job: Job) -> tuple[object, ...]:
+    """What a job's next claim depends on, beside its status, its execution and its video."""
+    return job.claim, job.resubmissions, job.claims_given_back
 
 
 def _is_recent(job: Job) -> bool:

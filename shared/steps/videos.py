@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 _ROUNDS = 10
+_COUNTED_TRIES = 3
 _OF_THE_VIDEO = ("credits_used", "submitted_at")
 
 
@@ -160,14 +161,15 @@ def _add(
     *,
     again: Mapping[str, Any],
 ) -> None:
-    try:
-        store.add_video(job, video_id, of_it, counter=counter, **again)
-    except (ClientError, BotoCoreError) as failure:
-        if counter is None:
-            raise
-        # The estimate stays counted; the video must not be forgotten for that.
-        logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
-        store.add_video(job, video_id, of_it, **again)
+    # At last without the counter: what was reserved stays counted; the video must not be forgotten for that.
+    for counted in (*[counter] * _COUNTED_TRIES, None):
+        try:
+            store.add_video(job, video_id, of_it, counter=counted, **again)
+            break
+        except (ClientError, BotoCoreError) as failure:
+            if counted is None:
+                raise
+            logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
     # Only now: the record of a paid video waits for nothing.
     store.note_owner(video_id, job.job_id)
 

@@ -96,7 +96,7 @@ class Flaky:
         self, real: Any, fails: dict[int, str] | None = None, *, only: str = "", code: str = "InternalServerError"
     ) -> None:
         self._real = real
-        self._fails = fails or {}
+        self.fails = fails or {}
         self._only = only
         self._code = code
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -108,7 +108,7 @@ class Flaky:
 
         def call(**arguments: Any) -> Any:
             self.calls.append((name, arguments))
-            how = self._fails.get(len(self.calls))
+            how = self.fails.get(len(self.calls))
             if how == "before":
                 raise failed(name, self._code)
             answer = member(**arguments)

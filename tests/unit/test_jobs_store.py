@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,8 +254,8 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.create(JOB_ID, source={"type": "api"})
     store.claim(JOB_ID, "one")
     store.release(JOB_ID, "one", {"code": "rate_limited"})
-    store.claim(JOB_ID, "two")
-    store.claim(JOB_ID, "three", take_over="two")
+    store.claim(JOB_ID, "two", given_back=1)
+    store.claim(JOB_ID, "three", take_over="two", given_back=1)
     store.paid(JOB_ID, VIDEO_ID)
     store.keep(JOB_ID, VIDEO_ID)
     store.note(JOB_ID, notice_due="x")
@@ -266,6 +267,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
         reserved, counter = budget.reserve(5)
         store.claim_counted(counted, attempt, reserved=reserved, counter=counter)
         store.release("counted", attempt, {"code": "rate_limited"}, counter=budget.settle(reserved, 0))
+        counted = replace(counted, claims_given_back=counted.claims_given_back + 1)
     reserved, counter = budget.reserve(5)
     store.claim_counted(counted, "three", reserved=reserved, counter=counter)
     store.paid("counted", VIDEO_ID)

@@ -341,8 +341,8 @@ def test_a_job_that_is_canceled_a_second_time_is_told_under_another_id(world: Wo
 
 def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
     world.job()
-    for attempt in ("one", "two", "three"):
-        world.store.claim(JOB_ID, attempt, execution=EXECUTION)
+    for number, attempt in enumerate(("one", "two", "three")):
+        world.store.claim(JOB_ID, attempt, given_back=number, execution=EXECUTION)
         world.store.release(JOB_ID, attempt, {"code": "rate_limited"})
         state = world.announcer().on_hold(EXECUTION, NO_CREDITS)
         assert (state["expired"], state["wait_seconds"], state["video_id"]) == (False, 900, None)

@@ -40,8 +40,10 @@ from tests.unit.fakes import (
     arn_of,
     breaking,
     caught,
+    failed,
     refusing,
 )
+from tests.unit.test_ops import operator
 from tests.unit.test_steps_submit import NOBODY_KNOWS, NOT_PAID, ONCE
 
 if TYPE_CHECKING:
@@ -827,6 +829,71 @@ def test_an_attempt_that_is_cut_off_before_it_settles_is_settled_by_the_next_one
     pay(shop, OTHER, 250)  # the lock is free
     shop.job("third")
     assert not shop.purse(1000).estimate(BODY["model_id"], BODY).is_known, "no video counts twice"
+
+
+@pytest.mark.parametrize("way", ["before", "after"])
+@pytest.mark.parametrize("faults", [*((call,) for call in range(1, 7)), range(2, 22)], ids=lambda calls: str([*calls]))
+def test_faults_of_dynamodb_after_a_probes_answer_leave_neither_its_guess_nor_its_lock(
+    shop: World, faults: tuple[int, ...], way: str
+) -> None:
+    client = Flaky(shop.dynamodb)
+
+    def answered() -> None:
+        client.fails |= {len(client.calls) + call: way for call in faults}
+
+    shop.vendor.script["POST"] = [charging(250, answered)]
+    submit(shop, shop.purse(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
+    budget = shop.purse(1000).budget
+    assert (spent(shop), shop.record().reserved, budget.probe_of_another("the next one")) == (250, None, False)
+    assert shop.purse(1000).estimate(BODY["model_id"], BODY).credits == 250, "the price is remembered"
+
+
+def test_a_limit_holds_although_no_price_can_be_remembered(shop: World) -> None:
+    """The counter must not depend on anything else that is written after the paid call."""
+
+    class Forgetful:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(shop.dynamodb, name)
+
+        def put_item(self, **arguments: Any) -> Any:
+            raise failed("PutItem", "ThrottlingException")
+
+    for number in range(3):
+        shop.vendor.script["POST"] = [charging(100)]
+        submit(shop, shop.purse(300, Forgetful()), shop.job(f"job-{number}").job_id)
+    with pytest.raises(DailyLimitReached):
+        submit(shop, shop.purse(300, Forgetful()))
+    assert spent(shop) == 300
+
+
+def test_a_video_whose_cost_cannot_be_counted_goes_on(shop: World) -> None:
+    client = Flaky(shop.dynamodb, dict.fromkeys(range(2, 500), "before"), only="transact_write_items")
+    shop.vendor.script["POST"] = [charging(250)]
+    assert submit(shop, shop.purse(1000, client))["video_id"]
+    assert (spent(shop), shop.record().status) == (5, Status.PROCESSING), "the reservation stays counted"
+
+
+@pytest.mark.parametrize("named", ["the same video", "another video"])
+def test_a_video_attached_while_its_probe_is_in_flight_is_counted_with_its_cost(shop: World, named: str) -> None:
+    answered = f"video-{JOB_ID}"
+    attached = answered if named == "the same video" else "video-of-the-studio"
+
+    def attach() -> None:
+        shop.store.move(JOB_ID, Status.CANCELED)
+        arn = operator(shop).attach(JOB_ID, attached, force=True)
+        for _ in range(2):
+            shop.submitter(purse=shop.purse(1000)).submit(arn, GIVEN)
+        assert shop.purse(1000).budget.probe_of_another("the next one"), "the call is still under way"
+
+    shop.vendor.script["POST"] = [charging(250, attach)]
+    submit(shop, shop.purse(1000))
+    assert (spent(shop), shop.record().video_id) == (250, attached)
+    assert not shop.purse(1000).budget.probe_of_another("the next one")
+    if named == "another video":
+        shop.store.move(JOB_ID, Status.FAILED)
+        arn = operator(shop).attach(JOB_ID, answered, force=True)
+        shop.submitter(purse=shop.purse(1000)).submit(arn, GIVEN)
+        assert (spent(shop), shop.record().video_id) == (250, answered), "no video counts twice"
 
 
 def test_a_known_price_takes_no_write_and_a_price_that_rose_meanwhile_is_not_lost(shop: World) -> None:

@@ -158,13 +158,50 @@ def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int,
     assert (world.record().video_id, list(others(world))) == (FIRST, [SECOND])
 
 
-def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(world: World) -> None:
+@pytest.mark.parametrize("way", ["before", "after"])
+@pytest.mark.parametrize(("faults", "corrected"), [(1, True), (2, True), (20, False)])
+def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
+    world: World, faults: int, corrected: bool, way: str
+) -> None:
     world.job()
     world.store.paid(JOB_ID, FIRST)
-    flaky = JobStore(Flaky(world.dynamodb, {1: "before"}, only="transact_write_items"), TABLE)  # type: ignore[arg-type]
+    flaky = Flaky(world.dynamodb, dict.fromkeys(range(1, faults + 1), way), only="transact_write_items")
     reserved, _ = world.purse(100).budget.reserve(5)
-    record(world, store=flaky, counter=world.purse(100).budget.settle(reserved, 7))
+    correction = world.purse(100).budget.settle(reserved, 7)
+    record(world, store=JobStore(flaky, TABLE), counter=correction)  # type: ignore[arg-type]
     assert others(world) == {SECOND: FACTS}
+    assert spent(world) == (2 if corrected or way == "after" else 0)
+
+
+@pytest.mark.parametrize("writer", ["an answer", "a named video", "an operator"])
+def test_what_is_learned_of_a_further_video_is_not_lost_to_a_writer_who_read_the_record_before(
+    world: World, writer: str
+) -> None:
+    world.paid_job()
+    record_named_video(world.store, JOB_ID, SECOND)
+    record_named_video(world.store, JOB_ID, "video-z")
+
+    def accepted_meanwhile() -> None:
+        assert others(world)[SECOND] == NAMED
+        record(world)
+
+    class Late(JobStore):
+        def add_video(self, *given: Any, **options: Any) -> None:
+            if "submitted_at" not in others(world)[SECOND]:
+                accepted_meanwhile()
+            super().add_video(*given, **options)
+
+    late = Late(world.dynamodb, TABLE)
+    if writer == "an answer":
+        record(world, "video-y", store=late)
+    elif writer == "a named video":
+        record_named_video(late, JOB_ID, "video-y")
+    else:
+        world.store.move(JOB_ID, Status.FAILED)
+        machine = Machine(world, meanwhile=accepted_meanwhile)
+        with contextlib.suppress(Refused):
+            operator(world, machine).attach(JOB_ID, "video-z", force=True)
+    assert others(world)[SECOND] == FACTS
 
 
 def test_a_video_that_is_added_while_the_job_moves_on_is_added_all_the_same(world: World) -> None:
@@ -566,7 +603,7 @@ def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, w
 
     def another_meanwhile(request: httpx.Request) -> httpx.Response:
         record(world, FIRST)
-        client._fails = {len(client.calls) + 3: way}  # the first video is found, the owner noted, then this
+        client.fails = {len(client.calls) + 3: way}  # the first video is found, the owner noted, then this
         return accepting(SECOND)(request)
 
     world.vendor = Vendor([another_meanwhile])
