@@ -200,6 +200,6 @@ def _iso(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
 
 
-_OUR_OWN = frozenset({"caller", "etag", "plan", "offset", "length", "other_ids"})
+_OUR_OWN = frozenset({"caller", "scope", "etag", "plan", "offset", "length", "other_ids"})
 _TOLD_OF_OTHERS = ("paid", "credits_used", "output")
 _FIELDS = frozenset(field.name for field in fields(Job))
