@@ -404,7 +404,7 @@ def _wrong_marks_in(document: object, text: str) -> InvalidPayload | None:
         text = json.dumps(document, ensure_ascii=False, check_circular=False)
     if text.isascii():
         return None
-    if has_too_many_marks(text) and (found := _first_text(has_too_many_marks, document)):
+    if has_too_many_marks(text) and (found := strict_json.first_text(has_too_many_marks, document)):
         return _wrong(_path(found), f"has more than {MAX_MARKS} marks on one character")
     if not is_normalized("NFC", text) and (twice := _name_in_two_forms(document)) is not None:
         return _repeated(twice)
@@ -421,7 +421,7 @@ def _has_wrong_text(body: str) -> bool:
 
 def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
     """What is wrong with the first such text."""
-    found = _first_text(_is_wrong, request)
+    found = strict_json.first_text(_is_wrong, request)
     if found is None:
         return None
     return _wrong(_path(found), _DAMAGED_TEXT if _is_damaged(found[-1]) else SPREADSHEET_ERROR)
@@ -447,22 +447,6 @@ def _name_in_two_forms(document: object) -> str | None:
             names = [] if all(map(str.isascii, value)) else [normalize("NFC", name) for name in value]
             if len(set(names)) < len(names):
                 return Counter(names).most_common(1)[0][0]
-    return None
-
-
-def _first_text(is_wanted: Callable[[str], bool], value: Any) -> tuple[str, ...] | None:
-    """The first text of some sort in a document, behind the names and places that lead to it.
-
-    A member's name is a text of that member.
-    """
-    if isinstance(value, str):
-        return (value,) if is_wanted(value) else None
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, member in members:
-        if isinstance(name, str) and is_wanted(name):
-            return (name, name)
-        if isinstance(member, str | list | dict) and (found := _first_text(is_wanted, member)):
-            return (str(name), *found)
     return None
 
 

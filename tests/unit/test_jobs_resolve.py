@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -575,6 +576,61 @@ def test_a_file_of_json_that_was_damaged_on_its_way_is_refused(world: World, pla
     if place == "recipe":
         with pytest.raises(RecipeInvalid, match=r"U\+FFFD|not valid UTF-8"):
             check_recipe(damaged, "r")
+
+
+GARBLED = {
+    "a lost character": "Gr\ufffdn",
+    "an encoded word that cannot be decoded": "=?UTF-8?Q?Gr=FC=DFe?=",
+    "an encoded word within a text": "in =?no-such-charset?Q?abc?= light",
+}
+
+
+@pytest.mark.parametrize("text", GARBLED)
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        ("{{stem}}", "prompt"),
+        ("a {{filename}}", "raw_params.note"),
+        ("{{metadata.note}}", "speech_text"),
+        ("{{metadata.note}}", "metadata.note"),
+    ],
+)
+def test_a_text_that_was_damaged_on_its_way_is_refused_where_a_recipe_puts_it_in(
+    world: World, place: str, field: str, text: str
+) -> None:
+    garbled = GARBLED[text]
+    world.recipe(document_with(field, place))
+    world.upload(
+        f"uploads/{garbled}.png", PNG, Metadata={"note": garbled if garbled.isascii() else "=?UTF-8?B?R3Lvv71u?="}
+    )
+    with pytest.raises(InvalidPayload) as refused:
+        resolve(world, f"uploads/{garbled}.png")
+    assert [issue["path"] for issue in refused.value.issues] == [field]
+
+
+@pytest.mark.parametrize("text", GARBLED)
+@pytest.mark.parametrize("field", ["prompt", "raw_params.a", "metadata.a", "name of a member"])
+def test_a_text_that_was_damaged_on_its_way_is_refused_in_an_execution_by_hand(
+    world: World, field: str, text: str
+) -> None:
+    garbled = GARBLED[text]
+    field = f"raw_params.{garbled}" if field == "name of a member" else field
+    request = json.dumps(document_with(field, garbled))
+    with pytest.raises(InvalidPayload) as refused:
+        world.resolver().resolve(replace(job_for(""), source={"type": "execution"}, request=request))
+    assert [issue["path"] for issue in refused.value.issues] == [field]
+
+
+def test_a_file_may_have_any_name_that_no_text_holds(world: World) -> None:
+    world.recipe(PLAIN)
+    world.upload("uploads/Gr\ufffdn.png", PNG)
+    assert "Gr%EF%BF%BDn.png" in resolve(world, "uploads/Gr\ufffdn.png").body["image_url"]
+
+
+def document_with(field: str, text: str) -> dict[str, Any]:
+    """A valid request with a text in some field."""
+    outer, dot, inner = field.partition(".")
+    return {"model_id": "m", "prompt": "p", outer: {inner: text} if dot else text}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
