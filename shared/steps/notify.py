@@ -316,7 +316,7 @@ class Announcer:
         if job.notice_due is None:
             return
         # While a notification is due, somebody comes back: also for this, where it was cut off.
-        self.store.strip_links(job)
+        job = self.store.strip_links(job)
         status = job.notice_due.partition("#")[0]
         if job.counted != job.notice_due:
             _count(job, Status(status))
