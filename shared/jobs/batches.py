@@ -328,7 +328,7 @@ def _shown(name: str, number: int) -> str:
 def _judged(line: int, document: object, written: object, text: str) -> Row:
     """A row, by its document, the document that the older rule would have read, and its text in the file."""
     try:
-        if wrong := _wrong_marks_in(document, text):
+        if wrong := _ambiguous_in(document, text):
             return Row(line, fault=wrong)
         if wide := _too_wide(document):
             return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
@@ -393,20 +393,23 @@ def _torn_link_in(request: dict[str, Any]) -> str | None:
     return None
 
 
-def _wrong_marks_in(document: object, text: str) -> InvalidPayload | None:
-    """What is wrong with a document's combining marks.
+def _ambiguous_in(document: object, text: str) -> InvalidPayload | None:
+    """What is wrong with a document's combining marks, or with names that differ in their spelling only.
 
     Args:
         document: The document.
-        text: The same as it is written in the file, where marks may stand as `\\u0301`.
+        text: The same as it is written in the file, where marks may stand as `\\u0301` and line ends as `\\r`.
     """
     if "\\u" in text:
         text = json.dumps(document, ensure_ascii=False, check_circular=False)
-    if text.isascii():
-        return None
-    if has_too_many_marks(text) and (found := strict_json.first_text(has_too_many_marks, document)):
+    if (
+        not text.isascii()
+        and has_too_many_marks(text)
+        and (found := strict_json.first_text(has_too_many_marks, document))
+    ):
         return _wrong(_path(found), f"has more than {MAX_MARKS} marks on one character")
-    if not is_normalized("NFC", text) and (twice := _name_in_two_forms(document)) is not None:
+    is_spelled_otherwise = "\\r" in text or not is_normalized("NFC", text)
+    if is_spelled_otherwise and (twice := _name_in_two_forms(document)) is not None:
         return _repeated(twice)
     return None
 
@@ -436,7 +439,7 @@ def _is_wrong(text: str) -> bool:
 
 
 def _name_in_two_forms(document: object) -> str | None:
-    """The first name that one object has in two Unicode normal forms, which readers take for the same."""
+    """The first name that one object has in two Unicode normal forms or with two line ends: they count as the same."""
     pending = [document]
     while pending:
         value = pending.pop()
@@ -444,10 +447,16 @@ def _name_in_two_forms(document: object) -> str | None:
             pending += value
         elif isinstance(value, dict):
             pending += value.values()
-            names = [] if all(map(str.isascii, value)) else [normalize("NFC", name) for name in value]
+            names = list(map(_one_form, value))
             if len(set(names)) < len(names):
                 return Counter(names).most_common(1)[0][0]
     return None
+
+
+def _one_form(name: str) -> str:
+    if "\r" in name:
+        name = name.replace("\r\n", "\n").replace("\r", "\n")
+    return name if name.isascii() else normalize("NFC", name)
 
 
 def _path(found: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.genviral.models import GenerateRequest, Params
+from shared.genviral.redaction import one_line
 from shared.jobs import batches, csv_cells, identity
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
@@ -544,8 +545,15 @@ def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
     assert issues(row) == [("raw_params", "names 'a' twice in one object")]
 
 
-def test_a_key_that_stands_in_two_normal_forms_in_one_object_is_refused_by_name() -> None:
+def test_a_key_that_stands_in_two_spellings_in_one_object_is_refused_by_name() -> None:
     """Their values would be one in what the row is known by, and a change of the other would be no other job."""
+    for name, twin in (("\u00e9", "e\u0301"), ("a\nb", "a\r\nb"), ("a\nb", "a\rb"), ("\u00e9\n", "e\u0301\r")):
+        for raw in ({name: 1, twin: 2}, {twin: 1, name: 2}, {"a": [{name: 1, twin: 2}]}):
+            (row,) = batches.read(lines_of({"model_id": MODEL, "raw_params": raw}), "batches/a.jsonl")
+            (cell,) = batches.read(csv_of({"model_id": MODEL, "raw_params": json.dumps(raw)}), KEY)
+            assert issues(row) == issues(cell) == [(one_line(name), "stands twice in one object")]
+        (row,) = batches.read(lines_of({"model_id": MODEL, "raw_params": {"a": {name: 1}, twin: 2}}), "batches/a.jsonl")
+        assert row.fault is None
     for request in (
         {"raw_params": {"\u00e9": 1, "e\u0301": 2}},
         {"raw_params": {"a": [{"\u00e9": 1, "e\u0301": 2}]}},
