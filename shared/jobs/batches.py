@@ -75,9 +75,9 @@ _DAMAGED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _DAMAGED_TEXT = (
     "has a control character or U+FFFD, so it was damaged on its way or is in another encoding: write it anew"
 )
-# In a row's JSON: without one of these, without `err` and without a control character, all its texts are sound.
+# In a row's JSON: without one of these, without `err`, `loading` and a control character, all its texts are sound.
 _SUSPECT = ("#", "\uff03", "\ufe5f", "\ufffd", "\\u", "\\b", "\\f")
-_SUSPECT_TEXT = re.compile("|".join((*map(re.escape, _SUSPECT), "err", "[\x7f-\x9f]")), re.IGNORECASE)
+_SUSPECT_TEXT = re.compile("|".join((*map(re.escape, _SUSPECT), "err", "loading", "[\x7f-\x9f]")), re.IGNORECASE)
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 _TORN_LINK = (
     "seems to be more than one link, or has a backslash: write each link on its own, and encode what belongs to a link "
@@ -416,7 +416,8 @@ def _ambiguous_in(document: object, text: str) -> InvalidPayload | None:
 
 def _has_wrong_text(body: str) -> bool:
     """Whether a request's JSON has a text that is damaged or nothing but a spreadsheet's error, also among names."""
-    is_suspect = any(sign in body for sign in _SUSPECT) or "err" in body.lower()
+    lower = body.lower()
+    is_suspect = any(sign in body for sign in _SUSPECT) or "err" in lower or "loading" in lower
     if not is_suspect and (body.isprintable() or not _is_damaged(body)):
         return False
     return any(_is_wrong(json.loads(text)) for text in set(_JSON_TEXT.findall(body)) if _SUSPECT_TEXT.search(text))

@@ -368,6 +368,13 @@ ERRORS += [
     "'#N/A",
     "\u200b#N/A",
     "#N\u2060/A\ufeff",
+    "=#REF!",
+    "#REF!+1",
+    "=Sheet1!#REF!",
+    "=IF(#N/A,1)",
+    "=1+#BEZUG!*2",
+    "Loading...",
+    "Loading\u2026",
 ]
 
 
@@ -394,14 +401,57 @@ def test_a_time_that_a_spreadsheet_made_of_an_aspect_ratio_is_refused(time: str)
     assert "time of day" in message
 
 
-@pytest.mark.parametrize("ratio", ["9:16", "16:9", "1:1", "21:9", "2.39:1", "1:2.35", "adaptive", "10:16", "1.85:1"])
+DATES = [
+    "16-Sep",
+    "Sep-16",
+    "16. Sep",
+    "16-sept.",
+    "16-Sep-24",
+    "9-Mär",
+    "2024-09-16",
+    "16.09.2024",
+    "9/16/24",
+    "45551",
+]
+
+
+@pytest.mark.parametrize("date", [*DATES, "45551.386", "0.386111", "0,386111111", ".386"])
+def test_a_date_or_its_number_that_a_spreadsheet_made_of_an_aspect_ratio_is_refused(date: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": date}), KEY)
+    ((path, message),) = issues(row)
+    assert path == "params.aspect_ratio"
+    assert "a date" in message
+
+
+RATIOS = ["9:16", "16:9", "1:1", "21:9", "2.39:1", "1:2.35", "adaptive", "10:16", "1.85:1"]
+
+
+@pytest.mark.parametrize(
+    "ratio", [*RATIOS, "1.85", "0.56", "16x9", "9/16", "1280x720", "landscape", "match_input_image"]
+)
 def test_an_aspect_ratio_is_taken_as_it_is(ratio: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": f" {ratio} "}), KEY)
     assert row.request == {"model_id": MODEL, "params": {"aspect_ratio": ratio}}
 
 
 @pytest.mark.parametrize(
-    "text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502", "#ref the boat", "ref!", "'tis"]
+    "text",
+    [
+        "#1 boat",
+        "a #N/A boat",
+        "#boat",
+        "#",
+        "C#!",
+        "#wow!",
+        "Error: 502",
+        "#ref the boat",
+        "ref!",
+        "'tis",
+        "Loading... a truck",
+        "loading",
+        "1=#1",
+        "#REF! it says",
+    ],
 )
 def test_a_text_that_only_looks_like_an_error_is_a_text(text: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
