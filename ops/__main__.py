@@ -249,7 +249,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
 
     Never its request, which may hold a prompt.
     """
-    error, output = job.error or {}, job.output or {}
+    error, output = job.shown_error or {}, job.output or {}
     where = job.source.get("key") or job.source.get("caller") or ""
     lives = execution["status"] if execution else "not started, or forgotten"
     return {

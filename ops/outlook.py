@@ -15,6 +15,7 @@ from shared.faults import Paid
 from shared.genviral.errors import GenerationFailed, VideoNotFound
 from shared.jobs.identity import number_of_turn
 from shared.jobs.polling import Expectation, progress
+from shared.jobs.record import with_fresh_links
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def instead(job: Job) -> str:
     if job.video_id is not None and job.status is not Status.SUCCEEDED:
         return "Use attach."
     advice = _INSTEAD[job.status]
-    return advice.replace("resubmit", "ask for a new job with fresh links") if job.links_stripped else advice
+    return with_fresh_links(advice) if job.links_stripped else advice
 
 
 _WRONG_VIDEO = "If {video} was attached by mistake: attach {job} VIDEO_ID --replace"

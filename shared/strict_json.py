@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LOST = re.compile(r"\ufffd|(?<!\\)(?:\\\\)*+\\u[Ff]{3}[Dd]")
 
@@ -47,6 +50,22 @@ def text_of(data: bytes) -> str:
 def has_lost_character(text: str) -> bool:
     """Whether a JSON text holds U+FFFD, the sign for a character that was lost when a text was converted."""
     return _LOST.search(text) is not None
+
+
+def first_text(is_wanted: Callable[[str], bool], value: Any) -> tuple[str, ...] | None:
+    """The first text of some sort in a document, behind the names and places that lead to it.
+
+    A member's name is a text of that member.
+    """
+    if isinstance(value, str):
+        return (value,) if is_wanted(value) else None
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, member in members:
+        if isinstance(name, str) and is_wanted(name):
+            return (name, name)
+        if isinstance(member, str | list | dict) and (found := first_text(is_wanted, member)):
+            return (str(name), *found)
+    return None
 
 
 def _refuse(constant: str) -> None:

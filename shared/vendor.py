@@ -39,7 +39,7 @@ def genviral(base_url: str, secret: str, *, timeouts: Timeouts, paid: Paid) -> G
         base_url: The Partner API's base URL.
         secret: ARN of the secret that holds the API key as plain text.
         timeouts: Time-outs of its calls.
-        paid: What to say about the money when the key cannot be read.
+        paid: What to say about the money when the key cannot be read or may not be sent.
 
     Raises:
         SettingsInvalid: The key would go over the network unencrypted.
@@ -47,7 +47,8 @@ def genviral(base_url: str, secret: str, *, timeouts: Timeouts, paid: Paid) -> G
     if not base_url.startswith("https://") and not settings(_Settings).allow_private_output:
         raise SettingsInvalid(
             "GenviralBaseUrl does not begin with https://, so the API key would go over the network unencrypted; only "
-            "with AllowPrivateOutput=true, on a laptop, may it be http://"
+            "with AllowPrivateOutput=true, on a laptop, may it be http://",
+            paid=paid,
         )
     kept, kept_until = "", 0.0
 

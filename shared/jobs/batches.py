@@ -75,9 +75,9 @@ _DAMAGED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _DAMAGED_TEXT = (
     "has a control character or U+FFFD, so it was damaged on its way or is in another encoding: write it anew"
 )
-# In a row's JSON: without one of these, without `err` and without a control character, all its texts are sound.
+# In a row's JSON: without one of these, without `err`, `loading` and a control character, all its texts are sound.
 _SUSPECT = ("#", "\uff03", "\ufe5f", "\ufffd", "\\u", "\\b", "\\f")
-_SUSPECT_TEXT = re.compile("|".join((*map(re.escape, _SUSPECT), "err", "[\x7f-\x9f]")), re.IGNORECASE)
+_SUSPECT_TEXT = re.compile("|".join((*map(re.escape, _SUSPECT), "err", "loading", "[\x7f-\x9f]")), re.IGNORECASE)
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 _TORN_LINK = (
     "seems to be more than one link, or has a backslash: write each link on its own, and encode what belongs to a link "
@@ -328,7 +328,7 @@ def _shown(name: str, number: int) -> str:
 def _judged(line: int, document: object, written: object, text: str) -> Row:
     """A row, by its document, the document that the older rule would have read, and its text in the file."""
     try:
-        if wrong := _wrong_marks_in(document, text):
+        if wrong := _ambiguous_in(document, text):
             return Row(line, fault=wrong)
         if wide := _too_wide(document):
             return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
@@ -393,27 +393,31 @@ def _torn_link_in(request: dict[str, Any]) -> str | None:
     return None
 
 
-def _wrong_marks_in(document: object, text: str) -> InvalidPayload | None:
-    """What is wrong with a document's combining marks.
+def _ambiguous_in(document: object, text: str) -> InvalidPayload | None:
+    """What is wrong with a document's combining marks, or with names that differ in their spelling only.
 
     Args:
         document: The document.
-        text: The same as it is written in the file, where marks may stand as `\\u0301`.
+        text: The same as it is written in the file, where marks may stand as `\\u0301` and line ends as `\\r`.
     """
     if "\\u" in text:
         text = json.dumps(document, ensure_ascii=False, check_circular=False)
-    if text.isascii():
-        return None
-    if has_too_many_marks(text) and (found := _first_text(has_too_many_marks, document)):
+    if (
+        not text.isascii()
+        and has_too_many_marks(text)
+        and (found := strict_json.first_text(has_too_many_marks, document))
+    ):
         return _wrong(_path(found), f"has more than {MAX_MARKS} marks on one character")
-    if not is_normalized("NFC", text) and (twice := _name_in_two_forms(document)) is not None:
+    is_spelled_otherwise = "\\r" in text or not is_normalized("NFC", text)
+    if is_spelled_otherwise and (twice := _name_in_two_forms(document)) is not None:
         return _repeated(twice)
     return None
 
 
 def _has_wrong_text(body: str) -> bool:
     """Whether a request's JSON has a text that is damaged or nothing but a spreadsheet's error, also among names."""
-    is_suspect = any(sign in body for sign in _SUSPECT) or "err" in body.lower()
+    lower = body.lower()
+    is_suspect = any(sign in body for sign in _SUSPECT) or "err" in lower or "loading" in lower
     if not is_suspect and (body.isprintable() or not _is_damaged(body)):
         return False
     return any(_is_wrong(json.loads(text)) for text in set(_JSON_TEXT.findall(body)) if _SUSPECT_TEXT.search(text))
@@ -421,7 +425,7 @@ def _has_wrong_text(body: str) -> bool:
 
 def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
     """What is wrong with the first such text."""
-    found = _first_text(_is_wrong, request)
+    found = strict_json.first_text(_is_wrong, request)
     if found is None:
         return None
     return _wrong(_path(found), _DAMAGED_TEXT if _is_damaged(found[-1]) else SPREADSHEET_ERROR)
@@ -436,7 +440,7 @@ def _is_wrong(text: str) -> bool:
 
 
 def _name_in_two_forms(document: object) -> str | None:
-    """The first name that one object has in two Unicode normal forms, which readers take for the same."""
+    """The first name that one object has in two Unicode normal forms or with two line ends: they count as the same."""
     pending = [document]
     while pending:
         value = pending.pop()
@@ -444,26 +448,16 @@ def _name_in_two_forms(document: object) -> str | None:
             pending += value
         elif isinstance(value, dict):
             pending += value.values()
-            names = [] if all(map(str.isascii, value)) else [normalize("NFC", name) for name in value]
+            names = list(map(_one_form, value))
             if len(set(names)) < len(names):
                 return Counter(names).most_common(1)[0][0]
     return None
 
 
-def _first_text(is_wanted: Callable[[str], bool], value: Any) -> tuple[str, ...] | None:
-    """The first text of some sort in a document, behind the names and places that lead to it.
-
-    A member's name is a text of that member.
-    """
-    if isinstance(value, str):
-        return (value,) if is_wanted(value) else None
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, member in members:
-        if isinstance(name, str) and is_wanted(name):
-            return (name, name)
-        if isinstance(member, str | list | dict) and (found := _first_text(is_wanted, member)):
-            return (str(name), *found)
-    return None
+def _one_form(name: str) -> str:
+    if "\r" in name:
+        name = name.replace("\r\n", "\n").replace("\r", "\n")
+    return name if name.isascii() else normalize("NFC", name)
 
 
 def _path(found: tuple[str, ...]) -> str:

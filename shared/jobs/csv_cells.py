@@ -25,6 +25,11 @@ SPREADSHEET_ERROR = "is a spreadsheet's error, not a value"
 _MAX_NAME = 100
 # With seconds, with a zero in front, or with the half of the day: no aspect ratio is written so.
 _TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?\s*[ap]\.?m\.?|\d{1,2}:\d{2}:\d{2}|0\d?:\d{2}|\d{1,2}:0\d", re.IGNORECASE)
+# What spreadsheets make of `9:16` and `16:9` where they take it for a date, and the numbers behind dates and times.
+_DATE = re.compile(
+    r"\d{1,2}[-./ ]+[^\W\d_]{3,9}\.?(?:[-./ ]+\d{2,4})?|[^\W\d_]{3,9}\.?[-./ ]+\d{1,4}"
+    r"|\d{1,4}([-./])\d{1,2}\1\d{1,4}|\d{5}(?:[.,]\d+)?|0?[.,]\d{3,}"
+)
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 # What parts links only stands between two that are whole.
 _BETWEEN_LINKS = ",;|"
@@ -47,7 +52,11 @@ _ERRORS_IN_WORDS = (
 )
 _ERRORS = frozenset(_ERRORS_IN_WORDS.split())
 _UNKNOWN_ERROR = re.compile(r"#[^\s#a-z]{2,30}[!?]")
-_ERROR = re.compile(r"err:\d{3}|#{2,}|#n/a\s.*")
+_ERROR = re.compile(r"err:\d{3}|#{2,}|#n/a\s.*|loading\.\.\.")
+# What is left of a formula that held an error: `=#REF!`, `#REF!+1`.
+_ANY_ERROR = f"#(?:{'|'.join(map(re.escape, sorted(_ERRORS)))})"
+_BEHIND = r"[-+*/^&=<>,;:()].*"
+_IN_FORMULA = re.compile(rf"=.*{_ANY_ERROR}[!?]?(?:{_BEHIND})?|{_ANY_ERROR}[!?]{_BEHIND}")
 _MAX_ERROR = 80
 
 
@@ -80,7 +89,7 @@ def is_column(name: str) -> bool:
 
 
 def is_spreadsheet_error(text: str) -> bool:
-    """Whether a text is nothing but what a spreadsheet shows where a formula failed: `#N/A`, `#REF!`."""
+    """Whether a text is nothing but what a spreadsheet shows where a formula failed: `#N/A`, `=#REF!`, `Loading...`."""
     if len(text) > _MAX_ERROR and len(text := text.strip()) > _MAX_ERROR:
         return False
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
@@ -88,7 +97,8 @@ def is_spreadsheet_error(text: str) -> bool:
     error = seen.casefold()
     if error.startswith("#") and unicodedata.normalize("NFC", error[1:].strip("!?\u00a1\u00bf")) in _ERRORS:
         return True
-    return _UNKNOWN_ERROR.fullmatch(seen) is not None or _ERROR.fullmatch(error) is not None
+    known = _ERROR.fullmatch(error) or _IN_FORMULA.fullmatch(unicodedata.normalize("NFC", error))
+    return known is not None or _UNKNOWN_ERROR.fullmatch(seen) is not None
 
 
 def shown_name(name: str) -> str:
@@ -111,10 +121,10 @@ def _ratio(cell: str) -> str:
     """An aspect ratio.
 
     Raises:
-        ValueError: It is a time of day, which spreadsheets make of `9:16`.
+        ValueError: It is a time of day or a date, which spreadsheets make of `9:16`.
     """
-    if _TIME.fullmatch(ratio := cell.strip()):
-        raise ValueError("is a time of day, as a spreadsheet makes it of `9:16`: format the cells as text")
+    if _TIME.fullmatch(ratio := cell.strip()) or _DATE.fullmatch(ratio):
+        raise ValueError("is a time of day or a date, as a spreadsheet makes it of `9:16`: format the cells as text")
     return ratio
 
 

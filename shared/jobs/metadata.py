@@ -25,6 +25,11 @@ def decoded(value: str) -> str:
     return _WORDS.sub(_text_of, value)
 
 
+def is_garbled(text: str) -> bool:
+    """Whether a text lost a character when it was converted (U+FFFD), or still has an encoded word in it."""
+    return "\ufffd" in text or _WORD.search(text) is not None
+
+
 def _text_of(words: re.Match[str]) -> str:
     try:
         # A character may be cut in two between words of one charset.

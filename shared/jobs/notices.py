@@ -104,7 +104,7 @@ def notice_for(job: Job) -> Notice:
             "credits_used": job.credits_used,
             "other_videos": job.others or None,
             "video": job.output,
-            "error": job.error if job.status is not Status.SUCCEEDED else None,
+            "error": job.shown_error if job.status is not Status.SUCCEEDED else None,
             **job.redrive,
             "metadata": job.metadata or None,
             "execution": job.execution,

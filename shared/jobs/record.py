@@ -112,6 +112,13 @@ class Job:
         return {name: value for name, value in self.source.items() if name not in _OUR_OWN}
 
     @property
+    def shown_error(self) -> dict[str, Any] | None:
+        """The error as people are shown it. Where the links are gone, its advice is a new job instead of `resubmit`."""
+        if not self.links_stripped or self.error is None or "advice" not in self.error:
+            return self.error
+        return {**self.error, "advice": with_fresh_links(self.error["advice"])}
+
+    @property
     def is_terminal(self) -> bool:
         """Whether the job has ended (an operator may still reopen some ends)."""
         return self.status in TERMINAL
@@ -198,10 +205,17 @@ class Job:
         return cls(**{**known, "status": Status(attributes["status"])})
 
 
+def with_fresh_links(advice: str) -> str:
+    """What to do with a job whose links are gone, from the advice for one that still has them."""
+    for command in ("resubmit the job", "resubmit"):
+        advice = advice.replace(command, "ask for a new job with fresh links")
+    return advice
+
+
 def _iso(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
 
 
-_OUR_OWN = frozenset({"caller", "etag", "plan", "offset", "length", "other_ids"})
+_OUR_OWN = frozenset({"caller", "scope", "etag", "plan", "offset", "length", "other_ids"})
 _TOLD_OF_OTHERS = ("paid", "credits_used", "output")
 _FIELDS = frozenset(field.name for field in fields(Job))

@@ -36,7 +36,7 @@ from shared.jobs.errors import (
 )
 from shared.jobs.links import without_secrets
 from shared.jobs.media import Kind, kind_of
-from shared.jobs.metadata import decoded
+from shared.jobs.metadata import decoded, is_garbled
 from shared.jobs.recipes import (
     ASSET_PREFIX,
     ASSET_URL,
@@ -250,17 +250,23 @@ class Resolver:
             Fault: The request cannot be sent; the class says why. Nothing has been paid for.
         """
         try:
-            match job.source.get("type"):
-                case "upload":
-                    return self._from_upload(job.source)
-                case "request":
-                    return self._from_request_file(job.source)
-                case "batch":
-                    return self._from_plan(job.source)
-                case _:
-                    return self._from_record(job)
+            resolution = self._from_source(job)
+            _refuse_garbled(resolution.body)
+            _refuse_garbled({"metadata": resolution.metadata})
         except RecursionError:
             raise RequestUnreadable("the request or recipe is nested too deeply") from None
+        return resolution
+
+    def _from_source(self, job: Job) -> Resolution:
+        match job.source.get("type"):
+            case "upload":
+                return self._from_upload(job.source)
+            case "request":
+                return self._from_request_file(job.source)
+            case "batch":
+                return self._from_plan(job.source)
+            case _:
+                return self._from_record(job)
 
     def _from_record(self, job: Job) -> Resolution:
         if job.request is None:
@@ -416,6 +422,16 @@ class Resolver:
 
 def _version(version_id: str | None) -> dict[str, Any]:
     return {"VersionId": version_id} if version_id else {}
+
+
+def _refuse_garbled(document: dict[str, Any]) -> None:
+    """Refuse a text that was damaged on its way, wherever it came from: a name of a file, its metadata, a request."""
+    if found := strict_json.first_text(is_garbled, document):
+        path, wrong = one_line(".".join(found[:-1]))[:_MAX_KEY], "holds U+FFFD or an encoded word that cannot be read"
+        raise InvalidPayload(
+            f"{path} {wrong}: the text was damaged on its way. Write it again, also a file's name or metadata.",
+            issues=({"path": path, "message": wrong},),
+        )
 
 
 def _json(data: bytes, fault: type[RequestFault], what: str) -> object:

@@ -696,23 +696,23 @@ class JobStore:
             **attributes,
         )
 
-    def strip_links(self, job: Job) -> None:
+    def strip_links(self, job: Job) -> Job:
         """Take what opens links off the request of a job that has ended. Nothing happens if it has been taken up since.
 
         Args:
             job: The job as it was read.
+
+        Returns:
+            The job, with what was taken off.
         """
         if not job.is_terminal or job.request is None or (kept := _without_secrets(job.request)) == job.request:
-            return
+            return job
+        stripped: dict[str, Any] = {"request": kept, "links_stripped": True}
         try:
-            self._update(
-                job.job_id,
-                {"request": kept, "links_stripped": True},
-                condition="#status = :there",
-                values={":there": job.status.value},
-            )
+            self._update(job.job_id, stripped, condition="#status = :there", values={":there": job.status.value})
         except MoveRefused:
-            return
+            return job
+        return replace(job, **stripped)
 
     def redriving(self, job: Job, *, deadline_at: int | None) -> None:
         """Count an automatic redrive that is about to be tried.

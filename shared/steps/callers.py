@@ -56,7 +56,6 @@ def _principal(iam: Mapping[str, Any]) -> Caller:
 def _bearer(claims: Mapping[str, Any]) -> Caller:
     issuer, subject = claims.get("iss", ""), claims.get("sub", "")
     program = next((claims[name] for name in _PROGRAM if claims.get(name)), "")
-    who = {name: value for name, value in (("sub", subject), ("client", program)) if value}
-    # Encoded, so that no claim can look like two.
-    name, former = f"{issuer}#{urlencode(who, errors='surrogatepass')}", f"{issuer}#{subject}"
-    return Caller(name, former if name != former else None)
+    who = {name: value for name, value in (("iss", issuer), ("sub", subject), ("client", program)) if value}
+    # Encoded, so that no claim can look like two. A former name began with the issuer, so that none can look like this.
+    return Caller(f"token#{urlencode(who, errors='surrogatepass')}", f"{issuer}#{subject}")

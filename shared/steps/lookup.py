@@ -68,7 +68,7 @@ class Lookup:
                 "credits_used": job.credits_used,
                 "other_videos": [self._with_link(other) for other in job.others] or None,
                 "metadata": job.metadata or None,
-                "error": None if job.status is Status.SUCCEEDED else job.error,
+                "error": None if job.status is Status.SUCCEEDED else job.shown_error,
                 **job.redrive,
                 "video": self._video(job),
             }

@@ -313,22 +313,22 @@ class Announcer:
 
     def _announce(self, job: Job) -> None:
         """Count what the job has come to and tell of it, if that is still due. An ended job keeps no signed link."""
-        if job.notice_due is None:
+        if (due := job.notice_due) is None:
             return
         # While a notification is due, somebody comes back: also for this, where it was cut off.
-        self.store.strip_links(job)
-        status = job.notice_due.partition("#")[0]
-        if job.counted != job.notice_due:
+        job = self.store.strip_links(job)
+        status = due.partition("#")[0]
+        if job.counted != due:
             _count(job, Status(status))
         try:
             # A notice of a status that the job has left is out of date.
             if status == job.status:
                 publish(notice_for(job), sns=self.sns, topic_arn=self.topic_arn)
-            self.store.notice_sent(job.job_id, job.notice_due)
+            self.store.notice_sent(job.job_id, due)
         except Exception:
             # Whoever sends it after all is not to count it again.
             with suppress(ClientError, BotoCoreError, MoveRefused):
-                self.store.note(job.job_id, counted=job.notice_due)
+                self.store.note(job.job_id, counted=due)
             raise
 
 

@@ -19,8 +19,6 @@ from shared.steps.bodies import json_object
 from shared.steps.intake import start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_stepfunctions import SFNClient
 
     from shared.jobs.intake_switch import IntakeSwitch
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from shared.steps.callers import Caller
 
 _MAX_KEY = 255
+_SCOPE = 2
+"""Marks jobs whose caller has its present name. Jobs of earlier releases lack it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Desk:
         fingerprint = identity.fingerprint(document)
         job, _ = self.store.create(
             identity.new() if key is None else self._job_of(caller, key),
-            source={"type": "api", "caller": caller.name},
+            source={"type": "api", "caller": caller.name, "scope": _SCOPE},
             # A body has at most 256 KiB, so this fits.
             request=request_text({name: value for name, value in document.items() if name != "metadata"}),
             fingerprint=fingerprint,
@@ -94,21 +94,18 @@ class Desk:
         """
         first, *others = identity.keys_in(key)
         own = identity.for_idempotency_key(caller.name, identity.plain_key(first))
-        # A job of an earlier release must not be paid for again.
-        for job_id in _former_ids(caller, [key] if others else [key, first]):
-            if job_id != own and self.store.get(job_id) is not None:
+        written = [key] if others else [key, first, identity.plain_key(first)]
+        names = filter(None, (caller.name, caller.former_name))
+        ids = list(dict.fromkeys(identity.for_idempotency_key(name, text) for name in names for text in written))
+        # A job of an earlier release must not be paid for again. Quotes and commas were a part of its key, and callers
+        # shared names: so the caller's own job comes before one that another caller may have asked for.
+        for job_id in ids if ids != [own] else ():
+            job = self.store.get(job_id)
+            if job is not None and (job_id == own or "scope" not in job.source):
                 return job_id
         if others:
             raise KeyUnusable("the Idempotency-Key has more than one value; put a key with a comma in quotes")
         return own
-
-
-def _former_ids(caller: Caller, headers: list[str]) -> Iterator[str]:
-    """Find what earlier releases called a job: quotes and commas were a part of its key, and callers shared names."""
-    if caller.former_name is not None:
-        headers = [*headers, identity.plain_key(headers[-1])]
-    names = filter(None, (caller.name, caller.former_name))
-    yield from dict.fromkeys(identity.for_idempotency_key(name, text) for name in names for text in headers)
 
 
 def _is_usable(key: str) -> bool:

@@ -1219,10 +1219,11 @@ def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatc
 def test_the_key_is_not_sent_over_plain_http(stage: Stage, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("GENVIRAL_BASE_URL", address)
     version_of_the_event(stage.world)
-    for name in ("submit", "status", "deliver"):
+    for name, paid in (("submit", Paid.NO), ("status", Paid.YES), ("deliver", Paid.YES)):
         fault = stage.fails(name, event(CALLED_WITH[name]))
         assert isinstance(fault, SettingsInvalid)
         assert "GenviralBaseUrl" in fault.message
+        assert fault.paid is paid
     answer = stage.call("api", event("api_list_models"))
     assert json.loads(answer["body"])["error_code"] == "settings_invalid"
     assert not stage.world.vendor.asked

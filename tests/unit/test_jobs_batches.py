@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.genviral.models import GenerateRequest, Params
+from shared.genviral.redaction import one_line
 from shared.jobs import batches, csv_cells, identity
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
@@ -367,6 +368,13 @@ ERRORS += [
     "'#N/A",
     "\u200b#N/A",
     "#N\u2060/A\ufeff",
+    "=#REF!",
+    "#REF!+1",
+    "=Sheet1!#REF!",
+    "=IF(#N/A,1)",
+    "=1+#BEZUG!*2",
+    "Loading...",
+    "Loading\u2026",
 ]
 
 
@@ -393,14 +401,57 @@ def test_a_time_that_a_spreadsheet_made_of_an_aspect_ratio_is_refused(time: str)
     assert "time of day" in message
 
 
-@pytest.mark.parametrize("ratio", ["9:16", "16:9", "1:1", "21:9", "2.39:1", "1:2.35", "adaptive", "10:16", "1.85:1"])
+DATES = [
+    "16-Sep",
+    "Sep-16",
+    "16. Sep",
+    "16-sept.",
+    "16-Sep-24",
+    "9-Mär",
+    "2024-09-16",
+    "16.09.2024",
+    "9/16/24",
+    "45551",
+]
+
+
+@pytest.mark.parametrize("date", [*DATES, "45551.386", "0.386111", "0,386111111", ".386"])
+def test_a_date_or_its_number_that_a_spreadsheet_made_of_an_aspect_ratio_is_refused(date: str) -> None:
+    (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": date}), KEY)
+    ((path, message),) = issues(row)
+    assert path == "params.aspect_ratio"
+    assert "a date" in message
+
+
+RATIOS = ["9:16", "16:9", "1:1", "21:9", "2.39:1", "1:2.35", "adaptive", "10:16", "1.85:1"]
+
+
+@pytest.mark.parametrize(
+    "ratio", [*RATIOS, "1.85", "0.56", "16x9", "9/16", "1280x720", "landscape", "match_input_image"]
+)
 def test_an_aspect_ratio_is_taken_as_it_is(ratio: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": f" {ratio} "}), KEY)
     assert row.request == {"model_id": MODEL, "params": {"aspect_ratio": ratio}}
 
 
 @pytest.mark.parametrize(
-    "text", ["#1 boat", "a #N/A boat", "#boat", "#", "C#!", "#wow!", "Error: 502", "#ref the boat", "ref!", "'tis"]
+    "text",
+    [
+        "#1 boat",
+        "a #N/A boat",
+        "#boat",
+        "#",
+        "C#!",
+        "#wow!",
+        "Error: 502",
+        "#ref the boat",
+        "ref!",
+        "'tis",
+        "Loading... a truck",
+        "loading",
+        "1=#1",
+        "#REF! it says",
+    ],
 )
 def test_a_text_that_only_looks_like_an_error_is_a_text(text: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
@@ -544,8 +595,15 @@ def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
     assert issues(row) == [("raw_params", "names 'a' twice in one object")]
 
 
-def test_a_key_that_stands_in_two_normal_forms_in_one_object_is_refused_by_name() -> None:
+def test_a_key_that_stands_in_two_spellings_in_one_object_is_refused_by_name() -> None:
     """Their values would be one in what the row is known by, and a change of the other would be no other job."""
+    for name, twin in (("\u00e9", "e\u0301"), ("a\nb", "a\r\nb"), ("a\nb", "a\rb"), ("\u00e9\n", "e\u0301\r")):
+        for raw in ({name: 1, twin: 2}, {twin: 1, name: 2}, {"a": [{name: 1, twin: 2}]}):
+            (row,) = batches.read(lines_of({"model_id": MODEL, "raw_params": raw}), "batches/a.jsonl")
+            (cell,) = batches.read(csv_of({"model_id": MODEL, "raw_params": json.dumps(raw)}), KEY)
+            assert issues(row) == issues(cell) == [(one_line(name), "stands twice in one object")]
+        (row,) = batches.read(lines_of({"model_id": MODEL, "raw_params": {"a": {name: 1}, twin: 2}}), "batches/a.jsonl")
+        assert row.fault is None
     for request in (
         {"raw_params": {"\u00e9": 1, "e\u0301": 2}},
         {"raw_params": {"a": [{"\u00e9": 1, "e\u0301": 2}]}},

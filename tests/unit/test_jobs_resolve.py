@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -577,6 +578,61 @@ def test_a_file_of_json_that_was_damaged_on_its_way_is_refused(world: World, pla
             check_recipe(damaged, "r")
 
 
+GARBLED = {
+    "a lost character": "Gr\ufffdn",
+    "an encoded word that cannot be decoded": "=?UTF-8?Q?Gr=FC=DFe?=",
+    "an encoded word within a text": "in =?no-such-charset?Q?abc?= light",
+}
+
+
+@pytest.mark.parametrize("text", GARBLED)
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        ("{{stem}}", "prompt"),
+        ("a {{filename}}", "raw_params.note"),
+        ("{{metadata.note}}", "speech_text"),
+        ("{{metadata.note}}", "metadata.note"),
+    ],
+)
+def test_a_text_that_was_damaged_on_its_way_is_refused_where_a_recipe_puts_it_in(
+    world: World, place: str, field: str, text: str
+) -> None:
+    garbled = GARBLED[text]
+    world.recipe(document_with(field, place))
+    world.upload(
+        f"uploads/{garbled}.png", PNG, Metadata={"note": garbled if garbled.isascii() else "=?UTF-8?B?R3Lvv71u?="}
+    )
+    with pytest.raises(InvalidPayload) as refused:
+        resolve(world, f"uploads/{garbled}.png")
+    assert [issue["path"] for issue in refused.value.issues] == [field]
+
+
+@pytest.mark.parametrize("text", GARBLED)
+@pytest.mark.parametrize("field", ["prompt", "raw_params.a", "metadata.a", "name of a member"])
+def test_a_text_that_was_damaged_on_its_way_is_refused_in_an_execution_by_hand(
+    world: World, field: str, text: str
+) -> None:
+    garbled = GARBLED[text]
+    field = f"raw_params.{garbled}" if field == "name of a member" else field
+    request = json.dumps(document_with(field, garbled))
+    with pytest.raises(InvalidPayload) as refused:
+        world.resolver().resolve(replace(job_for(""), source={"type": "execution"}, request=request))
+    assert [issue["path"] for issue in refused.value.issues] == [field]
+
+
+def test_a_file_may_have_any_name_that_no_text_holds(world: World) -> None:
+    world.recipe(PLAIN)
+    world.upload("uploads/Gr\ufffdn.png", PNG)
+    assert "Gr%EF%BF%BDn.png" in resolve(world, "uploads/Gr\ufffdn.png").body["image_url"]
+
+
+def document_with(field: str, text: str) -> dict[str, Any]:
+    """A valid request with a text in some field."""
+    outer, dot, inner = field.partition(".")
+    return {"model_id": "m", "prompt": "p", outer: {inner: text} if dot else text}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_request_file_in_any_encoding_of_unicode_is_read(world: World, encoding: str) -> None:
     """Also a text with the characters of an escape in it: `\\ufffd`, and not the character."""
@@ -670,7 +726,7 @@ def test_links_lose_what_opens_them() -> None:
     body = {
         "a": ["https://u:p@example.com:8443/x?sig=1#f", "HTTP://example.com/y?sig=2"],
         "b": {"c": "http://[bad?sig=3"},
-        "prompt": "see https://example.com/?kept=1",
+        "prompt": "see https://example.com/x?lost=1 or example.com/y?lost=2",
         "signed": "see https://example.com/?X-Amz-Signature=4&kept=1 or\nhttps://u:p@example.com/",
         "d": ["//example.com/x?k=5", "example.com/x?k=6", " https://example.com/x?k=7\n"],
         "place": "s3://bucket/what?#1.jpg",
@@ -679,10 +735,65 @@ def test_links_lose_what_opens_them() -> None:
     assert without_secrets(body) == {
         "a": ["https://example.com:8443/x", "http://example.com/y"],
         "b": {"c": ""},
-        "prompt": "see https://example.com/?kept=1",
-        "signed": "see https://example.com/?X-Amz-Signature=[…]&kept=1 or\nhttps://example.com/",
+        "prompt": "see https://example.com/x or example.com/y",
+        "signed": "see https://example.com/ or\nhttps://example.com/",
         "d": ["//example.com/x", "example.com/x", " https://example.com/x\n"],
         "place": "s3://bucket/what?#1.jpg",
         "none": "a token=5 and 50%? Yes!",
     }
     assert without_secrets(without_secrets(body)) == without_secrets(body)
+
+
+OPENS = "S3cr3tV4lue0123456789"
+WITH_SECRETS = {
+    "a prompt that begins with a link": (f"https://h.example/k?st={OPENS} please", "https://h.example/k please"),
+    "a link within a text": (
+        f"like https://h.example/k.jpg?md5={OPENS} but red",
+        "like https://h.example/k.jpg but red",
+    ),
+    "a link without a scheme": (f"like h.example/k.jpg?md5={OPENS} but red", "like h.example/k.jpg but red"),
+    "several lines": (f"like\nhttps://h.example/k#{OPENS}\n\tbut red", "like\nhttps://h.example/k\n\tbut red"),
+    "several links": (
+        f"a https://h.example/1?h={OPENS}, //h.example/2?h={OPENS}",
+        "a https://h.example/1 //h.example/2",
+    ),
+    "a user": (f"like https://u:{OPENS}@h.example/k but red", "like https://h.example/k but red"),
+    "an encoded link": (f"like https%3A%2F%2Fh.example%2Fk%3Fh%3D{OPENS} now", "like https%3A%2F%2Fh.example%2Fk now"),
+    "JSON": (f'{{"u": "https://h.example/k?h={OPENS}"}}', '{"u": "https://h.example/k'),
+    "a proxy": (f"https://p.example/https%3A%2F%2Fh%2Fk%3Fmd5%3D{OPENS}", "https://p.example/https%3A%2F%2Fh%2Fk"),
+    "a session": (f"https://h.example/k.jpg;jsessionid={OPENS}", "https://h.example/k.jpg"),
+    "an address in S3": (f"s3://b/k?X-Amz-Signature={OPENS}", "s3://b/k?X-Amz-Signature=[…]"),
+}
+
+
+@pytest.mark.parametrize("kind", WITH_SECRETS)
+def test_a_link_loses_what_opens_it_wherever_it_stands(kind: str) -> None:
+    text, kept = WITH_SECRETS[kind]
+    assert without_secrets({"prompt": text, "raw_params": {"a": [{"b": text}], text: 1}}) == {
+        "prompt": kept,
+        "raw_params": {"a": [{"b": kept}], kept: 1},
+    }
+    assert without_secrets(kept) == kept
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "Authorization", "x-api-key", "apiKey", "access_token", "PASSWORD", "client_secret"]
+)
+def test_a_member_that_is_called_like_a_secret_loses_its_text(name: str) -> None:
+    body = {"raw_params": {"headers": {name: "hunter2"}, name: {"a": ["Bearer x", 5, None]}}}
+    assert without_secrets(body) == {"raw_params": {"headers": {name: "[…]"}, name: {"a": ["[…]", 5, None]}}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "What does example.com? mean, or https://example.com/what? And 50%!",
+        "C#minor, why?because, 16:9, /path \\o/",
+        "https://example.com/a%3Fb.png",
+        "https://example.com/w_300;v=1/k.png",
+        "s3://bucket/what?#1.jpg",
+        {"max_tokens": "5", "content_policy": "none at all", "tokenizer": "x", "secretary": "a woman"},
+    ],
+)
+def test_a_text_without_a_secret_stays_as_it_is(body: object) -> None:
+    assert without_secrets(body) == body

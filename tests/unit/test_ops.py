@@ -13,9 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from ops.__main__ import _facts
 from ops.operator import Operator, Refused
 from ops.outlook import next_step
-from shared.genviral.errors import InvalidInput, SubmissionUncertain
+from shared.genviral.errors import InvalidInput, SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs.errors import JobClosed, RequestUnreadable
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
@@ -858,6 +859,29 @@ def test_the_end_of_the_old_execution_does_not_touch_a_job_that_was_taken_up(wor
 
 
 # ---- links that open nothing any more --------------------------------------------------------------------
+
+
+UNCERTAIN = [
+    SubmissionUncertain("no answer"),
+    SubmissionUncertain("no answer", video_id=VIDEO_ID),
+    SubmissionUnconfirmed("no answer"),
+]
+
+
+@pytest.mark.parametrize("error", UNCERTAIN, ids=["nothing is known", "an id is known", "sent again"])
+@pytest.mark.parametrize(("body", "is_stripped"), [(BODY, True), (PLAIN_BODY, False)])
+def test_nobody_is_told_to_resubmit_a_job_whose_links_were_stripped(
+    world: World, error: Fault, body: dict[str, Any], is_stripped: bool
+) -> None:
+    world.job(request=body)
+    dead(world)
+    world.announcer().failed(EXECUTION, caught(error))
+    (message,) = world.messages()
+    job = world.record()
+    api = world.lookup().show(JOB_ID)["error"]["advice"]
+    shown = [message.email, message.body["error"]["advice"], api, _facts(job, None)["advice"]]
+    assert [is_stripped] * 4 == ["fresh links" in text for text in shown]
+    assert [not is_stripped] * 4 == ["resubmit" in text for text in shown]
 
 
 @pytest.mark.parametrize("error", [InvalidInput("no"), SubmissionUncertain("no answer")])

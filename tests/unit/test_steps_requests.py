@@ -14,10 +14,11 @@ from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusab
 from shared.jobs.states import Status
 from shared.steps.answers import HTTP_STATUS
 from shared.steps.callers import Caller, caller_of
-from tests.unit.fakes import BODY, JOB_ID, PROMPT, VIDEOS, Flaky, World
+from tests.unit.fakes import BODY, JOB_ID, PROMPT, TABLE, VIDEOS, Flaky, World
 
 if TYPE_CHECKING:
     from shared.faults import Fault
+    from shared.jobs.record import Job
 
 ME = "arn:aws:iam::1:user/me"
 WHO: dict[str, Any] = {"caller": Caller(ME), "key": "order-1"}
@@ -124,12 +125,19 @@ def test_a_key_in_quotes_or_sent_twice_is_the_key_itself(world: World, quoted: s
     assert len(world.executions()) == 1
 
 
+def of_an_earlier_release(world: World, job: Job, *, job_id: str | None = None) -> None:
+    """Make a job's record what an earlier release wrote, or copy it so under another id."""
+    item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": job.job_id}})["Item"]
+    source = {name: value for name, value in item["source"]["M"].items() if name != "scope"}
+    item |= {"job_id": {"S": job_id or job.job_id}, "source": {"M": source}}
+    world.dynamodb.put_item(TableName=TABLE, Item=item)
+
+
 @pytest.mark.parametrize("key", ['"k"', "k,k", "k, k", '"k","k"', "order,k", ",k"])
 def test_a_job_of_a_release_that_kept_quotes_and_commas_is_not_paid_for_again(world: World, key: str) -> None:
     first = ask(world, key="k")
     old = identity.for_idempotency_key(ME, key)
-    item = world.dynamodb.get_item(TableName="jobs", Key={"job_id": {"S": first.job_id}})["Item"]
-    world.dynamodb.put_item(TableName="jobs", Item={**item, "job_id": {"S": old}})
+    of_an_earlier_release(world, first, job_id=old)
     assert ask(world, key=key).job_id == old
     assert ask(world, key="k").job_id == first.job_id
 
@@ -199,6 +207,7 @@ def test_a_job_of_a_release_that_named_its_caller_otherwise_is_not_paid_for_agai
     world: World, caller: Caller, former: str, key: str
 ) -> None:
     first = ask(world, caller=Caller(former), key=key)
+    of_an_earlier_release(world, first)
     assert ask(world, caller=caller, key=key).job_id == first.job_id
     with pytest.raises(JobConflict):
         ask(world, {**BODY, "prompt": "another"}, caller=caller, key=key)
@@ -208,6 +217,39 @@ def test_a_job_of_a_release_that_named_its_caller_otherwise_is_not_paid_for_agai
         identity.for_idempotency_key(caller.name, "another"),
         caller.name,
     )
+
+
+FORMER_NAMESAKES = {
+    "a role": iam(userArn=f"{ROLE}/ci"),
+    "another identity of its pool": of_pool("eu-west-1:b"),
+    "a token without claims": token(),
+    "a token of another program": token(sub="a", client_id="y"),
+    "a token whose claim reads like a name": token(sub="sub=a&client=x", client_id="z"),
+    "a token whose claim reads like an older name": token(sub=f"{ISSUER}#a"),
+}
+
+
+@pytest.mark.parametrize("other", FORMER_NAMESAKES)
+@pytest.mark.parametrize("caller", [of_pool("eu-west-1:a"), token(client_id="x"), token(sub="a", client_id="x")])
+@pytest.mark.parametrize("key", ["k", '"k"', "k,k"])
+def test_callers_who_shared_a_name_in_an_earlier_release_have_jobs_of_their_own(
+    world: World, caller: Caller, other: str, key: str
+) -> None:
+    theirs = ask(world, {**BODY, "prompt": "theirs"}, caller=FORMER_NAMESAKES[other], key=key)
+    mine = ask(world, caller=caller, key=key)
+    assert ask(world, caller=caller, key=key).job_id == mine.job_id
+    again = ask(world, {**BODY, "prompt": "theirs"}, caller=FORMER_NAMESAKES[other], key=key)
+    assert again.job_id == theirs.job_id != mine.job_id
+    assert sorted(world.executions()) == sorted([theirs.job_id, mine.job_id])
+
+
+def test_no_claim_looks_like_what_an_earlier_release_called_another_caller(world: World) -> None:
+    """Also a job that such a caller had before: nobody finds it under a present name."""
+    alice = token(sub="a", client_id="x")
+    for claim in ("sub=a&client=x", f"iss={ISSUER}&sub=a&client=x", ""):
+        old = ask(world, {**BODY, "prompt": claim or "none"}, caller=Caller(f"{ISSUER}#{claim}"), key="k" + claim)
+        of_an_earlier_release(world, old)
+        assert ask(world, caller=alice, key="k" + claim).job_id != old.job_id
 
 
 def test_metadata_that_is_null_is_not_given(world: World) -> None:
