@@ -175,6 +175,7 @@ class Doors:
             job_id = f"job-{len(self.jobs)}"
             self.world.job(job_id)
             self.submit(job_id)
+            assert self.world.vendor.posts
         for shown in (
             showing(word, error=word),
             showing("failed", error={"message": word, word: word}),
@@ -191,6 +192,7 @@ class Doors:
                 "waiting": None,
             }
             self.call("status", {**event("status"), **state})
+            assert self.world.vendor.asked
         self.world.vendor = Vendor()
 
     def cause(self, word: str) -> None:
