@@ -24,10 +24,10 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.next_try import sweep_by
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
-from shared.printable import visible
+from shared.printable import in_line, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shared.jobs.record import Job
 
@@ -219,7 +219,7 @@ def _list(desk: _Desk, chosen: argparse.Namespace) -> None:
 
 
 def _line(job: Job) -> str:
-    return f"{job.job_id:<46} {job.status:<12} {job.created_at}  {job.video_id or '-'}"
+    return f"{job.job_id:<46} {job.status:<12} {job.created_at}  {in_line(job.video_id or '-')}"
 
 
 def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
@@ -232,10 +232,16 @@ def _show(desk: _Desk, chosen: argparse.Namespace) -> None:
     stopped = job.video_id is None and not job.is_terminal and desk.switch.is_stopped
     sweep = sweep_by(job, desk.quiet_seconds)
     facts = _facts(job, execution) | {"next": next_step(job, execution, intake_stopped=stopped, sweep_by=sweep)}
+    _say(*_fact_lines(facts))
+
+
+def _fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The facts that there are, by name. No value can fill up a line and go on as another fact."""
     for name, value in facts.items():
         if value not in (None, "", {}, [], 0):
             first, *more = value if isinstance(value, list) else [str(value)]
-            _say(f"{name:<13} {first}", *(f"{'':<13} {line}" for line in more))
+            yield f"{name:<13} {in_line(first)}"
+            yield from (f"{'':<13} {in_line(line)}" for line in more)
 
 
 def _say(*lines: str, error: bool = False) -> None:

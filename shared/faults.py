@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from shared.printable import json_text, visible
+from shared.printable import in_line, json_text
 
 
 class Paid(StrEnum):
@@ -71,11 +71,11 @@ class Fault(Exception):
         paid: Paid | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = visible(message)
+        self.message = in_line(message)
         self.http_status = http_status
-        self.error_code = visible(error_code or self.code)
-        self.action_url = action_url and visible(action_url)
-        self.issues = tuple({name: visible(text) for name, text in issue.items()} for issue in issues)
+        self.error_code = in_line(error_code or self.code)
+        self.action_url = action_url and in_line(action_url)
+        self.issues = tuple({name: in_line(text) for name, text in issue.items()} for issue in issues)
         self.retry_after = retry_after
         if paid is not None:
             self.paid = paid

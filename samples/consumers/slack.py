@@ -35,5 +35,5 @@ def line(notice: dict) -> str:
 def plain(text: str) -> str:
     # Names of files and Genviral's words may hold lines, links and mentions: https://api.slack.com/reference/surfaces/formatting
     text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text).replace("`", "'")
-    text = re.sub(r"://|www\.|@", r"[\g<0>]", text)
+    text = re.sub(r"(?i)(?<![a-z0-9])[a-z][a-z0-9+.-]*:(?=\S)|://|www\.|@", r"[\g<0>]", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

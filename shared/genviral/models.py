@@ -20,6 +20,7 @@ from pydantic_core import to_json
 
 from shared.genviral.errors import InvalidPayload
 from shared.genviral.redaction import one_line
+from shared.printable import IGNORABLE, UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +59,8 @@ _WORDS = {
 }
 # They could change what a terminal or a page shows: controls, marks that turn the direction of writing, and what takes
 # no place. The tags beyond U+FFFF are not in the patterns: JavaScript's need a flag for them.
-_CONTROLS = r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-_CONTROL = re.compile(rf"[{_CONTROLS}\U000e0000-\U000e0fff]")
+_CONTROLS = rf"\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb{IGNORABLE}"
+_CONTROL = re.compile(rf"[{_CONTROLS}]|{UNSEEN}")
 # A text for people has lines, may be in a script that is written from right to left, and emoji hold joiners. Other
 # controls come of a damaged file or a wrong encoding, and would be paid for.
 _CONTROLS_OF_TEXT = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"

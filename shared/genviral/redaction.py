@@ -26,40 +26,50 @@ _MARKUP = re.compile(r"<[A-Za-z/!][^<>]*>?")
 # The ways to write one character of a link: as it is, escaped in JSON or percent-encoded (any number of times), or in
 # its full-width form. HTML's entities are resolved before. All repetitions are bounded, so that no text takes long.
 # Texts and no compiled patterns: compiling takes 10 ms of every cold start, and few calls meet an error.
-_ESCAPE = r"\\{1,16}[ux](?:00)?"
+_ESCAPE = r"(?:\\{1,16}[ux]|%u)\{?(?:00){0,3}"
 _PERCENT = r"%(?:25){0,8}"
 _SLASH = rf"(?:\\{{0,16}}/|\\|{_PERCENT}2f|{_ESCAPE}2f|\uff0f)"
 _EQUALS = rf"(?:=|{_PERCENT}3d|{_ESCAPE}3d|\uff1d)"
 _QUOTE = rf"""(?:\\{{0,16}}["'`]|{_PERCENT}2[27]|{_ESCAPE}2[27])"""
-_QUERY = rf"(?:[?#\uff1f\uff03]|{_PERCENT}(?:3f|23)|{_ESCAPE}(?:3f|23))"
-_HOST = r"(?:(?:[\w-]{1,63}\.){1,9}[a-z]{2,24}|(?:\d{1,3}\.){3}\d{1,3}|localhost|\[[0-9a-f:.]{2,45}\])"
+_QUERY = rf"(?:[?#\uff1f\uff03]|=3f|{_PERCENT}(?:3f|23)|{_ESCAPE}(?:3f|23))"
+_LAST_LABEL = r"(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24})"
+_HOST = rf"(?:(?:[\w-]{{1,63}}\.){{1,9}}{_LAST_LABEL}|(?:\d{{1,3}}\.){{3}}\d{{1,3}}|localhost|\[[0-9a-f:.]{{2,45}}\])"
 _LINK = rf"(?i){_SLASH}{{2}}|(?<![\w.-]){_HOST}(?::\d{{1,5}})?(?={_SLASH}|{_QUERY})"
+# A query with a name in it. Behind a slash it is a link's, whatever its host looks like.
+_NAMED_QUERY = rf"(?i){_QUERY}[\w.%\[\]-]{{1,64}}{_EQUALS}"
 _URL_USER = rf"(?i)({_SLASH}{{2}})(?:(?!{_PERCENT}2f)[^\s/\\]){{1,512}}(?:@|{_PERCENT}40)"
 _USER = r"(?i)(?<![\w.+-])[a-z][\w.+-]{0,63}:[^\s:/@]{1,128}@(?=[\w\[])"
 # What opens a link or an account, wherever it is quoted: name=value, name%3Dvalue, "name": "value", <name>value</name>.
 _LONG_NAME = r"""(?:signature(?:[-_]?provided)?|credentials?|passw(?:or)?d|passphrase|secret|key[-_]?pair[-_]?id
-    |access[-_]?id|(?:access|account|api|private|secret|session|shared|signing)[-_]?(?:key|token)(?:[-_]?id)?)"""
+    |access[-_]?id|(?:access|account|api|auth|private|secret|session|shared|signing)[-_]?(?:key|token)(?:[-_]?id)?)"""
 _NAME = rf"""(?:
     (?:(?<![a-z0-9])|(?<=%[0-9a-f]{{2}})|(?<=25[0-9a-f]{{2}})|(?<=u[0-9a-f]{{4}}))(?:{_LONG_NAME}|
       (?:(?:access|auth|bearer|id|refresh|security|session|x)[-_]?){{0,2}}(?:sig|hmac|token|jwt|pwd|policy|hdnts|hdnea))
     |(?<![\w-])[\w-]{{1,40}}?{_LONG_NAME})"""
 _VALUE = rf"""(?:(?!{_PERCENT}2[267]|{_ESCAPE}2[267])[^\s"'`&\uff06,;<>\\])+"""
 _SECRET = rf"""(?ix)
-    ({_NAME}
-    (?:{_QUOTE}?\s?(?:{_EQUALS}>?|:{_EQUALS})\s?{_QUOTE}?|{_QUOTE}\s?:\s?{_QUOTE}|(?:\s[^<>]{{0,200}})?>))
+    ({_NAME}(?:\[\w{{0,16}}\]|\])?
+    (?:{_QUOTE}?\s?(?:{_EQUALS}>?|:{_EQUALS})\s?b?{_QUOTE}?|{_QUOTE}\s?:\s?b?{_QUOTE}
+      |{_QUOTE}[\s,]{{1,3}}{_QUOTE}?value{_QUOTE}?\s?[:=]\s?b?{_QUOTE}|(?:\s[^<>]{{0,200}})?>))
     {_VALUE}
     # As a header has it. "token: expired" and "policy: no-violence-please" are sentences.
-    | ((?!policy){_NAME}:\s?)(?=\S{{0,64}}?\d|\S{{16}})[^\s"'&,;<>\\]{{8,}}
+    | ((?!policy){_NAME}\s?:\s{{0,3}}{_QUOTE}?)(?=\S{{0,64}}?\d|\S{{16}})[^\s"'&,;<>\\]{{8,}}
     | ((?<![a-z0-9])Authorization{_QUOTE}?\s?[:=]\s?{_QUOTE}?(?:[\w-]{{1,32}}\s)?)
       (?=\S{{0,64}}?\d|\S{{16}})(?>[^\s"',=]{{8,}})(?!=\w)
     | ((?<![a-z0-9])Cookie{_QUOTE}?\s?[:=]\s?{_QUOTE}?)[^\s=]{{1,64}}=[^\s;]+(?:;\s?[^\s=]{{1,64}}=[^\s;]+)*
     | (\b(?:Bearer|Basic|ApiKey)(?:\s|:\s?|{_PERCENT}20|\+))[\w.~+/=%-]{{8,}}
+    # A token that names itself: https://www.rfc-editor.org/rfc/rfc7519#section-3
+    | (?<![\w-])eyJ[\w-]{{5,}}\.[\w-]{{4,}}\.[\w-]*
     """
 # A long word with a query in it that a line break tore apart, as it is or escaped, and what follows of it.
 _WRAPPED = (
     rf"(?i)((?:{_QUERY}|{_EQUALS})\S{{0,256}}?)=?(?:\r?\n|(?:\\{{1,16}}r)?\\{{1,16}}n)[\t >]{{0,16}}"
     r"(?=(?=\S{0,512}?\d|\S{16})[\w%&=+/.~-]{8})"
 )
+_TORN_QUERY = r"\r?\n[\t >]{0,16}(?=[?&][\w.%-]{1,64}=)"
+# A letter or digit that is percent-encoded, or escaped in JSON.
+_LETTER = rf"(?i)(?:{_PERCENT}|{_ESCAPE})(3[0-9]|[46][1-9a-f]|[57][0-9a])\}}?"
+_FULL_WIDTH = {sign + 0xFEE0: sign for sign in (*range(0x30, 0x3A), *range(0x41, 0x5B), *range(0x61, 0x7B))}
 _MOST_LINES = 32
 _ENTITY = re.compile(r"&#?\w{1,8};")
 _MOST_LAYERS = 3
@@ -81,7 +91,7 @@ def redact(text: str, private: Iterable[str] = ()) -> str:
         One line of at most 300 characters, without those texts, query strings of URLs, signatures, tokens and markup.
     """
     hidden = tuple(map(_plain, private))
-    visible = hide_secrets(_mask(_plain(_joined(_unescaped(text[:_LONGEST_INPUT]))), hidden))
+    visible = hide_secrets(_mask(_plain(_joined(_lettered(_unescaped(text[:_LONGEST_INPUT])))), hidden))
     # Once more: markup may have torn a private text or a secret apart.
     whole = one_line(_MARKUP.sub("", visible))
     visible = one_line(_MARKUP.sub(" ", visible))
@@ -101,8 +111,15 @@ def _unescaped(text: str) -> str:
     return text
 
 
+def _lettered(text: str) -> str:
+    """The text with plain letters and digits, so that no spelling hides a name."""
+    text = text.translate(_FULL_WIDTH)
+    return re.sub(_LETTER, lambda found: chr(int(found[1], 16)), text) if "%" in text or "\\" in text else text
+
+
 def _joined(text: str) -> str:
     """The text with links and signatures in one piece that were broken into lines."""
+    text = re.sub(_TORN_QUERY, "", text)
     for _ in range(_MOST_LINES):
         joined = re.sub(_WRAPPED, r"\1", text)
         if joined == text:
@@ -124,14 +141,17 @@ def hide_secrets(text: str) -> str:
 def hide_values(text: str) -> str:
     """The text without users of links, and without the values of signatures and tokens."""
     text = re.sub(_USER, f"{_MARK}@", re.sub(_URL_USER, r"\1", text)) if "@" in text or "%" in text else text
-    return re.sub(_SECRET, lambda found: f"{next(filter(None, found.groups()))}{_MARK}", text)
+    return re.sub(_SECRET, lambda found: f"{next(filter(None, found.groups()), '')}{_MARK}", text)
 
 
 def _without_query(word: str) -> str:
     """The word, cut at the query or fragment of the first link in it."""
     link = re.search(_LINK, word)
     query = re.search(f"(?i){_QUERY}", word[link.end() :]) if link else None
-    return word[: link.end() + query.start()] if link and query else word
+    word = word[: link.end() + query.start()] if link and query else word
+    slash = re.search(f"(?i){_SLASH}", word)
+    query = re.search(_NAMED_QUERY, word[slash.end() :]) if slash else None
+    return word[: slash.end() + query.start()] if slash and query else word
 
 
 def holds_private(text: str, private: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from shared.jobs.errors import DailyLimitReached, PriceUnknown
 from shared.jobs.identity import number_of_turn
 from shared.jobs.states import Status
-from shared.printable import visible
+from shared.printable import in_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,9 +58,16 @@ _SUMMARY = {
     BATCH_REJECTED: "The batch cannot be read. No row of it was started.",
     BATCH_INTERRUPTED: "The batch was interrupted; no row is paid for twice, whatever you do next.",
 }
-# What mail programs make links of, as far as a name's own dots can be told from it.
-_LINK = re.compile(r"://[^\s/?#]*|www\.|(?:mailto|tel):|(?<=\S)@(?=\S)", re.IGNORECASE)
-_ODD_IN_NAME = re.compile(r'[:"<>|@]|^\s|\s\Z|www\.', re.IGNORECASE)
+# What mail programs make links of, as far as a name's own dots can be told from it: any scheme but that of places in
+# S3, which open nothing. Times and "a: b" are none.
+_LINK = re.compile(
+    r"(?<![a-z])(?!s3://|(?<=\d)t\d\d:)[a-z][a-z0-9+.-]{0,63}:(?=\S)(?://[^\s/?#]*)?|(?<!\bs3)://[^\s/?#]*|www\.|(?<=\S)@(?=\S)",
+    re.IGNORECASE,
+)
+_ODD_IN_NAME = re.compile(r'[\s:"<>|@]')
+_MOST_ABOUT = 48
+"""Characters of a name in a title. The ids that the pipeline makes fit."""
+_CLAUSE = re.compile(r"[.;:] ")
 _WITHOUT_FILE = (Status.FAILED, Status.TIMED_OUT)
 _PAID = {"yes": "yes", "no": "no", "unknown": "nobody knows"}
 
@@ -219,23 +226,37 @@ def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notice:
     if message["source"].get("type") == "batch" and is_reported:
         attributes["reported_in"] = "batch"
     about = _about(message)
-    title = _ascii(f"{about}: {message['summary']}")
+    title = _title(message["summary"], about)
     return Notice(
-        subject=title[:_SUBJECT_CHARACTERS],
+        subject=_subject(message["summary"], about),
         message=message,
-        text="\n".join(_lines(message, about)),
-        short=_ascii(f"{title} {_rows(message) or _words(str(error.get('message', '')))}")[:_SMS_CHARACTERS],
+        text="\n".join(_lines(message, title)),
+        short=_ascii(f"{title}. {_rows(message) or _words(str(error.get('message', '')))}")[:_SMS_CHARACTERS],
         # SNS refuses a whole message for one control character, and a folder's name may hold them.
         attributes={name: value for name, value in attributes.items() if value and value.isprintable()},
     )
+
+
+def _subject(summary: str, about: str) -> str:
+    """The title, with no more than the first clause of the summary where it is too long."""
+    title = _title(summary, about)
+    if len(title) > _SUBJECT_CHARACTERS:
+        title = _title(_CLAUSE.split(summary, maxsplit=1)[0], about)
+    return _ascii(title)[:_SUBJECT_CHARACTERS]
+
+
+def _title(summary: str, about: str) -> str:
+    """What happened, and to what: in this order, so that no name can take the place of what happened."""
+    return f"{summary.removesuffix('.')}: {about}"
 
 
 def _about(message: Mapping[str, Any]) -> str:
     """What it is about, in a few words: a file, a line of one, or a job."""
     source = message["source"]
     key = str(source.get("key") or message.get("job_id"))
-    name = _name(key if _LINK.search(key) else key.rsplit("/", 1)[-1])
-    return f"{name}, line {source['line']}" if "line" in source else str(name)
+    name = key if _LINK.search(key) else key.rsplit("/", 1)[-1]
+    about = _name(name if len(name) <= _MOST_ABOUT else f"{name[: _MOST_ABOUT - 3]}...")
+    return f"{about}, line {source['line']}" if "line" in source else str(about)
 
 
 def _rows(message: Mapping[str, Any]) -> str | None:
@@ -257,21 +278,21 @@ def _credits(message: Mapping[str, Any]) -> str | None:
     return None if used is None else f"{used:,g}"
 
 
-def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
+def _lines(message: Mapping[str, Any], title: str) -> Iterator[str]:
     """The e-mail: what happened, what to do, the facts, and where to look."""
-    yield f"{about}: {message['summary']}"
+    yield title
     error, video = message.get("error", {}), message.get("video", {})
     if error:
         yield ""
         yield _words(str(error.get("message", "")))
         yield from (f"  - {_words(issue['path'])}: {_words(issue['message'])}" for issue in error.get("issues", ()))
         if advice := error.get("advice"):
-            yield f"What to do: {visible(advice)}"
+            yield f"What to do: {in_line(advice)}"
         if action_url := error.get("action_url"):
-            yield f"Where: {visible(action_url)}"
+            yield f"Where: {in_line(action_url)}"
     if advice := message.get("batch", {}).get("advice"):
         yield ""
-        yield f"What to do: {visible(advice)}"
+        yield f"What to do: {in_line(advice)}"
     yield ""
     facts = {
         "Status": message["status"],
@@ -285,10 +306,10 @@ def _lines(message: Mapping[str, Any], about: str) -> Iterator[str]:
         "Source": _place(message["source"]),
         "Recipe": _name(message.get("recipe")),
         "Model": _name(message.get("model_id")),
-        "Job": message.get("job_id"),
+        "Job": _words(message.get("job_id", "")) or None,
         "Time": message.get("occurred_at"),
     }
-    yield from (f"{name + ':':9}{visible(str(fact))}" for name, fact in facts.items() if fact is not None)
+    yield from (f"{name + ':':9}{in_line(str(fact))}" for name, fact in facts.items() if fact is not None)
     yield from _links(message)
 
 
@@ -299,7 +320,7 @@ def _other(video: Mapping[str, Any]) -> str:
         return f"video {_words(video['video_id'])}{cost}, in the bucket: s3://{output['bucket']}/{_key(output['key'])}"
     if "paid" in video:
         cost = " (an answer named it; nobody knows whether it was paid for)"
-    return f"video {video['video_id']} at Genviral{cost}"
+    return f"video {_words(video['video_id'])} at Genviral{cost}"
 
 
 def _retry(message: Mapping[str, Any]) -> str | None:
@@ -342,14 +363,14 @@ def _links(message: Mapping[str, Any]) -> Iterator[str]:
 
 def _name(name: str | None) -> str | None:
     """A name from outside. One that could be read as a sentence, a line or a link of ours is quoted."""
-    if name is None or (name.isprintable() and not _ODD_IN_NAME.search(name)):
+    if name is None or not (_ODD_IN_NAME.search(name) or _words(name) != name):
         return name
     return '"' + _words(name).replace('"', "'") + '"'
 
 
 def _key(key: str) -> str:
     """A key from outside, percent-encoded where it could be read as more than a key. `ops show` takes both."""
-    if key.isprintable() and not _LINK.search(key):
+    if _words(key) == key:
         return key
     return _quoted(key, "/").replace("//", "/%2F").replace(".", "%2E")
 
@@ -359,12 +380,15 @@ def _quoted(text: str, safe: str = "") -> str:
 
 
 def _words(text: str) -> str:
-    """Words that hold names from outside, or are the vendor's: in one line, and with no link that can be followed."""
-    return _LINK.sub(lambda link: re.sub("[:.@]", r"[\g<0>]", link[0]), visible(text))
+    """Words that hold names from outside, or are the vendor's: in one line, and with no link that can be followed.
+
+    Not to be called for what it returned: a link would be broken twice.
+    """
+    return _LINK.sub(lambda link: re.sub("[:.@]", r"[\g<0>]", link[0]), in_line(text))
 
 
 def _ascii(text: str) -> str:
-    return _words(text.encode("ascii", "replace").decode()).strip()
+    return text.encode("ascii", "replace").decode().strip()
 
 
 def _summary(job: Job) -> str:

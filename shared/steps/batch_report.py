@@ -21,7 +21,7 @@ from shared.jobs import batches, identity
 from shared.jobs.notices import BATCH_CHECKED, BATCH_FINISHED, BATCH_INTERRUPTED, BATCH_REJECTED, notice_of_batch
 from shared.jobs.recipes import BATCHES
 from shared.jobs.states import Status
-from shared.printable import json_text, visible
+from shared.printable import in_line, json_text
 from shared.steps.notify import publish, reason_of
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _cell(text: str) -> str:
     Excel in many languages has `;` between cells and begins formulas with any of the signs below, full-width ones as
     well: https://owasp.org/www-community/attacks/CSV_Injection
     """
-    plain = re.sub("[;|]", " ", visible(text)).replace('"', "'")
+    plain = re.sub("[;|]", " ", in_line(text)).replace('"', "'")
     return _FORMULA.sub(r"\1'\2", plain)
 
 

@@ -129,7 +129,13 @@ def accepting(video_id: str = VIDEO_ID) -> Answer:
 
 def refusing(status: int, code: str = "", message: str = "no", **headers: str) -> Answer:
     body = {"ok": False, "code": status, "message": message} | ({"error_code": code} if code else {})
-    return lambda _: httpx.Response(status, json=body, headers=headers)
+    return lambda _: _json_response(status, body, **headers)
+
+
+def _json_response(status: int, document: object, **headers: str) -> httpx.Response:
+    """An answer of JSON, escaped beyond ASCII: only so can it hold halves of characters."""
+    content = json.dumps(document).encode()
+    return httpx.Response(status, content=content, headers={"content-type": "application/json", **headers})
 
 
 def breaking(error: type[httpx.RequestError]) -> Answer:
@@ -141,7 +147,7 @@ def breaking(error: type[httpx.RequestError]) -> Answer:
 
 def showing(status: str, **data: Any) -> Answer:
     shown = {"video_id": VIDEO_ID, "status": status, **data}
-    return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": shown})
+    return lambda _: _json_response(200, {"ok": True, "code": 200, "data": shown})
 
 
 FINISHED = showing("succeeded", output_url=LINK)

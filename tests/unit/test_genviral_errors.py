@@ -156,6 +156,14 @@ SPELLINGS = [
     *(f"https://h.example/p?sig={HALF.format(wrap)}" for wrap in ("\n", "\r\n  ", "=\n", "\\n", "\\r\\n")),
     f"https://h.example/p?a=1&X-Amz-\nSignature={SECRET}",
     f"Signature:\n  {SECRET}",
+    *(f"{place}?h={SECRET}" for place in ("h.рф/x", "h.xn--p1ai/x", "storage/x", "/bucket/key", "GET /k")),
+    *(f"https://h/x{query}h={SECRET}" for query in ("=3F", "%u003f", "\\u{3f}", "\\U0000003f", "\n?", "\n  ?")),
+    *(f"{name}{SECRET}" for name in ("token : ", "token: '", "sig[]=", "token[0]=", "params[token]=", "auth_key=")),
+    *(f"{name}={SECRET}" for name in ("%74oken", "s%69g", "%2573ig", "t\\u006fken", "t\\x6fken", "\uff54oken")),
+    *(f'{{"name":"token","value":{quoted}}}' for quoted in (f'"{SECRET}"', f'b"{SECRET}"')),
+    f"{{'token': b'{SECRET}'}}",
+    f'<input name="token" value="{SECRET}">',
+    f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.{SECRET}",
 ]
 
 

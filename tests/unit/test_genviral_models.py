@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.genviral.errors import InvalidPayload
 from shared.genviral.models import parse_generate
+from shared.printable import in_line, json_text, visible
 
 URL = "https://example.com/product.jpg?X-Amz-Signature=a%2Fb#Frag"
 FULL: dict[str, Any] = {
@@ -75,6 +76,24 @@ def test_nulls_and_absent_fields_are_not_sent() -> None:
     assert parse_generate(body).to_body() == {"model_id": "any/unknown-model", "params": {"resolution": "720p"}}
 
 
+# They count as letters, marks or symbols, and show nothing.
+EMPTY_SIGNS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180f\u2800\u3164\ufe00\ufe0f\uffa0\U0001d173\U000e0100"
+
+
+@pytest.mark.parametrize("text", ["❤\ufe0f", "1\ufe0f\u20e3", "☎\ufe0e", "™\ufe0f", "🕊\ufe0f"])
+def test_emoji_keep_their_variation_selector(text: str) -> None:
+    assert parse_generate({"model_id": text, "prompt": text}).to_body() == {"model_id": text, "prompt": text}
+    assert visible(text) == in_line(text) == text
+    assert json_text(text) == f'"{text}"'
+
+
+@pytest.mark.parametrize("sign", EMPTY_SIGNS)
+def test_what_shows_nothing_is_escaped_where_it_is_shown(sign: str) -> None:
+    assert visible(f"a{sign}b") == f"a{sign.encode('unicode_escape').decode()}b"
+    assert json_text(f"a{sign}b").isascii()
+    assert json.loads(json_text(f"a{sign}b")) == f"a{sign}b"
+
+
 @pytest.mark.parametrize(
     ("change", "path"),
     [
@@ -93,6 +112,7 @@ def test_nulls_and_absent_fields_are_not_sent() -> None:
         ({"raw_params": {"scale": float("nan")}}, "raw_params"),
         ({"raw_params": {"text": "\ud800"}}, "raw_params"),
         ({"model_id": " "}, "model_id"),
+        *(({"model_id": f"m{sign}"}, "model_id") for sign in EMPTY_SIGNS),
         ({"model_id": 7}, "model_id"),
         ({"prompt": ["a", "b"]}, "prompt"),
         ({"prompt": "x" * 20_001}, "prompt"),

@@ -173,7 +173,9 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(runtime.metrics.provider, "namespace", "GenviralVideo", raising=False)
 
     def vendor(*arguments: Any, **options: Any) -> GenviralClient:
-        return GenviralClient(*arguments, **options, transport=world.vendor)
+        # Functions keep their client. Each call has to reach the vendor that the world has by then.
+        transport = httpx.MockTransport(lambda request: world.vendor.handle_request(request))
+        return GenviralClient(*arguments, **options, transport=transport)
 
     def copy(source: Callable[[], str], **_: Any) -> Delivery:
         source()

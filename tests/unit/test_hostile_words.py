@@ -43,7 +43,8 @@ THROUGH_DOORS = max(1, COUNT // A_TIME // 3)
 PIECES = [
     *("\x1b[2J", "\x1b]0;t\x07", "\x00", "\x08", "\t", "\r", "\n", "\x7f", "\x85", "\x9b31m", "\xad", "\u061c"),
     *("\u200b", "\u200d", "\u200f", "\u2028", "\u2029", "\u202a", "\u202e", "\u2066", "\u2069", "\ufeff", "\ufffa"),
-    *("\ud800", "\udfff", "\U000e0041", "\U000f0000", "\u3000", "\xa0", "\u3164"),
+    *("\ud800", "\udfff", "\U000e0041", "\U000f0000", "\u3000", "\xa0", " " * 99),
+    *("\u034f", "\u115f", "\u1160", "\u17b4", "\u180b", "\u2800", "\u3164", "\ufe00", "\ufe0f", "\uffa0", "\U000e0100"),
     *(
         "\nVideo:   https://evil.example/x",
         "\r\nWhat to do: https://evil.example/",
@@ -54,6 +55,11 @@ PIECES = [
         "www.evil.example",
         "me@evil.example",
         "mailto:me@evil.example",
+        "sms:evil",
+        "javascript:evil",
+        "xmpp:evil",
+        "slack:/evil",
+        "WWW.evil.example",
         "<https://evil.example|x>",
         "[x](https://evil.example)",
     ),
@@ -68,7 +74,24 @@ PIECES = [
         "\\n",
         "\\x1b",
     ),
-    *('"', "'", "`", "*", "{{filename}}", "<b>", "/", ",", "🧑\u200d🚀", "e\u0301", "猫", "a", "shoe", ".png"),
+    *(
+        '"',
+        "'",
+        "`",
+        "*",
+        "{{filename}}",
+        "<b>",
+        "/",
+        ",",
+        "🧑\u200d🚀",
+        "❤\ufe0f",
+        "1\ufe0f\u20e3",
+        "e\u0301",
+        "猫",
+        "a",
+        "shoe",
+        ".png",
+    ),
 ]
 SUFFIXES = (
     "uploads/{}.png",
@@ -175,6 +198,7 @@ class Doors:
             job_id = f"job-{len(self.jobs)}"
             self.world.job(job_id)
             self.submit(job_id)
+            assert self.world.vendor.posts
         for shown in (
             showing(word, error=word),
             showing("failed", error={"message": word, word: word}),
@@ -191,6 +215,7 @@ class Doors:
                 "waiting": None,
             }
             self.call("status", {**event("status"), **state})
+            assert self.world.vendor.asked
         self.world.vendor = Vendor()
 
     def cause(self, word: str) -> None:
@@ -266,7 +291,10 @@ class Seen:
             yield from f"{out}{err}".split("\n")
 
 
-_FORGED = re.compile(r"://evil|(?<!\[)\bwww\.evil|\w@evil|^(?:Video|What to do): +https?:")
+_FORGED = re.compile(r"://evil|(?<!\[)\bwww\.evil|\w@evil|[a-z]:/?evil|^(?:Video|What to do): +https?:", re.IGNORECASE)
+_NOTHING = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]|[a-z]\ufe0f"
+)
 DOORS: list[Callable[[Doors, str], None]] = [
     Doors.key,
     Doors.recipe,
@@ -306,6 +334,9 @@ def test_no_word_steers_a_terminal_or_forges_a_line_or_link(
 
 def require_harmless(where: str, line: str) -> None:
     assert not [sign for sign in line if not sign.isprintable() and sign not in "\xa0\u202f\u3000"], (where, line)
+    assert not _NOTHING.search(line), (where, line)
+    if where in ("subject", "sms", "mail", "report", "command"):
+        assert not re.search(" {60}", line), (where, line)
     if where in ("subject", "sms", "mail"):
         assert not _FORGED.search(line), (where, line)
 
@@ -341,9 +372,7 @@ def shown_of(word: str) -> Iterator[tuple[str, str]]:
         "video": {"bucket": "b", "key": word},
     }
     yield from (("report", line) for line in _table([row]).split("\n"))
-    for value in commands._facts(job, {"status": word}).values():
-        commands._say(*(value if isinstance(value, list) else [str(value)]))
-    commands._say(commands._line(job), word)
+    commands._say(*commands._fact_lines(commands._facts(job, {"status": word})), commands._line(job))
 
 
 def test_nothing_that_shows_a_record_lets_a_word_through(capsys: pytest.CaptureFixture[str]) -> None:

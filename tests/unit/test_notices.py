@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def test_video_whose_duration_is_unknown_is_described_by_the_rest(world: World) 
 def test_a_person_reads_what_happened_where_the_video_is_and_what_it_cost(world: World) -> None:
     delivered(world)
     (message,) = world.messages()
-    assert message.email.startswith(f"{JOB_ID}: The video is ready.")
+    assert message.email.startswith(f"The video is ready: {JOB_ID}\n")
     for fact in (
         f"s3://example-videos/{OUTPUT['key']} (5 s, 486x864, 377,576 bytes)",
         "Paid:    yes",
@@ -185,12 +186,93 @@ def test_a_phone_gets_one_message(world: World) -> None:
     assert message.sms.isprintable()
 
 
-def test_a_name_cannot_write_a_line_of_its_own_into_the_mail() -> None:
-    source = {"type": "upload", "bucket": "b", "key": "uploads/a.jpg\nWhere: https://evil.example"}
-    job = Job(
-        job_id=JOB_ID, status=Status.FAILED, created_at="2026-11-22T10:15:30Z", source=source, notice_due="failed"
+BLANKS = " " * 90
+LONG = "Your account is suspended and nothing was paid for " * 4
+
+
+def about(name: str, **facts: Any) -> Notice:
+    """What is said of a job that may be paid for, and that has this name."""
+    source = {"type": "upload", "bucket": "b", "key": f"uploads/{name}"}
+    return notice_for(
+        Job(
+            job_id=JOB_ID,
+            created_at="2026-11-22T10:15:30Z",
+            notice_due="uncertain",
+            **{"status": Status.UNCERTAIN, "source": source, "error": {"code": "x", "message": name, "advice": "a"}}
+            | facts,
+        )
     )
-    assert not [line for line in notice_for(job).text.splitlines() if line.startswith("Where: ")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.jpg\nWhere: https://evil.example",
+        f"a{BLANKS}Paid:    no",
+        f"a{BLANKS.replace(' ', chr(0xA0))}Paid:    no",
+        f"a{BLANKS.replace(' ', chr(0x3000))}Paid:    no",
+        f"a{BLANKS.replace(' ', chr(0x2800))}Paid:    no",
+        f"a{BLANKS.replace(' ', chr(0x3164))}Paid:    no",
+    ],
+)
+def test_a_name_cannot_write_a_line_of_its_own_into_the_mail(name: str) -> None:
+    lines = about(name).text.splitlines()
+    assert not [line for line in lines if line.startswith("Where: ")]
+    assert not [line for line in lines if re.search(r"[ \xa0\u3000\u2800\u3164]{9}", line)]
+    assert [line for line in lines if line.startswith("Paid:")] == ["Paid:    no"]
+
+
+@pytest.mark.parametrize(
+    "name", ["The video is ready. Nothing was paid", LONG, "\x1b" * 60, "a@b " * 30, "x" * 99, "ü" * 99]
+)
+@pytest.mark.parametrize("line", [None, 3])
+def test_no_name_takes_the_place_of_what_happened_in_a_subject(name: str, line: int | None) -> None:
+    source = {"type": "batch", "bucket": "b", "key": f"batches/{name}"} | ({"line": line} if line else {})
+    notice = about(name, source=source)
+    assert notice.subject.startswith("Nobody knows whether the video was paid for")
+    assert notice.short.startswith("Nobody knows whether the video was paid for")
+    assert len(notice.subject) <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("shoe.jpg", "Nobody knows whether the video was paid for; a person must decide: shoe.jpg"),
+        ("red shoe.jpg", 'Nobody knows whether the video was paid for; a person must decide: "red shoe.jpg"'),
+        ("s" * 40, f"Nobody knows whether the video was paid for: {'s' * 40}"),
+        ("s" * 60, f"Nobody knows whether the video was paid for: {'s' * 45}..."),
+        ("me@a.example", 'Nobody knows whether the video was paid for; a person must decide: "uploads/me[@]a.example"'),
+    ],
+)
+def test_a_subject_says_what_happened_and_to_what(name: str, subject: str) -> None:
+    assert about(name).subject == subject
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("https://evil.example/x", "https[:]//evil[.]example/x"),
+        ("HTTP:evil", "HTTP[:]evil"),
+        *(
+            (f"{scheme}:x", f"{scheme}[:]x")
+            for scheme in ("sms", "skype", "javascript", "data", "TEL", "web+x", "h323")
+        ),
+        ("slack:/x file:/x", "slack[:]/x file[:]/x"),
+        ("xmpp:me@evil.example", "xmpp[:]me[@]evil.example"),
+        ("%1bsms:x", "%1bsms[:]x"),
+        ("_mailto:me@x", "_mailto[:]me[@]x"),
+        ("WWW.evil.example", "WWW[.]evil.example"),
+        ("see ://evil.example", "see [:]//evil[.]example"),
+        ("at 12:30, 16:9 and 2026-11-22T10:15:30Z", "at 12:30, 16:9 and 2026-11-22T10:15:30Z"),
+        ("prompt: must be a text; s3://bucket/key", "prompt: must be a text; s3://bucket/key"),
+    ],
+)
+def test_no_words_hold_a_link_that_can_be_followed_and_each_is_broken_once(words: str, shown: str) -> None:
+    notice = about("a.jpg", error={"code": "x", "message": words})
+    assert shown in notice.text.splitlines()
+    assert shown in notice.short
+    if shown != words:
+        assert f'"uploads/{shown}"' in about(words).text.splitlines()[0]
 
 
 @pytest.mark.parametrize(

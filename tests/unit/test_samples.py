@@ -129,6 +129,7 @@ def test_slack_gets_a_line_that_it_does_not_read_as_markup(told: World, monkeypa
         "@here www.evil.example",
         "`*bold*` \x1b[2J \u202e\u2028",
         "me@evil.example",
+        "WWW.evil.example MAILTO:evil tel:evil slack:/evil",
     ],
 )
 def test_a_name_forges_no_line_link_or_mention_in_slack(word: str) -> None:

@@ -335,7 +335,7 @@ def test_every_row_is_accounted_for(world: World) -> None:
         "batch_id": BATCH,
         **{name: document[name] for name in ("rows", "counts", "credits_used", "advice")},
     } | {"report": {"bucket": VIDEOS, "key": f"batches/spring/{BATCH}.json"}}
-    assert message["subject"].startswith("spring.jsonl: The batch is done")
+    assert message["subject"] == "The batch is done; its report says how each row ended: spring.jsonl"
     assert "Rows:    5: 1 succeeded, 1 refused" in message["email"]
     assert "Credits: 10\n" in message["email"]
     assert f"Report:  s3://{VIDEOS}/batches/spring/{BATCH}.json" in message["email"]
@@ -401,7 +401,7 @@ def test_the_rows_own_endings_are_marked_and_what_needs_a_person_is_not(world: W
     assert held.attributes["status"] == "on_hold"
     assert "reported_in" not in held.attributes
     assert ended.body["source"] == {"type": "batch", "bucket": UPLOADS, "key": KEY, "line": 1}
-    assert ended.subject == "spring.jsonl, line 1: The video could not be made."
+    assert ended.subject == "The video could not be made: spring.jsonl, line 1"
     jsonschema.Draft202012Validator(SCHEMA).validate(ended.body)
 
 
