@@ -35,7 +35,7 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(autouse=True)
 def _no_probe_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let no paid call of unknown outcome hold back the next test's jobs: where prices are unknown, it does for minutes."""
+    """Let no paid call of unknown outcome hold back the next test: jobs of unknown price would wait for minutes."""
     world = request.getfixturevalue("world") if "world" in request.fixturenames else None
     yield
     if world is not None:
