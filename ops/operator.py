@@ -21,7 +21,7 @@ from shared.genviral.ids import is_video_id
 from shared.jobs import identity
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import OUTAGE, MoveRefused, VideoTaken
+from shared.jobs.store import HOLDS, OUTAGE, MoveRefused, VideoTaken
 from shared.steps.redrives import was_overtaken
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Operator:
             job,
             Status.PROCESSING,
             owner=owner,
-            remove=("claim", "held_since", "notice_due", "counted", "error", "possible_video_id", *obsolete),
+            remove=("claim", "notice_due", "counted", "error", "possible_video_id", *HOLDS, *obsolete),
             **{
                 "video_id": video_id,
                 "attached_id": None if _is_of_an_answer(job, video_id) else video_id,
@@ -236,7 +236,7 @@ class Operator:
         return self._take_up(
             job,
             Status.QUEUED,
-            remove=("claim", "held_since", "notice_due", "counted", "error"),
+            remove=("claim", "notice_due", "counted", "error", *HOLDS),
             resubmissions=job.resubmissions + 1,
             possible_video_id=job.known_video,  # it may stand in the error only, which goes
         )
@@ -295,7 +295,7 @@ class Operator:
             return arn
         # The claim stays: a call of unknown end ends as uncertain, and is not repeated.
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
-        return self._take_up(job, target, remove=("held_since", "notice_due"))
+        return self._take_up(job, target, remove=("notice_due", *HOLDS))
 
     def _resumed(self, job: Job, execution: dict[str, Any]) -> Redriven:
         """Redrive an execution. Its video gets a new deadline, and what fails next is a new interruption."""
@@ -352,7 +352,7 @@ class Operator:
                     job.job_id,
                     Status.CANCELED,
                     notice_due=f"{Status.CANCELED}{identity.turn_of(job.execution or '')}",
-                    remove=("held_since", "error", *OUTAGE),
+                    remove=("error", *HOLDS, *OUTAGE),
                 )
             except MoveRefused as refused:
                 if refused.current is None or refused.current.status is not Status.CANCELED:

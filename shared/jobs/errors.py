@@ -227,7 +227,7 @@ class PriceUnknown(Fault):
     branch = Branch.HOLD
     advice = (
         "Nothing was paid, and there is nothing to do. Jobs whose price is not known are sent one at a time. This one "
-        "is tried again automatically, every few seconds at first."
+        "is tried again automatically, after seconds or minutes at first."
     )
 
 

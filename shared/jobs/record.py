@@ -83,6 +83,9 @@ class Job:
     retrying: dict[str, Any] | None = None
     """The last step that failed and is repeated; `current_retry` says whether that is still so."""
     held_since: int | None = None
+    """When the account began to refuse it, in epoch seconds. None: it is not held because of the account."""
+    limit_held_since: int | None = None
+    """When it began to wait for the daily limit, in epoch seconds. Both kinds of hold may be running."""
     next_try_at: str | None = None
     """When a job on hold is tried again. Out of date at any other status."""
     held_until: str | None = None

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.jobs.attributes import plain, typed
+from shared.jobs.errors import LIMIT_CODES
 from shared.jobs.record import MAY_BE_PAID, Job
 from shared.jobs.states import Status, sources_of
 
@@ -35,6 +36,8 @@ _MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIRefer
 
 OUTAGE = ("redrives", "redrive_at", "redrive_until")
 """What a record holds of an outage: its automatic redrives. Set and removed together."""
+HOLDS = ("held_since", "limit_held_since")
+"""Since when a job is on hold, for each kind of hold. What ends one ends the other."""
 
 OF_ITS_VIDEO = "(attribute_not_exists(video_id) OR video_id = :video)"
 """The condition that a job has no other video than `:video`."""
@@ -288,7 +291,6 @@ class JobStore:
         take_over: str | None = None,
         counted: bool = False,
         given_back: int = 0,
-        end_hold: bool = False,
         **attributes: Any,
     ) -> Job:
         """Take the one right to send the paid POST.
@@ -300,7 +302,6 @@ class JobStore:
                 the vendor's idempotency is trusted.
             counted: Whether there must be such a claim, because it alone was counted against the daily limit.
             given_back: How many claims of the job had been given back when it was read (`Job.claims_given_back`).
-            end_hold: Whether the hold that the job was on is over.
             **attributes: What was resolved for this attempt (request, model_id, recipe). With `execution`, the job must
                 not be another execution's.
 
@@ -318,7 +319,7 @@ class JobStore:
             Status.SUBMITTING,
             condition=f"attribute_not_exists(video_id) AND {as_read}{_of_its_execution(attributes)}{free}",
             values=seen | ({":lost": take_over} if take_over else {}),
-            remove=_ended_by_a_claim(end_hold),
+            remove=("error",),
             stay=True,
             claim=attempt,
             claimed_at=None if take_over else now,
@@ -333,7 +334,6 @@ class JobStore:
         *,
         reserved: Mapping[str, Any],
         counter: Mapping[str, Any],
-        end_hold: bool = False,
         **attributes: Any,
     ) -> Job:
         """Take the claim of a job as it was read, and count it against the daily limit: both or neither.
@@ -343,7 +343,6 @@ class JobStore:
             attempt: Names this attempt.
             reserved: What is counted for it.
             counter: The other half of the transaction, an `Update` with a condition.
-            end_hold: Whether the hold that the job was on is over.
             **attributes: What was resolved for this attempt.
 
         Raises:
@@ -359,7 +358,7 @@ class JobStore:
             Status.SUBMITTING,
             condition=f"{free} AND {as_read}",
             values=seen,
-            remove=_ended_by_a_claim(end_hold),
+            remove=("error",),
             stay=True,
             **attributes,
             **claim,
@@ -458,7 +457,7 @@ class JobStore:
             condition=f"{_FITS_THE_VIDEO} AND #status <> :delivering",
             values={":video": video_id, ":delivering": Status.DELIVERING.value},
             # The vendor answers: an outage is over.
-            remove=("claim", "held_since", "error", *OUTAGE),
+            remove=("claim", "error", *HOLDS, *OUTAGE),
             stay=True,
             video_id=video_id,
             **attributes,
@@ -696,6 +695,17 @@ class JobStore:
             **attributes,
         )
 
+    def separate_holds(self, job: Job) -> Job:
+        """Give a hold for the daily limit its own attribute. Older versions kept both kinds in `held_since`.
+
+        Returns:
+            The job as it is now.
+        """
+        is_separate = job.held_since is None or job.limit_held_since is not None
+        if is_separate or (job.error or {}).get("code") not in LIMIT_CODES:
+            return job
+        return self.note(job.job_id, limit_held_since=job.held_since, remove=("held_since",))
+
     def strip_links(self, job: Job) -> Job:
         """Take what opens links off the request of a job that has ended. Nothing happens if it has been taken up since.
 
@@ -898,10 +908,6 @@ def _without_secrets(request: str) -> str:
     except RecursionError:  # nobody could send that
         return "{}"
     return request if kept == body else json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
-
-
-def _ended_by_a_claim(end_hold: bool) -> tuple[str, ...]:
-    return ("error", "held_since") if end_hold else ("error",)
 
 
 def _now() -> str:

@@ -19,11 +19,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.faults import Paid
 from shared.genviral.errors import AccountFault
 from shared.jobs import identity
-from shared.jobs.errors import LIMIT_CODES, RequestTooLarge
+from shared.jobs.errors import LIMIT_CODES, DailyLimitReached, PriceUnknown, RequestTooLarge
 from shared.jobs.next_try import from_now
 from shared.jobs.notices import notice_for
 from shared.jobs.states import TERMINAL, Status
-from shared.jobs.store import OUTAGE, JobStore, MoveRefused
+from shared.jobs.store import HOLDS, OUTAGE, JobStore, MoveRefused
 from shared.printable import json_text
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps import redrives
@@ -51,7 +51,15 @@ _TOO_LARGE_AN_INPUT = (
 _WITHOUT_VIDEO = " AND attribute_not_exists(video_id)"
 _NOT_BEING_SENT = " AND (attribute_not_exists(claim) OR attribute_exists(video_id))"
 LIMIT_HOLD_SECONDS = 14 * 86_400
-"""How long a job may wait for the daily limit, however short `hold_hours` is."""
+"""How long a job may wait for the daily limit, whatever `hold_hours` is."""
+_AFTER_A_HOLD = {
+    Status.FAILED: "This job has ended. Send it again with the operator's command `resubmit`.",
+    Status.TIMED_OUT: "This job has ended, but its video is paid for. Fetch it with the operator's command `attach`.",
+}
+_AFTER_THE_LIMITS_HOLD = (
+    "Nothing was paid. This job has waited for 14 days, as long as a job may, and is not tried again automatically. "
+    "Send it again with the operator's command `resubmit`."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +71,8 @@ class Announcer:
         sns: A boto3 SNS client.
         topic_arn: Where messages go.
         hold_seconds: How long a held job waits before it tries again, in seconds. Needed only to hold jobs.
-        hold_hours: How long a job may be on hold, in hours. One that waits for the daily limit may be for two weeks.
+        hold_hours: How long the account may keep a job on hold, in hours; 0: not at all. A job that waits for the daily
+            limit may wait for two weeks, whatever this is.
     """
 
     store: JobStore
@@ -94,25 +103,28 @@ class Announcer:
         if name not in _UNCERTAIN_ERRORS:
             _require_no_running_attempt(job, execution_arn)
         keep_named_video(self.store, job, document)
+        ending = _ending(job, name)
+        document |= _advice_at_the_end(name, document, ending)
         condition = "" if document.get("paid", Paid.YES) == Paid.YES else _WITHOUT_VIDEO
-        job = self._close(execution_arn, _ending(job, name), document, condition=condition)
+        job = self._close(execution_arn, ending, document, condition=condition)
         cause = json_text(document, separators=(", ", ": "))
         return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
 
     def on_hold(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
         """Put a job on hold, or keep it there. One message for the whole hold, however often it is tried.
 
-        The account's trouble and the daily limit are two different holds: they are told, and end, each by itself.
+        The account's trouble and the daily limit are two different holds, each with a message and an end of its own.
+        Neither ends the other, so a job that meets both in turn comes to an end all the same.
 
         Returns:
             `expired` where it has been on hold for too long, otherwise `wait_seconds` until the next try.
         """
         _, document = _document(error)
-        job = self._record(execution_arn)
-        if self.hold_hours > 0:  # otherwise there is no hold to speak of, and the end has a message of its own
+        job = self.store.separate_holds(self._record(execution_arn))
+        if self._longest(document) > 0:  # otherwise there is no hold, and the job's end has a message of its own
             job = self._hold(job, document)
             self._announce(job)
-        held_for = time.time() - (job.held_since or int(time.time()))
+        held_for = _held_for(job, document)
         return {
             "job_id": job.job_id,
             "video_id": job.video_id,
@@ -135,7 +147,7 @@ class Announcer:
                 job_id,
                 Status.CANCELED,
                 notice_due=f"{Status.CANCELED}{turn}",
-                remove=("held_since", "error", *OUTAGE),
+                remove=("error", *HOLDS, *OUTAGE),
             )
         except MoveRefused as refused:
             if refused.current is None or refused.current.status is not Status.CANCELED:
@@ -216,7 +228,7 @@ class Announcer:
                 redrive_at=plan.redrive_at,
                 redrive_until=plan.redrive_until,
                 # A redrive that meets the account's trouble again begins a hold of its own.
-                remove=("held_since", *(OUTAGE if is_left else ())),
+                remove=(*HOLDS, *(OUTAGE if is_left else ())),
                 **options,
             )
         except MoveRefused as refused:
@@ -255,7 +267,7 @@ class Announcer:
                 execution=execution_arn,
                 # A job that an operator took up again may end a second time, the same way.
                 notice_due=f"{target.value}{identity.turn_of(execution_arn)}",
-                remove=("held_since", *OUTAGE),
+                remove=(*HOLDS, *OUTAGE),
             )
         except MoveRefused as refused:
             if refused.current is None:
@@ -278,38 +290,42 @@ class Announcer:
 
     def _longest(self, document: Mapping[str, Any]) -> float:
         """How long a job may be on hold, in seconds."""
-        longest = self.hold_hours * 3600
-        return max(longest, LIMIT_HOLD_SECONDS) if _is_of_limit(document) and longest else longest
+        return LIMIT_HOLD_SECONDS if _is_of_limit(document) else self.hold_hours * 3600
 
     def _hold(self, job: Job, document: dict[str, Any]) -> Job:
         if job.is_terminal:
             return job
-        now = time.time()
-        goes_on = job.held_since is not None and _is_of_limit(job.error) == _is_of_limit(document)
-        held_for = now - job.held_since if goes_on and job.held_since else 0
-        begins: dict[str, Any] = {
-            "condition": "(attribute_not_exists(held_since) OR held_since = :seen)",
-            "values": {":seen": job.held_since or 0},
-            "held_since": int(now),
-            "remove": OUTAGE,  # the vendor answered, or the daily limit did
-            # In milliseconds: an interruption may end a hold and begin the next one within a second.
-            "notice_due": f"{Status.ON_HOLD}#{round(now * 1000)}",
-        }
+        kind, now = _kind_of_hold(document), time.time()
+        held_for = _held_for(job, document)
+        # Waiting for a turn tells nothing about the account, which still needs a person.
+        is_aside = self._account_may_refuse(job) and document["code"] == PriceUnknown.code
+        remove = self._out_of_date(job, document)
+        changes: dict[str, Any] = {"next_try_at": from_now(self._pause(document, held_for))}
+        if not (is_aside and _is_of_account(job.error)):
+            changes |= {"error": document, "held_until": from_now(self._longest(document) - held_for)}
+        if getattr(job, kind) is None:
+            remove += OUTAGE  # the vendor answered, or the daily limit did
+            changes |= {
+                "condition": f"attribute_not_exists({kind})",
+                kind: int(now),
+                # In milliseconds: an interruption may end a hold and begin the next one within a second.
+                "notice_due": None if is_aside else f"{Status.ON_HOLD}#{round(now * 1000)}",
+            }
         try:
-            held = self.store.move(
-                job.job_id,
-                Status.ON_HOLD,
-                stay=True,
-                error=document,
-                next_try_at=from_now(self._pause(document, held_for)),
-                held_until=from_now(self._longest(document) - held_for),
-                **({} if goes_on else begins),
-            )
+            return self.store.move(job.job_id, Status.ON_HOLD, stay=True, remove=remove, **changes)
         except MoveRefused as refused:
             if refused.current is None:
                 raise
             return refused.current
-        return held
+
+    def _account_may_refuse(self, job: Job) -> bool:
+        """Whether the account refused the job in a hold that has not lasted too long."""
+        return job.held_since is not None and time.time() - job.held_since < self.hold_hours * 3600
+
+    def _out_of_date(self, job: Job, document: Mapping[str, Any]) -> tuple[str, ...]:
+        """The account's hold, where a wait for another day has outlasted it: its next trouble is a hold of its own."""
+        is_over = document["code"] == DailyLimitReached.code and not self._account_may_refuse(job)
+        return ("held_since",) if is_over else ()
 
     def _announce(self, job: Job) -> None:
         """Count what the job has come to and tell of it, if that is still due. An ended job keeps no signed link."""
@@ -394,6 +410,31 @@ def _count(job: Job, status: Status) -> None:
 def _is_of_limit(document: Mapping[str, Any] | None) -> bool:
     """Whether an error's document is about the daily limit."""
     return document is not None and document.get("code") in LIMIT_CODES
+
+
+def _is_of_account(document: Mapping[str, Any] | None) -> bool:
+    """Whether an error's document is about the account."""
+    return document is not None and document.get("error") in _ACCOUNT_ERRORS
+
+
+def _kind_of_hold(document: Mapping[str, Any]) -> str:
+    """The attribute that says since when a job is on hold for such an error."""
+    return "limit_held_since" if _is_of_limit(document) else "held_since"
+
+
+def _held_for(job: Job, document: Mapping[str, Any]) -> float:
+    """How long a job has been on hold for such an error, in seconds."""
+    now = time.time()
+    return now - (getattr(job, _kind_of_hold(document)) or now)
+
+
+def _advice_at_the_end(error: str, document: Mapping[str, Any], ending: Status) -> dict[str, str]:
+    """What to do about a job that ends by an error for which jobs are on hold: it is not tried again automatically."""
+    if ending is Status.FAILED and _is_of_limit(document):
+        return {"advice": _AFTER_THE_LIMITS_HOLD}
+    if error in _ACCOUNT_ERRORS and ending in _AFTER_A_HOLD:
+        return {"advice": f"{document.get('advice', '')} {_AFTER_A_HOLD[ending]}".strip()}
+    return {}
 
 
 def _seconds(job: Job, end: Status) -> float:

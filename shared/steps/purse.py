@@ -101,8 +101,7 @@ class Purse:
             at_most = "" if estimate.is_known else " at most, as far as is known"
             raise DailyLimitReached(
                 f"This job costs {cost:g} credits{at_most}. {refused.attributes['spent']:g} of the stack's daily limit "
-                f"of {limit:g} are used or reserved on {reserved['day']} (UTC), so it waits for the next day, which "
-                "begins at 00:00 UTC."
+                f"of {limit:g} are used or reserved on {reserved['day']} (UTC). The next day begins at 00:00 UTC."
             ) from None
 
     def release(self, job: Job, attempt: str, error: Mapping[str, Any], *, at_any_rate: bool = True) -> None:

@@ -13,7 +13,7 @@ from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import FormUsed
 from shared.jobs.states import Status
-from shared.jobs.store import OUTAGE, MoveRefused
+from shared.jobs.store import HOLDS, OUTAGE, MoveRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore
                 "AND attribute_not_exists(claim)"
             ),
             values={":failed": Status.FAILED.value, ":seen": job.execution},
-            remove=("error", "held_since", "notice_due", *OUTAGE),
+            remove=("error", "notice_due", *HOLDS, *OUTAGE),
             source=dict(source),
             execution=f"{executions}:{identity.later_execution(job.job_id, turn)}",
             # Another request must not come under the Idempotency-Key of the one that was refused.

@@ -19,7 +19,7 @@ from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
 from shared.jobs.batch_identity import is_own_row, newer_ids
-from shared.jobs.errors import LIMIT_CODES, JobClosed, JobConflict
+from shared.jobs.errors import JobClosed, JobConflict
 from shared.jobs.resolve import request_text
 from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
 from shared.jobs.store import JobStore, MoveRefused
@@ -107,6 +107,7 @@ class Submitter:
         if job.video_id is not None:
             return self._resumed(job)
         self._require_open(job)
+        job = self.store.separate_holds(job)  # while its error still tells of which kind it is
         try:
             prepared = self._prepare(job)
         except Fault:
@@ -202,7 +203,6 @@ class Submitter:
         """The job with this attempt's claim, or a job that has a video already. None: it must be looked at anew."""
         resolution = prepared.resolution
         facts: dict[str, Any] = {
-            "end_hold": (job.error or {}).get("code") in LIMIT_CODES,
             "execution": execution_arn,
             "recipe": resolution.recipe,
             "model_id": resolution.model_id,

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.executions import Executions, Pace, Redriven, describing, ended_at, is_live, listing
 from shared.jobs import identity
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import MoveRefused
+from shared.jobs.store import HOLDS, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps import redrives
 
@@ -197,7 +197,7 @@ class Sweeper:
         if later is None:
             return None
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
-        return self._start(self.store.take_up(job, target, execution=later, remove=("held_since", "notice_due")), later)
+        return self._start(self.store.take_up(job, target, execution=later, remove=("notice_due", *HOLDS)), later)
 
     def _later_deadline(self, job: Job) -> int | None:
         """A deadline for a video that could not be polled: the outage must not count against it."""

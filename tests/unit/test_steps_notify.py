@@ -15,13 +15,22 @@ from botocore.exceptions import ClientError
 from shared import runtime
 from shared.faults import Paid
 from shared.genviral.errors import (
+    AccountFault,
     AuthenticationFailed,
     GenerationFailed,
     InsufficientCredits,
     InvalidInput,
     SubmissionUncertain,
 )
-from shared.jobs.errors import AssetMissing, DailyLimitReached, JobClosed, PriceUnknown, RecipeMissing, TimedOut
+from shared.jobs.errors import (
+    LIMIT_ERRORS,
+    AssetMissing,
+    DailyLimitReached,
+    JobClosed,
+    PriceUnknown,
+    RecipeMissing,
+    TimedOut,
+)
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.store import JobStore
 from tests.unit.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
@@ -266,11 +275,12 @@ HOLDS: dict[str, tuple[Fault, int, int, int]] = {
 
 @pytest.mark.parametrize("kind", HOLDS)
 def test_a_job_on_hold_says_when_it_is_tried_again_and_until_when(world: World, kind: str) -> None:
+    """Also one that an older version put on hold: it kept both kinds of hold in `held_since`."""
     fault, held_for, next_try, end = HOLDS[kind]
     world.job()
     if held_for:
         since = int(time.time()) - held_for
-        world.store.move(JOB_ID, Status.ON_HOLD, held_since=since, error=json.loads(str(fault)))
+        world.store.move(JOB_ID, Status.ON_HOLD, held_since=since, error=fault.document())
     answer = world.announcer().on_hold(EXECUTION, caught(fault))
     shown = world.lookup().show(JOB_ID)
     until = {
@@ -278,7 +288,7 @@ def test_a_job_on_hold_says_when_it_is_tried_again_and_until_when(world: World, 
     }
     assert until == {"next_try_at": pytest.approx(next_try, abs=3), "held_until": pytest.approx(end, abs=3)}
     assert answer["wait_seconds"] == next_try
-    world.store.claim(JOB_ID, "attempt", end_hold=True)
+    world.store.claim(JOB_ID, "attempt")
     assert not {"next_try_at", "held_until"} & set(world.lookup().show(JOB_ID))
 
 
@@ -290,7 +300,13 @@ def test_a_failure_ends_the_job_by_what_was_paid(
     state = world.announcer().failed(EXECUTION, caught(error))
     assert (state["status"], world.record().status) == (status, status)
     assert state["error"]["Error"] == type(error).__name__
-    assert json.loads(state["error"]["Cause"]) == json.loads(str(error)) == world.record().error
+    document = json.loads(str(error))
+    if isinstance(error, AccountFault) and status != "uncertain":
+        advice = "`resubmit`" if status == "failed" else "`attach`"
+        assert (world.record().error or {})["advice"].startswith(document["advice"])
+        assert advice in (world.record().error or {})["advice"]
+        document["advice"] = (world.record().error or {})["advice"]
+    assert json.loads(state["error"]["Cause"]) == document == world.record().error
     (message,) = world.messages()
     assert (message.body["status"], message.body["paid"]) == (status, paid)
     assert message.attributes["error_code"] == json.loads(str(error))["code"]
@@ -377,6 +393,46 @@ def test_no_hold_hours_fail_at_once(world: World) -> None:
     world.job()
     assert world.announcer(hold_hours=0).on_hold(EXECUTION, NO_CREDITS)["expired"]
     assert world.messages() == []
+
+
+@pytest.mark.parametrize("hold_hours", [0, 1])
+@pytest.mark.parametrize("fault", LIMIT_ERRORS, ids=lambda fault: fault.code)
+def test_the_limits_holds_last_two_weeks_and_end_with_advice_of_their_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: type[Fault], hold_hours: int
+) -> None:
+    world.job()
+    announcer, error, now = world.announcer(hold_hours=hold_hours), caught(fault("It is so.")), time.time()
+    for days, expired in ((0, False), (13.9, False), (14.1, True)):
+        monkeypatch.setattr(time, "time", lambda days=days: now + days * 86_400)
+        assert announcer.on_hold(EXECUTION, error)["expired"] is expired
+    announcer.failed(EXECUTION, error)
+    held, ended = world.messages()
+    assert (held.body["status"], ended.body["status"]) == ("on_hold", "failed")
+    assert fault.advice in held.email
+    assert fault.advice not in ended.email
+    assert "is not tried again automatically" in ended.email
+    assert "`resubmit`" in ended.email
+
+
+ENDS_OF_HOLDS: dict[str, Callable[[World], Any]] = {
+    "paid": lambda world: world.store.paid(JOB_ID, VIDEO_ID),
+    "failed": lambda world: world.announcer().failed(EXECUTION, NO_CREDITS),
+    "canceled": lambda world: world.announcer().canceled(JOB_ID),
+    "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
+    "interrupted": lambda world: interrupt(world),
+    "resubmitted": lambda world: (world.store.move(JOB_ID, Status.FAILED), operator(world).resubmit(JOB_ID)),
+    "attached": lambda world: (world.store.move(JOB_ID, Status.FAILED), operator(world).attach(JOB_ID, VIDEO_ID)),
+}
+
+
+@pytest.mark.parametrize("end", ENDS_OF_HOLDS)
+def test_what_ends_one_kind_of_hold_ends_the_other(world: World, end: str) -> None:
+    world.job()
+    for error in (caught(DailyLimitReached("no")), NO_CREDITS):
+        world.announcer().on_hold(EXECUTION, error)
+    assert None not in (world.record().held_since, world.record().limit_held_since)
+    ENDS_OF_HOLDS[end](world)
+    assert (world.record().held_since, world.record().limit_held_since) == (None, None)
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from shared.faults import Fault, Paid
+from shared.faults import Branch, Fault, Paid
 from shared.genviral.errors import (
     AuthenticationFailed,
     GenviralUnavailable,
@@ -25,6 +26,7 @@ from shared.jobs.errors import DailyLimitReached, PriceUnknown, SubmissionInProg
 from shared.jobs.record import LONGEST_ATTEMPT_SECONDS
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
+from shared.runtime import metrics
 from shared.steps import notify
 from tests.unit.fakes import (
     BODY,
@@ -331,8 +333,72 @@ def test_a_young_hold_is_tried_often_even_where_every_second_counts(shop: World,
     assert tries < 500
 
 
-def test_who_wants_no_holds_gets_none(shop: World) -> None:
-    assert shop.announcer(hold_hours=0).on_hold(EXECUTION, caught(reached(shop)))["expired"]
+def price_unknown(world: World) -> PriceUnknown:
+    """What the job meets while another job's probe has the lock."""
+    counter: Any = {
+        "TableName": TABLE,
+        "Key": {"job_id": {"S": time.strftime("#credits %Y-%m-%d", time.gmtime(time.time()))}},
+    }
+    lock = {":probe": {"SS": ["another"]}, ":until": {"N": str(time.time() + 1)}}
+    world.dynamodb.update_item(
+        **counter, UpdateExpression="SET probe = :probe, probe_until = :until", ExpressionAttributeValues=lock
+    )
+    with pytest.raises(PriceUnknown) as refusal:
+        submit(world, world.purse(1000))
+    world.dynamodb.update_item(**counter, UpdateExpression="REMOVE probe")
+    return refusal.value
+
+
+def refused_with(status: int, code: str) -> Callable[[World], Fault]:
+    def refused(world: World) -> Fault:
+        world.vendor = vendor(refusing(status, code))
+        with pytest.raises(Fault) as refusal:
+            submit(world, world.purse(1000))
+        return refusal.value
+
+    return refused
+
+
+TROUBLE: dict[str, Callable[[World], Fault]] = {
+    "insufficient_credits": refused_with(402, "insufficient_credits"),
+    "rate_limited": refused_with(429, "rate_limited"),
+    "daily_credit_limit": reached,
+    "price_unknown": price_unknown,
+}
+# What a job meets in turn, again and again, until it ends; who is notified of it.
+IN_TURN: list[tuple[tuple[str, ...], list[str]]] = [
+    (("price_unknown", "rate_limited"), ["price_unknown"]),
+    (("daily_credit_limit", "rate_limited"), ["daily_credit_limit"]),
+    (("price_unknown", "daily_credit_limit"), ["price_unknown"]),
+    (("insufficient_credits", "rate_limited"), ["insufficient_credits"]),
+    (("insufficient_credits", "price_unknown"), ["insufficient_credits"]),
+    (("insufficient_credits", "price_unknown", "rate_limited"), ["insufficient_credits"]),
+    (("price_unknown", "insufficient_credits"), ["price_unknown", "insufficient_credits"]),
+    (("daily_credit_limit", "insufficient_credits"), ["daily_credit_limit", "insufficient_credits"]),
+    (("insufficient_credits", "daily_credit_limit"), ["insufficient_credits", "daily_credit_limit"]),
+    (("insufficient_credits", "daily_credit_limit", "price_unknown"), ["insufficient_credits", "daily_credit_limit"]),
+]
+
+
+@pytest.mark.parametrize(("in_turn", "notified"), IN_TURN, ids=["-".join(kinds) for kinds, _ in IN_TURN])
+def test_no_trouble_ends_the_hold_of_another_kind(
+    shop: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, in_turn: tuple[str, ...], notified: list[str]
+) -> None:
+    """So each kind is notified once, and the job comes to an end, whatever it meets in between."""
+    monkeypatch.setattr(
+        metrics, "add_metric", lambda **_: None
+    )  # nobody sends them here, and there is room for a hundred
+    longest = 3 * DAY if "insufficient_credits" in in_turn else 14 * DAY
+    for kind in itertools.cycle(in_turn):
+        fault = TROUBLE[kind](shop)
+        state = hold(shop, fault) if fault.branch is Branch.HOLD else {"expired": False, "wait_seconds": 5}
+        if state["expired"]:
+            break
+        clock.now += state["wait_seconds"]
+        assert clock.now < NOON + longest + DAY / 2, "it never ends"
+    codes = [message.body["error"]["code"] for message in shop.messages()]
+    assert codes == notified
+    assert clock.now >= NOON + longest
 
 
 @pytest.mark.parametrize("before", ["the claim", "the paid call"])
@@ -363,7 +429,43 @@ def test_the_limit_after_the_accounts_trouble_is_a_hold_of_its_own(shop: World, 
         "insufficient_credits",
         "daily_credit_limit",
     ]
-    assert shop.record().held_since == int(clock.now)
+    assert shop.record().limit_held_since == int(clock.now)
+
+
+def test_the_accounts_trouble_long_after_an_earlier_one_is_a_hold_of_its_own(shop: World, clock: Clock) -> None:
+    empty = TROUBLE["insufficient_credits"]
+    hold(shop, empty(shop))
+    for _ in range(5):
+        clock.now += DAY
+        hold(shop, reached(shop))
+    for days, expired in ((0, False), (2.9, False), (0.2, True)):
+        clock.now += days * DAY
+        assert hold(shop, empty(shop))["expired"] is expired
+    assert [message.body["error"]["code"] for message in shop.messages()] == [
+        "insufficient_credits",
+        "daily_credit_limit",
+        "insufficient_credits",
+    ]
+
+
+def test_a_job_that_waits_for_its_turn_still_says_what_the_account_lacks(shop: World) -> None:
+    hold(shop, TROUBLE["insufficient_credits"](shop))
+    before = shop.record()
+    hold(shop, price_unknown(shop))
+    now = shop.record()
+    assert ((now.error or {})["code"], now.held_until) == ("insufficient_credits", before.held_until)
+
+
+@pytest.mark.parametrize("kind", ["insufficient_credits", "daily_credit_limit"])
+def test_a_hold_that_an_older_version_began_goes_on_as_what_it_is(shop: World, clock: Clock, kind: str) -> None:
+    """It kept both kinds in `held_since`, and this job waits for the daily limit."""
+    since = int(clock.now - 13 * DAY)
+    shop.store.move(JOB_ID, Status.ON_HOLD, held_since=since, error=DailyLimitReached("no").document())
+    assert not hold(shop, TROUBLE[kind](shop))["expired"]
+    assert (shop.record().held_since, shop.record().limit_held_since) == (
+        int(clock.now) if kind == "insufficient_credits" else None,
+        since,
+    )
 
 
 # ---- races -----------------------------------------------------------------------------------------------
