@@ -700,11 +700,25 @@ class JobStore:
 
         Returns:
             The job as it is now.
+
+        Raises:
+            MoveRefused: There is no such job any more.
         """
         is_separate = job.held_since is None or job.limit_held_since is not None
         if is_separate or (job.error or {}).get("code") not in LIMIT_CODES:
             return job
-        return self.note(job.job_id, limit_held_since=job.held_since, remove=("held_since",))
+        try:
+            return self._update(
+                job.job_id,
+                {"limit_held_since": job.held_since},
+                condition="held_since = :seen AND attribute_not_exists(limit_held_since)",
+                values={":seen": job.held_since},
+                remove=("held_since",),
+            )
+        except MoveRefused as refused:
+            if refused.current is None:
+                raise
+            return refused.current
 
     def strip_links(self, job: Job) -> Job:
         """Take what opens links off the request of a job that has ended. Nothing happens if it has been taken up since.

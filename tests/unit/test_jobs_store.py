@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.jobs.budget import Budget
+from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
 from shared.jobs.store import JobStore, MoveRefused
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
@@ -289,6 +290,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.end_outage("down")
     down = store.take_up(down, Status.SUBMITTING, execution=EXECUTION)
     store.take_up_with(store.read_owner("given"), down, Status.PROCESSING, execution=EXECUTION, video_id="given")
+    store.separate_holds(store.note("down", held_since=1, error={"code": DailyLimitReached.code}))
     store.create("signed", source={"type": "api"}, request='{"a": "https://example.com/x?sig=1"}')
     store.strip_links(store.move("signed", Status.CANCELED))
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
@@ -304,7 +306,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     assert covered - reads == {
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
-        *("take_up", "take_up_with", "redriving", "end_outage", "strip_links"),
+        *("take_up", "take_up_with", "redriving", "end_outage", "strip_links", "separate_holds"),
     }
 
 
