@@ -135,6 +135,7 @@ def test_a_wrong_video_is_replaced_while_it_is_looked_for(world: World, uncertai
 
 def test_a_resubmission_is_paid_for_under_a_new_key(world: World, uncertain: str) -> None:
     assert ops(world, "resubmit", uncertain).returncode == 2
+    world.free_probes()  # or it waits for minutes, as the price is not known yet
     done(world, "resubmit", uncertain, "--yes")
     assert world.notice_of_job(uncertain, "succeeded")["paid"] == "yes"
     assert [one["idempotency_key"] for one in submissions(world, uncertain)] == [uncertain, f"{uncertain}.1"]
