@@ -141,7 +141,8 @@ def test_the_page_about_the_api_with_curl(world: World, reader: Reader) -> None:
     assert '"default_cost": 5' in answers
     canceled = world.await_notice(lambda notice: notice["status"] == "canceled")
     assert canceled["job_id"] in answers
-    assert world.execution(canceled["job_id"])["status"] == "ABORTED"
+    # Stopped, or a poll met the closed job first.
+    assert world.execution(canceled["job_id"])["status"] in ("ABORTED", "FAILED")
     assert world.get(canceled["job_id"])["status"] == "canceled"
 
 
@@ -180,7 +181,7 @@ def test_a_canceled_job_is_told_once_and_its_video_is_still_the_vendors(world: W
         assert "is paid for" in answer.json()["message"]
     finally:
         world.tell_vendor("settings", generation_seconds=0.5)
-    assert world.execution(job_id)["status"] == "ABORTED"
+    assert world.execution(job_id)["status"] in ("ABORTED", "FAILED")  # as above
     notice = world.notice_of_job(job_id)
     assert (notice["status"], notice["paid"]) == ("canceled", "yes")
     assert world.api.delete(f"/videos/{job_id}").status_code == 200

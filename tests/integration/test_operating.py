@@ -128,7 +128,10 @@ def test_a_wrong_video_is_replaced_while_it_is_looked_for(world: World, uncertai
     assert (refused.returncode, refused.stdout) == (2, "")
     done(world, "attach", uncertain, submission["video_id"], "--replace")
     assert world.notice_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
-    assert world.sfn.describe_execution(executionArn=wrong)["status"] == "ABORTED"
+    assert world.sfn.describe_execution(executionArn=wrong)["status"] in (
+        "ABORTED",
+        "FAILED",
+    )  # stopped, or a poll met the closed job first
     assert [notice["status"] for notice in world.notices[uncertain]] == ["uncertain", "succeeded"]
     assert len(submissions(world, uncertain)) == 1
 
@@ -163,7 +166,7 @@ def test_a_canceled_job_is_told_once_and_its_video_can_still_be_fetched(world: W
     notice = world.notice_of_job(job_id, "canceled")
     assert notice["paid"] == "yes"
     assert world.get(job_id)["status"] == "canceled"
-    assert world.execution(job_id)["status"] == "ABORTED"
+    assert world.execution(job_id)["status"] in ("ABORTED", "FAILED")  # stopped, or a poll met the closed job first
     done(world, "cancel", job_id)
     done(world, "attach", job_id, notice["video_id"])
     assert world.notice_of_job(job_id, "succeeded")["video_id"] == notice["video_id"]
