@@ -323,6 +323,14 @@ def test_real_file_that_is_no_video_is_known_by_its_beginning(make: Callable[[],
     assert content_type(make()[:SNIFF_BYTES]) is None
 
 
+@pytest.mark.parametrize("brand", [b"hevc", b"hevx", b"hevm", b"hevs"])
+def test_video_that_is_named_by_a_brand_of_pictures_in_its_codec_is_one(brand: bytes) -> None:
+    data = encode("mp4")
+    data = data[:8] + brand + data[12:]
+    assert content_type(data[:SNIFF_BYTES]) == "video/mp4"
+    assert judged(data).video
+
+
 @pytest.mark.parametrize("container", ["mp4", "mov"])
 @pytest.mark.parametrize("what", ["sound", "sound with a cover"])
 def test_header_without_a_video_is_no_video(container: str, what: str) -> None:

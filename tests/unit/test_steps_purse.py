@@ -836,16 +836,17 @@ def test_a_job_of_known_price_does_not_wait_for_a_probe(shop: World) -> None:
     assert spent(shop) == 14
 
 
-def test_the_lock_is_told_from_the_limit_where_both_are_in_the_way(shop: World) -> None:
-    """A transaction that comes a moment after another one, with credits for neither."""
+@pytest.mark.parametrize("limit", [6, 1000])
+def test_the_lock_is_told_from_the_limit_and_holds_also_where_both_jobs_would_fit(shop: World, limit: int) -> None:
+    """A transaction that comes a moment after another one."""
     shop.job(OTHER, LONGER)
 
     def first() -> None:
-        reserved, counter = shop.purse(6).budget.reserve(5, probe="first")
+        reserved, counter = shop.purse(limit).budget.reserve(5, probe="first")
         shop.store.claim_counted(shop.record(OTHER), "first", reserved=reserved, counter=counter)
 
     with pytest.raises(PriceUnknown):
-        submit(shop, shop.purse(6, Between(shop.dynamodb, first)))
+        submit(shop, shop.purse(limit, Between(shop.dynamodb, first)))
     assert (spent(shop), shop.vendor.posts) == (5, [])
 
 
