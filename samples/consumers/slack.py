@@ -25,11 +25,11 @@ def handler(event: dict, context: object) -> None:
 def line(notice: dict) -> str:
     error = notice.get("error", {})
     about = plain(notice["source"].get("key") or notice["job_id"])
-    told = [f"{ICONS.get(notice['status'], ':warning:')} `{about}`: {notice['summary']}"]
-    told += [plain(error[part]) for part in ("message", "advice") if part in error]
+    lines = [f"{ICONS.get(notice['status'], ':warning:')} `{about}`: {notice['summary']}"]
+    lines += [plain(error[part]) for part in ("message", "advice") if part in error]
     if notice["status"] == "succeeded":
-        told.append(plain(f"{notice['video']['bucket']}/{notice['video']['key']}"))
-    return "\n".join(told)
+        lines.append(plain(f"{notice['video']['bucket']}/{notice['video']['key']}"))
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:

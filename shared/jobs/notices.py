@@ -58,8 +58,8 @@ _SUMMARY = {
     BATCH_REJECTED: "The batch cannot be read. No row of it was started.",
     BATCH_INTERRUPTED: "The batch was interrupted; no row is paid for twice, whatever you do next.",
 }
-# What mail programs make links of, as far as a name's own dots can be told from it: any scheme but that of places in
-# S3, which open nothing. Times and "a: b" are none.
+# What mail programs make links of, but for a bare host, which looks like a file's name: any scheme but that of places
+# in S3, which open nothing. Times and "a: b" are none.
 _LINK = re.compile(
     r"(?<![a-z])(?!s3://|(?<=\d)t\d\d:)[a-z][a-z0-9+.-]{0,63}:(?=\S)(?://[^\s/?#]*)?|(?<!\bs3)://[^\s/?#]*|www\.|(?<=\S)@(?=\S)",
     re.IGNORECASE,
@@ -93,8 +93,8 @@ class Notice:
 
 def notice_for(job: Job) -> Notice:
     """What there is to say about a job in its present status."""
-    # People were notified that it was interrupted, and a report may have told it as that: its end is news to them.
-    is_told_apart = Status.INTERRUPTED in job.timeline or number_of_turn(job.execution or "") > 0
+    # People were notified that it was interrupted, and a report may have said so too: its end is news to them.
+    is_news = Status.INTERRUPTED in job.timeline or number_of_turn(job.execution or "") > 0
     return _notice(
         {
             "version": VERSION,
@@ -116,7 +116,7 @@ def notice_for(job: Job) -> Notice:
             "metadata": job.metadata or None,
             "execution": job.execution,
         },
-        is_reported=job.status in _REPORTED and not is_told_apart,
+        is_reported=job.status in _REPORTED and not is_news,
     )
 
 
