@@ -21,7 +21,7 @@ from shared.genviral.ids import is_video_id
 from shared.jobs import identity
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import HOLDS, OUTAGE, MoveRefused, VideoTaken
+from shared.jobs.store import HOLDS, MoveRefused, VideoTaken
 from shared.steps.redrives import was_overtaken
 
 if TYPE_CHECKING:
@@ -348,12 +348,7 @@ class Operator:
         if job.status is not Status.CANCELED:
             try:
                 # The end of the execution makes the notice go out.
-                job = self.store.move(
-                    job.job_id,
-                    Status.CANCELED,
-                    notice_due=f"{Status.CANCELED}{identity.turn_of(job.execution or '')}",
-                    remove=("error", *HOLDS, *OUTAGE),
-                )
+                job = self.store.cancel(job.job_id, job.execution)
             except MoveRefused as refused:
                 if refused.current is None or refused.current.status is not Status.CANCELED:
                     raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from shared.executions import is_live
 from shared.faults import Paid
 from shared.genviral.errors import GenerationFailed, VideoNotFound
-from shared.jobs.identity import number_of_turn
 from shared.jobs.polling import Expectation, progress
 from shared.jobs.record import with_fresh_links
 from shared.jobs.states import Status
@@ -135,10 +134,9 @@ def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped:
         if (job.error or {}).get("error") == VideoNotFound.__name__:
             return "mend the cause, then: redrive {job}, or if that is the wrong video: attach {job} VIDEO_ID --replace"
         return "mend the cause, then: redrive {job}"
-    is_to_start = job.status is Status.QUEUED or job.video_id is not None or number_of_turn(job.execution or "") > 0
-    if execution is None and is_to_start and job.video_id is None and intake_stopped:
+    if execution is None and job.is_to_be_started and job.video_id is None and intake_stopped:
         return "intake is stopped, start-intake lets it begin"
-    if execution is None and is_to_start:
+    if execution is None and job.is_to_be_started:
         return f"nothing, the sweep starts it by {sweep_by}"
     return "its execution has ended. If it stays so: redrive {job}"
 

@@ -97,8 +97,8 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
     written = request if written is None else raw.rest_of(written)
     as_sent = identity.canonical_json(request)
     has_lines, has_marks = "\\n" in as_sent or "\\r" in as_sent, "\\u" in as_sent
-    meaning = _meaning(request, as_it_is=not (has_lines or has_marks), label=_label)
-    former = _meaning(request, as_it_is=not (has_lines or has_marks), label=_former_label)
+    respelled = _respelled(request, _text) if has_lines or has_marks else request
+    meaning, former = _meaning(respelled, _label), _meaning(respelled, _former_label)
     meanings = [meaning] if former == meaning else [meaning, former]
     texts = [raw.put_into(written, raw.as_it_is), raw.put_into(request, raw.as_it_is)]
     texts += [raw.put_into(one, raw.normal) for one in meanings]
@@ -333,9 +333,9 @@ def _is_empty(value: Any) -> bool:
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
-def _meaning(request: dict[str, Any], *, as_it_is: bool, label: Callable[[Any], Any]) -> dict[str, Any]:
-    """The canonical form of a tidy request; `as_it_is` where its texts have one spelling only."""
-    meaning = dict(request) if as_it_is else _respelled(request, _text)
+def _meaning(respelled: dict[str, Any], label: Callable[[Any], Any]) -> dict[str, Any]:
+    """The canonical form of a tidy request whose texts are in one spelling."""
+    meaning = dict(respelled)
     # A CSV's cell is a text and an empty one is not there, so that is what plain metadata come down to.
     metadata = {name: label(value) for name, value in meaning.pop(_METADATA, {}).items() if not _is_empty(value)}
     return {**meaning, _METADATA: metadata} if metadata else meaning

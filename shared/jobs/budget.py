@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from shared.jobs.attributes import plain
 from shared.jobs.record import LONGEST_ATTEMPT_SECONDS
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Price:
 
     @property
     def is_known(self) -> bool:
-        """Whether the next video will cost the same, as far as can be told."""
+        """Whether the next video will cost the same, as far as is known."""
         return self.times >= _CONFIRMED
 
     def after(self, cost: float) -> Price:
@@ -121,9 +122,9 @@ class Budget:
     def probe_of_another(self, attempt: str) -> bool:
         """Whether another attempt has today's lock."""
         key = _key(f"#credits {_today()}")
-        item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
-        held_by = item["probe"]["SS"] if "probe" in item else []
-        return bool(held_by) and attempt not in held_by and float(item["probe_until"]["N"]) >= int(time.time())
+        item: Any = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
+        counter = {name: plain(value) for name, value in item.items()}
+        return is_probed(counter, time.time()) and attempt not in counter["probe"]
 
     def price(self, kind: str) -> Price | None:
         """What the videos of a combination cost; None where none was paid for in the last 90 days."""
@@ -219,7 +220,7 @@ class Budget:
 
 
 def price_kind(model_id: str, request: Mapping[str, Any]) -> str:
-    """The combination whose videos cost the same, as far as can be told: a model, its parameters and its media.
+    """The combination whose videos cost the same, as far as is known: a model, its parameters and its media.
 
     What cannot change a price is left out, such as the prompt and a `seed`. Of media it counts which there are and how
     many, of a speech its length to within a factor of two.

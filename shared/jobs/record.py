@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.faults import Paid
+from shared.jobs import identity
 from shared.jobs.states import TERMINAL, Status
 
 MAY_BE_PAID = {"paid": Paid.UNKNOWN.value}
@@ -127,6 +128,15 @@ class Job:
         return self.status in TERMINAL
 
     @property
+    def is_to_be_started(self) -> bool:
+        """Whether it waits for its execution to be started, where that does not exist.
+
+        A job is given a video or a later execution before that is started, and a command may be cut off in between.
+        """
+        has_later = identity.number_of_turn(self.execution or "") > 0
+        return self.status is Status.QUEUED or self.video_id is not None or has_later
+
+    @property
     def paid(self) -> Paid:
         """Whether it was paid for, as far as the record can tell."""
         if self.video_id is not None:
@@ -165,7 +175,7 @@ class Job:
     def others(self) -> list[dict[str, Any]]:
         """The job's further videos as others may see them."""
         return [
-            {"video_id": video_id, **{name: facts[name] for name in _TOLD_OF_OTHERS if name in facts}}
+            {"video_id": video_id, **{name: facts[name] for name in _SHOWN_OF_OTHERS if name in facts}}
             for video_id, facts in sorted(self.other_videos.items())
         ]
 
@@ -220,5 +230,5 @@ def _iso(moment: int) -> str:
 
 
 _OUR_OWN = frozenset({"caller", "scope", "etag", "plan", "offset", "length", "other_ids"})
-_TOLD_OF_OTHERS = ("paid", "credits_used", "output")
+_SHOWN_OF_OTHERS = ("paid", "credits_used", "output")
 _FIELDS = frozenset(field.name for field in fields(Job))

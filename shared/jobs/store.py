@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shared.jobs import identity
 from shared.jobs.attributes import plain, typed
 from shared.jobs.errors import LIMIT_CODES
 from shared.jobs.record import MAY_BE_PAID, Job
@@ -558,6 +559,31 @@ class JobStore:
             "ExpressionAttributeNames": {"#times": "times"},
             "ExpressionAttributeValues": _to_item(values),
         }
+
+    def begin_delivery(self, job_id: str, video_id: str) -> Job:
+        """Enter `delivering` with a finished video, or stay there.
+
+        Raises:
+            MoveRefused: The job has another video, which an operator may have given it since it was read, or has ended.
+        """
+        return self.move(job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id})
+
+    def cancel(self, job_id: str, execution: str | None) -> Job:
+        """Close an open job because nobody wants it any more; a notification of it is due.
+
+        Args:
+            job_id: The job.
+            execution: ARN of its execution, if it has one. Each later execution may be canceled with a notification.
+
+        Raises:
+            MoveRefused: There is no such job, or it has ended.
+        """
+        return self.move(
+            job_id,
+            Status.CANCELED,
+            notice_due=f"{Status.CANCELED}{identity.turn_of(execution or '')}",
+            remove=("error", *HOLDS, *OUTAGE),
+        )
 
     def move(
         self,

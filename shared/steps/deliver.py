@@ -22,7 +22,7 @@ from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
-from shared.jobs.store import OF_ITS_VIDEO, JobStore, MoveRefused
+from shared.jobs.store import JobStore, MoveRefused
 from shared.printable import json_text
 from shared.runtime import MetricUnit, metrics
 from shared.steps.poll import closed, failure
@@ -111,9 +111,7 @@ class Courier:
         try:
             if job is None or job.status is not Status.DELIVERING:
                 # It may be there already: botocore repeats a write whose answer was lost.
-                job = self.store.move(
-                    job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id}
-                )
+                job = self.store.begin_delivery(job_id, video_id)
             if job.copy_began is not None:
                 return job, False
             return self.store.note(job_id, copy_began=int(time.time()), video=video_id), True

@@ -141,14 +141,8 @@ class Announcer:
             MoveRefused: There is no such job, or it has ended otherwise.
         """
         known = self.store.get(job_id)
-        turn = identity.turn_of(known.execution or "") if known else ""
         try:
-            job = self.store.move(
-                job_id,
-                Status.CANCELED,
-                notice_due=f"{Status.CANCELED}{turn}",
-                remove=("error", *HOLDS, *OUTAGE),
-            )
+            job = self.store.cancel(job_id, known.execution if known else None)
         except MoveRefused as refused:
             if refused.current is None or refused.current.status is not Status.CANCELED:
                 raise

@@ -20,7 +20,7 @@ from shared.genviral.responses import BLANK
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
-from shared.jobs.store import OF_ITS_VIDEO, JobStore, MoveRefused
+from shared.jobs.store import JobStore, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.retries import note_retry
 from shared.steps.videos import record_video, report_second_video
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 _TRIES = 3
+_HAS_ANOTHER = "the job has another video now; this one is not followed any more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class Poller:
             return job
         if video_id not in job.other_videos:
             self._recorded(job_id, video_id, submitted_at, execution_arn)
-        raise JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
+        raise JobClosed(_HAS_ANOTHER, paid=Paid.YES)
 
     def _followed(self, job: Job | None, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
         """The job's record, with its video, at a status that fits a video which is being made."""
@@ -176,8 +177,7 @@ class Poller:
 
     def _move_on(self, job_id: str, video_id: str) -> None:
         try:
-            # An operator may have given the job another video since it was read.
-            self.store.move(job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id})
+            self.store.begin_delivery(job_id, video_id)
         except MoveRefused as refused:
             raise closed(refused) from None
 
@@ -186,7 +186,7 @@ def closed(refused: MoveRefused) -> JobClosed:
     """What to say where a paid job cannot go on, because it was closed meanwhile."""
     state = "gone" if refused.current is None else refused.current.status
     if refused.current is not None and refused.current.video_id is not None and not refused.current.is_terminal:
-        return JobClosed("the job has another video now; this one is not followed any more", paid=Paid.YES)
+        return JobClosed(_HAS_ANOTHER, paid=Paid.YES)
     return JobClosed(f"the job is {state}; its video is not followed any more", paid=Paid.YES)
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.executions import Executions, Pace, Redriven, describing, ended_at, is_live, listing
-from shared.jobs import identity
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import HOLDS, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
@@ -155,9 +154,7 @@ class Sweeper:
         execution = self._describe(arn)
         if is_live(execution):
             return None
-        # A job is given a video or a later execution before that is started, and one may be cut off in between.
-        is_to_start = job.status is Status.QUEUED or job.video_id is not None or identity.number_of_turn(arn) > 0
-        if execution is None and is_to_start:
+        if execution is None and job.is_to_be_started:
             return None if self._must_wait(job) else self._start(job, arn)
         self._interrupt(arn, execution or {})
         return "interrupted"

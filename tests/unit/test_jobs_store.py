@@ -292,7 +292,10 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.take_up_with(store.read_owner("given"), down, Status.PROCESSING, execution=EXECUTION, video_id="given")
     store.separate_holds(store.note("down", held_since=1, error={"code": DailyLimitReached.code}))
     store.create("signed", source={"type": "api"}, request='{"a": "https://example.com/x?sig=1"}')
-    store.strip_links(store.move("signed", Status.CANCELED))
+    store.strip_links(store.cancel("signed", None))
+    store.create("finished", source={"type": "api"})
+    store.paid("finished", "its own")
+    store.begin_delivery("finished", "its own")
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
     assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
     conditional = [
@@ -307,6 +310,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
         *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
         *("take_up", "take_up_with", "redriving", "end_outage", "strip_links", "separate_holds"),
+        *("begin_delivery", "cancel"),
     }
 
 

@@ -463,11 +463,7 @@ def test_a_video_that_stands_in_an_error_only_is_known_and_found(world: World, e
                 EXECUTION, ended="FAILED", error=error["Error"], cause=error["Cause"], moment="1800000000000"
             )
     assert (world.record().possible_video_id, world.store.owner_of(FIRST)) == (FIRST, JOB_ID)
-    another_uncertain_job(world)
-    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
-        operator(world).attach("another", FIRST)
-    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
-    assert [job.job_id for job in finder.find(FIRST)] == [JOB_ID]
+    assert_no_other_job_can_have(world, FIRST)
 
 
 def test_a_video_that_an_error_names_beside_another_one_is_counted_once(world: World) -> None:
@@ -657,16 +653,20 @@ def another_uncertain_job(world: World) -> None:
     world.store.move("another", Status.UNCERTAIN)
 
 
+def assert_no_other_job_can_have(world: World, video_id: str) -> None:
+    another_uncertain_job(world)
+    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
+        operator(world).attach("another", video_id)
+    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
+    assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
+
+
 def test_a_video_that_an_answer_named_for_one_job_is_not_attached_to_another(world: World) -> None:
     with_index(world)
     world.job()
     world.vendor = Vendor([breaking_off(FIRST)])
     named_by_a_call_of_unknown_end(world)
-    another_uncertain_job(world)
-    with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
-        operator(world).attach("another", FIRST)
-    finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
-    assert [job.job_id for job in finder.find(FIRST)] == [JOB_ID]
+    assert_no_other_job_can_have(world, FIRST)
 
 
 def test_a_paid_video_without_credits_stays_paid_when_it_changes_places(world: World) -> None:
