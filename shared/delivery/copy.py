@@ -164,11 +164,11 @@ def deliver(
         Exception: What `source`, `approve` or S3 raised. Progress is kept.
     """
     store = Store(s3, bucket, key, metadata, tags, approve)
-    there, begun = (False, False) if first else store.look()
-    if there and (finished := store.finished()) is not None:
-        if begun:
-            store.clear()  # the note of a call that published the file and died before it could remove it
-        return finished
+    begun = False
+    if not first:
+        finished, begun = _finished(store)
+        if finished is not None:
+            return finished
     deadline = Deadline(remaining, limits)
     with Fetcher(limits, deadline) as fetcher:
         try:
@@ -177,8 +177,25 @@ def deliver(
             raise DeliveryIncomplete("There was no time left to begin with.") from None
         try:
             return _Copy(_Link(source), fetcher, store, limits, deadline).run(begun=begun)
-        except DeadlineExceeded:
-            raise OutputUnreachable("The origin is too slow: the file did not arrive in the time there is.") from None
+        except Exception as error:
+            # A caller that was given up and ran on may end after its successor: nobody would remove what it leaves.
+            with contextlib.suppress(Exception):
+                finished, _ = _finished(store)
+                if finished is not None:
+                    return finished
+            if isinstance(error, DeadlineExceeded):
+                message = "The origin is too slow: the file did not arrive in the time there is."
+                raise OutputUnreachable(message) from None
+            raise
+
+
+def _finished(store: Store) -> tuple[Delivery | None, bool]:
+    """The file, if it is in the bucket already, where nothing unfinished is left; else whether a call has begun."""
+    there, begun = store.look()
+    finished = store.finished() if there else None
+    if finished is not None and begun:
+        store.clear()
+    return finished, begun
 
 
 @dataclass(slots=True)
