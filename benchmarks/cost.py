@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from local import cloud as laptop
-from shared.jobs.durations import SLOTS, Durations, kind_of
+from shared.polling.durations import SLOTS, Durations, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

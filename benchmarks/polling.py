@@ -3,7 +3,7 @@
 Generations take as long as a made-up distribution says; each strategy says when to look. A look in time costs money
 and a place in the vendor's rate limit, a late look costs a person's time: both are counted. Our own strategy sees what
 the state machine would see (the times of its looks, never the truth), learns with ten jobs in flight, and starts with
-no knowledge at all. Knows the policy (`shared.jobs.polling`) and nothing else of the project.
+no knowledge at all. Knows the policy (`shared.polling.policy`) and nothing else of the project.
 
 Beside it stands a bound: no strategy whatsoever, not even one that knows the distribution exactly, reaches both delay
 targets with fewer looks on average. It is the Lagrangian dual of that problem, solved on a grid of 1 % steps.
@@ -26,8 +26,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from shared.jobs.durations import SLOTS
-from shared.jobs.polling import PollingPolicy, measured
+from shared.polling.durations import SLOTS
+from shared.polling.policy import PollingPolicy, measured
 
 PICTURE = Path(__file__).parents[1] / "docs" / "polling.png"
 DOLLARS_PER_TRANSITION = 25e-6  # benchmarks/cost.py names the source

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from benchmarks.cost import counted_cloud, step_of, teach
-from shared.jobs.durations import kind_of
+from shared.polling.durations import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,9 +21,9 @@ from ops.outlook import next_step
 from ops.vendor import Vendor
 from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.next_try import sweep_by
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
+from shared.polling.next_attempt import sweep_by
 from shared.printable import in_line, visible
 
 if TYPE_CHECKING:

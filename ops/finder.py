@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from ops.addresses import Address, readings
 from ops.operator import Refused
 from shared.jobs import identity
-from shared.jobs.batch_names import is_check, name_of
-from shared.jobs.recipes import BATCHES, REQUESTS, UPLOADS
 from shared.jobs.states import Status
+from shared.requests.batch_names import is_check, name_of
+from shared.requests.recipes import BATCHES, REQUESTS, UPLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -20,9 +20,9 @@ from shared.genviral.errors import GenviralFault, VideoNotFound
 from shared.genviral.ids import is_video_id
 from shared.jobs import identity
 from shared.jobs.record import MAY_BE_PAID
+from shared.jobs.redrives import was_overtaken
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import HOLDS, MoveRefused, VideoTaken
-from shared.steps.redrives import was_overtaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

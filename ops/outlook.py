@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from shared.executions import is_live
 from shared.faults import Paid
 from shared.genviral.errors import GenerationFailed, VideoNotFound
-from shared.jobs.polling import Expectation, progress
 from shared.jobs.record import with_fresh_links
 from shared.jobs.states import Status
+from shared.polling.policy import Expectation, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

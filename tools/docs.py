@@ -23,15 +23,15 @@ import yaml
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from shared import delivery
+from shared.api.errors import HTTP_STATUS, advice_on
 from shared.faults import Branch, Fault, Paid
 from shared.genviral.errors import TABLE, Call, GenerationFailed, GenviralUnavailable, Row
 from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, UPLOAD_ERRORS, DailyLimitReached, JobClosed, TimedOut
-from shared.jobs.notices import Notice, notice_for
+from shared.jobs.notifications import Notice, notice_for
 from shared.jobs.record import Job
+from shared.jobs.redrives import PROSPECTS, Prospect
 from shared.jobs.states import MOVES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from shared.steps.answers import HTTP_STATUS, advice_on
-from shared.steps.redrives import PROSPECTS, Prospect
 from tools import iam, openapi
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import rule_for

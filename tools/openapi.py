@@ -1,7 +1,7 @@
 """The OpenAPI document of the HTTP API, written to docs/openapi.json by `python -m tools.docs`.
 
 Routes and their summaries come from `functions/api/app.py`, request bodies from the models that judge them, errors and
-their statuses from `shared.steps.answers`. What stands here is the shape of the answers; a test holds it against real
+their statuses from `shared.api.errors`. What stands here is the shape of the answers; a test holds it against real
 ones. Must not import the function itself.
 """
 
@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.api.errors import HTTP_STATUS
+from shared.api.read import DEFAULT_PAGE, MAX_PAGE
+from shared.api.upload_form import FORM_SECONDS, UploadRequest
 from shared.genviral.errors import (
     AuthenticationFailed,
     GenviralUnavailable,
@@ -39,9 +42,6 @@ from shared.jobs.errors import (
     ServiceUnavailable,
 )
 from shared.jobs.states import Status
-from shared.steps.answers import HTTP_STATUS
-from shared.steps.handover import FORM_SECONDS, UploadRequest
-from shared.steps.lookup import DEFAULT_PAGE, MAX_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

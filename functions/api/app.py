@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.api.errors import HTTP_STATUS, advice_on, retry_after
 from shared.faults import Fault, Paid
 from shared.jobs.errors import ServiceUnavailable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
 from shared.printable import json_text
 from shared.runtime import AwsCallFailed, client, entrypoint, logger, settings
-from shared.steps.answers import HTTP_STATUS, advice_on, retry_after
 
 if TYPE_CHECKING:
+    from shared.api.read import Lookup
     from shared.genviral.client import GenviralClient
-    from shared.steps.catalogue import Catalogue
-    from shared.steps.lookup import Lookup
+    from shared.genviral.model_list import Catalogue
 
 app = APIGatewayHttpResolver()
 
@@ -53,9 +53,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @app.post("/videos")
 def post_video() -> Response[str]:
     """Ask for a video."""
-    from shared.steps.bodies import body_of
+    from shared.api.create import Desk
+    from shared.api.json_body import body_of
     from shared.steps.callers import caller_of
-    from shared.steps.requests import Desk
 
     request, config = app.current_event, settings(Settings)
     desk = Desk(
@@ -85,7 +85,7 @@ def get_video(job_id: str) -> Response[str]:
 @app.delete("/videos/<job_id>")
 def delete_video(job_id: str) -> Response[str]:
     """Stop following a job. Genviral knows no cancel: what it has begun, it goes on with."""
-    from shared.steps.cancel import Canceler
+    from shared.api.cancel import Canceler
     from shared.steps.notify import Announcer
 
     logger.append_keys(job_id=job_id[:80])
@@ -102,8 +102,8 @@ def delete_video(job_id: str) -> Response[str]:
 @app.post("/uploads")
 def post_upload() -> Response[str]:
     """Get a form to upload a file with, without AWS keys."""
-    from shared.steps.bodies import body_of
-    from shared.steps.handover import Reception
+    from shared.api.json_body import body_of
+    from shared.api.upload_form import Reception
 
     config = settings(Settings)
     reception = Reception(
@@ -121,7 +121,7 @@ def post_upload() -> Response[str]:
 @app.get("/models")
 def list_models() -> Response[str]:
     """List Genviral's video models with what they cost."""
-    from shared.steps.catalogue import KEPT_SECONDS
+    from shared.genviral.model_list import KEPT_SECONDS
 
     return _answer(200, {"models": _catalogue().models()}, {"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
 
@@ -180,14 +180,14 @@ def _switch() -> IntakeSwitch:
 
 
 def _lookup() -> Lookup:
-    from shared.steps.lookup import Lookup
+    from shared.api.read import Lookup
 
     return Lookup(store=_store(), s3=client("s3"), quiet_seconds=settings(Settings).sweep_quiet_seconds)
 
 
 @functools.cache
 def _catalogue() -> Catalogue:
-    from shared.steps.catalogue import Catalogue
+    from shared.genviral.model_list import Catalogue
 
     return Catalogue(_vendor)
 

@@ -11,7 +11,7 @@ from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.batch_gate import Gate
+from shared.steps.batch_admit import Gate
 
 if TYPE_CHECKING:
     from shared.genviral.client import Model
@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
     logger.append_keys(job_id=identity.of_execution(execution))
     match event.get("event"):
         case "plan":
-            from shared.steps.batch import Planner
+            from shared.steps.batch_plan import Planner
 
             planner = Planner(s3=client("s3"), concurrency=config.batch_concurrency, known=store.several)
             planned = planner.plan(event["source"])

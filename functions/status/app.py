@@ -7,11 +7,11 @@ from typing import Any
 
 from shared.faults import Paid
 from shared.jobs import identity
-from shared.jobs.durations import Durations
-from shared.jobs.polling import PollingPolicy
 from shared.jobs.store import JobStore
+from shared.polling.durations import Durations
+from shared.polling.policy import PollingPolicy
+from shared.polling.schedule import Patience
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.patience import Patience
 from shared.steps.poll import Poller
 from shared.vendor import LOOK, genviral
 

@@ -6,18 +6,18 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from shared.credits.counter import Budget
+from shared.credits.limiter import Purse
 from shared.faults import Paid
 from shared.genviral.client import Timeouts
+from shared.genviral.model_list import Catalogue
 from shared.jobs import identity
-from shared.jobs.budget import Budget
-from shared.jobs.durations import Durations
-from shared.jobs.polling import PollingPolicy
-from shared.jobs.resolve import Resolver
 from shared.jobs.store import JobStore
+from shared.polling.durations import Durations
+from shared.polling.policy import PollingPolicy
+from shared.polling.schedule import Patience
+from shared.requests.resolve import Resolver
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.catalogue import Catalogue
-from shared.steps.patience import Patience
-from shared.steps.purse import Purse
 from shared.steps.submit import Submitter
 from shared.vendor import genviral
 

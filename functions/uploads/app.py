@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.faults import Paid
-from shared.jobs import identity, keys
+from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.recipes import RECIPES, recipe_named_by
 from shared.jobs.store import JobStore
+from shared.requests import upload_keys as keys
+from shared.requests.recipes import RECIPES, recipe_named_by
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.intake import start, start_batch
 
@@ -113,7 +114,7 @@ def _report_misplaced(upload_id: str, source: dict[str, str], occurred_at: str) 
 
 
 def _notify(upload_id: str, source: dict[str, str], fault: Fault, occurred_at: str) -> None:
-    from shared.jobs.notices import notice_of_upload
+    from shared.jobs.notifications import notice_of_upload
     from shared.steps.notify import publish
 
     notice = notice_of_upload(upload_id, source, fault=fault, occurred_at=occurred_at)

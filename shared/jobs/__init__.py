@@ -1,4 +1,4 @@
-"""What a job is: its record and states, where it is kept, how it is named, what it asks for and when it is looked at.
+"""What a job is: its record and statuses, where it is kept, how it is named, and what is said about it.
 
-Knows DynamoDB, S3 and Step Functions. Must not know how the vendor is called or how a file is copied.
+Knows the jobs table. Must not know what a job asks for, how the vendor is called, or how a file is copied.
 """

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from shared.faults import Paid
 from shared.genviral.errors import GenviralFault, InvalidPayload
-from shared.jobs import batches, identity
-from shared.jobs.notices import BATCH_CHECKED, BATCH_FINISHED, BATCH_INTERRUPTED, BATCH_REJECTED, notice_of_batch
-from shared.jobs.recipes import BATCHES
+from shared.jobs import identity
+from shared.jobs.notifications import BATCH_CHECKED, BATCH_FINISHED, BATCH_INTERRUPTED, BATCH_REJECTED, notice_of_batch
 from shared.jobs.states import Status
 from shared.printable import in_line, json_text
+from shared.requests import batches
+from shared.requests.recipes import BATCHES
 from shared.steps.notify import publish, reason_of
 
 if TYPE_CHECKING:

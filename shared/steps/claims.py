@@ -23,8 +23,8 @@ from shared.steps.tries import pause, tries
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.credits.limiter import Estimate, Purse
     from shared.jobs.record import Job
-    from shared.steps.purse import Estimate, Purse
 
 SECONDS_FROM_CLAIM = 260
 """What the claim, the paid call and writing down its outcome may take at most, in seconds."""

@@ -18,15 +18,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Paid
 from shared.genviral.errors import AccountFault
-from shared.jobs import identity
+from shared.jobs import identity, redrives
 from shared.jobs.errors import LIMIT_CODES, DailyLimitReached, PriceUnknown, RequestTooLarge
-from shared.jobs.next_try import from_now
-from shared.jobs.notices import notice_for
+from shared.jobs.notifications import notice_for
 from shared.jobs.states import TERMINAL, Status
 from shared.jobs.store import HOLDS, OUTAGE, JobStore, MoveRefused
+from shared.polling.next_attempt import from_now
 from shared.printable import json_text
 from shared.runtime import MetricUnit, logger, metrics
-from shared.steps import redrives
 from shared.steps.claims import require_no_running_attempt
 from shared.steps.videos import keep_named_video
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sns import SNSClient
 
-    from shared.jobs.notices import Notice
+    from shared.jobs.notifications import Notice
     from shared.jobs.record import Job
 
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from shared.genviral.client import GenviralClient, Video
     from shared.jobs.record import Job
-    from shared.steps.patience import Patience
+    from shared.polling.schedule import Patience
 
 
 _TRIES = 3

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.jobs.errors import RecipeInvalid
-from shared.jobs.notices import notice_of_recipe
-from shared.jobs.resolve import MAX_DOCUMENT_BYTES, check_recipe
+from shared.jobs.notifications import notice_of_recipe
+from shared.requests.resolve import MAX_DOCUMENT_BYTES, check_recipe
 from shared.steps.notify import publish
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Branch
-from shared.jobs.next_try import retry_of
 from shared.jobs.store import MoveRefused
+from shared.polling.next_attempt import retry_of
 from shared.runtime import logger
 
 if TYPE_CHECKING:

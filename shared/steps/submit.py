@@ -18,11 +18,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
-from shared.jobs.batch_identity import is_own_row, newer_ids
 from shared.jobs.errors import JobClosed, JobConflict
-from shared.jobs.resolve import request_text
-from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
 from shared.jobs.store import JobStore, MoveRefused
+from shared.requests.batch_identity import is_own_row, newer_ids
+from shared.requests.resolve import request_text
+from shared.requests.row_source import BATCH, OTHER_IDS, source_in
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
 from shared.steps.tries import pause, tries
@@ -31,11 +31,11 @@ from shared.steps.videos import record_named_video, record_video, report_if_seco
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shared.credits.limiter import Estimate, Purse
     from shared.genviral.client import Generation, GenviralClient
     from shared.jobs.record import Job
-    from shared.jobs.resolve import Resolution, Resolver
-    from shared.steps.patience import Patience
-    from shared.steps.purse import Estimate, Purse
+    from shared.polling.schedule import Patience
+    from shared.requests.resolve import Resolution, Resolver
 
 __all__ = ["SECONDS_FROM_CLAIM", "Submitter"]
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.executions import Executions, Pace, Redriven, describing, ended_at, is_live, listing
+from shared.jobs import redrives
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import HOLDS, MoveRefused
 from shared.runtime import MetricUnit, logger, metrics
-from shared.steps import redrives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

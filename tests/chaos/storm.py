@@ -19,10 +19,9 @@ import httpx
 from local.aws.engine import FunctionError, TaskError
 from local.genviral import GenviralStandIn, studio
 from ops.operator import Operator, Refused
-from shared.jobs import identity
+from shared.jobs import identity, redrives
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
-from shared.steps import redrives
 from tests.chaos.account import Account
 from tests.chaos.clock import Clock
 from tests.chaos.executions import Execution, Executions

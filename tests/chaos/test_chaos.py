@@ -17,7 +17,7 @@ from moto import mock_aws
 import shared.vendor
 from local.genviral import GenviralStandIn
 from shared import runtime
-from shared.steps.patience import Patience
+from shared.polling.schedule import Patience
 from tests.chaos.storm import HOUR, RECIPES, Storm, Timetable, warm_up
 from tests.chaos.verdict import Verdict, judge
 

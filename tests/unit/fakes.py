@@ -21,24 +21,24 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from shared.api.cancel import Canceler
+from shared.api.create import Desk
+from shared.api.read import Lookup
+from shared.api.upload_form import Reception
+from shared.credits.counter import Budget, price_kind
+from shared.credits.limiter import Purse
 from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
-from shared.jobs.budget import Budget, price_kind
-from shared.jobs.durations import Durations
+from shared.genviral.model_list import Catalogue
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.polling import PollingPolicy
-from shared.jobs.resolve import Resolver
 from shared.jobs.store import JobStore
-from shared.steps.cancel import Canceler
-from shared.steps.catalogue import Catalogue
+from shared.polling.durations import Durations
+from shared.polling.policy import PollingPolicy
+from shared.polling.schedule import Patience
+from shared.requests.resolve import Resolver
 from shared.steps.deliver import Courier
-from shared.steps.handover import Reception
-from shared.steps.lookup import Lookup
 from shared.steps.notify import Announcer
-from shared.steps.patience import Patience
 from shared.steps.poll import Poller
-from shared.steps.purse import Purse
-from shared.steps.requests import Desk
 from shared.steps.submit import Submitter
 
 if TYPE_CHECKING:

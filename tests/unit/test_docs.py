@@ -14,10 +14,10 @@ import pytest
 
 from shared.faults import Fault
 from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
-from shared.jobs import keys
 from shared.jobs.errors import RequestFault
-from shared.jobs.recipes import ASSETS, BATCHES, PLANS, RECIPES, REQUESTS, UPLOADS
 from shared.jobs.store import JobStore
+from shared.requests import upload_keys as keys
+from shared.requests.recipes import ASSETS, BATCHES, PLANS, RECIPES, REQUESTS, UPLOADS
 from tools import docs
 from tools.platform_errors import ERRORS
 
@@ -33,8 +33,9 @@ LAYERS = (
     {"shared.faults"},
     {"shared.genviral", "shared.delivery", "shared.runtime"},
     {"shared.jobs", "shared.vendor"},
-    {"shared.executions"},
+    {"shared.executions", "shared.requests", "shared.polling", "shared.credits"},
     {"shared.steps"},
+    {"shared.api"},
     {"functions", "ops", "local", "tools"},
 )
 """A part may import from the layers above its own in this list, never from its own or a later one."""

@@ -33,7 +33,7 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from shared.steps import deliver as deliver_step
-from shared.steps.batch import Planner
+from shared.steps.batch_plan import Planner
 from shared.steps.resend import MOST_CORRECTIONS, resent
 from shared.steps.submit import SECONDS_FROM_CLAIM, Submitter
 from tests.unit.fakes import (

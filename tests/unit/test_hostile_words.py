@@ -20,7 +20,7 @@ from moto.sns import sns_backends
 from ops import __main__ as commands
 from shared.faults import Fault
 from shared.jobs.errors import UploadMisplaced
-from shared.jobs.notices import notice_for, notice_of_upload
+from shared.jobs.notifications import notice_for, notice_of_upload
 from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.printable import json_text

@@ -1,4 +1,4 @@
-"""Who may import whom. The arrows run one way: functions → steps → jobs, delivery → genviral."""
+"""Who may import whom. The arrows run one way: functions → api → steps → requests → jobs → genviral."""
 
 from __future__ import annotations
 
@@ -56,8 +56,15 @@ def below(name: str, packages: tuple[str, ...]) -> bool:
         ("shared/delivery", (*SDK, "aws_lambda_powertools", "shared.jobs", "shared.genviral", "shared.steps")),
         (
             "shared/jobs",
-            ("shared.executions", "shared.steps", "shared.delivery", "shared.vendor", "shared.genviral.client"),
+            (
+                *("shared.executions", "shared.api", "shared.steps", "shared.requests", "shared.polling"),
+                *("shared.credits", "shared.delivery", "shared.vendor", "shared.genviral.client"),
+            ),
         ),
+        ("shared/requests", ("shared.executions", "shared.api", "shared.steps", "shared.delivery", "shared.vendor")),
+        ("shared/polling", ("shared.executions", "shared.steps", "shared.requests", "shared.genviral")),
+        ("shared/credits", ("shared.executions", "shared.steps", "shared.requests", "shared.delivery")),
+        ("shared/steps", ("shared.api",)),
         ("local", ("functions", "shared", "tests")),
     ],
 )
@@ -109,13 +116,13 @@ HEAVY = (
     "aws_lambda_powertools.utilities.parser",
     "aws_lambda_powertools.utilities.validation",
     "multiprocessing",
-    "shared.jobs.polling",
-    "shared.steps.requests",
+    "shared.polling.policy",
+    "shared.api.create",
 )
 ALLOWED = {
     "api": {"aws_lambda_powertools.event_handler"},
-    "status": {"shared.jobs.polling"},
-    "submit": {"shared.jobs.polling"},
+    "status": {"shared.polling.policy"},
+    "submit": {"shared.polling.policy"},
 }
 
 

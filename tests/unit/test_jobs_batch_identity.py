@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.jobs import batches
+from shared.requests import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs import batches
-from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
 from shared.jobs.errors import BatchUnreadable
+from shared.requests import batches
+from shared.requests.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
 
 CHECKS = {
     "as documented": "a.check.csv",

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.genviral.models import GenerateRequest, Params
 from shared.genviral.redaction import one_line
-from shared.jobs import batches, csv_cells, identity
+from shared.jobs import identity
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
-from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
+from shared.requests import batches, csv_cells
+from shared.requests.resolve import MAX_DOCUMENT_BYTES, parse_request
 
 if TYPE_CHECKING:
-    from shared.jobs.batches import Row
+    from shared.requests.batches import Row
 
 BUCKET, KEY = "example-uploads", "batches/spring.csv"
 MODEL = "bytedance/seedance-2.0"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.jobs.csv_rows import MAX_COLUMNS, read_table
 from shared.jobs.errors import BatchUnreadable
+from shared.requests.csv_rows import MAX_COLUMNS, read_table
 
 COLUMNS = {"model_id", "prompt", "negative_prompt"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.jobs import identity
-from shared.jobs.durations import SLOTS, Durations, kind_of
+from shared.polling.durations import SLOTS, Durations, kind_of
 from tests.unit.fakes import TABLE, World
 
 KIND = kind_of("bytedance/seedance-2.0", {"params": {"duration_seconds": 5}})

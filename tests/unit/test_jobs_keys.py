@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs.keys import is_folder_mark, is_kept_only, meant, type_of
-from shared.jobs.recipes import recipe_of
+from shared.requests.recipes import recipe_of
+from shared.requests.upload_keys import is_folder_mark, is_kept_only, meant, type_of
 
 LIKE_SEPARATORS = "\uff0f\uff3c\ufe68\u2215\u2216\u2044\u29f8\u29f9\u29f5\u2571\u2572\xa5\uffe5\u20a9\uffe6"
 

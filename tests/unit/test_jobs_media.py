@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.jobs.media import Kind, kind_of
+from shared.requests.media_types import Kind, kind_of
 from tests.unit.media_files import media, picture
 
 if TYPE_CHECKING:

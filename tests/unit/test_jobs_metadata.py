@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs.metadata import decoded
+from shared.requests.object_metadata import decoded
 
 
 @pytest.mark.parametrize(

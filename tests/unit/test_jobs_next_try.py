@@ -12,9 +12,9 @@ import pytest
 from shared import delivery
 from shared.faults import Branch, Fault
 from shared.genviral.errors import TABLE, Call, GenviralUnavailable, VideoNotFound
-from shared.jobs.next_try import BACKOFFS, SWEEP_SECONDS, USUAL, Backoff, retry_of, sweep_by
 from shared.jobs.record import Job
 from shared.jobs.states import Status
+from shared.polling.next_attempt import BACKOFFS, SWEEP_SECONDS, USUAL, Backoff, retry_of, sweep_by
 from shared.runtime import AwsCallFailed
 from tools import docs
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs.polling import Expectation, PollingPolicy, deadline, expectation, measured, progress
+from shared.polling.policy import Expectation, PollingPolicy, deadline, expectation, measured, progress
 
 POLICY = PollingPolicy(floor=2, cap=600)
 SECONDS = st.floats(0, 1e6)

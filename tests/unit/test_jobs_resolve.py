@@ -27,11 +27,11 @@ from shared.jobs.errors import (
     UploadUnsupported,
 )
 from shared.jobs.links import without_secrets
-from shared.jobs.media import Kind
-from shared.jobs.recipes import KIND_OF_FIELD, fill, recipe_named_by, recipe_of
 from shared.jobs.record import Job
-from shared.jobs.resolve import Resolution, Resolver, check_recipe
 from shared.jobs.states import Status
+from shared.requests.media_types import Kind
+from shared.requests.recipes import KIND_OF_FIELD, fill, recipe_named_by, recipe_of
+from shared.requests.resolve import Resolution, Resolver, check_recipe
 from tests.unit.fakes import BODY, JOB_ID, PNG, UPLOADS, Flaky, World, failed
 from tests.unit.media_files import media
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.jobs.budget import Budget
+from shared.credits.counter import Budget
 from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
 from shared.jobs.store import JobStore, MoveRefused

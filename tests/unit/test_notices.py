@@ -14,7 +14,7 @@ from ops.outlook import next_step
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, InsufficientCredits, InvalidInput
 from shared.jobs.errors import RecipeInvalid, TimedOut
-from shared.jobs.notices import (
+from shared.jobs.notifications import (
     BATCH_CHECKED,
     BATCH_FINISHED,
     BATCH_INTERRUPTED,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from shared.api.upload_form import UploadRequest
 from shared.genviral.models import GenerateRequest, validated
 from shared.jobs.states import Status
-from shared.steps.handover import UploadRequest
 from tests.unit.fakes import EVENTS, JOB_ID, VIDEOS
 from tests.unit.test_handlers import SAMPLES, Stage, event, post, stage
 from tools import docs, openapi

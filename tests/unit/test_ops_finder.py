@@ -12,7 +12,7 @@ import pytest
 from ops.finder import Finder
 from ops.operator import Refused
 from shared.jobs import identity
-from shared.jobs.notices import RECIPE_INVALID, UPLOAD_IGNORED, notice_for
+from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notice_for
 from shared.jobs.states import Status
 from shared.steps.callers import Caller
 from shared.steps.deliver import key_of

@@ -14,8 +14,8 @@ import boto3
 import pytest
 
 from shared.jobs.errors import RecipeMissing, UploadUnsupported
-from shared.jobs.resolve import check_recipe
 from shared.jobs.states import Status
+from shared.requests.resolve import check_recipe
 from tests.unit.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
 
 if TYPE_CHECKING:

@@ -18,14 +18,14 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.api.read import Lookup
+from shared.api.upload_form import _OF_SUFFIX, CONTENT_TYPES, safe_name
 from shared.genviral.errors import InvalidPayload, RateLimited
+from shared.genviral.model_list import KEPT_SECONDS, Catalogue
 from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, JobEnded, JobNotFound, QueryInvalid, RecipeMissing
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, TERMINAL, Status
-from shared.steps.catalogue import KEPT_SECONDS, Catalogue
-from shared.steps.handover import _OF_SUFFIX, CONTENT_TYPES, safe_name
-from shared.steps.lookup import Lookup
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor, World, refusing
 
 # ---- list ------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from shared.jobs.errors import BatchUnreadable, JobConflict, UploadUnreadable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
-from shared.steps.batch import Planner
-from shared.steps.batch_gate import Gate
+from shared.steps.batch_admit import Gate
+from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter, report_key
 from tests.unit.fakes import BODY, PROMPT, TABLE, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, World, arn_of, caught, failed
 

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.jobs.record import Job
-    from shared.jobs.resolve import Resolution
+    from shared.requests.resolve import Resolution
 
 GIVEN = {"job_id": JOB_ID}
 NOW = 1_800_000_000

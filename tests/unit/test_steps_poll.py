@@ -14,10 +14,10 @@ import pytest
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenviralUnavailable, RateLimited, VideoNotFound
-from shared.jobs.durations import Durations, kind_of
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import TERMINAL, Status
 from shared.jobs.store import JobStore
+from shared.polling.durations import Durations, kind_of
 from tests.unit.fakes import (
     BODY,
     EXECUTION,

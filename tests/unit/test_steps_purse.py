@@ -12,6 +12,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from shared.credits.counter import price_kind
 from shared.faults import Branch, Fault, Paid
 from shared.genviral.errors import (
     AuthenticationFailed,
@@ -21,7 +22,6 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.budget import price_kind
 from shared.jobs.errors import DailyLimitReached, PriceUnknown, SubmissionInProgress
 from shared.jobs.record import LONGEST_ATTEMPT_SECONDS
 from shared.jobs.states import Status
@@ -51,7 +51,7 @@ from tests.unit.test_steps_submit import NOBODY_KNOWS, NOT_PAID, ONCE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.steps.purse import Purse
+    from shared.credits.limiter import Purse
 
 GIVEN = {"job_id": JOB_ID}
 TODAY, TOMORROW = "2026-11-22", "2026-11-23"

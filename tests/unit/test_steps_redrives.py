@@ -12,10 +12,10 @@ from shared.delivery import errors as delivery_errors
 from shared.faults import Branch, Fault
 from shared.genviral import errors as genviral_errors
 from shared.jobs import errors as job_errors
+from shared.jobs import redrives
 from shared.jobs.record import Job
+from shared.jobs.redrives import PROSPECTS, Prospect
 from shared.jobs.states import Status
-from shared.steps import redrives
-from shared.steps.redrives import PROSPECTS, Prospect
 from tools import docs
 
 if TYPE_CHECKING:

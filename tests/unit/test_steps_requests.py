@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.api.errors import HTTP_STATUS
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.jobs import identity
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.states import Status
-from shared.steps.answers import HTTP_STATUS
 from shared.steps.callers import Caller, caller_of
 from tests.unit.fakes import BODY, JOB_ID, PROMPT, TABLE, VIDEOS, Flaky, World
 

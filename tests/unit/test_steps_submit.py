@@ -23,10 +23,10 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs import batches
 from shared.jobs.errors import JobClosed, JobConflict, RequestTooLarge, RequestUnreadable, SubmissionInProgress
-from shared.jobs.resolve import request_text
 from shared.jobs.states import TERMINAL, Status
+from shared.requests import batches
+from shared.requests.resolve import request_text
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.submit import SECONDS_FROM_CLAIM
@@ -51,8 +51,8 @@ from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
-    from shared.jobs.resolve import Resolution
     from shared.jobs.store import JobStore
+    from shared.requests.resolve import Resolution
 
 GIVEN = {"job_id": JOB_ID}
 UNREADABLE: Answer = lambda _: httpx.Response(202, content=b"<html>")  # noqa: E731

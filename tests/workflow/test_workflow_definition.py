@@ -11,9 +11,9 @@ import pytest
 from local.aws import engine
 from shared.genviral.errors import InsufficientCredits
 from shared.jobs.errors import LIMIT_ERRORS, DailyLimitReached, PriceUnknown
-from shared.jobs.polling import PollingPolicy
 from shared.jobs.record import SUBMIT_SECONDS, Job
 from shared.jobs.states import Status
+from shared.polling.policy import PollingPolicy
 from shared.steps.notify import LIMIT_HOLD_SECONDS
 from shared.steps.submit import SECONDS_FROM_CLAIM
 from tests.workflow.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, Stage

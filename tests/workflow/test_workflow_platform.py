@@ -10,7 +10,7 @@ import pytest
 from awslambdaric.lambda_runtime_exception import FaultException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
 
-from shared.jobs import batches
+from shared.requests import batches
 from tests.workflow.test_workflow_batch import MACHINE as BATCH_JOB
 from tests.workflow.test_workflow_batch import TASKS as BATCH_TASKS
 from tests.workflow.video_job import MACHINE as VIDEO_JOB

@@ -21,8 +21,8 @@ from local.aws.interpreter import TaskError
 from shared.genviral.client import Model
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
-from shared.steps.batch import Planner
-from shared.steps.batch_gate import Gate
+from shared.steps.batch_admit import Gate
+from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter
 from tests.unit.fakes import BODY, LINK, TABLE, TOPIC, UPLOADS, VIDEOS, Vendor, World, accepting, arn_of, refusing
 from tests.workflow import test_workflow_batch as batch

@@ -1,13 +1,13 @@
 """What the key of an object in the uploads bucket asks for, and what it was meant to be where it asks for nothing.
 
-`shared.jobs.recipes` names the places. Must not know S3 or events.
+`shared.requests.recipes` names the places. Must not know S3 or events.
 """
 
 from __future__ import annotations
 
 import re
 
-from shared.jobs.recipes import (
+from shared.requests.recipes import (
     ASSETS,
     BATCHES,
     MANIFEST_SUFFIX,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.api.json_body import json_object
 from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, JobConflict, KeyUnusable
-from shared.jobs.resolve import parse_request, request_text
+from shared.requests.resolve import parse_request, request_text
 from shared.runtime import logger
-from shared.steps.bodies import json_object
 from shared.steps.intake import start
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Desk:
             key: The caller's `Idempotency-Key`.
 
         Raises:
-            Fault: The request is not accepted: one of the classes in `shared.steps.answers`.
+            Fault: The request is not accepted: one of the classes in `shared.api.errors`.
         """
         if key is not None and not _is_usable(key):
             raise KeyUnusable("the Idempotency-Key cannot be used")

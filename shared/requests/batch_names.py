@@ -12,7 +12,7 @@ import re
 import unicodedata
 from enum import StrEnum
 
-from shared.jobs.recipes import BATCHES
+from shared.requests.recipes import BATCHES
 
 _WORD = "check"
 _CHECK = re.compile(r"\.\s*check(?![^\W\d_])", re.IGNORECASE)

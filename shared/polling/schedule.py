@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.jobs.durations import Durations, kind_of
-from shared.jobs.polling import PollingPolicy, deadline, expectation, measured
 from shared.jobs.states import Status
+from shared.polling.durations import Durations, kind_of
+from shared.polling.policy import PollingPolicy, deadline, expectation, measured
 from shared.runtime import logger
 
 if TYPE_CHECKING:

@@ -35,9 +35,9 @@ from shared.jobs.errors import (
     UploadUnsupported,
 )
 from shared.jobs.links import without_secrets
-from shared.jobs.media import Kind, kind_of
-from shared.jobs.metadata import decoded, is_garbled
-from shared.jobs.recipes import (
+from shared.requests.media_types import Kind, kind_of
+from shared.requests.object_metadata import decoded, is_garbled
+from shared.requests.recipes import (
     ASSET_PREFIX,
     ASSET_URL,
     ASSETS,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.jobs.budget import is_probed, price_kind
+from shared.credits.counter import is_probed, price_kind
 from shared.jobs.errors import DailyLimitReached, PriceUnknown
 from shared.jobs.store import CounterRefused, MoveRefused
 from shared.runtime import logger
@@ -24,10 +24,10 @@ from shared.runtime import logger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.jobs.budget import Budget
+    from shared.credits.counter import Budget
+    from shared.genviral.model_list import Catalogue
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
-    from shared.steps.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)

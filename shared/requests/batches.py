@@ -21,21 +21,21 @@ from pydantic_core import to_json
 
 from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
-from shared.jobs.batch_identity import MAX_MARKS, MAX_ROWS, Identity, has_too_many_marks, identify, job_ids, tidy
-from shared.jobs.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
-from shared.jobs.csv_cells import SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
-from shared.jobs.csv_rows import lines_in, read_table
 from shared.jobs.errors import BatchTooLarge, BatchUnreadable
 from shared.jobs.links import is_torn
-from shared.jobs.recipes import KIND_OF_FIELD, PLANS
-from shared.jobs.resolve import MAX_DOCUMENT_BYTES, parse_request
-from shared.jobs.row_source import BATCH, OTHER_IDS, source_in
+from shared.requests.batch_identity import MAX_MARKS, MAX_ROWS, Identity, has_too_many_marks, identify, job_ids, tidy
+from shared.requests.batch_names import Purpose, checked_key, is_check, name_of, purpose_of
+from shared.requests.csv_cells import SPREADSHEET_ERROR, Column, is_column, is_spreadsheet_error, shown_name
+from shared.requests.csv_rows import lines_in, read_table
+from shared.requests.recipes import KIND_OF_FIELD, PLANS
+from shared.requests.resolve import MAX_DOCUMENT_BYTES, parse_request
+from shared.requests.row_source import BATCH, OTHER_IDS, source_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from shared.faults import Fault
-    from shared.jobs.csv_rows import Record
+    from shared.requests.csv_rows import Record
 
 __all__ = [
     "BATCH",

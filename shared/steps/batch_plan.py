@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from shared.jobs import batches
 from shared.jobs.errors import UploadUnreadable
-from shared.jobs.recipes import PLANS
+from shared.requests import batches
+from shared.requests.recipes import PLANS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping

@@ -3,7 +3,7 @@
 One item a kind with a fixed number of slots; a job writes to the slot that its id falls on. So nothing is read to be
 written, a repeated write changes nothing, writers cannot lose each other's news, and what a model used to take is
 overwritten by what it takes now. Knows the item; must not know what the durations are good for
-(`shared.jobs.polling`).
+(`shared.polling.policy`).
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from pydantic_core import from_json, to_json
 
 from shared.genviral.models import GenerateRequest, Params
 from shared.jobs import identity
-from shared.jobs.batch_names import name_of
-from shared.jobs.recipes import KIND_OF_FIELD
-from shared.jobs.row_source import BATCH
+from shared.requests.batch_names import name_of
+from shared.requests.recipes import KIND_OF_FIELD
+from shared.requests.row_source import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence

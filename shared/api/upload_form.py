@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from botocore.exceptions import ClientError
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from shared.api.json_body import json_object
 from shared.genviral.models import Strict, validated
 from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, RecipeMissing
-from shared.jobs.recipes import DEFAULT_RECIPE, RECIPES, UPLOADS
-from shared.steps.bodies import json_object
+from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, UPLOADS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -139,7 +139,7 @@ class Reception:
             and `expires_in_seconds`.
 
         Raises:
-            Fault: No form: one of the classes in `shared.steps.answers`.
+            Fault: No form: one of the classes in `shared.api.errors`.
         """
         if self.switch.is_stopped:
             raise IntakeStopped("no new jobs are taken at the moment")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared.genviral.redaction import strings_of
 from shared.jobs.errors import RecipeInvalid
-from shared.jobs.media import Kind
+from shared.requests.media_types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

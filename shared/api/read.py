@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from shared.jobs import identity
 from shared.jobs.errors import JobNotFound, QueryInvalid
-from shared.jobs.next_try import sweep_by
-from shared.jobs.polling import Expectation, progress
 from shared.jobs.states import Status
+from shared.polling.next_attempt import sweep_by
+from shared.polling.policy import Expectation, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
