@@ -45,7 +45,7 @@ lint: $(VENV)/.dev $(VENV)-sam/.sam $(VENV)-checks/.checks ## formatting, types,
 	$(RUN) -m tools.docs --check
 	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
 	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/python -m samcli validate --lint --region us-east-1
-	$(RUN) -m tools.plain build/plain
+	$(RUN) -m tools.translate_template build/plain
 	$(VENV)-checks/bin/python -m checkov.main --config-file .checkov.yaml --file build/plain/template.json
 	$(RUN) -m tools.asl
 

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
-from local import alone, build
+from local import build
+from local import run_function as alone
 from local.aws.runtime_api import Environment
 from local.cloud import Cloud
 from shared.jobs.intake_switch import IntakeSwitch

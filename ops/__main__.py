@@ -16,8 +16,8 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from ops.finder import Finder
+from ops.next_step import next_step
 from ops.operator import Operator, Refused
-from ops.outlook import next_step
 from ops.vendor import Vendor
 from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.outlook import clock_time, instead, may_be_sending
+from ops.next_step import clock_time, instead, may_be_sending
 from shared.executions import Executions, Redriven, describing, ended_at, is_live
 from shared.genviral.errors import GenviralFault, VideoNotFound
 from shared.genviral.ids import is_video_id
@@ -22,7 +22,7 @@ from shared.jobs import identity
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.redrives import was_overtaken
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import HOLDS, MoveRefused, VideoTaken
+from shared.jobs.store import HOLDS, TransitionConflict, VideoTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -302,7 +302,7 @@ class Operator:
         now = int(time.time())
         later = max(job.deadline_at or 0, now + self.deadline_seconds) if job.video_id is not None else None
         # News of the end that this redrive is about may still be under way.
-        self.store.note(job.job_id, deadline_at=later, interrupted_at=ended_at(execution) or None)
+        self.store.update(job.job_id, deadline_at=later, interrupted_at=ended_at(execution) or None)
         redriven = self._executions.redrive(self._arn_of(job))
         # Where it runs already, the answer to an earlier redrive may have been lost.
         if redriven is not Redriven.IMPOSSIBLE:
@@ -349,7 +349,7 @@ class Operator:
             try:
                 # The end of the execution makes the notice go out.
                 job = self.store.cancel(job.job_id, job.execution)
-            except MoveRefused as refused:
+            except TransitionConflict as refused:
                 if refused.current is None or refused.current.status is not Status.CANCELED:
                     raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
                 job = refused.current
@@ -369,7 +369,7 @@ class Operator:
         changes = {"execution": arn, "command": command, "remove": remove, **attributes}
         try:
             self._write(job, target, owner, changes)
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             # botocore repeats a write whose answer was lost; the first one may have been this very command's.
             if refused.current is None or refused.current.command != command:
                 raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
@@ -492,5 +492,5 @@ def _exchange(job: Job, video_id: str) -> tuple[dict[str, Any], tuple[str, ...]]
     return given, (*obsolete, *(() if "delivery" in known else ("copy_began",)))
 
 
-def _status(refused: MoveRefused) -> str:
+def _status(refused: TransitionConflict) -> str:
     return "gone" if refused.current is None else refused.current.status.value

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import plain
+from tools import translate_template as plain
 
 CHECKS = plain.ROOT / ".venv-checks"
 

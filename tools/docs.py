@@ -27,7 +27,7 @@ from shared.api.errors import HTTP_STATUS, advice_on
 from shared.faults import Branch, Fault, Paid
 from shared.genviral.errors import TABLE, Call, GenerationFailed, GenviralUnavailable, Row
 from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, UPLOAD_ERRORS, DailyLimitReached, JobClosed, TimedOut
-from shared.jobs.notifications import Notice, notice_for
+from shared.jobs.notifications import Notification, notification_for
 from shared.jobs.record import Job
 from shared.jobs.redrives import PROSPECTS, Prospect
 from shared.jobs.states import MOVES, TERMINAL, Status
@@ -343,7 +343,7 @@ def _purpose(part: str) -> str:
 # ---- notifications ---------------------------------------------------------------------------------------------------
 
 
-def _sample_notice() -> Notice:
+def _sample_notice() -> Notification:
     """What is told of a made-up job that went well."""
     job_id = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
     job = Job(
@@ -368,7 +368,7 @@ def _sample_notice() -> Notice:
         notice_due="succeeded",
         execution=f"arn:aws:states:us-east-1:123456789012:execution:VideoJob:{job_id}",
     )
-    return notice_for(job)
+    return notification_for(job)
 
 
 def _mail() -> str:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools import plain
+from tools import translate_template as plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ from shared.runtime import AwsCallFailed, client, entrypoint, logger, settings
 if TYPE_CHECKING:
     from shared.api.read import Lookup
     from shared.genviral.client import GenviralClient
-    from shared.genviral.model_list import Catalogue
+    from shared.genviral.model_list import ModelList
 
 app = APIGatewayHttpResolver()
 
@@ -86,16 +86,16 @@ def get_video(job_id: str) -> Response[str]:
 def delete_video(job_id: str) -> Response[str]:
     """Stop following a job. Genviral knows no cancel: what it has begun, it goes on with."""
     from shared.api.cancel import Canceler
-    from shared.steps.notify import Announcer
+    from shared.steps.notify import Notifier
 
     logger.append_keys(job_id=job_id[:80])
     config = settings(Settings)
-    announcer = Announcer(
+    notifier = Notifier(
         store=_store(),
         sns=client("sns"),
         topic_arn=config.topic_arn,
     )
-    canceler = Canceler(announcer=announcer, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
+    canceler = Canceler(notifier=notifier, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
     return _answer(200, canceler.cancel(job_id))
 
 
@@ -123,7 +123,7 @@ def list_models() -> Response[str]:
     """List Genviral's video models with what they cost."""
     from shared.genviral.model_list import KEPT_SECONDS
 
-    return _answer(200, {"models": _catalogue().models()}, {"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
+    return _answer(200, {"models": _model_list().models()}, {"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
 
 
 @app.get("/health")
@@ -186,10 +186,10 @@ def _lookup() -> Lookup:
 
 
 @functools.cache
-def _catalogue() -> Catalogue:
-    from shared.genviral.model_list import Catalogue
+def _model_list() -> ModelList:
+    from shared.genviral.model_list import ModelList
 
-    return Catalogue(_vendor)
+    return ModelList(_vendor)
 
 
 def _vendor() -> GenviralClient:

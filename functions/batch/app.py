@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
         case "plan":
             from shared.steps.batch_plan import Planner
 
-            planner = Planner(s3=client("s3"), concurrency=config.batch_concurrency, known=store.several)
+            planner = Planner(s3=client("s3"), concurrency=config.batch_concurrency, known=store.batch_get)
             planned = planner.plan(event["source"])
             logger.info("planned", rows=planned["rows"], started=planned["started"])
             return planned

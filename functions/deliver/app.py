@@ -10,7 +10,7 @@ from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.deliver import Courier
+from shared.steps.deliver import Deliverer
 from shared.vendor import LOOK, genviral
 
 
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Bring the video home."""
     config = settings(Settings)
     logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
-    courier = Courier(
+    deliverer = Deliverer(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
         vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=LOOK, paid=Paid.YES),
         s3=client("s3"),
@@ -46,4 +46,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         ),
         remaining=lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    return courier.deliver(event["execution_id"], event["video_id"])
+    return deliverer.deliver(event["execution_id"], event["video_id"])

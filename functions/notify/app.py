@@ -9,7 +9,7 @@ from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.notify import Announcer
+from shared.steps.notify import Notifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
     detail = event.get("detail", {})
     execution = event.get("execution_id") or detail["executionArn"]
     logger.append_keys(job_id=identity.of_execution(execution))
-    announcer = Announcer(
+    notifier = Notifier(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
         sns=client("sns"),
         topic_arn=config.topic_arn,
@@ -39,13 +39,13 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
     )
     match event.get("event"):
         case "succeeded":
-            return announcer.succeeded(execution)
+            return notifier.succeeded(execution)
         case "failed":
-            return announcer.failed(execution, event["error"])
+            return notifier.failed(execution, event["error"])
         case "on_hold":
-            return announcer.on_hold(execution, event["error"])
+            return notifier.on_hold(execution, event["error"])
         case _:
-            announcer.interrupted(
+            notifier.interrupted(
                 execution,
                 ended=detail["status"],
                 error=detail.get("error") or "",

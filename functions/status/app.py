@@ -10,7 +10,7 @@ from shared.jobs import identity
 from shared.jobs.store import JobStore
 from shared.polling.durations import Durations
 from shared.polling.policy import PollingPolicy
-from shared.polling.schedule import Patience
+from shared.polling.schedule import PollScheduler
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.poll import Poller
 from shared.vendor import LOOK, genviral
@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     poller = Poller(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
         vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=LOOK, paid=Paid.YES),
-        patience=Patience(
+        scheduler=PollScheduler(
             policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
             durations=Durations(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
             deadline_seconds=config.job_deadline_minutes * 60,

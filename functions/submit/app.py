@@ -6,16 +6,16 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from shared.credits.counter import Budget
-from shared.credits.limiter import Purse
+from shared.credits.counter import CreditCounter
+from shared.credits.limiter import CreditLimiter
 from shared.faults import Paid
 from shared.genviral.client import Timeouts
-from shared.genviral.model_list import Catalogue
+from shared.genviral.model_list import ModelList
 from shared.jobs import identity
 from shared.jobs.store import JobStore
 from shared.polling.durations import Durations
 from shared.polling.policy import PollingPolicy
-from shared.polling.schedule import Patience
+from shared.polling.schedule import PollScheduler
 from shared.requests.resolve import Resolver
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.submit import Submitter
@@ -55,26 +55,26 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         store=store,
         resolver=Resolver(client("s3"), config.uploads_bucket, max_bytes=config.max_upload_megabytes * 1_000_000),
         vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=_TIMEOUTS, paid=Paid.NO),
-        patience=Patience(
+        scheduler=PollScheduler(
             policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
             durations=Durations(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
             deadline_seconds=config.job_deadline_minutes * 60,
         ),
         trust_idempotency=config.trust_vendor_idempotency,
         remaining=lambda: context.get_remaining_time_in_millis() / 1000,
-        purse=_purse(config, store) if config.daily_credit_limit else None,
+        limiter=_limiter(config, store) if config.daily_credit_limit else None,
     )
     return submitter.submit(event["execution_id"], event["input"])
 
 
-def _purse(config: Settings, store: JobStore) -> Purse:
-    return Purse(
+def _limiter(config: Settings, store: JobStore) -> CreditLimiter:
+    return CreditLimiter(
         store=store,
-        budget=Budget(client("dynamodb"), config.jobs_table, config.daily_credit_limit),
-        catalogue=_catalogue(config.genviral_base_url, config.api_key_secret),
+        budget=CreditCounter(client("dynamodb"), config.jobs_table, config.daily_credit_limit),
+        catalogue=_model_list(config.genviral_base_url, config.api_key_secret),
     )
 
 
 @functools.cache
-def _catalogue(base_url: str, secret: str) -> Catalogue:
-    return Catalogue(lambda: genviral(base_url, secret, timeouts=_TIMEOUTS_OF_LIST, paid=Paid.NO))
+def _model_list(base_url: str, secret: str) -> ModelList:
+    return ModelList(lambda: genviral(base_url, secret, timeouts=_TIMEOUTS_OF_LIST, paid=Paid.NO))

@@ -9,7 +9,7 @@ from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.notify import Announcer
+from shared.steps.notify import Notifier
 from shared.steps.sweep import Sweeper
 
 
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     sweeper = Sweeper(
         store=store,
         switch=IntakeSwitch(client("dynamodb"), config.jobs_table),
-        announcer=Announcer(
+        notifier=Notifier(
             store=store,
             sns=client("sns"),
             topic_arn=config.topic_arn,

@@ -114,9 +114,9 @@ def _report_misplaced(upload_id: str, source: dict[str, str], occurred_at: str) 
 
 
 def _notify(upload_id: str, source: dict[str, str], fault: Fault, occurred_at: str) -> None:
-    from shared.jobs.notifications import notice_of_upload
+    from shared.jobs.notifications import notification_of_upload
     from shared.steps.notify import publish
 
-    notice = notice_of_upload(upload_id, source, fault=fault, occurred_at=occurred_at)
+    notice = notification_of_upload(upload_id, source, fault=fault, occurred_at=occurred_at)
     publish(notice, sns=client("sns"), topic_arn=settings(Settings).topic_arn)
     logger.info("the file starts nothing; a notification says why", error_code=fault.error_code)

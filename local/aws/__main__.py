@@ -88,18 +88,13 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     from hypercorn.config import Config
     from ministack import app
 
-    from local.aws import (
-        cloudformation_seam,
-        cors_patch,
-        forms_patch,
-        http_seam,
-        iam_seam,
-        paths_patch,
-        s3_seam,
-        web_patch,
-    )
-    from local.aws.lambda_seam import Functions
-    from local.aws.states_seam import StateMachines
+    from local.aws import cloudformation_patch as cloudformation_seam
+    from local.aws import cors_patch, forms_patch, paths_patch, web_patch
+    from local.aws import http_patch as http_seam
+    from local.aws import iam_patch as iam_seam
+    from local.aws import s3_patch as s3_seam
+    from local.aws.lambda_patch import Functions
+    from local.aws.states_patch import StateMachines
 
     endpoint = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
     functions = Functions(endpoint, arguments.work, arguments.runtime_packages, _report)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from local.genviral.exchange import Reply, Request, json_reply
 from local.genviral.faults import Fault, FaultPlan
-from local.genviral.studio import AccountState  # noqa: TC001 -- pydantic needs it at run time
+from local.genviral.http_messages import Reply, Request, json_reply
+from local.genviral.vendor_state import AccountState  # noqa: TC001 -- pydantic needs it at run time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local.genviral.studio import Account, Studio
+    from local.genviral.vendor_state import Account, VendorState
 
 ADMIN_PATH = "/_standin"
 
@@ -60,7 +60,7 @@ class _Settings(_Body):
 class Admin:
     """Answers requests under `/_standin`; a wrong one gets a 400 that says what is wrong, an unknown one the list."""
 
-    def __init__(self, studio: Studio, faults: FaultPlan, counts: RequestCounts) -> None:
+    def __init__(self, studio: VendorState, faults: FaultPlan, counts: RequestCounts) -> None:
         self._studio = studio
         self._faults = faults
         self._counts = counts

@@ -13,10 +13,10 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from local.genviral import errors as refusals
 from local.genviral import payload as payloads
-from local.genviral import refusals
-from local.genviral.catalogue import MODELS
-from local.genviral.exchange import Reply, Request, html_reply, json_reply
+from local.genviral.http_messages import Reply, Request, html_reply, json_reply
+from local.genviral.model_list import MODELS
 from local.genviral.render import Clip
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from local.genviral.media import MediaStore
     from local.genviral.payload import Payload
-    from local.genviral.studio import Studio, Video
+    from local.genviral.vendor_state import VendorState, Video
 
 BASE_PATH = "/api/partner/v1"
 _ROUTES = (
@@ -54,7 +54,7 @@ class App:
         link_seconds: How long an `output_url` is good for, from the moment it was handed out.
     """
 
-    def __init__(self, studio: Studio, media: MediaStore, *, origin: str, link_seconds: float) -> None:
+    def __init__(self, studio: VendorState, media: MediaStore, *, origin: str, link_seconds: float) -> None:
         self._studio = studio
         self._media = media
         self._origin = origin

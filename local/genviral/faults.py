@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from local.genviral import refusals
-from local.genviral.exchange import Reply, Request, html_reply, json_reply
+from local.genviral import errors as refusals
+from local.genviral.http_messages import Reply, Request, html_reply, json_reply
 
 ALL = ("generate", "status", "output", "models")
 _API = ("generate", "status", "models")

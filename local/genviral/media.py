@@ -15,7 +15,7 @@ import av
 import httpx
 from PIL import Image
 
-from local.genviral import refusals
+from local.genviral import errors as refusals
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from local.genviral import refusals
-from local.genviral.catalogue import DURATION_SECONDS, FRAMES_PER_SECOND, MAX_SIDE, MODELS, RESOLUTIONS, Model
+from local.genviral import errors as refusals
+from local.genviral.model_list import DURATION_SECONDS, FRAMES_PER_SECOND, MAX_SIDE, MODELS, RESOLUTIONS, Model
 
 _Url = Annotated[str, Field(pattern=r"^https?://\S+$", max_length=8192)]
 _Text = Annotated[str, Field(max_length=20_000)]

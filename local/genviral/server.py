@@ -20,11 +20,11 @@ from urllib.parse import parse_qsl, urlsplit
 from local import web_guard
 from local.genviral.admin import ADMIN_PATH, Admin, RequestCounts
 from local.genviral.app import BASE_PATH, App, resolve
-from local.genviral.darkroom import Darkroom
-from local.genviral.exchange import Reply, Request
 from local.genviral.faults import FaultPlan
+from local.genviral.http_messages import Reply, Request
 from local.genviral.media import MediaStore
-from local.genviral.studio import KEYS, Studio
+from local.genviral.render_queue import RenderQueue
+from local.genviral.vendor_state import KEYS, VendorState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,11 +69,13 @@ class GenviralStandIn:
         self.url = f"{origin}{BASE_PATH}"
         self.admin_url = f"{origin}{ADMIN_PATH}"
         self.keys = dict(KEYS)
-        self._darkroom = Darkroom(folder / "films")
+        self._render_queue = RenderQueue(folder / "films")
         self._media = MediaStore(folder / "media")
-        studio = Studio(self._darkroom, generation_seconds=generation_seconds, honour_idempotency=honour_idempotency)
-        self._server.app = App(studio, self._media, origin=origin, link_seconds=link_seconds)
-        self._server.admin = Admin(studio, self._server.faults, self._server.counts)
+        state = VendorState(
+            self._render_queue, generation_seconds=generation_seconds, honour_idempotency=honour_idempotency
+        )
+        self._server.app = App(state, self._media, origin=origin, link_seconds=link_seconds)
+        self._server.admin = Admin(state, self._server.faults, self._server.counts)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def start(self) -> Self:
@@ -87,7 +89,7 @@ class GenviralStandIn:
         self._thread.join()
         self._server.server_close()
         self._server.hang_up()
-        self._darkroom.close()
+        self._render_queue.close()
         self._media.close()
         self._files.cleanup()
 

@@ -2,7 +2,7 @@
 
 Genviral knows no cancel, so this means: stop following. The job is closed and told first, then its execution is
 stopped, so that the execution's end finds nothing left to tell. Repeating it is safe, and finishes what was cut off.
-Knows the announcer and Step Functions; must not know HTTP.
+Knows the notifier and Step Functions; must not know HTTP.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from shared.executions import Executions
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import JobEnded, JobNotFound
-from shared.jobs.store import MoveRefused
+from shared.jobs.store import TransitionConflict
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-    from shared.steps.notify import Announcer
+    from shared.steps.notify import Notifier
 
 _TOLD = {
     Paid.YES: (
@@ -39,12 +39,12 @@ class Canceler:
     """Stops following jobs.
 
     Args:
-        announcer: Closes the job and says so.
+        notifier: Closes the job and says so.
         sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
     """
 
-    announcer: Announcer
+    notifier: Notifier
     sfn: SFNClient
     state_machine_arn: str
 
@@ -61,8 +61,8 @@ class Canceler:
         if not identity.is_job_id(job_id):
             raise JobNotFound("there is no such job")
         try:
-            job = self.announcer.canceled(job_id)
-        except MoveRefused as refused:
+            job = self.notifier.canceled(job_id)
+        except TransitionConflict as refused:
             if refused.current is None:
                 raise JobNotFound("there is no such job") from None
             raise JobEnded(f"the job has ended: it is {refused.current.status}") from None

@@ -63,7 +63,7 @@ class Price:
         return Price(highest=max(self.highest, cost), last=cost, times=times)
 
 
-class Budget:
+class CreditCounter:
     """A day's credits.
 
     Args:

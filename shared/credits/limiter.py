@@ -18,14 +18,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.credits.counter import is_probed, price_kind
 from shared.jobs.errors import DailyLimitReached, PriceUnknown
-from shared.jobs.store import CounterRefused, MoveRefused
+from shared.jobs.store import CounterConflict, TransitionConflict
 from shared.runtime import logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.credits.counter import Budget
-    from shared.genviral.model_list import Catalogue
+    from shared.credits.counter import CreditCounter
+    from shared.genviral.model_list import ModelList
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
 
@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Purse:
+class CreditLimiter:
     """Counts jobs against the limit.
 
     Args:
@@ -54,8 +54,8 @@ class Purse:
     """
 
     store: JobStore
-    budget: Budget
-    catalogue: Catalogue
+    budget: CreditCounter
+    catalogue: ModelList
 
     def estimate(self, model_id: str, request: Mapping[str, Any]) -> Estimate:
         """What a job may cost.
@@ -80,7 +80,7 @@ class Purse:
         Raises:
             DailyLimitReached: The limit does not cover it. Nothing was written.
             PriceUnknown: Its price is not known, and another such job is being sent. Nothing was written.
-            MoveRefused: As `JobStore.claim_counted`.
+            TransitionConflict: As `JobStore.claim_counted`.
         """
         cost, limit = estimate.credits, self.budget.limit
         if cost > limit:
@@ -94,7 +94,7 @@ class Purse:
         reserved, counter = self.budget.reserve(cost, probe=None if estimate.is_known else attempt)
         try:
             return self.store.claim_counted(job, attempt, reserved=reserved, counter=counter, **attributes)
-        except CounterRefused as refused:
+        except CounterConflict as refused:
             # The probe may free some of the credits that are missing.
             if not estimate.is_known and is_probed(refused.attributes, time.time()):
                 raise _price_unknown() from None
@@ -114,7 +114,7 @@ class Purse:
             at_any_rate: Whether the claim goes back where the credits cannot.
 
         Raises:
-            MoveRefused: The claim is not this attempt's any more.
+            TransitionConflict: The claim is not this attempt's any more.
         """
         if job.reserved is None:
             self.store.release(job.job_id, attempt, error)
@@ -157,7 +157,7 @@ class Purse:
             return
         try:
             self.store.settle(job.job_id, video_id, counter=counter)
-        except MoveRefused:
+        except TransitionConflict:
             logger.info("the credits were counted already, or the record has no such video")
 
     def learn(self, request: Mapping[str, Any], video_id: str, credits_used: float | None) -> None:

@@ -30,7 +30,7 @@ from shared.delivery.errors import (
 )
 from shared.delivery.fetch import Fetcher, RangesUnusable, Reply
 from shared.delivery.limits import Limits, Part, part_size, parts_in_flight, parts_of
-from shared.delivery.media import SNIFF_BYTES, Skim, content_type, examine
+from shared.delivery.media import SNIFF_BYTES, HeaderCapture, content_type, examine
 from shared.delivery.store import Delivery, Store, Upload, Version
 
 if TYPE_CHECKING:
@@ -386,7 +386,7 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tu
 
     size = count = len(buffer)
     depth = max(1, parts_in_flight(size, limits) - 1)  # one buffer is being filled
-    total, number, skim = 0, 0, Skim()
+    total, number, skim = 0, 0, HeaderCapture()
     pending: deque[Future[bytearray]] = deque()
     with ThreadPoolExecutor(depth) as pool:
         while count:

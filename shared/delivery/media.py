@@ -1,8 +1,8 @@
 """Tells a video from anything else by its first bytes, whether it is whole, and what its header says of it.
 
 The file comes from outside, so it is read in bounded steps: a hostile one ends in "unknown", never in a crash, a loop
-or a large read. A file that can be read anywhere (`examine`) and one that goes by once (`Skim`) are judged alike: the
-same walk asks for the same bytes of both. Knows no network and no bucket.
+or a large read. A file that can be read anywhere (`examine`) and one that goes by once (`HeaderCapture`) are judged
+alike: the same walk asks for the same bytes of both. Knows no network and no bucket.
 
     media ── the walk over the outermost parts of a file
      ├── movie ── the header of an MP4 or MOV, and its fragments
@@ -23,7 +23,7 @@ from shared.delivery import ebml
 from shared.delivery.boxes import Unsound
 from shared.delivery.movie import MediaFacts, Movie
 
-__all__ = ["SNIFF_BYTES", "Container", "MediaFacts", "Skim", "content_type", "examine"]
+__all__ = ["SNIFF_BYTES", "Container", "HeaderCapture", "MediaFacts", "content_type", "examine"]
 
 SNIFF_BYTES = 1024
 """How much of a file `content_type` wants to see, in bytes. An EBML header may have a comment in front of its type."""
@@ -140,7 +140,7 @@ def examine(read: Callable[[int, int], bytes], size: int) -> Container:
         data = None if length < 0 else read(start, length) if length else b""
 
 
-class Skim:
+class HeaderCapture:
     """Judges a file while it goes by in pieces, for a file that cannot be read a second time.
 
     It keeps what the walk asked for last, up to 4 MiB: memory does not grow with the file.

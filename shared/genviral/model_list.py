@@ -18,7 +18,7 @@ KEPT_SECONDS = 600
 
 
 @dataclass(slots=True)
-class Catalogue:
+class ModelList:
     """The list of models, asked for at most every `KEPT_SECONDS` in each environment of the function.
 
     Args:

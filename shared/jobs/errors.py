@@ -1,4 +1,4 @@
-"""What can be wrong with a job before the vendor is asked, and the end of its patience afterwards.
+"""What can be wrong with a job before the vendor is asked, and what ends a wait afterwards.
 
     Fault
      ├─ RequestFault (branch: reject; never paid)

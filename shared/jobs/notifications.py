@@ -73,7 +73,7 @@ _PAID = {"yes": "yes", "no": "no", "unknown": "nobody knows"}
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notification:
     """One message.
 
     Attributes:
@@ -91,7 +91,7 @@ class Notice:
     attributes: dict[str, str]
 
 
-def notice_for(job: Job) -> Notice:
+def notification_for(job: Job) -> Notification:
     """What there is to say about a job in its present status."""
     # People were notified that it was interrupted, and a report may have said so too: its end is news to them.
     is_news = Status.INTERRUPTED in job.timeline or number_of_turn(job.execution or "") > 0
@@ -120,9 +120,9 @@ def notice_for(job: Job) -> Notice:
     )
 
 
-def notice_of_recipe(
+def notification_of_recipe(
     upload_id: str, source: Mapping[str, Any], *, recipe: str, fault: Fault, occurred_at: str
-) -> Notice:
+) -> Notification:
     """What there is to say about a recipe that no job could use.
 
     Args:
@@ -132,10 +132,12 @@ def notice_of_recipe(
         fault: What is wrong with it.
         occurred_at: When it was uploaded, ISO 8601.
     """
-    return _notice_of_file(RECIPE_INVALID, upload_id, source, fault, occurred_at, recipe=recipe)
+    return _notification_of_file(RECIPE_INVALID, upload_id, source, fault, occurred_at, recipe=recipe)
 
 
-def notice_of_upload(upload_id: str, source: Mapping[str, Any], *, fault: Fault, occurred_at: str) -> Notice:
+def notification_of_upload(
+    upload_id: str, source: Mapping[str, Any], *, fault: Fault, occurred_at: str
+) -> Notification:
     """What there is to say about an uploaded file that starts nothing.
 
     Args:
@@ -144,12 +146,12 @@ def notice_of_upload(upload_id: str, source: Mapping[str, Any], *, fault: Fault,
         fault: Why it starts nothing.
         occurred_at: When it was uploaded, ISO 8601.
     """
-    return _notice_of_file(UPLOAD_IGNORED, upload_id, source, fault, occurred_at)
+    return _notification_of_file(UPLOAD_IGNORED, upload_id, source, fault, occurred_at)
 
 
-def _notice_of_file(
+def _notification_of_file(
     status: str, upload_id: str, source: Mapping[str, Any], fault: Fault, occurred_at: str, **facts: str
-) -> Notice:
+) -> Notification:
     """Build the notification about a file that is no job's."""
     return _notice(
         {
@@ -166,7 +168,7 @@ def _notice_of_file(
     )
 
 
-def notice_of_batch(
+def notification_of_batch(
     batch_id: str,
     status: str,
     *,
@@ -177,7 +179,7 @@ def notice_of_batch(
     error: Mapping[str, Any] | None = None,
     execution: str | None = None,
     moment: str = "",
-) -> Notice:
+) -> Notification:
     """What there is to say about a batch as a whole.
 
     Args:
@@ -207,7 +209,7 @@ def notice_of_batch(
     )
 
 
-def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notice:
+def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notification:
     """Make a notification of its parts.
 
     Args:
@@ -227,7 +229,7 @@ def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notice:
         attributes["reported_in"] = "batch"
     about = _about(message)
     title = _title(message["summary"], about)
-    return Notice(
+    return Notification(
         subject=_subject(message["summary"], about),
         message=message,
         text="\n".join(_lines(message, title)),

@@ -55,7 +55,7 @@ _FITS_THE_VIDEO = (
 )
 
 
-class MoveRefused(Exception):
+class TransitionConflict(Exception):
     """A conditional write found the job elsewhere than expected. Control flow between modules; never leaves a handler.
 
     Args:
@@ -67,7 +67,7 @@ class MoveRefused(Exception):
         self.current = current
 
 
-class CounterRefused(Exception):
+class CounterConflict(Exception):
     """A job was not changed, because the counter that changes with it may not. Control flow; never leaves a handler.
 
     Args:
@@ -145,7 +145,7 @@ class JobStore:
         item = self._client.get_item(TableName=self._table, Key=_key(job_id), ConsistentRead=True).get("Item")
         return Job.from_attributes(_from_item(item)) if item else None
 
-    def several(self, job_ids: Iterable[str]) -> dict[str, Job]:
+    def batch_get(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Those of many jobs that there are, by id, as they are now; without their requests."""
         names = {f"#{name}": name for name in (*_OVERVIEW, "error", "submitted_at")}
         found: dict[str, Job] = {}
@@ -190,7 +190,7 @@ class JobStore:
         """
         yield from self._ids_in("by_status", "video_id = :video", {":video": video_id})
 
-    def standing(self, status: Status) -> tuple[int, int | None]:
+    def count(self, status: Status) -> tuple[int, int | None]:
         """How many jobs a status has, and since when the one longest unchanged is there (epoch seconds).
 
         Read from an index that follows the table within moments.
@@ -212,7 +212,7 @@ class JobStore:
             "ExpressionAttributeValues": {":status": {"S": status.value}},
         }
 
-    def untold(self, *, unchanged_since: int) -> Iterator[str]:
+    def pending_notifications(self, *, unchanged_since: int) -> Iterator[str]:
         """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.
 
         Read from an index that holds no other jobs and follows the table within moments.
@@ -307,15 +307,15 @@ class JobStore:
                 not be another execution's.
 
         Raises:
-            MoveRefused: The job is claimed by an attempt whose end nobody knows, is paid for, has ended, or was taken
-                up by another execution; or a claim was given back since it was read.
+            TransitionConflict: The job is claimed by an attempt whose end nobody knows, is paid for, has ended, or was
+                taken up by another execution; or a claim was given back since it was read.
         """
         # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
         free = " AND (attribute_not_exists(claim) OR claim = :claim" + (" OR claim = :lost)" if take_over else ")")
         free += " AND attribute_exists(claim)" if counted else ""
         as_read, seen = _counted_as_read(claims_given_back=given_back)
         now = int(time.time())
-        return self.move(
+        return self.transition(
             job_id,
             Status.SUBMITTING,
             condition=f"attribute_not_exists(video_id) AND {as_read}{_of_its_execution(attributes)}{free}",
@@ -347,14 +347,14 @@ class JobStore:
             **attributes: What was resolved for this attempt.
 
         Raises:
-            MoveRefused: As `claim`; or an operator has chosen to pay again since it was read.
-            CounterRefused: The limit does not cover it.
+            TransitionConflict: As `claim`; or an operator has chosen to pay again since it was read.
+            CounterConflict: The limit does not cover it.
         """
         as_read, seen = _counted_as_read(resubmissions=job.resubmissions, claims_given_back=job.claims_given_back)
         now = int(time.time())
         claim: dict[str, Any] = {"claim": attempt, "claimed_at": now, "attempt_at": now, "reserved": dict(reserved)}
         free = f"attribute_not_exists(video_id) AND attribute_not_exists(claim){_of_its_execution(attributes)}"
-        change = self._moving(
+        change = self._transition(
             job.job_id,
             Status.SUBMITTING,
             condition=f"{free} AND {as_read}",
@@ -366,7 +366,7 @@ class JobStore:
         )
         try:
             self._together(change, counter)
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             # Sent a second time because the first answer was lost: the claim is this attempt's, and it was counted.
             if refused.current is None or refused.current.claim != attempt:
                 raise
@@ -383,7 +383,7 @@ class JobStore:
             counter: The other half of the transaction, an `Update` without a condition.
 
         Raises:
-            MoveRefused: That was done before, or the record has no such video.
+            TransitionConflict: That was done before, or the record has no such video.
         """
         change = self._change(
             job_id,
@@ -410,7 +410,7 @@ class JobStore:
                 not counted, or its credits stay counted.
 
         Raises:
-            MoveRefused: The claim is not this attempt's any more.
+            TransitionConflict: The claim is not this attempt's any more.
         """
         own: dict[str, Any] = {
             "condition": "claim = :attempt",
@@ -418,16 +418,16 @@ class JobStore:
             "remove": ("claim",) if counter is None else ("claim", "reserved"),
         }
         try:
-            queued = self._moving(job_id, Status.QUEUED, error=dict(error), **own)
+            queued = self._transition(job_id, Status.QUEUED, error=dict(error), **own)
             self._write(_giving_back(queued), counter)
-        except MoveRefused:
+        except TransitionConflict:
             self._write(_giving_back(self._change(job_id, {}, **own)), counter)
 
     def refuse_claim(self, job_id: str, attempt: str) -> None:
         """See to it that a claim which has not landed yet never does: its attempt has given up, and sent nothing.
 
         Raises:
-            MoveRefused: It has landed, or there is no such job.
+            TransitionConflict: It has landed, or there is no such job.
         """
         change = self._change(
             job_id,
@@ -441,18 +441,18 @@ class JobStore:
         """Note that an attempt which keeps its claim has ended, so that nobody waits for it.
 
         Raises:
-            MoveRefused: The claim is not this attempt's any more.
+            TransitionConflict: The claim is not this attempt's any more.
         """
         self._update(job_id, {"ended_attempt": attempt}, condition="claim = :ended_attempt")
 
-    def paid(self, job_id: str, video_id: str, **attributes: Any) -> Job:
+    def record_accepted(self, job_id: str, video_id: str, **attributes: Any) -> Job:
         """Write down the vendor's video: from here on the job is paid for. May be repeated with the same video.
 
         Raises:
-            MoveRefused: Another video is on the record, also one that an answer of unknown outcome named (see
+            TransitionConflict: Another video is on the record, also one that an answer of unknown outcome named (see
                 `name_video`), or the job has ended or is delivered already.
         """
-        return self.move(
+        return self.transition(
             job_id,
             Status.PROCESSING,
             condition=f"{_FITS_THE_VIDEO} AND #status <> :delivering",
@@ -464,11 +464,11 @@ class JobStore:
             **attributes,
         )
 
-    def keep(self, job_id: str, video_id: str, **attributes: Any) -> Job:
+    def record_video(self, job_id: str, video_id: str, **attributes: Any) -> Job:
         """Write down the video of a job that has ended meanwhile: it is paid for all the same. The status stays.
 
         Raises:
-            MoveRefused: There is no such job, or another video is on its record.
+            TransitionConflict: There is no such job, or another video is on its record.
         """
         return self._update(
             job_id,
@@ -486,7 +486,7 @@ class JobStore:
             video_id: The video.
 
         Raises:
-            MoveRefused: The job has changed since it was read.
+            TransitionConflict: The job has changed since it was read.
         """
         condition, values = as_seen(job)
         others = {name: facts for name, facts in job.other_videos.items() if name != video_id}
@@ -515,7 +515,7 @@ class JobStore:
             **attributes: Further attributes to set.
 
         Raises:
-            MoveRefused: The job has changed since it was read.
+            TransitionConflict: The job has changed since it was read.
         """
         condition, values = as_seen(job)
         known = {name: value for name, value in facts.items() if value is not None}
@@ -564,9 +564,12 @@ class JobStore:
         """Enter `delivering` with a finished video, or stay there.
 
         Raises:
-            MoveRefused: The job has another video, which an operator may have given it since it was read, or has ended.
+            TransitionConflict: The job has another video, which an operator may have given it since it was read, or has
+                ended.
         """
-        return self.move(job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id})
+        return self.transition(
+            job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id}
+        )
 
     def cancel(self, job_id: str, execution: str | None) -> Job:
         """Close an open job because nobody wants it any more; a notification of it is due.
@@ -576,16 +579,16 @@ class JobStore:
             execution: ARN of its execution, if it has one. Each later execution may be canceled with a notification.
 
         Raises:
-            MoveRefused: There is no such job, or it has ended.
+            TransitionConflict: There is no such job, or it has ended.
         """
-        return self.move(
+        return self.transition(
             job_id,
             Status.CANCELED,
             notice_due=f"{Status.CANCELED}{identity.turn_of(execution or '')}",
             remove=("error", *HOLDS, *OUTAGE),
         )
 
-    def move(
+    def transition(
         self,
         job_id: str,
         target: Status,
@@ -610,10 +613,10 @@ class JobStore:
             **attributes: Attributes to set. None leaves one as it is.
 
         Raises:
-            MoveRefused: The job is somewhere from where this move is not allowed.
+            TransitionConflict: The job is somewhere from where this move is not allowed.
         """
         return self._send(
-            self._moving(
+            self._transition(
                 job_id,
                 target,
                 condition=condition,
@@ -625,7 +628,7 @@ class JobStore:
             )
         )
 
-    def _moving(
+    def _transition(
         self,
         job_id: str,
         target: Status,
@@ -648,7 +651,7 @@ class JobStore:
             remove=remove,
         )
 
-    def note(self, job_id: str, *, remove: Iterable[str] = (), video: str | None = None, **attributes: Any) -> Job:
+    def update(self, job_id: str, *, remove: Iterable[str] = (), video: str | None = None, **attributes: Any) -> Job:
         """Set attributes without a change of status.
 
         Args:
@@ -658,7 +661,7 @@ class JobStore:
             **attributes: Attributes to set. None leaves one as it is.
 
         Raises:
-            MoveRefused: There is no such job, or it has another video.
+            TransitionConflict: There is no such job, or it has another video.
         """
         condition, values = "attribute_exists(job_id)", {}
         if video is not None:
@@ -671,7 +674,7 @@ class JobStore:
         """Give a job, as it was read, a new status and a later execution. An outage begins anew with it.
 
         Raises:
-            MoveRefused: Somebody has moved it, taken it up or found its video since it was read.
+            TransitionConflict: Somebody has moved it, taken it up or found its video since it was read.
         """
         return self._send(self._taking_up(job, target, execution=execution, remove=remove, **attributes))
 
@@ -689,7 +692,7 @@ class JobStore:
             **attributes: Attributes to set. None leaves one as it is.
 
         Raises:
-            MoveRefused: As `take_up`.
+            TransitionConflict: As `take_up`.
             VideoTaken: The video was given to a job since.
         """
         change = self._taking_up(job, target, execution=execution, remove=remove, **attributes)
@@ -702,14 +705,14 @@ class JobStore:
         owning["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
             self._together(change, owning)
-        except CounterRefused:
+        except CounterConflict:
             raise VideoTaken from None
 
     def _taking_up(
         self, job: Job, target: Status, *, execution: str, remove: Iterable[str], **attributes: Any
     ) -> dict[str, Any]:
         condition, values = as_seen(job)
-        return self._moving(
+        return self._transition(
             job.job_id,
             target,
             reopen=True,
@@ -728,7 +731,7 @@ class JobStore:
             The job as it is now.
 
         Raises:
-            MoveRefused: There is no such job any more.
+            TransitionConflict: There is no such job any more.
         """
         is_separate = job.held_since is None or job.limit_held_since is not None
         if is_separate or (job.error or {}).get("code") not in LIMIT_CODES:
@@ -741,7 +744,7 @@ class JobStore:
                 values={":seen": job.held_since},
                 remove=("held_since",),
             )
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             if refused.current is None:
                 raise
             return refused.current
@@ -760,7 +763,7 @@ class JobStore:
         stripped: dict[str, Any] = {"request": kept, "links_stripped": True}
         try:
             self._update(job.job_id, stripped, condition="#status = :there", values={":there": job.status.value})
-        except MoveRefused:
+        except TransitionConflict:
             return job
         return replace(job, **stripped)
 
@@ -772,7 +775,7 @@ class JobStore:
             deadline_at: A later deadline for its video; None leaves it.
 
         Raises:
-            MoveRefused: It is not due any more: it runs again, has ended, or somebody has taken it up.
+            TransitionConflict: It is not due any more: it runs again, has ended, or somebody has taken it up.
         """
         self._update(
             job.job_id,
@@ -785,11 +788,11 @@ class JobStore:
         """Forget how often a job was redriven automatically: a person redrives it now.
 
         Raises:
-            MoveRefused: There is no such job.
+            TransitionConflict: There is no such job.
         """
-        self.note(job_id, remove=OUTAGE)
+        self.update(job_id, remove=OUTAGE)
 
-    def notice_sent(self, job_id: str, notice: str) -> None:
+    def notification_sent(self, job_id: str, notice: str) -> None:
         """Cross off a notification that was due. Nothing happens if another one has become due since."""
         try:
             self._update(
@@ -799,7 +802,7 @@ class JobStore:
                 values={":notice": notice},
                 remove=("notice_due", "counted"),
             )
-        except MoveRefused:
+        except TransitionConflict:
             return
 
     def _stamps(self) -> dict[str, int]:
@@ -865,8 +868,8 @@ class JobStore:
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 
         Raises:
-            MoveRefused: The job's condition does not hold.
-            CounterRefused: The other item's condition does not hold.
+            TransitionConflict: The job's condition does not hold.
+            CounterConflict: The other item's condition does not hold.
         """
         transaction: Any = [{"Update": change}, {"Update": counter}]
         for attempt in range(1, _TRIES + 1):
@@ -878,7 +881,7 @@ class JobStore:
                 if of_job == _CONDITION:
                     raise _refused(reasons[0]) from None
                 if of_counter == _CONDITION:
-                    raise CounterRefused(_from_item(reasons[1].get("Item", {}))) from None
+                    raise CounterConflict(_from_item(reasons[1].get("Item", {}))) from None
                 if attempt == _TRIES or not {of_job, of_counter} & _PASSING:
                     raise
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2**attempt)))  # noqa: S311 - it only spreads out
@@ -900,10 +903,10 @@ def _giving_back(change: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refused(answer: Any) -> MoveRefused:
+def _refused(answer: Any) -> TransitionConflict:
     """Why a condition failed: the job as it is, from the answer or from one of a transaction's reasons."""
     item = answer.get("Item")
-    return MoveRefused(Job.from_attributes(_from_item(item)) if item else None)
+    return TransitionConflict(Job.from_attributes(_from_item(item)) if item else None)
 
 
 def as_seen(job: Job) -> tuple[str, dict[str, Any]]:

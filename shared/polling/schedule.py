@@ -29,7 +29,7 @@ _LATE_SHARE, _LATE_SECONDS = 0.1, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class PollScheduler:
     """Plans looks and learns from them.
 
     Args:

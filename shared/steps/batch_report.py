@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from shared.faults import Paid
 from shared.genviral.errors import GenviralFault, InvalidPayload
 from shared.jobs import identity
-from shared.jobs.notifications import BATCH_CHECKED, BATCH_FINISHED, BATCH_INTERRUPTED, BATCH_REJECTED, notice_of_batch
+from shared.jobs.notifications import (
+    BATCH_CHECKED,
+    BATCH_FINISHED,
+    BATCH_INTERRUPTED,
+    BATCH_REJECTED,
+    notification_of_batch,
+)
 from shared.jobs.states import Status
 from shared.printable import in_line, json_text
 from shared.requests import batches
@@ -79,7 +85,7 @@ class Reporter:
             The batch's facts, as the message has them.
         """
         jobs = self._part(plan, "jobs")
-        known = self.store.several(job["job_id"] for job in jobs)
+        known = self.store.batch_get(job["job_id"] for job in jobs)
         if batches.is_check(plan["source"]["key"]):
             rows, facts = self._checked(jobs, known)
             status, paid = BATCH_CHECKED, "no"
@@ -168,7 +174,7 @@ class Reporter:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType=kind)
 
     def _tell(self, execution_arn: str, status: str, **parts: Any) -> None:
-        notice = notice_of_batch(
+        notice = notification_of_batch(
             identity.of_execution(execution_arn), status, occurred_at=_now(), execution=execution_arn, **parts
         )
         publish(notice, sns=self.sns, topic_arn=self.topic_arn)

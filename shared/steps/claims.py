@@ -16,14 +16,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
 from shared.jobs.errors import SubmissionInProgress
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import JobStore, TransitionConflict
 from shared.runtime import AwsCallFailed, logger
 from shared.steps.tries import pause, tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.credits.limiter import Estimate, Purse
+    from shared.credits.limiter import CreditLimiter, Estimate
     from shared.jobs.record import Job
 
 SECONDS_FROM_CLAIM = 260
@@ -44,13 +44,13 @@ class Claims:
     Args:
         store: Where jobs are kept.
         remaining: Seconds that are left for it.
-        purse: Counts jobs against the daily limit. None: there is no limit.
+        limiter: Counts jobs against the daily limit. None: there is no limit.
         sleep: Pauses for so many seconds.
     """
 
     store: JobStore
     remaining: Callable[[], float]
-    purse: Purse | None
+    limiter: CreditLimiter | None
     sleep: Callable[[float], None] = pause
 
     def take(self, job: Job, attempt: str, estimate: Estimate | None, **facts: Any) -> Job:
@@ -66,7 +66,7 @@ class Claims:
             The job with this attempt's claim.
 
         Raises:
-            MoveRefused: As `JobStore.claim`. The job that comes with it has no claim of this attempt.
+            TransitionConflict: As `JobStore.claim`. The job that comes with it has no claim of this attempt.
             DailyLimitReached: The limit does not cover it. Nothing was written.
             PriceUnknown: Its price is not known, and another such job is being sent. Nothing was written.
             AwsCallFailed: There is too little time.
@@ -90,7 +90,7 @@ class Claims:
         """Leave the claim where it is, as nobody knows what came of the call, and say that this attempt has ended."""
         try:
             self.store.end_attempt(job_id, attempt)
-        except MoveRefused:
+        except TransitionConflict:
             logger.info("the claim was gone already")
         except (ClientError, BotoCoreError) as error:
             # Others wait until the attempt must have ended.
@@ -104,7 +104,7 @@ class Claims:
         """
         if job.claim is None or (refusal := _unpaid.get(job.claim)) is None:
             return job
-        with suppress(MoveRefused):
+        with suppress(TransitionConflict):
             self._release(job, job.claim, refusal, at_any_rate=True)
         del _unpaid[job.claim]
         return self.store.get(job.job_id) or job
@@ -128,13 +128,13 @@ class Claims:
                 if number == _TRIES:
                     self._disown(job, attempt)
                     raise
-            except MoveRefused as refused:
+            except TransitionConflict as refused:
                 now = refused.current
                 landed = now is not None and now.claim == attempt  # and then somebody closed the job
                 if landed or number > 1:
                     self._disown(job, attempt)
                 if now is not None and landed:
-                    raise MoveRefused(replace(now, claim=job.claim)) from None
+                    raise TransitionConflict(replace(now, claim=job.claim)) from None
                 raise
             except Fault:
                 if number > 1:
@@ -142,11 +142,11 @@ class Claims:
                 raise
 
     def _take(self, job: Job, attempt: str, estimate: Estimate | None, facts: dict[str, Any]) -> Job:
-        if self.purse is None or estimate is None:
-            counted = self.purse is not None
+        if self.limiter is None or estimate is None:
+            counted = self.limiter is not None
             seen = job.claims_given_back
             return self.store.claim(job.job_id, attempt, take_over=job.claim, counted=counted, given_back=seen, **facts)
-        return self.purse.claim(job, attempt, estimate, **facts)
+        return self.limiter.claim(job, attempt, estimate, **facts)
 
     def _disown(self, job: Job, attempt: str) -> None:
         """Give up a claim that nothing was sent for, whether it has landed, will land, or never does."""
@@ -162,7 +162,7 @@ class Claims:
         if now is None:
             return
         if now.claim != attempt:
-            with suppress(MoveRefused):
+            with suppress(TransitionConflict):
                 self.store.refuse_claim(job_id, attempt)
                 return
             now = self.store.get(job_id)  # it landed in this moment
@@ -174,7 +174,7 @@ class Claims:
         for number in tries(self.remaining, self.sleep):
             try:
                 give_back(number >= _TRIES)
-            except MoveRefused:
+            except TransitionConflict:
                 logger.info("the claim was gone already")
                 return
             except (ClientError, BotoCoreError) as error:
@@ -184,10 +184,10 @@ class Claims:
         _unpaid[attempt] = reason
 
     def _release(self, job: Job, attempt: str, reason: dict[str, Any], *, at_any_rate: bool) -> None:
-        if self.purse is None:
+        if self.limiter is None:
             self.store.release(job.job_id, attempt, reason)
         else:
-            self.purse.release(job, attempt, reason, at_any_rate=at_any_rate)
+            self.limiter.release(job, attempt, reason, at_any_rate=at_any_rate)
 
 
 def require_no_running_attempt(job: Job) -> None:

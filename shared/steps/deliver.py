@@ -22,7 +22,7 @@ from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import JobStore, TransitionConflict
 from shared.printable import json_text
 from shared.runtime import MetricUnit, metrics
 from shared.steps.poll import closed, failure
@@ -48,7 +48,7 @@ _MAX_METADATA = 600  # characters of each value; there are three
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Courier:
+class Deliverer:
     """Brings videos home.
 
     Args:
@@ -99,8 +99,8 @@ class Courier:
         video = _facts(self.bucket, key, delivery) | _differences(job, delivery.media)
         self._describe(job, video_id, video)
         try:
-            self.store.note(job.job_id, output=video, remove=("retrying",), video=video_id)
-        except MoveRefused as refused:
+            self.store.update(job.job_id, output=video, remove=("retrying",), video=video_id)
+        except TransitionConflict as refused:
             raise closed(refused) from None
         metrics.add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
         return {"video": video}
@@ -114,8 +114,8 @@ class Courier:
                 job = self.store.begin_delivery(job_id, video_id)
             if job.copy_began is not None:
                 return job, False
-            return self.store.note(job_id, copy_began=int(time.time()), video=video_id), True
-        except MoveRefused as refused:
+            return self.store.update(job_id, copy_began=int(time.time()), video=video_id), True
+        except TransitionConflict as refused:
             raise closed(refused) from None
 
     def _require_own(self, job_id: str, video_id: str) -> None:

@@ -20,9 +20,9 @@ from shared.faults import Paid
 from shared.genviral.errors import AccountFault
 from shared.jobs import identity, redrives
 from shared.jobs.errors import LIMIT_CODES, DailyLimitReached, PriceUnknown, RequestTooLarge
-from shared.jobs.notifications import notice_for
+from shared.jobs.notifications import notification_for
 from shared.jobs.states import TERMINAL, Status
-from shared.jobs.store import HOLDS, OUTAGE, JobStore, MoveRefused
+from shared.jobs.store import HOLDS, OUTAGE, JobStore, TransitionConflict
 from shared.polling.next_attempt import from_now
 from shared.printable import json_text
 from shared.runtime import MetricUnit, logger, metrics
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sns import SNSClient
 
-    from shared.jobs.notifications import Notice
+    from shared.jobs.notifications import Notification
     from shared.jobs.record import Job
 
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
@@ -62,7 +62,7 @@ _AFTER_THE_LIMITS_HOLD = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announcer:
+class Notifier:
     """Closes, holds and interrupts jobs, and says so.
 
     Args:
@@ -137,12 +137,12 @@ class Announcer:
         """Close a job because its owner does not want it any more. The vendor knows no cancel: its work goes on there.
 
         Raises:
-            MoveRefused: There is no such job, or it has ended otherwise.
+            TransitionConflict: There is no such job, or it has ended otherwise.
         """
         known = self.store.get(job_id)
         try:
             job = self.store.cancel(job_id, known.execution if known else None)
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             if refused.current is None or refused.current.status is not Status.CANCELED:
                 raise
             job = refused.current
@@ -213,7 +213,7 @@ class Announcer:
         plan = redrives.plan(job, ended=end["ended"], error=end["error"], now=int(time.time()))
         is_left = plan.redrive_at is None
         try:
-            job = self.store.move(
+            job = self.store.transition(
                 job.job_id,
                 Status.INTERRUPTED,
                 error=plan.advise(reason_of(**end)),
@@ -224,7 +224,7 @@ class Announcer:
                 remove=(*HOLDS, *(OUTAGE if is_left else ())),
                 **options,
             )
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             if refused.current is None:
                 raise
             job = refused.current
@@ -248,7 +248,7 @@ class Announcer:
     def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None, *, condition: str = "") -> Job:
         job_id = identity.of_execution(execution_arn)
         try:
-            job = self.store.move(
+            job = self.store.transition(
                 job_id,
                 target,
                 # An execution that is not this job's (any more) must not end it, and no refusal one that is being sent.
@@ -262,7 +262,7 @@ class Announcer:
                 notice_due=f"{target.value}{identity.turn_of(execution_arn)}",
                 remove=(*HOLDS, *OUTAGE),
             )
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             if refused.current is None:
                 raise
             job = refused.current
@@ -305,8 +305,8 @@ class Announcer:
                 "notice_due": None if is_aside else f"{Status.ON_HOLD}#{round(now * 1000)}",
             }
         try:
-            return self.store.move(job.job_id, Status.ON_HOLD, stay=True, remove=remove, **changes)
-        except MoveRefused as refused:
+            return self.store.transition(job.job_id, Status.ON_HOLD, stay=True, remove=remove, **changes)
+        except TransitionConflict as refused:
             if refused.current is None:
                 raise
             return refused.current
@@ -332,12 +332,12 @@ class Announcer:
         try:
             # A notice of a status that the job has left is out of date.
             if status == job.status:
-                publish(notice_for(job), sns=self.sns, topic_arn=self.topic_arn)
-            self.store.notice_sent(job.job_id, due)
+                publish(notification_for(job), sns=self.sns, topic_arn=self.topic_arn)
+            self.store.notification_sent(job.job_id, due)
         except Exception:
             # Whoever sends it after all is not to count it again.
-            with suppress(ClientError, BotoCoreError, MoveRefused):
-                self.store.note(job.job_id, counted=due)
+            with suppress(ClientError, BotoCoreError, TransitionConflict):
+                self.store.update(job.job_id, counted=due)
             raise
 
 
@@ -347,7 +347,7 @@ def reason_of(*, ended: str, error: str, cause: str) -> dict[str, Any]:
     return {"advice": "Mend what the message names, then redrive the execution.", **document}
 
 
-def publish(notice: Notice, *, sns: SNSClient, topic_arn: str) -> None:
+def publish(notice: Notification, *, sns: SNSClient, topic_arn: str) -> None:
     """Send one message: the data to programs, the text to people."""
     sns.publish(
         TopicArn=topic_arn,

@@ -20,7 +20,7 @@ from shared.genviral.responses import BLANK
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import JobStore, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.retries import note_retry
 from shared.steps.videos import record_video, report_second_video
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from shared.genviral.client import GenviralClient, Video
     from shared.jobs.record import Job
-    from shared.polling.schedule import Patience
+    from shared.polling.schedule import PollScheduler
 
 
 _TRIES = 3
@@ -44,12 +44,12 @@ class Poller:
     Args:
         store: Where jobs are kept.
         vendor: The vendor's client.
-        patience: Says how long to wait next, and when the video is late.
+        scheduler: Says how long to wait next, and when the video is late.
     """
 
     store: JobStore
     vendor: GenviralClient
-    patience: Patience
+    scheduler: PollScheduler
 
     def look(
         self, execution_arn: str, video_id: str, submitted_at: int, waiting: Mapping[str, Any] | None = None
@@ -60,7 +60,7 @@ class Poller:
             execution_arn: The execution; its name says which job it is.
             video_id: The vendor's video.
             submitted_at: When it was asked for, in epoch seconds.
-            waiting: The looks at it, past and planned (`Patience`). None is for an execution of an older version.
+            waiting: The looks at it, past and planned (`PollScheduler`). None is for an execution of an older version.
 
         Returns:
             What the state machine carries on: the input and `status`, with `wait_seconds` while it is processing and
@@ -74,7 +74,7 @@ class Poller:
         metrics.add_metric(name="Polls", unit=MetricUnit.Count, value=1)
         # First of all: whatever the vendor says now, a hold or an operator must find the video on the record.
         job = self._with_its_video(job_id, video_id, submitted_at, execution_arn)
-        overdue = time.time() > (job.deadline_at or submitted_at + self.patience.deadline_seconds)
+        overdue = time.time() > (job.deadline_at or submitted_at + self.scheduler.deadline_seconds)
         try:
             video = self.vendor.get_video(video_id)
         except Fault as fault:
@@ -92,7 +92,7 @@ class Poller:
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
                 self._move_on(job_id, video_id)
-                self.patience.learn(job, waiting, submitted_at)
+                self.scheduler.learn(job, waiting, submitted_at)
             return state | {"status": "succeeded"}
         if video.status == "failed":
             return state | _ended("failed", failure(job, video))
@@ -106,7 +106,7 @@ class Poller:
     def _processing(
         self, waiting: Mapping[str, Any] | None, submitted_at: int, retry_after: float | None = None
     ) -> dict[str, Any]:
-        return {"status": "processing", **self.patience.go_on(waiting, submitted_at, retry_after)}
+        return {"status": "processing", **self.scheduler.go_on(waiting, submitted_at, retry_after)}
 
     def _with_its_video(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
         """The job's record, with the execution's video as the job's.
@@ -127,13 +127,13 @@ class Poller:
         """The job's record, with its video, at a status that fits a video which is being made."""
         deadline_at = job.deadline_at if job else None
         try:
-            return self.store.paid(
+            return self.store.record_accepted(
                 job_id,
                 video_id,
                 submitted_at=submitted_at,
-                deadline_at=deadline_at or submitted_at + self.patience.deadline_seconds,
+                deadline_at=deadline_at or submitted_at + self.scheduler.deadline_seconds,
             )
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             now = refused.current
             if now is not None and (now.status, now.video_id) == (Status.DELIVERING, video_id):
                 return now  # another look was quicker
@@ -142,7 +142,7 @@ class Poller:
         # The execution alone knows the video: Submit could not write it down, and then the job ended or was deleted.
         job = self._recorded(job_id, video_id, submitted_at, execution_arn)
         if job.is_terminal:
-            raise closed(MoveRefused(job))
+            raise closed(TransitionConflict(job))
         return job
 
     def _recorded(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
@@ -151,7 +151,7 @@ class Poller:
         A video beside another one is counted once it is written. A lost answer is asked for again here: a later call
         would find the video there, and could not tell whether it was counted.
         """
-        deadline_at = submitted_at + self.patience.deadline_seconds
+        deadline_at = submitted_at + self.scheduler.deadline_seconds
         facts = {"submitted_at": submitted_at, "deadline_at": deadline_at}
         origin = {"source": {"type": "execution"}, "execution": execution_arn}
         for number in range(1, _TRIES + 1):
@@ -171,18 +171,18 @@ class Poller:
             return
         try:
             remove = ("retrying",) if word else ("retrying", "vendor_status")
-            self.store.note(job.job_id, vendor_status=word, remove=remove)
-        except (MoveRefused, ClientError, BotoCoreError) as error:
+            self.store.update(job.job_id, vendor_status=word, remove=remove)
+        except (TransitionConflict, ClientError, BotoCoreError) as error:
             logger.warning("the vendor's answer could not be noted", reason=type(error).__name__)
 
     def _move_on(self, job_id: str, video_id: str) -> None:
         try:
             self.store.begin_delivery(job_id, video_id)
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             raise closed(refused) from None
 
 
-def closed(refused: MoveRefused) -> JobClosed:
+def closed(refused: TransitionConflict) -> JobClosed:
     """What to say where a paid job cannot go on, because it was closed meanwhile."""
     state = "gone" if refused.current is None else refused.current.status
     if refused.current is not None and refused.current.video_id is not None and not refused.current.is_terminal:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.jobs.errors import RecipeInvalid
-from shared.jobs.notifications import notice_of_recipe
+from shared.jobs.notifications import notification_of_recipe
 from shared.requests.resolve import MAX_DOCUMENT_BYTES, check_recipe
 from shared.steps.notify import publish
 
@@ -67,7 +67,7 @@ class RecipeInspector:
         try:
             check_recipe(answer["Body"].read(MAX_DOCUMENT_BYTES + 1), recipe)
         except RecipeInvalid as fault:
-            notice = notice_of_recipe(upload_id, source, recipe=recipe, fault=fault, occurred_at=occurred_at)
+            notice = notification_of_recipe(upload_id, source, recipe=recipe, fault=fault, occurred_at=occurred_at)
             publish(notice, sns=self.sns, topic_arn=self.topic_arn)
             return fault
         return None

@@ -13,7 +13,7 @@ from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import FormUsed
 from shared.jobs.states import Status
-from shared.jobs.store import HOLDS, OUTAGE, MoveRefused
+from shared.jobs.store import HOLDS, OUTAGE, TransitionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore
         raise _used(job)
     executions = state_machine_arn.replace(":stateMachine:", ":execution:", 1)
     try:
-        return store.move(
+        return store.transition(
             job.job_id,
             Status.QUEUED,
             reopen=True,
@@ -67,7 +67,7 @@ def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore
             # Another request must not come under the Idempotency-Key of the one that was refused.
             resubmissions=job.resubmissions + 1,
         )
-    except MoveRefused as refused:
+    except TransitionConflict as refused:
         if refused.current is not None and _is_same(refused.current, source):
             return refused.current
         raise _used(refused.current or job) from None

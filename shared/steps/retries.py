@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Branch
-from shared.jobs.store import MoveRefused
+from shared.jobs.store import TransitionConflict
 from shared.polling.next_attempt import retry_of
 from shared.runtime import logger
 
@@ -32,6 +32,6 @@ def note_retry(store: JobStore, job: Job, fault: Fault, wait_seconds: float | No
     if fault.branch is not Branch.RETRY:
         return
     try:
-        store.note(job.job_id, retrying=retry_of(job, fault, wait_seconds))
-    except (MoveRefused, ClientError, BotoCoreError) as error:
+        store.update(job.job_id, retrying=retry_of(job, fault, wait_seconds))
+    except (TransitionConflict, ClientError, BotoCoreError) as error:
         logger.warning("the failed try could not be noted", reason=type(error).__name__)

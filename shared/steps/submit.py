@@ -19,7 +19,7 @@ from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, JobConflict
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import JobStore, TransitionConflict
 from shared.requests.batch_identity import is_own_row, newer_ids
 from shared.requests.resolve import request_text
 from shared.requests.row_source import BATCH, OTHER_IDS, source_in
@@ -31,10 +31,10 @@ from shared.steps.videos import record_named_video, record_video, report_if_seco
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from shared.credits.limiter import Estimate, Purse
+    from shared.credits.limiter import CreditLimiter, Estimate
     from shared.genviral.client import Generation, GenviralClient
     from shared.jobs.record import Job
-    from shared.polling.schedule import Patience
+    from shared.polling.schedule import PollScheduler
     from shared.requests.resolve import Resolution, Resolver
 
 __all__ = ["SECONDS_FROM_CLAIM", "Submitter"]
@@ -70,20 +70,20 @@ class Submitter:
         store: Where jobs are kept.
         resolver: Turns a job into a generate body.
         vendor: The vendor's client.
-        patience: Says when to look for the video, and when it is late.
+        scheduler: Says when to look for the video, and when it is late.
         trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
         remaining: Seconds that are left for it.
-        purse: Counts jobs against the daily limit. None: there is no limit.
+        limiter: Counts jobs against the daily limit. None: there is no limit.
         sleep: Pauses for so many seconds.
     """
 
     store: JobStore
     resolver: Resolver
     vendor: GenviralClient
-    patience: Patience
+    scheduler: PollScheduler
     trust_idempotency: bool
     remaining: Callable[[], float]
-    purse: Purse | None = None
+    limiter: CreditLimiter | None = None
     sleep: Callable[[float], None] = pause
 
     def submit(self, execution_arn: str, given: object) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Submitter:
 
     @property
     def _claims(self) -> Claims:
-        return Claims(store=self.store, remaining=self.remaining, purse=self.purse, sleep=self.sleep)
+        return Claims(store=self.store, remaining=self.remaining, limiter=self.limiter, sleep=self.sleep)
 
     def _job(self, execution_arn: str, given: object) -> Job:
         job_id = identity.of_execution(execution_arn)
@@ -150,13 +150,13 @@ class Submitter:
             job, _ = self.store.create(job_id, source=row or {"type": "execution"}, execution=execution_arn)
         elif row is not None and job.source == {"type": "execution"} and job.execution == execution_arn:
             # Its interruption made the record, before this execution came this far.
-            job = self.store.note(job_id, source=row)
+            job = self.store.update(job_id, source=row)
         if request is None:
             return job
         fingerprint = identity.fingerprint(request)
         # A record without one was made by this execution just now, or by its interruption before it came this far.
         if job.fingerprint is None and job.execution == execution_arn:
-            return self.store.note(job_id, request=request_text(request), fingerprint=fingerprint)
+            return self.store.update(job_id, request=request_text(request), fingerprint=fingerprint)
         if job.fingerprint != fingerprint:
             raise JobConflict("an execution of this name was started before, with another request")
         return job
@@ -168,11 +168,11 @@ class Submitter:
             raise JobConflict("the row that the execution's input names is another job's")
         self._require_no_twin(job, resolution)
         request = request_text(resolution.request)
-        known = self.patience.known(resolution.model_id, resolution.request)
+        known = self.scheduler.known(resolution.model_id, resolution.request)
         # The key before the claim: reading it can fail or hang, and a claim that is cut off ends as uncertain.
         self.vendor.check_key()
         # A claim that is taken over was counted when it was taken, for the same payment.
-        is_counted = self.purse is None or job.claim is not None
+        is_counted = self.limiter is None or job.claim is not None
         estimate = None if is_counted else self._estimate(resolution)
         return _Prepared(resolution, request, known, estimate)
 
@@ -192,7 +192,7 @@ class Submitter:
                 raise JobConflict(f"job {other.job_id} of an earlier upload of this batch is the same row")
 
     def _estimate(self, resolution: Resolution) -> Estimate | None:
-        return self.purse.estimate(resolution.model_id, resolution.request) if self.purse else None
+        return self.limiter.estimate(resolution.model_id, resolution.request) if self.limiter else None
 
     def _is_overtaken(self, job: Job) -> bool:
         """Whether another attempt has claimed the job since it was read: what became of that one counts."""
@@ -210,7 +210,7 @@ class Submitter:
         }
         try:
             return self._claims.take(job, attempt, prepared.estimate, **facts)
-        except MoveRefused as refused:
+        except TransitionConflict as refused:
             now = refused.current
             if now is None:
                 raise JobClosed("the job's record was deleted") from None
@@ -267,7 +267,7 @@ class Submitter:
         for _ in tries(self.remaining, self.sleep):
             try:
                 return write()
-            except (ClientError, BotoCoreError, MoveRefused) as error:
+            except (ClientError, BotoCoreError, TransitionConflict) as error:
                 logger.warning(f"{what} could not be written", reason=type(error).__name__)
         return None
 
@@ -301,7 +301,7 @@ class Submitter:
             "credits_used": generation.credits_used,
             "submitted_at": submitted_at,
             "request": prepared.request,
-            **self.patience.facts(prepared.known, submitted_at),
+            **self.scheduler.facts(prepared.known, submitted_at),
         }
         origin = {
             "source": job.source,
@@ -311,7 +311,7 @@ class Submitter:
             "model_id": job.model_id,
             "metadata": job.metadata or None,
         }
-        counter = self.purse.correction(job, generation.credits_used) if self.purse else None
+        counter = self.limiter.correction(job, generation.credits_used) if self.limiter else None
         return record_video(self.store, generation.video_id, facts, job_id=job.job_id, origin=origin, counter=counter)
 
     def _settle(self, job: Job, video_id: str, request: Mapping[str, Any], credits_used: float | None) -> None:
@@ -319,22 +319,22 @@ class Submitter:
 
         The counter comes first: while it holds a probe's guess, it may let jobs go that the limit does not cover.
         """
-        purse = self.purse
-        if purse is None:
+        limiter = self.limiter
+        if limiter is None:
             return
-        self._insist(lambda: purse.settle(job, video_id, credits_used), "the day's credits")
-        self._insist(lambda: purse.learn(request, video_id, credits_used), "the video's price")
+        self._insist(lambda: limiter.settle(job, video_id, credits_used), "the day's credits")
+        self._insist(lambda: limiter.learn(request, video_id, credits_used), "the video's price")
 
     def _resumed(self, job: Job) -> dict[str, Any]:
         request = json.loads(job.request or "{}")
         if job.video_id is not None and _is_unsettled(job):
             self._settle(job, job.video_id, request, job.credits_used)
-        known = self.patience.known(job.model_id, request)
+        known = self.scheduler.known(job.model_id, request)
         return self._state(job.job_id, job.video_id, job.submitted_at or int(time.time()), known)
 
     def _state(self, job_id: str, video_id: str | None, submitted_at: int, known: list[float]) -> dict[str, Any]:
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
-        return state | self.patience.begin(job_id, known, submitted_at)
+        return state | self.scheduler.begin(job_id, known, submitted_at)
 
 
 def _is_unsettled(job: Job) -> bool:

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.executions import Executions, Pace, Redriven, describing, ended_at, is_live, listing
 from shared.jobs import redrives
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import HOLDS, MoveRefused
+from shared.jobs.store import HOLDS, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shared.jobs.intake_switch import IntakeSwitch
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore
-    from shared.steps.notify import Announcer
+    from shared.steps.notify import Notifier
 
 # Of interrupted ones people are notified; those that are redriven automatically have an index of their own.
 _SWEPT = (Status.QUEUED, *sorted(OPEN - {Status.QUEUED, Status.INTERRUPTED}))
@@ -53,7 +53,7 @@ class Sweeper:
     Args:
         store: Where jobs are kept.
         switch: Whether new jobs may start.
-        announcer: Interrupts jobs and says so.
+        notifier: Interrupts jobs and says so.
         sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
         quiet_seconds: Jobs that changed less long ago are left alone, in seconds.
@@ -65,7 +65,7 @@ class Sweeper:
 
     store: JobStore
     switch: IntakeSwitch
-    announcer: Announcer
+    notifier: Notifier
     sfn: SFNClient
     state_machine_arn: str
     quiet_seconds: int
@@ -116,7 +116,7 @@ class Sweeper:
     def _measure(self) -> None:
         """Tell CloudWatch what stands still, which no count of what happens can show."""
         # Statuses that were read to their end need not be read again.
-        found = {status: self._standing.get(status) or self.store.standing(status) for status in OPEN}
+        found = {status: self._standing.get(status) or self.store.count(status) for status in OPEN}
         since = [moment for status in _MOVING if (moment := found[status][1]) is not None]
         oldest = max(0, int(time.time()) - min(since)) if since else 0
         metrics.add_metric(name="OldestOpenJobSeconds", unit=MetricUnit.Seconds, value=oldest)
@@ -131,7 +131,10 @@ class Sweeper:
         for status in _SWEPT:
             yield self._quiet(status, before)
         yield _each(self.store.due_for_redrive(now=now), self._redrive)
-        yield ((job_id, functools.partial(self._tell, job_id)) for job_id in self.store.untold(unchanged_since=before))
+        yield (
+            (job_id, functools.partial(self._tell, job_id))
+            for job_id in self.store.pending_notifications(unchanged_since=before)
+        )
 
     def _quiet(self, status: Status, before: int) -> Iterator[Duty]:
         """The jobs of a status that have not changed for a while. All of them are counted on the way."""
@@ -143,7 +146,7 @@ class Sweeper:
         self._standing[status] = (count, oldest)
 
     def _tell(self, job_id: str) -> str:
-        self.announcer.remind(job_id)
+        self.notifier.remind(job_id)
         return "told"
 
     def _look_after(self, job: Job) -> str | None:
@@ -177,7 +180,7 @@ class Sweeper:
             self.store.redriving(job, deadline_at=self._later_deadline(job))
             is_overtaken = redrives.was_overtaken(job, (execution or {}).get("error"))
             return self._go_on_later(job) if is_overtaken else self._resume(job, arn)
-        except MoveRefused:
+        except TransitionConflict:
             return None
 
     def _resume(self, job: Job, arn: str) -> str | None:
@@ -243,9 +246,9 @@ class Sweeper:
             "cause": execution.get("cause") or "",
             "moment": str(ended_at(execution)),
         }
-        job = self.announcer.interrupted(arn, **end)
+        job = self.notifier.interrupted(arn, **end)
         if job.status is not Status.INTERRUPTED and not job.is_terminal:
-            self.announcer.interrupted_again(job, arn, **end)
+            self.notifier.interrupted_again(job, arn, **end)
 
 
 def _each(jobs: Iterable[Job], act: Callable[[Job], str | None]) -> Iterator[Duty]:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.genviral.ids import is_video_id
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import ANNOUNCED
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import JobStore, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def record_video(
         The job as it is now. Its video is this one, or another one: then this one is among its `other_videos`.
 
     Raises:
-        MoveRefused: The job changed again and again.
+        TransitionConflict: The job changed again and again.
     """
     for _ in range(_ROUNDS - 1):
         try:
-            return store.paid(job_id, video_id, **facts)
-        except MoveRefused as refused:
+            return store.record_accepted(job_id, video_id, **facts)
+        except TransitionConflict as refused:
             now = refused.current
         try:
             if now is None:
@@ -73,9 +73,9 @@ def record_video(
                 of_it = {name: value for name, value in known.items() if name not in MAY_BE_PAID}
                 of_it |= {name: facts.get(name) for name in _OF_THE_VIDEO}
                 _add(store, now, video_id, of_it, counter, again=_notified_again(now, facts["submitted_at"]))
-        except MoveRefused:
+        except TransitionConflict:
             continue  # somebody else was quicker
-    return store.paid(job_id, video_id, **facts)
+    return store.record_accepted(job_id, video_id, **facts)
 
 
 def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | None:
@@ -88,7 +88,7 @@ def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | Non
         The job as it is now. None: its record was deleted.
 
     Raises:
-        MoveRefused: The job changed again and again.
+        TransitionConflict: The job changed again and again.
     """
     for number in range(1, _ROUNDS + 1):
         now = store.get(job_id)
@@ -101,7 +101,7 @@ def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | Non
             if now.video_id is None:
                 return _name(store, now, video_id)
             _add(store, now, video_id, MAY_BE_PAID, None, again=_notified_again(now, int(time.time())))
-        except MoveRefused:
+        except TransitionConflict:
             if number == _ROUNDS:
                 raise
     return store.get(job_id)
@@ -125,7 +125,7 @@ def keep_named_video(store: JobStore, job: Job, document: Mapping[str, Any]) -> 
         return
     try:
         now = record_named_video(store, job.job_id, video_id)
-    except MoveRefused:
+    except TransitionConflict:
         logger.warning("the video that an error names could not be written down", video_id=video_id)
         return
     if now is not None:
@@ -177,7 +177,7 @@ def _add(
 def _keep(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any]) -> Job:
     """Write the video of a job down that ended while the call was under way, or is being delivered already."""
     again = _notified_again(job, facts["submitted_at"]) if job.video_id is None else {}
-    return store.keep(job.job_id, video_id, **facts, **again)
+    return store.record_video(job.job_id, video_id, **facts, **again)
 
 
 def _notified_again(job: Job, moment: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from shared.jobs.states import TERMINAL, Status
 from tests.chaos.observed import job_of_key
 
 if TYPE_CHECKING:
-    from tests.chaos.storm import Picture
+    from tests.chaos.fault_injection import Picture
     from tests.chaos.verdict import Verdict
 
 _PASSING = {

@@ -34,7 +34,7 @@ from tests.chaos import account as aws
 from tests.chaos import dynamodb
 from tests.chaos.clock import Turn
 from tests.chaos.observed import Observed
-from tests.chaos.weather import GIVEN_UP, LOST, SLOW, Strike
+from tests.chaos.schedule import GIVEN_UP, LOST, SLOW, InjectedFault
 from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
 from tests.workflow.video_job import TEMPLATE
 
@@ -110,12 +110,12 @@ class Caller:
 
     Attributes:
         turn: What it rests in.
-        patience: How long it waits, in seconds.
+        max_wait: How long it waits, in seconds.
         is_waiting: Whether it can still use the answer.
     """
 
     turn: Turn
-    patience: float
+    max_wait: float
     is_waiting: Callable[[], bool]
 
 
@@ -125,7 +125,7 @@ class Invocation:
 
     function: str
     job: str
-    strikes: list[Strike]
+    strikes: list[InjectedFault]
     deadline: float
     """When Lambda ends the process, in epoch seconds."""
     died_of: str | None = None
@@ -149,7 +149,7 @@ class Invocation:
     unsettled: str | None = None
     """The idempotency key of a paid POST that was sent, while nobody outside of this process knows how it ended."""
 
-    def strike(self, call: str, *kinds: str) -> Strike | None:
+    def strike(self, call: str, *kinds: str) -> InjectedFault | None:
         """The strike that hits this call, if one does."""
         for strike in self.strikes:
             hit = strike.call == call and strike.kind in kinds
@@ -158,7 +158,7 @@ class Invocation:
                 return strike
         return None
 
-    def strike_anywhere(self, kind: str) -> Strike | None:
+    def strike_anywhere(self, kind: str) -> InjectedFault | None:
         strike = next((strike for strike in self.strikes if strike.kind == kind), None)
         if strike:
             strike.fired += 1
@@ -220,19 +220,19 @@ class Lambda:
         patch.setenv("DAILY_CREDIT_LIMIT", f"{limit:g}")
         self.handlers = {name: _load(name) for name in sorted(path.parent.name for path in _FUNCTIONS.glob("*/app.py"))}
         timeouts: Timeouts = self.handlers["submit"]._TIMEOUTS
-        self.patience = self.patience_of(timeouts)
+        self.max_wait = self.max_wait_of(timeouts)
         """How long the product waits for the answer to the paid call, in seconds."""
         patch.setattr(self.handlers["submit"], "_TIMEOUTS", _PATIENT)
         for name in ("status", "deliver"):
             patch.setattr(self.handlers[name], "LOOK", _PATIENT)
         patch.setattr(self.handlers["deliver"], "Limits", self._limits)
 
-    def patience_of(self, timeouts: Timeouts) -> float:
+    def max_wait_of(self, timeouts: Timeouts) -> float:
         """How long a client with these time-outs waits for an answer, in seconds."""
         return min(timeouts.read, timeouts.total)
 
     def invoke(
-        self, function: str, event: Any, *, job: str, strikes: list[Strike], caller: Caller | None = None
+        self, function: str, event: Any, *, job: str, strikes: list[InjectedFault], caller: Caller | None = None
     ) -> Any:
         """Run a handler to its end.
 
@@ -275,8 +275,8 @@ class Lambda:
             raise Failed(lost.error)
         return json.loads(json.dumps(answer))
 
-    def _apart(self, invocation: Invocation, event: Any, strike: Strike, caller: Caller | None) -> Any:
-        """Run a handler that rests at a call, while time passes. It may outlive its caller's patience."""
+    def _apart(self, invocation: Invocation, event: Any, strike: InjectedFault, caller: Caller | None) -> Any:
+        """Run a handler that rests at a call, while time passes. It may outlive its caller's wait."""
         ended: list[Any] = []
         waits = caller is not None and strike.kind != GIVEN_UP
 
@@ -294,7 +294,7 @@ class Lambda:
         invocation.given_up = not waits
         invocation.turn.begin()
         if not ended and caller is not None and waits:
-            caller.turn.rest(caller.patience)
+            caller.turn.rest(caller.max_wait)
         if not ended:
             invocation.given_up = True
             raise Failed("States.Timeout" if waits else strike.error)
@@ -338,7 +338,7 @@ class Lambda:
         self._now = None
         sys.tracebacklimit = 1000  # the handlers set it to nothing, for the runtime's sake
 
-    def _plan_vendor(self, strikes: list[Strike]) -> None:
+    def _plan_vendor(self, strikes: list[InjectedFault]) -> None:
         for strike in strikes:
             if strike.kind in KINDS:
                 fault = Fault(route=strike.call, kind=strike.kind, times=strike.times, seconds=_HANG_SECONDS)
@@ -429,8 +429,8 @@ class Lambda:
     def _await(self, invocation: Invocation, request: httpx.Request, response: httpx.Response, seconds: float) -> None:
         """Wait for an answer as long as the client does in the product."""
         self.observed.not_awaited.add(invocation.job)
-        self._rest(invocation, min(seconds, self.patience))
-        if seconds > self.patience:
+        self._rest(invocation, min(seconds, self.max_wait))
+        if seconds > self.max_wait:
             response.close()
             raise httpx.ReadTimeout("made up", request=request)
         self.observed.not_awaited.discard(invocation.job)

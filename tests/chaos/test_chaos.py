@@ -17,8 +17,8 @@ from moto import mock_aws
 import shared.vendor
 from local.genviral import GenviralStandIn
 from shared import runtime
-from shared.polling.schedule import Patience
-from tests.chaos.storm import HOUR, RECIPES, Storm, Timetable, warm_up
+from shared.polling.schedule import PollScheduler
+from tests.chaos.fault_injection import HOUR, RECIPES, Storm, Timetable, warm_up
 from tests.chaos.verdict import Verdict, judge
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_a_daily_limit_holds_in_any_weather(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_same_seed_brings_the_same_storm(monkeypatch: pytest.MonkeyPatch) -> None:
     # A job that is replayed alone cannot learn from the others how long videos take.
-    monkeypatch.setattr(Patience, "learn", lambda *_: None)
+    monkeypatch.setattr(PollScheduler, "learn", lambda *_: None)
     times = Timetable(arrivals=0.5 * HOUR, storm=2 * HOUR, outage=(0.6 * HOUR, HOUR), calm=HOUR, settle=0.5 * HOUR)
     with storm_over(4, times=times) as (first, verdict):
         facts, faults = verdict.facts, verdict.faults()

@@ -15,16 +15,16 @@ from shared.jobs.record import Job
 from shared.jobs.store import JobStore
 from shared.steps import submit
 from shared.steps.claims import Claims
+from tests.chaos.fault_injection import HOUR, Timetable
 from tests.chaos.lambdas import Lambda
-from tests.chaos.storm import HOUR, Timetable
+from tests.chaos.schedule import FOREVER, GIVEN_UP, LOST, SLOW, SLOW_SECONDS, STATES, InjectedFault
 from tests.chaos.test_chaos import storm_over
-from tests.chaos.weather import FOREVER, GIVEN_UP, LOST, SLOW, SLOW_SECONDS, STATES, Strike
 from tests.workflow.video_job import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.chaos.storm import Order
+    from tests.chaos.fault_injection import Order
 
 SHORT = Timetable(arrivals=600, storm=HOUR, outage=(HOUR, HOUR), calm=HOUR, settle=0.5 * HOUR, troubles=())
 
@@ -35,15 +35,15 @@ def attempts_overlap(order: Order) -> None:
 
 def an_operator_pays_again_before_the_answer_comes(order: Order) -> None:
     order.impatient = True
-    order.weather.pending.append(("submit", Strike(GIVEN_UP, "answer", error="States.Timeout", seconds=850)))
+    order.weather.pending.append(("submit", InjectedFault(GIVEN_UP, "answer", error="States.Timeout", seconds=850)))
 
 
 def the_answer_takes_long(order: Order) -> None:
-    order.weather.pending.append(("submit", Strike(SLOW, "generate", seconds=SLOW_SECONDS)))
+    order.weather.pending.append(("submit", InjectedFault(SLOW, "generate", seconds=SLOW_SECONDS)))
 
 
 def the_claim_is_not_answered(order: Order) -> None:
-    order.weather.pending.append(("submit", Strike(LOST[0], "UpdateItem", nth=1, times=3)))
+    order.weather.pending.append(("submit", InjectedFault(LOST[0], "UpdateItem", nth=1, times=3)))
 
 
 def a_state_is_throttled(order: Order) -> None:
@@ -69,8 +69,8 @@ def no_waiting_for_attempts(patch: pytest.MonkeyPatch) -> None:
 def no_second_videos(patch: pytest.MonkeyPatch) -> None:
     def first_only(store: JobStore, video_id: str, facts: Mapping[str, Any], *, job_id: str, **_: Any) -> Job:
         try:
-            return store.paid(job_id, video_id, **facts)
-        except submit.MoveRefused as refused:
+            return store.record_accepted(job_id, video_id, **facts)
+        except submit.TransitionConflict as refused:
             if refused.current is None or refused.current.video_id is None:
                 raise
             return refused.current
@@ -79,7 +79,7 @@ def no_second_videos(patch: pytest.MonkeyPatch) -> None:
 
 
 def little_time_for_the_paid_call(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Lambda, "patience_of", lambda *_: 35.0)
+    patch.setattr(Lambda, "max_wait_of", lambda *_: 35.0)
 
 
 def no_second_look_at_a_claim(patch: pytest.MonkeyPatch) -> None:

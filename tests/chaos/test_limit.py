@@ -87,7 +87,7 @@ class Run:
         models = [{"id": BODY["model_id"], "mode": "video", "credits": {"default_cost": LISTED}}]
         listed = httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
         world.vendor = Vendor([self._answer], get=[lambda _: listed])
-        self.purse = world.purse(LIMIT)
+        self.limiter = world.limiter(LIMIT)
         self.todo = [f"job-{number:03}" for number in range(JOBS)]
         for number, job_id in enumerate(self.todo):
             world.job(job_id, {**BODY, "params": {"duration_seconds": number % COMBINATIONS + 1}})
@@ -128,7 +128,7 @@ class Run:
 
     def _submit(self, job_id: str) -> Any:
         try:
-            return self.world.submitter(purse=self.purse).submit(arn_of(job_id), {"job_id": job_id})
+            return self.world.submitter(limiter=self.limiter).submit(arn_of(job_id), {"job_id": job_id})
         finally:
             metrics.clear_metrics()  # nobody sends them here, and there is room for a hundred
 

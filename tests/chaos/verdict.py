@@ -23,7 +23,7 @@ from tests.chaos.observed import job_of_key
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
-    from tests.chaos.storm import Picture, Storm
+    from tests.chaos.fault_injection import Picture, Storm
 
 
 def kinds_of(fault: type[Fault]) -> list[type[Fault]]:

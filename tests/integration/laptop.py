@@ -82,7 +82,7 @@ class World:
     def all_notices(self) -> list[dict[str, Any]]:
         return [notice for notices in list(self.notices.values()) for notice in list(notices)]
 
-    def notice_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
+    def notification_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
         return self.await_notice(
             lambda notice: notice["source"].get("key") == key and status in (None, notice["status"])
         )
@@ -158,6 +158,6 @@ def until(ask: Callable[[], T | None]) -> T:
     end = time.monotonic() + PATIENCE_SECONDS
     while (answer := ask()) is None:
         if time.monotonic() > end:
-            pytest.fail("nothing came within the time a test has patience for")
+            pytest.fail("nothing came within the time that a test waits")
         time.sleep(0.05)
     return answer

@@ -42,8 +42,8 @@ def delivered(world: World, data: bytes, params: dict[str, Any]) -> dict[str, An
     with serve(data) as origin:
         world.vendor = Vendor(get=[showing("SUCCEEDED", output_url=origin.url)])
         assert world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))["status"] == "succeeded"
-        output = dataclasses.replace(world.courier(), limits=LAPTOP).deliver(EXECUTION, VIDEO_ID)["video"]
-    world.announcer().succeeded(EXECUTION)
+        output = dataclasses.replace(world.deliverer(), limits=LAPTOP).deliver(EXECUTION, VIDEO_ID)["video"]
+    world.notifier().succeeded(EXECUTION)
     assert world.s3.get_object(Bucket=output["bucket"], Key=output["key"])["Body"].read() == data
     assert world.record().status == "succeeded"
     assert (world.record().output or {}).items() >= output.items()
@@ -86,10 +86,10 @@ def test_a_job_reports_a_difference_that_is_one(account: World) -> None:
 
 def test_a_job_whose_vendor_gives_no_link_ends_with_what_the_vendor_says(account: World) -> None:
     account.paid_job()
-    account.store.note(JOB_ID, deadline_at=int(time.time()) - 1)
+    account.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
     account.vendor = Vendor(get=[showing("succeeded", output_url=None)])
     state = account.poller().look(EXECUTION, VIDEO_ID, int(time.time()) - 3600)
-    account.announcer().failed(EXECUTION, state["error"])
+    account.notifier().failed(EXECUTION, state["error"])
     (sent,) = account.messages()
     for text in (state["error"]["Cause"], sent.email, json.dumps(sent.body), json.dumps(account.lookup().show(JOB_ID))):
         assert "had not finished" not in text

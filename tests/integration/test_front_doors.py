@@ -87,7 +87,7 @@ def reader(world: World, tmp_path: Path) -> Reader:
 def test_the_page_about_uploads(world: World, reader: Reader) -> None:
     reader.follow("uploads.md", "sh")
     told = {
-        key: world.notice_of_upload(key)
+        key: world.notification_of_upload(key)
         for key in (
             "uploads/shoes/red shoe.jpg",
             "uploads/shoes/noir.jpg",
@@ -129,7 +129,7 @@ def test_the_worked_recipes_make_videos(world: World, name: str) -> None:
     if name == "restyle":
         body = world.s3.get_object(Bucket=film["bucket"], Key=film["key"])["Body"].read()
     world.upload(f"uploads/{name}/{name}-sample", body)
-    notice = world.notice_of_upload(f"uploads/{name}/{name}-sample")
+    notice = world.notification_of_upload(f"uploads/{name}/{name}-sample")
     assert notice["status"] == "succeeded", notice
 
 
@@ -216,9 +216,9 @@ def test_the_page_about_notifications(world: World, reader: Reader) -> None:
     world.upload("recipes/filtered.json", b"{")
     job_id = world.post({**BODY, "model_id": "standin/always-fails"}).json()["job_id"]
     world.upload("uploads/filtered-none/a.jpg", SAMPLE.read_bytes())
-    shoes = world.notice_of_upload("uploads/shoes/filtered.jpg")
-    broken = world.notice_of_upload("recipes/filtered.json")
-    missing = world.notice_of_upload("uploads/filtered-none/a.jpg")
+    shoes = world.notification_of_upload("uploads/shoes/filtered.jpg")
+    broken = world.notification_of_upload("recipes/filtered.json")
+    missing = world.notification_of_upload("uploads/filtered-none/a.jpg")
     generation_failed = world.notice_of_job(job_id)
     told = [notice["notification_id"] for notice in (shoes, broken, missing, generation_failed)]
     assert [n["status"] for n in (shoes, broken, missing, generation_failed)] == [

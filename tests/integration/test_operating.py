@@ -191,7 +191,7 @@ def test_an_upload_waits_while_intake_is_stopped(world: World) -> None:
     finally:
         done(world, "start-intake", "--yes")
     sweep(world)
-    notice = world.notice_of_upload("uploads/waiting/shoe.jpg", "succeeded")
+    notice = world.notification_of_upload("uploads/waiting/shoe.jpg", "succeeded")
     assert notice["job_id"] == job_id
     assert len(submissions(world, job_id)) == 1
     sweep(world)
@@ -203,7 +203,7 @@ def test_a_video_is_found_by_whatever_is_known_of_it(world: World) -> None:
     world.upload("recipes/lost.json", json.dumps(recipe).encode())
     key = "uploads/lost/lost shoe.jpg"
     world.upload(key, SAMPLE.read_bytes())
-    notice = world.notice_of_upload(key, "succeeded")
+    notice = world.notification_of_upload(key, "succeeded")
     job_id = notice["job_id"]
     uploads = notice["source"]["bucket"]
     video = notice["video"]

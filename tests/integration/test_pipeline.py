@@ -44,7 +44,7 @@ def test_a_picture_becomes_a_video_and_a_notification(world: World) -> None:
     world.upload("recipes/portrait.json", json.dumps(recipe).encode())
     world.upload("uploads/portrait/Product Nº 1.JPG", SAMPLE.read_bytes())
 
-    notice = world.notice_of_upload("uploads/portrait/Product Nº 1.JPG")
+    notice = world.notification_of_upload("uploads/portrait/Product Nº 1.JPG")
     assert notice["status"] == "succeeded"
     assert notice["paid"] == "yes"
     video = notice["video"]
@@ -88,7 +88,7 @@ def test_repeats_are_paid_once(world: World) -> None:
     before = len(world.vendor()["submissions"])
     key = "uploads/short/twice.jpg"
     world.upload(key, SAMPLE.read_bytes())
-    by_upload = world.notice_of_upload(key)["job_id"]
+    by_upload = world.notification_of_upload(key)["job_id"]
     head = world.s3.head_object(Bucket=world.at.uploads_bucket, Key=key)
     event = json.loads(Path("events/uploads_object_created.json").read_text())
     event["detail"]["bucket"]["name"] = world.at.uploads_bucket
@@ -211,7 +211,7 @@ def test_bad_files_are_named_and_cost_nothing(world: World) -> None:
     for key, (content, _) in BAD_UPLOADS.items():
         world.upload(key, content)
     for key, (_, error) in BAD_UPLOADS.items():
-        notice = world.notice_of_upload(key)
+        notice = world.notification_of_upload(key)
         assert (notice["status"], notice["paid"], notice["error"]["error"]) == ("failed", "no", error), key
         assert notice["error"]["advice"]
         assert world.execution(notice["job_id"])["status"] == "FAILED"
@@ -294,7 +294,7 @@ def until_paid(world: World, job_id: str) -> None:
 def test_nothing_private_is_written_anywhere(world: World) -> None:
     """Runs last: over all that the tests above made the system log, record and tell."""
     world.upload("uploads/short/private.jpg", SAMPLE.read_bytes())
-    notice = world.notice_of_upload("uploads/short/private.jpg")
+    notice = world.notification_of_upload("uploads/short/private.jpg")
     world.execution(notice["job_id"])
     histories = []
     for page in world.sfn.get_paginator("list_executions").paginate(stateMachineArn=world.at.state_machine_arn):

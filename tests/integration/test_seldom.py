@@ -126,7 +126,7 @@ def test_a_file_that_is_gone_is_called_gone_and_not_forbidden(world: World) -> N
     world.upload(
         "uploads/gone/a.manifest.json", json.dumps({"assets": {"gone": "assets/nobody-sent-this.jpg"}}).encode()
     )
-    error = world.notice_of_upload("uploads/gone/a.manifest.json")["error"]
+    error = world.notification_of_upload("uploads/gone/a.manifest.json")["error"]
     assert (error["error"], error["code"]) == ("AssetMissing", "upload_unreadable"), error
     assert "not in the uploads bucket" in error["message"]
     form = world.api.post(

@@ -81,10 +81,10 @@ def test_files_of_every_kind_are_taken_for_what_they_are(world: World) -> None:
     for key, (content, _) in wrong.items():
         world.upload(key, content)
     for key in good:
-        notice = world.notice_of_upload(key)
+        notice = world.notification_of_upload(key)
         assert notice["status"] == "succeeded", (key, notice.get("error"))
     for key, (_, error) in wrong.items():
-        notice = world.notice_of_upload(key)
+        notice = world.notification_of_upload(key)
         assert (notice["status"], notice["paid"], notice["error"]["error"]) == ("failed", "no", error), key
 
 
@@ -98,7 +98,7 @@ def test_metadata_that_is_not_ascii_is_sent_as_it_was_meant(world: World) -> Non
     words = "=?UTF-8?B?R3LDvMOfIEdvdHQs?= =?utf-8?q?_=E9=9D=B4_=F0=9F=91=9F?="
     world.upload(f"uploads/{name}/words", SAMPLE.read_bytes(), Metadata={"SPEECH": words})
     for sent in ("form", "words"):
-        notice = world.notice_of_upload(f"uploads/{name}/{sent}")
+        notice = world.notification_of_upload(f"uploads/{name}/{sent}")
         assert notice["status"] == "succeeded", notice.get("error")
         assert prompt_of(world, notice) == text
 
@@ -120,7 +120,7 @@ def test_a_misplaced_file_is_reported_and_starts_nothing(world: World) -> None:
     for key in keys:
         world.upload(key, json.dumps(PICTURE).encode() if "json" in key.lower() else SAMPLE.read_bytes())
     for key, better in keys.items():
-        notice = world.notice_of_upload(key)
+        notice = world.notification_of_upload(key)
         assert (notice["status"], notice["error"]["code"]) == ("upload_ignored", "upload_misplaced")
         assert f"'{better}'" in notice["error"]["message"]
     assert not [notice for notice in world.all_notices() if notice["source"].get("key", "").endswith(f"{name}/")]
@@ -139,7 +139,7 @@ def test_what_arrives_in_the_wrong_order_succeeds_in_the_end(world: World) -> No
     world.upload(f"assets/{name}.jpg", SAMPLE.read_bytes())
     world.upload(f"recipes/{name}.json", json.dumps(PICTURE).encode())
     for key in keys:
-        notice = world.notice_of_upload(key)
+        notice = world.notification_of_upload(key)
         assert notice["status"] == "succeeded", notice.get("error")
         assert world.paid(notice["job_id"]) == 1
 
@@ -181,7 +181,7 @@ def test_a_copy_of_a_forms_file_is_a_job_of_the_recipe_that_it_was_copied_to(wor
     copied = form.key.replace("uploads/default/", f"uploads/{name}/")
     bucket = world.at.uploads_bucket
     world.s3.copy_object(Bucket=bucket, Key=copied, CopySource={"Bucket": bucket, "Key": form.key})
-    notice = world.notice_of_upload(copied)
+    notice = world.notification_of_upload(copied)
     assert (notice["status"], notice["recipe"]) == ("succeeded", name)
     assert notice["job_id"] != form.job_id
     assert world.notice_of_job(form.job_id)["source"]["key"] == form.key

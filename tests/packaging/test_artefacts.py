@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import alone, build
+from local import build
+from local import run_function as alone
 from local.cloud import Cloud
 from tools.build import runtime_python
 

@@ -24,7 +24,7 @@ def sweeper(world: World, **options: Any) -> Sweeper:
         **{
             "store": world.store,
             "switch": IntakeSwitch(world.dynamodb, TABLE),
-            "announcer": world.announcer(),
+            "notifier": world.notifier(),
             "sfn": world.sfn,
             "state_machine_arn": world.machine,
             "quiet_seconds": -1,

@@ -25,19 +25,19 @@ from shared.api.cancel import Canceler
 from shared.api.create import Desk
 from shared.api.read import Lookup
 from shared.api.upload_form import Reception
-from shared.credits.counter import Budget, price_kind
-from shared.credits.limiter import Purse
+from shared.credits.counter import CreditCounter, price_kind
+from shared.credits.limiter import CreditLimiter
 from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
-from shared.genviral.model_list import Catalogue
+from shared.genviral.model_list import ModelList
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.store import JobStore
 from shared.polling.durations import Durations
 from shared.polling.policy import PollingPolicy
-from shared.polling.schedule import Patience
+from shared.polling.schedule import PollScheduler
 from shared.requests.resolve import Resolver
-from shared.steps.deliver import Courier
-from shared.steps.notify import Announcer
+from shared.steps.deliver import Deliverer
+from shared.steps.notify import Notifier
 from shared.steps.poll import Poller
 from shared.steps.submit import Submitter
 
@@ -302,11 +302,11 @@ class World:
         """A job that the vendor works on."""
         self.job(job_id, **attributes)
         self.store.claim(job_id, "attempt", execution=arn_of(job_id))
-        return self.store.paid(job_id, VIDEO_ID, submitted_at=1_700_000_000, deadline_at=4_000_000_000)
+        return self.store.record_accepted(job_id, VIDEO_ID, submitted_at=1_700_000_000, deadline_at=4_000_000_000)
 
     def age_claim(self, job_id: str = JOB_ID, seconds: int = 400) -> None:
         """Make a claim so old that the attempt which took it must have ended."""
-        self.store.note(job_id, claimed_at=int(time.time()) - seconds, attempt_at=int(time.time()) - seconds)
+        self.store.update(job_id, claimed_at=int(time.time()) - seconds, attempt_at=int(time.time()) - seconds)
 
     def record(self, job_id: str = JOB_ID) -> Job:
         job = self.store.get(job_id)
@@ -331,50 +331,52 @@ class World:
         """A store whose n-th call to DynamoDB fails: `before` or `after` it had its effect."""
         return JobStore(Flaky(self.dynamodb, fails), TABLE)  # type: ignore[arg-type]
 
-    def patience(self, durations: Durations | None = None) -> Patience:
+    def scheduler(self, durations: Durations | None = None) -> PollScheduler:
         known = durations or Durations(self.dynamodb, TABLE)
-        return Patience(policy=PollingPolicy(5, 600), durations=known, deadline_seconds=600)
+        return PollScheduler(policy=PollingPolicy(5, 600), durations=known, deadline_seconds=600)
 
     def resolver(self, **options: Any) -> Resolver:
         return Resolver(self.s3, UPLOADS, **{"max_bytes": 1_000_000, **options})
 
-    def purse(self, limit: float, client: Any = None) -> Purse:
+    def limiter(self, limit: float, client: Any = None) -> CreditLimiter:
         """A daily limit; its counter and the jobs are reached through the client."""
         table = client or self.dynamodb
-        return Purse(
+        return CreditLimiter(
             store=JobStore(table, TABLE),
-            budget=Budget(table, TABLE, limit),
-            catalogue=Catalogue(lambda: self.vendor.client()),
+            budget=CreditCounter(table, TABLE, limit),
+            catalogue=ModelList(lambda: self.vendor.client()),
         )
 
     def know_price(self, cost: float, request: dict[str, Any] = BODY) -> None:
         """Have paid for as many videos like this one as it takes to know their price."""
-        budget = Budget(self.dynamodb, TABLE, 1)
+        budget = CreditCounter(self.dynamodb, TABLE, 1)
         for number in range(3):
             budget.learn(request["model_id"], price_kind(request["model_id"], request), cost, f"{cost}/{number}")
 
-    def submitter(self, store: JobStore | None = None, *, trust: bool = False, purse: Purse | None = None) -> Submitter:
+    def submitter(
+        self, store: JobStore | None = None, *, trust: bool = False, limiter: CreditLimiter | None = None
+    ) -> Submitter:
         time_left = TimeLeft(300.0)
         return Submitter(
             store=store or self.store,
             resolver=self.resolver(),
             vendor=self.vendor.client(),
-            patience=self.patience(),
+            scheduler=self.scheduler(),
             trust_idempotency=trust,
             remaining=time_left,
             sleep=time_left.sleep,
-            purse=purse,
+            limiter=limiter,
         )
 
     def poller(self, store: JobStore | None = None) -> Poller:
         return Poller(
             store=store or self.store,
             vendor=self.vendor.client(),
-            patience=self.patience(),
+            scheduler=self.scheduler(),
         )
 
-    def courier(self, **options: Any) -> Courier:
-        return Courier(
+    def deliverer(self, **options: Any) -> Deliverer:
+        return Deliverer(
             store=self.store,
             vendor=self.vendor.client(),
             s3=self.s3,
@@ -384,8 +386,8 @@ class World:
             **options,
         )
 
-    def announcer(self, sns: Any = None, store: JobStore | None = None, **options: Any) -> Announcer:
-        return Announcer(
+    def notifier(self, sns: Any = None, store: JobStore | None = None, **options: Any) -> Notifier:
+        return Notifier(
             **{
                 "store": store or self.store,
                 "sns": sns or self.sns,
@@ -408,7 +410,7 @@ class World:
         return Lookup(store=self.store, s3=self.s3)
 
     def canceler(self, sfn: Any = None, **options: Any) -> Canceler:
-        return Canceler(announcer=self.announcer(**options), sfn=sfn or self.sfn, state_machine_arn=self.machine)
+        return Canceler(notifier=self.notifier(**options), sfn=sfn or self.sfn, state_machine_arn=self.machine)
 
     def reception(self) -> Reception:
         return Reception(switch=IntakeSwitch(self.dynamodb, TABLE), s3=self.s3, bucket=UPLOADS, max_bytes=1_000_000)

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shared.delivery.media import MAX_READS, SNIFF_BYTES, Container, MediaFacts, Skim, content_type, examine
+from shared.delivery.media import MAX_READS, SNIFF_BYTES, Container, HeaderCapture, MediaFacts, content_type, examine
 from tests.support.videos import (
     FRAGMENTED,
     FRAMES,
@@ -48,7 +48,7 @@ def judged(data: bytes) -> Container:
 
 def passing(data: bytes, cuts: list[int]) -> Container:
     """What is known of a file that went by in these pieces, each buffer filled anew afterwards."""
-    skim, places = Skim(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    skim, places = HeaderCapture(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in itertools.pairwise(places):
         piece = bytearray(data[start:end])
         skim.feed(piece)
@@ -225,7 +225,7 @@ def test_hundreds_of_fragments_that_go_by_are_all_judged() -> None:
     """A file that is read in ranges is not asked for so many."""
     _, (_, _, start), (_, first, _), (_, _, end), *_ = outermost(FRAGMENTED["fragments"]())
     fragment = FRAGMENTED["fragments"]()[first:end] + box(b"free", bytes(140 * 1024))
-    skims = whole, cut = Skim(), Skim()
+    skims = whole, cut = HeaderCapture(), HeaderCapture()
     for skim in skims:
         skim.feed(bytearray(FRAGMENTED["fragments"]()[:start]))
         for _ in range(MAX_READS + 44):
@@ -645,11 +645,11 @@ def test_small_boxes_are_read_together_and_large_ones_passed_by() -> None:
 
 def test_what_is_kept_of_a_file_that_goes_by_is_bounded() -> None:
     for piece in (box(b"moov", bytes(1 << 20)), box(b"free") * 10_000, box(b"mdat", bytes(50_000))):
-        skim = Skim()
+        skim = HeaderCapture()
         for _ in range(100):
             skim.feed(bytearray(piece))
             assert len(skim._kept) <= 4 << 20
-    skim = Skim()
+    skim = HeaderCapture()
     skim.feed(bytearray(struct.pack(">I", 1 << 30) + b"moov" + bytes(8 << 20)))
     assert len(skim._kept) <= 2048
 

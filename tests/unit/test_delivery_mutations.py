@@ -13,7 +13,7 @@ import struct
 
 import pytest
 
-from shared.delivery.media import MAX_READS, SNIFF_BYTES, Container, Skim, content_type, examine
+from shared.delivery.media import MAX_READS, SNIFF_BYTES, Container, HeaderCapture, content_type, examine
 from tests.support.videos import FRAGMENTED, MOVS, MP4S, WEBMS, Video, encode, outermost
 
 COUNT = int(os.environ.get("MEDIA_MUTATIONS", "4000"))
@@ -90,7 +90,7 @@ def examined(data: bytes) -> Container:
 
 
 def skimmed(data: bytes, step: int) -> Container:
-    skim = Skim()
+    skim = HeaderCapture()
     for start in range(0, len(data), step):
         skim.feed(bytearray(data[start : start + step]))
     return skim.examine()

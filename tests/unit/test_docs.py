@@ -223,7 +223,7 @@ def test_every_parameter_stands_in_the_readme_with_its_default() -> None:
 
 # ---- docs/writes.md --------------------------------------------------------------------------------------------------
 
-_READS = {"get", "several", "in_status", "standing", "page", "untold", "due_for_redrive", "with_video"}
+_READS = {"get", "batch_get", "in_status", "count", "page", "pending_notifications", "due_for_redrive", "with_video"}
 _READS |= {"owner_of", "read_owner"}
 _OF_THE_STORE = {
     name

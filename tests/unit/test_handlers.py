@@ -62,7 +62,7 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_notices import valid
+from tests.unit.test_jobs_notifications import valid
 from tests.unit.test_ops import with_index
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(deliver_step, "deliver", copy)
     world.complete()
     if "function_api" in sys.modules:
-        function("api")._catalogue.cache_clear()
+        function("api")._model_list.cache_clear()
     stage = Stage(world, capsys)
     stream = stage.handler.stream  # type: ignore[attr-defined]
     yield stage
@@ -210,13 +210,13 @@ def finished(world: World) -> None:
 
 def delivering(world: World) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
+    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
 
 
 def adopt(execution: str | None, world: World) -> None:
     """The sample events name a state machine of their own."""
     if execution and world.store.get(JOB_ID):
-        world.store.note(JOB_ID, execution=execution)
+        world.store.update(JOB_ID, execution=execution)
 
 
 def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like FINISHED
@@ -227,7 +227,7 @@ def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like 
 def planned(world: World) -> dict[str, Any]:
     """The sample batch, with its plan."""
     world.upload("batches/boats.csv", (BATCHES / "boats.csv").read_bytes())
-    return Planner(s3=world.s3, concurrency=20, known=world.store.several).plan(event("batch_plan")["source"])
+    return Planner(s3=world.s3, concurrency=20, known=world.store.batch_get).plan(event("batch_plan")["source"])
 
 
 Prepare = Callable[[World], Any]
@@ -619,7 +619,7 @@ class Form:
         try:
             world.submitter().submit(execution, {})
         except Fault as fault:
-            world.announcer().failed(execution, caught(fault))
+            world.notifier().failed(execution, caught(fault))
             return fault
         return None
 
@@ -656,7 +656,7 @@ def test_a_form_takes_no_second_file_once_its_job_is_under_way_or_paid(stage: St
     form.send(PNG)
     if paid:
         form.submit()
-        world.announcer().failed(arn_of(form.job_id), {"Error": "GenerationFailed", "Cause": ""})
+        world.notifier().failed(arn_of(form.job_id), {"Error": "GenerationFailed", "Cause": ""})
     assert form.send(PNG + b"another") is None
     (message,) = [message for message in world.messages() if message.body["status"] == "upload_ignored"]
     assert (message.body["error"]["code"], message.body["source"]["key"]) == ("form_used", form.key)
@@ -695,7 +695,7 @@ def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Stage) -> No
     form, world = Form(stage), stage.world
     form.send(b"<html>")
     form.submit()
-    world.store.note(form.job_id, redrives=3, redrive_at=1, redrive_until=2)
+    world.store.update(form.job_id, redrives=3, redrive_at=1, redrive_until=2)
     form.send(PNG)
     job = world.record(form.job_id)
     assert (job.status, job.redrives, job.redrive_at, job.redrive_until) == (Status.QUEUED, 0, None, None)
@@ -908,7 +908,7 @@ def test_a_wrong_query_and_an_ended_job_are_answered(stage: Stage) -> None:
     answer = stage.call("api", query)
     assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (422, "invalid_query")
     stage.world.job()
-    stage.world.store.move(JOB_ID, Status.FAILED)
+    stage.world.store.transition(JOB_ID, Status.FAILED)
     answer = stage.call("api", event("api_delete_video"))
     assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (409, "job_ended")
 
@@ -1141,10 +1141,10 @@ def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
     """An answer that comes late, over a network that gives up when the client said so."""
 
     def late(request: httpx.Request) -> httpx.Response:
-        patience = request.extensions["timeout"]
-        assert patience["connect"] <= 5, "that nobody is there is known at once"
-        clock.now += min(seconds, patience["read"])
-        if seconds > patience["read"]:
+        timeouts = request.extensions["timeout"]
+        assert timeouts["connect"] <= 5, "that nobody is there is known at once"
+        clock.now += min(seconds, timeouts["read"])
+        if seconds > timeouts["read"]:
             raise httpx.ReadTimeout("made up", request=request)
         return answer(request)
 

@@ -20,7 +20,7 @@ from moto.sns import sns_backends
 from ops import __main__ as commands
 from shared.faults import Fault
 from shared.jobs.errors import UploadMisplaced
-from shared.jobs.notifications import notice_for, notice_of_upload
+from shared.jobs.notifications import notification_for, notification_of_upload
 from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.printable import json_text
@@ -362,7 +362,7 @@ def shown_of(word: str) -> Iterator[tuple[str, str]]:
         notice_due="failed",
     )
     yield "answer", str(fault)
-    for notice in (notice_for(job), notice_of_upload("id", source, fault=fault, occurred_at="x")):
+    for notice in (notification_for(job), notification_of_upload("id", source, fault=fault, occurred_at="x")):
         yield from (("subject", notice.subject), ("sms", notice.short), ("notification", json_text(notice.message)))
         yield from (("mail", line) for line in notice.text.split("\n"))
     row = {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tools import iam, iam_proof, plain
+from tools import iam, iam_proof
+from tools import translate_template as plain
 from tools.iam_proof import Run
 
 if TYPE_CHECKING:

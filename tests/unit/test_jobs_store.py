@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.credits.counter import Budget
+from shared.credits.counter import CreditCounter
 from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import JobStore, TransitionConflict
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> Non
             continue
         world.dynamodb.put_item(TableName=TABLE, Item=item | {"status": {"S": source.value}})
         if target in MOVES[source] and (reopen or source in OPEN):
-            job = world.store.move(JOB_ID, target, reopen=reopen)
+            job = world.store.transition(JOB_ID, target, reopen=reopen)
             assert (job.status, set(job.timeline)) == (target, {"queued", target.value})
         else:
-            with pytest.raises(MoveRefused) as refused:
-                world.store.move(JOB_ID, target, reopen=reopen)
+            with pytest.raises(TransitionConflict) as refused:
+                world.store.transition(JOB_ID, target, reopen=reopen)
             assert refused.value.current is not None
             assert refused.value.current.status is source
     assert sources_of(Status.QUEUED) < sources_of(Status.QUEUED, reopen=True)
@@ -87,19 +87,19 @@ def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> Non
 
 def test_no_move_makes_a_job(world: World) -> None:
     attempts: list[Callable[[], object]] = [
-        lambda: world.store.move(JOB_ID, Status.PROCESSING),
-        lambda: world.store.note(JOB_ID, output={"key": "x"}),
-        lambda: world.store.keep(JOB_ID, VIDEO_ID),
-        lambda: world.store.paid(JOB_ID, VIDEO_ID),
+        lambda: world.store.transition(JOB_ID, Status.PROCESSING),
+        lambda: world.store.update(JOB_ID, output={"key": "x"}),
+        lambda: world.store.record_video(JOB_ID, VIDEO_ID),
+        lambda: world.store.record_accepted(JOB_ID, VIDEO_ID),
         lambda: world.store.release(JOB_ID, "attempt", {"code": "rate_limited"}),
         lambda: world.store.refuse_claim(JOB_ID, "attempt"),
         lambda: world.store.end_attempt(JOB_ID, "attempt"),
     ]
     for attempt in attempts:
-        with pytest.raises(MoveRefused) as refused:
+        with pytest.raises(TransitionConflict) as refused:
             attempt()
         assert refused.value.current is None
-    world.store.notice_sent(JOB_ID, "failed")
+    world.store.notification_sent(JOB_ID, "failed")
     assert world.store.get(JOB_ID) is None
 
 
@@ -120,7 +120,7 @@ def test_one_of_many_attempts_gets_the_claim(world: World) -> None:
         start.wait(10)
         try:
             store.claim(JOB_ID, attempt)
-        except MoveRefused:
+        except TransitionConflict:
             return
         won.append(attempt)
 
@@ -138,9 +138,9 @@ def test_a_claim_whose_answer_was_lost_is_found_again_by_its_own_attempt_only(wo
     world.job()
     world.store.claim(JOB_ID, "mine")
     assert world.store.claim(JOB_ID, "mine").claim == "mine"
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionConflict):
         world.store.claim(JOB_ID, "yours")
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionConflict):
         world.store.claim(JOB_ID, "yours", take_over="somebody else's")
     assert world.store.claim(JOB_ID, "yours", take_over="mine").claim == "yours"
 
@@ -149,7 +149,7 @@ def test_a_claim_whose_answer_was_lost_is_found_again_by_its_own_attempt_only(wo
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.QUEUED}))
 def test_a_paid_or_ended_job_cannot_be_claimed(world: World, status: Status, take_over: str | None) -> None:
     put(world, status, video_id=VIDEO_ID)
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionConflict):
         world.store.claim(JOB_ID, "attempt", take_over=take_over)
     assert world.record().claim is None
 
@@ -157,20 +157,20 @@ def test_a_paid_or_ended_job_cannot_be_claimed(world: World, status: Status, tak
 def test_only_its_owner_gives_a_claim_back(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "mine")
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionConflict):
         world.store.release(JOB_ID, "yours", {"code": "rate_limited"})
     assert world.record().claim == "mine"
     world.store.release(JOB_ID, "mine", {"code": "rate_limited"})
     released = world.record()
     assert (released.status, released.claim) == (Status.QUEUED, None)
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionConflict):
         world.store.release(JOB_ID, "mine", {"code": "rate_limited"})
 
 
 def test_a_job_that_ended_meanwhile_loses_its_claim_and_keeps_its_end(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "mine")
-    world.store.move(JOB_ID, Status.CANCELED)
+    world.store.transition(JOB_ID, Status.CANCELED)
     world.store.release(JOB_ID, "mine", {"code": "rate_limited"})
     job = world.record()
     assert (job.status, job.claim) == (Status.CANCELED, None)
@@ -179,12 +179,12 @@ def test_a_job_that_ended_meanwhile_loses_its_claim_and_keeps_its_end(world: Wor
 def test_a_job_has_one_video(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt")
-    first = world.store.paid(JOB_ID, VIDEO_ID, credits_used=2.5)
-    again = world.store.paid(JOB_ID, VIDEO_ID)
+    first = world.store.record_accepted(JOB_ID, VIDEO_ID, credits_used=2.5)
+    again = world.store.record_accepted(JOB_ID, VIDEO_ID)
     assert (first.status, first.claim, first.credits_used) == (Status.PROCESSING, None, 2.5)
     assert again.video_id == VIDEO_ID
-    for write in (world.store.paid, world.store.keep):
-        with pytest.raises(MoveRefused) as refused:
+    for write in (world.store.record_accepted, world.store.record_video):
+        with pytest.raises(TransitionConflict) as refused:
             write(JOB_ID, "another")
         assert refused.value.current is not None
         assert refused.value.current.video_id == VIDEO_ID
@@ -193,18 +193,18 @@ def test_a_job_has_one_video(world: World) -> None:
 
 def test_a_video_is_kept_for_a_job_that_ended(world: World) -> None:
     put(world, Status.CANCELED, claim="attempt")
-    with pytest.raises(MoveRefused):
-        world.store.paid(JOB_ID, VIDEO_ID)
-    job = world.store.keep(JOB_ID, VIDEO_ID, credits_used=5)
+    with pytest.raises(TransitionConflict):
+        world.store.record_accepted(JOB_ID, VIDEO_ID)
+    job = world.store.record_video(JOB_ID, VIDEO_ID, credits_used=5)
     assert (job.status, job.video_id, job.claim, job.credits_used) == (Status.CANCELED, VIDEO_ID, None, 5)
 
 
 def test_a_notice_is_crossed_off_only_while_it_is_the_one_due(world: World) -> None:
     world.job()
-    world.store.note(JOB_ID, notice_due="interrupted#2")
-    world.store.notice_sent(JOB_ID, "interrupted#1")
+    world.store.update(JOB_ID, notice_due="interrupted#2")
+    world.store.notification_sent(JOB_ID, "interrupted#1")
     assert world.record().notice_due == "interrupted#2"
-    world.store.notice_sent(JOB_ID, "interrupted#2")
+    world.store.notification_sent(JOB_ID, "interrupted#2")
     assert world.record().notice_due is None
 
 
@@ -219,17 +219,17 @@ LABELS: list[Any] = [
 def test_labels_come_back_as_they_were(world: World, labels: dict[str, Any]) -> None:
     world.job(metadata=labels)
     assert world.record().metadata == labels
-    assert world.store.note(JOB_ID, metadata={**labels, "more": 1}).metadata == {**labels, "more": 1}
+    assert world.store.update(JOB_ID, metadata={**labels, "more": 1}).metadata == {**labels, "more": 1}
 
 
 def test_numbers_and_texts_come_back_as_they_were(world: World) -> None:
     world.job()
     output = {"seconds": 5.033333, "bytes": 12, "key": "videos/ü👟.mp4", "tracks": [1.5, 2]}
-    job = world.store.note(JOB_ID, output=output, submitted_at=1_700_000_000)
+    job = world.store.update(JOB_ID, output=output, submitted_at=1_700_000_000)
     assert job == world.record()
     assert job.output == output
     assert isinstance(job.submitted_at, int)
-    assert world.store.note(JOB_ID, error=None, credits_used=2.5).output == output
+    assert world.store.update(JOB_ID, error=None, credits_used=2.5).output == output
 
 
 def test_a_record_expires_after_its_last_change_of_status(world: World) -> None:
@@ -240,7 +240,7 @@ def test_a_record_expires_after_its_last_change_of_status(world: World) -> None:
     store = JobStore(world.dynamodb, TABLE, retention_days=30)
     store.create(JOB_ID, source={"type": "api"})
     assert 0 <= expires_at() - time.time() - 30 * 86_400 + 5 <= 10
-    JobStore(world.dynamodb, TABLE, retention_days=60).move(JOB_ID, Status.FAILED)
+    JobStore(world.dynamodb, TABLE, retention_days=60).transition(JOB_ID, Status.FAILED)
     assert 0 <= expires_at() - time.time() - 60 * 86_400 + 5 <= 10
 
 
@@ -257,12 +257,12 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.release(JOB_ID, "one", {"code": "rate_limited"})
     store.claim(JOB_ID, "two", given_back=1)
     store.claim(JOB_ID, "three", take_over="two", given_back=1)
-    store.paid(JOB_ID, VIDEO_ID)
-    store.keep(JOB_ID, VIDEO_ID)
-    store.note(JOB_ID, notice_due="x")
-    store.notice_sent(JOB_ID, "x")
-    store.move(JOB_ID, Status.CANCELED)
-    budget = Budget(client, TABLE, 10)  # type: ignore[arg-type]
+    store.record_accepted(JOB_ID, VIDEO_ID)
+    store.record_video(JOB_ID, VIDEO_ID)
+    store.update(JOB_ID, notice_due="x")
+    store.notification_sent(JOB_ID, "x")
+    store.transition(JOB_ID, Status.CANCELED)
+    budget = CreditCounter(client, TABLE, 10)  # type: ignore[arg-type]
     counted, _ = store.create("counted", source={"type": "api"})
     for attempt in ("one", "two"):
         reserved, counter = budget.reserve(5)
@@ -271,7 +271,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
         counted = replace(counted, claims_given_back=counted.claims_given_back + 1)
     reserved, counter = budget.reserve(5)
     store.claim_counted(counted, "three", reserved=reserved, counter=counter)
-    store.paid("counted", VIDEO_ID)
+    store.record_accepted("counted", VIDEO_ID)
     store.settle("counted", VIDEO_ID, counter=budget.settle(reserved, 4))
     paid = store.get("counted")
     assert paid is not None
@@ -285,16 +285,16 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     assert other is not None
     store.name_video(other, "perhaps")
     down, _ = store.create("down", source={"type": "api"})
-    down = store.move("down", Status.INTERRUPTED, redrive_at=1, redrive_until=2, interrupted_by="an end")
+    down = store.transition("down", Status.INTERRUPTED, redrive_at=1, redrive_until=2, interrupted_by="an end")
     store.redriving(down, deadline_at=None)
     store.end_outage("down")
     down = store.take_up(down, Status.SUBMITTING, execution=EXECUTION)
     store.take_up_with(store.read_owner("given"), down, Status.PROCESSING, execution=EXECUTION, video_id="given")
-    store.separate_holds(store.note("down", held_since=1, error={"code": DailyLimitReached.code}))
+    store.separate_holds(store.update("down", held_since=1, error={"code": DailyLimitReached.code}))
     store.create("signed", source={"type": "api"}, request='{"a": "https://example.com/x?sig=1"}')
     store.strip_links(store.cancel("signed", None))
     store.create("finished", source={"type": "api"})
-    store.paid("finished", "its own")
+    store.record_accepted("finished", "its own")
     store.begin_delivery("finished", "its own")
     writes = [(name, arguments) for name, arguments in client.calls if name != "get_item"]
     assert {name for name, _ in writes} == {"put_item", "update_item", "transact_write_items"}
@@ -304,10 +304,10 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     ]
     assert all(arguments.get("ConditionExpression") for arguments in conditional)
     covered = {name for name, member in vars(JobStore).items() if callable(member) and not name.startswith("_")}
-    reads = {"get", "several", "in_status", "standing", "page", "untold", "due_for_redrive", "with_video"}
+    reads = {"get", "batch_get", "in_status", "count", "page", "pending_notifications", "due_for_redrive", "with_video"}
     reads |= {"owner_of", "read_owner"}
     assert covered - reads == {
-        *("create", "claim", "release", "paid", "keep", "note", "notice_sent", "move"),
+        *("create", "claim", "release", "record_accepted", "record_video", "update", "notification_sent", "transition"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
         *("take_up", "take_up_with", "redriving", "end_outage", "strip_links", "separate_holds"),
         *("begin_delivery", "cancel"),

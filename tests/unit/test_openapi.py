@@ -104,8 +104,8 @@ def test_a_real_answer_has_the_shape_that_is_described(stage: Stage, call: str) 
 
 def finished(world: World) -> None:
     world.paid_job(metadata={"a": 1}, recipe="default")
-    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4", "bytes": 3})
-    world.store.move(JOB_ID, Status.SUCCEEDED)
+    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4", "bytes": 3})
+    world.store.transition(JOB_ID, Status.SUCCEEDED)
 
 
 def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Stage) -> None:

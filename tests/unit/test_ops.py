@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from ops.__main__ import _facts
+from ops.next_step import next_step
 from ops.operator import Operator, Refused
-from ops.outlook import next_step
 from shared.genviral.errors import InvalidInput, SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs.errors import JobClosed, RequestUnreadable
 from shared.jobs.states import Status
@@ -130,7 +130,7 @@ def dead(world: World, name: str = JOB_ID) -> None:
 
 def uncertain(world: World) -> None:
     claimed(world)
-    world.store.move(JOB_ID, Status.UNCERTAIN, notice_due="uncertain", error={"code": "submission_uncertain"})
+    world.store.transition(JOB_ID, Status.UNCERTAIN, notice_due="uncertain", error={"code": "submission_uncertain"})
 
 
 def claimed(world: World) -> None:
@@ -144,13 +144,13 @@ def ended(world: World, status: Status) -> None:
     """A job without a video at this end."""
     world.job()
     dead(world)
-    world.store.move(JOB_ID, status, execution=EXECUTION)
+    world.store.transition(JOB_ID, status, execution=EXECUTION)
 
 
 def paid(world: World, status: Status) -> None:
     world.paid_job()
     dead(world)
-    world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, status)
 
 
 def follow(world: World, arn: str) -> dict[str, Any]:
@@ -164,7 +164,7 @@ BEGINNINGS: dict[str, Callable[[World], None]] = {
     "uncertain": uncertain,
     "failed": lambda world: ended(world, Status.FAILED),
     "canceled": lambda world: ended(world, Status.CANCELED),
-    "canceled, never started": lambda world: world.store.move(world.job().job_id, Status.CANCELED) and None,
+    "canceled, never started": lambda world: world.store.transition(world.job().job_id, Status.CANCELED) and None,
     "interrupted": lambda world: ended(world, Status.INTERRUPTED),
     "timed_out": lambda world: paid(world, Status.TIMED_OUT),
 }
@@ -193,7 +193,7 @@ def test_a_job_that_needs_no_video_takes_none(world: World, status: str) -> None
         world.paid_job()
     alive(world)
     for step in {"delivering": ["delivering"], "succeeded": ["delivering", "succeeded"]}.get(status, []):
-        world.store.move(JOB_ID, Status(step))
+        world.store.transition(JOB_ID, Status(step))
     with pytest.raises(Refused, match=f"The job is {status}"):
         operator(world).attach(JOB_ID, VIDEO_ID)
     assert world.executions() == [JOB_ID]
@@ -203,7 +203,7 @@ def test_a_job_that_runs_again_is_left_to_it(world: World) -> None:
     """Redriven: interrupted on the record until its first step, but alive."""
     world.paid_job()
     alive(world)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     for act in (lambda: operator(world).attach(JOB_ID, VIDEO_ID), lambda: operator(world).redrive(JOB_ID)):
         with pytest.raises(Refused, match="running"):
             act()
@@ -229,7 +229,7 @@ def test_a_mistyped_video_is_replaced_while_it_is_still_being_looked_for(world: 
         operator(world).attach(JOB_ID, OTHER_VIDEO)
     assert operator(world).attach(JOB_ID, OTHER_VIDEO, replace=True) == LATER
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
-    world.announcer().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
     job = world.record()
     assert (job.status, job.video_id, job.execution) == (Status.PROCESSING, OTHER_VIDEO, LATER)
     assert follow(world, LATER)["video_id"] == OTHER_VIDEO
@@ -239,7 +239,7 @@ def test_a_mistyped_video_is_replaced_while_it_is_still_being_looked_for(world: 
 
 def test_a_video_that_is_found_in_the_same_moment_is_not_replaced(world: World) -> None:
     looking_for_a_mistyped_video(world)
-    found = Machine(world, meanwhile=lambda: world.store.move(JOB_ID, Status.DELIVERING))
+    found = Machine(world, meanwhile=lambda: world.store.transition(JOB_ID, Status.DELIVERING))
     with pytest.raises(Refused, match="delivering"):
         operator(world, found).attach(JOB_ID, OTHER_VIDEO, replace=True)
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "RUNNING"
@@ -277,7 +277,7 @@ def test_a_video_that_another_job_has_is_not_attached_but_on_purpose(world: Worl
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     if status is not Status.QUEUED:
         # However it came there.
-        world.store.note("another", status=status.value)
+        world.store.update("another", status=status.value)
     with pytest.raises(Refused, match=f"The job another has this video; it is {status}"):
         operator(world).attach(JOB_ID, VIDEO_ID)
     assert world.record().status is Status.UNCERTAIN
@@ -291,7 +291,7 @@ def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> No
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     desk = operator(world)
     listed = list(world.store.with_video(VIDEO_ID))
-    world.store.note("another", video_id=OTHER_VIDEO)
+    world.store.update("another", video_id=OTHER_VIDEO)
     store = replace(desk, store=Stale(world.store, listed))  # type: ignore[arg-type]
     assert store.attach(JOB_ID, VIDEO_ID) == LATER
 
@@ -310,7 +310,7 @@ def test_a_further_video_that_was_paid_for_another_job_is_not_attached_but_on_pu
 def test_a_video_that_was_attached_to_another_job_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
-    world.store.note("another", status=Status.INTERRUPTED.value)
+    world.store.update("another", status=Status.INTERRUPTED.value)
     desk = operator(world)
     desk.attach("another", OTHER_VIDEO, replace=True)
     assert world.store.owner_of(VIDEO_ID) == "another"
@@ -350,7 +350,7 @@ BEFORE: dict[str, Callable[[World], Any]] = {
 def test_of_two_jobs_that_are_given_one_video_at_once_only_one_gets_it(world: World, before: str, force: bool) -> None:
     uncertain(world)
     world.store.create("another", source={"type": "api"}, execution=arn_of("another"))
-    world.store.move("another", Status.FAILED)
+    world.store.transition("another", Status.FAILED)
     desk = operator(world)
     BEFORE[before](world)
     store = Meanwhile(world, lambda: desk.attach("another", VIDEO_ID, force=force))
@@ -398,7 +398,7 @@ def test_a_job_that_had_anothers_video_by_mistake_leaves_no_trace_in_its_place(w
     desk.attach(JOB_ID, VIDEO_ID, force=True)
     desk.attach(JOB_ID, "44444444-4444-4444-4444-444444444444", replace=True, force=force)
     world.store.create("another", source={"type": "api"})
-    world.store.move("another", Status.FAILED)
+    world.store.transition("another", Status.FAILED)
     assert world.store.owner_of(VIDEO_ID) == "the owner"
     with pytest.raises(Refused, match="The job the owner has this video"):
         desk.attach("another", VIDEO_ID)
@@ -450,7 +450,7 @@ def test_a_resubmission_is_paid_under_a_key_of_its_own(world: World) -> None:
     with pytest.raises(SubmissionUncertain):
         follow(world, EXECUTION)
     dead(world)
-    world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
+    world.notifier().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
     assert operator(world).resubmit(JOB_ID) == LATER
     assert follow(world, LATER)["video_id"] == VIDEO_ID
     assert [post.headers["Idempotency-Key"] for post in world.vendor.posts] == [JOB_ID, f"{JOB_ID}.1"]
@@ -476,7 +476,7 @@ def test_the_decision_to_pay_is_about_the_job_that_was_shown(world: World) -> No
     uncertain(world)
 
     def late_answer(_: Job) -> None:
-        world.store.keep(JOB_ID, VIDEO_ID)
+        world.store.record_video(JOB_ID, VIDEO_ID)
 
     with pytest.raises(Refused, match="changed meanwhile"):
         operator(world).resubmit(JOB_ID, late_answer)
@@ -489,7 +489,7 @@ def test_a_second_person_in_the_same_minute_does_not_pay_again(world: World) -> 
     def faster(_: Job) -> None:
         operator(world).resubmit(JOB_ID)
         world.store.claim(JOB_ID, "attempt", execution=LATER)
-        world.store.move(JOB_ID, Status.UNCERTAIN)
+        world.store.transition(JOB_ID, Status.UNCERTAIN)
 
     with pytest.raises(Refused, match="changed meanwhile"):
         operator(world).resubmit(JOB_ID, faster)
@@ -522,7 +522,7 @@ def test_a_redrive_resumes_the_same_execution(world: World) -> None:
 def test_a_redrive_gives_the_video_time_again(world: World) -> None:
     """An interrupted job could not be polled, and its deadline may be over."""
     paid(world, Status.INTERRUPTED)
-    world.store.note(JOB_ID, deadline_at=1_700_000_000)
+    world.store.update(JOB_ID, deadline_at=1_700_000_000)
     began = int(time.time())
     operator(world).redrive(JOB_ID)
     assert began + 7200 <= (world.record().deadline_at or 0) <= time.time() + 7200
@@ -561,8 +561,8 @@ def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: Worl
     """The execution stands in its Fail state: a redrive would fail there for ever."""
     world.paid_job()
     dead(world)
-    world.announcer().failed(EXECUTION, {"Error": error, "Cause": "{}"})
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error=error, cause="", moment="1")
+    world.notifier().failed(EXECUTION, {"Error": error, "Cause": "{}"})
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error=error, cause="", moment="1")
     assert (world.record().status, world.record().video_id) == (Status.INTERRUPTED, VIDEO_ID)
     machine = Machine(world, shown={"status": "FAILED", "error": error})
     assert operator(world, machine).redrive(JOB_ID) == LATER
@@ -575,11 +575,11 @@ def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: Worl
 def generation_failed(world: World, source: str = "api") -> None:
     """The vendor took the job, and then could not make its video."""
     world.paid_job()
-    world.store.note(JOB_ID, source={"type": source})
+    world.store.update(JOB_ID, source={"type": source})
     dead(world)
     world.vendor = Vendor(get=[showing("failed", error="no reason")])
     state = world.poller().look(EXECUTION, VIDEO_ID, 1_700_000_000)
-    world.announcer().failed(EXECUTION, state["error"])
+    world.notifier().failed(EXECUTION, state["error"])
     assert world.record().status is Status.FAILED
 
 
@@ -596,14 +596,14 @@ def test_what_the_vendor_could_not_make_is_at_its_end(world: World, command: str
 @pytest.mark.parametrize("command", ["resubmit", "redrive"])
 def test_a_failed_job_whose_video_came_late_is_attached(world: World, command: str) -> None:
     ended(world, Status.FAILED)
-    world.store.keep(JOB_ID, VIDEO_ID)
+    world.store.record_video(JOB_ID, VIDEO_ID)
     with pytest.raises(Refused, match=r"Use attach\."):
         getattr(operator(world), command)(JOB_ID)
 
 
 def test_a_claim_of_unknown_end_stays_one(world: World) -> None:
     claimed(world)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     operator(world, Machine(world, redrivable=False)).redrive(JOB_ID)
     with pytest.raises(SubmissionUncertain):
         follow(world, LATER)
@@ -615,7 +615,7 @@ def test_a_job_that_was_never_sent_asks_first_and_is_sent_once(world: World, sta
     world.job()
     dead(world)
     if status is not Status.QUEUED:
-        world.store.move(JOB_ID, status)
+        world.store.transition(JOB_ID, status)
 
     def no(_: Job) -> None:
         raise Refused("no")
@@ -633,7 +633,7 @@ def test_a_job_that_was_never_sent_asks_first_and_is_sent_once(world: World, sta
 def test_a_job_whose_call_may_be_refused_after_all_asks_first(world: World) -> None:
     """Its claim may be given back between the question and the redrive, which then sends the paid call."""
     claimed(world)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     asked: list[str | None] = []
     operator(world).redrive(JOB_ID, lambda job: asked.append(job.claim))
     assert asked == ["attempt"]
@@ -641,7 +641,7 @@ def test_a_job_whose_call_may_be_refused_after_all_asks_first(world: World) -> N
 
 def test_a_redrive_whose_answer_was_lost_ends_the_outage_at_its_repeat(world: World) -> None:
     paid(world, Status.INTERRUPTED)
-    world.store.note(JOB_ID, redrives=3, redrive_at=1, redrive_until=2)
+    world.store.update(JOB_ID, redrives=3, redrive_at=1, redrive_until=2)
     said = "Execution is RUNNING and is not redrivable"
     with pytest.raises(Refused, match="runs again"):
         operator(world, Machine(world, redrivable=False, said=said)).redrive(JOB_ID)
@@ -654,7 +654,7 @@ def test_a_failure_of_aws_for_one_of_many_does_not_keep_the_others_waiting(world
     jobs = [world.paid_job(name) for name in ("a", "b", "c")]
     for job in jobs:
         dead(world, job.job_id)
-        world.store.move(job.job_id, Status.INTERRUPTED)
+        world.store.transition(job.job_id, Status.INTERRUPTED)
     machine = Machine(world)
     flaky = Flaky(machine, {1: "before"}, only="redrive_execution", code=code)
     done = {job.job_id: reason for job, reason in operator(world, flaky).redrive_all(jobs)}
@@ -679,7 +679,7 @@ def test_a_canceled_job_ends_and_its_end_is_told_once(world: World) -> None:
     assert world.record().status is Status.CANCELED
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
     for _ in range(2):  # the status event, which may come twice
-        world.announcer().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
+        world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
     assert [message.body["status"] for message in world.messages()] == ["canceled"]
     assert world.messages()[0].body["paid"] == "yes"
 
@@ -712,7 +712,7 @@ def test_a_job_canceled_before_it_began_is_never_sent(world: World) -> None:
 def test_a_held_job_can_be_canceled(world: World) -> None:
     world.job()
     alive(world)
-    world.announcer().on_hold(EXECUTION, {"Error": "InsufficientCredits", "Cause": "{}"})
+    world.notifier().on_hold(EXECUTION, {"Error": "InsufficientCredits", "Cause": "{}"})
     operator(world).cancel(JOB_ID)
     job = world.record()
     assert (job.status, job.held_since, job.error) == (Status.CANCELED, None, None)
@@ -831,7 +831,7 @@ def test_a_stop_that_fails_otherwise_is_no_success(world: World, name: str) -> N
 def test_what_a_cut_off_cancel_left_running_is_stopped_before_the_job_is_reopened(world: World) -> None:
     world.paid_job()
     alive(world)
-    world.store.move(JOB_ID, Status.CANCELED)
+    world.store.transition(JOB_ID, Status.CANCELED)
     operator(world).attach(JOB_ID, VIDEO_ID)
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
     assert world.record().execution == LATER
@@ -852,8 +852,8 @@ def test_the_end_of_the_old_execution_does_not_touch_a_job_that_was_taken_up(wor
     uncertain(world)
     operator(world).attach(JOB_ID, VIDEO_ID)
     before = world.record()
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1")
-    world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1")
+    world.notifier().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
     assert world.record() == before
     assert not world.messages()
 
@@ -875,7 +875,7 @@ def test_nobody_is_told_to_resubmit_a_job_whose_links_were_stripped(
 ) -> None:
     world.job(request=body)
     dead(world)
-    world.announcer().failed(EXECUTION, caught(error))
+    world.notifier().failed(EXECUTION, caught(error))
     (message,) = world.messages()
     job = world.record()
     api = world.lookup().show(JOB_ID)["error"]["advice"]
@@ -888,7 +888,7 @@ def test_nobody_is_told_to_resubmit_a_job_whose_links_were_stripped(
 def test_a_job_whose_links_were_stripped_is_not_sent_again(world: World, error: Fault) -> None:
     world.job(request=BODY)
     dead(world)
-    world.announcer().failed(EXECUTION, caught(error))
+    world.notifier().failed(EXECUTION, caught(error))
     with pytest.raises(Refused, match="new job with fresh links"):
         operator(world).resubmit(JOB_ID)
     job = world.record()
@@ -899,7 +899,7 @@ def test_a_job_whose_links_were_stripped_is_not_sent_again(world: World, error: 
 
 def test_a_job_that_was_taken_up_just_before_its_links_were_stripped_is_not_sent(world: World) -> None:
     world.job(request=PLAIN_BODY)
-    world.store.note(JOB_ID, links_stripped=True)
+    world.store.update(JOB_ID, links_stripped=True)
     with pytest.raises(RequestUnreadable, match="ask for a new job"):
         world.submitter().submit(EXECUTION, {})
     assert not world.vendor.asked
@@ -908,6 +908,6 @@ def test_a_job_that_was_taken_up_just_before_its_links_were_stripped_is_not_sent
 def test_a_video_is_attached_to_a_job_whose_links_were_stripped(world: World) -> None:
     world.job(request=BODY)
     dead(world)
-    world.announcer().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
+    world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
     operator(world).attach(JOB_ID, VIDEO_ID)
     assert world.record().status is Status.PROCESSING

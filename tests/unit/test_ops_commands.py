@@ -163,7 +163,7 @@ def test_list_begins_with_what_waits_for_a_person(account: Account) -> None:
     world = account.world
     world.job("job-queued")
     world.job("job-failed")
-    world.store.move("job-failed", Status.FAILED)
+    world.store.transition("job-failed", Status.FAILED)
     uncertain(world)
     status, out, err = account.run("list")
     assert [line.split()[:2] for line in out.splitlines()] == [[JOB_ID, "uncertain"], ["job-queued", "queued"]]
@@ -193,14 +193,14 @@ def test_show_says_what_to_do_and_no_prompt(account: Account) -> None:
 
 def expected_soon(world: World) -> None:
     world.paid_job(expected_seconds=[290, 400])
-    world.store.note(JOB_ID, submitted_at=int(time.time()))
+    world.store.update(JOB_ID, submitted_at=int(time.time()))
     alive(world)
 
 
 def with_a_wrong_video(world: World) -> None:
     world.paid_job()
     dead(world)
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="VideoNotFound", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="VideoNotFound", cause="", moment="1")
 
 
 def stopped(world: World) -> None:
@@ -214,12 +214,12 @@ def in_an_outage(world: World, at: int = 4_102_444_800, name: str = JOB_ID, **at
     dead(world, name)
     error = {"error": "GenviralUnavailable", "code": "genviral_unavailable", "message": "no answer"}
     outage = {"redrive_at": at, "redrive_until": 4_102_531_200, "error": error, **attributes}
-    world.store.move(name, Status.INTERRUPTED, **outage)
+    world.store.transition(name, Status.INTERRUPTED, **outage)
 
 
 def an_unpaid_one_held_back(world: World) -> None:
     ended(world, Status.INTERRUPTED)
-    world.store.note(JOB_ID, redrive_at=4_102_444_800, redrive_until=4_102_531_200)
+    world.store.update(JOB_ID, redrive_at=4_102_444_800, redrive_until=4_102_531_200)
     IntakeSwitch(world.dynamodb, TABLE).stop()
 
 
@@ -235,7 +235,7 @@ def failing(world: World) -> None:
 def held(world: World) -> None:
     world.job()
     alive(world)
-    world.announcer().on_hold(EXECUTION, caught(InsufficientCredits("no credits")))
+    world.notifier().on_hold(EXECUTION, caught(InsufficientCredits("no credits")))
 
 
 MISTAKEN = f"If {VIDEO_ID} was attached by mistake: attach {JOB_ID} VIDEO_ID --replace"
@@ -273,7 +273,7 @@ NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
     "redriven when intake is open": (an_unpaid_one_held_back, "intake is stopped, start-intake lets it go on"),
     "not found": (with_a_wrong_video, f"attach {JOB_ID} VIDEO_ID --replace"),
     "late": (
-        lambda world: ended(world, Status.FAILED) or world.store.keep(JOB_ID, VIDEO_ID),
+        lambda world: ended(world, Status.FAILED) or world.store.record_video(JOB_ID, VIDEO_ID),
         f"attach {JOB_ID} {VIDEO_ID}",
     ),
 }
@@ -298,7 +298,7 @@ def test_show_says_why_a_job_does_not_move_and_until_when(account: Account) -> N
         f"retrying      genviral_unavailable: {message}\n"
         "              2 failed since MOMENT, the next comes by MOMENT\n" in shown
     )
-    account.world.announcer().on_hold(EXECUTION, caught(InsufficientCredits("no credits")))
+    account.world.notifier().on_hold(EXECUTION, caught(InsufficientCredits("no credits")))
     shown = _MOMENT.sub("MOMENT", account.run("show", JOB_ID)[1])
     assert "tried again   MOMENT; the hold ends at MOMENT\n" in shown
 
@@ -306,7 +306,7 @@ def test_show_says_why_a_job_does_not_move_and_until_when(account: Account) -> N
 def test_show_says_which_fields_are_wrong(account: Account) -> None:
     account.world.job()
     issues = [{"path": "params.fps", "message": "must be a number"}, {"path": "prompt", "message": "is too long"}]
-    account.world.store.move(JOB_ID, Status.FAILED, error={"code": "invalid_payload", "issues": issues})
+    account.world.store.transition(JOB_ID, Status.FAILED, error={"code": "invalid_payload", "issues": issues})
     assert (
         "\nissues        params.fps: must be a number\n              prompt: is too long\n"
         in account.run("show", JOB_ID)[1]
@@ -336,7 +336,7 @@ def test_show_takes_what_a_person_holds_and_lists_all_that_it_may_mean(account: 
 
 def test_a_video_that_an_answer_named_is_pointed_out(account: Account) -> None:
     uncertain(account.world)
-    account.world.store.note(JOB_ID, possible_video_id="a video")
+    account.world.store.update(JOB_ID, possible_video_id="a video")
     shown = account.run("show", JOB_ID)[1]
     assert re.search(r"^may be paid +a video$", shown, re.MULTILINE)
     assert f"attach {JOB_ID}, which is 'a video'" in shown
@@ -355,7 +355,7 @@ def test_show_says_what_the_vendor_says(account: Account, word: str | None, show
 
 def test_a_video_that_became_known_too_late_is_pointed_out(account: Account) -> None:
     uncertain(account.world)
-    account.world.store.keep(JOB_ID, VIDEO_ID)
+    account.world.store.record_video(JOB_ID, VIDEO_ID)
     shown = account.run("show", JOB_ID)[1]
     assert f"attach {JOB_ID} {VIDEO_ID}" in shown
     assert "resubmit" not in shown
@@ -495,7 +495,7 @@ def test_one_that_cannot_be_redriven_does_not_keep_the_others_waiting(account: A
     three_interrupted(account.world)
     alive(account.world, "job-again")
     account.world.paid_job("job-again")
-    account.world.store.move("job-again", Status.INTERRUPTED)
+    account.world.store.transition("job-again", Status.INTERRUPTED)
     status, out, err = account.run("redrive", "--all", "--yes")
     assert (status, "Redriven: 3." in out) == (2, True)
     assert "job-again: The job's execution is running; there is nothing to redrive." in err
@@ -504,7 +504,7 @@ def test_one_that_cannot_be_redriven_does_not_keep_the_others_waiting(account: A
 
 def claimed_and_interrupted(world: World) -> None:
     claimed(world)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
 
 
 def test_while_intake_is_stopped_only_paid_ones_of_many_are_redriven(account: Account) -> None:

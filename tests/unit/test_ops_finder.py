@@ -12,7 +12,7 @@ import pytest
 from ops.finder import Finder
 from ops.operator import Refused
 from shared.jobs import identity
-from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notice_for
+from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notification_for
 from shared.jobs.states import Status
 from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
@@ -131,8 +131,8 @@ def test_what_holds_the_jobs_id_is_read(crowd: World, name: str) -> None:
 
 def test_the_texts_in_use_are_the_ones_that_are_read(crowd: World) -> None:
     crowd.paid_job()
-    job = crowd.store.move(JOB_ID, Status.CANCELED, notice_due="canceled")
-    assert find(crowd, notice_for(job).message["notification_id"]) == [JOB_ID]
+    job = crowd.store.transition(JOB_ID, Status.CANCELED, notice_due="canceled")
+    assert find(crowd, notification_for(job).message["notification_id"]) == [JOB_ID]
     assert find(crowd, key_of(job)) == [JOB_ID]
 
 
@@ -285,7 +285,7 @@ def test_a_forms_key_finds_its_job_and_that_of_whatever_was_written_over_its_fil
 @pytest.mark.parametrize("status", [Status.PROCESSING, Status.TIMED_OUT, Status.DELIVERING, Status.FAILED])
 def test_a_video_at_genviral_is_found_in_any_status(crowd: World, status: Status) -> None:
     crowd.paid_job()
-    crowd.store.move(JOB_ID, status, stay=True)
+    crowd.store.transition(JOB_ID, status, stay=True)
     assert find(crowd, VIDEO_ID) == [JOB_ID]
 
 
@@ -307,7 +307,7 @@ def test_a_job_that_moves_on_during_the_search_is_not_missed(crowd: World) -> No
             class Pages:
                 def paginate(self, **arguments: Any) -> Any:
                     if arguments["ExpressionAttributeValues"][":status"]["S"] == "processing":
-                        crowd.store.move(JOB_ID, Status.DELIVERING)
+                        crowd.store.transition(JOB_ID, Status.DELIVERING)
                     return paginator.paginate(**arguments)
 
             return Pages()

@@ -41,10 +41,10 @@ def told(world: World) -> World:
     """A job that went well and one that did not, both told."""
     world.s3.put_object(Bucket=VIDEOS, Key="videos/a.mp4", Body=b"film")
     world.paid_job()
-    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
-    world.announcer().succeeded(EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
+    world.notifier().succeeded(EXECUTION)
     world.store.create("other", source={"type": "upload", "bucket": "b", "key": "uploads/<b>.jpg"})
-    world.announcer().failed(EXECUTION.replace(JOB_ID, "other"), caught(RecipeMissing("no recipe")))
+    world.notifier().failed(EXECUTION.replace(JOB_ID, "other"), caught(RecipeMissing("no recipe")))
     return world
 
 

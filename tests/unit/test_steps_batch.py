@@ -43,7 +43,7 @@ MODELS = [Model("bytedance/seedance-2.0", "Seedance", default_cost=5), Model("fr
 
 
 def planner(world: World) -> Planner:
-    return Planner(s3=world.s3, concurrency=20, known=world.store.several)
+    return Planner(s3=world.s3, concurrency=20, known=world.store.batch_get)
 
 
 def plan(world: World, *rows: Any, key: str = KEY) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def test_the_version_of_the_event_is_planned(world: World) -> None:
 
 def test_a_batch_that_is_gone_is_named_and_a_fault_of_aws_is_not(world: World) -> None:
     with pytest.raises(UploadUnreadable):
-        Planner(s3=world.s3, concurrency=1, known=world.store.several).plan(
+        Planner(s3=world.s3, concurrency=1, known=world.store.batch_get).plan(
             {"bucket": UPLOADS, "key": "batches/none.csv"}
         )
 
@@ -115,7 +115,7 @@ def test_a_batch_that_is_gone_is_named_and_a_fault_of_aws_is_not(world: World) -
             raise failed("GetObject", "SlowDown")
 
     with pytest.raises(ClientError):
-        Planner(s3=Broken(), concurrency=1, known=world.store.several).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
+        Planner(s3=Broken(), concurrency=1, known=world.store.batch_get).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
 
 
 def _csv(text: str) -> tuple[str, bytes]:
@@ -211,7 +211,7 @@ def test_a_row_is_not_kept_back_by_one_that_ended_without_payment(world: World) 
     (later,) = jobs_of(world, plan(world, older))
     (other,) = later["source"]["other_ids"]
     world.store.create(other, source={"type": "batch"})
-    world.store.move(other, Status.CANCELED)
+    world.store.transition(other, Status.CANCELED)
     world.submitter().submit(arn_of(later["job_id"]), given(later))
     assert len(world.vendor.posts) == 1
 
@@ -276,7 +276,7 @@ def test_what_is_started_by_hand_under_a_rows_name_counts_as_that_row(world: Wor
     try:
         world.submitter().submit(arn, made(own, other))
     except Fault as fault:
-        world.announcer().failed(arn, caught(fault))
+        world.notifier().failed(arn, caught(fault))
     gate = Gate(store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900)
     assert (gate.admit(own["job_id"])["next"], gate.admit(other["job_id"])["next"]) == ("known", "start")
     row = world.record(own["job_id"])
@@ -288,7 +288,7 @@ def test_what_is_started_by_hand_under_a_rows_name_counts_as_that_row(world: Wor
 def test_a_row_whose_interruption_made_its_record_is_submitted_all_the_same(world: World) -> None:
     (job,) = jobs_of(world, plan(world, A))
     execution = arn_of(job["job_id"])
-    world.announcer().interrupted(execution, ended="FAILED", error="Lambda.Unknown", cause="", moment="1")
+    world.notifier().interrupted(execution, ended="FAILED", error="Lambda.Unknown", cause="", moment="1")
     assert world.record(job["job_id"]).source == {"type": "execution"}
     world.submitter().submit(execution, given(job))
     assert world.record(job["job_id"]).source == job["source"]
@@ -315,10 +315,10 @@ def test_every_row_is_accounted_for(world: World) -> None:
     done, refused_later, open_still, _ = jobs_of(world, planned)
     for job in (done, open_still):
         world.submitter().submit(arn_of(job["job_id"]), given(job))
-    world.store.move(done["job_id"], Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
-    world.announcer().succeeded(arn_of(done["job_id"]))
+    world.store.transition(done["job_id"], Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
+    world.notifier().succeeded(arn_of(done["job_id"]))
     world.store.create(refused_later["job_id"], source=refused_later["source"])
-    world.announcer().failed(arn_of(refused_later["job_id"]), caught(BatchUnreadable("made up")))
+    world.notifier().failed(arn_of(refused_later["job_id"]), caught(BatchUnreadable("made up")))
     facts = reporter(world).report(EXECUTION, planned)
     document, table = report(world, facts)
     statuses = ["succeeded", "refused", "failed", "processing", "not_started"]
@@ -365,11 +365,11 @@ def test_a_batch_that_is_uploaded_again_tells_what_is_new_from_what_was_paid_bef
     old, canceled, added = jobs_of(world, planned)
     for job in (old, added):
         world.submitter().submit(arn_of(job["job_id"]), given(job))
-    world.store.note(old["job_id"], submitted_at=1_800_000_000)
+    world.store.update(old["job_id"], submitted_at=1_800_000_000)
     world.store.create(canceled["job_id"], source=canceled["source"])
-    world.store.move(canceled["job_id"], Status.CANCELED)
+    world.store.transition(canceled["job_id"], Status.CANCELED)
     # The vendor's clock and ours count in whole seconds.
-    world.store.note(added["job_id"], submitted_at=1_800_000_600)
+    world.store.update(added["job_id"], submitted_at=1_800_000_600)
     facts = reporter(world).report(EXECUTION, planned, "2027-01-15T08:10:00.999Z")
     document, table = report(world, facts)
     assert [row.get("paid_before", False) for row in document["items"]] == [True, False, False]
@@ -394,8 +394,8 @@ def test_the_rows_own_endings_are_marked_and_what_needs_a_person_is_not(world: W
     first, second = jobs_of(world, plan(world, A, B))
     for job in (first, second):
         world.store.create(job["job_id"], source=job["source"])
-    world.announcer().failed(arn_of(first["job_id"]), caught(BatchUnreadable("made up")))
-    world.announcer().on_hold(arn_of(second["job_id"]), caught(GenviralUnavailable("made up")))
+    world.notifier().failed(arn_of(first["job_id"]), caught(BatchUnreadable("made up")))
+    world.notifier().on_hold(arn_of(second["job_id"]), caught(GenviralUnavailable("made up")))
     ended, held = world.messages()
     assert (ended.attributes["status"], ended.attributes["reported_in"]) == ("failed", "batch")
     assert held.attributes["status"] == "on_hold"
@@ -520,6 +520,6 @@ def test_many_jobs_are_read_whatever_dynamodb_leaves_out(world: World, monkeypat
                 answer = world.dynamodb.batch_get_item(RequestItems={TABLE: {**request, "Keys": served}})
             return {**answer, "UnprocessedKeys": {TABLE: {**request, "Keys": left}} if left else {}}
 
-    found = JobStore(Busy(), TABLE).several(names)  # type: ignore[arg-type]
+    found = JobStore(Busy(), TABLE).batch_get(names)  # type: ignore[arg-type]
     assert sorted(found) == sorted(names[:230])
     assert {job.status for job in found.values()} == {Status.QUEUED}

@@ -19,8 +19,8 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
+from ops.next_step import next_step
 from ops.operator import Refused
-from ops.outlook import next_step
 from shared.faults import Paid
 from shared.genviral.errors import (
     InsufficientCredits,
@@ -37,7 +37,7 @@ from shared.jobs.errors import (
 )
 from shared.jobs.record import SUBMIT_SECONDS
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, MoveRefused
+from shared.jobs.store import JobStore, TransitionConflict
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.tries import RESERVE_SECONDS, tries
@@ -56,8 +56,8 @@ from tests.unit.fakes import (
     failed,
     refusing,
 )
+from tests.unit.test_credits_limiter import priced
 from tests.unit.test_ops import dead, operator
-from tests.unit.test_steps_purse import priced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,8 +149,8 @@ class Table:
 
 def submit(world: World, client: Any = None, *, limit: float = 0, **options: Any) -> dict[str, Any]:
     table = client or world.dynamodb
-    purse = world.purse(limit, table) if limit else None
-    return world.submitter(JobStore(table, TABLE), purse=purse, **options).submit(EXECUTION, GIVEN)
+    limiter = world.limiter(limit, table) if limit else None
+    return world.submitter(JobStore(table, TABLE), limiter=limiter, **options).submit(EXECUTION, GIVEN)
 
 
 def spent(world: World) -> float:
@@ -200,7 +200,7 @@ def test_a_claim_of_an_older_version_counts_from_when_it_was_taken(world: World,
     world.job(claim="the first", claimed_at=NOW - LONGEST + 1)
     with pytest.raises(SubmissionInProgress):
         submit(world)
-    world.store.note(JOB_ID, claimed_at=NOW - LONGEST)
+    world.store.update(JOB_ID, claimed_at=NOW - LONGEST)
     with pytest.raises(SubmissionUncertain):
         submit(world)
 
@@ -297,18 +297,18 @@ def test_a_refusal_before_the_claim_does_not_end_a_job_that_another_attempt_is_s
     world.store.release(JOB_ID, "quicker", {"code": "rate_limited"})
     with pytest.raises(RecipeMissing):
         overtaken(world, lambda: None)
-    assert overtaken(world, lambda: world.store.paid(JOB_ID, VIDEO_ID))["video_id"] == VIDEO_ID
+    assert overtaken(world, lambda: world.store.record_accepted(JOB_ID, VIDEO_ID))["video_id"] == VIDEO_ID
 
 
 def test_no_refusal_ends_a_job_that_another_attempt_is_sending(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "the first", execution=EXECUTION)
     with pytest.raises(SubmissionInProgress):
-        world.announcer().failed(EXECUTION, caught(InvalidInput("no")))
+        world.notifier().failed(EXECUTION, caught(InvalidInput("no")))
     assert (world.record().status, world.messages()) == (Status.SUBMITTING, [])
     world.age_claim()
     for _ in range(2):
-        assert world.announcer().failed(EXECUTION, caught(InvalidInput("no")))["status"] == "uncertain"
+        assert world.notifier().failed(EXECUTION, caught(InvalidInput("no")))["status"] == "uncertain"
     assert len(world.messages()) == 1
 
 
@@ -316,13 +316,13 @@ def test_no_refusal_ends_a_job_that_is_claimed_in_the_same_moment(world: World) 
     world.job()
 
     class Claiming(JobStore):
-        def move(self, job_id: str, target: Status, **options: Any) -> Any:
+        def transition(self, job_id: str, target: Status, **options: Any) -> Any:
             if target is Status.FAILED:
                 world.store.claim(JOB_ID, "the first", execution=EXECUTION)
-            return super().move(job_id, target, **options)
+            return super().transition(job_id, target, **options)
 
     with pytest.raises(SubmissionInProgress):
-        world.announcer(store=Claiming(world.dynamodb, TABLE)).failed(EXECUTION, caught(InvalidInput("no")))
+        world.notifier(store=Claiming(world.dynamodb, TABLE)).failed(EXECUTION, caught(InvalidInput("no")))
     assert (world.record().status, world.messages()) == (Status.SUBMITTING, [])
 
 
@@ -332,14 +332,14 @@ def test_the_attempts_own_unknown_outcome_ends_its_job_at_once(world: World) -> 
     with pytest.raises(SubmissionUncertain) as uncertain:
         submit(world, Table(world.dynamodb, "ok", then="before"))
     for _ in range(2):
-        assert world.announcer().failed(EXECUTION, caught(uncertain.value))["status"] == "uncertain"
+        assert world.notifier().failed(EXECUTION, caught(uncertain.value))["status"] == "uncertain"
     assert len(world.messages()) == 1
 
 
 def test_nobody_resubmits_a_job_that_is_being_sent(world: World, clock: Clock) -> None:
     world.job()
     world.store.claim(JOB_ID, "the first", execution=EXECUTION)
-    world.store.move(JOB_ID, Status.UNCERTAIN)
+    world.store.transition(JOB_ID, Status.UNCERTAIN)
     asked: list[Job] = []
     with pytest.raises(Refused, match=r"from 2027-01-15 08:05:30 UTC on"):
         operator(world).resubmit(JOB_ID, asked.append)
@@ -356,7 +356,7 @@ def test_a_job_whose_attempt_said_that_it_ended_is_resubmitted_at_once(world: Wo
     world.job()
     with pytest.raises(SubmissionUncertain) as uncertain:
         submit(world)
-    world.announcer().failed(EXECUTION, caught(uncertain.value))
+    world.notifier().failed(EXECUTION, caught(uncertain.value))
     operator(world).resubmit(JOB_ID)
     assert world.record().resubmissions == 1
 
@@ -442,7 +442,7 @@ def test_a_claim_that_lands_after_it_was_given_back_is_refused(world: World, way
 
     def claim(seen: Job, attempt: str) -> None:
         if limit:
-            reserved, counter = world.purse(limit).budget.reserve(5)
+            reserved, counter = world.limiter(limit).budget.reserve(5)
             world.store.claim_counted(seen, attempt, reserved=reserved, counter=counter)
         else:
             world.store.claim(JOB_ID, attempt, given_back=seen.claims_given_back)
@@ -451,16 +451,16 @@ def test_a_claim_that_lands_after_it_was_given_back_is_refused(world: World, way
         read.append(world.record())
         if way == "given back":
             claim(read[-1], f"attempt {number}")
-            world.purse(limit).release(world.record(), f"attempt {number}", {"code": "rate_limited"})
+            world.limiter(limit).release(world.record(), f"attempt {number}", {"code": "rate_limited"})
         else:
             world.store.refuse_claim(JOB_ID, f"attempt {number}")
     for number, seen in enumerate(read):
-        with pytest.raises(MoveRefused):
+        with pytest.raises(TransitionConflict):
             claim(seen, f"attempt {number}")
     assert (world.record().claim, spent(world)) == (None, 0)
     claim(world.record(), "another")
     assert world.record().claim == "another"
-    with pytest.raises(MoveRefused):
+    with pytest.raises(TransitionConflict):
         world.store.refuse_claim(JOB_ID, "another")
 
 
@@ -484,8 +484,8 @@ def test_a_job_whose_claim_was_given_back_since_it_was_read_is_read_again(world:
             return super().claim_counted(*given, **more)
 
     late = Late(world.dynamodb, TABLE)
-    purse = replace(world.purse(limit), store=late) if limit else None
-    assert world.submitter(late, purse=purse).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
+    limiter = replace(world.limiter(limit), store=late) if limit else None
+    assert world.submitter(late, limiter=limiter).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
     assert (len(world.vendor.posts), spent(world)) == (1, limit and 5)
 
 
@@ -552,7 +552,7 @@ def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world:
 
             def twice(**arguments: Any) -> Any:
                 member(**arguments)
-                world.store.move(JOB_ID, close)
+                world.store.transition(JOB_ID, close)
                 return member(**arguments)
 
             return twice
@@ -574,8 +574,8 @@ def test_a_limit_that_is_reached_after_an_unanswered_claim_leaves_none_behind(wo
 
         def __getattr__(self, name: str) -> Any:
             if name == "transact_write_items" and self.writes == 1:
-                purse = world.purse(5)
-                world.submitter(purse=purse).submit(EXECUTION.replace(JOB_ID, "another"), {})
+                limiter = world.limiter(5)
+                world.submitter(limiter=limiter).submit(EXECUTION.replace(JOB_ID, "another"), {})
             return super().__getattr__(name)
 
     client = Racing(world.dynamodb, "before")
@@ -663,7 +663,7 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
     """It was given up, runs on, and comes to its claim when an operator has taken the job up in a later execution."""
     world.job()
     dead(world)
-    purse = world.purse(limit) if limit else None
+    limiter = world.limiter(limit) if limit else None
 
     class Late(JobStore):
         def claim(self, *given: Any, **more: Any) -> Job:
@@ -676,9 +676,9 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
 
     world.vendor = Vendor(get=[priced(model=3)])
     late = Late(world.dynamodb, TABLE)
-    purse = replace(purse, store=late) if purse else None
+    limiter = replace(limiter, store=late) if limiter else None
     with pytest.raises(JobClosed):
-        world.submitter(late, purse=purse).submit(EXECUTION, {"job_id": JOB_ID})
+        world.submitter(late, limiter=limiter).submit(EXECUTION, {"job_id": JOB_ID})
     job = world.record()
     assert (job.execution, job.claim, len(world.vendor.posts)) == (arn_of(f"{JOB_ID}.r1"), None, 0)
     world.submitter().submit(arn_of(f"{JOB_ID}.r1"), {"job_id": JOB_ID})
@@ -686,5 +686,5 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
 
 
 def taken_up(world: World) -> None:
-    world.announcer().failed(EXECUTION, caught(RecipeMissing("made up")))
+    world.notifier().failed(EXECUTION, caught(RecipeMissing("made up")))
     operator(world).resubmit(JOB_ID)

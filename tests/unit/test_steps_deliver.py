@@ -70,7 +70,7 @@ def test_what_is_no_link_is_refused_with_the_reason(world: World, link: object) 
     world.paid_job()
     assert world.poller().look(EXECUTION, VIDEO_ID, 0)["status"] == "succeeded"
     with pytest.raises(OutputRefused, match="The link to the video is not"):
-        world.courier().deliver(EXECUTION, VIDEO_ID)
+        world.deliverer().deliver(EXECUTION, VIDEO_ID)
 
 
 def test_while_copies_fail_the_job_says_why_and_how_often(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,12 +91,12 @@ def test_while_copies_fail_the_job_says_why_and_how_often(world: World, monkeypa
     world.paid_job()
     for error in (OutputUnreachable, DeliveryIncomplete):
         with pytest.raises(error):
-            world.courier().deliver(EXECUTION, VIDEO_ID)
+            world.deliverer().deliver(EXECUTION, VIDEO_ID)
         told.append(world.lookup().show(JOB_ID)["retrying"])
     assert told[0] == told[1]
     assert told[0] is not None
     assert (told[0]["error"]["code"], told[0]["tries"]) == ("output_unreachable", 1)
-    world.courier().deliver(EXECUTION, VIDEO_ID)
+    world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert world.record().retrying is None
 
 
@@ -104,8 +104,8 @@ def test_long_names_fit_into_the_metadata_of_an_object(world: World, copies: lis
     world.vendor = Vendor(get=[FINISHED])
     world.paid_job()
     video_id, model_id = "猫" * 512, "😀" * 200
-    world.store.note(JOB_ID, video_id=video_id, model_id=model_id)
-    world.courier().deliver(EXECUTION, video_id)
+    world.store.update(JOB_ID, video_id=video_id, model_id=model_id)
+    world.deliverer().deliver(EXECUTION, video_id)
     metadata = copies[0]["metadata"]
     assert set(metadata) == {"job-id", "video-id", "model-id"}
     assert sum(len(name) + len(value) for name, value in metadata.items()) < 2048
@@ -114,7 +114,7 @@ def test_long_names_fit_into_the_metadata_of_an_object(world: World, copies: lis
 def test_a_video_comes_home_with_a_description(world: World, copies: list[dict[str, Any]]) -> None:
     world.vendor = Vendor(get=[FINISHED])
     job = world.paid_job(metadata={"order": 0.5})
-    state = world.courier().deliver(EXECUTION, VIDEO_ID)
+    state = world.deliverer().deliver(EXECUTION, VIDEO_ID)
     key = f"videos/{job.created_at[:4]}/{job.created_at[5:7]}/{job.created_at[8:10]}/{JOB_ID}.mp4"
     assert (copies[0]["link"], copies[0]["bucket"], copies[0]["key"]) == (LINK, VIDEOS, key)
     assert copies[0]["tags"] == {"job_id": JOB_ID}
@@ -141,7 +141,7 @@ def test_a_late_copy_does_not_take_the_place_of_another_video(world: World, monk
 
     def slow(_: Callable[[], str], *, approve: Callable[[], None], **__: Any) -> Delivery:
         approve()
-        world.store.note(JOB_ID, video_id="the-right-one")
+        world.store.update(JOB_ID, video_id="the-right-one")
         approve()
         return COPIED
 
@@ -149,7 +149,7 @@ def test_a_late_copy_does_not_take_the_place_of_another_video(world: World, monk
     world.vendor = Vendor(get=[FINISHED])
     world.paid_job()
     with pytest.raises(JobClosed) as refused:
-        world.courier().deliver(EXECUTION, VIDEO_ID)
+        world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert refused.value.paid is Paid.YES
     assert world.record().output is None
 
@@ -159,7 +159,7 @@ def test_no_link_that_opens_anything_is_written_anywhere(world: World, copies: l
     world.vendor = Vendor(get=[FINISHED])
     links = ["https://user:password@example.com/a?X-Amz-Signature=1#f", "HTTPS://example.com/b?token=2"]
     world.paid_job(request={**BODY, "reference_image_urls": links})
-    state = world.courier().deliver(EXECUTION, VIDEO_ID)
+    state = world.deliverer().deliver(EXECUTION, VIDEO_ID)
     key = state["video"]["key"].replace(".mp4", ".json")
     text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read().decode() + json.dumps(state)
     assert not [word for word in ("X-Amz", "token", "password", LINK) if word in text]
@@ -169,7 +169,7 @@ def test_no_link_that_opens_anything_is_written_anywhere(world: World, copies: l
 def test_a_repeat_means_the_same_object(world: World, copies: list[dict[str, Any]]) -> None:
     world.vendor = Vendor(get=[FINISHED])
     world.paid_job()
-    assert world.courier().deliver(EXECUTION, VIDEO_ID) == world.courier().deliver(EXECUTION, VIDEO_ID)
+    assert world.deliverer().deliver(EXECUTION, VIDEO_ID) == world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert copies[0]["key"] == copies[1]["key"]
 
 
@@ -177,7 +177,7 @@ def test_media_facts_reach_the_record(world: World, monkeypatch: pytest.MonkeyPa
     media = MediaFacts(duration=5.04, width=720, height=1280, video_codec="h264", audio_codec=None)
     monkeypatch.setattr(step, "deliver", lambda *_, **__: Delivery(1, None, "video/mp4", "e", None, 1, media))
     world.paid_job()
-    world.courier().deliver(EXECUTION, VIDEO_ID)
+    world.deliverer().deliver(EXECUTION, VIDEO_ID)
     output = world.record().output or {}
     assert (output["duration_seconds"], output["height"], output["video_codec"]) == (5.04, 1280, "h264")
     assert "audio_codec" not in output
@@ -189,7 +189,7 @@ def test_duration_that_is_unknown_is_left_out_and_differs_from_nothing(
     media = MediaFacts(duration=None, width=720, height=1280, video_codec="h264", audio_codec=None)
     monkeypatch.setattr(step, "deliver", lambda *_, **__: Delivery(1, None, "video/mp4", "e", None, 1, media))
     world.paid_job(request={**BODY, "params": {"duration_seconds": 8}})
-    output = world.courier().deliver(EXECUTION, VIDEO_ID)["video"]
+    output = world.deliverer().deliver(EXECUTION, VIDEO_ID)["video"]
     assert (output["width"], output["height"]) == (720, 1280)
     assert not {"duration_seconds", "differs"} & set(output)
 
@@ -263,7 +263,7 @@ def test_a_film_that_is_not_what_was_asked_for_is_told_and_kept(
     media = MediaFacts(duration=5.04, width=720, height=1280, video_codec="h264", audio_codec=None)
     monkeypatch.setattr(step, "deliver", lambda *_, **__: Delivery(1, None, "video/mp4", "e", None, 1, media))
     world.paid_job(request={**BODY, "params": params})
-    assert world.courier().deliver(EXECUTION, VIDEO_ID)["video"].get("differs") == differs
+    assert world.deliverer().deliver(EXECUTION, VIDEO_ID)["video"].get("differs") == differs
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_link_that_is_not_there_is_named_and_paid(
     world.vendor = vendor
     world.paid_job()
     with pytest.raises(error) as fault:
-        world.courier().deliver(EXECUTION, VIDEO_ID)
+        world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert fault.value.paid is Paid.YES
     assert PROMPT not in str(fault.value)
     assert world.record().output is None
@@ -293,17 +293,17 @@ def test_an_unfinished_copy_leaves_the_job_delivering(world: World, monkeypatch:
     monkeypatch.setattr(step, "deliver", out_of_time)
     world.paid_job()
     with pytest.raises(DeliveryIncomplete):
-        world.courier().deliver(EXECUTION, VIDEO_ID)
+        world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert (world.record().status, world.record().output) == (Status.DELIVERING, None)
 
 
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.SUCCEEDED])
 def test_a_job_that_ended_is_not_fetched(world: World, copies: list[dict[str, Any]], status: Status) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.DELIVERING)
-    world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, Status.DELIVERING)
+    world.store.transition(JOB_ID, status)
     with pytest.raises(JobClosed):
-        world.courier().deliver(EXECUTION, VIDEO_ID)
+        world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert not copies
 
 
@@ -315,18 +315,18 @@ def test_a_delivery_that_an_operator_overtook_writes_nothing_about_another_video
     world.vendor = Vendor(get=[FINISHED])
     world.paid_job()
     if status == "delivering":
-        world.store.move(JOB_ID, Status.DELIVERING)
+        world.store.transition(JOB_ID, Status.DELIVERING)
     writes = iter(range(10))
 
     class Replaced(JobStore):
         def _send(self, change: dict[str, Any]) -> Job:
             if next(writes) == write:
-                world.store.note(JOB_ID, video_id="the-right-one")
+                world.store.update(JOB_ID, video_id="the-right-one")
             return super()._send(change)
 
-    courier = dataclasses.replace(world.courier(), store=Replaced(world.dynamodb, TABLE))
+    deliverer = dataclasses.replace(world.deliverer(), store=Replaced(world.dynamodb, TABLE))
     with pytest.raises(JobClosed, match="another video"):
-        courier.deliver(EXECUTION, VIDEO_ID)
+        deliverer.deliver(EXECUTION, VIDEO_ID)
     job = world.record()
     assert (job.status, job.video_id, job.output) == (status, "the-right-one", None)
     assert len(copies) == write
@@ -348,12 +348,12 @@ def delivering(world: World) -> None:
 
 def test_the_first_delivery_looks_for_nothing_in_the_bucket(world: World, copies: list[dict[str, Any]]) -> None:
     delivering(world)
-    world.courier().deliver(EXECUTION, VIDEO_ID)
+    world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert copies[0]["first"]
 
 
 def interrupt(world: World) -> None:
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="States.Timeout", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="States.Timeout", cause="", moment="1")
 
 
 def interrupt_and_poll(world: World) -> None:
@@ -362,12 +362,12 @@ def interrupt_and_poll(world: World) -> None:
 
 
 def hold(world: World) -> None:
-    world.announcer().on_hold(EXECUTION, {"Error": "AuthenticationFailed", "Cause": "{}"})
+    world.notifier().on_hold(EXECUTION, {"Error": "AuthenticationFailed", "Cause": "{}"})
     poll(world)
 
 
 def cancel_and_attach(world: World) -> None:
-    world.announcer().canceled(JOB_ID)
+    world.notifier().canceled(JOB_ID)
     operator(world).attach(JOB_ID, VIDEO_ID)
     poll(world)
 
@@ -398,9 +398,9 @@ def test_no_later_delivery_takes_itself_for_the_first(
 
     monkeypatch.setattr(step, "deliver", copy)
     with pytest.raises((KeyboardInterrupt, DeliveryIncomplete)):
-        world.courier().deliver(EXECUTION, VIDEO_ID)
+        world.deliverer().deliver(EXECUTION, VIDEO_ID)
     AGAIN[again](world)
-    world.courier().deliver(world.record().execution or EXECUTION, VIDEO_ID)
+    world.deliverer().deliver(world.record().execution or EXECUTION, VIDEO_ID)
     assert asked == [True, False]
 
 
@@ -412,11 +412,11 @@ def test_a_lost_write_keeps_no_delivery_from_going_on(
     """Read the job, move it back to `delivering`, note that a copy begins: each fails once, with or without effect."""
     delivering(world)
     interrupt(world)
-    lost = dataclasses.replace(world.courier(), store=world.flaky({call: how}))
+    lost = dataclasses.replace(world.deliverer(), store=world.flaky({call: how}))
     with pytest.raises(ClientError):
         lost.deliver(EXECUTION, VIDEO_ID)
     assert not copies
-    world.courier().deliver(EXECUTION, VIDEO_ID)
+    world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert world.record().status is Status.DELIVERING
 
 
@@ -435,5 +435,5 @@ def test_a_write_that_was_repeated_because_its_answer_was_lost_is_no_end(
             return lambda **arguments: member(**arguments) and member(**arguments)
 
     store = JobStore(Repeating(), TABLE)  # type: ignore[arg-type]
-    dataclasses.replace(world.courier(), store=store).deliver(EXECUTION, VIDEO_ID)
+    dataclasses.replace(world.deliverer(), store=store).deliver(EXECUTION, VIDEO_ID)
     assert copies

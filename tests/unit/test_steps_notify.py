@@ -48,22 +48,22 @@ NO_CREDITS = caught(InsufficientCredits("Not enough credits"))
 
 def delivered(world: World) -> None:
     world.paid_job(metadata={"order": 1})
-    world.store.move(JOB_ID, Status.DELIVERING, output=OUTPUT)
+    world.store.transition(JOB_ID, Status.DELIVERING, output=OUTPUT)
 
 
 def interrupt(world: World, moment: str = "1", execution: str = EXECUTION, **how: str) -> None:
     told = {"ended": "FAILED", "error": "AwsCallFailed", "cause": "", **how}
-    world.announcer().interrupted(execution, moment=moment, **told)
+    world.notifier().interrupted(execution, moment=moment, **told)
 
 
 ENDINGS: list[tuple[str, Callable[[World], object], Callable[[Any], Any]]] = [
-    ("succeeded", delivered, lambda announcer: announcer.succeeded(EXECUTION)),
-    ("failed", lambda world: world.job(), lambda announcer: announcer.failed(EXECUTION, MISSING)),
-    ("on_hold", lambda world: world.job(), lambda announcer: announcer.on_hold(EXECUTION, NO_CREDITS)),
+    ("succeeded", delivered, lambda notifier: notifier.succeeded(EXECUTION)),
+    ("failed", lambda world: world.job(), lambda notifier: notifier.failed(EXECUTION, MISSING)),
+    ("on_hold", lambda world: world.job(), lambda notifier: notifier.on_hold(EXECUTION, NO_CREDITS)),
     (
         "interrupted",
         lambda world: world.paid_job(),
-        lambda announcer: announcer.interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1"),
+        lambda notifier: notifier.interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1"),
     ),
 ]
 each_ending = pytest.mark.parametrize(("status", "prepare", "tell"), ENDINGS, ids=[name for name, *_ in ENDINGS])
@@ -73,7 +73,7 @@ each_ending = pytest.mark.parametrize(("status", "prepare", "tell"), ENDINGS, id
 def test_one_message_however_often_it_is_told(world: World, status: str, prepare: Any, tell: Any) -> None:
     prepare(world)
     for _ in range(3):
-        tell(world.announcer())
+        tell(world.notifier())
     (message,) = world.messages()
     assert (message.body["status"], message.attributes["status"]) == (status, status)
     assert world.record().status == status
@@ -86,11 +86,11 @@ def test_a_message_that_could_not_be_sent_is_sent_by_the_repeat(
 ) -> None:
     prepare(world)
     with pytest.raises(ClientError):
-        tell(world.announcer(sns=Flaky(world.sns, {1: "before"})))
+        tell(world.notifier(sns=Flaky(world.sns, {1: "before"})))
     assert world.record().status == status
     assert not world.messages()
     for _ in range(2):
-        tell(world.announcer())
+        tell(world.notifier())
     assert [message.body["status"] for message in world.messages()] == [status]
 
 
@@ -102,9 +102,9 @@ def test_a_failure_of_the_table_loses_no_message(
 ) -> None:
     prepare(world)
     try:
-        tell(world.announcer(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+        tell(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
     except ClientError:
-        tell(world.announcer())
+        tell(world.notifier())
     told = world.messages()
     assert {message.body["status"] for message in told} == {status}
     # A message whose crossing-off failed goes out again under the same id.
@@ -141,9 +141,9 @@ def test_no_failure_of_the_table_leaves_an_end_uncounted(
 ) -> None:
     prepare(world)
     with suppress(ClientError):
-        tell(world.announcer(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+        tell(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
     for _ in range(2):
-        tell(world.announcer())
+        tell(world.notifier())
     assert counted() == ONE[status]
 
 
@@ -162,7 +162,7 @@ def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: s
             return twice if name == "update_item" else member
 
     prepare(world)
-    tell(world.announcer(store=JobStore(Repeating(), TABLE)))  # type: ignore[arg-type]
+    tell(world.notifier(store=JobStore(Repeating(), TABLE)))  # type: ignore[arg-type]
     assert counted() == ONE[status]
     assert len(world.messages()) == 1
 
@@ -174,10 +174,10 @@ def test_an_end_is_counted_although_it_cannot_be_told_and_not_again_when_it_is(
     prepare(world)
     for _ in range(3):
         with pytest.raises(ClientError):
-            tell(world.announcer(sns=Flaky(world.sns, {1: "before"})))
+            tell(world.notifier(sns=Flaky(world.sns, {1: "before"})))
         assert counted() == ONE[status]
     for _ in range(2):
-        world.announcer().remind(JOB_ID)  # as the sweep does
+        world.notifier().remind(JOB_ID)  # as the sweep does
     assert counted() == ONE[status]
     assert len(world.messages()) == 1
 
@@ -192,8 +192,8 @@ def test_a_cancel_is_counted_once_whoever_tells_of_it(world: World) -> None:
 
 def test_success_tells_where_the_video_is(world: World) -> None:
     delivered(world)
-    world.store.note(JOB_ID, error={"code": "old"})
-    state = world.announcer().succeeded(EXECUTION)
+    world.store.update(JOB_ID, error={"code": "old"})
+    state = world.notifier().succeeded(EXECUTION)
     assert state == {"job_id": JOB_ID, "status": "succeeded", "video": OUTPUT}
     (message,) = world.messages()
     assert message.body["video"] == OUTPUT
@@ -243,9 +243,9 @@ def test_an_error_from_before_its_video_ends_no_job_that_has_one(
     """An attempt that was given up runs on: it was accepted after another one had failed."""
     world.paid_job()
     if status is not Status.PROCESSING:
-        world.store.move(JOB_ID, status)
+        world.store.transition(JOB_ID, status)
     before = world.record()
-    state = world.announcer().failed(EXECUTION, caught(error))
+    state = world.notifier().failed(EXECUTION, caught(error))
     assert (state["status"], state["error"]["Error"]) == (status, type(error).__name__)
     assert (world.record(), world.messages()) == (before, [])
 
@@ -254,13 +254,13 @@ def test_a_video_that_is_accepted_while_its_job_is_being_closed_keeps_the_job_op
     world.job()
 
     class Late(JobStore):
-        def move(self, job_id: str, target: Status, **options: Any) -> Any:
+        def transition(self, job_id: str, target: Status, **options: Any) -> Any:
             if target is Status.FAILED:
                 world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-                world.store.paid(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
-            return super().move(job_id, target, **options)
+                world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+            return super().transition(job_id, target, **options)
 
-    world.announcer(store=Late(world.dynamodb, TABLE)).failed(EXECUTION, MISSING)
+    world.notifier(store=Late(world.dynamodb, TABLE)).failed(EXECUTION, MISSING)
     assert (world.record().status, world.messages()) == (Status.PROCESSING, [])
 
 
@@ -280,8 +280,8 @@ def test_a_job_on_hold_says_when_it_is_tried_again_and_until_when(world: World, 
     world.job()
     if held_for:
         since = int(time.time()) - held_for
-        world.store.move(JOB_ID, Status.ON_HOLD, held_since=since, error=fault.document())
-    answer = world.announcer().on_hold(EXECUTION, caught(fault))
+        world.store.transition(JOB_ID, Status.ON_HOLD, held_since=since, error=fault.document())
+    answer = world.notifier().on_hold(EXECUTION, caught(fault))
     shown = world.lookup().show(JOB_ID)
     until = {
         name: datetime.fromisoformat(shown[name]).timestamp() - time.time() for name in ("next_try_at", "held_until")
@@ -297,7 +297,7 @@ def test_a_failure_ends_the_job_by_what_was_paid(
     world: World, prepare: Callable[[World], Any], error: Exception, status: str, paid: str
 ) -> None:
     prepare(world)
-    state = world.announcer().failed(EXECUTION, caught(error))
+    state = world.notifier().failed(EXECUTION, caught(error))
     assert (state["status"], world.record().status) == (status, status)
     assert state["error"]["Error"] == type(error).__name__
     document = json.loads(str(error))
@@ -330,7 +330,7 @@ def test_what_the_platform_says_is_told_only_where_it_quotes_nothing(
     world: World, error: dict[str, str], said: str
 ) -> None:
     world.job()
-    world.announcer().failed(EXECUTION, error)
+    world.notifier().failed(EXECUTION, error)
     assert world.messages()[0].body["error"]["message"] == said
 
 
@@ -339,18 +339,18 @@ def test_what_the_platform_says_is_told_only_where_it_quotes_nothing(
 
 def test_a_job_that_ends_a_second_time_the_same_way_is_told_under_another_id(world: World) -> None:
     world.job()
-    world.announcer().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
+    world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
     later = operator(world).resubmit(JOB_ID)
-    world.announcer().failed(later, caught(SubmissionUncertain("no answer again")))
+    world.notifier().failed(later, caught(SubmissionUncertain("no answer again")))
     told = [message.body["notification_id"] for message in world.messages()]
     assert told == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
 
 
 def test_a_job_that_is_canceled_a_second_time_is_told_under_another_id(world: World) -> None:
     world.paid_job()
-    world.announcer().canceled(JOB_ID)
+    world.notifier().canceled(JOB_ID)
     operator(world).attach(JOB_ID, VIDEO_ID)
-    world.announcer().canceled(JOB_ID)
+    world.notifier().canceled(JOB_ID)
     told = [message.body["notification_id"] for message in world.messages()]
     assert told == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
 
@@ -360,7 +360,7 @@ def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
     for number, attempt in enumerate(("one", "two", "three")):
         world.store.claim(JOB_ID, attempt, given_back=number, execution=EXECUTION)
         world.store.release(JOB_ID, attempt, {"code": "rate_limited"})
-        state = world.announcer().on_hold(EXECUTION, NO_CREDITS)
+        state = world.notifier().on_hold(EXECUTION, NO_CREDITS)
         assert (state["expired"], state["wait_seconds"], state["video_id"]) == (False, 900, None)
         assert state["error"] == NO_CREDITS
     assert len(world.messages()) == 1
@@ -371,8 +371,8 @@ def test_each_hold_is_told_under_an_id_of_its_own(world: World, monkeypatch: pyt
     now = 1_800_000_000.1
     for hold in (0, 0.5):  # seconds
         monkeypatch.setattr(time, "time", lambda hold=hold: now + hold)
-        assert world.announcer().on_hold(EXECUTION, NO_CREDITS)["video_id"] == VIDEO_ID
-        world.store.paid(JOB_ID, VIDEO_ID)
+        assert world.notifier().on_hold(EXECUTION, NO_CREDITS)["video_id"] == VIDEO_ID
+        world.store.record_accepted(JOB_ID, VIDEO_ID)
     ids = [message.body["notification_id"] for message in world.messages()]
     assert len(set(ids)) == len(ids) == 2
 
@@ -380,18 +380,18 @@ def test_each_hold_is_told_under_an_id_of_its_own(world: World, monkeypatch: pyt
 def test_a_hold_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.job()
     now = time.time()
-    assert not world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert not world.notifier().on_hold(EXECUTION, NO_CREDITS)["expired"]
     for seconds, expired in ((72 * 3600 - 10, False), (72 * 3600 + 10, True)):
         monkeypatch.setattr(time, "time", lambda seconds=seconds: now + seconds)
-        assert world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"] is expired
-    world.announcer().failed(EXECUTION, NO_CREDITS)
+        assert world.notifier().on_hold(EXECUTION, NO_CREDITS)["expired"] is expired
+    world.notifier().failed(EXECUTION, NO_CREDITS)
     assert [message.body["status"] for message in world.messages()] == ["on_hold", "failed"]
     assert world.record().held_since is None
 
 
 def test_no_hold_hours_fail_at_once(world: World) -> None:
     world.job()
-    assert world.announcer(hold_hours=0).on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert world.notifier(hold_hours=0).on_hold(EXECUTION, NO_CREDITS)["expired"]
     assert world.messages() == []
 
 
@@ -401,11 +401,11 @@ def test_the_limits_holds_last_two_weeks_and_end_with_advice_of_their_own(
     world: World, monkeypatch: pytest.MonkeyPatch, fault: type[Fault], hold_hours: int
 ) -> None:
     world.job()
-    announcer, error, now = world.announcer(hold_hours=hold_hours), caught(fault("It is so.")), time.time()
+    notifier, error, now = world.notifier(hold_hours=hold_hours), caught(fault("It is so.")), time.time()
     for days, expired in ((0, False), (13.9, False), (14.1, True)):
         monkeypatch.setattr(time, "time", lambda days=days: now + days * 86_400)
-        assert announcer.on_hold(EXECUTION, error)["expired"] is expired
-    announcer.failed(EXECUTION, error)
+        assert notifier.on_hold(EXECUTION, error)["expired"] is expired
+    notifier.failed(EXECUTION, error)
     held, ended = world.messages()
     assert (held.body["status"], ended.body["status"]) == ("on_hold", "failed")
     assert fault.advice in held.email
@@ -415,13 +415,13 @@ def test_the_limits_holds_last_two_weeks_and_end_with_advice_of_their_own(
 
 
 ENDS_OF_HOLDS: dict[str, Callable[[World], Any]] = {
-    "paid": lambda world: world.store.paid(JOB_ID, VIDEO_ID),
-    "failed": lambda world: world.announcer().failed(EXECUTION, NO_CREDITS),
-    "canceled": lambda world: world.announcer().canceled(JOB_ID),
+    "paid": lambda world: world.store.record_accepted(JOB_ID, VIDEO_ID),
+    "failed": lambda world: world.notifier().failed(EXECUTION, NO_CREDITS),
+    "canceled": lambda world: world.notifier().canceled(JOB_ID),
     "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
     "interrupted": lambda world: interrupt(world),
-    "resubmitted": lambda world: (world.store.move(JOB_ID, Status.FAILED), operator(world).resubmit(JOB_ID)),
-    "attached": lambda world: (world.store.move(JOB_ID, Status.FAILED), operator(world).attach(JOB_ID, VIDEO_ID)),
+    "resubmitted": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator(world).resubmit(JOB_ID)),
+    "attached": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator(world).attach(JOB_ID, VIDEO_ID)),
 }
 
 
@@ -429,7 +429,7 @@ ENDS_OF_HOLDS: dict[str, Callable[[World], Any]] = {
 def test_what_ends_one_kind_of_hold_ends_the_other(world: World, end: str) -> None:
     world.job()
     for error in (caught(DailyLimitReached("no")), NO_CREDITS):
-        world.announcer().on_hold(EXECUTION, error)
+        world.notifier().on_hold(EXECUTION, error)
     assert None not in (world.record().held_since, world.record().limit_held_since)
     ENDS_OF_HOLDS[end](world)
     assert (world.record().held_since, world.record().limit_held_since) == (None, None)
@@ -438,22 +438,22 @@ def test_what_ends_one_kind_of_hold_ends_the_other(world: World, end: str) -> No
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_a_job_that_ended_is_not_held(world: World, status: Status) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.INTERRUPTED)
-    world.store.move(JOB_ID, status)
-    assert world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"]
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, status)
+    assert world.notifier().on_hold(EXECUTION, NO_CREDITS)["expired"]
     assert (world.record().status, world.messages()) == (status, [])
 
 
 def test_a_job_canceled_while_it_is_being_held_stays_canceled(world: World) -> None:
     world.paid_job()
-    world.announcer().on_hold(EXECUTION, NO_CREDITS)
+    world.notifier().on_hold(EXECUTION, NO_CREDITS)
 
     class Canceling(JobStore):
-        def move(self, job_id: str, target: Status, **options: Any) -> Any:
-            world.store.move(JOB_ID, Status.CANCELED)
-            return super().move(job_id, target, **options)
+        def transition(self, job_id: str, target: Status, **options: Any) -> Any:
+            world.store.transition(JOB_ID, Status.CANCELED)
+            return super().transition(job_id, target, **options)
 
-    assert world.announcer(store=Canceling(world.dynamodb, TABLE)).on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert world.notifier(store=Canceling(world.dynamodb, TABLE)).on_hold(EXECUTION, NO_CREDITS)["expired"]
     assert world.record().status is Status.CANCELED
 
 
@@ -464,9 +464,9 @@ def test_a_job_canceled_while_it_is_being_held_stays_canceled(world: World) -> N
 def test_whatever_was_open_is_interrupted_with_advice(world: World, status: Status) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     if status is not Status.INTERRUPTED:
-        world.store.move(JOB_ID, status)
+        world.store.transition(JOB_ID, status)
     interrupt(world, error="", cause="", ended="TIMED_OUT")
     (message,) = world.messages()
     assert message.body["status"] == "interrupted"
@@ -494,7 +494,7 @@ def test_news_that_is_late_interrupts_no_job_that_goes_on(world: World, late: st
     for moment in ("1", "2"):
         interrupt(world, moment)
         world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
-    world.store.move(JOB_ID, goes_on, stay=True)
+    world.store.transition(JOB_ID, goes_on, stay=True)
     interrupt(world, late)
     assert world.record().status is goes_on
     assert len(world.messages()) == 2
@@ -504,19 +504,19 @@ def test_news_that_is_late_interrupts_no_job_that_goes_on(world: World, late: st
 
 def test_a_hold_after_an_interruption_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.paid_job()
-    world.announcer().on_hold(EXECUTION, NO_CREDITS)
+    world.notifier().on_hold(EXECUTION, NO_CREDITS)
     interrupt(world)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 100 * 3600)
-    assert not world.announcer().on_hold(EXECUTION, NO_CREDITS)["expired"]
+    assert not world.notifier().on_hold(EXECUTION, NO_CREDITS)["expired"]
     assert [message.body["status"] for message in world.messages()] == ["on_hold", "interrupted", "on_hold"]
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_the_end_of_an_ended_jobs_execution_changes_nothing(world: World, status: Status) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.INTERRUPTED)
-    before = world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
+    before = world.store.transition(JOB_ID, status)
     interrupt(world)
     assert (world.record(), world.messages()) == (before, [])
 
@@ -536,14 +536,14 @@ FOREIGN = arn_of(f"{JOB_ID}.r1")
 @pytest.mark.parametrize(
     "tell",
     [
-        lambda announcer: announcer.succeeded(FOREIGN),
-        lambda announcer: announcer.failed(FOREIGN, caught(JobClosed("the job is processing"))),
-        lambda announcer: announcer.interrupted(FOREIGN, ended="FAILED", error="X", cause="", moment="1"),
+        lambda notifier: notifier.succeeded(FOREIGN),
+        lambda notifier: notifier.failed(FOREIGN, caught(JobClosed("the job is processing"))),
+        lambda notifier: notifier.interrupted(FOREIGN, ended="FAILED", error="X", cause="", moment="1"),
     ],
 )
 def test_a_foreign_execution_does_not_end_the_job(world: World, tell: Any) -> None:
     before = world.paid_job()
-    tell(world.announcer())
+    tell(world.notifier())
     assert (world.record(), world.messages()) == (before, [])
 
 
@@ -551,7 +551,7 @@ def test_a_foreign_execution_does_not_end_the_job(world: World, tell: Any) -> No
 def test_a_notice_that_is_out_of_date_is_not_told(world: World, due: str) -> None:
     """A leftover of a failed SNS call, found by a foreign or repeated event when the job has gone on."""
     world.paid_job()
-    world.store.note(JOB_ID, notice_due=due)
+    world.store.update(JOB_ID, notice_due=due)
     interrupt(world, execution=FOREIGN)
     assert not world.messages()
 
@@ -564,7 +564,7 @@ def test_a_notice_that_is_out_of_date_is_not_told(world: World, due: str) -> Non
 )
 def test_a_subject_is_one_that_sns_takes(world: World, key: str) -> None:
     world.store.create(JOB_ID, source={"type": "upload", "key": key})
-    world.announcer().failed(EXECUTION, MISSING)
+    world.notifier().failed(EXECUTION, MISSING)
     (message,) = world.messages()
     assert message.subject.isascii()
     assert message.subject.isprintable()
@@ -574,14 +574,14 @@ def test_a_subject_is_one_that_sns_takes(world: World, key: str) -> None:
 
 def test_an_attribute_that_sns_would_refuse_is_left_out(world: World) -> None:
     world.store.create(JOB_ID, source={"type": "upload", "key": "uploads/\x01/a.jpg"}, recipe="\x01")
-    world.announcer().failed(EXECUTION, MISSING)
+    world.notifier().failed(EXECUTION, MISSING)
     (message,) = world.messages()
     assert set(message.attributes) == {"status", "source", "error_code"}
 
 
 def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
     world.store.create(JOB_ID, source={"type": "api", "caller": "arn:me"}, request='{"prompt": "secret prompt"}')
-    world.announcer().failed(EXECUTION, MISSING)
+    world.notifier().failed(EXECUTION, MISSING)
     text = json.dumps(world.messages()[0].body)
     assert "arn:me" not in text
     assert "secret prompt" not in text
@@ -593,26 +593,26 @@ def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
 def accepted(world: World) -> None:
     """The video is known, but the write that would have replaced the request was lost."""
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-    world.store.paid(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+    world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
 
 
 ENDS: dict[str, Callable[[World], object]] = {
     "succeeded": lambda world: (
         accepted(world),
-        world.store.move(JOB_ID, Status.DELIVERING),
-        world.announcer().succeeded(EXECUTION),
+        world.store.transition(JOB_ID, Status.DELIVERING),
+        world.notifier().succeeded(EXECUTION),
     ),
-    "failed": lambda world: world.announcer().failed(EXECUTION, caught(InvalidInput("no"))),
-    "uncertain": lambda world: world.announcer().failed(EXECUTION, caught(SubmissionUncertain("no answer"))),
-    "timed out": lambda world: (accepted(world), world.announcer().failed(EXECUTION, caught(TimedOut("late")))),
-    "hold is over": lambda world: world.announcer().failed(EXECUTION, caught(InsufficientCredits("none"))),
-    "canceled by its owner": lambda world: world.announcer().canceled(JOB_ID),
+    "failed": lambda world: world.notifier().failed(EXECUTION, caught(InvalidInput("no"))),
+    "uncertain": lambda world: world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer"))),
+    "timed out": lambda world: (accepted(world), world.notifier().failed(EXECUTION, caught(TimedOut("late")))),
+    "hold is over": lambda world: world.notifier().failed(EXECUTION, caught(InsufficientCredits("none"))),
+    "canceled by its owner": lambda world: world.notifier().canceled(JOB_ID),
     "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
     "canceled, told of by the sweep": lambda world: (
-        world.store.move(JOB_ID, Status.CANCELED, notice_due="canceled"),
-        world.announcer().remind(JOB_ID),
+        world.store.transition(JOB_ID, Status.CANCELED, notice_due="canceled"),
+        world.notifier().remind(JOB_ID),
     ),
-    "its execution's input was too large": lambda world: world.announcer().interrupted(
+    "its execution's input was too large": lambda world: world.notifier().interrupted(
         EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1"
     ),
 }
@@ -646,7 +646,7 @@ def test_a_job_that_was_taken_up_while_it_ended_keeps_its_links(world: World) ->
 
 def test_a_job_whose_links_open_nothing_is_left_as_it_is(world: World) -> None:
     world.job(request=PLAIN_BODY)
-    world.announcer().failed(EXECUTION, caught(InvalidInput("no")))
+    world.notifier().failed(EXECUTION, caught(InvalidInput("no")))
     job = world.record()
     assert (json.loads(job.request or ""), job.links_stripped) == (PLAIN_BODY, False)
 
@@ -655,14 +655,14 @@ def test_an_end_that_was_cut_off_before_the_links_were_removed_is_finished_by_th
     world.job(request=BODY)
     table: Any = Flaky(world.dynamodb, {2: "before"}, only="update_item")
     with pytest.raises(ClientError):
-        world.announcer(store=JobStore(table, TABLE)).failed(EXECUTION, caught(InvalidInput("no")))
+        world.notifier(store=JobStore(table, TABLE)).failed(EXECUTION, caught(InvalidInput("no")))
     assert not world.messages()
-    world.announcer().remind(JOB_ID)
+    world.notifier().remind(JOB_ID)
     assert world.record().links_stripped
     assert len(world.messages()) == 1
 
 
 def test_a_request_that_nobody_could_send_keeps_nobody_from_ending_its_job(world: World) -> None:
     world.store.create(JOB_ID, source={"type": "execution"}, request="[" * 100_000 + "]" * 100_000)
-    world.announcer().failed(EXECUTION, caught(InvalidInput("no")))
+    world.notifier().failed(EXECUTION, caught(InvalidInput("no")))
     assert (world.record().request, world.record().links_stripped) == ("{}", True)

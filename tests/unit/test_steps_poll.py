@@ -80,7 +80,7 @@ def test_a_failed_generation_ends_without_quoting_the_request(world: World) -> N
 
 def test_a_video_that_is_late_is_timed_out_but_a_finished_one_never_is(world: World) -> None:
     world.paid_job()
-    world.store.note(JOB_ID, deadline_at=int(time.time()) - 1)
+    world.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
     state = look(world, showing("processing"), submitted_at=int(time.time()) - 601)
     assert (state["status"], state["error"]["Error"]) == ("timed_out", "TimedOut")
     assert '"paid": "yes"' in state["error"]["Cause"]
@@ -115,12 +115,12 @@ def test_what_the_vendor_says_is_kept_shown_and_told_at_the_deadline(world: Worl
     world.paid_job()
     assert look(world, answer)["status"] == "processing"
     assert world.record().vendor_status == world.lookup().show(JOB_ID).get("vendor_status") == word
-    world.store.note(JOB_ID, deadline_at=int(time.time()) - 1)
+    world.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
     state = look(world, answer, submitted_at=int(time.time()) - 600)
     assert state["status"] == "timed_out"
     message = json.loads(state["error"]["Cause"])["message"]
     assert re.search(told, message)
-    world.announcer().failed(EXECUTION, state["error"])
+    world.notifier().failed(EXECUTION, state["error"])
     (sent,) = world.messages()
     assert message in sent.email
     assert ("had not finished" in sent.email) == (word is None)
@@ -150,7 +150,7 @@ def test_a_wait_that_the_vendor_asks_for_is_kept_until_the_deadline(world: World
     world.paid_job()
     limited = refusing(429, "rate_limited", **{"Retry-After": "77"})
     assert look(world, limited)["wait_seconds"] == 77
-    world.store.note(JOB_ID, deadline_at=int(time.time()) - 1)
+    world.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
     with pytest.raises(RateLimited):
         look(world, limited)
 
@@ -176,7 +176,7 @@ def test_a_look_that_fails_says_that_the_video_is_paid_for(world: World, answer:
 @pytest.mark.parametrize("status", [Status.ON_HOLD, Status.INTERRUPTED])
 def test_a_job_that_comes_back_is_processing_again_once_the_vendor_answers(world: World, status: Status) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, status, held_since=1)
+    world.store.transition(JOB_ID, status, held_since=1)
     with pytest.raises(GenviralUnavailable):
         look(world, refusing(503))
     assert (world.record().status, world.record().held_since) == (status, 1)
@@ -197,7 +197,7 @@ def test_a_video_the_record_does_not_know_is_written_down_before_the_vendor_is_a
 
 def test_a_video_that_was_replaced_is_not_followed(world: World) -> None:
     world.paid_job()
-    world.store.note(JOB_ID, video_id="the-right-one")
+    world.store.update(JOB_ID, video_id="the-right-one")
     with pytest.raises(JobClosed) as closed:
         look(world, FINISHED)
     assert (closed.value.paid, world.record().status, world.vendor.asked) == (Paid.YES, Status.PROCESSING, [])
@@ -205,11 +205,11 @@ def test_a_video_that_was_replaced_is_not_followed(world: World) -> None:
 
 def test_a_late_look_does_not_take_a_job_back_from_its_delivery(world: World) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.ON_HOLD)
+    world.store.transition(JOB_ID, Status.ON_HOLD)
 
     def overtaken(request: httpx.Request) -> httpx.Response:
-        world.store.move(JOB_ID, Status.PROCESSING)
-        world.store.move(JOB_ID, Status.DELIVERING)
+        world.store.transition(JOB_ID, Status.PROCESSING)
+        world.store.transition(JOB_ID, Status.DELIVERING)
         return showing("processing")(request)
 
     assert look(world, overtaken)["status"] == "processing"
@@ -219,8 +219,8 @@ def test_a_late_look_does_not_take_a_job_back_from_its_delivery(world: World) ->
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_a_job_that_ended_is_not_followed(world: World, status: Status) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.INTERRUPTED)
-    world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, status)
     with pytest.raises(JobClosed) as fault:
         look(world, FINISHED)
     assert fault.value.paid is Paid.YES
@@ -232,7 +232,7 @@ def test_a_job_canceled_during_the_look_stays_canceled(world: World, answer: Ans
     world.paid_job()
 
     def cancel(request: httpx.Request) -> httpx.Response:
-        world.store.move(JOB_ID, Status.CANCELED)
+        world.store.transition(JOB_ID, Status.CANCELED)
         return answer(request)
 
     if answer is FINISHED:
@@ -255,7 +255,7 @@ def test_a_video_that_the_execution_alone_knows_is_written_down_although_the_job
 ) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-    world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, status)
     with pytest.raises(JobClosed, match=status):
         look(world, FINISHED)
     assert (world.record().status, world.record().video_id, world.record().paid) == (status, VIDEO_ID, "yes")
@@ -264,7 +264,7 @@ def test_a_video_that_the_execution_alone_knows_is_written_down_although_the_job
 def test_a_second_video_that_the_execution_alone_knows_is_written_down_beside_the_first(world: World) -> None:
     """Submit could not write it down; meanwhile an operator had the job paid for once more."""
     world.job()
-    world.store.paid(JOB_ID, "the-first")
+    world.store.record_accepted(JOB_ID, "the-first")
     for _ in range(2):
         with pytest.raises(JobClosed, match="another video"):
             look(world, FINISHED)
@@ -278,7 +278,7 @@ def test_a_poll_that_an_operator_overtook_moves_no_other_video_on(world: World) 
     world.paid_job()
 
     def replace(request: httpx.Request) -> httpx.Response:
-        world.store.note(JOB_ID, video_id="the-right-one")
+        world.store.update(JOB_ID, video_id="the-right-one")
         return FINISHED(request)
 
     with pytest.raises(JobClosed, match="another video"):
@@ -355,7 +355,7 @@ def test_the_tries_of_a_redriven_job_begin_anew(world: World) -> None:
     for _ in range(3):
         with pytest.raises(GenviralUnavailable):
             look(world, refusing(503))
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
     assert "retrying" not in world.lookup().show(JOB_ID)
     time.sleep(0.002)  # moments are kept in milliseconds
     with pytest.raises(GenviralUnavailable):
@@ -425,7 +425,7 @@ def test_a_finished_video_teaches_how_long_its_kind_takes(world: World) -> None:
 @pytest.mark.parametrize("status", [Status.ON_HOLD, Status.INTERRUPTED])
 def test_a_job_that_was_held_or_interrupted_teaches_nothing(world: World, status: Status) -> None:
     state = submitted(world)
-    world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, status)
     seen(world, FINISHED, state, unfinished=280, next=299)
     assert learned(world) == []
 
@@ -445,7 +445,7 @@ def test_an_execution_of_an_older_version_goes_on(world: World) -> None:
 def test_a_table_that_does_not_answer_costs_no_job(world: World) -> None:
     broken = Durations(Flaky(world.dynamodb, dict.fromkeys(range(1, 9), "before")), TABLE)  # type: ignore[arg-type]
     world.job()
-    state = replace(world.submitter(), patience=world.patience(broken)).submit(EXECUTION, {})
+    state = replace(world.submitter(), scheduler=world.scheduler(broken)).submit(EXECUTION, {})
     world.vendor = Vendor(get=[FINISHED])
-    poller = replace(world.poller(), patience=world.patience(broken))
+    poller = replace(world.poller(), scheduler=world.scheduler(broken))
     assert poller.look(EXECUTION, VIDEO_ID, state["submitted_at"], state["waiting"])["status"] == "succeeded"

@@ -46,7 +46,7 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_notices import valid
+from tests.unit.test_jobs_notifications import valid
 from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def test_what_may_have_been_paid_is_never_sent_again(world: World, answer: Answe
         with pytest.raises(SubmissionUncertain):
             world.submitter().submit(EXECUTION, GIVEN)
     assert len(world.vendor.posts) == 1
-    world.announcer().failed(EXECUTION, caught(first.value))
+    world.notifier().failed(EXECUTION, caught(first.value))
     assert world.record().status is Status.UNCERTAIN
 
 
@@ -157,7 +157,7 @@ def test_a_video_that_an_uncertain_answer_names_is_kept_and_told(world: World, l
         with pytest.raises(SubmissionUncertain) as repeated:
             world.submitter().submit(EXECUTION, GIVEN)
         assert repeated.value.video_id == VIDEO_ID
-    world.announcer().failed(EXECUTION, caught(fault.value))
+    world.notifier().failed(EXECUTION, caught(fault.value))
     job = world.record()
     assert (job.status, job.video_id, job.known_video, job.paid) == (Status.UNCERTAIN, None, VIDEO_ID, Paid.UNKNOWN)
     (message,) = world.messages()
@@ -191,7 +191,7 @@ def test_an_id_of_any_form_goes_from_the_answer_to_the_end(world: World, video_i
     named = str(video_id)
     assert state["video_id"] == world.record().video_id == named
     assert world.poller().look(EXECUTION, named, state["submitted_at"], state["waiting"])["video_id"] == named
-    world.announcer().failed(EXECUTION, {"Error": "TimedOut", "Cause": ""})
+    world.notifier().failed(EXECUTION, {"Error": "TimedOut", "Cause": ""})
     (message,) = world.messages()
     assert message.body["video_id"] == named
     assert world.lookup().show(JOB_ID)["video_id"] == named
@@ -237,7 +237,7 @@ def test_a_trusted_key_survives_an_interruption(world: World, status: Status) ->
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
     world.age_claim()
     if status is not Status.SUBMITTING:
-        world.store.move(JOB_ID, status)
+        world.store.transition(JOB_ID, status)
     assert world.submitter(trust=True).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
 
 
@@ -247,13 +247,13 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
     almost = int(time.time()) - 3500
-    world.store.note(JOB_ID, claimed_at=almost, attempt_at=almost)
+    world.store.update(JOB_ID, claimed_at=almost, attempt_at=almost)
     with pytest.raises(InsufficientCredits):
         world.submitter(trust=True).submit(EXECUTION, GIVEN)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     operator(world).redrive(JOB_ID)
     assert world.record().claimed_at == almost
-    world.store.note(JOB_ID, claimed_at=almost - 200)
+    world.store.update(JOB_ID, claimed_at=almost - 200)
     with pytest.raises(SubmissionUncertain):
         world.submitter(trust=True).submit(EXECUTION, GIVEN)
     assert len(world.vendor.posts) == 1
@@ -264,7 +264,7 @@ def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: Worl
     world.job()
 
     def beaten(request: httpx.Request) -> httpx.Response:
-        world.store.paid(JOB_ID, "the-first", submitted_at=1_800_000_000)
+        world.store.record_accepted(JOB_ID, "the-first", submitted_at=1_800_000_000)
         return accepting()(request)
 
     world.vendor = Vendor([beaten])
@@ -299,7 +299,7 @@ def test_a_refusal_after_an_unknown_outcome_says_nothing_about_the_first_call(wo
         with pytest.raises(error):
             world.submitter(trust=True).submit(EXECUTION, GIVEN)
     assert world.record().claim is not None
-    world.announcer().failed(EXECUTION, caught(InvalidPayload("no")))
+    world.notifier().failed(EXECUTION, caught(InvalidPayload("no")))
     assert world.record().status is Status.UNCERTAIN
 
 
@@ -319,7 +319,7 @@ def test_a_job_that_is_tried_again_says_why_until_it_is_accepted(world: World) -
 @pytest.mark.parametrize("status", sorted(TERMINAL - {Status.SUCCEEDED, Status.TIMED_OUT, Status.UNCERTAIN}))
 def test_nothing_is_sent_for_a_job_that_ended(world: World, status: Status, trust: bool) -> None:
     world.job()
-    world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, status)
     with pytest.raises(JobClosed):
         world.submitter(trust=trust).submit(EXECUTION, GIVEN)
     assert not world.vendor.asked
@@ -333,9 +333,9 @@ def meanwhile(world: World, answer: Answer, *, status: Status | None = None, **c
 
     def during(request: httpx.Request) -> httpx.Response:
         if status is not None:
-            world.store.move(JOB_ID, status)
+            world.store.transition(JOB_ID, status)
         if changes:
-            world.store.note(JOB_ID, **changes)
+            world.store.update(JOB_ID, **changes)
         return answer(request)
 
     world.vendor = Vendor([during, accepting("a second one")])
@@ -358,16 +358,16 @@ def test_a_video_is_kept_whatever_became_of_its_job_meanwhile(world: World, stat
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
 def test_a_video_that_becomes_known_after_the_end_is_told(world: World, status: Status, told: bool) -> None:
     def during(request: httpx.Request) -> httpx.Response:
-        world.store.move(JOB_ID, status, notice_due=status.value)
+        world.store.transition(JOB_ID, status, notice_due=status.value)
         if told:
-            world.announcer().remind(JOB_ID)
+            world.notifier().remind(JOB_ID)
         return accepting()(request)
 
     world.vendor = Vendor([during])
     world.job()
     world.submitter().submit(EXECUTION, GIVEN)
     for _ in range(2):
-        world.announcer().remind(JOB_ID)  # as the sweep does
+        world.notifier().remind(JOB_ID)  # as the sweep does
     *before, last = world.messages()
     assert [message.body["paid"] for message in before] == ["unknown"] * told
     assert (last.body["status"], last.body["paid"], last.body["video_id"]) == (status, "yes", VIDEO_ID)
@@ -378,8 +378,8 @@ def test_a_video_that_becomes_known_after_the_end_is_told(world: World, status: 
 
 def test_what_was_attached_before_its_answer_came_is_no_news(world: World) -> None:
     def during(request: httpx.Request) -> httpx.Response:
-        world.store.paid(JOB_ID, VIDEO_ID)
-        world.store.move(JOB_ID, Status.CANCELED)
+        world.store.record_accepted(JOB_ID, VIDEO_ID)
+        world.store.transition(JOB_ID, Status.CANCELED)
         return accepting()(request)
 
     world.vendor = Vendor([during])
@@ -428,7 +428,7 @@ def test_two_executions_of_one_job_pay_once(world: World) -> None:
             world.age_claim(seconds=age)
             with pytest.raises(error) as refusal:
                 world.submitter().submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
-        outcomes.append(world.announcer().failed(arn_of(f"{JOB_ID}.r1"), caught(refusal.value))["status"])
+        outcomes.append(world.notifier().failed(arn_of(f"{JOB_ID}.r1"), caught(refusal.value))["status"])
         return accepting()(request)
 
     world.vendor = Vendor([slow, accepting("a second one")])
@@ -490,7 +490,7 @@ def test_an_account_error_right_after_an_unwritten_video_does_not_forget_it(worl
     world.vendor = Vendor(get=[refusing(401), showing("processing")])
     with pytest.raises(Fault) as error:
         world.poller().look(EXECUTION, state["video_id"], state["submitted_at"])
-    held = world.announcer().on_hold(EXECUTION, caught(error.value))
+    held = world.notifier().on_hold(EXECUTION, caught(error.value))
     assert (held["video_id"], held["submitted_at"]) == (VIDEO_ID, state["submitted_at"])
 
 
@@ -500,7 +500,7 @@ def test_a_refusal_outlives_the_failure_to_free_the_job(world: World) -> None:
     with pytest.raises(InvalidInput) as refusal:
         world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
     world.age_claim()
-    assert world.announcer().failed(EXECUTION, caught(refusal.value))["status"] == "uncertain"
+    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "uncertain"
     assert (world.record().error or {})["error"] == "InvalidInput"
 
 
@@ -514,12 +514,12 @@ def test_a_job_held_with_its_claim_ends_as_uncertain(world: World) -> None:
     world.job()
     with pytest.raises(InsufficientCredits) as refusal:
         world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
-    assert world.announcer().on_hold(EXECUTION, caught(refusal.value))["video_id"] is None
+    assert world.notifier().on_hold(EXECUTION, caught(refusal.value))["video_id"] is None
     forget()
     world.age_claim()
     with pytest.raises(SubmissionUncertain) as uncertain:
         world.submitter().submit(EXECUTION, GIVEN)
-    assert world.announcer().failed(EXECUTION, caught(uncertain.value))["status"] == "uncertain"
+    assert world.notifier().failed(EXECUTION, caught(uncertain.value))["status"] == "uncertain"
     assert len(world.vendor.posts) == 1
 
 
@@ -546,7 +546,7 @@ def test_a_later_execution_with_another_request_is_a_conflict(world: World) -> N
 
 
 def test_a_direct_execution_that_failed_before_its_record_can_be_redriven(world: World) -> None:
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="Runtime.ImportModuleError", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="Runtime.ImportModuleError", cause="", moment="1")
     assert world.record().status is Status.INTERRUPTED
     assert world.submitter().submit(EXECUTION, DIRECT)["video_id"] == VIDEO_ID
 
@@ -607,7 +607,7 @@ def test_an_input_that_names_another_job_is_a_conflict_whatever_it_is(world: Wor
     for name in ("by-hand", "by-hand.r1"):
         with pytest.raises(JobConflict) as conflict:
             world.submitter().submit(arn_of(name), given)
-    assert world.announcer().failed(arn_of("by-hand"), caught(conflict.value))["status"] == "failed"
+    assert world.notifier().failed(arn_of("by-hand"), caught(conflict.value))["status"] == "failed"
     assert (world.vendor.posts, world.record().status) == ([], Status.QUEUED)
     assert world.submitter().submit(arn_of(f"{JOB_ID}.r1"), GIVEN)["video_id"] == VIDEO_ID
 
@@ -628,7 +628,7 @@ def test_a_request_that_fits_no_record_is_refused_with_advice_that_helps(
 ) -> None:
     with pytest.raises(RequestTooLarge) as refusal:
         world.submitter().submit(EXECUTION, {"request": request_})
-    assert world.announcer().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
+    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
     (message,) = world.messages()
     assert (message.body["paid"], message.body["error"]["code"]) == ("no", "request_too_large")
     assert "requests/<name>.json" in message.body["error"]["advice"]
@@ -654,7 +654,7 @@ def test_half_a_character_is_no_request(world: World) -> None:
 def test_an_input_that_step_functions_cannot_pass_on_ends_its_job(world: World) -> None:
     """It fails before Submit is called, by an error that States.ALL does not catch; a redrive would only fail again."""
     for _ in range(2):
-        world.announcer().interrupted(
+        world.notifier().interrupted(
             EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="made up", moment="1"
         )
     (message,) = world.messages()
@@ -665,7 +665,7 @@ def test_an_input_that_step_functions_cannot_pass_on_ends_its_job(world: World) 
 
 def test_too_much_data_does_not_end_a_paid_job(world: World) -> None:
     world.paid_job()
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1")
     assert world.record().status is Status.INTERRUPTED
 
 
@@ -685,7 +685,7 @@ def test_too_much_data_does_not_end_a_paid_job(world: World) -> None:
 def test_a_bad_direct_request_is_named_and_told_for_free(world: World, given: object, error: type[Fault]) -> None:
     with pytest.raises(error) as refusal:
         world.submitter().submit(EXECUTION, given)
-    assert world.announcer().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
+    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
     assert not world.vendor.asked
     (message,) = world.messages()
     assert (message.body["error"]["error"], message.body["paid"]) == (error.__name__, "no")

@@ -21,19 +21,7 @@ from shared.jobs.states import OPEN, Status
 from shared.jobs.store import JobStore
 from shared.runtime import metrics
 from tests.support.sweeps import paid_items, start, sweeper
-from tests.unit.fakes import (
-    EXECUTION,
-    FINISHED,
-    JOB_ID,
-    REGION,
-    TABLE,
-    VIDEO_ID,
-    Flaky,
-    World,
-    caught,
-    failed,
-    showing,
-)
+from tests.unit.fakes import EXECUTION, FINISHED, JOB_ID, REGION, TABLE, VIDEO_ID, Flaky, World, caught, failed, showing
 from tests.unit.test_ops import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
 
 if TYPE_CHECKING:
@@ -96,7 +84,7 @@ def at(status: Status) -> Callable[[World], Any]:
         else:
             world.job()
         if world.record().status is not status:
-            world.store.move(JOB_ID, status)
+            world.store.transition(JOB_ID, status)
 
     return prepare
 
@@ -125,7 +113,7 @@ def test_a_job_whose_execution_died_unseen_is_interrupted_and_told_once(world: W
     stopped = world.sfn.describe_execution(executionArn=EXECUTION)["stopDate"]
     # The event that was late; its times are milliseconds.
     moment = str(round(stopped.timestamp() * 1000))
-    world.announcer().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment=moment)
+    world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment=moment)
     assert told(world) == [(JOB_ID, "interrupted")]
 
 
@@ -134,7 +122,7 @@ def test_a_step_that_outlived_its_execution_leaves_no_job_behind(world: World) -
     world.job()
     dead(world)
     sweep(world)
-    world.store.paid(JOB_ID, VIDEO_ID, execution=EXECUTION)
+    world.store.record_accepted(JOB_ID, VIDEO_ID, execution=EXECUTION)
     for _ in range(2):
         sweep(world)
     assert world.record().status is Status.INTERRUPTED
@@ -161,7 +149,7 @@ def test_a_failed_interruption_is_told_by_the_next_sweep(world: World) -> None:
     world.paid_job()
     dead(world)
     with pytest.raises(ClientError):
-        sweep(world, announcer=world.announcer(store=world.flaky({2: "before"})))
+        sweep(world, notifier=world.notifier(store=world.flaky({2: "before"})))
     sweep(world)
     assert told(world) == [(JOB_ID, "interrupted")]
 
@@ -183,7 +171,7 @@ def test_an_interruption_whose_message_was_lost_is_told_once(world: World) -> No
     world.paid_job()
     dead(world)
     with pytest.raises(ClientError):
-        sweep(world, announcer=world.announcer(Flaky(world.sns, {1: "before", 2: "before"})))
+        sweep(world, notifier=world.notifier(Flaky(world.sns, {1: "before", 2: "before"})))
     assert (world.record().status, told(world)) == (Status.INTERRUPTED, [])
     for _ in range(2):
         sweep(world)
@@ -193,7 +181,7 @@ def test_an_interruption_whose_message_was_lost_is_told_once(world: World) -> No
 def test_a_message_about_a_status_that_was_left_is_crossed_off(world: World) -> None:
     world.paid_job()
     alive(world)
-    world.store.note(JOB_ID, notice_due="on_hold#1")
+    world.store.update(JOB_ID, notice_due="on_hold#1")
     sweep(world)
     assert world.record().notice_due is None
     assert not told(world)
@@ -276,7 +264,7 @@ def test_a_cut_off_redrive_of_a_paid_job_is_finished(world: World) -> None:
 def test_a_cut_off_redrive_of_an_unpaid_job_is_finished_and_pays_once(world: World) -> None:
     world.job()
     dead(world)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     cut_off(world, lambda desk: desk.redrive(JOB_ID))
     switch(world).stop()
     assert sweep(world) == NOTHING | {"seen": 1}
@@ -291,7 +279,7 @@ def test_a_cut_off_redrive_of_an_unpaid_job_is_finished_and_pays_once(world: Wor
 
 def test_a_cut_off_redrive_of_a_claimed_job_is_finished_and_sends_nothing(world: World) -> None:
     claimed(world)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     cut_off(world, lambda desk: desk.redrive(JOB_ID))
     assert sweep(world)["started"] == 1
     with pytest.raises(SubmissionUncertain):
@@ -323,10 +311,10 @@ def test_a_sweep_measures_what_stands_still_and_for_how_long(world: World, clock
     ):
         world.paid_job(name) if status is not Status.QUEUED else world.job(name)
         if status is Status.SUCCEEDED:
-            world.store.move(name, Status.DELIVERING)
+            world.store.transition(name, Status.DELIVERING)
         if status is not Status.QUEUED:
-            world.store.move(name, status)
-        world.store.note(name, changed_at=NOW - age)
+            world.store.transition(name, status)
+        world.store.update(name, changed_at=NOW - age)
     # Neither the held nor the interrupted job counts.
     assert measured(world) == {
         "OldestOpenJobSeconds": 5_000,
@@ -350,11 +338,11 @@ def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
     """Every sweep ends early, and each kind gets its turn all the same: those longest unchanged first."""
     for number in range(8):
         world.job(f"queued-{number}")
-        world.store.note(f"queued-{number}", changed_at=1_000 + number)
+        world.store.update(f"queued-{number}", changed_at=1_000 + number)
     world.paid_job("dead")
     dead(world, "dead")
     world.paid_job("ended")
-    world.store.move("ended", Status.CANCELED, notice_due="canceled")
+    world.store.transition("ended", Status.CANCELED, notice_due="canceled")
     looks = iter([300.0] * 6)
     count = sweep(world, remaining=lambda: next(looks, 5.0))
     assert (count["started"], count["interrupted"], count["told"]) == (2, 1, 1)
@@ -392,7 +380,7 @@ def test_a_job_taken_up_while_its_interruption_is_told_stays_up(world: World) ->
             return item
 
     store = JobStore(Table(), TABLE)  # type: ignore[arg-type]
-    sweep(world, announcer=world.announcer(store=store))
+    sweep(world, notifier=world.notifier(store=store))
     assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
     assert not told(world)
 
@@ -559,7 +547,7 @@ def fails(world: World, error: str = "GenviralUnavailable", *, ended: str = "FAI
     execution.stop_date = datetime.fromtimestamp(time.time(), UTC)
     if is_heard:
         moment = str(round(time.time() * 1000))
-        world.announcer().interrupted(EXECUTION, ended=ended, error=error, cause="{}", moment=moment)
+        world.notifier().interrupted(EXECUTION, ended=ended, error=error, cause="{}", moment=moment)
 
 
 def statuses(world: World) -> list[str]:
@@ -598,7 +586,7 @@ def test_people_are_told_when_it_is_tried_again_and_when_no_try_is_left(world: W
     machine = Redriver(world)
     fails(world)
     clock[0] = float(NOW + 13 * DAY - 3600)
-    world.store.note(JOB_ID, redrives=50, redrive_at=int(clock[0]))
+    world.store.update(JOB_ID, redrives=50, redrive_at=int(clock[0]))
     assert sweep(world, sfn=machine)["redriven"] == 1
     clock[0] += 2400
     metrics.clear_metrics()
@@ -724,7 +712,7 @@ def test_an_outage_does_not_count_against_the_deadline_of_a_video(
     world: World, clock: list[float], deadline: int
 ) -> None:
     world.paid_job()
-    world.store.note(JOB_ID, deadline_at=deadline)
+    world.store.update(JOB_ID, deadline_at=deadline)
     fails(world)
     clock[0] += 900
     sweep(world, sfn=Redriver(world))
@@ -805,9 +793,9 @@ def test_the_end_of_a_job_ends_the_outage_that_it_was_in(world: World, clock: li
     world.job()
     fails(world, "GenviralUnreachable")
     if end == "failed":
-        world.announcer().failed(EXECUTION, caught(UploadUnreadable("made up")))
+        world.notifier().failed(EXECUTION, caught(UploadUnreadable("made up")))
     elif end == "canceled":
-        world.announcer().canceled(JOB_ID)
+        world.notifier().canceled(JOB_ID)
     else:
         operator(world).cancel(JOB_ID)
     job = world.record()
@@ -823,7 +811,7 @@ def test_news_of_the_end_that_an_operator_redrove_does_not_interrupt_the_job_aga
     operator(world, machine).redrive(JOB_ID)
     clock[0] += 60
     world.poller().look(EXECUTION, VIDEO_ID, NOW)
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="InternalError", cause="", moment=f"{NOW}000")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="InternalError", cause="", moment=f"{NOW}000")
     assert (world.record().status, statuses(world)) == (Status.PROCESSING, [])
     fails(world, "InternalError")
     assert statuses(world) == ["interrupted"]

@@ -38,10 +38,10 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_notices import valid
+from tests.unit.test_credits_limiter import priced
+from tests.unit.test_jobs_notifications import valid
 from tests.unit.test_ops import Machine, alive, dead, follow, operator, with_index
 from tests.unit.test_steps_claims import spent
-from tests.unit.test_steps_purse import priced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def resubmitted_meanwhile(world: World, answer: Answer, **options: Any) -> Answe
     def slow(request: httpx.Request) -> httpx.Response:
         world.age_claim()
         dead(world)
-        world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
+        world.notifier().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
         operator(world).resubmit(JOB_ID)
         assert world.submitter(**options).submit(LATER, {})["video_id"] == SECOND
         return answer(request)
@@ -89,10 +89,12 @@ def resubmitted_meanwhile(world: World, answer: Answer, **options: Any) -> Answe
 def test_two_paid_calls_that_an_operator_brought_about_are_both_known(world: World, limit: float) -> None:
     world.job()
     first = accepting(FIRST)
-    purse = world.purse(limit) if limit else None
+    limiter = world.limiter(limit) if limit else None
     world.know_price(3)  # or the second call would wait for the first one
-    world.vendor = Vendor([resubmitted_meanwhile(world, first, purse=purse), accepting(SECOND)], get=[priced(model=3)])
-    state = world.submitter(purse=purse).submit(EXECUTION, {})
+    world.vendor = Vendor(
+        [resubmitted_meanwhile(world, first, limiter=limiter), accepting(SECOND)], get=[priced(model=3)]
+    )
+    state = world.submitter(limiter=limiter).submit(EXECUTION, {})
     job = world.record()
     assert (state["video_id"], job.video_id, list(job.other_videos)) == (SECOND, SECOND, [FIRST])
     assert others(world)[FIRST]["credits_used"] == 5
@@ -150,7 +152,7 @@ def test_the_video_of_a_deleted_record_makes_a_new_one(world: World) -> None:
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int, way: str) -> None:
     world.job()
-    world.store.paid(JOB_ID, FIRST)
+    world.store.record_accepted(JOB_ID, FIRST)
     with contextlib.suppress(ClientError):
         record(world, store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE))  # type: ignore[arg-type]
     with pytest.raises(Fault):  # the poll step of the second one's execution
@@ -164,10 +166,10 @@ def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
     world: World, faults: int, corrected: bool, way: str
 ) -> None:
     world.job()
-    world.store.paid(JOB_ID, FIRST)
+    world.store.record_accepted(JOB_ID, FIRST)
     flaky = Flaky(world.dynamodb, dict.fromkeys(range(1, faults + 1), way), only="transact_write_items")
-    reserved, _ = world.purse(100).budget.reserve(5)
-    correction = world.purse(100).budget.settle(reserved, 7)
+    reserved, _ = world.limiter(100).budget.reserve(5)
+    correction = world.limiter(100).budget.settle(reserved, 7)
     record(world, store=JobStore(flaky, TABLE), counter=correction)  # type: ignore[arg-type]
     assert others(world) == {SECOND: FACTS}
     assert spent(world) == (2 if corrected or way == "after" else 0)
@@ -197,7 +199,7 @@ def test_what_is_learned_of_a_further_video_is_not_lost_to_a_writer_who_read_the
     elif writer == "a named video":
         record_named_video(late, JOB_ID, "video-y")
     else:
-        world.store.move(JOB_ID, Status.FAILED)
+        world.store.transition(JOB_ID, Status.FAILED)
         machine = Machine(world, meanwhile=accepted_meanwhile)
         with contextlib.suppress(Refused):
             operator(world, machine).attach(JOB_ID, "video-z", force=True)
@@ -210,7 +212,7 @@ def test_a_video_that_is_added_while_the_job_moves_on_is_added_all_the_same(worl
     class Moving(JobStore):
         def add_video(self, *given: Any, **options: Any) -> None:
             if world.record().status is Status.PROCESSING:
-                world.store.move(JOB_ID, Status.DELIVERING)
+                world.store.transition(JOB_ID, Status.DELIVERING)
                 record(world, "a third one")
             super().add_video(*given, **options)
 
@@ -225,8 +227,8 @@ def test_the_notification_of_the_end_names_both(world: World) -> None:
     world.paid_job(credits_used=5)
     record(world)
     assert world.messages() == []
-    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
-    world.announcer().succeeded(EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
+    world.notifier().succeeded(EXECUTION)
     (message,) = world.messages()
     valid(message.body)
     assert message.body["other_videos"] == [{"video_id": SECOND, "credits_used": 7}]
@@ -243,15 +245,15 @@ def test_whoever_was_told_of_the_status_before_is_told_of_the_second_video(
     world: World, status: Status, told: bool
 ) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     if status is not Status.INTERRUPTED:
-        world.store.move(JOB_ID, status)
-    world.store.note(JOB_ID, notice_due=status.value, error={"code": "made_up", "message": "made up"})
+        world.store.transition(JOB_ID, status)
+    world.store.update(JOB_ID, notice_due=status.value, error={"code": "made_up", "message": "made up"})
     if told:
-        world.announcer().remind(JOB_ID)
+        world.notifier().remind(JOB_ID)
     record(world)
     for _ in range(2):
-        world.announcer().remind(JOB_ID)  # as the sweep does
+        world.notifier().remind(JOB_ID)  # as the sweep does
     *before, last = world.messages()
     assert [message.body.get("other_videos") for message in before] == [None] * told
     assert last.body["other_videos"] == [{"video_id": SECOND, "credits_used": 7}]
@@ -269,7 +271,7 @@ def test_callers_operators_and_reports_see_both(world: World) -> None:
     assert (shown["video_id"], shown["other_videos"]) == (FIRST, [{"video_id": SECOND, "credits_used": 7}])
     assert _facts(world.record(), None)["other videos"] == [f"{SECOND}, 7 credits: attach {JOB_ID} {SECOND}"]
     planned = [{"job_id": JOB_ID, "model_id": "m", "source": {"line": 2}}]
-    rows, facts = _run(planned, world.store.several([JOB_ID]), None)
+    rows, facts = _run(planned, world.store.batch_get([JOB_ID]), None)
     assert (rows[0]["credits"], facts["credits_used"]) == (12, 12)
     assert rows[0]["other_videos"] == shown["other_videos"]
 
@@ -298,7 +300,7 @@ def with_second(world: World, status: Status) -> None:
         Status.SUCCEEDED: (Status.DELIVERING, Status.SUCCEEDED),
     }.get(status, (Status.INTERRUPTED, status)):
         if world.record().status is not step:
-            world.store.move(JOB_ID, step)
+            world.store.transition(JOB_ID, step)
     record(world)
 
 
@@ -323,9 +325,9 @@ def test_each_video_gets_a_file_of_its_own(world: World) -> None:
     with_second(world, Status.PROCESSING)
     first = key_of(world.record())
     output = {"bucket": "videos", "key": first}
-    world.store.move(JOB_ID, Status.DELIVERING, copy_began=1)
-    world.store.note(JOB_ID, output=output)
-    world.announcer().succeeded(EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, copy_began=1)
+    world.store.update(JOB_ID, output=output)
+    world.notifier().succeeded(EXECUTION)
     operator(world).attach(JOB_ID, SECOND)
     job = world.record()
     assert key_of(job) == first.replace(".mp4", ".2.mp4")
@@ -335,9 +337,9 @@ def test_each_video_gets_a_file_of_its_own(world: World) -> None:
     assert shown == {"video_id": FIRST, "credits_used": 5}
     with pytest.raises(Refused, match=f"in the bucket already: s3://videos/{first}"):
         operator(world).attach(JOB_ID, FIRST)
-    world.store.move(JOB_ID, Status.DELIVERING, copy_began=2)
-    world.store.note(JOB_ID, output={"bucket": "videos", "key": key_of(job)})
-    world.announcer().succeeded(LATER)
+    world.store.transition(JOB_ID, Status.DELIVERING, copy_began=2)
+    world.store.update(JOB_ID, output={"bucket": "videos", "key": key_of(job)})
+    world.notifier().succeeded(LATER)
     told = [message.body for message in world.messages()]
     assert [message["notification_id"] for message in told] == [f"{JOB_ID}/succeeded", f"{JOB_ID}/succeeded#r1"]
     for message in told:
@@ -347,10 +349,10 @@ def test_each_video_gets_a_file_of_its_own(world: World) -> None:
 def test_a_copy_that_was_begun_goes_on_in_its_own_file(world: World) -> None:
     with_second(world, Status.PROCESSING)
     key = key_of(world.record())
-    world.store.note(JOB_ID, copy_began=1)
+    world.store.update(JOB_ID, copy_began=1)
     operator(world).attach(JOB_ID, SECOND)
     assert key_of(world.record()) != key
-    world.store.note(JOB_ID, copy_began=2)
+    world.store.update(JOB_ID, copy_began=2)
     operator(world).attach(JOB_ID, FIRST)
     assert (key_of(world.record()), world.record().copy_began) == (key, 2)
 
@@ -384,11 +386,11 @@ def test_a_video_that_becomes_known_during_an_attach_is_not_lost_to_it(world: Wo
 def test_a_late_second_video_does_not_end_a_job_twice(world: World) -> None:
     """The notification of the end was sent; what follows it is another notification about the same end."""
     world.paid_job()
-    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
-    world.announcer().succeeded(EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
+    world.notifier().succeeded(EXECUTION)
     record(world)
-    world.announcer().remind(JOB_ID)
-    world.announcer().failed(EXECUTION, caught(ValueError("late")))
+    world.notifier().remind(JOB_ID)
+    world.notifier().failed(EXECUTION, caught(ValueError("late")))
     assert [message.body["status"] for message in world.messages()] == ["succeeded", "succeeded"]
     assert count("JobsSucceeded") == 1
 
@@ -408,7 +410,7 @@ def breaking_off(video_id: str) -> Answer:
 def named_by_a_call_of_unknown_end(world: World, execution: str = EXECUTION) -> None:
     with pytest.raises(SubmissionUncertain) as fault:
         world.submitter().submit(execution, {"job_id": JOB_ID})
-    world.announcer().failed(execution, caught(fault.value))
+    world.notifier().failed(execution, caught(fault.value))
     if execution == EXECUTION:
         dead(world)
 
@@ -420,8 +422,8 @@ def shown_by_all(world: World, video_id: str) -> None:
     assert f"{video_id}, may be paid: attach {JOB_ID} {video_id}" in _facts(world.record(), None)["other videos"]
     finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
     assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
-    world.store.move(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
-    world.announcer().succeeded(world.record().execution or EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
+    world.notifier().succeeded(world.record().execution or EXECUTION)
     message = world.messages()[-1]
     valid(message.body)
     assert {"video_id": video_id, "paid": "unknown"} in message.body["other_videos"]
@@ -456,10 +458,10 @@ def test_a_video_that_stands_in_an_error_only_is_known_and_found(world: World, e
     world.age_claim()
     for _ in range(2):
         if end == "failed":
-            world.announcer().failed(EXECUTION, caught(fault.value))
+            world.notifier().failed(EXECUTION, caught(fault.value))
         else:
             error = caught(fault.value)
-            world.announcer().interrupted(
+            world.notifier().interrupted(
                 EXECUTION, ended="FAILED", error=error["Error"], cause=error["Cause"], moment="1800000000000"
             )
     assert (world.record().possible_video_id, world.store.owner_of(FIRST)) == (FIRST, JOB_ID)
@@ -472,7 +474,7 @@ def test_a_video_that_an_error_names_beside_another_one_is_counted_once(world: W
     world.store.end_attempt(JOB_ID, "attempt")
     record_named_video(world.store, JOB_ID, FIRST)
     for _ in range(2):
-        world.announcer().failed(EXECUTION, caught(SubmissionUncertain("made up", video_id=SECOND)))
+        world.notifier().failed(EXECUTION, caught(SubmissionUncertain("made up", video_id=SECOND)))
     assert (world.record().named_videos, count("SecondVideos")) == ([SECOND, FIRST], 1)
 
 
@@ -480,7 +482,7 @@ def test_a_video_that_an_error_names_beside_another_one_is_counted_once(world: W
 def test_what_an_error_calls_a_video_and_is_none_is_not_written_down(world: World, named: object) -> None:
     world.job()
     cause = json.dumps({"code": "made_up", "message": "made up", "video_id": named})
-    world.announcer().failed(EXECUTION, {"Error": "MadeUp", "Cause": cause})
+    world.notifier().failed(EXECUTION, {"Error": "MadeUp", "Cause": cause})
     assert (world.record().status, world.record().possible_video_id) == (Status.FAILED, None)
 
 
@@ -490,7 +492,7 @@ def test_a_named_video_is_not_forgotten_when_an_operator_pays_again(world: World
     world.vendor = Vendor([breaking_off(FIRST), accepting(SECOND)], get=[refusing(404, "video_not_found")])
     named_by_a_call_of_unknown_end(world)
     if not noted:
-        world.store.note(JOB_ID, remove=("possible_video_id",))
+        world.store.update(JOB_ID, remove=("possible_video_id",))
         world.dynamodb.delete_item(TableName=TABLE, Key={"job_id": {"S": f"#video {FIRST}"}})
     operator(world).resubmit(JOB_ID)
     assert follow(world, LATER)["video_id"] == SECOND
@@ -650,7 +652,7 @@ def test_a_second_video_is_not_counted_before_it_is_on_the_record(world: World) 
 def another_uncertain_job(world: World) -> None:
     world.job("another")
     world.store.claim("another", "made up", execution=arn_of("another"))
-    world.store.move("another", Status.UNCERTAIN)
+    world.store.transition("another", Status.UNCERTAIN)
 
 
 def assert_no_other_job_can_have(world: World, video_id: str) -> None:
@@ -672,7 +674,7 @@ def test_a_video_that_an_answer_named_for_one_job_is_not_attached_to_another(wor
 def test_a_paid_video_without_credits_stays_paid_when_it_changes_places(world: World) -> None:
     world.paid_job()
     dead(world)
-    world.store.move(JOB_ID, Status.INTERRUPTED)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
     record(world)
     operator(world).attach(JOB_ID, SECOND)
     assert ("submitted_at" in others(world)[FIRST], world.record().times_accepted) == (True, 2)
@@ -684,12 +686,12 @@ def test_a_paid_video_without_credits_stays_paid_when_it_changes_places(world: W
 def test_an_id_in_other_letters_is_the_same_video(world: World) -> None:
     written = "abcdef11-1111-1111-1111-111111111111"
     world.job()
-    world.store.paid(JOB_ID, written)
+    world.store.record_accepted(JOB_ID, written)
     another_uncertain_job(world)
     world.vendor = Vendor(get=[showing("processing", video_id=written)])
     with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
         operator(world).attach("another", written.upper())
-    world.store.note(JOB_ID, video_id="an unlike one")
+    world.store.update(JOB_ID, video_id="an unlike one")
     world.store.note_owner(written, "another")
     operator(world).attach("another", written.upper())
     assert world.record("another").video_id == written
@@ -710,6 +712,6 @@ def test_whoever_resubmits_too_early_learns_when_they_may(world: World, status: 
     world.job()
     world.store.claim(JOB_ID, "made up", execution=EXECUTION)
     if status is not Status.SUBMITTING:
-        world.store.move(JOB_ID, status)
+        world.store.transition(JOB_ID, status)
     with pytest.raises(Refused, match=r"Resubmit it from .* UTC on"):
         operator(world).resubmit(JOB_ID)

@@ -15,7 +15,8 @@ from aws_lambda_powertools import Logger
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
 
-from tools import docs, plain
+from tools import docs
+from tools import translate_template as plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

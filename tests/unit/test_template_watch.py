@@ -159,7 +159,7 @@ def beaten_to_it(world: World) -> Answer:
     """A paid call that is accepted after another one of the same job was."""
 
     def answer(request: httpx.Request) -> httpx.Response:
-        world.store.paid(JOB_ID, "the-first")
+        world.store.record_accepted(JOB_ID, "the-first")
         return accepting()(request)
 
     return answer

@@ -274,8 +274,8 @@ def test_only_a_rows_end_is_caught_wholesale_and_the_machine_names_nothing_that_
 def test_a_task_outlasts_what_it_waits_for_and_the_batch_outlasts_its_rows() -> None:
     function = TEMPLATE["Resources"]["BatchFunction"]["Properties"]
     for name, task in TASKS.items():
-        patience = VIDEO_JOB["TimeoutSeconds"] if name == "Make" else function["Timeout"]
-        assert task["TimeoutSeconds"] > patience, name
+        time_limit = VIDEO_JOB["TimeoutSeconds"] if name == "Make" else function["Timeout"]
+        assert task["TimeoutSeconds"] > time_limit, name
     assert MACHINE["TimeoutSeconds"] > 2 * TASKS["Make"]["TimeoutSeconds"]
 
 

@@ -114,8 +114,8 @@ def test_the_longest_holds_and_the_longest_generation_fit_into_one_history(fault
         polls += 1
     assert events_of_one_poll() == 9, "docs/architecture.md names it"
     copies = 3 * sum(retrier["MaxAttempts"] + 1 for retrier in TASKS["Deliver"]["Retry"])
-    # Two weeks of waiting for the daily limit are 400 tries at most; tests/unit/test_steps_purse.py counts them. The
-    # account can hold the job before its submission, and once more while it is followed.
+    # Two weeks of waiting for the daily limit are 400 tries at most; tests/unit/test_credits_limiter.py counts them.
+    # The account can hold the job before its submission, and once more while it is followed.
     waits = 400 * EVENTS_OF_A_TRY[fault] + 2 * holds * EVENTS_OF_A_TRY[InsufficientCredits]
     assert waits + polls * events_of_one_poll() + copies < 0.9 * HISTORY_EVENTS
 

@@ -15,7 +15,7 @@ from tests.workflow.test_workflow_batch import MACHINE as BATCH_JOB
 from tests.workflow.test_workflow_batch import TASKS as BATCH_TASKS
 from tests.workflow.video_job import MACHINE as VIDEO_JOB
 from tests.workflow.video_job import TASKS as VIDEO_TASKS
-from tools import plain
+from tools import translate_template as plain
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import first_percentile_seconds, longest_seconds, rule_for
 

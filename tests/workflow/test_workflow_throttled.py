@@ -91,7 +91,9 @@ class Account:
         self._throttle(payload.get("job_id", BATCH), BATCH_STATES[event])
         match event:
             case "plan":
-                return Planner(s3=self.world.s3, known=self.world.store.several, concurrency=1).plan(payload["source"])
+                return Planner(s3=self.world.s3, known=self.world.store.batch_get, concurrency=1).plan(
+                    payload["source"]
+                )
             case "admit":
                 switch = IntakeSwitch(self.world.dynamodb, TABLE)
                 return Gate(store=self.world.store, switch=switch, wait_seconds=900).admit(payload["job_id"])
@@ -130,14 +132,14 @@ class Account:
                 return world.poller().look(arn, payload["video_id"], payload["submitted_at"], payload["waiting"])
             case "Deliver":
                 video = {"bucket": VIDEOS, "key": f"videos/{payload['video_id']}.mp4"}
-                world.store.note(job_id, output=video)
+                world.store.update(job_id, output=video)
                 return {"video": video}
             case "NotifySucceeded":
-                return world.announcer().succeeded(arn)
+                return world.notifier().succeeded(arn)
             case "NotifyFailed":
-                return world.announcer().failed(arn, payload["error"])
+                return world.notifier().failed(arn, payload["error"])
             case _:
-                return world.announcer().on_hold(arn, payload["error"])
+                return world.notifier().on_hold(arn, payload["error"])
 
 
 def finished(request: httpx.Request) -> httpx.Response:

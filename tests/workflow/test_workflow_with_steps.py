@@ -89,11 +89,11 @@ def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
 
     def deliver(payload: dict[str, Any]) -> Any:
         assert payload["video_id"] == VIDEO_ID
-        world.store.note(JOB, output=OUTPUT)
+        world.store.update(JOB, output=OUTPUT)
         return {"video": OUTPUT}
 
     def notify(event: str, payload: dict[str, Any]) -> Any:
-        step = getattr(world.announcer(topic), event)
+        step = getattr(world.notifier(topic), event)
         return step(payload["execution_id"], *([payload["error"]] if "error" in payload else []))
 
     return Stage(
@@ -176,7 +176,7 @@ def overlapping(world: World, clock: SimpleNamespace, answers_after: int | None)
             raise TaskError("Lambda.SdkClientException", "Unable to execute HTTP request: Read timed out")
         if answers_after is not None and calls == 1 + answers_after:
             world.vendor.client().generate(BODY, idempotency_key=JOB)
-            world.store.paid(JOB, VIDEO_ID, submitted_at=int(clock.now))
+            world.store.record_accepted(JOB, VIDEO_ID, submitted_at=int(clock.now))
         return world.submitter().submit(payload["execution_id"], payload["input"])
 
     return submit
@@ -222,7 +222,7 @@ def test_an_input_that_leaves_no_room_is_refused_with_advice(
     if status == "SUCCEEDED":
         return
     assert (ran.error, ran.states[-1], world.vendor.asked) == ("States.DataLimitExceeded", "Submit", [])
-    world.announcer(topic).interrupted(
+    world.notifier(topic).interrupted(
         arn_of(JOB), ended="FAILED", error=ran.error or "", cause=ran.cause or "", moment="1"
     )
     (told,) = topic.heard
@@ -236,7 +236,7 @@ def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: Wor
     outage = stage(world, topic).play()
     assert (outage.status, outage.error, outage.states[-1]) == ("FAILED", "GenviralUnavailable", "Poll")
     execution = world.record().execution or ""
-    world.announcer(topic).interrupted(
+    world.notifier(topic).interrupted(
         execution, ended="FAILED", error=outage.error or "", cause=outage.cause or "", moment="1"
     )
     assert [(message["status"], message["paid"]) for message in topic.heard] == [("interrupted", "yes")]
@@ -252,23 +252,23 @@ def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(
 ) -> None:
     now = NOON
     monkeypatch.setattr("time.time", lambda: now)
-    purse = world.purse(8)
+    limiter = world.limiter(8)
     cost = 5.0
     world.know_price(cost)
     world.job("another")
-    world.submitter(purse=purse).submit(arn_of("another"), {})
+    world.submitter(limiter=limiter).submit(arn_of("another"), {})
     world.job()
     world.vendor.script["GET"] = [FINISHED]
     sent_at: list[float] = []
 
     def submit(payload: dict[str, Any]) -> Any:
-        state = world.submitter(purse=purse).submit(payload["execution_id"], payload["input"])
+        state = world.submitter(limiter=limiter).submit(payload["execution_id"], payload["input"])
         sent_at.append(now)
         return state
 
     def hold(payload: dict[str, Any]) -> Any:
         nonlocal now
-        state = world.announcer(topic).on_hold(payload["execution_id"], payload["error"])
+        state = world.notifier(topic).on_hold(payload["execution_id"], payload["error"])
         now += state["wait_seconds"]
         return state
 
@@ -291,9 +291,9 @@ def test_a_job_of_unknown_price_waits_while_another_one_is_sent(
     now = NOON
     monkeypatch.setattr("time.time", lambda: now)
     world.vendor.script["GET"] = [listing(BODY["model_id"], 5), FINISHED]
-    purse = world.purse(100)
+    limiter = world.limiter(100)
     world.job("another")
-    reserved, counter = purse.budget.reserve(5, probe="a probe")
+    reserved, counter = limiter.budget.reserve(5, probe="a probe")
     claimed = world.store.claim_counted(world.record("another"), "a probe", reserved=reserved, counter=counter)
     world.job()
     asked = 0
@@ -302,8 +302,8 @@ def test_a_job_of_unknown_price_waits_while_another_one_is_sent(
         nonlocal asked
         asked += 1
         if asked == tries:
-            purse.release(claimed, "a probe", {"code": "rate_limited"})
-        return world.submitter(purse=purse).submit(payload["execution_id"], payload["input"])
+            limiter.release(claimed, "a probe", {"code": "rate_limited"})
+        return world.submitter(limiter=limiter).submit(payload["execution_id"], payload["input"])
 
     play = stage(world, topic)
     play._scripts |= {"Submit": [submit]}

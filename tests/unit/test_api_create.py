@@ -49,7 +49,7 @@ def test_a_repeat_is_the_same_job_with_one_execution(world: World, rewritten: di
 
 def test_a_repeat_of_a_job_that_has_gone_on_starts_nothing(world: World) -> None:
     first = ask(world)
-    world.store.move(first.job_id, Status.FAILED)
+    world.store.transition(first.job_id, Status.FAILED)
     sfn = Flaky(world.sfn)
     assert ask(world, sfn=sfn).status is Status.FAILED
     assert not sfn.calls
@@ -358,20 +358,20 @@ def test_a_job_is_shown_without_what_only_the_vendor_needs(world: World) -> None
 def test_whoever_waits_is_told_how_long_it_will_take(world: World) -> None:
     world.paid_job()
     assert "no estimate yet" in world.lookup().show(JOB_ID)["estimate"]
-    world.store.note(JOB_ID, submitted_at=int(time.time()) - 100, expected_seconds=[160, 200])
+    world.store.update(JOB_ID, submitted_at=int(time.time()) - 100, expected_seconds=[160, 200])
     assert world.lookup().show(JOB_ID)["estimate"] == "about 60 s left"
-    world.store.note(JOB_ID, submitted_at=int(time.time()) - 300)
+    world.store.update(JOB_ID, submitted_at=int(time.time()) - 300)
     assert world.lookup().show(JOB_ID)["estimate"] == "taking longer than usual"
-    world.store.move(JOB_ID, Status.DELIVERING)
+    world.store.transition(JOB_ID, Status.DELIVERING)
     assert "estimate" not in world.lookup().show(JOB_ID)
 
 
 def test_a_link_is_signed_when_it_is_asked_for(world: World) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.DELIVERING, error={"code": "old"})
-    world.store.note(JOB_ID, output={"bucket": VIDEOS, "key": "videos/a.mp4", "bytes": 3})
+    world.store.transition(JOB_ID, Status.DELIVERING, error={"code": "old"})
+    world.store.update(JOB_ID, output={"bucket": VIDEOS, "key": "videos/a.mp4", "bytes": 3})
     assert "video" not in world.lookup().show(JOB_ID)
-    world.store.move(JOB_ID, Status.SUCCEEDED)
+    world.store.transition(JOB_ID, Status.SUCCEEDED)
     shown = world.lookup().show(JOB_ID)
     assert "X-Amz-Signature" in shown["video"]["url"]
     assert shown["video"]["url_expires_in_seconds"] == 3600

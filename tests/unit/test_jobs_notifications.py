@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from ops.outlook import next_step
+from ops.next_step import next_step
 from shared.faults import Fault, Paid
 from shared.genviral.errors import GenerationFailed, InsufficientCredits, InvalidInput
 from shared.jobs.errors import RecipeInvalid, TimedOut
@@ -22,9 +22,9 @@ from shared.jobs.notifications import (
     RECIPE_INVALID,
     UPLOAD_IGNORED,
     VERSION,
-    Notice,
-    notice_for,
-    notice_of_recipe,
+    Notification,
+    notification_for,
+    notification_of_recipe,
 )
 from shared.jobs.record import Job
 from shared.jobs.states import Status
@@ -52,41 +52,41 @@ def valid(message: dict[str, Any]) -> None:
 
 def delivered(world: World) -> None:
     world.paid_job(metadata={"order": 1}, model_id=BODY["model_id"], recipe="default")
-    world.store.move(JOB_ID, Status.DELIVERING, output=OUTPUT)
-    world.announcer().succeeded(EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, output=OUTPUT)
+    world.notifier().succeeded(EXECUTION)
 
 
 def failed(world: World) -> None:
     world.job()
     issues = ({"path": "params.fps", "message": "must be a number"},)
-    world.announcer().failed(EXECUTION, caught(InvalidInput("The model does not take this.", issues=issues)))
+    world.notifier().failed(EXECUTION, caught(InvalidInput("The model does not take this.", issues=issues)))
 
 
 def held(world: World) -> None:
     world.job()
     trouble = InsufficientCredits("You have 0 credits", action_url="https://www.genviral.io/billing")
-    world.announcer().on_hold(EXECUTION, caught(trouble))
+    world.notifier().on_hold(EXECUTION, caught(trouble))
 
 
 def uncertain(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-    world.announcer().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": ""})
+    world.notifier().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": ""})
 
 
 def timed_out(world: World) -> None:
     world.paid_job()
-    world.announcer().failed(EXECUTION, {"Error": "TimedOut", "Cause": ""})
+    world.notifier().failed(EXECUTION, {"Error": "TimedOut", "Cause": ""})
 
 
 def interrupted(world: World) -> None:
     world.paid_job()
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="AwsCallFailed", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="AwsCallFailed", cause="", moment="1")
 
 
 def canceled(world: World) -> None:
     world.paid_job()
-    world.announcer().canceled(JOB_ID)
+    world.notifier().canceled(JOB_ID)
 
 
 NOTICES: dict[str, Callable[[World], None]] = {
@@ -100,10 +100,10 @@ NOTICES: dict[str, Callable[[World], None]] = {
 }
 
 
-def recipe_notice() -> Notice:
+def recipe_notice() -> Notification:
     source = {"type": "recipe", "bucket": "example-uploads", "key": "recipes/shoes.json"}
     fault = RecipeInvalid("recipe 'shoes' is not valid JSON")
-    return notice_of_recipe("s3-1", source, recipe="shoes", fault=fault, occurred_at="2026-11-22T10:15:30Z")
+    return notification_of_recipe("s3-1", source, recipe="shoes", fault=fault, occurred_at="2026-11-22T10:15:30Z")
 
 
 @pytest.mark.parametrize("status", NOTICES)
@@ -140,8 +140,8 @@ def test_the_schema_sees_what_is_missing(world: World, without: str) -> None:
 def test_video_whose_duration_is_unknown_is_described_by_the_rest(world: World) -> None:
     world.paid_job(model_id=BODY["model_id"])
     known = {name: value for name, value in OUTPUT.items() if name != "duration_seconds"}
-    world.store.move(JOB_ID, Status.DELIVERING, output=known)
-    world.announcer().succeeded(EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, output=known)
+    world.notifier().succeeded(EXECUTION)
     (message,) = world.messages()
     valid(message.body)
     assert "duration_seconds" not in message.body["video"]
@@ -179,7 +179,7 @@ def test_a_person_is_led_to_where_the_account_is_mended(world: World) -> None:
 
 def test_a_phone_gets_one_message(world: World) -> None:
     world.store.create(JOB_ID, source={"type": "upload", "bucket": "b", "key": "uploads/" + "ü" * 300 + ".jpg"})
-    world.announcer().failed(EXECUTION, caught(InvalidInput("x" * 400)))
+    world.notifier().failed(EXECUTION, caught(InvalidInput("x" * 400)))
     (message,) = world.messages()
     assert len(message.sms) <= 160
     assert message.sms.isascii()
@@ -190,10 +190,10 @@ BLANKS = " " * 90
 LONG = "Your account is suspended and nothing was paid for " * 4
 
 
-def about(name: str, **facts: Any) -> Notice:
+def about(name: str, **facts: Any) -> Notification:
     """What is said of a job that may be paid for, and that has this name."""
     source = {"type": "upload", "bucket": "b", "key": f"uploads/{name}"}
-    return notice_for(
+    return notification_for(
         Job(
             job_id=JOB_ID,
             created_at="2026-11-22T10:15:30Z",
@@ -294,7 +294,9 @@ def test_links_lead_to_the_console_of_the_partition(partition: str, host: str) -
         execution=execution,
         notice_due="succeeded",
     )
-    assert f"https://{host}/states/home?region=eu-west-1#/v2/executions/details/{execution}" in notice_for(job).text
+    assert (
+        f"https://{host}/states/home?region=eu-west-1#/v2/executions/details/{execution}" in notification_for(job).text
+    )
 
 
 ROW = {"type": "batch", "bucket": "example-uploads", "key": "batches/a.csv", "line": 2}
@@ -308,15 +310,15 @@ def test_a_row_that_heals_after_it_was_told_as_interrupted_is_told_by_an_email(
     """Subscriptions leave out what carries `reported_in`, and the report may be older than this end."""
     world.paid_job(JOB_ID)
     execution = arn_of(f"{JOB_ID}.r1") if past == "taken up" else EXECUTION
-    world.store.note(JOB_ID, source=ROW, execution=execution)
+    world.store.update(JOB_ID, source=ROW, execution=execution)
     if past == "interrupted":
-        world.announcer().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
+        world.notifier().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
         assert "reported_in" not in world.messages()[-1].attributes
-    world.store.move(JOB_ID, Status.DELIVERING)
+    world.store.transition(JOB_ID, Status.DELIVERING)
     if status is Status.SUCCEEDED:
-        world.announcer().succeeded(execution)
+        world.notifier().succeeded(execution)
     else:
-        world.announcer().failed(execution, caught(GenerationFailed("made up", paid=Paid.YES)))
+        world.notifier().failed(execution, caught(GenerationFailed("made up", paid=Paid.YES)))
     message = world.messages()[-1]
     assert message.body["status"] == status
     assert ("reported_in" in message.attributes) is (past == "as planned")
@@ -325,13 +327,13 @@ def test_a_row_that_heals_after_it_was_told_as_interrupted_is_told_by_an_email(
 def with_two_videos(world: World, **other: Any) -> None:
     """The job's second video is followed; the first one cost seven credits."""
     world.paid_job()
-    world.store.note(JOB_ID, other_videos={"the-first": {"credits_used": 7, "submitted_at": 1, **other}})
+    world.store.update(JOB_ID, other_videos={"the-first": {"credits_used": 7, "submitted_at": 1, **other}})
 
 
 def test_a_second_video_in_the_bucket_is_told_as_lying_there(world: World) -> None:
     with_two_videos(world, output={"bucket": "example-videos", "key": "videos/a.mp4"})
-    world.store.move(JOB_ID, Status.DELIVERING, output=OUTPUT)
-    world.announcer().succeeded(EXECUTION)
+    world.store.transition(JOB_ID, Status.DELIVERING, output=OUTPUT)
+    world.notifier().succeeded(EXECUTION)
     (message,) = world.messages()
     assert "Others:  video the-first (7 credits), in the bucket: s3://example-videos/videos/a.mp4" in message.email
     assert "the-first at Genviral" not in message.email
@@ -345,7 +347,7 @@ def test_where_one_more_video_fails_the_delivered_one_is_not_forgotten(
     assert world.s3
     output = {"bucket": "example-videos", "key": "videos/a.mp4"}
     with_two_videos(world, **({"output": output} if is_there else {}))
-    world.announcer().failed(EXECUTION, caught(fault))
+    world.notifier().failed(EXECUTION, caught(fault))
     (message,) = world.messages()
     valid(message.body)
     (other,) = world.lookup().show(JOB_ID)["other_videos"]
@@ -359,7 +361,7 @@ def test_where_one_more_video_fails_the_delivered_one_is_not_forgotten(
 @pytest.mark.parametrize("is_paid", [True, False])
 def test_what_is_not_paid_for_is_tried_again_only_while_intake_is_open(world: World, is_paid: bool) -> None:
     world.paid_job() if is_paid else world.job()
-    world.announcer().interrupted(EXECUTION, ended="FAILED", error="RateLimited", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="FAILED", error="RateLimited", cause="", moment="1")
     (message,) = world.messages()
     for text in (message.body["summary"], message.body["error"]["advice"]):
         assert "tried again automatically" in text

@@ -51,7 +51,7 @@ from tests.unit.test_steps_submit import NOBODY_KNOWS, NOT_PAID, ONCE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.credits.limiter import Purse
+    from shared.credits.limiter import CreditLimiter
 
 GIVEN = {"job_id": JOB_ID}
 TODAY, TOMORROW = "2026-11-22", "2026-11-23"
@@ -97,8 +97,8 @@ def spent(world: World, day: str = TODAY) -> float:
     return float(item["spent"]["N"]) if item else 0
 
 
-def submit(world: World, purse: Purse, job_id: str = JOB_ID, **options: Any) -> dict[str, Any]:
-    return world.submitter(purse=purse, **options).submit(arn_of(job_id), {"job_id": job_id})
+def submit(world: World, limiter: CreditLimiter, job_id: str = JOB_ID, **options: Any) -> dict[str, Any]:
+    return world.submitter(limiter=limiter, **options).submit(arn_of(job_id), {"job_id": job_id})
 
 
 @pytest.fixture
@@ -121,27 +121,27 @@ def test_without_a_limit_nothing_more_is_asked_for(shop: World) -> None:
 
 
 def test_a_job_is_counted_on_the_day_that_it_is_sent(shop: World) -> None:
-    assert submit(shop, shop.purse(100))["video_id"] == VIDEO_ID
+    assert submit(shop, shop.limiter(100))["video_id"] == VIDEO_ID
     assert spent(shop) == 5
     job = shop.record()
     assert (job.status, job.claim, job.reserved) == (Status.PROCESSING, None, None), "settled"
-    assert submit(shop, shop.purse(100))["video_id"] == VIDEO_ID
+    assert submit(shop, shop.limiter(100))["video_id"] == VIDEO_ID
     assert spent(shop) == 5, "a repeat is no second job"
 
 
 def test_what_genviral_took_counts_in_the_place_of_what_its_list_said(shop: World) -> None:
     shop.vendor = vendor(prices=priced(model=3))
-    submit(shop, shop.purse(100))
+    submit(shop, shop.limiter(100))
     assert (spent(shop), shop.record().reserved) == (5, None)
 
 
 def test_a_price_that_was_paid_once_is_known(shop: World) -> None:
     shop.vendor = vendor(prices=priced(model=3))
-    submit(shop, shop.purse(100))
+    submit(shop, shop.limiter(100))
     shop.vendor = Vendor(get=[refusing(503)])
     shop.job(OTHER)
-    estimate = shop.purse(100).estimate(BODY["model_id"], BODY)
-    submit(shop, shop.purse(100), OTHER)
+    estimate = shop.limiter(100).estimate(BODY["model_id"], BODY)
+    submit(shop, shop.limiter(100), OTHER)
     assert (estimate.credits, spent(shop)) == (5, 10)
     assert [request.method for request in shop.vendor.asked] == ["POST"], "the list was not asked for"
 
@@ -157,7 +157,7 @@ def test_a_model_without_a_price_counts_as_the_dearest(shop: World, prices: Answ
         return accepting()(request)
 
     shop.vendor = vendor(look, prices=prices)
-    submit(shop, shop.purse(100))
+    submit(shop, shop.limiter(100))
     assert (counts, spent(shop)) == ([reserved], 5)
 
 
@@ -173,7 +173,7 @@ def test_a_model_without_a_price_counts_as_the_dearest(shop: World, prices: Answ
 def test_without_a_list_of_prices_nothing_is_sent(shop: World, answer: Answer, error: type[Fault]) -> None:
     shop.vendor = vendor(prices=answer)
     with pytest.raises(error) as refusal:
-        submit(shop, shop.purse(100))
+        submit(shop, shop.limiter(100))
     assert refusal.value.paid is Paid.NO
     assert not shop.vendor.posts
     assert (spent(shop), shop.record().claim) == (0, None)
@@ -183,10 +183,10 @@ def test_without_a_list_of_prices_nothing_is_sent(shop: World, answer: Answer, e
 def test_a_definite_refusal_gives_the_credits_back(shop: World, answer: Answer, error: type[Fault]) -> None:
     shop.vendor = vendor(answer, accepting())
     with pytest.raises(error):
-        submit(shop, shop.purse(5))
+        submit(shop, shop.limiter(5))
     job = shop.record()
     assert (spent(shop), job.status, job.claim, job.reserved) == (0, Status.QUEUED, None, None)
-    submit(shop, shop.purse(5))
+    submit(shop, shop.limiter(5))
     assert spent(shop) == 5
 
 
@@ -194,31 +194,31 @@ def test_a_definite_refusal_gives_the_credits_back(shop: World, answer: Answer, 
 def test_what_may_have_been_paid_stays_counted(shop: World, answer: Answer, error: type[Fault]) -> None:
     shop.vendor = vendor(answer, accepting())
     with pytest.raises(error):
-        submit(shop, shop.purse(100))
+        submit(shop, shop.limiter(100))
     with pytest.raises(SubmissionUncertain):
-        submit(shop, shop.purse(100))
+        submit(shop, shop.limiter(100))
     assert spent(shop) == 5
 
 
 def test_an_operator_who_pays_again_is_counted_again(shop: World, clock: Clock) -> None:
     shop.vendor = vendor(breaking(httpx.ReadTimeout), accepting())
     with pytest.raises(SubmissionUncertain):
-        submit(shop, shop.purse(100))
-    shop.store.move(JOB_ID, Status.UNCERTAIN)
-    shop.store.move(JOB_ID, Status.QUEUED, reopen=True, remove=("claim",), resubmissions=1)
+        submit(shop, shop.limiter(100))
+    shop.store.transition(JOB_ID, Status.UNCERTAIN)
+    shop.store.transition(JOB_ID, Status.QUEUED, reopen=True, remove=("claim",), resubmissions=1)
     with pytest.raises(PriceUnknown):
-        submit(shop, shop.purse(100))
+        submit(shop, shop.limiter(100))
     clock.now += LONGEST_ATTEMPT_SECONDS + 1
-    submit(shop, shop.purse(100))
+    submit(shop, shop.limiter(100))
     assert spent(shop) == 10
 
 
 def test_a_refused_job_is_counted_on_the_day_of_its_last_try_alone(shop: World, clock: Clock) -> None:
     shop.vendor = vendor(refusing(402, "insufficient_credits"), accepting())
     with pytest.raises(Fault):
-        submit(shop, shop.purse(5))
+        submit(shop, shop.limiter(5))
     clock.now += DAY
-    submit(shop, shop.purse(5))
+    submit(shop, shop.limiter(5))
     assert (spent(shop), spent(shop, TOMORROW)) == (0, 5)
 
 
@@ -229,7 +229,7 @@ def test_a_refusal_after_midnight_goes_back_to_the_day_before(shop: World, clock
 
     shop.vendor = vendor(late)
     with pytest.raises(RateLimited):
-        submit(shop, shop.purse(5))
+        submit(shop, shop.limiter(5))
     assert (spent(shop), spent(shop, TOMORROW)) == (0, 0)
 
 
@@ -237,10 +237,10 @@ def test_counts_are_exact(shop: World) -> None:
     shop.vendor = vendor(refusing(429), prices=priced(model=0.1))
     for number in range(3):
         shop.job(f"job-{number}")
-        reserved, counter = shop.purse(0.3).budget.reserve(0.1)
+        reserved, counter = shop.limiter(0.3).budget.reserve(0.1)
         shop.store.claim_counted(shop.record(f"job-{number}"), "one", reserved=reserved, counter=counter)
     with pytest.raises(DailyLimitReached):
-        submit(shop, shop.purse(0.3))
+        submit(shop, shop.limiter(0.3))
     assert spent(shop) == 0.3
 
 
@@ -248,12 +248,12 @@ def test_counts_are_exact(shop: World) -> None:
 
 
 def test_what_the_limit_does_not_cover_waits_for_the_next_day(shop: World, clock: Clock) -> None:
-    purse = shop.purse(8)
+    limiter = shop.limiter(8)
     shop.job(OTHER)
-    submit(shop, purse, OTHER)
+    submit(shop, limiter, OTHER)
     for _ in range(3):
         with pytest.raises(DailyLimitReached) as refusal:
-            submit(shop, purse)
+            submit(shop, limiter)
     said = refusal.value.message
     assert (refusal.value.paid, refusal.value.error_code) == (Paid.NO, "daily_credit_limit")
     assert "costs 5 credits" in said
@@ -262,39 +262,39 @@ def test_what_the_limit_does_not_cover_waits_for_the_next_day(shop: World, clock
     assert "00:00 UTC" in said
     assert (spent(shop), shop.record().claim, len(shop.vendor.posts)) == (5, None, 1)
     clock.now = NOON + DAY / 2
-    submit(shop, purse)
+    submit(shop, limiter)
     assert (spent(shop), spent(shop, TOMORROW)) == (5, 5)
 
 
 def test_a_raised_limit_lets_the_job_go_on(shop: World) -> None:
     with pytest.raises(DailyLimitReached):
-        submit(shop, shop.purse(4))
-    assert submit(shop, shop.purse(5))["video_id"] == VIDEO_ID
+        submit(shop, shop.limiter(4))
+    assert submit(shop, shop.limiter(5))["video_id"] == VIDEO_ID
 
 
 def test_a_job_beyond_every_day_says_so(shop: World) -> None:
     with pytest.raises(DailyLimitReached) as refusal:
-        submit(shop, shop.purse(4.5))
+        submit(shop, shop.limiter(4.5))
     assert "costs 5 credits, more than the stack's whole daily limit of 4.5" in refusal.value.message
     assert "cannot go on" in refusal.value.message
     assert "DailyCreditLimit" in refusal.value.advice
 
 
 def test_a_paid_job_is_never_held_by_the_limit(shop: World) -> None:
-    submit(shop, shop.purse(5))
+    submit(shop, shop.limiter(5))
     shop.job(OTHER)
-    assert submit(shop, shop.purse(1))["video_id"] == VIDEO_ID
+    assert submit(shop, shop.limiter(1))["video_id"] == VIDEO_ID
     with pytest.raises(DailyLimitReached):
-        submit(shop, shop.purse(5), OTHER)
+        submit(shop, shop.limiter(5), OTHER)
 
 
 def hold(world: World, fault: Fault) -> dict[str, Any]:
-    return world.announcer().on_hold(EXECUTION, caught(fault))
+    return world.notifier().on_hold(EXECUTION, caught(fault))
 
 
 def reached(world: World) -> DailyLimitReached:
     with pytest.raises(DailyLimitReached) as refusal:
-        submit(world, world.purse(1))
+        submit(world, world.limiter(1))
     return refusal.value
 
 
@@ -320,14 +320,14 @@ def test_a_backlog_of_days_is_tried_rarely_and_for_two_weeks(shop: World, clock:
     assert (waits[0], waits[-1]) == (900, 3600)
     assert waits == sorted(waits)
     assert tries < 400, "each takes 16 of the 25,000 events that an execution has room for"
-    assert shop.announcer().failed(EXECUTION, caught(fault))["status"] == "failed"
+    assert shop.notifier().failed(EXECUTION, caught(fault))["status"] == "failed"
     assert [message.body["status"] for message in shop.messages()] == ["on_hold", "failed"]
 
 
 def test_a_young_hold_is_tried_often_even_where_every_second_counts(shop: World, clock: Clock) -> None:
     fault, tries = reached(shop), 0
-    announcer = shop.announcer(hold_seconds=1)
-    while not (state := announcer.on_hold(EXECUTION, caught(fault)))["expired"]:
+    notifier = shop.notifier(hold_seconds=1)
+    while not (state := notifier.on_hold(EXECUTION, caught(fault)))["expired"]:
         clock.now += state["wait_seconds"]
         tries += 1
     assert tries < 500
@@ -344,7 +344,7 @@ def price_unknown(world: World) -> PriceUnknown:
         **counter, UpdateExpression="SET probe = :probe, probe_until = :until", ExpressionAttributeValues=lock
     )
     with pytest.raises(PriceUnknown) as refusal:
-        submit(world, world.purse(1000))
+        submit(world, world.limiter(1000))
     world.dynamodb.update_item(**counter, UpdateExpression="REMOVE probe")
     return refusal.value
 
@@ -353,7 +353,7 @@ def refused_with(status: int, code: str) -> Callable[[World], Fault]:
     def refused(world: World) -> Fault:
         world.vendor = vendor(refusing(status, code))
         with pytest.raises(Fault) as refusal:
-            submit(world, world.purse(1000))
+            submit(world, world.limiter(1000))
         return refusal.value
 
     return refused
@@ -407,7 +407,7 @@ def test_the_accounts_trouble_after_a_long_wait_is_a_hold_of_its_own(shop: World
     empty = refusing(402, "insufficient_credits")
     shop.vendor = vendor(empty) if before == "the paid call" else vendor(prices=refusing(401))
     with pytest.raises(Fault) as refusal:
-        submit(shop, shop.purse(100))
+        submit(shop, shop.limiter(100))
     assert not hold(shop, refusal.value)["expired"]
     assert [message.body["status"] for message in shop.messages()] == ["on_hold", "on_hold"]
     assert shop.record().held_since == int(clock.now)
@@ -418,7 +418,7 @@ def test_the_accounts_trouble_after_a_long_wait_is_a_hold_of_its_own(shop: World
 def test_the_limit_after_the_accounts_trouble_is_a_hold_of_its_own(shop: World, clock: Clock) -> None:
     shop.vendor = vendor(refusing(402, "insufficient_credits"))
     with pytest.raises(Fault) as refusal:
-        submit(shop, shop.purse(100))
+        submit(shop, shop.limiter(100))
     hold(shop, refusal.value)
     clock.now += DAY
     fault = reached(shop)
@@ -459,7 +459,7 @@ def test_a_job_that_waits_for_its_turn_still_says_what_the_account_lacks(shop: W
 def test_a_hold_that_an_older_version_began_goes_on_as_what_it_is(shop: World, clock: Clock, kind: str) -> None:
     """It kept both kinds in `held_since`, and this job waits for the daily limit."""
     since = int(clock.now - 13 * DAY)
-    shop.store.move(JOB_ID, Status.ON_HOLD, held_since=since, error=DailyLimitReached("no").document())
+    shop.store.transition(JOB_ID, Status.ON_HOLD, held_since=since, error=DailyLimitReached("no").document())
     assert not hold(shop, TROUBLE[kind](shop))["expired"]
     assert (shop.record().held_since, shop.record().limit_held_since) == (
         int(clock.now) if kind == "insufficient_credits" else None,
@@ -510,57 +510,57 @@ class Colliding:
 
 def test_two_jobs_cannot_have_the_last_credits(shop: World) -> None:
     shop.job(OTHER)
-    first = Between(shop.dynamodb, lambda: submit(shop, shop.purse(5), OTHER))
+    first = Between(shop.dynamodb, lambda: submit(shop, shop.limiter(5), OTHER))
     with pytest.raises(DailyLimitReached):
-        submit(shop, shop.purse(5, first))
+        submit(shop, shop.limiter(5, first))
     assert (spent(shop), shop.vendor.accepted) == (5, 1)
 
 
 def test_two_executions_of_one_job_are_counted_once(shop: World) -> None:
     def other() -> None:
-        shop.submitter(purse=shop.purse(100)).submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
+        shop.submitter(limiter=shop.limiter(100)).submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
 
-    state = submit(shop, shop.purse(100, Between(shop.dynamodb, other)))
+    state = submit(shop, shop.limiter(100, Between(shop.dynamodb, other)))
     assert (state["video_id"], spent(shop), len(shop.vendor.posts)) == (VIDEO_ID, 5, 1)
 
 
 def test_a_claim_that_another_one_took_first_is_left_alone(shop: World) -> None:
     rival = Between(shop.dynamodb, lambda: shop.store.claim(JOB_ID, "another"))
     with pytest.raises(SubmissionInProgress):
-        submit(shop, shop.purse(100, rival))
+        submit(shop, shop.limiter(100, rival))
     assert (spent(shop), shop.vendor.posts, shop.record().claim) == (0, [], "another")
 
 
 def test_a_job_that_was_resubmitted_under_way_is_sent_under_its_new_key(shop: World) -> None:
     def resubmit() -> None:
-        shop.store.move(JOB_ID, Status.FAILED)
-        shop.store.move(JOB_ID, Status.QUEUED, reopen=True, resubmissions=1)
+        shop.store.transition(JOB_ID, Status.FAILED)
+        shop.store.transition(JOB_ID, Status.QUEUED, reopen=True, resubmissions=1)
 
-    submit(shop, shop.purse(100, Between(shop.dynamodb, resubmit)))
+    submit(shop, shop.limiter(100, Between(shop.dynamodb, resubmit)))
     assert [post.headers["Idempotency-Key"] for post in shop.vendor.posts] == [f"{JOB_ID}.1"]
     assert spent(shop) == 5
 
 
 def test_a_canceled_job_is_not_counted(shop: World) -> None:
-    cancel = Between(shop.dynamodb, lambda: shop.store.move(JOB_ID, Status.CANCELED))
+    cancel = Between(shop.dynamodb, lambda: shop.store.transition(JOB_ID, Status.CANCELED))
     with pytest.raises(Fault):
-        submit(shop, shop.purse(100, cancel))
+        submit(shop, shop.limiter(100, cancel))
     assert (spent(shop), shop.vendor.posts) == (0, [])
 
 
 def test_a_job_canceled_under_way_is_still_settled(shop: World) -> None:
     def canceled(request: httpx.Request) -> httpx.Response:
-        shop.store.move(JOB_ID, Status.CANCELED)
+        shop.store.transition(JOB_ID, Status.CANCELED)
         return accepting()(request)
 
     shop.vendor = vendor(canceled, prices=priced(model=3))
-    submit(shop, shop.purse(100))
+    submit(shop, shop.limiter(100))
     assert (spent(shop), shop.record().status) == (5, Status.CANCELED)
 
 
 def test_where_the_record_cannot_be_written_the_state_does_not_wait_for_the_credits(shop: World) -> None:
     client = Flaky(shop.dynamodb, dict.fromkeys(range(1, 200), "before"), only="update_item")
-    state = submit(shop, shop.purse(100, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
+    state = submit(shop, shop.limiter(100, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
     assert state["video_id"] == VIDEO_ID
     assert all(":video_id" in arguments["ExpressionAttributeValues"] for _, arguments in client.calls)
 
@@ -574,17 +574,17 @@ def test_collisions_on_the_counter_pass(shop: World) -> None:
 
     shop.vendor = vendor(limited, accepting())
     with pytest.raises(RateLimited):
-        submit(shop, shop.purse(5, client))
+        submit(shop, shop.limiter(5, client))
     assert (client.left, spent(shop), shop.record().claim) == (0, 0, None)
-    submit(shop, shop.purse(5, client))
+    submit(shop, shop.limiter(5, client))
     assert spent(shop) == 5
 
 
 def test_too_many_collisions_leave_the_job_as_it_was(shop: World) -> None:
     with pytest.raises(ClientError):
-        submit(shop, shop.purse(100, Colliding(shop.dynamodb, 100)))
+        submit(shop, shop.limiter(100, Colliding(shop.dynamodb, 100)))
     assert (spent(shop), shop.vendor.posts, shop.record().status) == (0, [], Status.QUEUED)
-    submit(shop, shop.purse(100))
+    submit(shop, shop.limiter(100))
 
 
 def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World, clock: Clock) -> None:
@@ -596,10 +596,10 @@ def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World, cl
 
     shop.vendor = vendor(limited, accepting())
     with pytest.raises(RateLimited):
-        submit(shop, shop.purse(100, client))
+        submit(shop, shop.limiter(100, client))
     assert (shop.record().claim, spent(shop)) == (None, 5)
     clock.now += LONGEST_ATTEMPT_SECONDS + 1  # the lock stayed as well
-    submit(shop, shop.purse(100))
+    submit(shop, shop.limiter(100))
     assert spent(shop) == 10, "rather one too many"
 
 
@@ -618,8 +618,8 @@ def test_no_failure_of_the_table_pays_twice_or_beyond_the_limit(
     error: Exception | None = None
     for _ in range(6):
         try:
-            purse = shop.purse(5, client)
-            shop.submitter(purse.store, purse=purse).submit(EXECUTION, GIVEN)
+            limiter = shop.limiter(5, client)
+            shop.submitter(limiter.store, limiter=limiter).submit(EXECUTION, GIVEN)
         except (ClientError, RateLimited) as passing:
             error = passing
         except Fault as fault:
@@ -635,7 +635,7 @@ def test_no_failure_of_the_table_pays_twice_or_beyond_the_limit(
         assert spent(shop) >= price
     shop.job(OTHER)
     with pytest.raises(DailyLimitReached):
-        submit(shop, shop.purse(2), OTHER)
+        submit(shop, shop.limiter(2), OTHER)
 
 
 def test_a_transaction_that_is_sent_twice_counts_once(shop: World) -> None:
@@ -651,9 +651,9 @@ def test_a_transaction_that_is_sent_twice_counts_once(shop: World) -> None:
 
     shop.vendor = vendor(refusing(429), accepting(), prices=priced(model=3))
     with pytest.raises(RateLimited):
-        submit(shop, shop.purse(100, Twice()))
+        submit(shop, shop.limiter(100, Twice()))
     assert (spent(shop), shop.record().claim) == (0, None)
-    submit(shop, shop.purse(100, Twice()))
+    submit(shop, shop.limiter(100, Twice()))
     assert (spent(shop), len(shop.vendor.posts)) == (5, 2)
 
 
@@ -663,9 +663,9 @@ def test_a_transaction_that_is_sent_twice_counts_once(shop: World) -> None:
 def test_a_call_that_is_repeated_under_a_trusted_key_is_counted_once(shop: World) -> None:
     shop.vendor = vendor(breaking(httpx.ReadTimeout), accepting(), prices=priced(model=3))
     with pytest.raises(SubmissionUnconfirmed):
-        submit(shop, shop.purse(5), trust=True)
+        submit(shop, shop.limiter(5), trust=True)
     assert spent(shop) == 3
-    submit(shop, shop.purse(5), trust=True)
+    submit(shop, shop.limiter(5), trust=True)
     assert spent(shop) == 5
 
 
@@ -673,23 +673,23 @@ def test_a_refusal_under_a_trusted_key_keeps_what_the_first_call_may_have_cost(s
     shop.vendor = vendor(breaking(httpx.ReadTimeout), refusing(402, "insufficient_credits"))
     for _ in range(2):
         with pytest.raises(Fault):
-            submit(shop, shop.purse(5), trust=True)
+            submit(shop, shop.limiter(5), trust=True)
     assert spent(shop) == 5
 
 
 def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: World) -> None:
-    purse = shop.purse(100)
-    reserved, counter = purse.budget.reserve(5)
+    limiter = shop.limiter(100)
+    reserved, counter = limiter.budget.reserve(5)
     first = shop.store.claim_counted(shop.record(), "first", reserved=reserved, counter=counter)
     shop.age_claim()
 
     class Released(JobStore):
         def claim(self, *given: Any, **options: Any) -> Any:
             if shop.record().claim == "first":
-                purse.release(first, "first", {"code": "rate_limited"})
+                limiter.release(first, "first", {"code": "rate_limited"})
             return super().claim(*given, **options)
 
-    submitter = shop.submitter(Released(shop.dynamodb, TABLE), purse=purse, trust=True)
+    submitter = shop.submitter(Released(shop.dynamodb, TABLE), limiter=limiter, trust=True)
     submitter.submit(EXECUTION, GIVEN)
     assert (spent(shop), shop.record().reserved) == (5, None)
 
@@ -712,7 +712,7 @@ def charging(cost: float | None, act: Callable[[], object] = lambda: None) -> An
 def pay(world: World, name: str, cost: float | None, request: dict[str, Any] = BODY, limit: float = 1000) -> None:
     world.vendor.script["POST"] = [charging(cost)]
     world.job(name, request)
-    submit(world, world.purse(limit), name)
+    submit(world, world.limiter(limit), name)
 
 
 LONGER = {**BODY, "params": {"duration_seconds": 60}}
@@ -742,7 +742,7 @@ def test_what_is_reserved_for_a_job(
 ) -> None:
     for number, (request, cost) in enumerate(paid):
         pay(shop, f"paid-{number}", cost, request)
-    assert shop.purse(limit).estimate(request_["model_id"], request_).credits == reserved
+    assert shop.limiter(limit).estimate(request_["model_id"], request_).credits == reserved
 
 
 @pytest.mark.parametrize(
@@ -762,27 +762,27 @@ def test_a_price_is_known_once_it_has_been_the_same_three_times(
 ) -> None:
     for number, cost in enumerate(costs):
         pay(shop, f"paid-{number}", cost)
-    assert shop.purse(1000).estimate(BODY["model_id"], BODY).is_known is is_known
+    assert shop.limiter(1000).estimate(BODY["model_id"], BODY).is_known is is_known
 
 
 def test_a_price_that_was_not_paid_for_ninety_days_is_forgotten(shop: World, clock: Clock) -> None:
     pay(shop, "dear", 250)
     clock.now += 60 * DAY
     pay(shop, "cheap", 3)
-    assert shop.purse(1000).estimate(BODY["model_id"], BODY).credits == 250
+    assert shop.limiter(1000).estimate(BODY["model_id"], BODY).credits == 250
     clock.now += 31 * DAY
-    assert shop.purse(1000).estimate(BODY["model_id"], BODY).credits == 5
+    assert shop.limiter(1000).estimate(BODY["model_id"], BODY).credits == 5
 
 
 def test_a_price_that_an_older_version_kept_counts_as_one_video(shop: World) -> None:
     key = {"job_id": {"S": price_kind(BODY["model_id"], BODY)}}
     expires = {"N": str(int(NOON + DAY))}
     shop.dynamodb.put_item(TableName=TABLE, Item=key | {"credits": {"N": "7"}, "expires_at": expires})
-    estimate = shop.purse(1000).estimate(BODY["model_id"], BODY)
+    estimate = shop.limiter(1000).estimate(BODY["model_id"], BODY)
     assert (estimate.credits, estimate.is_known) == (7, False)
     for number in range(2):
         pay(shop, f"paid-{number}", 7)
-    assert shop.purse(1000).estimate(BODY["model_id"], BODY).is_known
+    assert shop.limiter(1000).estimate(BODY["model_id"], BODY).is_known
 
 
 @pytest.mark.parametrize(
@@ -814,7 +814,7 @@ def test_of_jobs_of_unknown_price_one_at_a_time_is_sent(shop: World) -> None:
 
     def second() -> None:
         with pytest.raises(PriceUnknown) as waits:
-            submit(shop, shop.purse(1000), OTHER)
+            submit(shop, shop.limiter(1000), OTHER)
         assert (waits.value.paid, shop.record(OTHER).claim, shop.record(OTHER).status) == (
             Paid.NO,
             None,
@@ -822,17 +822,17 @@ def test_of_jobs_of_unknown_price_one_at_a_time_is_sent(shop: World) -> None:
         )
 
     shop.vendor.script["POST"] = [charging(250, second), charging(50)]
-    submit(shop, shop.purse(1000))
+    submit(shop, shop.limiter(1000))
     assert (spent(shop), len(shop.vendor.posts)) == (250, 1)
-    submit(shop, shop.purse(1000), OTHER)
+    submit(shop, shop.limiter(1000), OTHER)
     assert spent(shop) == 300
 
 
 def test_a_job_of_known_price_does_not_wait_for_a_probe(shop: World) -> None:
     shop.know_price(5)
     shop.job(OTHER, LONGER)
-    shop.vendor.script["POST"] = [charging(9, lambda: submit(shop, shop.purse(1000))), charging(5)]
-    submit(shop, shop.purse(1000), OTHER)
+    shop.vendor.script["POST"] = [charging(9, lambda: submit(shop, shop.limiter(1000))), charging(5)]
+    submit(shop, shop.limiter(1000), OTHER)
     assert spent(shop) == 14
 
 
@@ -842,11 +842,11 @@ def test_the_lock_is_told_from_the_limit_and_holds_also_where_both_jobs_would_fi
     shop.job(OTHER, LONGER)
 
     def first() -> None:
-        reserved, counter = shop.purse(limit).budget.reserve(5, probe="first")
+        reserved, counter = shop.limiter(limit).budget.reserve(5, probe="first")
         shop.store.claim_counted(shop.record(OTHER), "first", reserved=reserved, counter=counter)
 
     with pytest.raises(PriceUnknown):
-        submit(shop, shop.purse(limit, Between(shop.dynamodb, first)))
+        submit(shop, shop.limiter(limit, Between(shop.dynamodb, first)))
     assert (spent(shop), shop.vendor.posts) == (5, [])
 
 
@@ -854,7 +854,7 @@ def test_the_lock_is_told_from_the_limit_and_holds_also_where_both_jobs_would_fi
 def test_a_probe_that_was_answered_gives_the_lock_back(shop: World, answer: Answer) -> None:
     shop.vendor.script["POST"] = [answer, charging(5)]
     with suppress(Fault):
-        submit(shop, shop.purse(1000))
+        submit(shop, shop.limiter(1000))
     pay(shop, OTHER, 5)
     assert shop.record(OTHER).video_id
 
@@ -862,11 +862,11 @@ def test_a_probe_that_was_answered_gives_the_lock_back(shop: World, answer: Answ
 def test_a_probe_of_unknown_outcome_keeps_the_lock_until_it_must_have_ended(shop: World, clock: Clock) -> None:
     shop.vendor.script["POST"] = [breaking(httpx.ReadTimeout)]
     with pytest.raises(SubmissionUncertain):
-        submit(shop, shop.purse(1000))
+        submit(shop, shop.limiter(1000))
     for seconds in (0, LONGEST_ATTEMPT_SECONDS):
         clock.now = NOON + seconds
         with pytest.raises(PriceUnknown):
-            submit(shop, shop.purse(1000), shop.job(f"job-{seconds}").job_id)
+            submit(shop, shop.limiter(1000), shop.job(f"job-{seconds}").job_id)
     clock.now += 1
     pay(shop, OTHER, 3)
     assert spent(shop) == 8, "what may have been paid stays counted"
@@ -878,14 +878,14 @@ def test_a_probe_that_outlives_its_lock_leaves_that_of_the_next_one_alone(shop: 
 
     def late() -> None:
         clock.now += LONGEST_ATTEMPT_SECONDS + 1
-        reserved, counter = shop.purse(1000).budget.reserve(5, probe="second")
+        reserved, counter = shop.limiter(1000).budget.reserve(5, probe="second")
         shop.store.claim_counted(shop.record(OTHER), "second", reserved=reserved, counter=counter)
 
     shop.vendor.script["POST"] = [charging(250, late)]
-    submit(shop, shop.purse(1000))
+    submit(shop, shop.limiter(1000))
     assert spent(shop) == 255
     with pytest.raises(PriceUnknown):
-        submit(shop, shop.purse(1000), "third")
+        submit(shop, shop.limiter(1000), "third")
 
 
 def test_a_probe_over_midnight_counts_on_its_own_day(shop: World, clock: Clock) -> None:
@@ -893,10 +893,10 @@ def test_a_probe_over_midnight_counts_on_its_own_day(shop: World, clock: Clock) 
 
     def midnight() -> None:
         clock.now += DAY / 2
-        submit(shop, shop.purse(1000), OTHER)
+        submit(shop, shop.limiter(1000), OTHER)
 
     shop.vendor.script["POST"] = [charging(250, midnight), charging(7)]
-    submit(shop, shop.purse(1000))
+    submit(shop, shop.limiter(1000))
     assert (spent(shop), spent(shop, TOMORROW)) == (250, 7)
     pay(shop, "third", 7)
     assert spent(shop, TOMORROW) == 14
@@ -908,7 +908,7 @@ def test_a_probe_beyond_the_limit_is_the_last_of_its_day(shop: World) -> None:
     for name, request in (("listed", OTHER_MODEL), ("guessed", LONGER)):
         shop.job(name, request)
         with pytest.raises(DailyLimitReached) as refusal:
-            submit(shop, shop.purse(100), name)
+            submit(shop, shop.limiter(100), name)
     assert "costs 100 credits at most, as far as is known" in refusal.value.message
 
 
@@ -921,16 +921,16 @@ def test_an_attempt_that_is_cut_off_before_it_settles_is_settled_by_the_next_one
             raise Killed
 
     shop.vendor.script["POST"] = [charging(250)]
-    purse = replace(shop.purse(1000), store=Cut(shop.dynamodb, TABLE))
+    limiter = replace(shop.limiter(1000), store=Cut(shop.dynamodb, TABLE))
     with pytest.raises(Killed):
-        submit(shop, purse)
+        submit(shop, limiter)
     assert spent(shop) == 5
     for _ in range(2):
-        submit(shop, shop.purse(1000))
+        submit(shop, shop.limiter(1000))
     assert (spent(shop), len(shop.vendor.posts)) == (250, 1)
     pay(shop, OTHER, 250)  # the lock is free
     shop.job("third")
-    assert not shop.purse(1000).estimate(BODY["model_id"], BODY).is_known, "no video counts twice"
+    assert not shop.limiter(1000).estimate(BODY["model_id"], BODY).is_known, "no video counts twice"
 
 
 @pytest.mark.parametrize("way", ["before", "after"])
@@ -944,10 +944,10 @@ def test_faults_of_dynamodb_after_a_probes_answer_leave_neither_its_guess_nor_it
         client.fails |= {len(client.calls) + call: way for call in faults}
 
     shop.vendor.script["POST"] = [charging(250, answered)]
-    submit(shop, shop.purse(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
-    budget = shop.purse(1000).budget
+    submit(shop, shop.limiter(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
+    budget = shop.limiter(1000).budget
     assert (spent(shop), shop.record().reserved, budget.probe_of_another("the next one")) == (250, None, False)
-    assert shop.purse(1000).estimate(BODY["model_id"], BODY).credits == 250, "the price is remembered"
+    assert shop.limiter(1000).estimate(BODY["model_id"], BODY).credits == 250, "the price is remembered"
 
 
 def test_a_limit_holds_although_no_price_can_be_remembered(shop: World) -> None:
@@ -962,16 +962,16 @@ def test_a_limit_holds_although_no_price_can_be_remembered(shop: World) -> None:
 
     for number in range(3):
         shop.vendor.script["POST"] = [charging(100)]
-        submit(shop, shop.purse(300, Forgetful()), shop.job(f"job-{number}").job_id)
+        submit(shop, shop.limiter(300, Forgetful()), shop.job(f"job-{number}").job_id)
     with pytest.raises(DailyLimitReached):
-        submit(shop, shop.purse(300, Forgetful()))
+        submit(shop, shop.limiter(300, Forgetful()))
     assert spent(shop) == 300
 
 
 def test_a_video_whose_cost_cannot_be_counted_goes_on(shop: World) -> None:
     client = Flaky(shop.dynamodb, dict.fromkeys(range(2, 500), "before"), only="transact_write_items")
     shop.vendor.script["POST"] = [charging(250)]
-    assert submit(shop, shop.purse(1000, client))["video_id"]
+    assert submit(shop, shop.limiter(1000, client))["video_id"]
     assert (spent(shop), shop.record().status) == (5, Status.PROCESSING), "the reservation stays counted"
 
 
@@ -981,31 +981,31 @@ def test_a_video_attached_while_its_probe_is_in_flight_is_counted_with_its_cost(
     attached = answered if named == "the same video" else "video-of-the-studio"
 
     def attach() -> None:
-        shop.store.move(JOB_ID, Status.CANCELED)
+        shop.store.transition(JOB_ID, Status.CANCELED)
         arn = operator(shop).attach(JOB_ID, attached, force=True)
         for _ in range(2):
-            shop.submitter(purse=shop.purse(1000)).submit(arn, GIVEN)
-        assert shop.purse(1000).budget.probe_of_another("the next one"), "the call is still under way"
+            shop.submitter(limiter=shop.limiter(1000)).submit(arn, GIVEN)
+        assert shop.limiter(1000).budget.probe_of_another("the next one"), "the call is still under way"
 
     shop.vendor.script["POST"] = [charging(250, attach)]
-    submit(shop, shop.purse(1000))
+    submit(shop, shop.limiter(1000))
     assert (spent(shop), shop.record().video_id) == (250, attached)
-    assert not shop.purse(1000).budget.probe_of_another("the next one")
+    assert not shop.limiter(1000).budget.probe_of_another("the next one")
     if named == "another video":
-        shop.store.move(JOB_ID, Status.FAILED)
+        shop.store.transition(JOB_ID, Status.FAILED)
         arn = operator(shop).attach(JOB_ID, answered, force=True)
-        shop.submitter(purse=shop.purse(1000)).submit(arn, GIVEN)
+        shop.submitter(limiter=shop.limiter(1000)).submit(arn, GIVEN)
         assert (spent(shop), shop.record().video_id) == (250, answered), "no video counts twice"
 
 
 def test_a_known_price_takes_no_write_and_a_price_that_rose_meanwhile_is_not_lost(shop: World) -> None:
     shop.know_price(5)
     client = Flaky(shop.dynamodb)
-    budget, kind = shop.purse(1000, client).budget, price_kind(BODY["model_id"], BODY)
+    budget, kind = shop.limiter(1000, client).budget, price_kind(BODY["model_id"], BODY)
     budget.learn(BODY["model_id"], kind, 5, "another")
     assert [name for name, _ in client.calls] == ["get_item"]
     rival = Flaky(shop.dynamodb, only="put_item")
-    real = shop.purse(1000).budget
+    real = shop.limiter(1000).budget
 
     class Raced:
         def __getattr__(self, name: str) -> Any:
@@ -1017,7 +1017,7 @@ def test_a_known_price_takes_no_write_and_a_price_that_rose_meanwhile_is_not_los
                 real.learn(BODY["model_id"], kind, 250, "the rival's")
             return rival.put_item(**arguments)
 
-    shop.purse(1000, Raced()).budget.learn(BODY["model_id"], kind, 9, "mine")
+    shop.limiter(1000, Raced()).budget.learn(BODY["model_id"], kind, 9, "mine")
     price = real.price(kind)
     assert price is not None
     assert (price.highest, price.last) == (250, 9)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
 from local.genviral import payload as payloads
-from local.genviral.catalogue import MAX_SIDE
-from local.genviral.refusals import Refusal
+from local.genviral.errors import Refusal
+from local.genviral.model_list import MAX_SIDE
 from local.genviral.render import Cancelled, Clip, render, wrap
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools import asl, plain
+from tools import asl
+from tools import translate_template as plain
 
 if TYPE_CHECKING:
     from pathlib import Path

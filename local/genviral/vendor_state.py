@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from local.genviral import refusals
+from local.genviral import errors as refusals
 
 if TYPE_CHECKING:
-    from local.genviral.catalogue import Model
-    from local.genviral.darkroom import Darkroom, Rendering
+    from local.genviral.model_list import Model
     from local.genviral.render import Clip
+    from local.genviral.render_queue import Rendering, RenderQueue
 
 OPENING_CREDITS = 1_000
 
@@ -115,7 +115,7 @@ class Video:
         return "succeeded" if self.rendering.usable else "failed"
 
 
-class Studio:
+class VendorState:
     """All mutable state behind one lock, so that credits are counted exactly.
 
     Args:
@@ -123,10 +123,10 @@ class Studio:
         honour_idempotency: Whether a repeated `Idempotency-Key` replays the first answer instead of charging again.
     """
 
-    def __init__(self, darkroom: Darkroom, *, generation_seconds: float, honour_idempotency: bool) -> None:
+    def __init__(self, render_queue: RenderQueue, *, generation_seconds: float, honour_idempotency: bool) -> None:
         self.generation_seconds = generation_seconds
         self._honour_idempotency = honour_idempotency
-        self._darkroom = darkroom
+        self._render_queue = render_queue
         self._lock = threading.Lock()
         self._accounts = {
             name: Account(name, AccountState(name), 0 if name == AccountState.NO_CREDITS else OPENING_CREDITS)
@@ -177,7 +177,7 @@ class Studio:
             if account.credits < model.cost:
                 raise refusals.insufficient_credits()
             try:
-                rendering = None if model.fails else self._darkroom.request(clip)
+                rendering = None if model.fails else self._render_queue.request(clip)
             except queue.Full:
                 raise refusals.rate_limited() from None
             account.credits -= model.cost
@@ -216,7 +216,7 @@ class Studio:
                     for account in self._accounts.values()
                 },
                 "submissions": [video.submission() for video in self._videos.values()],
-                "films": self._darkroom.count(),
+                "films": self._render_queue.count(),
                 "settings": {
                     "generation_seconds": self.generation_seconds,
                     "honour_idempotency": self._honour_idempotency,

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from shared.api.read import Lookup
 from shared.api.upload_form import _OF_SUFFIX, CONTENT_TYPES, safe_name
 from shared.genviral.errors import InvalidPayload, RateLimited
-from shared.genviral.model_list import KEPT_SECONDS, Catalogue
+from shared.genviral.model_list import KEPT_SECONDS, ModelList
 from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, JobEnded, JobNotFound, QueryInvalid, RecipeMissing
 from shared.jobs.intake_switch import IntakeSwitch
@@ -39,7 +39,7 @@ def listed(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
         monkeypatch.setattr(time, "time", lambda second=second: 1_800_000_000 + second)
         world.job(f"api-{second}")
     world.job("api-held")
-    world.store.move("api-held", Status.ON_HOLD)
+    world.store.transition("api-held", Status.ON_HOLD)
     return world
 
 
@@ -72,7 +72,7 @@ def test_an_interrupted_job_says_when_it_is_tried_again_and_only_then(world: Wor
     outage = {"redrive_at": 1_795_349_700, "redrive_until": 1_796_472_000}
     said = {"redrive_at": "2026-11-22T12:15:00Z", "redrive_until": "2026-12-05T12:00:00Z"}
     for status, shown in ((Status.INTERRUPTED, said), (Status.DELIVERING, {}), (Status.CANCELED, {})):
-        world.store.move(JOB_ID, status, **outage)
+        world.store.transition(JOB_ID, status, **outage)
         job = world.lookup().show(JOB_ID)
         assert {name: value for name, value in job.items() if name.startswith("redrive")} == shown
 
@@ -132,14 +132,14 @@ def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Statu
     world.job()
     if status is not Status.QUEUED:
         world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-        world.store.move(JOB_ID, Status.INTERRUPTED)
-        world.store.move(JOB_ID, status, stay=True)
+        world.store.transition(JOB_ID, Status.INTERRUPTED)
+        world.store.transition(JOB_ID, status, stay=True)
     sfn = Flaky(world.sfn)
     for _ in range(2):
         answer = world.canceler(sfn).cancel(JOB_ID)
         assert answer["status"] == "canceled"
     # The execution's end comes back as an event, and finds nothing left to tell.
-    world.announcer().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
+    world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
     assert [message.body["status"] for message in world.messages()] == ["canceled"]
     assert world.record().status is Status.CANCELED
     name, arguments = sfn.calls[0]
@@ -164,8 +164,8 @@ def test_the_caller_is_told_what_becomes_of_the_money(world: World, prepare: Any
 @pytest.mark.parametrize("status", sorted(TERMINAL - {Status.CANCELED}))
 def test_a_job_that_has_ended_stays_as_it_is(world: World, status: Status) -> None:
     world.paid_job()
-    world.store.move(JOB_ID, Status.INTERRUPTED)
-    before = world.store.move(JOB_ID, status)
+    world.store.transition(JOB_ID, Status.INTERRUPTED)
+    before = world.store.transition(JOB_ID, status)
     with pytest.raises(JobEnded, match=status):
         world.canceler().cancel(JOB_ID)
     assert (world.record(), world.messages()) == (before, [])
@@ -394,7 +394,7 @@ def offering(*ids: str) -> Any:
 
 def test_the_models_are_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     vendor = Vendor(get=[offering("a"), offering("b")])
-    catalogue = Catalogue(vendor.client)
+    catalogue = ModelList(vendor.client)
     start = time.monotonic()
     for seconds, expected in ((0, "a"), (KEPT_SECONDS - 1, "a"), (KEPT_SECONDS + 1, "b")):
         monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: start + seconds)
@@ -404,7 +404,7 @@ def test_the_models_are_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_refusal_is_not_kept() -> None:
-    catalogue = Catalogue(Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), offering("a")]).client)
+    catalogue = ModelList(Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), offering("a")]).client)
     with pytest.raises(RateLimited) as fault:
         catalogue.models()
     assert fault.value.retry_after == 7

@@ -34,7 +34,7 @@ class Rendering:
         return bool(self.etag)
 
 
-class Darkroom:
+class RenderQueue:
     """Makes one film at a time in the order of the requests, into `folder`.
 
     Args:
@@ -47,7 +47,7 @@ class Darkroom:
         self._waiting: queue.Queue[Rendering] = queue.Queue(capacity)
         self._shelf: dict[Clip, Rendering] = {}
         self._closing = threading.Event()
-        self._worker = threading.Thread(target=self._work, name="genviral-darkroom", daemon=True)
+        self._worker = threading.Thread(target=self._work, name="genviral-render_queue", daemon=True)
         self._worker.start()
 
     def request(self, clip: Clip) -> Rendering:

@@ -76,7 +76,7 @@ OUTAGES = ("unreachable", "bad gateway", "rate limited")
 
 
 @dataclass
-class Strike:
+class InjectedFault:
     """One fault of one invocation.
 
     Attributes:
@@ -117,7 +117,7 @@ class Weather:
 
     hasty: bool = False
     """Whether each attempt of Submit is given up and runs on, so that several of them are under way at once."""
-    pending: list[tuple[str, Strike]] = field(default_factory=list)
+    pending: list[tuple[str, InjectedFault]] = field(default_factory=list)
     """Function and a strike that waits for the first invocation of it that makes the call."""
     throttled_state: str = ""
     """The state in which every invocation is throttled for five minutes, from the first one on."""
@@ -137,7 +137,7 @@ class Weather:
         if rng.random() < 0.3:
             weather.pending += _lost_answer(rng)
         if rng.random() < 0.1:
-            weather.pending.append(("submit", Strike(SLOW, "generate", seconds=SLOW_SECONDS)))
+            weather.pending.append(("submit", InjectedFault(SLOW, "generate", seconds=SLOW_SECONDS)))
         return weather
 
     def clear_up(self) -> None:
@@ -145,7 +145,7 @@ class Weather:
         self.intensity, self.stubborn, self.hasty, self.throttled_state = 0.0, {}, False, ""
         self.pending.clear()
 
-    def next(self, function: str, seconds: float = 50.0) -> list[Strike]:
+    def next(self, function: str, seconds: float = 50.0) -> list[InjectedFault]:
         """What goes wrong during the job's next invocation.
 
         Args:
@@ -162,7 +162,7 @@ class Weather:
         if self.rng.random() < self.intensity * 0.1:
             calls = [call for call in CALLS[function] if call not in ("status", "UploadPart")]
             return [_given_up(self.rng, calls, pauses)]
-        strikes = pending + [Strike(**strike) for strike in self.stubborn.get(function, ())]
+        strikes = pending + [InjectedFault(**strike) for strike in self.stubborn.get(function, ())]
         return strikes + [
             _strike(self.rng, function) for share in (1.0, 0.3) if self.rng.random() < self.intensity * share
         ]
@@ -178,35 +178,37 @@ def _stubborn(rng: random.Random, function: str) -> dict[str, Any]:
     return {"kind": kind, "call": call, "times": FOREVER, "error": "Runtime.ExitError"}
 
 
-def _given_up(rng: random.Random, calls: Sequence[str], pauses: Sequence[float]) -> Strike:
-    return Strike(GIVEN_UP, rng.choice(calls), error=rng.choice(_NOT_HEARD_FROM), seconds=rng.choice(pauses))
+def _given_up(rng: random.Random, calls: Sequence[str], pauses: Sequence[float]) -> InjectedFault:
+    return InjectedFault(GIVEN_UP, rng.choice(calls), error=rng.choice(_NOT_HEARD_FROM), seconds=rng.choice(pauses))
 
 
-def _lost_answer(rng: random.Random) -> list[tuple[str, Strike]]:
+def _lost_answer(rng: random.Random) -> list[tuple[str, InjectedFault]]:
     """One lost answer; to whatever takes the job in, if it is a write of that."""
     function = rng.choice(("uploads", "submit", "submit", "status", "deliver", "notify", "notify"))
     call = rng.choice(WRITES[function])
     nth = rng.choice((1, 1, 2)) if call == "UpdateItem" else 1
-    strike = Strike(rng.choice(LOST), call, nth=nth, times=_BOTOCORE_TRIES)
+    strike = InjectedFault(rng.choice(LOST), call, nth=nth, times=_BOTOCORE_TRIES)
     return [(where, strike) for where in (("uploads", "api") if function == "uploads" else (function,))]
 
 
-def _strike(rng: random.Random, function: str) -> Strike:
+def _strike(rng: random.Random, function: str) -> InjectedFault:
     group = rng.choices(("aws", "killed", "lambda", "vendor", "short"), (35, 25, 10, 35, 6))[0]
     if group == "vendor" and function in VENDOR_ROUTES:
         return _of_vendor(rng, rng.choice(VENDOR_ROUTES[function]))
     if group == "short" and function == "deliver":
-        return Strike("out of time", "UploadPart", nth=rng.randint(1, 4))
+        return InjectedFault("out of time", "UploadPart", nth=rng.randint(1, 4))
     if group == "lambda":
-        return Strike(rng.choice(("not invoked", "result lost")), error=rng.choice(_PLATFORM))
+        return InjectedFault(rng.choice(("not invoked", "result lost")), error=rng.choice(_PLATFORM))
     call, nth = rng.choice(CALLS[function]), rng.choice((1, 1, 2))
     if group == "killed" or call[0].islower():
-        return Strike(rng.choice(("killed before", "killed after")), call, nth, error=rng.choice(_DEATHS))
-    return Strike(rng.choice(("throttled", "error", "answer lost")), call, nth, times=rng.choice((1, 1, 2, FOREVER)))
+        return InjectedFault(rng.choice(("killed before", "killed after")), call, nth, error=rng.choice(_DEATHS))
+    return InjectedFault(
+        rng.choice(("throttled", "error", "answer lost")), call, nth, times=rng.choice((1, 1, 2, FOREVER))
+    )
 
 
-def _of_vendor(rng: random.Random, route: str) -> Strike:
+def _of_vendor(rng: random.Random, route: str) -> InjectedFault:
     if route == "generate":
         kinds = REFUSALS if rng.random() < 0.75 else UNCLEAR
-        return Strike(rng.choice(kinds), route)
-    return Strike(rng.choice(_OF_ROUTE[route]), route, times=rng.choice((1, 1, 2, 5)))
+        return InjectedFault(rng.choice(kinds), route)
+    return InjectedFault(rng.choice(_OF_ROUTE[route]), route, times=rng.choice((1, 1, 2, 5)))

@@ -23,9 +23,9 @@ from PIL import Image
 
 import local.genviral
 from local.genviral import GenviralStandIn
-from local.genviral.catalogue import MODELS
 from local.genviral.faults import KINDS
 from local.genviral.media import MediaStore
+from local.genviral.model_list import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,8 @@ import boto3
 import httpx
 
 from local.aws.engine import FunctionError, TaskError
-from local.genviral import GenviralStandIn, studio
+from local.genviral import GenviralStandIn
+from local.genviral import vendor_state as studio
 from ops.operator import Operator, Refused
 from shared.jobs import identity, redrives
 from shared.jobs.states import Status
@@ -27,7 +28,7 @@ from tests.chaos.clock import Clock
 from tests.chaos.executions import Execution, Executions
 from tests.chaos.lambdas import SETTINGS, TIMEOUTS, Caller, Failed, Invocation, Lambda
 from tests.chaos.observed import job_of_key
-from tests.chaos.weather import Strike, Weather
+from tests.chaos.schedule import InjectedFault, Weather
 from tests.unit.fakes import PNG, TABLE, UPLOADS, event
 from tests.workflow.video_job import TASKS
 
@@ -307,7 +308,7 @@ class Storm:
         return self._run(function, message, order, strikes, caller)
 
     def _run(
-        self, function: str, message: Any, order: Order, strikes: list[Strike], caller: Caller | None = None
+        self, function: str, message: Any, order: Order, strikes: list[InjectedFault], caller: Caller | None = None
     ) -> Any:
         struck = f" [{', '.join(strike.row for strike in strikes)}]" if strikes else ""
         try:
@@ -541,7 +542,7 @@ def warm_up(vendor: GenviralStandIn, recipes: Iterable[str] = RECIPES) -> None:
             trust_env=False,
         )
         answer.raise_for_status()
-    for rendering in vendor._darkroom._shelf.values():
+    for rendering in vendor._render_queue._shelf.values():
         assert rendering.finished.wait(60)
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.genviral.catalogue import MODELS
-from local.genviral.darkroom import Darkroom, Rendering
-from local.genviral.refusals import Refusal
+from local.genviral.errors import Refusal
+from local.genviral.model_list import MODELS
 from local.genviral.render import Clip
-from local.genviral.studio import KEYS, Studio
+from local.genviral.render_queue import Rendering, RenderQueue
+from local.genviral.vendor_state import KEYS, VendorState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def long_clip(prompt: str) -> Clip:
     return Clip((320, 180), seconds=60, fps=60, sound=False, prompt=prompt, caption="test", picture=None)
 
 
-class Hesitant(Darkroom):
+class Hesitant(RenderQueue):
     """Gives other threads their turn between the look at the balance and the charge."""
 
     def request(self, clip: Clip) -> Rendering:
@@ -34,15 +34,15 @@ class Hesitant(Darkroom):
 
 
 @pytest.fixture
-def darkroom(tmp_path: Path) -> Iterator[Darkroom]:
-    darkroom = Hesitant(tmp_path, capacity=1)
-    yield darkroom
-    darkroom.close()
+def render_queue(tmp_path: Path) -> Iterator[RenderQueue]:
+    render_queue = Hesitant(tmp_path, capacity=1)
+    yield render_queue
+    render_queue.close()
 
 
 @pytest.mark.parametrize(("honour", "keys"), [(False, ["job"] * 50), (True, [f"job-{n // 5}" for n in range(50)])])
-def test_threads_that_meet_never_overdraw_an_account(darkroom: Darkroom, honour: bool, keys: list[str]) -> None:
-    studio = Studio(darkroom, generation_seconds=0, honour_idempotency=honour)
+def test_threads_that_meet_never_overdraw_an_account(render_queue: RenderQueue, honour: bool, keys: list[str]) -> None:
+    studio = VendorState(render_queue, generation_seconds=0, honour_idempotency=honour)
     account = studio.authenticate(f"Bearer {KEYS['valid']}")
     studio.set_credits(account, 10 * MODEL.cost)
 
@@ -58,11 +58,11 @@ def test_threads_that_meet_never_overdraw_an_account(darkroom: Darkroom, honour:
     assert (account.credits, account.spent) == (0, 10 * MODEL.cost)
     assert len(set(answers) - {"insufficient_credits"}) == 10
     assert answers.count("insufficient_credits") == (0 if honour else 40)
-    assert darkroom.count() == 1
+    assert render_queue.count() == 1
 
 
-def test_a_full_queue_is_a_429_and_costs_nothing(darkroom: Darkroom) -> None:
-    studio = Studio(darkroom, generation_seconds=0, honour_idempotency=False)
+def test_a_full_queue_is_a_429_and_costs_nothing(render_queue: RenderQueue) -> None:
+    studio = VendorState(render_queue, generation_seconds=0, honour_idempotency=False)
     account = studio.authenticate(f"Bearer {KEYS['valid']}")
 
     def fill_up() -> None:
@@ -71,4 +71,4 @@ def test_a_full_queue_is_a_429_and_costs_nothing(darkroom: Darkroom) -> None:
 
     with pytest.raises(Refusal, match="Too many requests"):
         fill_up()
-    assert account.spent == MODEL.cost * darkroom.count() > 0
+    assert account.spent == MODEL.cost * render_queue.count() > 0

@@ -1,4 +1,4 @@
-"""This project without SAM, for others' tools that do not know SAM: `python -m tools.plain FOLDER` writes it there.
+"""Translate the template for tools that do not know SAM: `python -m tools.translate_template FOLDER` writes it there.
 
 `template.json` is the template as CloudFormation sees it; `NAME.asl.json` is a state machine with its substitutions
 made. Knows SAM's translator. What the resources are for, and who reads the files, is unknown to it.
