@@ -14,7 +14,7 @@ from shared.executions import is_live
 from shared.faults import Paid
 from shared.genviral.errors import GenerationFailed, VideoNotFound
 from shared.jobs.record import with_fresh_links
-from shared.jobs.states import Status
+from shared.jobs.states import STATES, Status
 from shared.polling.policy import Expectation, progress
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def instead(job: Job) -> str:
         return "It goes on; if its execution has ended, use redrive."
     if job.video_id is not None and job.status is not Status.SUCCEEDED:
         return "Use attach."
-    advice = _INSTEAD[job.status]
+    advice = STATES[job.status].refused
     return with_fresh_links(advice) if job.links_stripped else advice
 
 
@@ -64,15 +64,6 @@ def _anew(job: Job) -> str:
     if job.source.get("type") == "batch":
         return "change its row and upload the batch again"
     return "ask for a new job"
-
-
-_INSTEAD = {
-    Status.SUCCEEDED: "Its video is in the bucket.",
-    Status.UNCERTAIN: "Use attach or resubmit.",
-    Status.FAILED: "Use resubmit, or attach if Genviral has a video.",
-    Status.TIMED_OUT: "Use attach.",
-    Status.CANCELED: "Use attach if Genviral has a video.",
-}
 
 
 def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool, sweep_by: str) -> str:
@@ -112,17 +103,8 @@ def _at_the_end(job: Job) -> str:
         )
     if may_be_sending(job):
         until = clock_time(job.attempt_runs_until)
-        return f"wait until {until} UTC, the paid call may still be under way; then {_ENDS[job.status]}"
-    return _ENDS[job.status]
-
-
-_ENDS = {
-    Status.SUCCEEDED: "nothing, the video is in the bucket",
-    Status.UNCERTAIN: "look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}",
-    Status.FAILED: "do what the advice says, then: attach {job} {video}",
-    Status.TIMED_OUT: "attach {job} {video}",
-    Status.CANCELED: "nothing, or if Genviral has a video: attach {job} {video}",
-}
+        return f"wait until {until} UTC, the paid call may still be under way; then {STATES[job.status].next_step}"
+    return STATES[job.status].next_step
 
 
 def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: bool, sweep_by: str) -> str:
@@ -132,8 +114,8 @@ def _under_way(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped:
         if job.redrive:
             return _automatically(job, intake_stopped=intake_stopped)
         if (job.error or {}).get("error") == VideoNotFound.__name__:
-            return "mend the cause, then: redrive {job}, or if that is the wrong video: attach {job} VIDEO_ID --replace"
-        return "mend the cause, then: redrive {job}"
+            return "fix the cause, then: redrive {job}, or if that is the wrong video: attach {job} VIDEO_ID --replace"
+        return "fix the cause, then: redrive {job}"
     if execution is None and job.is_to_be_started and job.video_id is None and intake_stopped:
         return "intake is stopped, start-intake lets it begin"
     if execution is None and job.is_to_be_started:
@@ -158,13 +140,4 @@ def _going_on(job: Job) -> str:
     if job.status is Status.PROCESSING and job.submitted_at is not None:
         expected = Expectation(*job.expected_seconds) if job.expected_seconds else None
         return f"nothing, Genviral works on it; {progress(expected, max(0, time.time() - job.submitted_at))}"
-    return _GOING_ON.get(job.status, "nothing, it goes on by itself")
-
-
-_GOING_ON = {
-    Status.QUEUED: "nothing, it is sent by itself",
-    Status.SUBMITTING: "nothing, the paid call is under way",
-    Status.DELIVERING: "nothing, the video is being copied",
-    Status.ON_HOLD: "do what the advice says; the job goes on by itself",
-    Status.INTERRUPTED: "nothing, it runs again",
-}
+    return STATES[job.status].next_step

@@ -21,7 +21,7 @@ from shared.genviral.ids import is_video_id
 from shared.jobs import identity
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.redrives import was_overtaken
-from shared.jobs.states import OPEN, Status
+from shared.jobs.states import OPEN, STATES, Status
 from shared.jobs.store import HOLDS, TransitionConflict, VideoTaken
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
     from shared.jobs.store import JobStore, Owner
 
-_ATTACHABLE = (Status.UNCERTAIN, Status.TIMED_OUT, Status.FAILED, Status.CANCELED, Status.INTERRUPTED)
-_RESUBMITTABLE = (Status.UNCERTAIN, Status.FAILED)
+_ATTACHABLE, _RESUBMITTABLE = (
+    tuple(status for status, state in STATES.items() if command in state.commands) for command in ("attach", "resubmit")
+)
 # Those that wait for a person come first.
-_LISTED = (Status.UNCERTAIN, Status.TIMED_OUT, Status.INTERRUPTED, Status.ON_HOLD)
-
+_LISTED = sorted((status for status in Status if STATES[status].list_order), key=lambda one: STATES[one].list_order)
 
 _NEW = (
     "Ask for a new job with fresh links, through the API with another Idempotency-Key. If this one may be paid for, "

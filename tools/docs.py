@@ -30,7 +30,7 @@ from shared.jobs.errors import BATCH_ERRORS, JOB_ERRORS, UPLOAD_ERRORS, DailyLim
 from shared.jobs.notifications import Notification, notification_for
 from shared.jobs.record import Job
 from shared.jobs.redrives import PROSPECTS, Prospect
-from shared.jobs.states import MOVES, TERMINAL, Status
+from shared.jobs.states import STATES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from tools import iam, openapi
 from tools.platform_errors import ERRORS, Handling, named
@@ -281,9 +281,9 @@ def _id(name: str) -> str:
 
 def _moves() -> str:
     lines = []
-    for status, targets in MOVES.items():
-        moves = ", ".join(f"`{target}`" for target in MOVES if target in targets)
-        by_whom = "nobody" if not targets else "an operator" if status in TERMINAL else "the job"
+    for status, state in STATES.items():
+        moves = ", ".join(f"`{target}`" for target in STATES if target in state.leads_to)
+        by_whom = "nobody" if not state.leads_to else "an operator" if status in TERMINAL else "the job"
         lines.append((f"`{status}`", "yes" if status in TERMINAL else "no", moves or "—", by_whom))
     return _table(("Status", "Terminal", "May become", "Moved by"), lines)
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from shared.jobs.errors import DailyLimitReached, PriceUnknown
 from shared.jobs.identity import number_of_turn
-from shared.jobs.states import Status
+from shared.jobs.states import STATES, Status
 from shared.printable import in_line
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ _LIMIT_HOLDS = {
     PriceUnknown.code: "The job waits: its price is not known yet, and such jobs are sent one at a time.",
 }
 _SUMMARY = {
-    Status.SUCCEEDED: "The video is ready.",
-    Status.FAILED: "The video could not be made.",
-    Status.UNCERTAIN: "Nobody knows whether the video was paid for; a person must decide.",
-    Status.TIMED_OUT: "The video is paid for, but did not come in time.",
-    Status.CANCELED: "The video is not followed any more.",
-    Status.ON_HOLD: "The job waits: the Genviral account needs attention.",
-    Status.INTERRUPTED: "The job was interrupted; nothing is lost.",
     RECIPE_INVALID: "The recipe cannot be used.",
     UPLOAD_IGNORED: "The file starts nothing, and nothing was paid for it.",
     BATCH_FINISHED: "The batch is done; its report says how each row ended.",
@@ -412,4 +405,4 @@ def _sentence(job: Job) -> str:
         return "The job was interrupted and is tried again automatically while intake is open; nothing is lost."
     if job.redrive:
         return "The job was interrupted and is tried again automatically; nothing is lost."
-    return _SUMMARY[job.status]
+    return STATES[job.status].summary

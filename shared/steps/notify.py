@@ -21,7 +21,7 @@ from shared.genviral.errors import AccountFault
 from shared.jobs import identity, redrives
 from shared.jobs.errors import LIMIT_CODES, DailyLimitReached, PriceUnknown, RequestTooLarge
 from shared.jobs.notifications import notification_for
-from shared.jobs.states import TERMINAL, Status
+from shared.jobs.states import STATES, TERMINAL, Status
 from shared.jobs.store import HOLDS, OUTAGE, JobStore, TransitionConflict
 from shared.polling.next_attempt import from_now
 from shared.printable import json_text
@@ -374,20 +374,9 @@ def _milliseconds(moment: str) -> int | None:
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
-_METRICS = {
-    Status.SUCCEEDED: "JobsSucceeded",
-    Status.FAILED: "JobsFailed",
-    Status.UNCERTAIN: "JobsUncertain",
-    Status.TIMED_OUT: "JobsTimedOut",
-    Status.CANCELED: "JobsCanceled",
-    Status.ON_HOLD: "JobsHeld",
-    Status.INTERRUPTED: "JobsInterrupted",
-}
-
-
 def _count(job: Job, status: Status) -> None:
     """Put into the metrics that a job has entered this status."""
-    metrics.add_metric(name=_METRICS[status], unit=MetricUnit.Count, value=1)
+    metrics.add_metric(name=STATES[status].metric, unit=MetricUnit.Count, value=1)
     if status is Status.ON_HOLD and _is_of_limit(job.error):
         metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
     if status is Status.INTERRUPTED:

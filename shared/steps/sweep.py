@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.executions import Executions, Pace, Redriven, describing, ended_at, is_live, listing
 from shared.jobs import redrives
-from shared.jobs.states import OPEN, Status
+from shared.jobs.states import MOVING, OPEN, STATES, Status
 from shared.jobs.store import HOLDS, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
     from shared.jobs.store import JobStore
     from shared.steps.notify import Notifier
 
-# Of interrupted ones people are notified; those that are redriven automatically have an index of their own.
-_SWEPT = (Status.QUEUED, *sorted(OPEN - {Status.QUEUED, Status.INTERRUPTED}))
-# What should move on by itself. A job on hold waits for the account, an interrupted one for a redrive.
-_MOVING = OPEN - {Status.ON_HOLD, Status.INTERRUPTED}
-_GAUGES = {"JobsOpen": _MOVING, "JobsOnHold": {Status.ON_HOLD}, "JobsAwaitingRedrive": {Status.INTERRUPTED}}
 _COUNTED = {"SweptStarted": "started", "SweptInterrupted": "interrupted", "SweptRedriven": "redriven"}
 _RESERVE_SECONDS = 10.0
 _LISTING_SHARE = 0.5
@@ -117,19 +113,23 @@ class Sweeper:
         """Tell CloudWatch what stands still, which no count of what happens can show."""
         # Statuses that were read to their end need not be read again.
         found = {status: self._standing.get(status) or self.store.count(status) for status in OPEN}
-        since = [moment for status in _MOVING if (moment := found[status][1]) is not None]
+        moving = (since for status, (_, since) in found.items() if STATES[status].gauge == MOVING)
+        since = [moment for moment in moving if moment is not None]
         oldest = max(0, int(time.time()) - min(since)) if since else 0
         metrics.add_metric(name="OldestOpenJobSeconds", unit=MetricUnit.Seconds, value=oldest)
-        for name, statuses in _GAUGES.items():
-            jobs = sum(found[status][0] for status in statuses)
+        gauges: Counter[str] = Counter()
+        for status, (jobs, _) in found.items():
+            gauges[STATES[status].gauge] += jobs
+        for name, jobs in gauges.items():
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=jobs)
 
     def _duties(self) -> Iterator[Iterator[Duty]]:
         """What is to be done, by kind: jobs, and what to do about each. In each kind, those longest unchanged first."""
         now = int(time.time())
         before = now - self.quiet_seconds
-        for status in _SWEPT:
-            yield self._quiet(status, before)
+        for status, state in STATES.items():
+            if state.is_swept:
+                yield self._quiet(status, before)
         yield _each(self.store.due_for_redrive(now=now), self._redrive)
         yield (
             (job_id, functools.partial(self._tell, job_id))

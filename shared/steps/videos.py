@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.genviral.ids import is_video_id
 from shared.jobs.record import MAY_BE_PAID
-from shared.jobs.states import ANNOUNCED
+from shared.jobs.states import STATES
 from shared.jobs.store import JobStore, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 
@@ -185,7 +185,7 @@ def _notified_again(job: Job, moment: int) -> dict[str, Any]:
 
     The status was counted when it was entered, unless that is still due as well.
     """
-    if job.status not in ANNOUNCED:
+    if not STATES[job.status].metric:
         return {}
     due = f"{job.status}#{moment}"
     is_counted = job.notice_due is None or job.counted == job.notice_due

@@ -12,7 +12,7 @@ import pytest
 
 from shared.credits.counter import CreditCounter
 from shared.jobs.errors import DailyLimitReached
-from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
+from shared.jobs.states import OPEN, STATES, TERMINAL, Status, sources_of
 from shared.jobs.store import JobStore, TransitionConflict
 from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
 
@@ -57,13 +57,14 @@ def put(world: World, status: Status, **attributes: Any) -> Job:
 
 
 def test_the_table_of_moves_is_whole() -> None:
-    assert set(MOVES) == set(Status)
+    assert set(STATES) == set(Status)
     assert set(Status) == OPEN | TERMINAL
     assert {status.value for status in TERMINAL} == {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
-    assert MOVES[Status.SUCCEEDED] == {Status.PROCESSING}, "for another video that was paid for as well"
+    assert STATES[Status.SUCCEEDED].leads_to == {Status.PROCESSING}, "for another video that was paid for as well"
     # Whatever is open can be interrupted, and an interruption hides no way on.
-    assert all(Status.INTERRUPTED in MOVES[status] for status in OPEN)
-    assert MOVES[Status.INTERRUPTED] >= {target for source in OPEN for target in MOVES[source]} - {Status.INTERRUPTED}
+    assert all(Status.INTERRUPTED in STATES[status].leads_to for status in OPEN)
+    of_open = {target for source in OPEN for target in STATES[source].leads_to}
+    assert STATES[Status.INTERRUPTED].leads_to >= of_open - {Status.INTERRUPTED}
 
 
 @pytest.mark.parametrize("reopen", [False, True], ids=["by itself", "by an operator"])
@@ -74,7 +75,7 @@ def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> Non
         if reopen and source in OPEN:
             continue
         world.dynamodb.put_item(TableName=TABLE, Item=item | {"status": {"S": source.value}})
-        if target in MOVES[source] and (reopen or source in OPEN):
+        if target in STATES[source].leads_to and (reopen or source in OPEN):
             job = world.store.transition(JOB_ID, target, reopen=reopen)
             assert (job.status, set(job.timeline)) == (target, {"queued", target.value})
         else:

@@ -255,7 +255,7 @@ NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
         lambda world: paid(world, Status.DELIVERING),
         f"its execution has ended. If it stays so: redrive {JOB_ID}",
     ),
-    "interrupted": (lambda world: paid(world, Status.INTERRUPTED), f"mend the cause, then: redrive {JOB_ID}"),
+    "interrupted": (lambda world: paid(world, Status.INTERRUPTED), f"fix the cause, then: redrive {JOB_ID}"),
     "redriven automatically": (
         in_an_outage,
         (
