@@ -22,7 +22,7 @@ from ops.vendor import Vendor
 from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.polling.next_attempt import sweep_by
 from shared.printable import in_line, visible
 

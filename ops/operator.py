@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -22,7 +22,7 @@ from shared.jobs import identity
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.redrives import was_overtaken
 from shared.jobs.states import OPEN, STATES, Status
-from shared.jobs.store import HOLDS, TransitionConflict, VideoTaken
+from shared.jobs.transitions import TransitionConflict, VideoTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
     from shared.genviral.client import Video
-    from shared.jobs.record import Job
-    from shared.jobs.store import JobStore, Owner
+    from shared.jobs.queries import Owner
+    from shared.jobs.record import Fields, Job, Removable
+    from shared.jobs.transitions import JobStore
 
 _ATTACHABLE, _RESUBMITTABLE = (
     tuple(status for status, state in STATES.items() if command in state.commands) for command in ("attach", "resubmit")
@@ -136,20 +137,16 @@ class Operator:
         for name in (others.keys() - job.other_videos.keys()) | ({video_id} if force else set()):
             # An id that only a person gave may be another job's.
             self.store.note_owner(name, job.job_id, displace=_is_of_an_answer(job, name))
-        arn = self._take_up(
-            job,
-            Status.PROCESSING,
-            owner=owner,
-            remove=("claim", "notice_due", "counted", "error", "possible_video_id", *HOLDS, *obsolete),
-            **{
-                "video_id": video_id,
-                "attached_id": None if _is_of_an_answer(job, video_id) else video_id,
-                "other_videos": None if others == job.other_videos else others,
-                "submitted_at": job.submitted_at or now,
-                "deadline_at": now + self.deadline_seconds,
-                **facts,
-            },
-        )
+        changes: Fields = {
+            "video_id": video_id,
+            "attached_id": None if _is_of_an_answer(job, video_id) else video_id,
+            "other_videos": None if others == job.other_videos else others,
+            "submitted_at": job.submitted_at or now,
+            "deadline_at": now + self.deadline_seconds,
+            **facts,
+        }
+        remove: tuple[Removable, ...] = ("claim", "counted", "error", "possible_video_id", *obsolete)
+        arn = self._take_up(job, Status.PROCESSING, owner=owner, remove=remove, **changes)
         if is_live(execution) and follows_another:
             # Only now: its end is not the job's any more, so nobody is told of an interruption. Where this is cut off,
             # it ends by itself, and delivers nothing: the job has another video.
@@ -236,7 +233,7 @@ class Operator:
         return self._take_up(
             job,
             Status.QUEUED,
-            remove=("claim", "notice_due", "counted", "error", *HOLDS),
+            remove=("claim", "counted", "error"),
             resubmissions=job.resubmissions + 1,
             possible_video_id=job.known_video,  # it may stand in the error only, which goes
         )
@@ -295,7 +292,7 @@ class Operator:
             return arn
         # The claim stays: a call of unknown end ends as uncertain, and is not repeated.
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
-        return self._take_up(job, target, remove=("notice_due", *HOLDS))
+        return self._take_up(job, target)
 
     def _resumed(self, job: Job, execution: dict[str, Any]) -> Redriven:
         """Redrive an execution. Its video gets a new deadline, and what fails next is a new interruption."""
@@ -347,40 +344,45 @@ class Operator:
         job = self._job(job_id)
         if job.status is not Status.CANCELED:
             try:
-                # The end of the execution makes the notice go out.
+                # The end of the execution makes the notification go out.
                 job = self.store.cancel(job.job_id, job.execution)
             except TransitionConflict as refused:
-                if refused.current is None or refused.current.status is not Status.CANCELED:
-                    raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
-                job = refused.current
+                raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
         self.store.strip_links(job)
         if is_live(self._execution(job)):
             self._stop(job)
         return job
 
     def _take_up(
-        self, job: Job, target: Status, *, remove: tuple[str, ...], owner: Owner | None = None, **attributes: Any
+        self,
+        job: Job,
+        target: Status,
+        *,
+        remove: tuple[Removable, ...] = (),
+        owner: Owner | None = None,
+        **attributes: Unpack[Fields],
     ) -> str:
         """Give the job as it was seen a new status, a later execution and perhaps a video, and start the execution."""
         arn = self._executions.later(job.job_id)
         if arn is None:
             raise Refused("The job was taken up too often. Ask for a new one.")
         command = uuid.uuid4().hex
-        changes = {"execution": arn, "command": command, "remove": remove, **attributes}
         try:
-            self._write(job, target, owner, changes)
+            self._write(job, target, arn, owner, remove, {**attributes, "command": command})
         except TransitionConflict as refused:
             # botocore repeats a write whose answer was lost; the first one may have been this very command's.
             if refused.current is None or refused.current.command != command:
                 raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
         return self._start(job.job_id, arn)
 
-    def _write(self, job: Job, target: Status, owner: Owner | None, changes: dict[str, Any]) -> None:
+    def _write(
+        self, job: Job, target: Status, arn: str, owner: Owner | None, remove: tuple[Removable, ...], changes: Fields
+    ) -> None:
         if owner is None:
-            self.store.take_up(job, target, **changes)
+            self.store.take_up(job, target, arn, remove=remove, **changes)
             return
         try:
-            self.store.take_up_with(owner, job, target, **changes)
+            self.store.take_up_with(owner, job, target, arn, remove=remove, **changes)
         except VideoTaken:
             self._free(job, owner.video_id)  # names the job that has it now
             raise Refused("The video was attached in the same moment. Nothing was changed. Try again.") from None
@@ -472,7 +474,7 @@ def _named(job: Job, video_id: str | None) -> str:
     return chosen
 
 
-def _exchange(job: Job, video_id: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _exchange(job: Job, video_id: str) -> tuple[Fields, tuple[Removable, ...]]:
     """What changes on the record where a job's video and another one change places, but for its further videos.
 
     Returns:
@@ -482,14 +484,17 @@ def _exchange(job: Job, video_id: str) -> tuple[dict[str, Any], tuple[str, ...]]
     begun = job.copy_began is not None
     used = [job.delivery]
     used += (other["delivery"] for name, other in job.other_videos.items() if name != video_id and "delivery" in other)
-    facts = {
+    facts: Fields = {
         "credits_used": known.get("credits_used"),
         "submitted_at": known.get("submitted_at", int(time.time())),
         "delivery": known.get("delivery", max(used) + 1 if begun else job.delivery),
     }
-    given = {name: value for name, value in facts.items() if value is not None}
-    obsolete = [name for name in ("credits_used", "output") if name not in given]
-    return given, (*obsolete, *(() if "delivery" in known else ("copy_began",)))
+    obsolete: tuple[Removable, ...] = ("output",)
+    if facts["credits_used"] is None:
+        obsolete += ("credits_used",)
+    if "delivery" not in known:
+        obsolete += ("copy_began",)
+    return facts, obsolete
 
 
 def _status(refused: TransitionConflict) -> str:

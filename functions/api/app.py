@@ -17,7 +17,7 @@ from shared.api.errors import HTTP_STATUS, advice_on, retry_after
 from shared.faults import Fault, Paid
 from shared.jobs.errors import ServiceUnavailable
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.printable import json_text
 from shared.runtime import AwsCallFailed, client, entrypoint, logger, settings
 

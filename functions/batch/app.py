@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.batch_admit import Gate
 

@@ -8,7 +8,7 @@ from typing import Any
 from shared.delivery import Limits
 from shared.faults import Paid
 from shared.jobs import identity
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.deliver import Deliverer
 from shared.vendor import LOOK, genviral

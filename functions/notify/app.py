@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.faults import Paid
 from shared.jobs import identity
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.notify import Notifier
 

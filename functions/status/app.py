@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.faults import Paid
 from shared.jobs import identity
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.polling.durations import Durations
 from shared.polling.policy import PollingPolicy
 from shared.polling.schedule import PollScheduler

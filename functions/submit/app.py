@@ -12,7 +12,7 @@ from shared.faults import Paid
 from shared.genviral.client import Timeouts
 from shared.genviral.model_list import ModelList
 from shared.jobs import identity
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.polling.durations import Durations
 from shared.polling.policy import PollingPolicy
 from shared.polling.schedule import PollScheduler

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.requests import upload_keys as keys
 from shared.requests.recipes import RECIPES, recipe_named_by
 from shared.runtime import client, entrypoint, logger, settings

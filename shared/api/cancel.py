@@ -14,7 +14,7 @@ from shared.executions import Executions
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import JobEnded, JobNotFound
-from shared.jobs.store import TransitionConflict
+from shared.jobs.transitions import TransitionConflict
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from shared.jobs.intake_switch import IntakeSwitch
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
     from shared.steps.callers import Caller
 
 _MAX_KEY = 255

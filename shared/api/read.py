@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 25

@@ -1,9 +1,9 @@
 """The stack's own limit on credits a day: one counter for each UTC day, and what videos have cost so far.
 
 All are items of the jobs table, under names that no job can have. The counter changes only in one transaction with
-the job that it counts (`shared.jobs.store`), so that no crash and no race counts a job twice or leaves it out. It also
-has a lock: of the day's jobs whose price is not known, only one at a time is sent (a probe). Knows the items; must not
-know the vendor, nor what becomes of a job that the limit does not cover.
+the job that it counts (`shared.jobs.transitions`), so that no crash and no race counts a job twice or leaves it out. It
+also has a lock: of the day's jobs whose price is not known, only one at a time is sent (a probe). Knows the items; must
+not know the vendor, nor what becomes of a job that the limit does not cover.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.credits.counter import is_probed, price_kind
 from shared.jobs.errors import DailyLimitReached, PriceUnknown
-from shared.jobs.store import CounterConflict, TransitionConflict
+from shared.jobs.transitions import CounterConflict, TransitionConflict
 from shared.runtime import logger
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shared.credits.counter import CreditCounter
     from shared.genviral.model_list import ModelList
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class CreditLimiter:
             raise _price_unknown()
         reserved, counter = self.budget.reserve(cost, probe=None if estimate.is_known else attempt)
         try:
-            return self.store.claim_counted(job, attempt, reserved=reserved, counter=counter, **attributes)
+            return self.store.claim_counted(job, attempt, reservation=reserved, counter=counter, **attributes)
         except CounterConflict as refused:
             # The probe may free some of the credits that are missing.
             if not estimate.is_known and is_probed(refused.attributes, time.time()):

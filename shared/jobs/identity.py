@@ -136,9 +136,9 @@ def later_execution(job_id: str, number: int) -> str:
 
 
 def turn_of(execution_arn: str) -> str:
-    """`#r<number>` for an execution that takes a job up again, nothing for the first one."""
+    """`r<number>` for an execution that takes a job up again, nothing for the first one."""
     number = number_of_turn(execution_arn)
-    return f"#r{number}" if number else ""
+    return f"r{number}" if number else ""
 
 
 def number_of_turn(execution_arn: str) -> int:

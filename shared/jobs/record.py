@@ -1,13 +1,13 @@
 """A job's record, as the rest of the code sees it: a frozen view of one DynamoDB item.
 
-Knows the names and types of the attributes. Must not know how they are read or written (`shared.jobs.store`).
+Knows the names and types of the attributes. Must not know how they are read or written (`shared.jobs.transitions`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from shared.faults import Paid
 from shared.jobs import identity
@@ -216,6 +216,72 @@ class Job:
         """The job that these attributes describe. Attributes that this version does not know are left alone."""
         known = {name: value for name, value in attributes.items() if name in _FIELDS}
         return cls(**{**known, "status": Status(attributes["status"])})
+
+
+class Fields(TypedDict, total=False):
+    """What a write may set in a record besides its status. None leaves a field as it is."""
+
+    fingerprint: str | None
+    request: str | None
+    links_stripped: bool | None
+    metadata: dict[str, Any] | None
+    recipe: str | None
+    model_id: str | None
+    claim: str | None
+    claimed_at: int | None
+    attempt_at: int | None
+    ended_attempt: str | None
+    reserved: dict[str, Any] | None
+    resubmissions: int | None
+    video_id: str | None
+    possible_video_id: str | None
+    attached_id: str | None
+    vendor_status: str | None
+    credits_used: float | None
+    other_videos: dict[str, dict[str, Any]] | None
+    delivery: int | None
+    submitted_at: int | None
+    deadline_at: int | None
+    expected_seconds: list[int] | None
+    copy_began: int | None
+    retrying: dict[str, Any] | None
+    held_since: int | None
+    limit_held_since: int | None
+    next_try_at: str | None
+    held_until: str | None
+    interrupted_by: str | None
+    interrupted_at: int | None
+    redrive_at: int | None
+    redrive_until: int | None
+    redrives: int | None
+    output: dict[str, Any] | None
+    error: dict[str, Any] | None
+    notice_due: str | None
+    counted: str | None
+    execution: str | None
+    command: str | None
+
+
+Hold = Literal["held_since", "limit_held_since"]
+"""A kind of hold, by the field that says since when a job is in it."""
+Removable = (
+    Hold
+    | Literal[
+        "claim", "reserved", "error", "possible_video_id", "vendor_status", "credits_used", "output", "copy_began"
+    ]
+    | Literal["retrying", "notice_due", "counted", "redrives", "redrive_at", "redrive_until"]
+)
+"""The fields that a write may take away."""
+
+
+def notice_of(status: Status, entry: str = "") -> str:
+    """Name the notification of a status. `entry` tells one entry into it from the next; the first has none."""
+    return f"{status.value}#{entry}" if entry else status.value
+
+
+def status_of(notice: str) -> Status:
+    """The status that a notification is about, by its name."""
+    return Status(notice.partition("#")[0])
 
 
 def with_fresh_links(advice: str) -> str:

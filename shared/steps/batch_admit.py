@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shared.jobs.intake_switch import IntakeSwitch
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from shared.genviral.client import Model
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
 
 VERSION = "1"
 _REFUSED, _NOT_STARTED, _VALID, _KNOWN = "refused", "not_started", "valid", "known"

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Fault, Paid
 from shared.jobs.errors import SubmissionInProgress
-from shared.jobs.store import JobStore, TransitionConflict
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.runtime import AwsCallFailed, logger
 from shared.steps.tries import pause, tries
 
@@ -145,7 +145,9 @@ class Claims:
         if self.limiter is None or estimate is None:
             counted = self.limiter is not None
             seen = job.claims_given_back
-            return self.store.claim(job.job_id, attempt, take_over=job.claim, counted=counted, given_back=seen, **facts)
+            return self.store.claim(
+                job.job_id, attempt, take_over=job.claim, is_counted=counted, given_back=seen, **facts
+            )
         return self.limiter.claim(job, attempt, estimate, **facts)
 
     def _disown(self, job: Job, attempt: str) -> None:

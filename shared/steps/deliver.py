@@ -22,7 +22,7 @@ from shared.jobs import identity
 from shared.jobs.errors import JobClosed
 from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, TransitionConflict
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.printable import json_text
 from shared.runtime import MetricUnit, metrics
 from shared.steps.poll import closed, failure

@@ -21,8 +21,9 @@ from shared.genviral.errors import AccountFault
 from shared.jobs import identity, redrives
 from shared.jobs.errors import LIMIT_CODES, DailyLimitReached, PriceUnknown, RequestTooLarge
 from shared.jobs.notifications import notification_for
+from shared.jobs.record import status_of
 from shared.jobs.states import STATES, TERMINAL, Status
-from shared.jobs.store import HOLDS, OUTAGE, JobStore, TransitionConflict
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.polling.next_attempt import from_now
 from shared.printable import json_text
 from shared.runtime import MetricUnit, logger, metrics
@@ -30,12 +31,12 @@ from shared.steps.claims import require_no_running_attempt
 from shared.steps.videos import keep_named_video
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_sns import SNSClient
 
     from shared.jobs.notifications import Notification
-    from shared.jobs.record import Job
+    from shared.jobs.record import Fields, Hold, Job
 
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
 _UNCERTAIN_ERRORS = frozenset({"SubmissionUncertain", "SubmissionUnconfirmed"})
@@ -47,8 +48,6 @@ _TOO_LARGE_AN_INPUT = (
     "The execution's input is too large: with what is added to it for a step, it has more than 256 KiB. Nothing was "
     "sent."
 )
-_WITHOUT_VIDEO = " AND attribute_not_exists(video_id)"
-_NOT_BEING_SENT = " AND (attribute_not_exists(claim) OR attribute_exists(video_id))"
 LIMIT_HOLD_SECONDS = 14 * 86_400
 """How long a job may wait for the daily limit, whatever `hold_hours` is."""
 _AFTER_A_HOLD = {
@@ -104,8 +103,8 @@ class Notifier:
         keep_named_video(self.store, job, document)
         ending = _ending(job, name)
         document |= _advice_at_the_end(name, document, ending)
-        condition = "" if document.get("paid", Paid.YES) == Paid.YES else _WITHOUT_VIDEO
-        job = self._close(execution_arn, ending, document, condition=condition)
+        is_of_before = document.get("paid", Paid.YES) != Paid.YES
+        job = self._close(execution_arn, ending, document, is_without_video=is_of_before)
         cause = json_text(document, separators=(", ", ": "))
         return {"job_id": job.job_id, "status": job.status.value, "error": {"Error": name, "Cause": cause}}
 
@@ -140,12 +139,7 @@ class Notifier:
             TransitionConflict: There is no such job, or it has ended otherwise.
         """
         known = self.store.get(job_id)
-        try:
-            job = self.store.cancel(job_id, known.execution if known else None)
-        except TransitionConflict as refused:
-            if refused.current is None or refused.current.status is not Status.CANCELED:
-                raise
-            job = refused.current
+        job = self.store.cancel(job_id, known.execution if known else None)
         self._announce(job)
         return job
 
@@ -171,24 +165,14 @@ class Notifier:
         if error == _TOO_MUCH_DATA and job.paid is Paid.NO:
             # Before Submit was called: no redrive can help.
             return self._close(execution_arn, Status.FAILED, RequestTooLarge(_TOO_LARGE_AN_INPUT).document())
-        interruption = f"{execution_arn}#{moment}"
-        ended_at = _milliseconds(moment)
-        return self._interrupt(
-            job,
-            {"ended": ended, "error": error, "cause": cause},
-            moment,
-            stay=True,
-            # An operator may have taken the job up again since it was read.
-            condition="(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)"
-            " AND (attribute_not_exists(execution) OR execution = :own)"
-            # News may be a day late, and the job may have gone on and ended again since.
-            + (" AND (attribute_not_exists(interrupted_at) OR interrupted_at < :ended_at)" if ended_at else ""),
-            values={":interruption": interruption, ":own": execution_arn}
-            | ({":ended_at": ended_at} if ended_at else {}),
-            interrupted_by=interruption,
-            interrupted_at=ended_at,
-            execution=execution_arn,
+        is_news, planned = _planned(job, ended=ended, error=error, cause=cause)
+        job = _written(
+            lambda: self.store.interrupt(
+                job.job_id, execution_arn, moment=moment, ended_at=_milliseconds(moment), is_news=is_news, **planned
+            )
         )
+        self._announce(job)
+        return job
 
     def interrupted_again(
         self, job: Job, execution_arn: str, *, ended: str, error: str, cause: str, moment: str
@@ -200,36 +184,12 @@ class Notifier:
         Args:
             job: The job as it is now; the others are those of `interrupted`.
         """
-        self._interrupt(
-            job,
-            {"ended": ended, "error": error, "cause": cause},
-            f"{moment}.{int(time.time())}",
-            condition="execution = :own AND #status <> :there",
-            values={":own": execution_arn, ":there": Status.INTERRUPTED.value},
+        is_news, planned = _planned(job, ended=ended, error=error, cause=cause)
+        again = f"{moment}.{int(time.time())}"
+        job = _written(
+            lambda: self.store.interrupt_again(job.job_id, execution_arn, moment=again, is_news=is_news, **planned)
         )
-
-    def _interrupt(self, job: Job, end: dict[str, str], moment: str, **options: Any) -> Job:
-        """Interrupt a job, plan what follows, and tell people where that is news to them."""
-        plan = redrives.plan(job, ended=end["ended"], error=end["error"], now=int(time.time()))
-        is_left = plan.redrive_at is None
-        try:
-            job = self.store.transition(
-                job.job_id,
-                Status.INTERRUPTED,
-                error=plan.advise(reason_of(**end)),
-                notice_due=f"{Status.INTERRUPTED}#{moment}" if plan.is_news else None,
-                redrive_at=plan.redrive_at,
-                redrive_until=plan.redrive_until,
-                # A redrive that meets the account's trouble again begins a hold of its own.
-                remove=(*HOLDS, *(OUTAGE if is_left else ())),
-                **options,
-            )
-        except TransitionConflict as refused:
-            if refused.current is None:
-                raise
-            job = refused.current
         self._announce(job)
-        return job
 
     def remind(self, job_id: str) -> None:
         """Send a job's notification if it is still due: whoever decided on it did not get so far."""
@@ -245,22 +205,13 @@ class Notifier:
             job, _ = self.store.create(job_id, source={"type": "execution"}, execution=execution_arn)
         return job
 
-    def _close(self, execution_arn: str, target: Status, error: dict[str, Any] | None, *, condition: str = "") -> Job:
+    def _close(
+        self, execution_arn: str, target: Status, error: dict[str, Any] | None, *, is_without_video: bool = False
+    ) -> Job:
         job_id = identity.of_execution(execution_arn)
         try:
-            job = self.store.transition(
-                job_id,
-                target,
-                # An execution that is not this job's (any more) must not end it, and no refusal one that is being sent.
-                condition="(attribute_not_exists(execution) OR execution = :own)"
-                + (_NOT_BEING_SENT if target is Status.FAILED else "")
-                + condition,
-                values={":own": execution_arn},
-                error=error,
-                execution=execution_arn,
-                # A job that an operator took up again may end a second time, the same way.
-                notice_due=f"{target.value}{identity.turn_of(execution_arn)}",
-                remove=(*HOLDS, *OUTAGE),
+            job = self.store.close(
+                job_id, target, execution=execution_arn, error=error, is_without_video=is_without_video
             )
         except TransitionConflict as refused:
             if refused.current is None:
@@ -288,34 +239,20 @@ class Notifier:
     def _hold(self, job: Job, document: dict[str, Any]) -> Job:
         if job.is_terminal:
             return job
-        kind, now = _kind_of_hold(document), time.time()
         held_for = _held_for(job, document)
         # Waiting for a turn tells nothing about the account, which still needs a person.
         is_aside = self._account_may_refuse(job) and document["code"] == PriceUnknown.code
-        remove = self._out_of_date(job, document)
-        changes: dict[str, Any] = {"next_try_at": from_now(self._pause(document, held_for))}
+        changes: Fields = {"next_try_at": from_now(self._pause(document, held_for))}
         if not (is_aside and _is_of_account(job.error)):
             changes |= {"error": document, "held_until": from_now(self._longest(document) - held_for)}
-        if getattr(job, kind) is None:
-            remove += OUTAGE  # the vendor answered, or the daily limit did
-            changes |= {
-                "condition": f"attribute_not_exists({kind})",
-                kind: int(now),
-                # In milliseconds: an interruption may end a hold and begin the next one within a second.
-                "notice_due": None if is_aside else f"{Status.ON_HOLD}#{round(now * 1000)}",
-            }
-        try:
-            return self.store.transition(job.job_id, Status.ON_HOLD, stay=True, remove=remove, **changes)
-        except TransitionConflict as refused:
-            if refused.current is None:
-                raise
-            return refused.current
+        ends = self._out_of_date(job, document)
+        return _written(lambda: self.store.hold(job, _kind_of_hold(document), is_quiet=is_aside, ends=ends, **changes))
 
     def _account_may_refuse(self, job: Job) -> bool:
         """Whether the account refused the job in a hold that has not lasted too long."""
         return job.held_since is not None and time.time() - job.held_since < self.hold_hours * 3600
 
-    def _out_of_date(self, job: Job, document: Mapping[str, Any]) -> tuple[str, ...]:
+    def _out_of_date(self, job: Job, document: Mapping[str, Any]) -> tuple[Hold, ...]:
         """The account's hold, where a wait for another day has outlasted it: its next trouble is a hold of its own."""
         is_over = document["code"] == DailyLimitReached.code and not self._account_may_refuse(job)
         return ("held_since",) if is_over else ()
@@ -326,12 +263,12 @@ class Notifier:
             return
         # While a notification is due, somebody comes back: also for this, where it was cut off.
         job = self.store.strip_links(job)
-        status = due.partition("#")[0]
+        status = status_of(due)
         if job.counted != due:
-            _count(job, Status(status))
+            _count(job, status)
         try:
             # A notice of a status that the job has left is out of date.
-            if status == job.status:
+            if status is job.status:
                 publish(notification_for(job), sns=self.sns, topic_arn=self.topic_arn)
             self.store.notification_sent(job.job_id, due)
         except Exception:
@@ -339,6 +276,23 @@ class Notifier:
             with suppress(ClientError, BotoCoreError, TransitionConflict):
                 self.store.update(job.job_id, counted=due)
             raise
+
+
+def _planned(job: Job, *, ended: str, error: str, cause: str) -> tuple[bool, Fields]:
+    """What follows on an interruption: whether people are notified, and what the record is to say."""
+    plan = redrives.plan(job, ended=ended, error=error, now=int(time.time()))
+    advised = plan.advise(reason_of(ended=ended, error=error, cause=cause))
+    return plan.is_news, {"error": advised, "redrive_at": plan.redrive_at, "redrive_until": plan.redrive_until}
+
+
+def _written(write: Callable[[], Job]) -> Job:
+    """The job after a write, or as it is where that was refused."""
+    try:
+        return write()
+    except TransitionConflict as refused:
+        if refused.current is None:
+            raise
+        return refused.current
 
 
 def reason_of(*, ended: str, error: str, cause: str) -> dict[str, Any]:
@@ -399,7 +353,7 @@ def _is_of_account(document: Mapping[str, Any] | None) -> bool:
     return document is not None and document.get("error") in _ACCOUNT_ERRORS
 
 
-def _kind_of_hold(document: Mapping[str, Any]) -> str:
+def _kind_of_hold(document: Mapping[str, Any]) -> Hold:
     """The attribute that says since when a job is on hold for such an error."""
     return "limit_held_since" if _is_of_limit(document) else "held_since"
 

@@ -20,7 +20,7 @@ from shared.genviral.responses import BLANK
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, TransitionConflict
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.retries import note_retry
 from shared.steps.videos import record_video, report_second_video
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.genviral.client import GenviralClient, Video
-    from shared.jobs.record import Job
+    from shared.jobs.record import Job, Removable
     from shared.polling.schedule import PollScheduler
 
 
@@ -170,7 +170,7 @@ class Poller:
         if word == job.vendor_status and job.retrying is None:
             return
         try:
-            remove = ("retrying",) if word else ("retrying", "vendor_status")
+            remove: tuple[Removable, ...] = ("retrying",) if word else ("retrying", "vendor_status")
             self.store.update(job.job_id, vendor_status=word, remove=remove)
         except (TransitionConflict, ClientError, BotoCoreError) as error:
             logger.warning("the vendor's answer could not be noted", reason=type(error).__name__)

@@ -13,13 +13,13 @@ from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import FormUsed
 from shared.jobs.states import Status
-from shared.jobs.store import HOLDS, OUTAGE, TransitionConflict
+from shared.jobs.transitions import TransitionConflict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
 
 MOST_CORRECTIONS = 5
 """How often a form may be corrected. Whoever holds it needs no account, and each failure sends a notification."""
@@ -52,21 +52,8 @@ def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore
         raise _used(job)
     executions = state_machine_arn.replace(":stateMachine:", ":execution:", 1)
     try:
-        return store.transition(
-            job.job_id,
-            Status.QUEUED,
-            reopen=True,
-            condition=(
-                "#status = :failed AND execution = :seen AND attribute_not_exists(video_id) "
-                "AND attribute_not_exists(claim)"
-            ),
-            values={":failed": Status.FAILED.value, ":seen": job.execution},
-            remove=("error", "notice_due", *HOLDS, *OUTAGE),
-            source=dict(source),
-            execution=f"{executions}:{identity.later_execution(job.job_id, turn)}",
-            # Another request must not come under the Idempotency-Key of the one that was refused.
-            resubmissions=job.resubmissions + 1,
-        )
+        later = f"{executions}:{identity.later_execution(job.job_id, turn)}"
+        return store.correct(job, source=source, execution=later)
     except TransitionConflict as refused:
         if refused.current is not None and _is_same(refused.current, source):
             return refused.current

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Branch
-from shared.jobs.store import TransitionConflict
+from shared.jobs.transitions import TransitionConflict
 from shared.polling.next_attempt import retry_of
 from shared.runtime import logger
 
 if TYPE_CHECKING:
     from shared.faults import Fault
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
 
 
 def note_retry(store: JobStore, job: Job, fault: Fault, wait_seconds: float | None = None) -> None:

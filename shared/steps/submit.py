@@ -19,7 +19,7 @@ from shared.faults import Fault, Paid
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs import identity
 from shared.jobs.errors import JobClosed, JobConflict
-from shared.jobs.store import JobStore, TransitionConflict
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.requests.batch_identity import is_own_row, newer_ids
 from shared.requests.resolve import request_text
 from shared.requests.row_source import BATCH, OTHER_IDS, source_in
@@ -150,7 +150,7 @@ class Submitter:
             job, _ = self.store.create(job_id, source=row or {"type": "execution"}, execution=execution_arn)
         elif row is not None and job.source == {"type": "execution"} and job.execution == execution_arn:
             # Its interruption made the record, before this execution came this far.
-            job = self.store.update(job_id, source=row)
+            job = self.store.set_source(job_id, row)
         if request is None:
             return job
         fingerprint = identity.fingerprint(request)

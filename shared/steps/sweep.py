@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.executions import Executions, Pace, Redriven, describing, ended_at, is_live, listing
 from shared.jobs import redrives
 from shared.jobs.states import MOVING, OPEN, STATES, Status
-from shared.jobs.store import HOLDS, TransitionConflict
+from shared.jobs.transitions import TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from shared.jobs.intake_switch import IntakeSwitch
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
     from shared.steps.notify import Notifier
 
 _COUNTED = {"SweptStarted": "started", "SweptInterrupted": "interrupted", "SweptRedriven": "redriven"}
@@ -197,7 +197,7 @@ class Sweeper:
         if later is None:
             return None
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
-        return self._start(self.store.take_up(job, target, execution=later, remove=("notice_due", *HOLDS)), later)
+        return self._start(self.store.take_up(job, target, later), later)
 
     def _later_deadline(self, job: Job) -> int | None:
         """A deadline for a video that could not be polled: the outage must not count against it."""

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.genviral.ids import is_video_id
 from shared.jobs.record import MAY_BE_PAID
 from shared.jobs.states import STATES
-from shared.jobs.store import JobStore, TransitionConflict
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from local.genviral import vendor_state as studio
 from ops.operator import Operator, Refused
 from shared.jobs import identity, redrives
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from tests.chaos.account import Account
 from tests.chaos.clock import Clock
 from tests.chaos.executions import Execution, Executions

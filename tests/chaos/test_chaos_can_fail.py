@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.jobs.record import Job
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.steps import submit
 from shared.steps.claims import Claims
 from tests.chaos.fault_injection import HOUR, Timetable

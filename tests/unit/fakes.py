@@ -31,7 +31,7 @@ from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
 from shared.genviral.model_list import ModelList
 from shared.jobs.intake_switch import IntakeSwitch
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.polling.durations import Durations
 from shared.polling.policy import PollingPolicy
 from shared.polling.schedule import PollScheduler

@@ -8,15 +8,15 @@ import pytest
 
 from tools.changed_tests import concerned
 
-STORE = Path("tests/unit/test_jobs_store.py")
+STORE = Path("tests/unit/test_jobs_transitions.py")
 
 
 @pytest.mark.parametrize(
     ("changed", "runs"),
     [
-        ("shared/jobs/store.py", True),
+        ("shared/jobs/transitions.py", True),
         ("tests/unit/fakes.py", True),
-        ("tests/unit/test_jobs_store.py", True),
+        ("tests/unit/test_jobs_transitions.py", True),
         ("shared/delivery/guard.py", False),
         ("template.yaml", False),
     ],

@@ -25,7 +25,7 @@ from shared.genviral.errors import (
 from shared.jobs.errors import DailyLimitReached, PriceUnknown, SubmissionInProgress
 from shared.jobs.record import LONGEST_ATTEMPT_SECONDS
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.runtime import metrics
 from shared.steps import notify
 from tests.unit.fakes import (
@@ -238,7 +238,7 @@ def test_counts_are_exact(shop: World) -> None:
     for number in range(3):
         shop.job(f"job-{number}")
         reserved, counter = shop.limiter(0.3).budget.reserve(0.1)
-        shop.store.claim_counted(shop.record(f"job-{number}"), "one", reserved=reserved, counter=counter)
+        shop.store.claim_counted(shop.record(f"job-{number}"), "one", reservation=reserved, counter=counter)
     with pytest.raises(DailyLimitReached):
         submit(shop, shop.limiter(0.3))
     assert spent(shop) == 0.3
@@ -680,7 +680,7 @@ def test_a_refusal_under_a_trusted_key_keeps_what_the_first_call_may_have_cost(s
 def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: World) -> None:
     limiter = shop.limiter(100)
     reserved, counter = limiter.budget.reserve(5)
-    first = shop.store.claim_counted(shop.record(), "first", reserved=reserved, counter=counter)
+    first = shop.store.claim_counted(shop.record(), "first", reservation=reserved, counter=counter)
     shop.age_claim()
 
     class Released(JobStore):
@@ -843,7 +843,7 @@ def test_the_lock_is_told_from_the_limit_and_holds_also_where_both_jobs_would_fi
 
     def first() -> None:
         reserved, counter = shop.limiter(limit).budget.reserve(5, probe="first")
-        shop.store.claim_counted(shop.record(OTHER), "first", reserved=reserved, counter=counter)
+        shop.store.claim_counted(shop.record(OTHER), "first", reservation=reserved, counter=counter)
 
     with pytest.raises(PriceUnknown):
         submit(shop, shop.limiter(limit, Between(shop.dynamodb, first)))
@@ -879,7 +879,7 @@ def test_a_probe_that_outlives_its_lock_leaves_that_of_the_next_one_alone(shop: 
     def late() -> None:
         clock.now += LONGEST_ATTEMPT_SECONDS + 1
         reserved, counter = shop.limiter(1000).budget.reserve(5, probe="second")
-        shop.store.claim_counted(shop.record(OTHER), "second", reserved=reserved, counter=counter)
+        shop.store.claim_counted(shop.record(OTHER), "second", reservation=reserved, counter=counter)
 
     shop.vendor.script["POST"] = [charging(250, late)]
     submit(shop, shop.limiter(1000))

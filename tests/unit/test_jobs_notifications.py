@@ -310,7 +310,8 @@ def test_a_row_that_heals_after_it_was_told_as_interrupted_is_told_by_an_email(
     """Subscriptions leave out what carries `reported_in`, and the report may be older than this end."""
     world.paid_job(JOB_ID)
     execution = arn_of(f"{JOB_ID}.r1") if past == "taken up" else EXECUTION
-    world.store.update(JOB_ID, source=ROW, execution=execution)
+    world.store.set_source(JOB_ID, ROW)
+    world.store.update(JOB_ID, execution=execution)
     if past == "interrupted":
         world.notifier().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
         assert "reported_in" not in world.messages()[-1].attributes

@@ -19,7 +19,7 @@ from ops.operator import Operator, Refused
 from shared.genviral.errors import InvalidInput, SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs.errors import JobClosed, RequestUnreadable
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.steps.videos import record_video
 from tests.unit.fakes import (
     BODY,
@@ -575,7 +575,7 @@ def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: Worl
 def generation_failed(world: World, source: str = "api") -> None:
     """The vendor took the job, and then could not make its video."""
     world.paid_job()
-    world.store.update(JOB_ID, source={"type": source})
+    world.store.set_source(JOB_ID, {"type": source})
     dead(world)
     world.vendor = Vendor(get=[showing("failed", error="no reason")])
     state = world.poller().look(EXECUTION, VIDEO_ID, 1_700_000_000)

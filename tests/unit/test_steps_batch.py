@@ -24,7 +24,7 @@ from shared.jobs import identity
 from shared.jobs.errors import BatchUnreadable, JobConflict, UploadUnreadable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.steps.batch_admit import Gate
 from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter, report_key

@@ -37,7 +37,7 @@ from shared.jobs.errors import (
 )
 from shared.jobs.record import SUBMIT_SECONDS
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore, TransitionConflict
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.tries import RESERVE_SECONDS, tries
@@ -316,10 +316,10 @@ def test_no_refusal_ends_a_job_that_is_claimed_in_the_same_moment(world: World) 
     world.job()
 
     class Claiming(JobStore):
-        def transition(self, job_id: str, target: Status, **options: Any) -> Any:
+        def close(self, job_id: str, target: Status, **options: Any) -> Any:
             if target is Status.FAILED:
                 world.store.claim(JOB_ID, "the first", execution=EXECUTION)
-            return super().transition(job_id, target, **options)
+            return super().close(job_id, target, **options)
 
     with pytest.raises(SubmissionInProgress):
         world.notifier(store=Claiming(world.dynamodb, TABLE)).failed(EXECUTION, caught(InvalidInput("no")))
@@ -443,7 +443,7 @@ def test_a_claim_that_lands_after_it_was_given_back_is_refused(world: World, way
     def claim(seen: Job, attempt: str) -> None:
         if limit:
             reserved, counter = world.limiter(limit).budget.reserve(5)
-            world.store.claim_counted(seen, attempt, reserved=reserved, counter=counter)
+            world.store.claim_counted(seen, attempt, reservation=reserved, counter=counter)
         else:
             world.store.claim(JOB_ID, attempt, given_back=seen.claims_given_back)
 

@@ -15,7 +15,7 @@ from shared.genviral.errors import GenerationFailed, GenviralUnavailable
 from shared.jobs.errors import JobClosed
 from shared.jobs.record import Job
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.steps import deliver as step
 from tests.unit.fakes import (
     BODY,

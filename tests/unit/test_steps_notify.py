@@ -32,7 +32,7 @@ from shared.jobs.errors import (
     TimedOut,
 )
 from shared.jobs.states import OPEN, TERMINAL, Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from tests.unit.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
 from tests.unit.test_ops import operator
 
@@ -254,11 +254,11 @@ def test_a_video_that_is_accepted_while_its_job_is_being_closed_keeps_the_job_op
     world.job()
 
     class Late(JobStore):
-        def transition(self, job_id: str, target: Status, **options: Any) -> Any:
+        def close(self, job_id: str, target: Status, **options: Any) -> Any:
             if target is Status.FAILED:
                 world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
                 world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
-            return super().transition(job_id, target, **options)
+            return super().close(job_id, target, **options)
 
     world.notifier(store=Late(world.dynamodb, TABLE)).failed(EXECUTION, MISSING)
     assert (world.record().status, world.messages()) == (Status.PROCESSING, [])

@@ -16,7 +16,7 @@ from shared.faults import Fault, Paid
 from shared.genviral.errors import GenviralUnavailable, RateLimited, VideoNotFound
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import TERMINAL, Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.polling.durations import Durations, kind_of
 from tests.unit.fakes import (
     BODY,

@@ -51,7 +51,7 @@ from tests.unit.test_ops import operator
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
     from shared.requests.resolve import Resolution
 
 GIVEN = {"job_id": JOB_ID}

@@ -18,7 +18,7 @@ from shared.genviral.errors import SubmissionUncertain
 from shared.jobs.errors import UploadUnreadable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.runtime import metrics
 from tests.support.sweeps import paid_items, start, sweeper
 from tests.unit.fakes import EXECUTION, FINISHED, JOB_ID, REGION, TABLE, VIDEO_ID, Flaky, World, caught, failed, showing

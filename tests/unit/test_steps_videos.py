@@ -18,7 +18,7 @@ from shared.faults import Fault
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs.errors import JobClosed
 from shared.jobs.states import Status
-from shared.jobs.store import JobStore
+from shared.jobs.transitions import JobStore
 from shared.steps.batch_report import _run
 from shared.steps.deliver import key_of
 from shared.steps.videos import record_named_video, record_video

@@ -38,7 +38,7 @@ from tests.workflow.video_job import JOB, Stage, entries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from shared.jobs.store import JobStore
+    from shared.jobs.transitions import JobStore
     from tests.unit.fakes import Answer
 
 
@@ -294,7 +294,7 @@ def test_a_job_of_unknown_price_waits_while_another_one_is_sent(
     limiter = world.limiter(100)
     world.job("another")
     reserved, counter = limiter.budget.reserve(5, probe="a probe")
-    claimed = world.store.claim_counted(world.record("another"), "a probe", reserved=reserved, counter=counter)
+    claimed = world.store.claim_counted(world.record("another"), "a probe", reservation=reserved, counter=counter)
     world.job()
     asked = 0
 

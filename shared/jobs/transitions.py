@@ -13,41 +13,34 @@ import random
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Unpack
 
 from shared.jobs import identity
-from shared.jobs.attributes import plain, typed
+from shared.jobs.attributes import typed
 from shared.jobs.errors import LIMIT_CODES
-from shared.jobs.record import MAY_BE_PAID, Job
+from shared.jobs.items import as_seen, counted_as_read, from_item, key_of, to_item
+from shared.jobs.queries import OWNER_OF, JobQueries, Owner
+from shared.jobs.record import MAY_BE_PAID, Fields, Hold, Job, Removable, notice_of
 from shared.jobs.states import Status, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Kept as JSON text: DynamoDB's numbers end at 38 digits and its documents at 32 levels, a caller's own labels need not.
-_LABELS = "metadata"
-# What a list of many jobs is made of.
-_OVERVIEW = (
-    *("job_id", "status", "created_at", "source", "model_id", "video_id", "claim", "credits_used", "output"),
-    "other_videos",
-)
-_MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 
-OUTAGE = ("redrives", "redrive_at", "redrive_until")
+_OUTAGE: tuple[Removable, ...] = ("redrives", "redrive_at", "redrive_until")
 """What a record holds of an outage: its automatic redrives. Set and removed together."""
-HOLDS = ("held_since", "limit_held_since")
+_HOLDS: tuple[Hold, ...] = ("held_since", "limit_held_since")
 """Since when a job is on hold, for each kind of hold. What ends one ends the other."""
 
-OF_ITS_VIDEO = "(attribute_not_exists(video_id) OR video_id = :video)"
+_OF_ITS_VIDEO = "(attribute_not_exists(video_id) OR video_id = :video)"
 """The condition that a job has no other video than `:video`."""
 
 # A transaction's reasons, and those of them that pass.
 _CONDITION = "ConditionalCheckFailed"
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES, _LONGEST_PAUSE = 8, 1.0  # at most about three seconds of pauses
-_OWNER_OF = "#video "  # no job can have such a name
 # Another video that an answer named is written down as a further one first.
 _FITS_THE_VIDEO = (
     "(video_id = :video OR (attribute_not_exists(video_id)"
@@ -83,21 +76,7 @@ class VideoTaken(Exception):
     """A video was given to a job since its owner was read. Control flow between modules; never leaves a handler."""
 
 
-class Owner(NamedTuple):
-    """Whose a video is, as far as the table says so in an item of its own.
-
-    Attributes:
-        video_id: The video.
-        job_id: The job that it was last given to. None: there is no such item. Most jobs' own videos have none.
-        times: How often that was written. It tells whether the item is still as it was read.
-    """
-
-    video_id: str
-    job_id: str | None
-    times: int
-
-
-class JobStore:
+class JobStore(JobQueries):
     """The jobs table.
 
     Args:
@@ -107,11 +86,10 @@ class JobStore:
     """
 
     def __init__(self, client: DynamoDBClient, table: str, *, retention_days: int = 90) -> None:
-        self._client = client
-        self._table = table
+        super().__init__(client, table)
         self._retention = retention_days * 86_400
 
-    def create(self, job_id: str, *, source: Mapping[str, Any], **attributes: Any) -> tuple[Job, bool]:
+    def create(self, job_id: str, *, source: Mapping[str, Any], **attributes: Unpack[Fields]) -> tuple[Job, bool]:
         """Put a new job in `queued`, or find the one that is there.
 
         Returns:
@@ -130,7 +108,7 @@ class JobStore:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_to_item(item),
+                Item=to_item(item),
                 ConditionExpression="attribute_not_exists(job_id)",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
@@ -140,159 +118,15 @@ class JobStore:
             return existing, False
         return Job.from_attributes(item), True
 
-    def get(self, job_id: str) -> Job | None:
-        """The job as it is now (a strongly consistent read), or None."""
-        item = self._client.get_item(TableName=self._table, Key=_key(job_id), ConsistentRead=True).get("Item")
-        return Job.from_attributes(_from_item(item)) if item else None
-
-    def batch_get(self, job_ids: Iterable[str]) -> dict[str, Job]:
-        """Those of many jobs that there are, by id, as they are now; without their requests."""
-        names = {f"#{name}": name for name in (*_OVERVIEW, "error", "submitted_at")}
-        found: dict[str, Job] = {}
-        todo = [_key(job_id) for job_id in job_ids]
-        while todo:
-            some, todo = todo[:_MOST_A_CALL], todo[_MOST_A_CALL:]
-            answer = self._client.batch_get_item(
-                RequestItems={
-                    self._table: {
-                        "Keys": some,
-                        "ConsistentRead": True,
-                        "ProjectionExpression": ", ".join(names),
-                        "ExpressionAttributeNames": names,
-                    }
-                }
-            )
-            for item in answer["Responses"].get(self._table, []):
-                job = Job.from_attributes(_from_item(item))
-                found[job.job_id] = job
-            # What DynamoDB had no room or no capacity for.
-            left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
-            if len(left) == len(some):
-                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - it only spreads out
-            todo += left
-        return found
-
-    def in_status(self, status: Status) -> Iterator[Job]:
-        """The jobs of a status, those longest unchanged first, without their requests and errors.
-
-        Read from an index that follows the table within moments; `get` tells what is true now.
-        """
-        pages = self._client.get_paginator("query").paginate(**self._of_status(status))
-        for page in pages:
-            for item in page["Items"]:
-                yield Job.from_attributes(_from_item(item))
-
-    def with_video(self, video_id: str) -> Iterator[str]:
-        """The ids of the jobs that have this video.
-
-        Reads the whole index `by_status`, which follows the table within moments: about 40 MB for 100,000 jobs. In the
-        order of a job's life, so that one which moves on meanwhile is met twice rather than missed.
-        """
-        yield from self._ids_in("by_status", "video_id = :video", {":video": video_id})
-
-    def count(self, status: Status) -> tuple[int, int | None]:
-        """How many jobs a status has, and since when the one longest unchanged is there (epoch seconds).
-
-        Read from an index that follows the table within moments.
-        """
-        query = self._of_status(status)
-        oldest = self._client.query(**query, Limit=1)["Items"]
-        if not oldest:
-            return 0, None
-        pages = self._client.get_paginator("query").paginate(**query, Select="COUNT")
-        return sum(page["Count"] for page in pages), int(oldest[0]["changed_at"]["N"])
-
-    def _of_status(self, status: Status) -> dict[str, Any]:
-        """The query for the jobs of a status."""
-        return {
-            "TableName": self._table,
-            "IndexName": "by_status",
-            "KeyConditionExpression": "#status = :status",
-            "ExpressionAttributeNames": {"#status": "status"},
-            "ExpressionAttributeValues": {":status": {"S": status.value}},
-        }
-
-    def pending_notifications(self, *, unchanged_since: int) -> Iterator[str]:
-        """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.
-
-        Read from an index that holds no other jobs and follows the table within moments.
-        """
-        yield from self._ids_in("by_notice", "changed_at < :before", {":before": unchanged_since})
-
-    def _ids_in(self, index: str, condition: str, values: Mapping[str, Any]) -> Iterator[str]:
-        """The ids of the jobs in an index that fulfil a condition, status by status in the order of a job's life."""
-        for status in Status:
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName=index,
-                KeyConditionExpression="#status = :status",
-                FilterExpression=condition,
-                ProjectionExpression="job_id",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues=_to_item({":status": status.value, **values}),
-            )
-            for page in pages:
-                for item in page["Items"]:
-                    yield item["job_id"]["S"]
-
-    def due_for_redrive(self, *, now: int) -> Iterator[Job]:
-        """The interrupted jobs that are due to be redriven, the longest due first: `job_id` and `execution` only.
-
-        Read from an index that holds no others and follows the table within moments; `get` tells what is true now.
-        """
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by_redrive",
-            KeyConditionExpression="#status = :status AND redrive_at <= :now",
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": Status.INTERRUPTED.value}, ":now": {"N": str(now)}},
-        )
-        for page in pages:
-            for item in page["Items"]:
-                yield Job.from_attributes({"created_at": "", "source": {}, **_from_item(item)})
-
-    def page(
-        self, status: Status, *, limit: int, after: tuple[int, str] | None = None
-    ) -> tuple[list[Job], tuple[int, str] | None]:
-        """Some of the jobs of a status, those changed last first, without their requests and errors.
-
-        Args:
-            status: The status.
-            limit: How many at most.
-            after: Where the page before ended.
-
-        Returns:
-            The jobs, and where the page ended if there are more.
-        """
-        options: dict[str, Any] = {}
-        if after is not None:
-            changed_at, job_id = after
-            options["ExclusiveStartKey"] = _to_item(
-                {"status": status.value, "changed_at": changed_at, "job_id": job_id}
-            )
-        answer = self._client.query(
-            TableName=self._table,
-            IndexName="by_status",
-            KeyConditionExpression="#status = :status",
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": status.value}},
-            ScanIndexForward=False,
-            Limit=limit,
-            **options,
-        )
-        last = _from_item(answer.get("LastEvaluatedKey", {}))
-        jobs = [Job.from_attributes(_from_item(item)) for item in answer["Items"]]
-        return jobs, (last["changed_at"], last["job_id"]) if last else None
-
     def claim(
         self,
         job_id: str,
         attempt: str,
         *,
         take_over: str | None = None,
-        counted: bool = False,
+        is_counted: bool = False,
         given_back: int = 0,
-        **attributes: Any,
+        **attributes: Unpack[Fields],
     ) -> Job:
         """Take the one right to send the paid POST.
 
@@ -301,7 +135,7 @@ class JobStore:
             attempt: Names this attempt, so that only it can give the claim back.
             take_over: The claim of an attempt of unknown end, as it was read, that may be lost to this one. Only where
                 the vendor's idempotency is trusted.
-            counted: Whether there must be such a claim, because it alone was counted against the daily limit.
+            is_counted: Whether there must be such a claim, because it alone was counted against the daily limit.
             given_back: How many claims of the job had been given back when it was read (`Job.claims_given_back`).
             **attributes: What was resolved for this attempt (request, model_id, recipe). With `execution`, the job must
                 not be another execution's.
@@ -312,20 +146,22 @@ class JobStore:
         """
         # botocore repeats a write whose answer was lost, so an attempt may find a claim that is its own.
         free = " AND (attribute_not_exists(claim) OR claim = :claim" + (" OR claim = :lost)" if take_over else ")")
-        free += " AND attribute_exists(claim)" if counted else ""
-        as_read, seen = _counted_as_read(claims_given_back=given_back)
+        free += " AND attribute_exists(claim)" if is_counted else ""
+        as_read, seen = counted_as_read(claims_given_back=given_back)
         now = int(time.time())
-        return self.transition(
-            job_id,
-            Status.SUBMITTING,
-            condition=f"attribute_not_exists(video_id) AND {as_read}{_of_its_execution(attributes)}{free}",
-            values=seen | ({":lost": take_over} if take_over else {}),
-            remove=("error",),
-            stay=True,
-            claim=attempt,
-            claimed_at=None if take_over else now,
-            attempt_at=now,
-            **attributes,
+        return self._send(
+            self._transition(
+                job_id,
+                Status.SUBMITTING,
+                condition=f"attribute_not_exists(video_id) AND {as_read}{_of_its_execution(attributes)}{free}",
+                values=seen | ({":lost": take_over} if take_over else {}),
+                remove=("error",),
+                stay=True,
+                claim=attempt,
+                claimed_at=None if take_over else now,
+                attempt_at=now,
+                **attributes,
+            )
         )
 
     def claim_counted(
@@ -333,16 +169,16 @@ class JobStore:
         job: Job,
         attempt: str,
         *,
-        reserved: Mapping[str, Any],
+        reservation: Mapping[str, Any],
         counter: Mapping[str, Any],
-        **attributes: Any,
+        **attributes: Unpack[Fields],
     ) -> Job:
         """Take the claim of a job as it was read, and count it against the daily limit: both or neither.
 
         Args:
             job: The job, without a claim.
             attempt: Names this attempt.
-            reserved: What is counted for it.
+            reservation: What is counted for it.
             counter: The other half of the transaction, an `Update` with a condition.
             **attributes: What was resolved for this attempt.
 
@@ -350,9 +186,9 @@ class JobStore:
             TransitionConflict: As `claim`; or an operator has chosen to pay again since it was read.
             CounterConflict: The limit does not cover it.
         """
-        as_read, seen = _counted_as_read(resubmissions=job.resubmissions, claims_given_back=job.claims_given_back)
+        as_read, seen = counted_as_read(resubmissions=job.resubmissions, claims_given_back=job.claims_given_back)
         now = int(time.time())
-        claim: dict[str, Any] = {"claim": attempt, "claimed_at": now, "attempt_at": now, "reserved": dict(reserved)}
+        claim: dict[str, Any] = {"claim": attempt, "claimed_at": now, "attempt_at": now, "reserved": dict(reservation)}
         free = f"attribute_not_exists(video_id) AND attribute_not_exists(claim){_of_its_execution(attributes)}"
         change = self._transition(
             job.job_id,
@@ -445,26 +281,28 @@ class JobStore:
         """
         self._update(job_id, {"ended_attempt": attempt}, condition="claim = :ended_attempt")
 
-    def record_accepted(self, job_id: str, video_id: str, **attributes: Any) -> Job:
+    def record_accepted(self, job_id: str, video_id: str, /, **attributes: Unpack[Fields]) -> Job:
         """Write down the vendor's video: from here on the job is paid for. May be repeated with the same video.
 
         Raises:
             TransitionConflict: Another video is on the record, also one that an answer of unknown outcome named (see
                 `name_video`), or the job has ended or is delivered already.
         """
-        return self.transition(
-            job_id,
-            Status.PROCESSING,
-            condition=f"{_FITS_THE_VIDEO} AND #status <> :delivering",
-            values={":video": video_id, ":delivering": Status.DELIVERING.value},
-            # The vendor answers: an outage is over.
-            remove=("claim", "error", *HOLDS, *OUTAGE),
-            stay=True,
-            video_id=video_id,
-            **attributes,
+        return self._send(
+            self._transition(
+                job_id,
+                Status.PROCESSING,
+                condition=f"{_FITS_THE_VIDEO} AND #status <> :delivering",
+                values={":video": video_id, ":delivering": Status.DELIVERING.value},
+                # The vendor answers: an outage is over.
+                remove=("claim", "error", *_HOLDS, *_OUTAGE),
+                stay=True,
+                video_id=video_id,
+                **attributes,
+            )
         )
 
-    def record_video(self, job_id: str, video_id: str, **attributes: Any) -> Job:
+    def record_video(self, job_id: str, video_id: str, /, **attributes: Unpack[Fields]) -> Job:
         """Write down the video of a job that has ended meanwhile: it is paid for all the same. The status stays.
 
         Raises:
@@ -500,9 +338,10 @@ class JobStore:
         job: Job,
         video_id: str,
         facts: Mapping[str, Any],
+        /,
         *,
         counter: Mapping[str, Any] | None = None,
-        **attributes: Any,
+        **attributes: Unpack[Fields],
     ) -> None:
         """Write down one more video of a job that has one already.
 
@@ -537,27 +376,17 @@ class JobStore:
         """
         self._client.update_item(**self._owning(video_id, job_id, displace=displace))
 
-    def owner_of(self, video_id: str) -> str | None:
-        """The job that a video was last given to, or that it is a further one of. The index has other jobs' videos."""
-        return self.read_owner(video_id).job_id
-
-    def read_owner(self, video_id: str) -> Owner:
-        """Whose a video is, as it is now, for `take_up_with`."""
-        answer = self._client.get_item(TableName=self._table, Key=_key(f"{_OWNER_OF}{video_id}"), ConsistentRead=True)
-        item = _from_item(answer.get("Item", {}))
-        return Owner(video_id, item.get("belongs_to"), item.get("times", 0))
-
     def _owning(self, video_id: str, job_id: str, *, displace: bool = True) -> dict[str, Any]:
         """The change of a video's own item that gives it to a job."""
         owner = ":job" if displace else "if_not_exists(belongs_to, :job)"
         values = {":job": job_id, ":expires": int(time.time()) + self._retention, ":once": 1}
         return {
             "TableName": self._table,
-            "Key": _key(f"{_OWNER_OF}{video_id}"),
+            "Key": key_of(f"{OWNER_OF}{video_id}"),
             "UpdateExpression": f"SET belongs_to = {owner}, expires_at = :expires ADD #times :once",
             "ConditionExpression": "attribute_not_exists(created_at)",  # never into a job's record
             "ExpressionAttributeNames": {"#times": "times"},
-            "ExpressionAttributeValues": _to_item(values),
+            "ExpressionAttributeValues": to_item(values),
         }
 
     def begin_delivery(self, job_id: str, video_id: str) -> Job:
@@ -567,66 +396,220 @@ class JobStore:
             TransitionConflict: The job has another video, which an operator may have given it since it was read, or has
                 ended.
         """
-        return self.transition(
-            job_id, Status.DELIVERING, stay=True, condition=OF_ITS_VIDEO, values={":video": video_id}
+        return self._send(
+            self._transition(job_id, Status.DELIVERING, stay=True, condition=_OF_ITS_VIDEO, values={":video": video_id})
+        )
+
+    def close(
+        self,
+        job_id: str,
+        target: Status,
+        *,
+        execution: str,
+        error: dict[str, Any] | None = None,
+        is_without_video: bool = False,
+    ) -> Job:
+        """Close an open job at the end of its execution; a notification of it is due.
+
+        Args:
+            job_id: The job.
+            target: How it ends.
+            execution: ARN of the execution. One that is not the job's (any more) must not end it.
+            error: Why it ends.
+            is_without_video: Whether it is closed only if it has no video.
+
+        Raises:
+            TransitionConflict: There is no such job, it has ended, is another execution's, has a video, or its paid
+                call may be under way, which no refusal may end.
+        """
+        condition = "(attribute_not_exists(execution) OR execution = :own)"
+        if target is Status.FAILED:
+            condition += " AND (attribute_not_exists(claim) OR attribute_exists(video_id))"
+        if is_without_video:
+            condition += " AND attribute_not_exists(video_id)"
+        return self._close(
+            job_id, target, execution, condition=condition, values={":own": execution}, error=error, execution=execution
         )
 
     def cancel(self, job_id: str, execution: str | None) -> Job:
-        """Close an open job because nobody wants it any more; a notification of it is due.
+        """Close an open job because nobody wants it any more; a notification of it is due. It may be canceled already.
 
         Args:
             job_id: The job.
             execution: ARN of its execution, if it has one. Each later execution may be canceled with a notification.
 
         Raises:
-            TransitionConflict: There is no such job, or it has ended.
+            TransitionConflict: There is no such job, or it has ended otherwise.
         """
-        return self.transition(
-            job_id,
-            Status.CANCELED,
-            notice_due=f"{Status.CANCELED}{identity.turn_of(execution or '')}",
-            remove=("error", *HOLDS, *OUTAGE),
+        try:
+            return self._close(job_id, Status.CANCELED, execution or "", remove=("error",))
+        except TransitionConflict as refused:
+            if refused.current is None or refused.current.status is not Status.CANCELED:
+                raise
+            return refused.current
+
+    def _close(
+        self, job_id: str, target: Status, of_execution: str, *, remove: tuple[Removable, ...] = (), **options: Any
+    ) -> Job:
+        # A job that an operator took up again may end a second time, the same way.
+        notice = notice_of(target, identity.turn_of(of_execution))
+        remove = (*remove, *_HOLDS, *_OUTAGE)
+        return self._send(self._transition(job_id, target, notice_due=notice, remove=remove, **options))
+
+    def hold(
+        self, job: Job, kind: Hold, *, is_quiet: bool = False, ends: tuple[Hold, ...] = (), **attributes: Unpack[Fields]
+    ) -> Job:
+        """Put a job on hold, or keep it there. A notification is due where the hold begins.
+
+        Args:
+            job: The job as it was read.
+            kind: Which hold it is.
+            is_quiet: Whether nobody is notified.
+            ends: Other holds that end with it.
+            **attributes: Fields to set.
+
+        Raises:
+            TransitionConflict: The job is not open, or somebody else has begun the hold since it was read.
+        """
+        if getattr(job, kind) is not None:
+            return self.transition(job.job_id, Status.ON_HOLD, stay=True, remove=ends, **attributes)
+        now = time.time()
+        # In milliseconds: an interruption may end a hold and begin the next one within a second.
+        notice = None if is_quiet else notice_of(Status.ON_HOLD, str(round(now * 1000)))
+        since: Any = {kind: int(now)}
+        return self._send(
+            self._transition(
+                job.job_id,
+                Status.ON_HOLD,
+                stay=True,
+                condition=f"attribute_not_exists({kind})",
+                # The vendor answered, or the daily limit did: an outage is over.
+                remove=(*ends, *_OUTAGE),
+                notice_due=notice,
+                **since,
+                **attributes,
+            )
         )
+
+    def interrupt(
+        self,
+        job_id: str,
+        execution: str,
+        /,
+        *,
+        moment: str,
+        ended_at: int | None,
+        is_news: bool,
+        **attributes: Unpack[Fields],
+    ) -> Job:
+        """Note that a job's execution ended without closing it.
+
+        Args:
+            job_id: The job.
+            execution: ARN of the execution.
+            moment: Tells this end from another one of the same execution.
+            ended_at: When it ended, in epoch milliseconds. None: it is not known.
+            is_news: Whether a notification is due.
+            **attributes: Fields to set: `error`, and `redrive_at` where it is redriven automatically.
+
+        Raises:
+            TransitionConflict: There is no such job, it has ended or is another execution's, or this end or a later
+                one is known.
+        """
+        interruption = f"{execution}#{moment}"
+        condition = "(attribute_not_exists(interrupted_by) OR interrupted_by <> :interruption)"
+        # An operator may have taken the job up again since it was read.
+        condition += " AND (attribute_not_exists(execution) OR execution = :own)"
+        values: dict[str, Any] = {":interruption": interruption, ":own": execution}
+        if ended_at:
+            # News may be a day late, and the job may have gone on and ended again since.
+            condition += " AND (attribute_not_exists(interrupted_at) OR interrupted_at < :ended_at)"
+            values[":ended_at"] = ended_at
+        end: Fields = {"interrupted_by": interruption, "interrupted_at": ended_at, "execution": execution}
+        return self._interrupt(
+            job_id, moment, {**attributes, **end}, is_news=is_news, stay=True, condition=condition, values=values
+        )
+
+    def interrupt_again(
+        self, job_id: str, execution: str, /, *, moment: str, is_news: bool, **attributes: Unpack[Fields]
+    ) -> Job:
+        """Note an interruption once more, where a step outlived the execution and moved the job on after its end.
+
+        Args:
+            job_id: The job.
+            execution: ARN of the execution.
+            moment: Tells this note from another one.
+            is_news: Whether a notification is due.
+            **attributes: As for `interrupt`.
+
+        Raises:
+            TransitionConflict: The job is another execution's, has ended, or is interrupted.
+        """
+        condition, values = "execution = :own AND #status <> :there", {":own": execution}
+        values[":there"] = Status.INTERRUPTED.value
+        return self._interrupt(job_id, moment, attributes, is_news=is_news, condition=condition, values=values)
+
+    def _interrupt(self, job_id: str, moment: str, attributes: Fields, *, is_news: bool, **options: Any) -> Job:
+        notice = notice_of(Status.INTERRUPTED, moment) if is_news else None
+        is_left = attributes.get("redrive_at") is None
+        # A redrive that meets the account's trouble again begins a hold of its own.
+        remove: tuple[Removable, ...] = (*_HOLDS, *(_OUTAGE if is_left else ()))
+        return self._send(
+            self._transition(job_id, Status.INTERRUPTED, remove=remove, notice_due=notice, **options, **attributes)
+        )
+
+    def correct(self, job: Job, *, source: Mapping[str, Any], execution: str) -> Job:
+        """Queue a failed and unpaid job again, with another file in the place of the one that was refused.
+
+        Args:
+            job: The job as it was read.
+            source: Where the file is.
+            execution: ARN of the execution that follows.
+
+        Raises:
+            TransitionConflict: It has been taken up since, or may be paid for.
+        """
+        change = self._transition(
+            job.job_id,
+            Status.QUEUED,
+            reopen=True,
+            condition=(
+                "#status = :failed AND execution = :seen AND attribute_not_exists(video_id) "
+                "AND attribute_not_exists(claim)"
+            ),
+            values={":failed": Status.FAILED.value, ":seen": job.execution},
+            remove=("error", "notice_due", *_HOLDS, *_OUTAGE),
+            source=dict(source),
+            execution=execution,
+            # Another request must not come under the Idempotency-Key of the one that was refused.
+            resubmissions=job.resubmissions + 1,
+        )
+        return self._send(change)
 
     def transition(
         self,
         job_id: str,
         target: Status,
         *,
-        condition: str | None = None,
-        values: Mapping[str, Any] | None = None,
-        remove: Iterable[str] = (),
+        remove: Iterable[Removable] = (),
         reopen: bool = False,
         stay: bool = False,
-        **attributes: Any,
+        **attributes: Unpack[Fields],
     ) -> Job:
-        """Change a job's status, and attributes with it, if the table of moves allows it.
+        """Change a job's status, and fields with it, if the table of states allows it.
 
         Args:
             job_id: The job.
             target: The status to enter.
-            condition: A further DynamoDB condition.
-            values: The values that `condition` names.
-            remove: Attributes to take away.
+            remove: Fields to take away.
             reopen: Whether an operator asks, who alone may leave a terminal status.
             stay: Whether a job that is there already may enter again.
-            **attributes: Attributes to set. None leaves one as it is.
+            **attributes: Fields to set.
 
         Raises:
-            TransitionConflict: The job is somewhere from where this move is not allowed.
+            TransitionConflict: The job is somewhere from where this transition is not allowed.
         """
-        return self._send(
-            self._transition(
-                job_id,
-                target,
-                condition=condition,
-                values=values,
-                remove=remove,
-                reopen=reopen,
-                stay=stay,
-                **attributes,
-            )
-        )
+        return self._send(self._transition(job_id, target, remove=remove, reopen=reopen, stay=stay, **attributes))
 
     def _transition(
         self,
@@ -635,7 +618,7 @@ class JobStore:
         *,
         condition: str | None = None,
         values: Mapping[str, Any] | None = None,
-        remove: Iterable[str] = (),
+        remove: Iterable[Removable] = (),
         reopen: bool = False,
         stay: bool = False,
         **attributes: Any,
@@ -651,7 +634,17 @@ class JobStore:
             remove=remove,
         )
 
-    def update(self, job_id: str, *, remove: Iterable[str] = (), video: str | None = None, **attributes: Any) -> Job:
+    def set_source(self, job_id: str, source: Mapping[str, Any]) -> Job:
+        """Write down where a job came from, which its record did not know.
+
+        Raises:
+            TransitionConflict: There is no such job.
+        """
+        return self._update(job_id, {"source": dict(source)}, condition="attribute_exists(job_id)")
+
+    def update(
+        self, job_id: str, *, remove: Iterable[Removable] = (), video: str | None = None, **attributes: Unpack[Fields]
+    ) -> Job:
         """Set attributes without a change of status.
 
         Args:
@@ -665,21 +658,36 @@ class JobStore:
         """
         condition, values = "attribute_exists(job_id)", {}
         if video is not None:
-            condition, values = f"{condition} AND {OF_ITS_VIDEO}", {":video": video}
+            condition, values = f"{condition} AND {_OF_ITS_VIDEO}", {":video": video}
         return self._update(job_id, attributes, condition=condition, values=values, remove=remove)
 
     def take_up(
-        self, job: Job, target: Status, *, execution: str, remove: Iterable[str] = (), **attributes: Any
+        self,
+        job: Job,
+        target: Status,
+        execution: str,
+        /,
+        *,
+        remove: Iterable[Removable] = (),
+        **attributes: Unpack[Fields],
     ) -> Job:
-        """Give a job, as it was read, a new status and a later execution. An outage begins anew with it.
+        """Give a job, as it was read, a new status and a later execution. Holds and an outage of it end.
 
         Raises:
             TransitionConflict: Somebody has moved it, taken it up or found its video since it was read.
         """
-        return self._send(self._taking_up(job, target, execution=execution, remove=remove, **attributes))
+        return self._send(self._taking_up(job, target, execution, remove, **attributes))
 
     def take_up_with(
-        self, owner: Owner, job: Job, target: Status, *, execution: str, remove: Iterable[str] = (), **attributes: Any
+        self,
+        owner: Owner,
+        job: Job,
+        target: Status,
+        execution: str,
+        /,
+        *,
+        remove: Iterable[Removable] = (),
+        **attributes: Unpack[Fields],
     ) -> None:
         """Do as `take_up`, and give the job a video of which others may be decided at the same moment: both or neither.
 
@@ -695,7 +703,7 @@ class JobStore:
             TransitionConflict: As `take_up`.
             VideoTaken: The video was given to a job since.
         """
-        change = self._taking_up(job, target, execution=execution, remove=remove, **attributes)
+        change = self._taking_up(job, target, execution, remove, **attributes)
         owning = self._owning(owner.video_id, job.job_id)
         for name, value in (("#times", owner.times or None), ("belongs_to", owner.job_id)):
             seen = f":seen_{name.strip('#')}"
@@ -709,7 +717,7 @@ class JobStore:
             raise VideoTaken from None
 
     def _taking_up(
-        self, job: Job, target: Status, *, execution: str, remove: Iterable[str], **attributes: Any
+        self, job: Job, target: Status, execution: str, remove: Iterable[Removable], /, **attributes: Unpack[Fields]
     ) -> dict[str, Any]:
         condition, values = as_seen(job)
         return self._transition(
@@ -719,9 +727,8 @@ class JobStore:
             stay=True,
             condition=condition,
             values=values,
-            remove=(*remove, *OUTAGE),
-            execution=execution,
-            **attributes,
+            remove=(*remove, "notice_due", *_HOLDS, *_OUTAGE),
+            **{**attributes, "execution": execution},
         )
 
     def separate_holds(self, job: Job) -> Job:
@@ -790,7 +797,7 @@ class JobStore:
         Raises:
             TransitionConflict: There is no such job.
         """
-        self.update(job_id, remove=OUTAGE)
+        self.update(job_id, remove=_OUTAGE)
 
     def notification_sent(self, job_id: str, notice: str) -> None:
         """Cross off a notification that was due. Nothing happens if another one has become due since."""
@@ -819,7 +826,7 @@ class JobStore:
         *,
         condition: str,
         values: Mapping[str, Any] | None = None,
-        remove: Iterable[str] = (),
+        remove: Iterable[Removable] = (),
         entered: Status | None = None,
     ) -> dict[str, Any]:
         """A change of a job's item, as `UpdateItem` and a transaction's `Update` take it."""
@@ -837,14 +844,14 @@ class JobStore:
         clauses = (("SET", sets), ("REMOVE", [f"#{name}" for name in removed]))
         change: dict[str, Any] = {
             "TableName": self._table,
-            "Key": _key(job_id),
+            "Key": key_of(job_id),
             "UpdateExpression": " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses if parts),
             "ConditionExpression": condition,
             "ExpressionAttributeNames": names,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if bound:
-            change["ExpressionAttributeValues"] = _to_item(bound)
+            change["ExpressionAttributeValues"] = to_item(bound)
         return change
 
     def _send(self, change: dict[str, Any]) -> Job:
@@ -852,7 +859,7 @@ class JobStore:
             answer = self._client.update_item(**change, ReturnValues="ALL_NEW")
         except self._client.exceptions.ConditionalCheckFailedException as error:
             raise _refused(error.response) from None
-        return Job.from_attributes(_from_item(answer["Attributes"]))
+        return Job.from_attributes(from_item(answer["Attributes"]))
 
     def _write(self, change: dict[str, Any], counter: Mapping[str, Any] | None) -> None:
         if counter is None:
@@ -881,7 +888,7 @@ class JobStore:
                 if of_job == _CONDITION:
                     raise _refused(reasons[0]) from None
                 if of_counter == _CONDITION:
-                    raise CounterConflict(_from_item(reasons[1].get("Item", {}))) from None
+                    raise CounterConflict(from_item(reasons[1].get("Item", {}))) from None
                 if attempt == _TRIES or not {of_job, of_counter} & _PASSING:
                     raise
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2**attempt)))  # noqa: S311 - it only spreads out
@@ -906,34 +913,7 @@ def _giving_back(change: Mapping[str, Any]) -> dict[str, Any]:
 def _refused(answer: Any) -> TransitionConflict:
     """Why a condition failed: the job as it is, from the answer or from one of a transaction's reasons."""
     item = answer.get("Item")
-    return TransitionConflict(Job.from_attributes(_from_item(item)) if item else None)
-
-
-def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
-    """The condition that nobody has moved the job, taken it up or learned of a video of it since it was read.
-
-    What is known of its further videos counts as well: whoever writes them writes all of them.
-    """
-    condition, values = "#status = :seen_status", {":seen_status": job.status.value}
-    for name in ("execution", "video_id", "possible_video_id"):
-        value = getattr(job, name)
-        if value is None:
-            condition += f" AND attribute_not_exists({name})"
-        else:
-            condition += f" AND {name} = :seen_{name}"
-            values[f":seen_{name}"] = value
-    others = "other_videos = :seen_others"
-    if not job.other_videos:
-        others = f"(attribute_not_exists(other_videos) OR {others})"
-    return f"{condition} AND {others}", {**values, ":seen_others": job.other_videos}
-
-
-def _counted_as_read(**numbers: int) -> tuple[str, dict[str, int]]:
-    """The condition that these counts of a job are as they were read. A record without one has counted nothing."""
-    conditions = (
-        f"{name} = :seen_{name}" if number else f"attribute_not_exists({name})" for name, number in numbers.items()
-    )
-    return " AND ".join(conditions), {f":seen_{name}": number for name, number in numbers.items() if number}
+    return TransitionConflict(Job.from_attributes(from_item(item)) if item else None)
 
 
 def _of_its_execution(attributes: Mapping[str, Any]) -> str:
@@ -955,18 +935,3 @@ def _without_secrets(request: str) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _key(job_id: str) -> dict[str, Any]:
-    return {"job_id": {"S": job_id}}
-
-
-def _to_item(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: typed(json.dumps(value) if name.endswith(_LABELS) else value) for name, value in attributes.items()}
-
-
-def _from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    attributes = {name: plain(value) for name, value in item.items()}
-    if _LABELS in attributes:
-        attributes[_LABELS] = json.loads(attributes[_LABELS])
-    return attributes

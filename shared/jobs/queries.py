@@ -1,0 +1,206 @@
+"""Read jobs: one by its id, many at once, those of a status, and those that something is due for.
+
+Knows the table and its indexes. Must not write.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared.jobs.items import from_item, key_of, to_item
+from shared.jobs.record import Job
+from shared.jobs.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# What a list of many jobs is made of.
+_OVERVIEW = (
+    *("job_id", "status", "created_at", "source", "model_id", "video_id", "claim", "credits_used", "output"),
+    "other_videos",
+)
+_MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+OWNER_OF = "#video "  # no job can have such a name
+
+
+class Owner(NamedTuple):
+    """Whose a video is, as far as the table says so in an item of its own.
+
+    Attributes:
+        video_id: The video.
+        job_id: The job that it was last given to. None: there is no such item. Most jobs' own videos have none.
+        times: How often that was written. It tells whether the item is still as it was read.
+    """
+
+    video_id: str
+    job_id: str | None
+    times: int
+
+
+class JobQueries:
+    """The jobs table, to be read.
+
+    Args:
+        client: A boto3 DynamoDB client.
+        table: The table's name.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def get(self, job_id: str) -> Job | None:
+        """The job as it is now (a strongly consistent read), or None."""
+        item = self._client.get_item(TableName=self._table, Key=key_of(job_id), ConsistentRead=True).get("Item")
+        return Job.from_attributes(from_item(item)) if item else None
+
+    def batch_get(self, job_ids: Iterable[str]) -> dict[str, Job]:
+        """Those of many jobs that there are, by id, as they are now; without their requests."""
+        names = {f"#{name}": name for name in (*_OVERVIEW, "error", "submitted_at")}
+        found: dict[str, Job] = {}
+        todo = [key_of(job_id) for job_id in job_ids]
+        while todo:
+            some, todo = todo[:_MOST_A_CALL], todo[_MOST_A_CALL:]
+            answer = self._client.batch_get_item(
+                RequestItems={
+                    self._table: {
+                        "Keys": some,
+                        "ConsistentRead": True,
+                        "ProjectionExpression": ", ".join(names),
+                        "ExpressionAttributeNames": names,
+                    }
+                }
+            )
+            for item in answer["Responses"].get(self._table, []):
+                job = Job.from_attributes(from_item(item))
+                found[job.job_id] = job
+            # What DynamoDB had no room or no capacity for.
+            left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
+            if len(left) == len(some):
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - it only spreads out
+            todo += left
+        return found
+
+    def in_status(self, status: Status) -> Iterator[Job]:
+        """The jobs of a status, those longest unchanged first, without their requests and errors.
+
+        Read from an index that follows the table within moments; `get` tells what is true now.
+        """
+        pages = self._client.get_paginator("query").paginate(**self._of_status(status))
+        for page in pages:
+            for item in page["Items"]:
+                yield Job.from_attributes(from_item(item))
+
+    def with_video(self, video_id: str) -> Iterator[str]:
+        """The ids of the jobs that have this video.
+
+        Reads the whole index `by_status`, which follows the table within moments: about 40 MB for 100,000 jobs. In the
+        order of a job's life, so that one which moves on meanwhile is met twice rather than missed.
+        """
+        yield from self._ids_in("by_status", "video_id = :video", {":video": video_id})
+
+    def count(self, status: Status) -> tuple[int, int | None]:
+        """How many jobs a status has, and since when the one longest unchanged is there (epoch seconds).
+
+        Read from an index that follows the table within moments.
+        """
+        query = self._of_status(status)
+        oldest = self._client.query(**query, Limit=1)["Items"]
+        if not oldest:
+            return 0, None
+        pages = self._client.get_paginator("query").paginate(**query, Select="COUNT")
+        return sum(page["Count"] for page in pages), int(oldest[0]["changed_at"]["N"])
+
+    def pending_notifications(self, *, unchanged_since: int) -> Iterator[str]:
+        """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.
+
+        Read from an index that holds no other jobs and follows the table within moments.
+        """
+        yield from self._ids_in("by_notice", "changed_at < :before", {":before": unchanged_since})
+
+    def due_for_redrive(self, *, now: int) -> Iterator[Job]:
+        """The interrupted jobs that are due to be redriven, the longest due first: `job_id` and `execution` only.
+
+        Read from an index that holds no others and follows the table within moments; `get` tells what is true now.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_redrive",
+            KeyConditionExpression="#status = :status AND redrive_at <= :now",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": {"S": Status.INTERRUPTED.value}, ":now": {"N": str(now)}},
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield Job.from_attributes({"created_at": "", "source": {}, **from_item(item)})
+
+    def page(
+        self, status: Status, *, limit: int, after: tuple[int, str] | None = None
+    ) -> tuple[list[Job], tuple[int, str] | None]:
+        """Some of the jobs of a status, those changed last first, without their requests and errors.
+
+        Args:
+            status: The status.
+            limit: How many at most.
+            after: Where the page before ended.
+
+        Returns:
+            The jobs, and where the page ended if there are more.
+        """
+        options: dict[str, Any] = {}
+        if after is not None:
+            changed_at, job_id = after
+            options["ExclusiveStartKey"] = to_item({"status": status.value, "changed_at": changed_at, "job_id": job_id})
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName="by_status",
+            KeyConditionExpression="#status = :status",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": {"S": status.value}},
+            ScanIndexForward=False,
+            Limit=limit,
+            **options,
+        )
+        last = from_item(answer.get("LastEvaluatedKey", {}))
+        jobs = [Job.from_attributes(from_item(item)) for item in answer["Items"]]
+        return jobs, (last["changed_at"], last["job_id"]) if last else None
+
+    def owner_of(self, video_id: str) -> str | None:
+        """The job that a video was last given to, or that it is a further one of. The index has other jobs' videos."""
+        return self.read_owner(video_id).job_id
+
+    def read_owner(self, video_id: str) -> Owner:
+        """Whose a video is, as it is now, for `take_up_with`."""
+        answer = self._client.get_item(TableName=self._table, Key=key_of(f"{OWNER_OF}{video_id}"), ConsistentRead=True)
+        item = from_item(answer.get("Item", {}))
+        return Owner(video_id, item.get("belongs_to"), item.get("times", 0))
+
+    def _of_status(self, status: Status) -> dict[str, Any]:
+        """The query for the jobs of a status."""
+        return {
+            "TableName": self._table,
+            "IndexName": "by_status",
+            "KeyConditionExpression": "#status = :status",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":status": {"S": status.value}},
+        }
+
+    def _ids_in(self, index: str, condition: str, values: Mapping[str, Any]) -> Iterator[str]:
+        """The ids of the jobs in an index that fulfil a condition, status by status in the order of a job's life."""
+        for status in Status:
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                IndexName=index,
+                KeyConditionExpression="#status = :status",
+                FilterExpression=condition,
+                ProjectionExpression="job_id",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=to_item({":status": status.value, **values}),
+            )
+            for page in pages:
+                for item in page["Items"]:
+                    yield item["job_id"]["S"]
