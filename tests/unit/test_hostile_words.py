@@ -335,7 +335,8 @@ def test_no_word_steers_a_terminal_or_forges_a_line_or_link(
 def require_harmless(where: str, line: str) -> None:
     assert not [sign for sign in line if not sign.isprintable() and sign not in "\xa0\u202f\u3000"], (where, line)
     assert not _NOTHING.search(line), (where, line)
-    if where in ("subject", "sms", "mail", "report", "command"):
+    # The report for programs is JSON and repeats a key as it is: blanks push nothing out of sight there.
+    if where in ("subject", "sms", "mail", "command") or (where == "report" and not line.startswith("{")):
         assert not re.search(" {60}", line), (where, line)
     if where in ("subject", "sms", "mail"):
         assert not _FORGED.search(line), (where, line)
