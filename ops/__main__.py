@@ -162,7 +162,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m ops", description="Look at jobs, and decide what a person must.")
+    parser = _Parser(prog="python -m ops", description="See what jobs do, and decide what only a person can.")
     parser.add_argument("--stack", default="genviral-video", help="the stack's name (default: %(default)s)")
     parser.add_argument("--region", help="its region (default: AWS_REGION, or the profile's)")
     parser.add_argument("--profile", help="the AWS profile to use")
@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     redrive.add_argument("--error", help="with --all: only jobs with this error, by its name or code")
     redrive.add_argument("--dry-run", action="store_true", help="with --all: list them, and do nothing")
     command("cancel", _cancel, "stop following a job; Genviral goes on with what was paid")
-    command("stop-intake", _stop_intake, "the red button: no new job starts until start-intake", job=False)
+    command("stop-intake", _stop_intake, "the kill switch: no new job starts until start-intake", job=False)
     start_intake = command("start-intake", _start_intake, "let jobs start again, also those that waited", job=False)
     for paying in (resubmit, redrive, start_intake):
         paying.add_argument("--yes", action="store_true", help="do not ask")

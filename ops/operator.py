@@ -1,4 +1,4 @@
-"""What a person may do with a job that the system will not do by itself.
+"""What a person may do with a job that the system does not do automatically.
 
 Every change is one conditional write first and an execution second. The write names the execution that follows, so a
 command that was cut off between the two is finished by its repeat, or by the sweep. Knows the store, Step Functions and
@@ -42,7 +42,7 @@ _LISTED = sorted((status for status in Status if STATES[status].list_order), key
 
 _NEW = (
     "Ask for a new job with fresh links, through the API with another Idempotency-Key. If this one may be paid for, "
-    "look for its video at Genviral first, and attach that: a new job is paid for once more."
+    "search for its video at Genviral first, and attach that: a new job is paid for once more."
 )
 
 
@@ -148,8 +148,8 @@ class Operator:
         remove: tuple[Removable, ...] = ("claim", "counted", "error", "possible_video_id", *obsolete)
         arn = self._take_up(job, Status.PROCESSING, owner=owner, remove=remove, **changes)
         if is_live(execution) and follows_another:
-            # Only now: its end is not the job's any more, so nobody is told of an interruption. Where this is cut off,
-            # it ends by itself, and delivers nothing: the job has another video.
+            # Only now: its end is not the job's any more, so nobody is notified of an interruption. If this is cut off,
+            # it ends automatically, and delivers nothing: the job has another video.
             self._stop(job)
         return arn
 
@@ -372,7 +372,7 @@ class Operator:
         except TransitionConflict as refused:
             # botocore repeats a write whose answer was lost; the first one may have been this very command's.
             if refused.current is None or refused.current.command != command:
-                raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Look at it again.") from None
+                raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Show it again.") from None
         return self._start(job.job_id, arn)
 
     def _write(

@@ -11,7 +11,7 @@ from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.batch_admit import Gate
+from shared.steps.batch_admit import admit_row
 
 if TYPE_CHECKING:
     from shared.genviral.client import Model
@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
         # Once for each row, so it does without the rest, which takes long to import.
         logger.append_keys(job_id=event["job_id"])
         switch = IntakeSwitch(client("dynamodb"), config.jobs_table)
-        return Gate(store=store, switch=switch, wait_seconds=config.hold_seconds).admit(event["job_id"])
+        return admit_row(event["job_id"], store=store, switch=switch, wait_seconds=config.hold_seconds)
     detail = event.get("detail", {})
     execution = event.get("execution_id") or detail["executionArn"]
     logger.append_keys(job_id=identity.of_execution(execution))

@@ -43,4 +43,4 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             deadline_seconds=config.job_deadline_minutes * 60,
         ),
     )
-    return poller.look(event["execution_id"], event["video_id"], event["submitted_at"], event.get("waiting"))
+    return poller.poll(event["execution_id"], event["video_id"], event["submitted_at"], event.get("waiting"))

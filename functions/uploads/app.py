@@ -94,12 +94,19 @@ def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str
 
 def _check(upload_id: str, source: dict[str, str], occurred_at: str) -> None:
     # Few uploads are recipes, and the request models take long to import.
-    from shared.steps.recipe_check import RecipeInspector
+    from shared.steps.recipe_check import check_upload
 
     logger.append_keys(job_id=upload_id)
-    inspector = RecipeInspector(s3=client("s3"), sns=client("sns"), topic_arn=settings(Settings).topic_arn)
     recipe = recipe_named_by(source["key"]) or ""
-    fault = inspector.inspect(upload_id, source, recipe=recipe, occurred_at=occurred_at)
+    fault = check_upload(
+        upload_id,
+        source,
+        recipe=recipe,
+        occurred_at=occurred_at,
+        s3=client("s3"),
+        sns=client("sns"),
+        topic_arn=settings(Settings).topic_arn,
+    )
     logger.info("recipe checked", usable=fault is None)
 
 

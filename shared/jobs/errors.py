@@ -164,7 +164,7 @@ class JobEnded(RequestFault):
     """The job has ended already, so there is nothing left to cancel."""
 
     code = "job_ended"
-    advice = "Look at the job: it says how it ended."
+    advice = "Read the job: it says how it ended."
 
 
 class QueryInvalid(RequestFault):
@@ -189,7 +189,7 @@ class ServiceUnavailable(RequestFault):
 
 
 class IntakeStopped(RequestFault):
-    """An operator has pressed the red button: no new job starts until intake is started again."""
+    """An operator has stopped intake: no new job starts until it is started again."""
 
     code = "intake_stopped"
     advice = "Nothing was sent. Try again later, with the same Idempotency-Key."
@@ -215,8 +215,8 @@ class DailyLimitReached(Fault):
     code = "daily_credit_limit"
     branch = Branch.HOLD
     advice = (
-        "Nothing was paid. The job goes on by itself when a day's credits cover it: after 00:00 UTC, or within an hour "
-        "after the stack's parameter DailyCreditLimit is raised (0 means no limit)."
+        "Nothing was paid. The job goes on automatically when a day's credits cover it: after 00:00 UTC, or within an "
+        "hour after the stack's parameter DailyCreditLimit is raised (0 means no limit)."
     )
 
 

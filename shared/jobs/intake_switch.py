@@ -1,4 +1,4 @@
-"""The red button: whether new jobs may start. One item of the jobs table, under a name that no job can have.
+"""The kill switch: whether new jobs may start. One item of the jobs table, under a name that no job can have.
 
 While intake is stopped the API refuses, and uploads are written down as queued jobs without an execution; the sweeper
 starts them afterwards. (Disabling the EventBridge rule instead would lose the uploads of that time.)

@@ -1,8 +1,8 @@
-"""What the world is told: one SNS message, as data for queues, functions and web hooks, and as a text for people.
+"""What people and programs are notified of: one SNS message, as data for programs and as a text for people.
 
 Knows how a record becomes a message, and where the AWS console shows things. Must not know when a message is due or how
-it is sent. Nothing in it needs to be kept secret: no prompt, no link that opens anything by itself, no key. The data is
-described for subscribers by `docs/notification.schema.json`.
+it is sent. Nothing in it needs to be kept secret: no prompt, no key, no link that opens anything without signing in.
+`docs/notification.schema.json` describes the data for subscribers.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def notification_of_recipe(
     """What there is to say about a recipe that no job could use.
 
     Args:
-        upload_id: Names this upload of the recipe, so that a repeat can be told from another.
+        upload_id: Names this upload of the recipe, so that a repeat is known from another upload.
         source: Where the recipe lies.
         recipe: Its name.
         fault: What is wrong with it.
@@ -274,7 +274,7 @@ def _credits(message: Mapping[str, Any]) -> str | None:
 
 
 def _lines(message: Mapping[str, Any], title: str) -> Iterator[str]:
-    """The e-mail: what happened, what to do, the facts, and where to look."""
+    """The e-mail: what happened, what to do, the facts, and the console's links."""
     yield title
     error, video = message.get("error", {}), message.get("video", {})
     if error:

@@ -78,7 +78,7 @@ class Job:
     submitted_at: int | None = None
     deadline_at: int | None = None
     expected_seconds: list[int] | None = None
-    """How long it should take, as people are told: half of such generations, and nine of ten. None: not known."""
+    """How long it should take, as people are shown it: half of such generations, and nine of ten. None: not known."""
     copy_began: int | None = None
     """When the first copy of the video was begun, in epoch seconds. None: the bucket holds nothing of it yet."""
     retrying: dict[str, Any] | None = None

@@ -127,7 +127,7 @@ STATES: dict[Status, State] = {
     ),
     Status.UNCERTAIN: State(
         leads_to=frozenset({Status.PROCESSING, Status.QUEUED}),
-        next_step="look for the video at Genviral, then: attach {job} {video}, or: resubmit {job}",
+        next_step="search for the video at Genviral, then: attach {job} {video}, or: resubmit {job}",
         metric="JobsUncertain",
         summary="Nobody knows whether the video was paid for; a person must decide.",
         refused="Use attach or resubmit.",

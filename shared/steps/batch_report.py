@@ -73,7 +73,7 @@ class Reporter:
     models: Callable[[], list[Model]]
 
     def report(self, execution_arn: str, plan: Mapping[str, Any], started_at: str | None = None) -> dict[str, Any]:
-        """Write the report of a batch that has been run, or of one that was only to be checked, and tell of it.
+        """Write the report of a batch that has been run, or of one that was only to be checked, and notify people.
 
         Args:
             execution_arn: The batch's execution; its name is the batch's id.
@@ -110,7 +110,7 @@ class Reporter:
         return facts
 
     def rejected(self, execution_arn: str, source: Mapping[str, Any], error: Mapping[str, str]) -> dict[str, Any]:
-        """Tell of a batch of which no row could be made out.
+        """Notify people of a batch of which no row could be made out.
 
         Returns:
             `error` with the name and the readable cause, for the execution's own end.
@@ -122,7 +122,7 @@ class Reporter:
     def interrupted(
         self, execution_arn: str, source: Mapping[str, Any], *, ended: str, error: str, cause: str, moment: str
     ) -> None:
-        """Tell of a batch whose execution ended before its report.
+        """Notify people of a batch whose execution ended before its report.
 
         Args:
             execution_arn: The execution.
@@ -134,7 +134,7 @@ class Reporter:
         """
         document = reason_of(ended=ended, error=error, cause=cause)
         document["advice"] = (
-            "Mend what the message names, then redrive the batch's execution or upload the same file again: rows that "
+            "Fix what the message names, then redrive the batch's execution or upload the same file again: rows that "
             "were started are not started again. Jobs that are under way go on by themselves."
         )
         self._tell(execution_arn, BATCH_INTERRUPTED, source=source, paid="unknown", error=document, moment=moment)

@@ -1,6 +1,6 @@
 """How a job ends, holds or is interrupted: the status is written first, then it is counted and one message is sent.
 
-The write that changes the status also says that a message is due, and the message crosses that off. So whoever comes
+The write that changes the status also says that a message is due, and the message crosses that off. So whatever comes
 second, a retry or a duplicate event, either counts and sends what is still due or does nothing. Nobody has to learn
 which write brought the status about: its answer may have been lost. Must not know Lambda.
 """
@@ -225,7 +225,7 @@ class Notifier:
     def _pause(self, document: Mapping[str, Any], held_for: float) -> int:
         """How long to wait until the next try, in seconds.
 
-        Nobody has to mend anything for the limit, so the longer a job waits for it, the rarer it is tried: a tenth of
+        Nobody has to fix anything for the limit, so the longer a job waits for it, the rarer it is tried: a tenth of
         the time that it has waited, but once an hour.
         """
         if not _is_of_limit(document):
@@ -258,7 +258,7 @@ class Notifier:
         return ("held_since",) if is_over else ()
 
     def _announce(self, job: Job) -> None:
-        """Count what the job has come to and tell of it, if that is still due. An ended job keeps no signed link."""
+        """Count the job's status and notify people of it, if that is still due. An ended job keeps no signed link."""
         if (due := job.notice_due) is None:
             return
         # While a notification is due, somebody comes back: also for this, where it was cut off.
@@ -267,12 +267,12 @@ class Notifier:
         if job.counted != due:
             _count(job, status)
         try:
-            # A notice of a status that the job has left is out of date.
+            # A notification of a status that the job has left is out of date.
             if status is job.status:
                 publish(notification_for(job), sns=self.sns, topic_arn=self.topic_arn)
             self.store.notification_sent(job.job_id, due)
         except Exception:
-            # Whoever sends it after all is not to count it again.
+            # The attempt that sends it later must not count it again.
             with suppress(ClientError, BotoCoreError, TransitionConflict):
                 self.store.update(job.job_id, counted=due)
             raise
@@ -298,7 +298,7 @@ def _written(write: Callable[[], Job]) -> Job:
 def reason_of(*, ended: str, error: str, cause: str) -> dict[str, Any]:
     """Why an execution left its job open, for the job's record. The arguments are the execution's own."""
     _, document = _document({"Error": error or ended, "Cause": cause})
-    return {"advice": "Mend what the message names, then redrive the execution.", **document}
+    return {"advice": "Fix what the message names, then redrive the execution.", **document}
 
 
 def publish(notice: Notification, *, sns: SNSClient, topic_arn: str) -> None:

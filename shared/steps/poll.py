@@ -1,6 +1,6 @@
-"""One look at a job's video, and how long to wait until the next.
+"""Poll a job's video once, and say how long to wait until the next poll.
 
-Also mends the record where it fell behind the execution: a video that could not be written down at submission, a job
+Also repairs the record where it fell behind the execution: a video that could not be written down at submission, a job
 that comes back from a hold or a redrive. Must not know Lambda or the shape of events.
 """
 
@@ -39,7 +39,7 @@ _HAS_ANOTHER = "the job has another video now; this one is not followed any more
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poller:
-    """Looks at videos.
+    """Polls videos.
 
     Args:
         store: Where jobs are kept.
@@ -51,7 +51,7 @@ class Poller:
     vendor: GenviralClient
     scheduler: PollScheduler
 
-    def look(
+    def poll(
         self, execution_arn: str, video_id: str, submitted_at: int, waiting: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Ask the vendor once.
@@ -60,7 +60,7 @@ class Poller:
             execution_arn: The execution; its name says which job it is.
             video_id: The vendor's video.
             submitted_at: When it was asked for, in epoch seconds.
-            waiting: The looks at it, past and planned (`PollScheduler`). None is for an execution of an older version.
+            waiting: The polls of it, past and planned (`PollScheduler`). None is for an execution of an older version.
 
         Returns:
             What the state machine carries on: the input and `status`, with `wait_seconds` while it is processing and
@@ -136,7 +136,7 @@ class Poller:
         except TransitionConflict as refused:
             now = refused.current
             if now is not None and (now.status, now.video_id) == (Status.DELIVERING, video_id):
-                return now  # another look was quicker
+                return now  # another poll was quicker
             if now is not None and now.video_id is not None:
                 raise closed(refused) from None
         # The execution alone knows the video: Submit could not write it down, and then the job ended or was deleted.

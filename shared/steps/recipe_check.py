@@ -1,11 +1,10 @@
-"""A recipe is judged when it is uploaded, so that a wrong one is told at once and not with the first file for it.
+"""Check a recipe when it is uploaded, so that people hear of a mistake at once and not with the first file for it.
 
-Knows S3 and how a notice is sent. Must not know Lambda. There is no job yet, so nothing is recorded.
+Knows S3 and how a notification is sent. Must not know Lambda. There is no job yet, so nothing is recorded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -26,48 +25,44 @@ if TYPE_CHECKING:
 _GONE = ("NoSuchKey", "NoSuchVersion", "AccessDenied")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipeInspector:
-    """Judges uploaded recipes.
+def check_upload(
+    upload_id: str,
+    source: Mapping[str, Any],
+    *,
+    recipe: str,
+    occurred_at: str,
+    s3: S3Client,
+    sns: SNSClient,
+    topic_arn: str,
+) -> RecipeInvalid | None:
+    """Read a recipe, and notify people if no upload could become a video with it.
 
     Args:
+        upload_id: Names this upload; a repeat of the event has the same.
+        source: Where it lies: `bucket`, `key` and `version_id`.
+        recipe: Its name.
+        occurred_at: When it was uploaded, ISO 8601.
         s3: A boto3 S3 client.
         sns: A boto3 SNS client.
         topic_arn: Where messages go.
+
+    Returns:
+        What is wrong with it.
+
+    Raises:
+        ClientError: AWS failed. The event comes again.
     """
-
-    s3: S3Client
-    sns: SNSClient
-    topic_arn: str
-
-    def inspect(
-        self, upload_id: str, source: Mapping[str, Any], *, recipe: str, occurred_at: str
-    ) -> RecipeInvalid | None:
-        """Read a recipe, and say so if no upload could become a video with it.
-
-        Args:
-            upload_id: Names this upload; a repeat of the event has the same.
-            source: Where it lies: `bucket`, `key` and `version_id`.
-            recipe: Its name.
-            occurred_at: When it was uploaded, ISO 8601.
-
-        Returns:
-            What is wrong with it.
-
-        Raises:
-            ClientError: AWS failed. The event comes again.
-        """
-        version = {"VersionId": source["version_id"]} if "version_id" in source else {}
-        try:
-            answer = self.s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _GONE:
-                return None
-            raise
-        try:
-            check_recipe(answer["Body"].read(MAX_DOCUMENT_BYTES + 1), recipe)
-        except RecipeInvalid as fault:
-            notice = notification_of_recipe(upload_id, source, recipe=recipe, fault=fault, occurred_at=occurred_at)
-            publish(notice, sns=self.sns, topic_arn=self.topic_arn)
-            return fault
-        return None
+    version = {"VersionId": source["version_id"]} if "version_id" in source else {}
+    try:
+        answer = s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in _GONE:
+            return None
+        raise
+    try:
+        check_recipe(answer["Body"].read(MAX_DOCUMENT_BYTES + 1), recipe)
+    except RecipeInvalid as fault:
+        notification = notification_of_recipe(upload_id, source, recipe=recipe, fault=fault, occurred_at=occurred_at)
+        publish(notification, sns=sns, topic_arn=topic_arn)
+        return fault
+    return None

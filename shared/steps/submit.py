@@ -70,7 +70,7 @@ class Submitter:
         store: Where jobs are kept.
         resolver: Turns a job into a generate body.
         vendor: The vendor's client.
-        scheduler: Says when to look for the video, and when it is late.
+        scheduler: Says when to poll the video, and when it is late.
         trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
         remaining: Seconds that are left for it.
         limiter: Counts jobs against the daily limit. None: there is no limit.
@@ -107,7 +107,7 @@ class Submitter:
         if job.video_id is not None:
             return self._resumed(job)
         self._require_open(job)
-        job = self.store.separate_holds(job)  # while its error still tells of which kind it is
+        job = self.store.separate_holds(job)  # while its error still says of which kind it is
         try:
             prepared = self._prepare(job)
         except Fault:

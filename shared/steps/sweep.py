@@ -86,7 +86,7 @@ class Sweeper:
         Raises:
             ClientError: AWS failed for a job. The others were checked all the same; the next sweep tries again.
         """
-        count = {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
+        count = {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "notified": 0}
         for job_id, act in _in_turn(self._duties()):
             if self.remaining() < _RESERVE_SECONDS:
                 logger.warning("the sweep ran out of time; the next one goes on", count=count)
@@ -132,7 +132,7 @@ class Sweeper:
                 yield self._quiet(status, before)
         yield _each(self.store.due_for_redrive(now=now), self._redrive)
         yield (
-            (job_id, functools.partial(self._tell, job_id))
+            (job_id, functools.partial(self._notify, job_id))
             for job_id in self.store.pending_notifications(unchanged_since=before)
         )
 
@@ -145,9 +145,9 @@ class Sweeper:
                 yield job.job_id, functools.partial(self._look_after, job)
         self._standing[status] = (count, oldest)
 
-    def _tell(self, job_id: str) -> str:
+    def _notify(self, job_id: str) -> str:
         self.notifier.remind(job_id)
-        return "told"
+        return "notified"
 
     def _look_after(self, job: Job) -> str | None:
         arn = self._executions.arn_of(job)

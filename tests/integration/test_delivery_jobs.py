@@ -41,7 +41,7 @@ def delivered(world: World, data: bytes, params: dict[str, Any]) -> dict[str, An
     world.s3.meta.events.register_first("before-send.s3", as_bytes)
     with serve(data) as origin:
         world.vendor = Vendor(get=[showing("SUCCEEDED", output_url=origin.url)])
-        assert world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))["status"] == "succeeded"
+        assert world.poller().poll(EXECUTION, VIDEO_ID, int(time.time()))["status"] == "succeeded"
         output = dataclasses.replace(world.deliverer(), limits=LAPTOP).deliver(EXECUTION, VIDEO_ID)["video"]
     world.notifier().succeeded(EXECUTION)
     assert world.s3.get_object(Bucket=output["bucket"], Key=output["key"])["Body"].read() == data
@@ -88,7 +88,7 @@ def test_a_job_whose_vendor_gives_no_link_ends_with_what_the_vendor_says(account
     account.paid_job()
     account.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
     account.vendor = Vendor(get=[showing("succeeded", output_url=None)])
-    state = account.poller().look(EXECUTION, VIDEO_ID, int(time.time()) - 3600)
+    state = account.poller().poll(EXECUTION, VIDEO_ID, int(time.time()) - 3600)
     account.notifier().failed(EXECUTION, state["error"])
     (sent,) = account.messages()
     for text in (state["error"]["Cause"], sent.email, json.dumps(sent.body), json.dumps(account.lookup().show(JOB_ID))):

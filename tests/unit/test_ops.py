@@ -578,7 +578,7 @@ def generation_failed(world: World, source: str = "api") -> None:
     world.store.set_source(JOB_ID, {"type": source})
     dead(world)
     world.vendor = Vendor(get=[showing("failed", error="no reason")])
-    state = world.poller().look(EXECUTION, VIDEO_ID, 1_700_000_000)
+    state = world.poller().poll(EXECUTION, VIDEO_ID, 1_700_000_000)
     world.notifier().failed(EXECUTION, state["error"])
     assert world.record().status is Status.FAILED
 

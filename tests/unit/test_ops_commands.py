@@ -229,7 +229,7 @@ def failing(world: World) -> None:
     world.vendor.script["GET"] = [refusing(503)]
     for _ in range(2):
         with pytest.raises(GenviralUnavailable):
-            world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
+            world.poller().poll(EXECUTION, VIDEO_ID, int(time.time()))
 
 
 def held(world: World) -> None:

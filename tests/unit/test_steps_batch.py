@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import gzip
 import io
 import itertools
@@ -25,7 +26,7 @@ from shared.jobs.errors import BatchUnreadable, JobConflict, UploadUnreadable
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore
-from shared.steps.batch_admit import Gate
+from shared.steps.batch_admit import admit_row
 from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter, report_key
 from tests.unit.fakes import BODY, PROMPT, TABLE, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, World, arn_of, caught, failed
@@ -162,9 +163,11 @@ def test_a_row_of_a_batch_that_was_paid_for_under_the_older_rule_is_not_paid_aga
     world.store.create(job_id, source={"type": "batch"})
     planned = plan(world, older, {**A, "prompt": f"{PROMPT}\nx"})
     first, second = jobs_of(world, planned)
-    gate = Gate(store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900)
-    assert (first["job_id"], gate.admit(first["job_id"])["next"]) == (job_id, "known")
-    assert gate.admit(second["job_id"])["next"] == "start", "an equal row more is a video more"
+    admit = functools.partial(
+        admit_row, store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900
+    )
+    assert (first["job_id"], admit(first["job_id"])["next"]) == (job_id, "known")
+    assert admit(second["job_id"])["next"] == "start", "an equal row more is a video more"
     assert plan(world, older, {**A, "prompt": f"{PROMPT}\nx"})["jobs"] == planned["jobs"]
 
 
@@ -230,12 +233,12 @@ def test_a_compressed_object_is_named(world: World) -> None:
 
 def test_the_gate_is_closed_while_intake_is_stopped_and_for_known_jobs(world: World) -> None:
     switch = IntakeSwitch(world.dynamodb, TABLE)
-    gate = Gate(store=world.store, switch=switch, wait_seconds=900)
-    assert gate.admit("row-1") == {"next": "start", "wait_seconds": 900}
+    admit = functools.partial(admit_row, store=world.store, switch=switch, wait_seconds=900)
+    assert admit("row-1") == {"next": "start", "wait_seconds": 900}
     switch.stop()
-    assert gate.admit("row-1")["next"] == "wait"
+    assert admit("row-1")["next"] == "wait"
     world.store.create("row-1", source={"type": "batch"})
-    assert gate.admit("row-1")["next"] == "known"
+    assert admit("row-1")["next"] == "known"
 
 
 # ---- submit -----------------------------------------------------------------------------------------------
@@ -277,12 +280,14 @@ def test_what_is_started_by_hand_under_a_rows_name_counts_as_that_row(world: Wor
         world.submitter().submit(arn, made(own, other))
     except Fault as fault:
         world.notifier().failed(arn, caught(fault))
-    gate = Gate(store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900)
-    assert (gate.admit(own["job_id"])["next"], gate.admit(other["job_id"])["next"]) == ("known", "start")
+    admit = functools.partial(
+        admit_row, store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900
+    )
+    assert (admit(own["job_id"])["next"], admit(other["job_id"])["next"]) == ("known", "start")
     row = world.record(own["job_id"])
     assert (row.status, (row.error or {}).get("code"), len(world.vendor.posts)) == (status, error, int(error is None))
     changed = jobs_of(world, plan(world, {**A, "metadata": {"again": 1}}, B))[0]
-    assert gate.admit(changed["job_id"])["next"] == "start"
+    assert admit(changed["job_id"])["next"] == "start"
 
 
 def test_a_row_whose_interruption_made_its_record_is_submitted_all_the_same(world: World) -> None:
@@ -352,8 +357,10 @@ def test_rows_that_were_not_started_are_named_and_the_same_file_starts_and_pays_
     assert "Upload the same file again" in document["advice"]
     assert told(world)["batch"]["advice"] == document["advice"]
     # The same file once more: the one gets in, the other is known.
-    gate = Gate(store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900)
-    assert [gate.admit(job["job_id"])["next"] for job in jobs_of(world, plan(world, A, B))] == ["known", "start"]
+    admit = functools.partial(
+        admit_row, store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900
+    )
+    assert [admit(job["job_id"])["next"] for job in jobs_of(world, plan(world, A, B))] == ["known", "start"]
     world.submitter().submit(arn_of(second["job_id"]), given(second))
     assert "advice" not in reporter(world).report(EXECUTION, planned)
     assert len(world.vendor.posts) == 2

@@ -68,7 +68,7 @@ def test_what_is_no_link_is_refused_with_the_reason(world: World, link: object) 
     """It is never taken for a link that is still to come."""
     world.vendor = Vendor(get=[showing("succeeded", output_url=link)])
     world.paid_job()
-    assert world.poller().look(EXECUTION, VIDEO_ID, 0)["status"] == "succeeded"
+    assert world.poller().poll(EXECUTION, VIDEO_ID, 0)["status"] == "succeeded"
     with pytest.raises(OutputRefused, match="The link to the video is not"):
         world.deliverer().deliver(EXECUTION, VIDEO_ID)
 
@@ -337,7 +337,7 @@ def test_a_delivery_that_an_operator_overtook_writes_nothing_about_another_video
 
 def poll(world: World, execution: str = EXECUTION) -> None:
     """The look that every delivery follows: it moves the job on before `Deliver` has begun."""
-    assert world.poller().look(execution, VIDEO_ID, 1_700_000_000)["status"] == "succeeded"
+    assert world.poller().poll(execution, VIDEO_ID, 1_700_000_000)["status"] == "succeeded"
 
 
 def delivering(world: World) -> None:

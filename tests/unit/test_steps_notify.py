@@ -478,7 +478,7 @@ def test_each_interruption_is_told_once(world: World) -> None:
     world.paid_job()
     interrupt(world, "1")
     interrupt(world, "1")
-    world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
+    world.poller().poll(EXECUTION, VIDEO_ID, int(time.time()))
     interrupt(world, "1")
     assert world.record().status is Status.PROCESSING
     interrupt(world, "2")
@@ -493,7 +493,7 @@ def test_news_that_is_late_interrupts_no_job_that_goes_on(world: World, late: st
     world.paid_job()
     for moment in ("1", "2"):
         interrupt(world, moment)
-        world.poller().look(EXECUTION, VIDEO_ID, int(time.time()))
+        world.poller().poll(EXECUTION, VIDEO_ID, int(time.time()))
     world.store.transition(JOB_ID, goes_on, stay=True)
     interrupt(world, late)
     assert world.record().status is goes_on

@@ -39,7 +39,7 @@ from tests.unit.fakes import (
 
 def look(world: World, answer: Answer, *, submitted_at: int | None = None) -> dict[str, Any]:
     world.vendor = Vendor(get=[answer])
-    return world.poller().look(EXECUTION, VIDEO_ID, int(time.time()) if submitted_at is None else submitted_at)
+    return world.poller().poll(EXECUTION, VIDEO_ID, int(time.time()) if submitted_at is None else submitted_at)
 
 
 @pytest.mark.parametrize("answer", [showing("processing"), showing("paused by gremlins"), showing("succeeded")])
@@ -141,7 +141,7 @@ def test_a_word_is_written_once_and_its_loss_costs_no_poll(world: World) -> None
     world.vendor = Vendor(get=[showing("Rendering")])
     poller = world.poller(JobStore(flaky, TABLE))  # type: ignore[arg-type]
     for written in (1, 2, 2):
-        assert poller.look(EXECUTION, VIDEO_ID, int(time.time()))["status"] == "processing"
+        assert poller.poll(EXECUTION, VIDEO_ID, int(time.time()))["status"] == "processing"
         assert len(flaky.calls) == written
     assert world.record().vendor_status == "Rendering"
 
@@ -322,7 +322,7 @@ def test_any_answer_ends_the_tries_in_one_write(world: World, answer: Answer) ->
         look(world, refusing(503))
     flaky = Flaky(world.dynamodb, only="update_item")
     world.vendor = Vendor(get=[answer])
-    world.poller(JobStore(flaky, TABLE)).look(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
+    world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
     assert world.record().retrying is None
     assert len(flaky.calls) == (2 if answer is FINISHED else 1), "a finished video moves the job as well"
 
@@ -330,7 +330,7 @@ def test_any_answer_ends_the_tries_in_one_write(world: World, answer: Answer) ->
 def test_a_poll_that_finds_nothing_new_writes_nothing(world: World) -> None:
     world.paid_job()
     flaky = Flaky(world.dynamodb, only="update_item")
-    world.poller(JobStore(flaky, TABLE)).look(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
+    world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
     assert not flaky.calls
 
 
@@ -339,7 +339,7 @@ def test_a_note_that_cannot_be_written_does_not_hide_the_fault(world: World) -> 
     flaky = Flaky(world.dynamodb, {1: "before"}, only="update_item")
     world.vendor = Vendor(get=[refusing(503)])
     with pytest.raises(GenviralUnavailable):
-        world.poller(JobStore(flaky, TABLE)).look(EXECUTION, VIDEO_ID, 0)  # type: ignore[arg-type]
+        world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, 0)  # type: ignore[arg-type]
     assert world.record().retrying is None
 
 
@@ -379,7 +379,7 @@ def submitted(world: World) -> dict[str, Any]:
 def seen(world: World, answer: Answer, state: dict[str, Any], **waiting: Any) -> dict[str, Any]:
     world.vendor = Vendor(get=[answer])
     carried = state["waiting"] | waiting
-    return world.poller().look(EXECUTION, VIDEO_ID, state["submitted_at"], carried)
+    return world.poller().poll(EXECUTION, VIDEO_ID, state["submitted_at"], carried)
 
 
 def learned(world: World) -> list[float]:
@@ -448,4 +448,4 @@ def test_a_table_that_does_not_answer_costs_no_job(world: World) -> None:
     state = replace(world.submitter(), scheduler=world.scheduler(broken)).submit(EXECUTION, {})
     world.vendor = Vendor(get=[FINISHED])
     poller = replace(world.poller(), scheduler=world.scheduler(broken))
-    assert poller.look(EXECUTION, VIDEO_ID, state["submitted_at"], state["waiting"])["status"] == "succeeded"
+    assert poller.poll(EXECUTION, VIDEO_ID, state["submitted_at"], state["waiting"])["status"] == "succeeded"

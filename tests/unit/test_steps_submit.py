@@ -190,7 +190,7 @@ def test_an_id_of_any_form_goes_from_the_answer_to_the_end(world: World, video_i
     state = world.submitter().submit(EXECUTION, GIVEN)
     named = str(video_id)
     assert state["video_id"] == world.record().video_id == named
-    assert world.poller().look(EXECUTION, named, state["submitted_at"], state["waiting"])["video_id"] == named
+    assert world.poller().poll(EXECUTION, named, state["submitted_at"], state["waiting"])["video_id"] == named
     world.notifier().failed(EXECUTION, {"Error": "TimedOut", "Cause": ""})
     (message,) = world.messages()
     assert message.body["video_id"] == named
@@ -473,7 +473,7 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
         if world.vendor.accepted:
             # What the record lacks is in the execution's state, from where the first poll brings it back.
             assert state is not None, plan
-            world.poller().look(EXECUTION, state["video_id"], state["submitted_at"])
+            world.poller().poll(EXECUTION, state["video_id"], state["submitted_at"])
             assert (world.record().video_id, world.record().status) == (VIDEO_ID, Status.PROCESSING), plan
         else:
             # Nothing was sent: the job is as free as before.
@@ -489,7 +489,7 @@ def test_an_account_error_right_after_an_unwritten_video_does_not_forget_it(worl
     assert world.record().video_id is None
     world.vendor = Vendor(get=[refusing(401), showing("processing")])
     with pytest.raises(Fault) as error:
-        world.poller().look(EXECUTION, state["video_id"], state["submitted_at"])
+        world.poller().poll(EXECUTION, state["video_id"], state["submitted_at"])
     held = world.notifier().on_hold(EXECUTION, caught(error.value))
     assert (held["video_id"], held["submitted_at"]) == (VIDEO_ID, state["submitted_at"])
 

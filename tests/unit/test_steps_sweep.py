@@ -27,7 +27,7 @@ from tests.unit.test_ops import LATER, Machine, alive, claimed, dead, follow, op
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-NOTHING = {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
+NOTHING = {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "notified": 0}
 
 
 NOW = 1_795_348_800
@@ -64,8 +64,8 @@ def told(world: World) -> list[tuple[str, str]]:
 
 def test_a_job_that_was_never_started_is_started_once(world: World) -> None:
     world.job()
-    assert sweep(world) == {"seen": 1, "started": 1, "interrupted": 0, "redriven": 0, "told": 0}
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 1, "interrupted": 0, "redriven": 0, "notified": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "notified": 0}
     assert world.executions() == [JOB_ID]
     given = json.loads(world.sfn.describe_execution(executionArn=EXECUTION)["input"])
     assert given == {"job_id": JOB_ID, "source": {"type": "api"}}
@@ -97,7 +97,7 @@ def test_a_job_whose_execution_lives_is_left_alone(world: World, status: Status)
     at(status)(world)
     alive(world)
     before = world.record()
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "notified": 0}
     assert world.record() == before
 
 
@@ -105,7 +105,7 @@ def test_a_job_whose_execution_lives_is_left_alone(world: World, status: Status)
 def test_a_job_whose_execution_died_unseen_is_interrupted_and_told_once(world: World, status: Status) -> None:
     at(status)(world)
     dead(world)
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 1, "redriven": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 1, "redriven": 0, "notified": 0}
     assert sweep(world) == NOTHING
     job = world.record()
     assert (job.status, job.execution) == (Status.INTERRUPTED, EXECUTION)
@@ -162,7 +162,7 @@ def test_ended_jobs_are_not_looked_at(world: World) -> None:
 def test_an_end_that_nobody_was_told_of_is_told_once(world: World) -> None:
     uncertain(world)
     assert sweep(world, quiet_seconds=300) == NOTHING
-    assert sweep(world)["told"] == 1
+    assert sweep(world)["notified"] == 1
     assert sweep(world) == NOTHING
     assert told(world) == [(JOB_ID, "uncertain")]
 
@@ -198,7 +198,7 @@ def test_the_cancel_of_a_job_without_a_live_execution_is_told(world: World) -> N
 def test_while_intake_is_stopped_nothing_starts(world: World) -> None:
     world.job()
     switch(world).stop()
-    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "told": 0}
+    assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 0, "redriven": 0, "notified": 0}
     assert world.executions() == []
     switch(world).start()
     sweep(world)
@@ -345,7 +345,7 @@ def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
     world.store.transition("ended", Status.CANCELED, notice_due="canceled")
     looks = iter([300.0] * 6)
     count = sweep(world, remaining=lambda: next(looks, 5.0))
-    assert (count["started"], count["interrupted"], count["told"]) == (2, 1, 1)
+    assert (count["started"], count["interrupted"], count["notified"]) == (2, 1, 1)
     assert {"queued-0", "queued-1"} < set(world.executions())
 
 
@@ -573,7 +573,7 @@ def test_an_outage_heals_without_a_person_and_is_told_once(world: World, clock: 
     clock[0] = float(world.record().redrive_at or 0)
     sweep(world, sfn=machine)
     world.vendor.script["GET"] = [FINISHED]
-    world.poller().look(EXECUTION, VIDEO_ID, NOW)
+    world.poller().poll(EXECUTION, VIDEO_ID, NOW)
     job = world.record()
     assert (job.status, job.redrives, job.redrive_at, job.redrive_until) == (Status.DELIVERING, 0, None, None)
     assert sweep(world, sfn=machine) == NOTHING | {"seen": 1}
@@ -612,7 +612,7 @@ def test_a_new_outage_after_the_vendor_had_answered_is_news(world: World, clock:
         clock[0] += 900
         assert sweep(world, sfn=machine)["redriven"] == 1
         world.vendor.script["GET"] = [showing("processing")]
-        world.poller().look(EXECUTION, VIDEO_ID, NOW)
+        world.poller().poll(EXECUTION, VIDEO_ID, NOW)
     assert statuses(world) == ["interrupted", "interrupted"]
 
 
@@ -718,7 +718,7 @@ def test_an_outage_does_not_count_against_the_deadline_of_a_video(
     sweep(world, sfn=Redriver(world))
     assert world.record().deadline_at == max(deadline, NOW + 900 + 7200)
     world.vendor.script["GET"] = [showing("processing")]
-    assert world.poller().look(EXECUTION, VIDEO_ID, NOW)["status"] == "processing"
+    assert world.poller().poll(EXECUTION, VIDEO_ID, NOW)["status"] == "processing"
 
 
 def test_a_job_that_is_not_paid_for_waits_for_the_switch_and_is_then_sent_once(
@@ -810,7 +810,7 @@ def test_news_of_the_end_that_an_operator_redrove_does_not_interrupt_the_job_aga
     fails(world, "InternalError", is_heard=False)
     operator(world, machine).redrive(JOB_ID)
     clock[0] += 60
-    world.poller().look(EXECUTION, VIDEO_ID, NOW)
+    world.poller().poll(EXECUTION, VIDEO_ID, NOW)
     world.notifier().interrupted(EXECUTION, ended="FAILED", error="InternalError", cause="", moment=f"{NOW}000")
     assert (world.record().status, statuses(world)) == (Status.PROCESSING, [])
     fails(world, "InternalError")

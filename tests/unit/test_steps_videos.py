@@ -156,7 +156,7 @@ def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int,
     with contextlib.suppress(ClientError):
         record(world, store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE))  # type: ignore[arg-type]
     with pytest.raises(Fault):  # the poll step of the second one's execution
-        world.poller().look(LATER, SECOND, 1_800_000_000)
+        world.poller().poll(LATER, SECOND, 1_800_000_000)
     assert (world.record().video_id, list(others(world))) == (FIRST, [SECOND])
 
 
@@ -629,7 +629,7 @@ def test_a_second_video_that_only_the_execution_knows_is_counted_once(
     first(world)
     for store in (world.flaky({call: way}), world.store, world.store):
         with contextlib.suppress(Fault, ClientError):
-            world.poller(store).look(EXECUTION, SECOND, 1_800_000_000)
+            world.poller(store).poll(EXECUTION, SECOND, 1_800_000_000)
     known = {FIRST, SECOND} - {world.record().video_id}
     assert (set(others(world)), count("SecondVideos")) == (known, 1)
 
@@ -639,10 +639,10 @@ def test_a_second_video_is_not_counted_before_it_is_on_the_record(world: World) 
     out = Flaky(world.dynamodb, dict.fromkeys(range(100), "before"), only="update_item")
     for _ in range(2):
         with pytest.raises(ClientError):
-            world.poller(JobStore(out, TABLE)).look(EXECUTION, SECOND, 1_800_000_000)  # type: ignore[arg-type]
+            world.poller(JobStore(out, TABLE)).poll(EXECUTION, SECOND, 1_800_000_000)  # type: ignore[arg-type]
     assert (others(world), count("SecondVideos")) == ({}, 0)
     with pytest.raises(JobClosed):
-        world.poller().look(EXECUTION, SECOND, 1_800_000_000)
+        world.poller().poll(EXECUTION, SECOND, 1_800_000_000)
     assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
 
 

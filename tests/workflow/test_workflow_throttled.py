@@ -21,7 +21,7 @@ from local.aws.interpreter import TaskError
 from shared.genviral.client import Model
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
-from shared.steps.batch_admit import Gate
+from shared.steps.batch_admit import admit_row
 from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter
 from tests.unit.fakes import BODY, LINK, TABLE, TOPIC, UPLOADS, VIDEOS, Vendor, World, accepting, arn_of, refusing
@@ -96,7 +96,7 @@ class Account:
                 )
             case "admit":
                 switch = IntakeSwitch(self.world.dynamodb, TABLE)
-                return Gate(store=self.world.store, switch=switch, wait_seconds=900).admit(payload["job_id"])
+                return admit_row(payload["job_id"], store=self.world.store, switch=switch, wait_seconds=900)
             case "report":
                 return self._reporter.report(arn_of(BATCH), payload["plan"], payload["started_at"])
             case _:
@@ -129,7 +129,7 @@ class Account:
             case "Submit":
                 return world.submitter().submit(arn, payload["input"])
             case "Poll":
-                return world.poller().look(arn, payload["video_id"], payload["submitted_at"], payload["waiting"])
+                return world.poller().poll(arn, payload["video_id"], payload["submitted_at"], payload["waiting"])
             case "Deliver":
                 video = {"bucket": VIDEOS, "key": f"videos/{payload['video_id']}.mp4"}
                 world.store.update(job_id, output=video)

@@ -85,7 +85,7 @@ def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
 
     def poll(payload: dict[str, Any]) -> Any:
         given = (payload[name] for name in ("execution_id", "video_id", "submitted_at", "waiting"))
-        return world.poller().look(*given)
+        return world.poller().poll(*given)
 
     def deliver(payload: dict[str, Any]) -> Any:
         assert payload["video_id"] == VIDEO_ID
