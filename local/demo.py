@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SAMPLE = ROOT / "samples" / "product.jpg"
 PARAMETERS = {"PollFloorSeconds": "1", "PollCapSeconds": "1"}
-"""The demo looks often, because its generation takes seconds; the template's own defaults fit minutes."""
+"""The demo polls often, because its generation takes seconds; the template's defaults fit minutes."""
 GENERATION_SECONDS = 4.0
 _PATIENCE_SECONDS = 120.0
 _GLANCE_SECONDS = 0.1

@@ -80,7 +80,7 @@ logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
 _TASKS = (":::lambda:invoke", ":::states:startExecution.sync:2")
 _READER = ":::s3:getObject"
 _MAX_BYTES = 256 * 1024  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-_LOOK_SECONDS = 0.05  # between two looks at a nested execution; AWS is told of its end
+_POLL_SECONDS = 0.05  # between two polls of a nested execution; AWS is told of its end
 
 Pause = Literal["wait", "backoff"]
 Status = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
@@ -446,7 +446,7 @@ def _await_end(
     while (ended := host.ended(started["ExecutionArn"])) is None:
         if not env.is_running():
             raise TimeoutError
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     # As on AWS, the nested execution's own names begin with capitals, and its input and output are JSON values.
     answer = {name[0].upper() + name[1:]: value for name, value in ended.items() if value is not None}
     answer |= {name: json.loads(answer[name]) for name in ("Input", "Output") if name in answer}

@@ -151,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 120.0
 
     def __getattr__(self, name: str) -> Callable[[], None]:
-        """Return every method is served alike: the base class looks for `do_<METHOD>`."""
+        """Serve every method alike: the base class looks for `do_<METHOD>`."""
         if name.startswith("do_"):
             return self._serve
         raise AttributeError(name)

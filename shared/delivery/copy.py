@@ -190,7 +190,7 @@ def deliver(
 
 def _finished(store: Store) -> tuple[Delivery | None, bool]:
     """Return the finished file, after removing leftovers; otherwise whether an earlier call has begun."""
-    there, begun = store.look()
+    there, begun = store.probe()
     finished = store.finished() if there else None
     if finished is not None and begun:
         store.clear()

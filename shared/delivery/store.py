@@ -81,7 +81,7 @@ class Store:
         if tags:
             self._labels["Tagging"] = urlencode(tags)
 
-    def look(self) -> tuple[bool, bool]:
+    def probe(self) -> tuple[bool, bool]:
         """Whether the key is there, and whether an unfinished upload of it is noted. One request for both."""
         listing = self._s3.list_objects_v2(Bucket=self._at["Bucket"], Prefix=self._at["Key"], MaxKeys=10)
         names = {entry["Key"] for entry in listing.get("Contents", ())}
