@@ -1,5 +1,5 @@
-"""The cloud on a laptop: this project's own template, functions and state machine, deployed into a stand-in for AWS.
+"""Run the cloud on a laptop: this project's own template, functions and state machine in a stand-in for AWS.
 
-Nothing outside `local/` imports it. It knows the template's outputs and parameters by name, and the rest of the project
-only through the template.
+Nothing outside `local/` imports it. It knows the template's outputs and parameters by name. Beyond the template it must
+not know the project.
 """

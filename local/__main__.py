@@ -1,7 +1,4 @@
-"""The command line of the cloud on a laptop: `python -m local up` and `python -m local demo`.
-
-It knows options and words for people. What they do is in the modules that it calls.
-"""
+"""Provide the command line of the cloud on a laptop: `python -m local up` and `python -m local demo`."""
 
 from __future__ import annotations
 
@@ -165,7 +162,7 @@ def _file(text: str) -> Path:
 
 
 def _folder(text: str) -> Path:
-    """A folder that is there or can be made."""
+    """Return a folder that is there or can be made."""
     path = Path(text)
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not there.is_dir():

@@ -1,8 +1,7 @@
-"""Builds what a function consists of on Lambda, for this machine: `python -m local.build`.
+"""Build the parts of a Lambda function for this machine: `python -m local.build`.
 
 Three folders under build/local: `SharedLayer` and `functions`, made by the same Makefile targets as the real artefacts,
-and `lambda-runtime`, the packages that every Lambda runtime has. Each is kept as long as what it is made from stays the
-same. It knows the files that they are made from, and nothing of how they are deployed.
+and `lambda-runtime`, the packages that every Lambda runtime has. Each is kept until its sources change.
 """
 
 from __future__ import annotations

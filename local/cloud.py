@@ -1,7 +1,6 @@
-"""The whole cloud on a laptop as one object: stand-ins started, this project deployed, key and recipes in place.
+"""Start the whole cloud on a laptop: the stand-ins, this project deployed, the key and the recipes in place.
 
-It knows the template's parameters and outputs by name. How AWS is stood in for, and what the vendor's stand-in does, is
-in `local.aws` and `local.genviral`, which it only starts; what the functions do is unknown to it.
+`local.aws` stands in for AWS and `local.genviral` for the vendor; this module only starts them.
 """
 
 from __future__ import annotations
@@ -125,7 +124,7 @@ class Cloud:
         self._cleanup.close()
 
     def client(self, service: str) -> Any:
-        """A boto3 client for the stand-in."""
+        """Return a boto3 client for the stand-in."""
         return _session().client(
             service,
             region_name=self._region,
@@ -136,7 +135,7 @@ class Cloud:
         )
 
     def logs(self) -> str:
-        """All that the functions have logged so far."""
+        """Return all that the functions have logged so far."""
         files = sorted((self._work / "logs").glob("*.log"))
         return "".join(file.read_text("utf-8", "replace") for file in files)
 
@@ -150,7 +149,7 @@ class Cloud:
             raise CloudFailed("A function could not start; its log is above. Correct it and start again.")
 
     def decisions(self) -> list[dict[str, Any]]:
-        """What was decided about calls of the template's roles so far, oldest first; only with `sigv4`.
+        """Return what was decided about calls of the template's roles so far, oldest first; only with `sigv4`.
 
         Each has `role` (its name), `action`, `resource` (an ARN) and `allowed`.
         """
@@ -316,7 +315,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _session() -> boto3.session.Session:
-    """A session that reads no profile and no file of a real AWS account."""
+    """Return a session that reads no profile and no file of a real AWS account."""
     nothing = (None, None, os.devnull, None)
     return boto3.session.Session(
         botocore_session=botocore.session.Session(
@@ -326,7 +325,7 @@ def _session() -> boto3.session.Session:
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """The children get nothing of a real AWS account, and leave their temporary files where they are removed."""
+    """Return the children get nothing of a real AWS account, and leave their temporary files where they are removed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name != API_KEY}
     nothing = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     return kept | nothing | {"TMPDIR": str(work), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}

@@ -1,7 +1,7 @@
-"""The whole job on one picture, as a person would watch it: upload, states, file, facts, notification.
+"""Run a whole job for one picture and show its upload, states, file, facts and notification.
 
-Uses the cloud on a laptop from outside, as a user of AWS would: S3, Step Functions' history and a subscribed queue. It
-must not know how any of it is made.
+The demo uses the cloud on a laptop from outside, as a user of AWS would: S3, Step Functions' history and a subscribed
+queue.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SAMPLE = ROOT / "samples" / "product.jpg"
 PARAMETERS = {"PollFloorSeconds": "1", "PollCapSeconds": "1"}
-"""The demo looks often, because its generation takes seconds; the template's own defaults fit minutes."""
+"""The demo polls often, because its generation takes seconds; the template's defaults fit minutes."""
 GENERATION_SECONDS = 4.0
 _PATIENCE_SECONDS = 120.0
 _GLANCE_SECONDS = 0.1
@@ -184,7 +184,7 @@ class _Estimate:
         self._said = ""
 
     def of(self, job_id: str) -> str:
-        """The estimate, asked for at most once a second."""
+        """Return the estimate, asked for at most once a second."""
         if time.monotonic() > self._asked + _ASK_SECONDS:
             self._asked = time.monotonic()
             # On a busy machine it may be late; the video does not depend on it.
@@ -255,7 +255,7 @@ def _show(event: dict[str, Any], state: str, progress: Progress) -> str:
 
 
 def _said(state: str, output: dict[str, Any]) -> str:
-    """What a state's output has to say to a person."""
+    """Return what a state's output has to say to a person."""
     if error := output.get("error"):
         return str(error["Error"])
     if state == "Submit":

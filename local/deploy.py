@@ -1,8 +1,4 @@
-"""Packages and deploys a SAM template over the CloudFormation API, as `sam deploy` does, in a second instead of ten.
-
-It knows SAM's properties that name local files, and the order of CloudFormation's calls. It must not know which
-resources the template has, nor that the endpoint is a stand-in.
-"""
+"""Package and deploy a SAM template over the CloudFormation API, as `sam deploy` does, in a second instead of ten."""
 
 from __future__ import annotations
 
@@ -30,7 +26,7 @@ class DeploymentFailed(Exception):
 
 
 def parameters_of(template: Path) -> Mapping[str, Any]:
-    """The parameters that a template declares, by name."""
+    """Return the parameters that a template declares, by name."""
     parameters: Mapping[str, Any] = _read(template).get("Parameters", {})
     return parameters
 
@@ -105,7 +101,7 @@ def _package(properties: dict[str, Any], root: Path, layer: Path, upload: Callab
 
 
 def _archive(folder: Path, without: str = "") -> bytes:
-    """A ZIP of a folder, the same bytes for the same files; `without` names folders to leave out.
+    """Return a ZIP of a folder, the same bytes for the same files; `without` names folders to leave out.
 
     Not compressed: it travels over the loopback only.
     """

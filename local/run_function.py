@@ -1,8 +1,8 @@
-"""Runs a built function by itself: outside of the repository, with the settings of a deployed stack.
+"""Run a single built function outside of the repository, with the settings of a deployed stack.
 
-What it gets is what Lambda would give it: its artefact, the layer, the runtime's own packages, and the environment that
-the template declares. Nothing else of this machine's Python is in reach, so a module or package that an artefact lacks
-is an error here as there. It knows how the template names functions; must not know what they do.
+It gets what Lambda would give it: its artefact, the layer, the runtime's own packages, and the environment that the
+template declares. It cannot import anything else of this machine's Python, so a module or package that an artefact
+lacks is an error here, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRACE = "Root=1-00000000-000000000000000000000000;Sampled=0"
 
 
 def functions(cloud: Cloud, built: Built, python: Path, work: Path) -> dict[str, Function]:
-    """The stack's functions by the names of their folders, each made of its artefact.
+    """Return the stack's functions by the names of their folders, each made of its artefact.
 
     Args:
         cloud: A running cloud, whose tables, buckets and vendor they use.
@@ -44,7 +44,7 @@ def functions(cloud: Cloud, built: Built, python: Path, work: Path) -> dict[str,
 
 
 def invoke(function: Function, event: bytes, number: int = 1) -> Answer:
-    """The answer of a fresh environment to one event; `number` tells its log from those of others."""
+    """Return the answer of a fresh environment to one event; `number` tells its log from those of others."""
     environment = Environment(function, number)
     try:
         return environment.invoke(event, f"alone-{number}", TRACE)

@@ -1,7 +1,4 @@
-"""What a person's terminal needs: text in any encoding, and lines that fit its width.
-
-Knows terminals; nothing of what is written on them.
-"""
+"""Write text to a terminal in any encoding, and fit lines to its width."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ def accept_all_text() -> None:
 
 
 def columns() -> int | None:
-    """The width that lines must keep to; None where output goes to a file or a pipe without `COLUMNS`."""
+    """Return the width that lines must keep to; None where output goes to a file or a pipe without `COLUMNS`."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return None

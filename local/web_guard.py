@@ -1,8 +1,8 @@
-"""Tells requests of programs on this machine from those that a web page makes its reader's browser send.
+"""Distinguish requests of programs on this machine from requests that a web page makes a browser send.
 
 The laptop's cloud listens on the loopback, which every page in a browser can reach. A browser says where a request
-comes from, in headers that no page can change; a page that lets its own name point to 127.0.0.1 is given away by
-`Host`. Knows these headers; no server and no API.
+comes from, in headers that no page can change; `Host` reveals a page
+whose own name points to 127.0.0.1.
 
 The rules: https://www.w3.org/TR/fetch-metadata/, https://www.rfc-editor.org/rfc/rfc6454#section-7
 """

@@ -1,7 +1,7 @@
-"""What MP4, MOV, HEIF and AVIF have in common: the head of a box, and the brands of files that hold no video.
+"""Read what MP4, MOV, HEIF and AVIF have in common: box headers, and the brands of files without video.
 
 The layout is ISO/IEC 14496-12, as Apple documents it at
-https://developer.apple.com/documentation/quicktime-file-format/atoms. Must not know where bytes come from.
+https://developer.apple.com/documentation/quicktime-file-format/atoms.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _HEAD, _LONG_LENGTH = struct.Struct(">I4s"), struct.Struct(">Q")
 
 
 class Box(NamedTuple):
-    """The head of a box.
+    """The header of a box.
 
     Attributes:
         kind: Its four characters.
-        header: Length of its head, in bytes.
-        length: Length of all of it, in bytes; 0 if it extends to the end of what holds it.
+        header: Length of its header, in bytes.
+        length: Length of the whole box, in bytes; 0 if it extends to the end of its container.
     """
 
     kind: bytes
@@ -37,7 +37,7 @@ class Box(NamedTuple):
 
 
 def parse(data: bytes | memoryview, start: int = 0) -> Box | None:
-    """Read the head of the box that starts here. `None` if these bytes are no such head, or too few."""
+    """Read the header of the box that starts here. `None` if the bytes are not a header, or too few."""
     left = len(data) - start
     if left < 8:
         return None

@@ -1,8 +1,8 @@
-"""What an error is, here: a sentence for a person, and a place in the state machine.
+"""Define the base of all errors: a message for people, and a branch of the state machine.
 
-Knows the shape every named error has (code, message, advice, whether money was spent, which branch a workflow takes)
-and how it reads in an execution's `Cause`. Must not know who raises it: the vendor's errors live in
-`shared.genviral.errors`, a job's in `shared.jobs.errors`, a download's in `shared.delivery.errors`.
+Every named error has a code, a message, advice, whether money was spent, and the branch that the workflow takes. This
+module must not know particular errors: the vendor's are in `shared.genviral.errors`, a job's in `shared.jobs.errors`,
+a download's in `shared.delivery.errors`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Branch(StrEnum):
     """What the state machine does about an error."""
 
     RETRY = "retry"
-    """Tried again with backoff, then left uncaught: the execution fails at that very state, ready for a redrive."""
+    """Retried with backoff, then left uncaught: the execution fails at exactly that state, ready for a redrive."""
     HOLD = "hold"
-    """The account needs a person: one notice, then wait and try again by itself."""
+    """The account needs a person: one notification, then wait and retry automatically."""
     REJECT = "reject"
     """The request can never succeed as it is: `failed`, with a notification."""
     FAIL = "fail"
-    """Tried a few times, then `failed`, with a notification."""
+    """Retried a few times, then `failed`, with a notification."""
     UNCERTAIN = "uncertain"
-    """Nobody knows whether it was paid: never sent again by itself, a person decides."""
+    """It is unknown whether it was paid: never sent again automatically, a person decides."""
     TIMED_OUT = "timed_out"
     """Paid for, but not finished by its deadline: `timed_out`, and can be resumed."""
 
@@ -44,11 +44,11 @@ class Fault(Exception):
     `str()` is a short JSON document, because Step Functions copies it into the execution's `Cause`.
 
     Args:
-        message: What happened, in one sentence. Never a prompt, a key, a signed URL or a raw response body. A name from
-            outside that it holds is escaped where it cannot be seen.
+        message: What happened, in one sentence. Never a prompt, a key, a signed URL or a raw response body. Invisible
+            characters in it are escaped.
         http_status: The status of the vendor's answer, if there was one.
         error_code: The code in the vendor's answer, where it is more exact than the class's own.
-        action_url: Where a person can mend it, as the vendor gave it.
+        action_url: The vendor's link to where a person can fix it.
         issues: What is wrong with which field: `{"path": "params.fps", "message": "…"}`.
         retry_after: Seconds to wait before the next attempt, if the vendor said so.
         paid: Overrides the class's own answer.
@@ -81,7 +81,7 @@ class Fault(Exception):
             self.paid = paid
 
     def document(self) -> dict[str, Any]:
-        """The error as data, without the members that have no value."""
+        """Return the error as data, without the members that have no value."""
         document: dict[str, Any] = {
             "error": type(self).__name__,
             "code": self.error_code,

@@ -1,6 +1,6 @@
-"""Texts from outside as one line that steers no terminal and forges no line: what cannot be seen becomes an escape.
+"""Escape invisible characters in texts from outside, so that they cannot control a terminal or forge a line.
 
-Keys in S3 may hold any character, and so may a vendor's words. Must not know where a text comes from or where it goes.
+Keys in S3 may contain any character, and so may the vendor's texts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-# Blanks of fixed or double width, in names that Word and East Asian keyboards wrote. They only take place.
+# Blanks of fixed or double width, in names from Word and East Asian keyboards. They are harmless.
 _BLANKS = "\xa0\u202f\u3000"
 IGNORABLE = r"\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\ufff0-\ufff8"
 """Characters up to U+FFFF that count as letters or marks and show nothing, as a part of a pattern's class.
@@ -18,10 +18,10 @@ Unicode's `Default_Ignorable_Code_Point` without what `str.isprintable` knows an
 the empty Braille pattern: https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
 """
 _EMOJI = r"\xa9\xae\u203c-\u27ff\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
-# Variation selectors choose how the emoji or the digit of a key before them is drawn. Anywhere else they show nothing.
+# Variation selectors choose how the emoji or keycap digit before them is drawn. Anywhere else they are invisible.
 _SELECTOR = rf"(?<![{_EMOJI}])[\ufe0e\ufe0f](?!(?<=[0-9#*].)\u20e3)"
 UNSEEN = rf"[{IGNORABLE}\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]|{_SELECTOR}"
-"""A pattern of what `str.isprintable` lets through although it shows nothing."""
+"""A pattern of invisible characters that `str.isprintable` accepts."""
 _UNSEEN = re.compile(UNSEEN)
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 _BEYOND_PLAIN = re.compile(r"[^ -~]")
@@ -29,17 +29,17 @@ _RUN_OF_BLANKS = re.compile(rf"[ {_BLANKS}]{{2,}}")
 
 
 def visible(text: str) -> str:
-    r"""The text with `\x1b` for what cannot be seen: controls, line ends, marks of direction, halves of characters."""
+    r"""Escape (as `\x1b`) controls, line ends, direction marks, lone surrogates and other invisible characters."""
     return _BEYOND_PLAIN.sub(lambda found: found[0] if _is_seen(found) else _escape(found[0]), text)
 
 
 def in_line(text: str) -> str:
-    r"""The text as a part of a line: as `visible` has it, and with `[9 blanks]` for what could fill up a line."""
+    r"""Escape a text as `visible` does, and replace runs of blanks, which could fill up a line, by `[9 blanks]`."""
     return _RUN_OF_BLANKS.sub(lambda run: f"[{len(run[0])} blanks]", visible(text))
 
 
 def json_text(value: object, **options: Any) -> str:
-    r"""The value as JSON with `\u001b` for what cannot be seen. It reads back as the same value.
+    r"""Return the value as JSON with `\u001b` for what cannot be seen. It reads back as the same value.
 
     Args:
         value: What JSON can express.

@@ -1,7 +1,7 @@
-"""What every function needs before its own work: settings, one logger, one set of metrics, and a clean way to fail.
+"""Provide what every function needs: settings, the logger, metrics, AWS clients and error handling.
 
-Knows Lambda, Powertools and botocore's errors. Must not know jobs or the vendor. The tracer is not used: importing it
-costs more than all the rest together, and `Tracing: Active` already shows every call between the services.
+This module must not know jobs or the vendor. Powertools' tracer is not used: importing it costs more than all the rest
+together, and `Tracing: Active` already shows every call between the services.
 """
 
 from __future__ import annotations
@@ -28,38 +28,40 @@ if TYPE_CHECKING:
 
 __all__ = ["AwsCallFailed", "InternalError", "MetricUnit", "SettingsInvalid", "entrypoint", "logger", "metrics"]
 
-# Without the source location: it costs a stack walk a line and says nothing that the message does not.
+# Without the source location: it costs a stack walk for each line and adds nothing to the message.
 logger = Logger(location=None, json_serializer=functools.partial(json_text, default=str, separators=(",", ":")))
 metrics = Metrics()
 
-# httpx tells every address it calls at INFO, and an output link is a key to the video.
+# httpx logs every address that it calls at INFO, and an output link gives access to the video.
 for _chatty in ("httpx", "httpcore"):
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 _S = TypeVar("_S")
 
-# Bodies go over TLS with a CRC-32 that S3 checks. A SHA-256 of each for the signature as well is what botocore does for
-# a checksum that it did not compute itself; it took a quarter of a large copy's time and guards against nothing more.
+# Bodies are sent over TLS with a CRC-32 that S3 checks. botocore would also sign a SHA-256 of each body whose checksum
+# it did not compute itself. That took a quarter of a large copy's time and protects against nothing more.
 S3 = Config(
     read_timeout=15,
     signature_version="s3v4",
     s3={"addressing_style": "virtual", "payload_signing_enabled": False},
     max_pool_connections=16,
 )
-"""How S3 is called."""
+"""The configuration of the S3 client."""
 
 
 class AwsCallFailed(Fault):
-    """An AWS service refused or failed a call, after botocore's own retries. Retried, then left for a redrive."""
+    """An AWS call was refused or failed, after botocore's own retries. Retried, then left for a redrive."""
 
     code = "aws_call_failed"
     paid = Paid.UNKNOWN
     branch = Branch.RETRY
-    advice = "Mend what the message names (often a permission, a quota or a passing fault), then redrive the execution."
+    advice = (
+        "Fix what the message names (often a permission, a quota or a temporary fault), then redrive the execution."
+    )
 
 
 class InternalError(Fault):
-    """A defect in this project, or an answer nobody thought of. Never caught, so that a redrive resumes right there."""
+    """A defect in this project, or an unexpected answer. Never caught, so that a redrive resumes at that state."""
 
     code = "internal_error"
     paid = Paid.UNKNOWN
@@ -68,7 +70,7 @@ class InternalError(Fault):
 
 
 class SettingsInvalid(Fault):
-    """A function's environment lacks a value or holds one that cannot be used."""
+    """A function's environment lacks a value or has one that cannot be used."""
 
     code = "settings_invalid"
     paid = Paid.UNKNOWN
@@ -77,13 +79,13 @@ class SettingsInvalid(Fault):
 
 
 def settings(kind: type[_S]) -> _S:
-    """A function's settings from its environment.
+    """Return a function's settings from its environment.
 
     Args:
         kind: A dataclass whose field `jobs_table` means the variable `JOBS_TABLE`; str, int, float and bool fields.
 
     Raises:
-        SettingsInvalid: A variable is missing, or is no such value.
+        SettingsInvalid: A variable is missing or has a value of another type.
     """
     values: dict[str, Any] = {}
     hints = get_type_hints(kind)
@@ -112,10 +114,10 @@ _PARSERS: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, 
 
 @functools.cache
 def client(service: str) -> Any:
-    """An AWS client, made once an environment. Its calls are boto3's.
+    """Return an AWS client, made once an environment. Its calls are boto3's.
 
-    S3 links are signed with version 4 for the bucket's regional address. Otherwise botocore signs them for the global
-    one, which answers with a redirect that breaks the signature outside us-east-1.
+    S3 links are signed with version 4 for the bucket's regional address. botocore's default is the global one, which
+    answers with a redirect that breaks the signature outside us-east-1.
     """
     # A call that hangs must leave time for what comes after the paid one: 3 x (2 + 3) seconds and two pauses at most.
     config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=3)
@@ -124,17 +126,17 @@ def client(service: str) -> Any:
 
 @functools.cache
 def _session() -> botocore.session.Session:
-    """boto3 puts resources and transfers on top of it, which nothing here uses and every cold start would import."""
+    """Create botocore's session. boto3 adds resources and transfers, which are unused here and slow a cold start."""
     return botocore.session.get_session()
 
 
 def entrypoint(*, paid: Paid, clients: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a handler: logger context, metrics flushed, and only named errors with readable causes leave it.
+    """Decorate a handler: set the logger's context, flush metrics, and let only named errors leave the handler.
 
     Args:
-        paid: What to say about the money where an error's own class cannot know.
-        clients: The AWS services that every event needs. On Lambda their clients are made before the first event comes:
-            until then there is a whole processor, afterwards the share that the function's memory buys.
+        paid: Whether the job may have been paid for, where an error's own class cannot know.
+        clients: The AWS services that every event needs. On Lambda their clients are created before the first event:
+            until then a whole processor is available, afterwards the share that belongs to the function's memory.
             https://serverlessland.com/content/service/lambda/guides/effectively-running-java-on-serverless/init-heavy-lifting
     """
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
@@ -152,11 +154,11 @@ def entrypoint(*, paid: Paid, clients: tuple[str, ...] = ()) -> Callable[[Callab
                 raise _quiet(AwsCallFailed(_aws_message(error), paid=paid)) from None
             except Exception as error:  # noqa: BLE001 - the boundary: its text may hold a prompt or a signed URL
                 where = _location(error.__traceback__)
-                # A defect may strike before or after the paid call.
+                # A defect may occur before or after the paid call.
                 known = paid if paid is Paid.YES else Paid.UNKNOWN
                 raise _quiet(InternalError(f"{type(error).__name__} at {where}", paid=known)) from None
             finally:
-                # Powertools' own decorator warns in the log whenever a call counted nothing.
+                # Powertools' own decorator logs a warning for each call without metrics.
                 if metrics.metric_set:
                     metrics.flush_metrics()
 
@@ -166,7 +168,7 @@ def entrypoint(*, paid: Paid, clients: tuple[str, ...] = ()) -> Callable[[Callab
 
 
 def _quiet(fault: Fault) -> Fault:
-    """Log a fault, and keep the stack trace that the runtime would add to it out of logs and histories."""
+    """Log a fault, and keep the runtime's stack trace out of logs and histories."""
     logger.warning(fault.message, fault=fault.document())
     # The runtime puts `traceback.extract_tb` of what is raised into the error payload; this makes it empty.
     # https://docs.python.org/3/library/sys.html#sys.tracebacklimit
@@ -181,7 +183,7 @@ def _aws_message(error: ClientError | BotoCoreError) -> str:
 
 
 def _location(traceback: TracebackType | None) -> str:
-    """The file and line that raised, without any of its values."""
+    """Return the file and line that raised, without any of its values."""
     where = "an unknown place"
     while traceback is not None:
         code = traceback.tb_frame.f_code

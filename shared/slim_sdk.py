@@ -1,9 +1,9 @@
-"""Cuts botocore's descriptions of AWS down to the services that the functions call: a step of the layer's build.
+"""Reduce botocore's descriptions of AWS to the services that the functions call: a step of the layer's build.
 
-botocore brings 400 services along. Before its first call a process looks through their folders, reads the regions of
-all of them, and then all pages of the documentation of the one service that it wants. Nothing that a call needs is left
-out, no operation either: botocore itself makes calls that nobody asked for by name (a bucket's region after a redirect,
-for one). Only the build runs this; it is not in the layer.
+botocore contains 400 services. Before its first call, a process lists their folders, reads the regions of all of them,
+and then the whole documentation of the service that it calls. Nothing that a call needs is removed, and no operation:
+botocore itself makes further calls (for example for a bucket's region after a redirect). Only the build runs this; it
+is not in the layer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""JSON that means one thing: no key twice in an object, no lost character, and no constants that only Python knows.
-
-Knows JSON text. Must not know what it is about.
-"""
+"""Parse JSON strictly: no key twice in an object, no lost character, and no constants that only Python knows."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ _LOST = re.compile(r"\ufffd|(?<!\\)(?:\\\\)*+\\u[Ff]{3}[Dd]")
 
 
 class RepeatedKey(ValueError):
-    """An object has the same key twice. Readers differ in which of the two they take.
+    """An object has the same key twice. Parsers differ in which of the two values they use.
 
     Args:
         key: The key.
@@ -39,7 +36,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def text_of(data: bytes) -> str:
-    """The text of a JSON file or body, which may begin with a byte order mark.
+    """Return the text of a JSON file or body, which may begin with a byte order mark.
 
     Raises:
         UnicodeError: It is not UTF-8, and neither UTF-16 nor UTF-32.
@@ -48,12 +45,12 @@ def text_of(data: bytes) -> str:
 
 
 def has_lost_character(text: str) -> bool:
-    """Whether a JSON text holds U+FFFD, the sign for a character that was lost when a text was converted."""
+    """Whether a JSON text contains U+FFFD, which marks a character that was lost when a text was converted."""
     return _LOST.search(text) is not None
 
 
 def first_text(is_wanted: Callable[[str], bool], value: Any) -> tuple[str, ...] | None:
-    """The first text of some sort in a document, behind the names and places that lead to it.
+    """Return the first wanted text in a document, after the names and indexes that lead to it.
 
     A member's name is a text of that member.
     """

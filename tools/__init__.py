@@ -1,1 +1,1 @@
-"""What the project's people run by hand or in the build. Nothing that is deployed imports it."""
+"""Tools that maintainers run by hand or in the build. Deployed code must not import them."""

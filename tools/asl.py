@@ -1,7 +1,7 @@
-"""What others' linters say about the state machines: `python -m tools.asl`, part of `make lint`.
+"""Lint the state machines with two public linters: `python -m tools.asl`, part of `make lint`.
 
-statelint reads them as the States Language's specification does, asl-validator by a schema of every state and task.
-Neither finds all that the other finds. Knows how to run both, and which complaints are wrong.
+statelint follows the States Language's specification, asl-validator a schema of every state and task. Each finds errors
+that the other misses. Wrong complaints are filtered out here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WRONG = {
 
 
 def complaints(file: Path) -> list[str]:
-    """What statelint has to say about a definition."""
+    """Return what statelint has to say about a definition."""
     done = _run(CHECKS / "bin" / "statelint", file)
     lines = [line.strip() for line in done.stdout.splitlines()]
     if done.returncode and not lines:
@@ -40,13 +40,13 @@ def complaints(file: Path) -> list[str]:
 
 
 def refusal(file: Path) -> str | None:
-    """What asl-validator has to say about a definition."""
+    """Return what asl-validator has to say about a definition."""
     done = _run(CHECKS / "asl-validator" / "node_modules" / ".bin" / "asl-validator", "--json-path", file)
     return f"{done.stdout}{done.stderr}".strip() if done.returncode else None
 
 
 def main() -> int:
-    """Answers the process's exit status: 1 if there is something to say."""
+    """Answer the process's exit status: 1 if there is something to say."""
     node = shutil.which("node") is not None and (CHECKS / "asl-validator" / "node_modules").is_dir()
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:

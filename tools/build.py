@@ -1,9 +1,8 @@
-"""Builds what is deployed, and says what came out: `python -m tools.build`, `--twice` to prove that it is reproducible.
+"""Build the artefacts and report them: `python -m tools.build`, `--twice` to prove that the build is reproducible.
 
-`sam build` makes the artefacts, this adds the bytecode that Lambda's read-only folders could never keep, and refuses
-what has no place on Lambda. A digest is the name under which `sam deploy` uploads an artefact, so the same digest means
-that nothing is uploaded and nothing changes. Knows SAM's output folder; must not know what is inside a function. Needs
-no package but SAM's command line and what lists the packages (`tools.sbom`).
+`sam build` makes the artefacts. This tool adds bytecode, because Lambda's folders are read-only, and refuses files that
+do not belong on Lambda. `sam deploy` uploads an artefact under its digest, so an unchanged digest means that nothing is
+uploaded and nothing changes. The tool needs only SAM's command line and `tools.sbom`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Who may do what on AWS: the rights of every role that the template makes, as they are after SAM's transform.
-
-Knows the shape of policies. Must not know what a right is for.
-"""
+"""List the rights of every role in the template, after SAM's transform."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ class Right:
 
 
 def rights() -> Iterator[Right]:
-    """Every right of every role that stands in the template, one by one."""
+    """Yield every right of every role that stands in the template, one by one."""
     for role, policy, document in _policies():
         for number, statement in enumerate(document["Statement"]):
             if statement["Effect"] == "Allow":
@@ -83,7 +80,7 @@ def _listed(one_or_more: Any) -> list[Any]:
 
 
 def _named(resource: Any) -> str:
-    """A resource with the template's ids instead of ARNs."""
+    """Return a resource with the template's ids instead of ARNs."""
     match resource:
         case {"Ref": name} | {"Fn::GetAtt": [name, "Arn"]}:
             return str(name)

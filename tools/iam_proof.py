@@ -1,9 +1,8 @@
-"""Proves that no role may do more than it must: `make iam-proof` takes away one right at a time and runs the tests.
+"""Prove that no role has more rights than it needs: `make iam-proof` removes one right at a time and runs the tests.
 
-First the integration tests run with every right, and each test's use of rights is noted. Then, for each right in the
-template, a new cloud is started in which that one right is missing, and the tests that used it run until one fails. A
-right whose absence breaks nothing is surplus, unless `NOT_SHOWN` says why the cloud on a laptop cannot show its need.
-Knows how to run the tests and what they note down; what the rights are for is for the tests to know.
+First the integration tests run with every right, and the rights that each test uses are recorded. Then, for each right
+in the template, a new cloud starts without that right, and the tests that used it run until one fails. A right whose
+absence breaks nothing is superfluous, unless `NOT_SHOWN` says why the cloud on a laptop cannot show that it is needed.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ NOT_SHOWN = {
 }
 """`role:action:resource`, with wildcards → why nothing breaks here without it, and where AWS says that it is needed."""
 
-# These need what other tests did before them, so by themselves they would fail with every right.
+# These depend on earlier tests, so on their own they would fail even with every right.
 _NOT_ALONE = ("nothing_private_is_written_anywhere", "the_worked_recipes_make_videos")
 _TESTS = "tests/integration"
 _PATIENCE_SECONDS = "30"

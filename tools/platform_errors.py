@@ -1,8 +1,8 @@
-"""Every error that Step Functions and Lambda document for a task, and what the state machines do about it.
+"""List every error that Step Functions and Lambda document for a task, and how the state machines handle it.
 
-The documentation's table is made of this list, and tests hold it against the state machines and against what AWS
+The documentation's table is generated from this list. Tests compare it with the state machines and with what AWS
 publishes: the service model of `Invoke`, the Python runtime's own names, the names of the States Language. Errors of
-this project and of the vendor are not here; they live in `shared`.
+this project and of the vendor are in `shared`.
 """
 
 from __future__ import annotations
@@ -222,5 +222,5 @@ ERRORS: tuple[PlatformError, ...] = (*_REFUSED_BY_LAMBDA, *_NO_ANSWER, *_FUNCTIO
 
 
 def named(handling: Handling) -> list[str]:
-    """The errors of one kind, in the order of the list."""
+    """Return the errors of one kind, in the order of the list."""
     return [error.name for error in ERRORS if error.handling is handling]

@@ -1,4 +1,4 @@
-"""What Retry and Catch say about an error, read from the definition: which rule counts, and how long it lasts."""
+"""Read from a definition how Retry and Catch handle an error: which rule applies, and how long it retries."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _RUNS = 20_000
 
 
 def rule_for(task: Mapping[str, Any], field: str, error: str) -> dict[str, Any] | None:
-    """The first rule of `Retry` or `Catch` that matches an error, by its name or by a wildcard."""
+    """Return the first rule of `Retry` or `Catch` that matches an error, by its name or by a wildcard."""
     rules: list[dict[str, Any]] = task.get(field, [])
     return next((rule for rule in rules if _matches(rule["ErrorEquals"], error)), None)
 
 
 def attempts(task: Mapping[str, Any], error: str) -> int:
-    """How often a state is tried when all that comes is this error."""
+    """Return how often a state is tried when all that comes is this error."""
     retrier = rule_for(task, "Retry", error)
     return 1 + (retrier["MaxAttempts"] if retrier else 0)
 
 
 def longest_seconds(retrier: Mapping[str, Any]) -> float:
-    """How long the pauses of a retrier last at most, in seconds."""
+    """Return how long the pauses of a retrier last at most, in seconds."""
     return sum(_caps(retrier))
 
 

@@ -1,7 +1,7 @@
-"""List what the layer holds, in CycloneDX: each package with its version, licence and package URL.
+"""List the layer's packages in CycloneDX, each with its version, licence and package URL.
 
-Reads the metadata of the packages in the built layer, so the list is what is deployed and not what was asked for. It
-names no time and no machine: the same layer gives the same file. Must not know how the layer is built.
+Reads the metadata of the packages in the built layer, so the list is what is deployed, not what was requested. It
+contains no time and no machine: the same layer gives the same file.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _component(package: importlib.metadata.Distribution) -> Component:
 
 
 def _licenses(package: importlib.metadata.Distribution) -> list[License]:
-    """What the package says of its licence: an expression, or else its classifiers."""
+    """Return what the package says of its licence: an expression, or else its classifiers."""
     make = LicenseFactory().make_from_string
     expressions: list[str] = package.metadata.get_all("License-Expression", [])
     kinds = [kind for kind in package.metadata.get_all("Classifier", []) if kind.startswith("License ::")]

@@ -1,7 +1,7 @@
 """Translate the template for tools that do not know SAM: `python -m tools.translate_template FOLDER` writes it there.
 
 `template.json` is the template as CloudFormation sees it; `NAME.asl.json` is a state machine with its substitutions
-made. Knows SAM's translator. What the resources are for, and who reads the files, is unknown to it.
+made.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ARNS = {
 
 @cache
 def template() -> dict[str, Any]:
-    """The template as CloudFormation sees it: SAM's resources replaced by those that they stand for."""
+    """Return the template as CloudFormation sees it: SAM's resources replaced by those that they stand for."""
     document = _document()
     for resource in document["Resources"].values():
         properties = resource.get("Properties", {})
@@ -73,7 +73,7 @@ def _document() -> dict[str, Any]:
 
 
 def _value(intrinsic: Any, document: dict[str, Any]) -> str:
-    """What a substitution stands for."""
+    """Return what a substitution stands for."""
     match intrinsic:
         case {"Ref": name} if name in document["Parameters"]:
             return str(document["Parameters"][name]["Default"])

@@ -1,8 +1,8 @@
-"""Says on which machines the locked packages install without a compiler: `python -m tools.wheels [LOCK …]`.
+"""Check on which machines the locked packages install without a compiler: `python -m tools.wheels [LOCK …]`.
 
 Asks the package index of `PIP_INDEX_URL` for the files of every locked package (PEP 691), keeps those whose digest is
-in the lock, and looks for one that pip would take on each platform and Python. Prints a table in
-Markdown of what has no wheel somewhere. Knows locks, wheel tags and the index; nothing of what the packages are for.
+in the lock, and looks for one that pip would take on each platform and Python. Prints a table in Markdown of the
+packages without a wheel somewhere.
 """
 
 from __future__ import annotations
@@ -95,14 +95,14 @@ def main(arguments: list[str]) -> int:
 
 
 def read(lock: str) -> Iterator[Locked]:
-    """The packages of a lock that pip or uv wrote."""
+    """Yield the packages of a lock that pip or uv wrote."""
     for entry in re.split(r"\n(?=\S)", lock):
         if found := _REQUIREMENT.match(entry.split("\n", 1)[0]):
             yield Locked(found["name"], found["version"], found["marker"], frozenset(_DIGEST.findall(entry)))
 
 
 def files_of(package: Locked) -> list[str]:
-    """The names of a locked package's files on the index.
+    """Return the names of a locked package's files on the index.
 
     Raises:
         OSError: The index cannot be reached or does not know the package.
@@ -115,7 +115,7 @@ def files_of(package: Locked) -> list[str]:
 
 
 def missing(package: Locked, files: list[str]) -> list[str]:
-    """Where a package that is wanted has no wheel: `platform (Pythons)`."""
+    """Return where a package that is wanted has no wheel: `platform (Pythons)`."""
     wheels = [tag for name in files if name.endswith(".whl") for tag in parse_wheel_filename(name)[3]]
     lacking = []
     for platform in PLATFORMS:

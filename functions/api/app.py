@@ -1,7 +1,7 @@
 """The HTTP API. `docs/openapi.json` describes it for callers.
 
-Each route imports its own step: most calls need neither the request models nor the vendor's client, which take longer
-to import than to use.
+Each route imports what it needs itself. Most calls need neither the request models nor the vendor's client, which take
+longer to import than to use.
 """
 
 from __future__ import annotations
@@ -52,17 +52,20 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.post("/videos")
 def post_video() -> Response[str]:
-    """Ask for a video."""
-    from shared.api.create import Desk
+    """Create a job."""
+    from shared.api.create import create_job
     from shared.api.json_body import body_of
     from shared.steps.callers import caller_of
 
     request, config = app.current_event, settings(Settings)
-    desk = Desk(
-        store=_store(), switch=_switch(), sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn
-    )
-    job = desk.ask(
-        body_of(request.raw_event), caller=caller_of(request.raw_event), key=request.headers.get("idempotency-key")
+    job = create_job(
+        body_of(request.raw_event),
+        caller=caller_of(request.raw_event),
+        key=request.headers.get("idempotency-key"),
+        store=_store(),
+        switch=_switch(),
+        sfn=client("stepfunctions"),
+        state_machine_arn=config.state_machine_arn,
     )
     logger.append_keys(job_id=job.job_id)
     logger.info("job accepted", status=job.status.value)
@@ -71,56 +74,54 @@ def post_video() -> Response[str]:
 
 @app.get("/videos")
 def list_videos() -> Response[str]:
-    """List the jobs of a status, those changed last first."""
+    """List the jobs of a status, last changed first."""
     return _answer(200, _lookup().list(app.current_event.query_string_parameters or {}))
 
 
 @app.get("/videos/<job_id>")
 def get_video(job_id: str) -> Response[str]:
-    """Look at a job."""
+    """Show a job."""
     logger.append_keys(job_id=job_id[:80])
     return _answer(200, _lookup().show(job_id))
 
 
 @app.delete("/videos/<job_id>")
 def delete_video(job_id: str) -> Response[str]:
-    """Stop following a job. Genviral knows no cancel: what it has begun, it goes on with."""
-    from shared.api.cancel import Canceler
+    """Stop following a job. Genviral has no cancel call: it completes what it has started."""
+    from shared.api.cancel import cancel_job
     from shared.steps.notify import Notifier
 
     logger.append_keys(job_id=job_id[:80])
     config = settings(Settings)
-    notifier = Notifier(
-        store=_store(),
-        sns=client("sns"),
-        topic_arn=config.topic_arn,
+    notifier = Notifier(store=_store(), sns=client("sns"), topic_arn=config.topic_arn)
+    answer = cancel_job(
+        job_id, notifier=notifier, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn
     )
-    canceler = Canceler(notifier=notifier, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
-    return _answer(200, canceler.cancel(job_id))
+    return _answer(200, answer)
 
 
 @app.post("/uploads")
 def post_upload() -> Response[str]:
-    """Get a form to upload a file with, without AWS keys."""
+    """Issue a presigned form for an upload."""
     from shared.api.json_body import body_of
-    from shared.api.upload_form import Reception
+    from shared.api.upload_form import presign_upload
 
     config = settings(Settings)
-    reception = Reception(
+    form = presign_upload(
+        body_of(app.current_event.raw_event),
         switch=_switch(),
         s3=client("s3"),
         bucket=config.uploads_bucket,
         max_bytes=config.max_upload_megabytes * 1_000_000,
     )
-    form = reception.form(body_of(app.current_event.raw_event))
     logger.append_keys(job_id=form["job_id"])
-    logger.info("form handed out")
+    logger.info("upload form issued")
     return _answer(201, form, {"Location": f"/videos/{form['job_id']}"})
 
 
 @app.get("/models")
 def list_models() -> Response[str]:
-    """List Genviral's video models with what they cost."""
+    """List Genviral's video models with their prices."""
     from shared.genviral.model_list import KEPT_SECONDS
 
     return _answer(200, {"models": _model_list().models()}, {"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
@@ -128,45 +129,45 @@ def list_models() -> Response[str]:
 
 @app.get("/health")
 def get_health() -> Response[str]:
-    """See whether the API and its table answer, and whether new jobs are taken."""
+    """Report whether the API and its table work, and whether new jobs are accepted."""
     return _answer(200, {"ok": True, "intake": "stopped" if _switch().is_stopped else "open"})
 
 
 @app.head("/health")
 def head_health() -> Response[str]:
-    """See whether the API and its table answer, without a body."""
+    """Report whether the API and its table work, without a body."""
     return Response(get_health().status_code, "application/json", "")
 
 
 @app.exception_handler(Fault)  # type: ignore[untyped-decorator]
-def refused(fault: Fault) -> Response[str]:
-    """A named error, in the vendor's own shape."""
+def handle_fault(fault: Fault) -> Response[str]:
+    """Answer a fault in the shape of the vendor's errors."""
     status = HTTP_STATUS.get(type(fault), 500)
     logger.info("request refused", error_code=fault.error_code, http_status=status)
     document = {
         "ok": False,
         "code": status,
         "message": fault.message,
-        "error_code": fault.code,  # the vendor's own code would be one that no page of ours lists
+        "error_code": fault.code,  # not the vendor's own code: our pages do not list it
         "issues": list(fault.issues),
         "advice": advice_on(type(fault)),
     }
     seconds = retry_after(fault)
-    later = None if seconds is None else {"Retry-After": str(seconds)}
-    return _answer(status, {name: value for name, value in document.items() if value != []}, later)
+    headers = None if seconds is None else {"Retry-After": str(seconds)}
+    return _answer(status, {name: value for name, value in document.items() if value != []}, headers)
 
 
 @app.exception_handler([ClientError, BotoCoreError, AwsCallFailed])  # type: ignore[untyped-decorator]
-def unavailable(error: Exception) -> Response[str]:
-    """AWS itself failed. The caller may repeat the request, with an Idempotency-Key at no risk."""
+def handle_aws_error(error: Exception) -> Response[str]:
+    """Answer that AWS itself failed. The caller may repeat the request; with an Idempotency-Key this is safe."""
     logger.warning("an AWS call failed", reason=type(error).__name__)
-    answer: Response[str] = refused(ServiceUnavailable("the service is not available at the moment"))
+    answer: Response[str] = handle_fault(ServiceUnavailable("the service is not available at the moment"))
     return answer
 
 
 @app.not_found
 def not_found(_: Exception) -> Response[str]:
-    """No such route."""
+    """Answer that there is no such route."""
     return _answer(404, {"ok": False, "code": 404, "message": "There is no such route.", "error_code": "not_found"})
 
 
@@ -197,7 +198,7 @@ def _vendor() -> GenviralClient:
     from shared.vendor import genviral
 
     config = settings(Settings)
-    # Less than the function's own 15 seconds, even when the key is fetched anew in between.
+    # Shorter than the function's own 15 seconds, even if the key is fetched again in between.
     timeouts = Timeouts(connect=2, read=5, write=2, pool=2, total=5)
     return genviral(config.genviral_base_url, config.api_key_secret, timeouts=timeouts, paid=Paid.NO)
 

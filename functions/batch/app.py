@@ -1,4 +1,4 @@
-"""States `Plan`, `Admit`, `Report` and `Rejected` of a batch, and the target of its execution-status rule."""
+"""Run states `Plan`, `Admit`, `Report` and `Rejected` of a batch, and handle its execution's unexpected end."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Settings:
 
 @entrypoint(paid=Paid.NO, clients=("dynamodb",))
 def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
-    """One step of a batch, or of one of its rows."""
+    """Run one step of a batch, or of one of its rows."""
     config = settings(Settings)
     store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
     if event.get("event") == "admit":
-        # Once for each row, so it does without the rest, which takes long to import.
+        # This runs once for each row, so it does not import the rest, which takes long.
         logger.append_keys(job_id=event["job_id"])
         switch = IntakeSwitch(client("dynamodb"), config.jobs_table)
         return admit_row(event["job_id"], store=store, switch=switch, wait_seconds=config.hold_seconds)
@@ -66,7 +66,7 @@ def _interrupted(config: Settings, store: JobStore, detail: dict[str, Any], even
     from shared.jobs.errors import BATCH_ERRORS, UploadUnreadable
 
     if detail.get("error") in {fault.__name__ for fault in (*BATCH_ERRORS, UploadUnreadable)}:
-        logger.info("the batch was rejected, and that was told")
+        logger.info("the batch was rejected, and the notification was sent")
         return
     _reporter(config, store).interrupted(
         detail["executionArn"],

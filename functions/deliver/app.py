@@ -1,4 +1,4 @@
-"""State `Deliver`: the finished video, verified and copied."""
+"""Run state `Deliver`: verify and copy the finished video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.jobs import identity
 from shared.jobs.transitions import JobStore
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.deliver import Deliverer
-from shared.vendor import LOOK, genviral
+from shared.vendor import POLL, genviral
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Settings:
 
 @entrypoint(paid=Paid.YES, clients=("dynamodb", "s3", "secretsmanager"))
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Bring the video home."""
+    """Copy the video to the videos bucket."""
     config = settings(Settings)
     logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
     deliverer = Deliverer(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
-        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=LOOK, paid=Paid.YES),
+        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=POLL, paid=Paid.YES),
         s3=client("s3"),
         bucket=config.videos_bucket,
         limits=Limits(

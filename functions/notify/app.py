@@ -1,4 +1,4 @@
-"""States `NotifySucceeded`, `NotifyFailed` and `Hold`, and the target of the execution-status rule."""
+"""Run states `NotifySucceeded`, `NotifyFailed` and `Hold`, and handle an execution's unexpected end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Settings:
 
 @entrypoint(paid=Paid.UNKNOWN, clients=("dynamodb", "sns"))
 def handler(event: dict[str, Any], context: object) -> dict[str, Any] | None:
-    """Write the job's new status and tell it, once."""
+    """Write the job's new status and send its notification, once."""
     config = settings(Settings)
     detail = event.get("detail", {})
     execution = event.get("execution_id") or detail["executionArn"]

@@ -1,4 +1,4 @@
-"""State `Poll`: one look at the video."""
+"""Run state `Poll`: ask once for the video's status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.polling.policy import PollingPolicy
 from shared.polling.schedule import PollScheduler
 from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.poll import Poller
-from shared.vendor import LOOK, genviral
+from shared.vendor import POLL, genviral
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Settings:
 
 @entrypoint(paid=Paid.YES, clients=("dynamodb", "secretsmanager"))
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Look once, and say how long to wait."""
+    """Poll once, and return how long to wait."""
     config = settings(Settings)
     logger.append_keys(job_id=identity.of_execution(event["execution_id"]))
     poller = Poller(
         store=JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),
-        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=LOOK, paid=Paid.YES),
+        vendor=genviral(config.genviral_base_url, config.api_key_secret, timeouts=POLL, paid=Paid.YES),
         scheduler=PollScheduler(
             policy=PollingPolicy(config.poll_floor_seconds, config.poll_cap_seconds),
             durations=Durations(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days),

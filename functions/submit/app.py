@@ -1,4 +1,4 @@
-"""State `Submit`: the one paid call of a job."""
+"""Run state `Submit`: make the one paid call of a job."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from shared.runtime import client, entrypoint, logger, settings
 from shared.steps.submit import Submitter
 from shared.vendor import genviral
 
-# The vendor's own script waits 120 seconds for the answer to the paid call. What comes before the claim may be
-# repeated; the claim, the call and the record of its outcome (about 20 seconds each for AWS, if it hangs) may not be
-# cut off.
+# The vendor's own script waits 120 seconds for the answer to the paid call. Lambda must not cut off the claim, the
+# call or the record of its outcome (about 20 seconds each for AWS, if it hangs). What comes before may be repeated.
 _TIMEOUTS = Timeouts(connect=5, read=150, write=10, pool=5, total=180)
 _TIMEOUTS_OF_LIST = Timeouts(connect=2, read=4, write=2, pool=2, total=4)
 

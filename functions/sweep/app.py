@@ -1,4 +1,4 @@
-"""Every 15 minutes: pick up what fell through."""
+"""Run the sweep, every 15 minutes: restart or complete jobs that nothing else would continue."""
 
 from __future__ import annotations
 
@@ -27,17 +27,13 @@ class Settings:
 
 @entrypoint(paid=Paid.UNKNOWN, clients=("dynamodb", "sns", "stepfunctions"))
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
-    """One sweep."""
+    """Run one sweep."""
     config = settings(Settings)
     store = JobStore(client("dynamodb"), config.jobs_table, retention_days=config.record_retention_days)
     sweeper = Sweeper(
         store=store,
         switch=IntakeSwitch(client("dynamodb"), config.jobs_table),
-        notifier=Notifier(
-            store=store,
-            sns=client("sns"),
-            topic_arn=config.topic_arn,
-        ),
+        notifier=Notifier(store=store, sns=client("sns"), topic_arn=config.topic_arn),
         sfn=client("stepfunctions"),
         state_machine_arn=config.state_machine_arn,
         quiet_seconds=config.sweep_quiet_seconds,

@@ -1,6 +1,6 @@
-"""S3 "Object Created" (through EventBridge) → a job's record and execution, a batch's execution, a recipe's check.
+"""Handle S3 "Object Created" (through EventBridge): start a job or a batch, or check a recipe.
 
-What starts nothing where it is gets a notification that says where it belongs.
+An object whose key starts nothing gets a notification that says where it belongs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.steps.intake import start, start_batch
 if TYPE_CHECKING:
     from shared.faults import Fault
 
-# How a form arrives. https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+# The `reason` of an upload by a presigned form. https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 _BY_FORM = "POST Object"
 
 
@@ -37,7 +37,7 @@ class Settings:
 
 @entrypoint(paid=Paid.NO, clients=("dynamodb", "stepfunctions"))
 def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
-    """One object, one job. A repeated event finds the job that it made before."""
+    """Handle one object. A repeated event finds the job that it created before."""
     config = settings(Settings)
     detail = event["detail"]
     bucket, item = detail["bucket"]["name"], detail["object"]
@@ -61,7 +61,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
             logger.info("batch started")
             return {"job_id": upload_id}
         case _:
-            # A copy of a form's file, or whatever else came under its key, is an upload like any other.
+            # Anything else under a form's key, such as a copy of its file, is an upload like any other.
             of_form = identity.of_form(key) if detail.get("reason", _BY_FORM) == _BY_FORM else None
             logger.append_keys(job_id=of_form or upload_id)
             if of_form and "etag" in item:
@@ -85,7 +85,7 @@ def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str
             _notify(upload_id, source, fault, occurred_at)
             return None
     if IntakeSwitch(client("dynamodb"), config.jobs_table).is_stopped:
-        logger.info("intake is stopped; a sweep starts the job when it is open again")
+        logger.info("intake is stopped; a sweep starts the job when intake is open again")
         return {"job_id": job.job_id}
     start(job, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
     logger.info("job queued" if created else "job known", source_type=source["type"])
@@ -93,7 +93,7 @@ def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str
 
 
 def _check(upload_id: str, source: dict[str, str], occurred_at: str) -> None:
-    # Few uploads are recipes, and the request models take long to import.
+    # Imported here because few uploads are recipes, and the request models take long to import.
     from shared.steps.recipe_check import check_upload
 
     logger.append_keys(job_id=upload_id)

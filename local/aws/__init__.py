@@ -1,13 +1,13 @@
-"""The AWS half of the cloud on a laptop: one process that answers AWS API calls and runs the deployed functions.
+"""Stand in for AWS: one process that answers AWS API calls and runs the deployed functions.
 
 Three real parts do the work: MiniStack answers the APIs, awslambdaric runs the handlers, moto's interpreter runs the
-state machine. The modules here only join them. They know nothing of this project's template, functions or vendor.
+state machine. The modules here only connect them. They must not know this project's template, functions or vendor.
 
-- `pins`: which versions the joints below were written for
+- `pins`: which versions the patches below were written for
 - `asl`, `engine`, `interpreter`: a definition, the engine that runs it, and the same engine without sockets for tests
 - `runtime_api`: one Lambda execution environment, that is, a process and the Runtime API it talks to
 - `pure`: the client's side of the Runtime API, for machines on which awslambdaric has none
-- `lambda_seam`, `states_seam`, `cloudformation_seam`, `http_seam`: where the above replace parts of MiniStack
-- `web_patch`: refuses what web pages send
+- `*_patch`: where the above replace or correct parts of MiniStack
+- `web_patch`: refuses requests of web pages
 - `__main__`: the process
 """

@@ -88,11 +88,16 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     from hypercorn.config import Config
     from ministack import app
 
-    from local.aws import cloudformation_patch as cloudformation_seam
-    from local.aws import cors_patch, forms_patch, paths_patch, web_patch
-    from local.aws import http_patch as http_seam
-    from local.aws import iam_patch as iam_seam
-    from local.aws import s3_patch as s3_seam
+    from local.aws import (
+        cloudformation_patch,
+        cors_patch,
+        forms_patch,
+        http_patch,
+        iam_patch,
+        paths_patch,
+        s3_patch,
+        web_patch,
+    )
     from local.aws.lambda_patch import Functions
     from local.aws.states_patch import StateMachines
 
@@ -100,13 +105,13 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
     functions = Functions(endpoint, arguments.work, arguments.runtime_packages, _report)
     functions.install()
     StateMachines(endpoint, arguments.time_scale).install()
-    cloudformation_seam.install()
-    s3_seam.install()
+    cloudformation_patch.install()
+    s3_patch.install()
     forms_patch.install()
     if arguments.sigv4:
-        iam_seam.install(arguments.work / "decisions.jsonl")
+        iam_patch.install(arguments.work / "decisions.jsonl")
     else:
-        http_seam.install()
+        http_patch.install()
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.graceful_timeout = 0.2
@@ -120,7 +125,7 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
             loop.add_signal_handler(number, stop.set)
         threading.Thread(target=_until_parent_ends, args=(loop, stop), daemon=True).start()
         print(json.dumps({"aws_endpoint": endpoint, "region": REGION}), flush=True)
-        answer = s3_seam.keeping_headers(_as_if_encrypted(cors_patch.by_rules(paths_patch.exact(app.app))))
+        answer = s3_patch.keeping_headers(_as_if_encrypted(cors_patch.by_rules(paths_patch.exact(app.app))))
         served: Any = web_patch.guarded(answer, arguments.allowed_origin)
         await serve(served, config, shutdown_trigger=stop.wait)
 
@@ -136,7 +141,7 @@ def _report(failed: FailedStart) -> None:
 
 
 def _as_if_encrypted(app: Any) -> Any:
-    """The loopback counts as TLS for policies on `aws:SecureTransport`."""
+    """Return the loopback counts as TLS for policies on `aws:SecureTransport`."""
 
     async def serve_request(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await app({**scope, "scheme": "https"} if scope["type"] == "http" else scope, receive, send)

@@ -1,7 +1,4 @@
-"""Amazon States Language as text: reads a definition and finds the mistakes that a grammar cannot see.
-
-Knows the shape of a state machine (states, their targets, nested machines). Must not know how one is run.
-"""
+"""Read a definition in the Amazon States Language and find the mistakes that a grammar cannot see."""
 
 from __future__ import annotations
 
@@ -69,7 +66,7 @@ def _targets(state: Mapping[str, Any]) -> set[str]:
 
 
 def machines_in(state: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """The machines inside a Parallel or Map state, each with its place in the state."""
+    """Yield the machines inside a Parallel or Map state, each with its place in the state."""
     yield from ((branch, f"Branches/{index}") for index, branch in enumerate(state.get("Branches", [])))
     yield from ((state[field], field) for field in ("ItemProcessor", "Iterator") if field in state)
 

@@ -1,7 +1,4 @@
-"""A seam to MiniStack: what its CloudFormation does unlike AWS, as far as this project's template meets it.
-
-It knows MiniStack's table of resource handlers, and no template.
-"""
+"""Patch MiniStack's CloudFormation where it differs from AWS, as far as this project's template needs it."""
 
 from __future__ import annotations
 

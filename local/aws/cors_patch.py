@@ -1,6 +1,6 @@
-"""A patch of MiniStack: what a web page may read is what the buckets' and the APIs' CORS rules say.
+"""Patch MiniStack so that web pages may read only what the CORS rules of the buckets and the APIs allow.
 
-MiniStack lets every page read every answer. Knows its buckets' rules; HTTP APIs already follow theirs.
+MiniStack lets every page read every answer of a bucket. Its HTTP APIs already follow their rules.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The one seam to moto: runs a state machine on moto's interpreter of the Amazon States Language.
+"""Run a state machine on moto's interpreter of the Amazon States Language. Only this module imports it.
 
-moto's interpreter is strict where it matters (Retry, Catch, jitter, time-outs, data limits), but it expects moto's own
-services around it. Here it gets a `Host` instead, which says what a task answers and how long a wait lasts. Carried are
-Lambda functions, nested executions that are waited for, and maps over a list in S3. Nothing else imports moto's
-interpreter, and nothing here knows of MiniStack, HTTP or a workflow.
+moto's interpreter is strict where it matters (Retry, Catch, jitter, timeouts, data limits), but it expects moto's own
+services around it. Here it gets a `Host` instead, which says what a task answers and how long a wait lasts. Supported
+are Lambda functions, nested executions that are waited for, and maps over a list in S3.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
 _TASKS = (":::lambda:invoke", ":::states:startExecution.sync:2")
 _READER = ":::s3:getObject"
 _MAX_BYTES = 256 * 1024  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-_LOOK_SECONDS = 0.05  # between two looks at a nested execution; AWS is told of its end
+_POLL_SECONDS = 0.05  # between two polls of a nested execution; AWS is told of its end
 
 Pause = Literal["wait", "backoff"]
 Status = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
@@ -111,7 +110,7 @@ class Host(Protocol):
         """A state was entered. An exception from here ends the execution."""
 
     def pause(self, seconds: float, reason: Pause) -> float:
-        """The state machine asks for a pause of `seconds`; answers how many seconds it shall really last."""
+        """Return the state machine asks for a pause of `seconds`; answers how many seconds it shall really last."""
 
     def invoke(self, function: str, payload: bytes) -> Any:
         """Invoke a Lambda function and return its JSON answer.
@@ -129,10 +128,10 @@ class Host(Protocol):
         """
 
     def ended(self, execution: str) -> dict[str, Any] | None:
-        """What DescribeExecution answers about an execution that has ended, or None while it runs."""
+        """Return what DescribeExecution answers about an execution that has ended, or None while it runs."""
 
     def read(self, bucket: str, key: str) -> str:
-        """The text of an object in S3.
+        """Return the text of an object in S3.
 
         Raises:
             TaskError: It cannot be read.
@@ -273,7 +272,7 @@ class Execution:
         return Place(entered["name"], json.loads(entered["input"])) if entered else None
 
     def history(self) -> list[dict[str, Any]]:
-        """The events so far, in the form of GetExecutionHistory."""
+        """Return the events so far, in the form of GetExecutionHistory."""
         events: list[dict[str, Any]] = json.loads(to_json_str(self._worker.env.event_manager.get_event_history()))
         return events
 
@@ -378,7 +377,7 @@ def _program(definition: str) -> Any:
 
 
 def _resources(machine: Mapping[str, Any]) -> Iterator[str]:
-    """The resources that this engine does not carry."""
+    """Yield the resources that this engine does not carry."""
     for state in machine["States"].values():
         resource = str(state.get("Resource", ""))
         if state.get("Type") == "Task" and not (resource.endswith(_TASKS) or ":function:" in resource):
@@ -447,7 +446,7 @@ def _await_end(
     while (ended := host.ended(started["ExecutionArn"])) is None:
         if not env.is_running():
             raise TimeoutError
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     # As on AWS, the nested execution's own names begin with capitals, and its input and output are JSON values.
     answer = {name[0].upper() + name[1:]: value for name, value in ended.items() if value is not None}
     answer |= {name: json.loads(answer[name]) for name in ("Input", "Output") if name in answer}

@@ -1,7 +1,4 @@
-"""A patch of MiniStack: a form of S3's must have its file as the last field.
-
-Knows MiniStack's reader of forms; no bucket of this project.
-"""
+"""Patch MiniStack so that a POST form to S3 must have its file as the last field."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A seam to MiniStack: its HTTP APIs take unsigned requests.
+"""Patch MiniStack so that its HTTP APIs accept unsigned requests.
 
-A route that is closed by IAM answers 403 to a request without a signature, and on a laptop nobody wants to sign. Here
-such a request counts as one of the account's root; a request with a signature or a token keeps its own caller. It knows
-the header that MiniStack looks at, and no API.
+A route with IAM authorization answers 403 to a request without a signature, and signing is inconvenient on a laptop.
+Here an unsigned request counts as one of the account's root; a request with a signature or a token keeps its caller.
 """
 
 from __future__ import annotations

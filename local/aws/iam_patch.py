@@ -1,9 +1,8 @@
-"""A seam to MiniStack: what it decides about the calls of roles is written down, one line of JSON for each decision.
+"""Patch MiniStack so that it records its decisions about the calls of roles, one line of JSON each.
 
-AWS tells it in CloudTrail. With this record a test can say which right a step used, and which one it was refused. Two
-rules that MiniStack leaves out are added: who may not list a bucket is not told that an object is missing, and a topic
-without a policy of its own is its owner's alone. It knows how MiniStack keeps callers, objects and topics; nothing of
-this project.
+On AWS, CloudTrail has them. With this record a test can tell which right a step used, and which was denied. Two rules
+that MiniStack lacks are added: a caller without the right to list a bucket does not learn that an object is missing,
+and only its owner may use a topic without a policy.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def install(record: Path) -> None:
 
 
 def _bucket_without(object_arn: str) -> str | None:
-    """The bucket that a missing object would be in."""
+    """Return the bucket that a missing object would be in."""
     arn, _, key = object_arn.partition("/")
     bucket = s3._buckets.get(arn.rpartition(":")[2])
     return arn if bucket is not None and key not in bucket["objects"] else None

@@ -1,8 +1,8 @@
-"""Runs a state machine in process, without sockets and without sleeping: for tests of a workflow.
+"""Run a state machine in process, without sockets and without sleeping, for tests of a workflow.
 
-The engine is the one that the cloud on a laptop uses, so what a test shows about Retry, Catch and Choice holds there.
-Tasks are Python callables. Waits and back-off do not sleep; they are recorded and move a virtual clock, against which
-the machine's own `TimeoutSeconds` runs. It must not know any particular workflow.
+The cloud on a laptop uses the same engine, so a test's result about Retry, Catch and Choice holds there. Tasks are
+Python callables. Waits and backoff do not sleep; they are recorded and advance a virtual clock, which the machine's own
+`TimeoutSeconds` uses.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A seam to MiniStack: its Lambda functions run in real execution environments.
+"""Patch MiniStack so that its Lambda functions run in real execution environments.
 
 MiniStack's own Python worker turns every exception into `Runtime.HandlerError`, which no Retry or Catch would match.
-This module hands invocations to `runtime_api` instead. It knows how MiniStack stores functions, code and layers; what
-the functions do is unknown to it.
+This module passes invocations to `runtime_api` instead.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class Functions:
         return result | {"error": True} if answer.failed else result
 
     def _pool(self, config: dict[str, Any], code: bytes) -> Pool:
-        """The pool for this configuration: a changed function gets new environments, as on Lambda."""
+        """Return the pool for this configuration: a changed function gets new environments, as on Lambda."""
         fields = ("FunctionArn", "CodeSha256", "Handler", "Runtime", "Timeout", "MemorySize", "Environment", "Layers")
         key = json.dumps([config.get(field) for field in fields], sort_keys=True, default=str)
         with self._lock:

@@ -1,7 +1,6 @@
-"""A patch of MiniStack: an HTTP API has the paths of its routes, and no others.
+"""Patch MiniStack so that an HTTP API has only the paths of its routes.
 
-MiniStack takes extra slashes for the path without them; API Gateway has no route then. Knows where MiniStack serves
-HTTP APIs; no API.
+MiniStack ignores extra slashes in a path; API Gateway finds no route then.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def exact(app: App) -> App:
 
 
 def _path_of(scope: dict[str, Any]) -> str | None:
-    """The path within an HTTP API; None for a request to anything else."""
+    """Return the path within an HTTP API; None for a request to anything else."""
     if scope["type"] != "http":
         return None
     path = str(scope["path"])

@@ -1,7 +1,7 @@
-"""Which versions of other people's packages the seams were written for.
+"""Check the versions of the packages that the patches were written for.
 
-The seams reach behind the public surface of MiniStack and moto, so another version may break them in silence. This
-module turns that silence into one sentence. It knows version numbers and nothing of what is done with the packages.
+The patches use internals of MiniStack and moto, so another version may break them silently. This module reports a
+mismatch in one sentence.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ PINS = {"ministack": "1.5.33", "moto": "5.2.5", "awslambdaric": "4.2.2"}
 
 
 class WrongVersion(Exception):
-    """Another version is installed than the one that the seams were written for."""
+    """Another version is installed than the one that the patches were written for."""
 
 
 def require(*packages: str) -> None:
     """Check that the pinned version of each package is installed.
 
     Raises:
-        WrongVersion: A package is missing or of another version; the text says how to mend it.
+        WrongVersion: A package is missing or of another version; the text says how to fix it.
     """
     for package in packages:
         try:
@@ -29,6 +29,6 @@ def require(*packages: str) -> None:
         if found != PINS[package]:
             raise WrongVersion(
                 f"The cloud on a laptop needs {package} {PINS[package]} and found {found}. "
-                "Mend it with `pip install -r requirements/local.txt`; to move to another version, change it in "
+                "Fix it with `pip install -r requirements/local.txt`; to move to another version, change it in "
                 "local/aws/pins.py and pyproject.toml and run tests/local."
             )

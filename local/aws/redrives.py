@@ -1,6 +1,5 @@
-"""Which executions AWS redrives, and which it refuses and why.
+"""Decide which executions can be redriven, by AWS's rules for RedriveExecution.
 
-Knows the rules of RedriveExecution and nothing of how an execution is kept or run here.
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html
 """
 

@@ -1,8 +1,8 @@
-"""One Lambda execution environment: a process with the handler in it, and the Runtime API that the process talks to.
+"""Run a Lambda execution environment: a process with the handler in it, and the Runtime API that the process calls.
 
-The process is the runtime's own client (awslambdaric), so imports, error types, time-outs and exits are what Lambda
-reports. It sees the function's code, its layers and what every Lambda runtime has, and nothing else of this machine's
-Python. Must not know where code and settings come from; MiniStack is not known here.
+The process is the runtime's own client (awslambdaric), so imports, error types, timeouts and exits are what Lambda
+reports. It can import the function's code, its layers and what every Lambda runtime has, and nothing else of this
+machine's Python.
 
 The API: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """

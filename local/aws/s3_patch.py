@@ -1,7 +1,4 @@
-"""A seam to MiniStack: what its S3 does unlike AWS, as far as this project's rights, events and metadata meet it.
-
-Knows MiniStack's buckets, its checks of rights, its events and its headers; no bucket of this project.
-"""
+"""Patch MiniStack's S3 where it differs from AWS, as far as this project's rights, events and metadata need it."""
 
 from __future__ import annotations
 
@@ -107,7 +104,7 @@ def _respond_as_s3_writes(*arguments: Any, **more: Any) -> dict[str, str]:
 
 
 def _written(text: str) -> str:
-    """A text in ASCII: as it is, or as one encoded word; the encoding Q if most of it is ASCII.
+    """Return a text in ASCII: as it is, or as one encoded word; the encoding Q if most of it is ASCII.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata, and as AWS was observed in
     localstack/localstack (tests/aws/services/s3/test_s3.snapshot.json) and in minio/minio (pull request 21282).

@@ -1,9 +1,8 @@
-"""A seam to MiniStack: its Step Functions API runs executions on `engine`.
+"""Patch MiniStack so that its Step Functions API runs executions on `engine`.
 
 MiniStack's own interpreter accepts any definition and ignores much of Retry. Here definitions are checked when they are
-deployed, executions run on the strict engine, Waits and back-off shrink by a time scale, and status changes go out
-through MiniStack's EventBridge. It knows MiniStack's records of state machines and executions; the engine's inside and
-the state machines are unknown to it.
+deployed, executions run on the strict engine, waits and backoff shrink by a time scale, and status changes are sent
+through MiniStack's EventBridge.
 """
 
 from __future__ import annotations
@@ -203,7 +202,7 @@ class StateMachines:
         return _history(data)
 
     def _client(self, role_arn: str, service: str) -> Any:
-        """A client that acts as the state machine's role. Made once per role and service: making one is slow."""
+        """Return a client that acts as the state machine's role. Made once per role and service: making one is slow."""
         with self._lock:
             if (role_arn, service) not in self._clients:
                 identity = {"FunctionArn": _function_arn("states"), "FunctionName": "states", "Role": role_arn}
@@ -274,7 +273,7 @@ class _Host:
 
 
 def _refusal(record: dict[str, Any]) -> str | None:
-    """Why AWS would not redrive an execution, or None."""
+    """Return why AWS would not redrive an execution, or None."""
     return redrives.refusal(
         status=record["status"],
         started=datetime.fromisoformat(record["startDate"]),
@@ -300,7 +299,7 @@ def _checked_definition(properties: dict[str, Any]) -> str:
 
 
 def _refuse(data: dict[str, Any]) -> Any:
-    """The answer to a definition that AWS would not take, or None."""
+    """Return the answer to a definition that AWS would not take, or None."""
     try:
         if "definition" in data:
             engine.check(asl.load(data["definition"]))

@@ -1,7 +1,7 @@
-"""A patch of MiniStack: it answers programs on this machine, and only those web pages that `AllowedOrigins` names.
+"""Patch MiniStack so that it answers programs on this machine, and only those web pages that `AllowedOrigins` names.
 
-MiniStack has no users to tell apart, so whoever reaches it may do everything, a page in the developer's browser
-included. Knows where MiniStack serves HTTP APIs and buckets; no API and no bucket.
+MiniStack does not distinguish users, so everyone who reaches it may do everything, including a page in the developer's
+browser.
 """
 
 from __future__ import annotations

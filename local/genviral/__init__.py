@@ -1,5 +1,6 @@
-"""A stand-in for Genviral's Partner API: a real HTTP server that keeps the vendor's contract, counts credits and makes
-real films. Written from the vendor's documentation alone; it shares no code with `shared/`: each checks the other.
+"""Stand in for Genviral's Partner API: a real HTTP server that keeps the vendor's contract, counts credits and makes
+real videos. It is written from the vendor's documentation only and must not share code with `shared/`, so that each
+checks the other.
 """
 
 from local.genviral.server import GenviralStandIn

@@ -1,4 +1,4 @@
-"""Runs the stand-in as a process of its own: `python -m local.genviral`."""
+"""Run the stand-in as a process of its own: `python -m local.genviral`."""
 
 from __future__ import annotations
 

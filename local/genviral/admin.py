@@ -1,6 +1,6 @@
-"""The stand-in's own controls under `/_standin`: look into the books, change an account, plan a fault.
+"""Provide the stand-in's own controls under `/_standin`: read its state, change an account, plan a fault.
 
-Knows what a test or a demo may ask for. Not part of the vendor's contract.
+They are not part of the vendor's contract.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class _Settings(_Body):
 class Admin:
     """Answers requests under `/_standin`; a wrong one gets a 400 that says what is wrong, an unknown one the list."""
 
-    def __init__(self, studio: VendorState, faults: FaultPlan, counts: RequestCounts) -> None:
-        self._studio = studio
+    def __init__(self, vendor_state: VendorState, faults: FaultPlan, counts: RequestCounts) -> None:
+        self._vendor_state = vendor_state
         self._faults = faults
         self._counts = counts
         self._routes: dict[tuple[str, str], Callable[[bytes], None]] = {
@@ -92,24 +92,24 @@ class Admin:
 
     def _state(self) -> dict[str, Any]:
         return {
-            **self._studio.document(),
+            **self._vendor_state.document(),
             "requests": self._counts.document(),
             "faults": self._faults.document(),
         }
 
     def _set_credits(self, body: bytes) -> None:
         wanted = _Credits.model_validate_json(body)
-        self._studio.set_credits(self._account(wanted.key), wanted.credits)
+        self._vendor_state.set_credits(self._account(wanted.key), wanted.credits)
 
     def _set_state(self, body: bytes) -> None:
         wanted = _Key.model_validate_json(body)
-        self._studio.set_state(self._account(wanted.key), wanted.state)
+        self._vendor_state.set_state(self._account(wanted.key), wanted.state)
 
     def _set_settings(self, body: bytes) -> None:
-        self._studio.generation_seconds = _Settings.model_validate_json(body).generation_seconds
+        self._vendor_state.generation_seconds = _Settings.model_validate_json(body).generation_seconds
 
     def _account(self, name: str) -> Account:
-        account = self._studio.account(name)
+        account = self._vendor_state.account(name)
         if account is None:
             raise KeyError(name)
         return account

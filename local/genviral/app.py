@@ -1,7 +1,6 @@
-"""The vendor's four public answers: generate, status, models and the file behind an `output_url`.
+"""Answer the vendor's four public requests: generate, status, models and the file behind an `output_url`.
 
-Knows the order of checks (key, plan, JSON, payload, input, credits), the envelope, and how a link is signed. Must not
-know sockets or planned faults.
+The checks run in this order: key, plan, JSON, payload, input, credits.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from local.genviral import errors as refusals
+from local.genviral import errors
 from local.genviral import payload as payloads
 from local.genviral.http_messages import Reply, Request, html_reply, json_reply
 from local.genviral.model_list import MODELS
@@ -39,7 +38,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def resolve(method: str, path: str) -> tuple[str, str | None]:
-    """The route's name and the video in its path; `other` where there is no such route."""
+    """Return the route's name and the video in its path; `other` where there is no such route."""
     for route, verb, pattern in _ROUTES:
         if verb == method and (match := pattern.fullmatch(path)):
             return route, match.group(1) if match.groups() else None
@@ -54,8 +53,8 @@ class App:
         link_seconds: How long an `output_url` is good for, from the moment it was handed out.
     """
 
-    def __init__(self, studio: VendorState, media: MediaStore, *, origin: str, link_seconds: float) -> None:
-        self._studio = studio
+    def __init__(self, vendor_state: VendorState, media: MediaStore, *, origin: str, link_seconds: float) -> None:
+        self._vendor_state = vendor_state
         self._media = media
         self._origin = origin
         self._link_seconds = link_seconds
@@ -71,50 +70,50 @@ class App:
         try:
             answer = self._answers.get(request.route)
             if answer is None:
-                raise refusals.route_not_found()
+                raise errors.route_not_found()
             return answer(request)
-        except refusals.Refusal as refusal:
+        except errors.Refusal as refusal:
             return json_reply(refusal.status, refusal.envelope())
 
     def _generate(self, request: Request) -> Reply:
-        account = self._studio.authenticate(request.headers.get("authorization", ""))
+        account = self._vendor_state.authenticate(request.headers.get("authorization", ""))
         payload = payloads.read(request.body)
         idempotency_key = request.headers.get("idempotency-key")
-        video = self._studio.replay(account, idempotency_key)
+        video = self._vendor_state.replay(account, idempotency_key)
         if video is None:
             payloads.check_against_model(payload)
             picture = self._media.gather(payload.media())
-            video = self._studio.accept(account, payload.model, _clip(payload, picture), idempotency_key)
-        return json_reply(202, refusals.success(202, "Video generation started", video.document()))
+            video = self._vendor_state.accept(account, payload.model, _clip(payload, picture), idempotency_key)
+        return json_reply(202, errors.success(202, "Video generation started", video.document()))
 
     def _status(self, request: Request) -> Reply:
-        account = self._studio.authenticate(request.headers.get("authorization", ""))
-        video = self._studio.video(request.video_id or "")
+        account = self._vendor_state.authenticate(request.headers.get("authorization", ""))
+        video = self._vendor_state.video(request.video_id or "")
         if video is None or video.owner != account.name:
-            raise refusals.video_not_found()
+            raise errors.video_not_found()
         data = {**video.document(), "status": video.status(), "error": None}
         if data["status"] == "succeeded":
             data["output_url"] = self._link(video)
         elif data["status"] == "failed":
             data["error"] = "The provider could not generate this video."
-        return json_reply(200, refusals.success(200, "Video retrieved", data))
+        return json_reply(200, errors.success(200, "Video retrieved", data))
 
     def _models(self, request: Request) -> Reply:
-        self._studio.authenticate(request.headers.get("authorization", ""))
+        self._vendor_state.authenticate(request.headers.get("authorization", ""))
         mode = request.query.get("mode", "video")
         if mode not in ("video", "image"):
-            raise refusals.invalid_query()
+            raise errors.invalid_query()
         models = [model.document() for model in MODELS.values()] if mode == "video" else []
-        return json_reply(200, refusals.success(200, "Models retrieved", {"models": models}))
+        return json_reply(200, errors.success(200, "Models retrieved", {"models": models}))
 
     def _output(self, request: Request) -> Reply:
-        """The file, to whoever holds a link that is signed and not expired."""
+        """Return the file, to whoever holds a link that is signed and not expired."""
         video_id, expires = request.video_id or "", request.query.get("expires", "")
         given = request.query.get("signature", "")
         genuine = hmac.compare_digest(self._sign(video_id, expires).encode(), given.encode())
         if not genuine or time.time() > int(expires):
             return html_reply(403, "Link has expired or is not valid")
-        video = self._studio.video(video_id)
+        video = self._vendor_state.video(video_id)
         if video is None or video.rendering is None:
             return html_reply(404, "Not Found")
         return _file(video.rendering.file, f'"{video.rendering.etag}"', request.headers)

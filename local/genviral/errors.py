@@ -1,7 +1,6 @@
-"""The vendor's envelope and every way it says no.
+"""Define the vendor's envelope, and the status, `error_code` and message of each documented error.
 
-Knows status, `error_code` and wording of each documented error. Must not know when one is due: `payload`, `media` and
-`studio` decide that. Where the documentation gives no text, the wording is the stand-in's own.
+Where the documentation gives no message, it is the stand-in's own.
 """
 
 from __future__ import annotations

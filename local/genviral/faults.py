@@ -1,8 +1,4 @@
-"""What can be made to go wrong on purpose.
-
-Knows every kind of fault, where it applies and what it does to a reply. Must not know sockets or accounts: a fault
-either answers in place of the application or spoils the application's answer.
-"""
+"""Inject faults. A fault either answers in place of the application or changes the application's answer."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from local.genviral import errors as refusals
+from local.genviral import errors
 from local.genviral.http_messages import Reply, Request, html_reply, json_reply
 
 ALL = ("generate", "status", "output", "models")
@@ -55,7 +51,7 @@ class Fault(BaseModel):
         return self
 
     def spoil(self, request: Request, answer: Answer) -> Reply:
-        """The reply as this fault leaves it."""
+        """Return the reply as this fault leaves it."""
         return KINDS[self.kind].spoil(self, request, answer)
 
 
@@ -65,14 +61,14 @@ class Kind:
     spoil: Callable[[Fault, Request, Answer], Reply]
 
 
-def _refuse(refusal: refusals.Refusal, headers: dict[str, str] | None = None) -> Reply:
+def _refuse(refusal: errors.Refusal, headers: dict[str, str] | None = None) -> Reply:
     return json_reply(refusal.status, refusal.envelope(), headers)
 
 
 def _rate_limited(fault: Fault, _request: Request, _answer: Answer) -> Reply:
     wait = fault.retry_after
     return _refuse(
-        refusals.rate_limited(), {"Retry-After": f"{wait:g}" if isinstance(wait, float) else wait} if wait else None
+        errors.rate_limited(), {"Retry-After": f"{wait:g}" if isinstance(wait, float) else wait} if wait else None
     )
 
 
@@ -109,7 +105,7 @@ def _not_ok(_fault: Fault, _request: Request, _answer: Answer) -> Reply:
 def _not_found(_fault: Fault, request: Request, _answer: Answer) -> Reply:
     if request.route == "output":
         return html_reply(404, "Not Found")
-    return _refuse(refusals.video_not_found() if request.route == "status" else refusals.route_not_found())
+    return _refuse(errors.video_not_found() if request.route == "status" else errors.route_not_found())
 
 
 def _with_data(reply: Reply, **changes: Any) -> Reply:
@@ -145,15 +141,15 @@ def _no_ranges(_fault: Fault, request: Request, answer: Answer) -> Reply:
 
 
 def _instead(make: Callable[[], Reply]) -> Callable[[Fault, Request, Answer], Reply]:
-    """A fault that answers in place of the application, which never sees the request."""
+    """Return a fault that answers in place of the application, which never sees the request."""
     return lambda _fault, _request, _answer: make()
 
 
 KINDS: dict[str, Kind] = {
     "rate_limited": Kind(ALL, _rate_limited),
     "server_error_html": Kind(ALL, _instead(lambda: html_reply(502, "Bad Gateway"))),
-    "server_error_json": Kind(_API, _instead(lambda: _refuse(refusals.generation_failed()))),
-    "credits_402": Kind(("generate",), _instead(lambda: _refuse(refusals.insufficient_credits(402)))),
+    "server_error_json": Kind(_API, _instead(lambda: _refuse(errors.generation_failed()))),
+    "credits_402": Kind(("generate",), _instead(lambda: _refuse(errors.insufficient_credits(402)))),
     "empty_body": Kind(ALL, _instead(lambda: Reply(502))),
     "reset_before_read": Kind(ALL, _reset_unpaid),
     "reset_after_read": Kind(ALL, _reset_after_read),
@@ -162,7 +158,7 @@ KINDS: dict[str, Kind] = {
     "garbage_2xx": Kind(_API, _garbage),
     "not_ok_2xx": Kind(_API, _not_ok),
     "html_200": Kind(ALL, _instead(lambda: html_reply(200, "Just a moment"))),
-    "unauthorized": Kind(ALL, _instead(lambda: _refuse(refusals.key_unknown()))),
+    "unauthorized": Kind(ALL, _instead(lambda: _refuse(errors.key_unknown()))),
     "not_found": Kind(ALL, _not_found),
     "unknown_status": Kind(("status",), _unknown_status),
     "succeeded_without_url": Kind(("status",), _without_url),
@@ -187,7 +183,7 @@ class FaultPlan:
             self._faults.append(fault)
 
     def take(self, route: str, video_id: str | None) -> Fault | None:
-        """The fault for this request, if one is planned."""
+        """Return the fault for this request, if one is planned."""
         with self._lock:
             for fault in self._faults:
                 if fault.route == route and fault.video_id in (None, video_id):

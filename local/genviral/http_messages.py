@@ -1,6 +1,6 @@
-"""A request and a reply as plain data, including the ways a reply can go wrong on the wire.
+"""Define a request and a reply as plain data, including how a reply can be broken when it is sent.
 
-Knows nothing of sockets and nothing of Genviral: `server` moves these, `app` and `faults` make them.
+`server` receives and sends them; `app` and `faults` create replies.
 """
 
 from __future__ import annotations

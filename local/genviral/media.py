@@ -1,7 +1,6 @@
-"""Reference media: fetched when a request comes in, checked, and kept by content.
+"""Fetch a request's reference media, check them, and keep them by content.
 
-Knows how to download within bounds and how to tell a picture, a clip or a sound from anything else. Private addresses
-are allowed on purpose: the pictures of a laptop cloud live on the loopback. Must not know models, accounts or prompts.
+Private addresses are allowed on purpose: the pictures of a laptop cloud are on the loopback.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import av
 import httpx
 from PIL import Image
 
-from local.genviral import errors as refusals
+from local.genviral import errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +63,7 @@ class MediaStore:
                 content = self._download(url, _MAX_BYTES[kind], deadline)
                 file = self._keep(kind, content)
             except _Unusable as reason:
-                raise refusals.invalid_input([refusals.issue(path, str(reason))]) from None
+                raise errors.invalid_input([errors.issue(path, str(reason))]) from None
             if kind == "image" and picture is None:
                 picture = file
         return picture

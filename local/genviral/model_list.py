@@ -1,7 +1,6 @@
-"""The stand-in's video models: what each costs, takes as input and can produce.
+"""List the stand-in's video models with their prices, inputs and outputs.
 
-Knows the models that the vendor's documentation names, and two of its own for tests. Must not know how a request
-travels or how a clip is made.
+They are the models that the vendor's documentation names, and two more for tests.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Model:
         return field in self.required or field in self.optional
 
     def document(self) -> dict[str, Any]:
-        """The model as the vendor lists it."""
+        """Return the model as the vendor lists it."""
         params = {
             "resolution": {"type": "string", "options": list(RESOLUTIONS), "default": "480p"},
             "duration_seconds": {"type": "number", "min": DURATION_SECONDS[0], "max": DURATION_SECONDS[1]},

@@ -1,7 +1,6 @@
-"""The body of a generate request, read the way the vendor's page describes it.
+"""Validate the body of a generate request as the vendor's page describes it.
 
-Knows which fields exist, their JSON types and limits, and which of them a model takes. Must not fetch anything, and
-must not know accounts: what it accepts may still be refused for its media or for lack of credits.
+An accepted body may still be refused for its media or for lack of credits.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from local.genviral import errors as refusals
+from local.genviral import errors
 from local.genviral.model_list import DURATION_SECONDS, FRAMES_PER_SECOND, MAX_SIDE, MODELS, RESOLUTIONS, Model
 
 _Url = Annotated[str, Field(pattern=r"^https?://\S+$", max_length=8192)]
@@ -71,7 +70,7 @@ class Payload(_Strict):
         return ratio.numerator * unit, ratio.denominator * unit
 
     def media(self) -> list[tuple[str, tuple[str | int, ...], str]]:
-        """Every reference as (kind, path in the body, URL); the pictures come first."""
+        """Return every reference as (kind, path in the body, URL); the pictures come first."""
         found: list[tuple[str, tuple[str | int, ...], str]] = []
         for kind in ("image", "video", "audio"):
             if url := getattr(self, f"{kind}_url"):
@@ -90,14 +89,14 @@ def read(body: bytes) -> Payload:
     try:
         document = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise refusals.invalid_json() from None
+        raise errors.invalid_json() from None
     try:
         payload = Payload.model_validate(document)
     except ValidationError as error:
-        issues = [refusals.issue(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
-        raise refusals.invalid_payload(issues) from None
+        issues = [errors.issue(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
+        raise errors.invalid_payload(issues) from None
     if payload.model_id not in MODELS:
-        raise refusals.invalid_payload([refusals.issue(("model_id",), "Unsupported model_id")])
+        raise errors.invalid_payload([errors.issue(("model_id",), "Unsupported model_id")])
     return payload
 
 
@@ -115,18 +114,18 @@ def check_against_model(payload: Payload) -> None:
     given = [field for field in Payload.model_fields if field not in ("model_id", "params") and getattr(payload, field)]
     for field in _SPEECH:
         if field in given and not model.takes(field):
-            raise refusals.invalid_input([refusals.issue((field,), "Only talking-head and lipsync models take it")])
+            raise errors.invalid_input([errors.issue((field,), "Only talking-head and lipsync models take it")])
     for field in (*_VISUALS, *_AUDIO):
         if field in given and not model.takes(field):
-            issue = refusals.issue((field,), "This model does not take it")
-            raise refusals.invalid_input([issue], "model_input_not_supported")
+            issue = errors.issue((field,), "This model does not take it")
+            raise errors.invalid_input([issue], "model_input_not_supported")
     for field in model.required:
         if field not in given:
             code = "model_requires_image" if field == "image_url" else "invalid_input"
-            raise refusals.invalid_input([refusals.issue((field,), "This model requires it")], code)
+            raise errors.invalid_input([errors.issue((field,), "This model requires it")], code)
     for field in _AUDIO:
         if field in given and not any(visual in given for visual in _VISUALS):
-            raise refusals.invalid_input([refusals.issue((field,), "Audio needs an image or video reference")])
+            raise errors.invalid_input([errors.issue((field,), "Audio needs an image or video reference")])
     _check_params(payload)
 
 
@@ -134,11 +133,11 @@ def _check_params(payload: Payload) -> None:
     params = payload.params
     issues = []
     if params.resolution not in RESOLUTIONS:
-        issues.append(refusals.issue(("params", "resolution"), f"Use one of {', '.join(RESOLUTIONS)}"))
+        issues.append(errors.issue(("params", "resolution"), f"Use one of {', '.join(RESOLUTIONS)}"))
     elif max(payload.size) > MAX_SIDE:
-        issues.append(refusals.issue(("params", "aspect_ratio"), "Too far from a square for this resolution"))
+        issues.append(errors.issue(("params", "aspect_ratio"), "Too far from a square for this resolution"))
     for field, (low, high) in {"duration_seconds": DURATION_SECONDS, "fps": FRAMES_PER_SECOND}.items():
         if not low <= getattr(params, field) <= high:
-            issues.append(refusals.issue(("params", field), f"Must be between {low:g} and {high:g}"))
+            issues.append(errors.issue(("params", field), f"Must be between {low:g} and {high:g}"))
     if issues:
-        raise refusals.invalid_input(issues)
+        raise errors.invalid_input(issues)

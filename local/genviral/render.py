@@ -1,7 +1,6 @@
-"""From a description of a clip to a playable MP4.
+"""Render a description of a clip to a playable MP4: H.264 yuv420p, AAC stereo, index at the front.
 
-Knows pictures, type, motion, sound and encoding (H.264 yuv420p, AAC stereo, index at the front). Must not know HTTP,
-accounts, models or who asked: the same `Clip` always gives the same film.
+The same `Clip` always gives the same video.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ _PALETTES: tuple[tuple[_Colour, ...], ...] = (
 
 
 class Cancelled(Exception):
-    """The stand-in is going down in the middle of a film."""
+    """The stand-in is going down in the middle of a video."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Everything that decides what a film looks and sounds like, so it is also its identity.
+    """Everything that decides what a video looks and sounds like, so it is also its identity.
 
     Attributes:
         size: Width and height in pixels, both even.
@@ -70,7 +69,7 @@ class Clip:
 
 
 def render(clip: Clip, target: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
-    """Write the film to `target`.
+    """Write the video to `target`.
 
     Raises:
         Cancelled: `cancelled()` became true.
@@ -120,7 +119,7 @@ def _ease(progress: float) -> float:
 
 
 def _moving_picture(file: Path, size: tuple[int, int]) -> _Painter:
-    """A slow zoom towards a point off the centre; subpixel boxes keep it smooth."""
+    """Return a slow zoom towards a point off the centre; subpixel boxes keep it smooth."""
     stage = (round(size[0] * _OVERSCAN), round(size[1] * _OVERSCAN))
     with Image.open(file) as opened:
         # A large JPEG is decoded at a fraction of its size; either side may become the longer one.
@@ -171,7 +170,7 @@ def _drifting_colours(clip: Clip) -> _Painter:
 
 
 def _lettering(clip: Clip) -> Image.Image:
-    """The lower part of every frame: a scrim that fades in from above, the prompt, the caption."""
+    """Return the lower part of every frame: a scrim that fades in from above, the prompt, the caption."""
     width, height = clip.size
     unit = min(clip.size)
     margin = round(unit * 0.07)
@@ -240,7 +239,7 @@ def _pieces(word: str, width: float, measure: Callable[[str], float]) -> list[st
 
 
 def _sounds(seconds: float) -> Iterator[av.AudioFrame]:
-    """A quiet melody as stereo frames, faded out at the end."""
+    """Yield a quiet melody as stereo frames, faded out at the end."""
     loop = _melody()
     total = round(seconds * _SAMPLE_RATE)
     fade = min(total, round(_FADE_SECONDS * _SAMPLE_RATE))

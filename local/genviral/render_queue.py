@@ -1,7 +1,6 @@
-"""The one background worker that makes films, and the shelf they are kept on.
+"""Render videos in one background worker, and keep them.
 
-Knows that the same clip is made once, however many jobs ask for it, and that the queue has an end. Must not know jobs,
-accounts or links.
+The same clip is rendered once, however many jobs ask for it. The queue's length is limited.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Rendering:
-    """A film in the making or ready. `finished` is set in either outcome; `etag` stays empty after a failure."""
+    """A video in the making or ready. `finished` is set in either outcome; `etag` stays empty after a failure."""
 
     def __init__(self, clip: Clip, file: Path) -> None:
         self.clip = clip
@@ -35,7 +34,7 @@ class Rendering:
 
 
 class RenderQueue:
-    """Makes one film at a time in the order of the requests, into `folder`.
+    """Makes one video at a time in the order of the requests, into `folder`.
 
     Args:
         capacity: How many different clips may wait.
@@ -51,7 +50,7 @@ class RenderQueue:
         self._worker.start()
 
     def request(self, clip: Clip) -> Rendering:
-        """The rendering of this clip, started if it is new. Callers hold the studio's lock.
+        """Return the rendering of this clip, started if it is new. Callers hold the lock of `VendorState`.
 
         Raises:
             queue.Full: Too many different clips are waiting.
@@ -64,11 +63,11 @@ class RenderQueue:
         return rendering
 
     def count(self) -> int:
-        """How many different films were asked for so far."""
+        """Return how many different videos were asked for so far."""
         return len(self._shelf)
 
     def close(self) -> None:
-        """Stop the worker, in the middle of a film if need be."""
+        """Stop the worker, in the middle of a video if need be."""
         self._closing.set()
         self._worker.join(timeout=10)
 
@@ -83,7 +82,7 @@ class RenderQueue:
                 rendering.etag = hashlib.sha256(rendering.file.read_bytes()).hexdigest()
             except Cancelled:
                 return
-            except Exception as error:  # noqa: BLE001 -- one bad film must not stop the films after it
-                _log.warning("A film could not be made: %s", type(error).__name__)
+            except Exception as error:  # noqa: BLE001 -- one bad video must not stop the videos after it
+                _log.warning("A video could not be made: %s", type(error).__name__)
             finally:
                 rendering.finished.set()

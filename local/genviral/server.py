@@ -1,7 +1,6 @@
-"""Sockets: takes requests off the wire, puts replies on it, well or badly as told.
+"""Receive requests over sockets and send replies, intact or broken as requested.
 
-Knows HTTP/1.1 with keep-alive and how a connection is reset or cut short. Must not know what a request means, and never
-logs a body, a header, a query or a key.
+It speaks HTTP/1.1 with keep-alive, and never logs a body, a header, a query or a key.
 """
 
 from __future__ import annotations
@@ -152,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 120.0
 
     def __getattr__(self, name: str) -> Callable[[], None]:
-        """Every method is served alike: the base class looks for `do_<METHOD>`."""
+        """Serve every method alike: the base class looks for `do_<METHOD>`."""
         if name.startswith("do_"):
             return self._serve
         raise AttributeError(name)
@@ -191,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(reply, route)
 
     def _body(self) -> bytes | None:
-        """The request's body; None if its length is unknown or too large."""
+        """Return the request's body; None if its length is unknown or too large."""
         if "Transfer-Encoding" in self.headers:
             return None
         length = self.headers.get("Content-Length", "0")

@@ -1,8 +1,4 @@
-"""The vendor's books: accounts, credits, paid submissions, videos.
-
-Knows who may do what, what it costs, and what has become of each video. Must not know HTTP, faults or how a film
-is made.
-"""
+"""Keep the vendor's state: accounts, credits, paid submissions, videos."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from local.genviral import errors as refusals
+from local.genviral import errors
 
 if TYPE_CHECKING:
     from local.genviral.model_list import Model
@@ -82,7 +78,7 @@ class Video:
     rendering: Rendering | None
 
     def document(self) -> dict[str, Any]:
-        """What the answer to the submission says."""
+        """Return what the answer to the submission says."""
         return {
             "video_id": self.video_id,
             "prediction_id": f"pred_{self.video_id[:8]}",
@@ -94,7 +90,7 @@ class Video:
         }
 
     def submission(self) -> dict[str, Any]:
-        """What the books say."""
+        """Return what the books say."""
         return {
             "video_id": self.video_id,
             "key": self.owner,
@@ -136,31 +132,31 @@ class VendorState:
         self._first_by_key: dict[tuple[str, str], Video] = {}
 
     def authenticate(self, authorization: str) -> Account:
-        """The account behind an `Authorization` header whose plan includes the Partner API.
+        """Return the account behind an `Authorization` header whose plan includes the Partner API.
 
         Raises:
             Refusal: 401, 402 `subscription_required` or 403 `tier_not_allowed`.
         """
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise refusals.key_missing()
+            raise errors.key_missing()
         name = next((name for name, key in KEYS.items() if key == token.strip()), None)
         if name is None:
-            raise refusals.key_unknown()
+            raise errors.key_unknown()
         account = self._accounts[name]
         if account.state is AccountState.REVOKED:
-            raise refusals.key_revoked()
+            raise errors.key_revoked()
         if account.state is AccountState.NO_PLAN:
-            raise refusals.subscription_required()
+            raise errors.subscription_required()
         if account.state is AccountState.SCHEDULER:
-            raise refusals.tier_not_allowed()
+            raise errors.tier_not_allowed()
         return account
 
     def account(self, name: str) -> Account | None:
         return self._accounts.get(name)
 
     def replay(self, account: Account, idempotency_key: str | None) -> Video | None:
-        """The video this key already paid for, if the stand-in was told to honour such keys."""
+        """Return the video this key already paid for, if the stand-in was told to honour such keys."""
         if not self._honour_idempotency or idempotency_key is None:
             return None
         return self._first_by_key.get((account.name, idempotency_key))
@@ -169,17 +165,17 @@ class VendorState:
         """Take the credits and start the generation, both or neither.
 
         Raises:
-            Refusal: 403 `insufficient_credits`, or 429 when too many films wait.
+            Refusal: 403 `insufficient_credits`, or 429 when too many videos wait.
         """
         with self._lock:
             if (first := self.replay(account, idempotency_key)) is not None:
                 return first
             if account.credits < model.cost:
-                raise refusals.insufficient_credits()
+                raise errors.insufficient_credits()
             try:
                 rendering = None if model.fails else self._render_queue.request(clip)
             except queue.Full:
-                raise refusals.rate_limited() from None
+                raise errors.rate_limited() from None
             account.credits -= model.cost
             account.spent += model.cost
             video = Video(
@@ -208,7 +204,7 @@ class VendorState:
             account.enter(state)
 
     def document(self) -> dict[str, Any]:
-        """The books as data, for tests and demos."""
+        """Return the books as data, for tests and demos."""
         with self._lock:
             return {
                 "accounts": {

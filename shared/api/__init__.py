@@ -1,5 +1,4 @@
 """What the HTTP API does: create, read and cancel jobs, issue upload forms, and turn faults into HTTP errors.
 
-Knows jobs, requests and how an execution starts. Must not know routes, or how an answer is written; `functions/api`
-does.
+Knows jobs, requests and how an execution starts. Must not know routes or HTTP responses; `functions/api` does.
 """

@@ -1,7 +1,7 @@
-"""What the API answers to a fault: the HTTP status that belongs to it, and when to come back.
+"""Map faults to HTTP statuses, advice and `Retry-After`.
 
-Knows every fault that a call of the API can meet. Must not know routes or how an answer is written. A trouble between
-this project and the vendor is no fault of the caller: it is a 502, but for the vendor's 429, which is passed on.
+A problem between this project and the vendor is not the caller's fault, so it is a 502. The exception is the vendor's
+429, which is passed on.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ HTTP_STATUS: dict[type[Fault], int] = {
 }
 
 _RETRY_AFTER_SECONDS = {RateLimited: 30, ServiceUnavailable: 5, IntakeStopped: 60}
-"""Where nobody says when to come back."""
-# These advise about jobs, which go on by themselves. A call of the API does not.
+"""Used where the fault has no `retry_after` of its own."""
+# The advice of these faults is about jobs, which continue automatically. An API call does not.
 _LATER = "Repeat the call after a while."
 _ADVICE: dict[type[Fault], str] = dict.fromkeys((RateLimited, GenviralUnreachable, GenviralUnavailable), _LATER)
 
 
 def advice_on(fault: type[Fault]) -> str:
-    """What a caller of the API can do about an error."""
+    """Return what a caller of the API can do about an error."""
     return _ADVICE.get(fault, fault.advice)
 
 
 def retry_after(fault: Fault) -> int | None:
-    """When the same call may be made again, in whole seconds; None where a repeat would not help."""
+    """Return after how many whole seconds the call may be repeated; None where a repeat would not help."""
     if fault.retry_after is not None:
         return math.ceil(fault.retry_after)
     return _RETRY_AFTER_SECONDS.get(type(fault))

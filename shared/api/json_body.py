@@ -1,7 +1,4 @@
-"""The body of an API call, from an API Gateway event to a JSON object.
-
-Knows JSON, the API's cap, and how API Gateway hands a body over. Must not know what a body asks for.
-"""
+"""Read the JSON body of an API Gateway event."""
 
 from __future__ import annotations
 
@@ -27,18 +24,18 @@ _CHARSETS = frozenset(
 
 
 def body_of(event: dict[str, Any]) -> bytes:
-    """The body of an API Gateway event in payload format 2.0, as UTF-8.
+    """Return the body of an API Gateway event in payload format 2.0, as UTF-8.
 
     Raises:
-        MediaTypeUnsupported: It is declared as something other than JSON, or in a charset that is not read here.
-        InvalidJson: Its bytes are not text in the charset that is declared, or not UTF-8 where none is.
+        MediaTypeUnsupported: Its declared type is not JSON, or its declared charset is not supported.
+        InvalidJson: Its bytes are not valid in the declared charset, or not valid UTF-8 where none is declared.
     """
     charset = _charset(str(_header(event, "content-type") or ""))
     body = str(event.get("body") or "")
     if event.get("isBase64Encoded"):
         raw = base64.b64decode(body)
     elif _LOST in body:
-        # Such a body comes as text, and what was not UTF-8 in it is lost, whatever charset is declared.
+        # API Gateway sends such a body as text and has already lost whatever was not UTF-8, whatever the charset.
         raise InvalidJson(_NOT_UTF8)
     else:
         raw = body.encode("utf-8", "surrogatepass")
@@ -53,20 +50,20 @@ def body_of(event: dict[str, Any]) -> bytes:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body holds.
+    """Parse a body as a JSON object.
 
     Raises:
         BodyTooLarge: It has more than `MAX_BODY_BYTES`.
-        InvalidJson: It is not JSON, or not UTF-8, or holds U+FFFD, or an object in it has the same key twice.
-        InvalidPayload: It is JSON, but no object.
+        InvalidJson: It is not JSON, not UTF-8, contains U+FFFD, or has the same key twice in one object.
+        InvalidPayload: It is JSON, but not an object.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"the body has {len(body)} bytes, more than the {MAX_BODY_BYTES} allowed")
     text = _text(body)
     if strict_json.has_lost_character(text):
         raise InvalidJson(
-            "the request's body holds U+FFFD, the sign for a character that was lost before it was sent; "
-            "send the text anew"
+            "the request's body contains U+FFFD, which marks a character that was lost before the request was sent; "
+            "send the original text"
         )
     try:
         document = strict_json.loads(text)
@@ -88,9 +85,9 @@ def _text(body: bytes) -> str:
 
 
 def _charset(declared: str) -> str | None:
-    """The charset that the Content-Type declares, as Python calls it; None where it says nothing.
+    """Return Python's name of the charset in the Content-Type, or None where it names none.
 
-    A header that was sent twice comes as one, joined by a comma.
+    API Gateway joins a header that was sent twice with a comma.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
     """
     charsets = set()
@@ -108,8 +105,8 @@ def _charset(declared: str) -> str | None:
     except (LookupError, ValueError):
         name = ""
     if name not in _CHARSETS:
-        raise MediaTypeUnsupported("the charset of the body's Content-Type is not one that is read here; send UTF-8")
-    # A byte order mark is no part of the text.
+        raise MediaTypeUnsupported("the charset in the body's Content-Type is not supported; send UTF-8")
+    # A byte order mark is not part of the text.
     return "utf-8-sig" if name == "utf-8" else name
 
 

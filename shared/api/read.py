@@ -1,7 +1,4 @@
-"""Jobs as an API caller sees them: one of them, or those of a status.
-
-Knows the store and how a link to a finished video is signed. Must not know HTTP, nor how a job is asked for.
-"""
+"""Show one job, or list the jobs of a status."""
 
 from __future__ import annotations
 
@@ -35,12 +32,12 @@ _END_OF_TIME = 10**12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """Answers questions about jobs.
+    """Read jobs for API callers.
 
     Args:
         store: Where jobs are kept.
         s3: A boto3 S3 client, to sign links to finished videos.
-        quiet_seconds: The sweep leaves jobs alone that changed less long ago, in seconds.
+        quiet_seconds: The sweep skips jobs that changed more recently, in seconds.
     """
 
     store: JobStore
@@ -48,7 +45,7 @@ class Lookup:
     quiet_seconds: int = 0
 
     def show(self, job_id: str) -> dict[str, Any]:
-        """A job: status, timeline, credits, error with advice, and a link once there is a video.
+        """Return a job: status, timeline, credits, error with advice, and a link once there is a video.
 
         Raises:
             JobNotFound: There is no such job.
@@ -75,35 +72,35 @@ class Lookup:
         )
 
     def list(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """Some of the jobs of a status, those changed last first, and the token of the next page if there is one.
+        """Return a page of the jobs of a status, last changed first, and the token of the next page if there is one.
 
-        The table's index is by status, so a status must be named. It follows the table within moments.
+        The table's index is by status, so a status is required. The index is eventually consistent.
 
         Args:
             query: `status`, and optionally `limit` and `next_token`.
 
         Raises:
-            QueryInvalid: A parameter is missing, unknown or has no such value.
+            QueryInvalid: A parameter is missing or unknown, or its value is not allowed.
         """
         status, limit, after = _page_of(query)
         jobs, end = self.store.page(status, limit=limit, after=after)
         return _given({"jobs": [_given(_summary(job)) for job in jobs], "next_token": _token(end) if end else None})
 
     def _waits(self, job: Job) -> dict[str, Any]:
-        """Why the job does not move, and when something happens next."""
+        """Return why the job is waiting, and when something happens next."""
         if job.status is Status.ON_HOLD:
             return {"next_try_at": job.next_try_at, "held_until": job.held_until, "retrying": job.current_retry}
         sweep = sweep_by(job, self.quiet_seconds) if job.status is Status.QUEUED else None
         return {"retrying": job.current_retry, "sweep_by": sweep}
 
     def _video(self, job: Job) -> dict[str, Any] | None:
-        """The finished video with a link that is signed now. It lives at most as long as this function's session."""
+        """Return the finished video with a fresh link. The link expires with this function's session at the latest."""
         if job.status is not Status.SUCCEEDED or job.output is None:
             return None
         return self._linked(job.output)
 
     def _with_link(self, other: dict[str, Any]) -> dict[str, Any]:
-        """A further video, with a link if it lies in the bucket: the job itself may have failed since."""
+        """Add a link to another video of the job if it is in the bucket; the job itself may have failed since."""
         return {**other, "output": self._linked(other["output"])} if "output" in other else other
 
     def _linked(self, file: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +126,7 @@ def _given(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _estimate(job: Job) -> str | None:
-    """How long the video will still take, in words."""
+    """Return how long the video will still take, in words."""
     if job.status is not Status.PROCESSING or job.submitted_at is None:
         return None
     expected = Expectation(*job.expected_seconds) if job.expected_seconds else None
@@ -150,7 +147,7 @@ def _page_of(query: Mapping[str, str]) -> tuple[Status, int, tuple[int, str] | N
         issues["limit"] = f"must be a whole number from 1 to {MAX_PAGE}"
     after = _position(query["next_token"]) if "next_token" in query else None
     if after is None and "next_token" in query:
-        issues |= {"next_token": "must be the next_token of an answer before"}
+        issues |= {"next_token": "must be the next_token of an earlier answer"}
     if status is None or issues:
         listed = tuple({"path": name[:100], "message": message} for name, message in issues.items())
         raise QueryInvalid("the query parameters are not valid", issues=listed)
@@ -162,7 +159,7 @@ def _token(position: tuple[int, str]) -> str:
 
 
 def _position(token: str) -> tuple[int, str] | None:
-    """Where a page ended. A made-up token can name no more than another place among the jobs of the asked status."""
+    """Return where a page ended. A forged token can only name another position among the jobs of the same status."""
     try:
         changed_at, job_id = json.loads(base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True))
     except (ValueError, TypeError, RecursionError):

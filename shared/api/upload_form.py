@@ -1,15 +1,13 @@
-"""A file from a caller without AWS keys: a form to send it to S3 with.
+"""Issue presigned POST forms to callers without AWS credentials.
 
-The key is chosen here and holds the id that the job will have, so that the caller can look for the job before the file
-has arrived, and a form that is sent twice is one job. Knows S3's presigned POST and the layout of the uploads bucket;
-must not know HTTP, or what becomes of the file.
+The form's key contains the id of the future job. So the caller can ask for the job before the file has arrived, and a
+form that is sent twice is one job.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from botocore.exceptions import ClientError
@@ -30,7 +28,7 @@ FORM_SECONDS = 900
 _MAX_STEM, _MAX_SUFFIX = 80, 16
 # General categories: letters, marks, numbers, and "other symbols", which emoji are.
 _KEPT = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "So"})
-# Some scripts and emoji need them between two characters, to join these or to keep them apart.
+# Some scripts and emoji need them between two characters, to join or to separate these.
 _JOINERS = "\u200c\u200d"
 _STRAY_JOINERS = re.compile(rf"(?<![^\x00-\x7f])[{_JOINERS}]+|[{_JOINERS}]+(?![^\x00-\x7f])")
 _SKIN_TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
@@ -57,9 +55,9 @@ CONTENT_TYPES: dict[str, tuple[str, ...]] = {
     "audio/webm": (),
     "audio/3gpp": ("audio/3gpp2",),
 }
-"""What a form takes → what browsers, phones and programs call the same."""
+"""Content type of a form → other names that browsers, phones and programs use for it."""
 _CANONICAL = {name: kind for kind, others in CONTENT_TYPES.items() for name in (kind, *others)}
-# Where the caller's system knows no type.
+# Sent where the caller's system does not know the type.
 _UNKNOWN = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-unknown"})
 _OF_SUFFIX = {
     suffix: kind
@@ -87,7 +85,7 @@ _OF_SUFFIX = {
 
 
 def _content_type(declared: str, info: ValidationInfo) -> str:
-    """The content type that the form takes: the usual name of the declared one, or the type of the file's suffix."""
+    """Return the form's content type: the usual name of the declared type, or the type of the file's suffix."""
     name = declared.partition(";")[0].strip().lower()
     _, dot, suffix = str(info.data.get("filename", "")).lower().rpartition(".")
     found = _OF_SUFFIX.get(dot and suffix) if name in _UNKNOWN else _CANONICAL.get(name)
@@ -97,7 +95,7 @@ def _content_type(declared: str, info: ValidationInfo) -> str:
 
 
 class UploadRequest(Strict):
-    """What is going to be uploaded, and the recipe that it is for."""
+    """The file that will be uploaded, and the recipe to use it with."""
 
     filename: Annotated[str, Field(min_length=1, max_length=255)]
     content_type: Annotated[
@@ -112,71 +110,61 @@ class UploadRequest(Strict):
     recipe: Annotated[str, Field(pattern=r"^\w[\w .-]*$", max_length=100)] = DEFAULT_RECIPE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reception:
-    """Hands out forms.
+def presign_upload(body: bytes, *, switch: IntakeSwitch, s3: S3Client, bucket: str, max_bytes: int) -> dict[str, Any]:
+    """Issue a form for one file, valid for `FORM_SECONDS`.
 
     Args:
+        body: An `UploadRequest` as JSON.
         switch: Whether new jobs may start.
         s3: A boto3 S3 client.
         bucket: The uploads bucket.
-        max_bytes: The largest file that the form takes, in bytes.
+        max_bytes: The largest file that the form accepts, in bytes.
+
+    Returns:
+        `url` and `fields` of the form, the object's `key`, the future job's `job_id`, `max_bytes` and
+        `expires_in_seconds`.
+
+    Raises:
+        Fault: The request is not accepted: one of the classes in `shared.api.errors`.
     """
+    if switch.is_stopped:
+        raise IntakeStopped("no new jobs are taken at the moment")
+    wanted = validated(UploadRequest, json_object(body))
+    _require_recipe(wanted.recipe, s3, bucket)
+    name = safe_name(wanted.filename)
+    job_id = identity.for_handover(wanted.recipe, name)
+    key = f"{UPLOADS}{wanted.recipe}/{job_id}/{name}"
+    form = s3.generate_presigned_post(
+        bucket,
+        key,
+        Fields={"Content-Type": wanted.content_type},
+        Conditions=[{"Content-Type": wanted.content_type}, ["content-length-range", 1, max_bytes]],
+        ExpiresIn=FORM_SECONDS,
+    )
+    return {
+        "job_id": job_id,
+        "key": key,
+        "url": form["url"],
+        "fields": form["fields"],
+        "max_bytes": max_bytes,
+        "expires_in_seconds": FORM_SECONDS,
+    }
 
-    switch: IntakeSwitch
-    s3: S3Client
-    bucket: str
-    max_bytes: int
 
-    def form(self, body: bytes) -> dict[str, Any]:
-        """A form for one file, good for `FORM_SECONDS`.
-
-        Args:
-            body: An `UploadRequest` as JSON.
-
-        Returns:
-            `url` and `fields` of the form, the object's `key`, the `job_id` of the job that it will become, `max_bytes`
-            and `expires_in_seconds`.
-
-        Raises:
-            Fault: No form: one of the classes in `shared.api.errors`.
-        """
-        if self.switch.is_stopped:
-            raise IntakeStopped("no new jobs are taken at the moment")
-        wanted = validated(UploadRequest, json_object(body))
-        self._require(wanted.recipe)
-        name = safe_name(wanted.filename)
-        job_id = identity.for_handover(wanted.recipe, name)
-        key = f"{UPLOADS}{wanted.recipe}/{job_id}/{name}"
-        form = self.s3.generate_presigned_post(
-            self.bucket,
-            key,
-            Fields={"Content-Type": wanted.content_type},
-            Conditions=[{"Content-Type": wanted.content_type}, ["content-length-range", 1, self.max_bytes]],
-            ExpiresIn=FORM_SECONDS,
-        )
-        return {
-            "job_id": job_id,
-            "key": key,
-            "url": form["url"],
-            "fields": form["fields"],
-            "max_bytes": self.max_bytes,
-            "expires_in_seconds": FORM_SECONDS,
-        }
-
-    def _require(self, recipe: str) -> None:
-        try:
-            self.s3.head_object(Bucket=self.bucket, Key=f"{RECIPES}{recipe}.json")
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _UNREADABLE:
-                raise RecipeMissing(f"there is no readable recipes/{recipe}.json in the uploads bucket") from None
-            raise
+def _require_recipe(recipe: str, s3: S3Client, bucket: str) -> None:
+    try:
+        s3.head_object(Bucket=bucket, Key=f"{RECIPES}{recipe}.json")
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in _UNREADABLE:
+            raise RecipeMissing(f"there is no readable recipes/{recipe}.json in the uploads bucket") from None
+        raise
 
 
 def safe_name(filename: str) -> str:
-    """A file's name for a key: letters, marks and digits of any script, signs such as emoji, dots, dashes, underscores.
+    """Make a file's name safe for a key: letters, marks and digits of any script, emoji, dots, dashes, underscores.
 
-    At most 97 characters. What stands before a slash or backslash is a path of the caller's machine and falls away.
+    The result has at most 97 characters. Everything up to the last slash or backslash is a path on the caller's machine
+    and is dropped.
     """
     given = unicodedata.normalize("NFC", re.split(r"[/\\]", filename)[-1])
     stem, dot, suffix = _safe(given).rpartition(".")
@@ -197,7 +185,7 @@ def _is_kept(character: str) -> bool:
 
 
 def _cut(text: str, length: int) -> str:
-    """The beginning of a text, without half of a character that is made of several."""
+    """Cut a text to a length, without splitting a character that consists of several code points."""
     while text[length:] and (_continues(text[length]) or text[length - 1] in _JOINERS):
         length -= 1
     return text[:length]

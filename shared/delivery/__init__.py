@@ -1,16 +1,16 @@
-"""From a link to an object in a bucket: guarded, bounded, verified, resumable.
+"""Copy a video from its link to an object in a bucket: guarded, bounded, verified, resumable.
 
     deliver(source, s3=…, bucket=…, key=…, limits=…, …) -> Delivery
 
     copy ── the plan: ranges, stream or one put
-     ├── fetch ── what an answer means ── connection ── HTTP/1.1
+     ├── fetch ── reads answers ── connection ── HTTP/1.1
      │     └── links, guard: which address is meant, and may it be fetched
      ├── store ── S3
-     ├── media ── what kind of file is this, is it whole, what is in it ── movie, boxes, ebml
+     ├── media ── the file's kind, completeness and content ── movie, boxes, ebml
      └── limits, errors
 
-Knows nothing of the vendor or of jobs. Imports neither boto3 (the client is passed in) nor anything beyond the standard
-library but h11 and idna, which the vendor's client needs too: a cold start pays nothing for it.
+Must not know the vendor or jobs. Beyond the standard library it imports only h11 and idna, which the vendor's client
+needs, too, so it adds nothing to a cold start. The boto3 client is passed in.
 """
 
 from shared.delivery.copy import deliver

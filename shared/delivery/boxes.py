@@ -17,7 +17,7 @@ class Unsound(Exception):
 
 
 def children(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Give kind and body of each box in a body.
+    """Return kind and body of each box in a body.
 
     Raises:
         Unsound: There are more than 256: no writer makes so many.
@@ -35,12 +35,12 @@ def children(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def find_all(view: memoryview, kind: bytes) -> list[memoryview]:
-    """Give the bodies of the boxes of one kind."""
+    """Return the bodies of the boxes of one kind."""
     return [body for name, body in children(view) if name == kind]
 
 
 def find(view: memoryview, *path: bytes) -> memoryview | None:
-    """Give the body of the first box at the end of a path of kinds, or `None`."""
+    """Return the body of the first box at the end of a path of kinds, or `None`."""
     for kind in path:
         for name, body in children(view):
             if name == kind:
@@ -52,7 +52,7 @@ def find(view: memoryview, *path: bytes) -> memoryview | None:
 
 
 def required(view: memoryview, *path: bytes) -> memoryview:
-    """Give the body of the first box at the end of a path of kinds.
+    """Return the body of the first box at the end of a path of kinds.
 
     Raises:
         Unsound: There is none.

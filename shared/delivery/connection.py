@@ -1,8 +1,7 @@
-"""One guarded HTTP/1.1 connection: sends a GET, reads the head of the answer, and hands out its body.
+"""Send a GET over a guarded HTTP/1.1 connection, read the head of the answer, and return its body.
 
-h11 reads heads and chunks, by the same rules as httpx. A body of known length goes from the socket straight into the
-caller's buffer, which is the one that S3 is sent from. Every read and write is under the delivery's deadline. Must not
-know what an answer means (`fetch`).
+h11 reads heads and chunks, by the same rules as httpx. A body of known length is read from the socket directly into the
+caller's buffer, from which S3 is sent. The delivery's deadline applies to every read and write.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Truncated(Exception):
 
 
 class Surplus(Exception):
-    """The body went on behind the range that its head names. Never leaves the package."""
+    """The body continued after the range that its head names. Never leaves the package."""
 
 
 class Deadline:
@@ -90,7 +89,7 @@ def _tls() -> ssl.SSLContext:
 
 
 class Connection:
-    """A socket to an address that the guard has judged; a certificate is checked against the host's name.
+    """Connect to an address that the guard has checked. A certificate is verified for the host's name.
 
     Raises:
         OutputRefused, OutputUnreachable: As `guard.resolve`.
@@ -126,7 +125,7 @@ class Connection:
         raise h11.RemoteProtocolError("no final answer, or one with too many fields")
 
     def next_event(self, parser: h11.Connection) -> object:
-        """What comes next, as far as `parser` has to read it. Raises as `get`."""
+        """Return what comes next, as far as `parser` has to read it. Raises as `get`."""
         while (event := parser.next_event()) is h11.NEED_DATA:
             self._arm()
             parser.receive_data(self._socket.recv(_RECEIVE_BYTES))
@@ -195,7 +194,7 @@ class Response:
         return None if value is None else value.decode("latin-1")
 
     def raw_field(self, name: str) -> bytes | None:
-        """The same as it came."""
+        """Return the same as it came."""
         return next((value for found, value in self._head.headers if found == name.encode()), None)
 
     def cookies(self) -> dict[bytes, bytes]:
@@ -205,7 +204,7 @@ class Response:
         return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
     def limit(self, count: int) -> None:
-        """The body is a range of `count` bytes, by what its head says beside its length: more would disprove it."""
+        """Set the body's length to that of a range of `count` bytes; more bytes are an error."""
         self._left = count
         self._is_range = True
 

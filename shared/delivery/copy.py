@@ -1,12 +1,11 @@
 """Copy a video from its link into the bucket: in parallel ranges where the origin can, in one stream where it cannot.
 
-Origins answer ranges in many wrong ways, and most of them answer a plain GET well. So each call goes down a ladder
-once: ranges while they are answered as RFC 9110 says, else one plain GET, and only then an error.
+Origins answer ranges in many wrong ways, and most of them answer a plain GET well. So each call tries ranges first, as
+long as they are answered as RFC 9110 says, then one plain GET, and only then fails.
 
-Memory is bounded by the parts in flight, whatever the size of the file: a part's buffer is filled, sent and filled
-again. Nothing is published before its length and container are found right. A ranged copy can stop at any moment and be
-taken up by a later call, also after its process was killed. Knows nothing of the vendor or of jobs: `source` is the
-caller's way to a fresh link.
+Memory is bounded by the parts in flight, whatever the size of the file: the buffer of a part is reused. Nothing is
+published before its length and container are verified. A ranged copy can stop at any moment, even because its process
+is killed, and a later call resumes it.
 """
 
 from __future__ import annotations
@@ -41,19 +40,19 @@ if TYPE_CHECKING:
     from shared.delivery.media import Container, MediaFacts
 
 ATTEMPTS = 4
-"""Requests for the same bytes before the copy by ranges is given up."""
+"""Requests for the same bytes before the copy by ranges fails."""
 ANSWERS = 64
-"""Answers that one part may come in: an origin may send less than it was asked for."""
+"""Answers that one part may take: an origin may send less than requested."""
 _BACKOFF_SECONDS = 0.25
 _LEAST_TO_COMPARE = 16
-"""Bytes that two places of a video share only by an accident, which costs no more than a plain GET."""
+"""Two places of a video have this many equal bytes only by accident, which costs no more than a plain GET."""
 _CUT_OFF = "The video is cut off: its container announces more than the origin sent."
 _NO_VIDEO = "The file is no video: its header lists only sound or pictures."
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 
 
 class _Link:
-    """The link as it is now, shared by the workers, replaced by a fresh one when it has expired."""
+    """The current link, shared by the workers and replaced by a fresh one when it has expired."""
 
     def __init__(self, source: Callable[[], str]) -> None:
         self._source = source
@@ -87,7 +86,7 @@ class _Origin:
 
         Raises:
             RangesUnusable: The origin answers with something else than these bytes of this version.
-            OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: Tried several times, in vain.
+            OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: Several attempts failed.
             DeadlineExceeded: The time is over.
         """
         for _ in range(ANSWERS):
@@ -124,7 +123,7 @@ class _Origin:
         return count >= _LEAST_TO_COMPARE and view[:count] == self.head[:count]
 
     def _expected(self, reply: Reply, wanted: int) -> int:
-        """How many bytes the answer brings, if they belong to this version of the file."""
+        """Return how many bytes the answer brings, if they belong to this version of the file."""
         of_version = (reply.partial, reply.validator, reply.total) == (True, self.version.validator, self.version.total)
         if not of_version or reply.length is None or reply.length > wanted:
             raise RangesUnusable("does not stay with one version of the file, or sends other bytes than asked for")
@@ -141,29 +140,29 @@ def deliver(
     metadata: Mapping[str, str],
     tags: Mapping[str, str],
     remaining: Callable[[], float],
-    approve: Callable[[], None] = lambda: None,
+    before_publish: Callable[[], None] = lambda: None,
     first: bool = False,
 ) -> Delivery:
     """Copy the file behind a link to `s3://bucket/key`, verified. May be called again with the same key at any time.
 
     Args:
-        source: Gives a fresh link. Called once at the start and again when the link expires, possibly from a thread.
-        s3: A boto3 client with time-outs shorter than `limits.reserve_seconds`. Needs, on the bucket, `ListBucket`,
+        source: Returns a fresh link. Called once at the start and again when the link expires, possibly from a thread.
+        s3: A boto3 client with timeouts shorter than `limits.reserve_seconds`. Needs, on the bucket, `ListBucket`,
             `ListBucketMultipartUploads`; on `key` and `key.partial`, `GetObject`, `PutObject`, `PutObjectTagging`,
             `DeleteObject` (`.partial` only), `AbortMultipartUpload`, `ListMultipartUploadParts`.
         metadata: Metadata of the object, ASCII.
         tags: Tags of the object.
         remaining: Seconds the caller has left.
-        approve: Called right before the object appears; what it raises keeps it from appearing.
-        first: The caller knows that no earlier call has begun, so nothing is looked for in the bucket. If that is
-            wrong, the file is fetched again and nothing worse happens.
+        before_publish: Called right before the object appears; if it raises, the object does not appear.
+        first: The caller knows that no earlier call has begun, so the bucket is not searched for its parts. If that is
+            wrong, the file is only fetched again.
 
     Raises:
         DeliveryIncomplete: Out of time, progress kept; call again.
         OutputExpired, OutputInvalid, OutputRefused, OutputTooLarge, OutputUnreachable: See `shared.delivery.errors`.
-        Exception: What `source`, `approve` or S3 raised. Progress is kept.
+        Exception: What `source`, `before_publish` or S3 raised. Progress is kept.
     """
-    store = Store(s3, bucket, key, metadata, tags, approve)
+    store = Store(s3, bucket, key, metadata, tags, before_publish)
     begun = False
     if not first:
         finished, begun = _finished(store)
@@ -178,7 +177,7 @@ def deliver(
         try:
             return _Copy(_Link(source), fetcher, store, limits, deadline).run(begun=begun)
         except Exception as error:
-            # A caller that was given up and ran on may end after its successor: nobody would remove what it leaves.
+            # A call that was given up but still runs may end after its successor; nothing would remove what it leaves.
             with contextlib.suppress(Exception):
                 finished, _ = _finished(store)
                 if finished is not None:
@@ -190,8 +189,8 @@ def deliver(
 
 
 def _finished(store: Store) -> tuple[Delivery | None, bool]:
-    """The file, if it is in the bucket already, where nothing unfinished is left; else whether a call has begun."""
-    there, begun = store.look()
+    """Return the finished file, after removing leftovers; otherwise whether an earlier call has begun."""
+    there, begun = store.probe()
     finished = store.finished() if there else None
     if finished is not None and begun:
         store.clear()
@@ -200,13 +199,13 @@ def _finished(store: Store) -> tuple[Delivery | None, bool]:
 
 @dataclass(slots=True)
 class _Copy:
-    """One call's way down the ladder.
+    """The attempts of one call.
 
     Attributes:
         kept: Whether parts copied by ranges are in the bucket, from an earlier call or from this one.
-        asked: Bytes that the range of the answer under way asked for; 0 without a range.
-        refused: Size in bytes of a file that came as the whole one, not in ranges, and that its own container says is
-            cut off, or no video.
+        asked: Bytes that the range of the current request asked for; 0 without a range.
+        refused: Size in bytes of a whole file, not sent in ranges, that is truncated or not a video by its own
+            container.
         reason: Why it was refused.
     """
 
@@ -229,14 +228,14 @@ class _Copy:
         except RangesUnusable:
             pass
         except (OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable) as error:
-            # Some origins redirect nothing but ranges, to a page for signing in, say; a plain GET is judged anew.
+            # Some origins redirect only ranges, for example to a sign-in page, so a plain GET is checked separately.
             if not self.fetcher.connected:
                 raise
             failed = error.with_traceback(None)  # its frames hold the buffers of the parts
         return self._with_plain_get(failed)
 
     def _with_ranges(self, *, begun: bool) -> Delivery:
-        # With parts in the bucket already, the first part would be fetched in vain.
+        # With parts already in the bucket, fetching the first part would be useless.
         self.asked = SNIFF_BYTES if begun else self.limits.part_bytes
         reply = self.fetcher.open(self.link.url, (0, self.asked - 1))
         self.link.settle(self.link.url, reply.url)
@@ -250,9 +249,9 @@ class _Copy:
         return self._ranges(_Origin(self.link, self.deadline, version, head), kind, None if begun else reply)
 
     def _with_plain_get(self, failed: Exception | None) -> Delivery:
-        """Ask once more, without a range. `failed` is why, unless ranges were only no use.
+        """Ask once more, without a range. `failed` is the reason, unless ranges were only not usable.
 
-        Parts that were copied by ranges stay until all of the file is there: if this fails too, the next call has them.
+        Parts that were copied by ranges stay until the whole file is stored: the next call has them if this fails.
         """
         self.fetcher.close()
         self.deadline.resume()
@@ -268,7 +267,7 @@ class _Copy:
             raise
 
     def _open_whole(self) -> Reply:
-        """Ask for the whole file; with a fresh link, if the one there is was good for the first request only."""
+        """Ask for the whole file; with a fresh link, if the current one was valid for the first request only."""
         url = self.link.given
         try:
             return self.fetcher.open(url)
@@ -279,7 +278,7 @@ class _Copy:
         return self.fetcher.open(self.link.given)
 
     def _require_another(self, reply: Reply) -> None:
-        """Do not fetch a file a second time that came as the whole one and was refused."""
+        """Do not fetch a whole file a second time if it was refused."""
         if self.refused is not None and self.refused == reply.total:
             raise OutputInvalid(self.reason)
 
@@ -302,12 +301,12 @@ class _Copy:
             _discard(upload)
             raise
         if self.kept:
-            with contextlib.suppress(Exception):  # the file is there, and its parts are of no use any more
+            with contextlib.suppress(Exception):  # the file is complete, and its parts are not needed any more
                 self.store.clear()
         return _published(self.store, total, container.facts)
 
     def _ranges(self, origin: _Origin, kind: str, opened: Reply | None) -> Delivery:
-        """Copy part by part, several at once, beginning with the parts that an earlier call left over."""
+        """Copy part by part, several at once, after the parts that an earlier call copied."""
         version = origin.version
         parts = parts_of(version.total, self.limits)
         upload = self.store.resume(version, parts) or self.store.begin(kind, version)
@@ -338,7 +337,7 @@ class _Copy:
         return _published(self.store, version.total, container.facts)
 
     def _require_whole_video(self, reply: Reply, container: Container, size: int) -> None:
-        """Judge a file that came in one answer of `size` bytes."""
+        """Verify a file that came in one answer of `size` bytes."""
         if size == self.asked:
             # As long as what was asked for: a part that calls itself the whole file looks the same.
             raise RangesUnusable("sent as much as it was asked for, and says that this is all")
@@ -356,9 +355,9 @@ def _require_video(container: Container) -> None:
 
 
 def _approved(reply: Reply, limits: Limits) -> tuple[bytes, str]:
-    """The first bytes and the content type of a body that may be copied, decided before anything is written."""
+    """Return the first bytes and the content type of a body that may be copied, decided before anything is written."""
     if reply.total is not None and reply.total > limits.max_bytes:
-        if reply.partial:  # its head speaks of the file; a plain GET's speaks of what comes
+        if reply.partial:  # its head describes the file; a plain GET's describes the body
             raise RangesUnusable("names a size beyond the limit")
         raise OutputTooLarge(f"The file has {reply.total} bytes; the limit is {limits.max_bytes}.")
     head = reply.peek(SNIFF_BYTES)
@@ -441,12 +440,12 @@ def _transfer(
                 origin.deadline.stop()
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:
-        # Workers that were stopped report that they ran out of time; the one that failed says why.
+        # Stopped workers report that they ran out of time; the worker that failed has the reason.
         raise next((error for error in errors if not isinstance(error, DeadlineExceeded)), errors[0])
 
 
 def _discard(upload: Upload) -> None:
-    # The error under way says more than a failed clean-up, and the bucket's lifecycle rule removes the rest.
+    # The original error matters more than a failed clean-up, and the bucket's lifecycle rule removes the rest.
     with contextlib.suppress(Exception):
         upload.abort()
 

@@ -82,7 +82,7 @@ def may_have_video(tracks: bytes) -> bool:
 
 
 def _children(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give id and body of each element in a body, as far as they can be read; the last may be cut off."""
+    """Return id and body of each element in a body, as far as they can be read; the last may be cut off."""
     end = 0
     for _ in range(_MAX_CHILDREN):
         element = parse(body[end : end + HEADER_BYTES])

@@ -8,9 +8,8 @@
     ├── OutputRefused        the guard will not go where the link points
     └── DeliveryIncomplete   out of time, with the finished parts kept
 
-Knows nothing of a vendor, a job or a state machine beyond what `shared.faults` says. The video behind the link has been
-paid for in every case, so all but a refused link are tried again and then left uncaught: a redrive goes on from there.
-No message carries more of a link than its host name.
+In every case the video has been paid for, so all errors except a refused link are retried and then left uncaught; a
+redrive continues from there. A message contains no more of a link than its host name.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class OutputExpired(Fault):
     code = "output_expired"
     paid = Paid.YES
     branch: ClassVar[Branch] = Branch.RETRY
-    advice = "A fresh link is asked for at every attempt. If that keeps failing, the vendor no longer has the file."
+    advice = "Every attempt asks for a fresh link. If that keeps failing, the vendor no longer has the file."
 
 
 class OutputUnreachable(Fault):
@@ -35,7 +34,7 @@ class OutputUnreachable(Fault):
     code = "output_unreachable"
     paid = Paid.YES
     branch: ClassVar[Branch] = Branch.RETRY
-    advice = "Usually passes by itself. If attempts run out, redrive the execution when the host answers again."
+    advice = "This is usually temporary. If attempts run out, redrive the execution when the host answers again."
 
 
 class OutputInvalid(Fault):
@@ -46,7 +45,7 @@ class OutputInvalid(Fault):
     code = "output_invalid"
     paid = Paid.YES
     branch: ClassVar[Branch] = Branch.RETRY
-    advice = "Nothing was published. If attempts run out, look at the video in the vendor's studio, then redrive."
+    advice = "Nothing was published. If attempts run out, check the video in the vendor's studio, then redrive."
 
 
 class OutputTooLarge(Fault):
@@ -70,7 +69,7 @@ class OutputRefused(Fault):
 
 
 class DeliveryIncomplete(Fault):
-    """When too little of the caller's time is left. What was copied is kept, and the next call goes on from there."""
+    """When too little of the caller's time is left. The copied parts are kept, and the next call continues."""
 
     code = "delivery_incomplete"
     paid = Paid.YES

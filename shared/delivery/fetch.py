@@ -1,8 +1,8 @@
-"""Opens a link: follows a few redirects, judges the head of the answer, and hands out a body that is counted.
+"""Open a link: follow a few redirects, check the head of the answer, and return a counted body.
 
-Every hop passes the guard, and the socket goes to an address the guard has judged. Knows what HTTP's answers mean; must
-not know S3, parts or retries. h11 and a socket rather than httpx, for three reasons: a body is read straight into the
-buffer that S3 is sent from, the socket is ours to pin and to time, and no logger could write a signed link.
+The guard checks every hop, and the socket connects only to an address that it has checked. h11 and a socket are used
+instead of httpx for three reasons: a body is read directly into the buffer from which S3 is sent, the socket's address
+and timeouts are under control, and no logger can write a signed link.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _WITHOUT_BODY = frozenset({204, 205})
 _PARTIAL, _RANGE_NOT_SATISFIABLE = 206, 416
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z", re.IGNORECASE)
-# What a Content-Range says at least, however it is written.
+# The least that a Content-Range says, however it is written.
 _SPAN = re.compile(r"([0-9]{1,18}) *- *([0-9]{1,18})")
 _TOTAL = re.compile(r"/ *([0-9]{1,18})")
 _STRONG_ETAG = re.compile(r'"[!#-~]+"\Z')
@@ -41,7 +41,7 @@ class RangesUnusable(Exception):
 
 
 class Reply:
-    """An answer with a body that is worth reading, its head judged.
+    """An answer with a usable body, whose head has been checked.
 
     Attributes:
         url: What to ask next time: where redirects ended, or the first link where they set cookies. A secret.
@@ -110,7 +110,7 @@ class Reply:
         return not self.partial or self.length == self.total
 
     def peek(self, count: int) -> bytes:
-        """The first bytes of the body, at most `count`; a later `fill` gets them too."""
+        """Return the first bytes of the body, at most `count`; a later `fill` gets them too."""
         buffer = bytearray(count)
         self._peeked = bytes(buffer[: self._read(memoryview(buffer))])
         return self._peeked
@@ -223,7 +223,7 @@ class Fetcher:
         return self._response
 
     def _reusable(self, target: Target) -> Connection | None:
-        """The open connection, ready for another request to the same host."""
+        """Return the open connection, ready for another request to the same host."""
         connection = self._connection
         if connection is None or self._response is None or not self._response.reusable:
             return None

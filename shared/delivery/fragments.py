@@ -101,7 +101,7 @@ class Run(NamedTuple):
         return cls(flags, count, offset, rows, row_bytes)
 
     def ticks(self, default: int | None) -> int:
-        """How long its samples last together. `default` holds for each where it does not say.
+        """Return how long its samples last together. `default` holds for each where it does not say.
 
         Raises:
             Unsound: Nothing says it.
@@ -109,7 +109,7 @@ class Run(NamedTuple):
         return self._total(_SAMPLE_HAS_TICKS, 0, default)
 
     def size(self, default: int | None) -> int:
-        """How many bytes its samples have together. `default` holds for each where it does not say.
+        """Return how many bytes its samples have together. `default` holds for each where it does not say.
 
         Raises:
             Unsound: Nothing says it.

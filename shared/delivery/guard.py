@@ -1,9 +1,8 @@
-"""Decides whether a link may be fetched, and which addresses its host really has.
+"""Decide whether a link may be fetched, and to which addresses of its host.
 
 A link comes from outside, so it may try to reach into the account: the metadata service, a database, the function's own
-runtime. Here it is taken apart, every address of its host is judged, and the addresses are handed back, so that the
-connection goes to an address that was judged and to no other (a second look-up could answer differently). Knows
-nothing of HTTP, files or S3.
+runtime. The guard parses it, checks every address of its host, and returns the addresses. The connection then goes to a
+checked address only; a second DNS lookup could answer differently.
 """
 
 from __future__ import annotations
@@ -129,7 +128,7 @@ def check(url: str, limits: Limits) -> Target:
 
 
 def _host(split: SplitResult) -> str:
-    """The link's host: a canonical IP address or a DNS name, nothing that another parser could read differently."""
+    """Return the link's host: a canonical IP address or a DNS name that every parser reads in the same way."""
     host = (split.hostname or "").lower()
     bracketed = split.netloc.startswith("[")
     if bracketed or _NUMERIC_LABEL.match(host.rpartition(".")[2]):
@@ -150,11 +149,11 @@ def _matches(host: str, allowed: str) -> bool:
 
 
 def resolve(target: Target, limits: Limits) -> tuple[Address, ...]:
-    """Every address of the target's host, in the resolver's order. All of them are allowed, or the call fails.
+    """Return every address of the target's host, in the resolver's order. All of them are allowed, or the call fails.
 
     Raises:
-        OutputRefused: At least one address is not public, nor (with `allow_private`) the laptop's own: a name with
-            mixed answers is a trap, not a mistake.
+        OutputRefused: At least one address is not public, nor (with `allow_private`) the laptop's own. A name with
+            public and private addresses is probably an attack.
         OutputUnreachable: The name does not resolve.
     """
     try:

@@ -1,4 +1,4 @@
-"""How far a delivery may go: size, time, memory and where it may fetch from. Knows no environment variables."""
+"""Limit a delivery: size, time, memory and the hosts to fetch from."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def part_size(total: int, limits: Limits) -> int:
 
 
 def parts_of(total: int, limits: Limits) -> tuple[Part, ...]:
-    """The parts of a file of `total` bytes: all of one size but the last."""
+    """Return the parts of a file of `total` bytes: all of one size but the last."""
     size = part_size(total, limits)
     return tuple(
         Part(number, start, min(size, total - start)) for number, start in enumerate(range(0, total, size), start=1)
@@ -75,5 +75,5 @@ def parts_of(total: int, limits: Limits) -> tuple[Part, ...]:
 
 
 def parts_in_flight(size: int, limits: Limits) -> int:
-    """How many parts of `size` bytes are copied at once: at least one."""
+    """Return how many parts of `size` bytes are copied at once: at least one."""
     return max(1, limits.buffer_bytes // size)

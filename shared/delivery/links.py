@@ -1,7 +1,7 @@
 """Turn what a vendor or a redirect calls a link into the address that every client would ask for.
 
 Spaces and letters beyond ASCII are percent-encoded, and host names beyond ASCII go through IDNA, as in browsers and
-curl. Decides nothing: whether an address may be fetched is the guard's question, asked afterwards.
+curl. The guard decides afterwards whether the address may be fetched.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def normalize(link: str) -> str:
 
 
 def follow(url: str, location: bytes) -> str:
-    """The address that a redirect from `url` names. `location` is the header's value as it came.
+    """Return the address that a redirect from `url` names. `location` is the header's value as it came.
 
     Its bytes are kept: what is not UTF-8 is percent-encoded as it is, as curl and Chromium do.
 
@@ -62,7 +62,7 @@ def _encoded(text: str) -> str:
 
 
 def _host(authority: str) -> str:
-    """The host and its port in ASCII.
+    """Return the host and its port in ASCII.
 
     Raises:
         UnicodeError: The host's name is not a valid international one, or something stands beside its brackets.

@@ -82,7 +82,7 @@ _CUT_OFF = Container(whole=False, facts=None)
 
 
 def content_type(head: bytes) -> str | None:
-    """The type of a video by its first `SNIFF_BYTES` bytes, or `None` if they are no MP4, MOV or WebM.
+    """Return the type of a video by its first `SNIFF_BYTES` bytes, or `None` if they are no MP4, MOV or WebM.
 
     Matroska files that are not WebM are none of these: browsers do not promise to play them.
     """
@@ -180,7 +180,7 @@ class HeaderCapture:
             del self._kept[: self._wanted[0] - start]
 
     def examine(self) -> Container:
-        """What there is to know about the file when all of it has gone by."""
+        """Return what there is to know about the file when all of it has gone by."""
         while self._wanted is not None:
             self._go_on(bytes(self._kept) if self._wanted[0] <= self._passed else None)
         assert self._found is not None  # noqa: S101
@@ -208,7 +208,7 @@ class _Window:
         self._ahead = _READ_BYTES
 
     def read(self, start: int, length: int) -> Generator[tuple[int, int], bytes | None, bytes | None]:
-        """Give bytes as `_Walk` describes them, and read ahead while what is asked for lies close together.
+        """Return bytes as `_Walk` describes them, and read ahead while what is asked for lies close together.
 
         Raises:
             _EnoughError: It was too often.

@@ -149,7 +149,7 @@ class _Track:
             self.lead = run.lead
 
     def played(self, timescale: int, *, fragmented: bool) -> float:
-        """How long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
+        """Return how long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
         own_timescale, _ = _times(required(self.body, b"mdia", b"mdhd"))
         # FFmpeg writes the duration of PCM sound that is in fragments here, too, and a size of it nowhere.
         ticks, lead = _listed_samples(self.tables) if self.samples else (0, None)
@@ -275,7 +275,7 @@ class Movie:
         return None
 
     def _durations(self, complete: bool) -> Iterator[float]:
-        """Give the length of the video in seconds by everything that says so, the best first."""
+        """Return the length of the video in seconds by everything that says so, the best first."""
         timescale, ticks = _times(required(self._moov, b"mvhd"))
         if not timescale:
             return
@@ -308,7 +308,7 @@ def _times(header: memoryview) -> tuple[int, int]:
 
 
 def _sample_entry(tables: memoryview) -> memoryview:
-    """The first description of a track's samples, with its head."""
+    """Return the first description of a track's samples, with its head."""
     entries = required(tables, b"stsd")[8:]
     box = parse(entries)
     if box is None:
@@ -324,7 +324,7 @@ def _codec(entry: memoryview) -> str:
 
 
 def _object_type(entry: bytes) -> int:
-    """The number of an MPEG-4 codec: ISO/IEC 14496-1, 7.2.6. 0 if there is none."""
+    """Return the number of an MPEG-4 codec: ISO/IEC 14496-1, 7.2.6. 0 if there is none."""
     esds = entry.find(b"esds")
     if esds < 0:
         return 0
@@ -334,7 +334,7 @@ def _object_type(entry: bytes) -> int:
 
 
 def _descriptor(data: bytes, at: int, tag: int) -> int:
-    """Where the body of the descriptor begins that stands here; 0 if it is another one."""
+    """Return where the body of the descriptor begins that stands here; 0 if it is another one."""
     if data[at : at + 1] != bytes([tag]):
         return 0
     at += 1
@@ -373,7 +373,7 @@ def _listed_samples(tables: memoryview) -> tuple[int, int | None]:
 
 
 def _rows(table: memoryview, width: int, skip: int = 4) -> memoryview:
-    """The rows of a table whose number stands `skip` bytes behind its beginning."""
+    """Return the rows of a table whose number stands `skip` bytes behind its beginning."""
     (count,) = struct.unpack_from(">I", table, skip)
     rows = table[skip + 4 : skip + 4 + count * width]
     if len(rows) < count * width:
@@ -398,7 +398,7 @@ def _edits(track: memoryview) -> tuple[int, int, int]:
 
 
 def _media_end(track: _Track) -> int:
-    """Where in the file the last sample ends that the header lists of a track. 0 if it lists none."""
+    """Return where in the file the last sample ends that the header lists of a track. 0 if it lists none."""
     tables = track.tables
     short, long = find(tables, b"stco"), find(tables, b"co64")
     chunks = _rows(short, 4) if short is not None else _rows(long, 8) if long is not None else memoryview(b"")
@@ -418,7 +418,7 @@ def _media_end(track: _Track) -> int:
 
 
 def _in_last_chunk(per_chunk: memoryview, chunks: int, samples: int) -> int:
-    """How many of a track's samples its last chunk holds: fewer than it could, where there are no more.
+    """Return how many of a track's samples its last chunk holds: fewer than it could, where there are no more.
 
     Args:
         per_chunk: The rows of its `stsc` box: number of the first chunk, samples in each from there on, description.

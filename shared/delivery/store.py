@@ -1,8 +1,7 @@
-"""The bucket's side of a delivery: what already stands there, one put, or a multipart upload that survives its process.
+"""Write a video to S3: find what is already there, put it in one request, or resume a multipart upload.
 
-A multipart upload of S3 keeps its parts but cannot be asked what they are parts of. So a small object beside the key
-(`<key>.partial`) says which upload holds which version of the file, from the first part until the end. Knows S3; must
-not know where bytes come from.
+A multipart upload keeps its parts but does not say which file they belong to. So a small object beside the key
+(`<key>.partial`) records which upload has which version of the file, from the first part until the end.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _MARK = ("delivery", "1")
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A file as it stands in the bucket.
+    """A file in the bucket.
 
     Attributes:
         bytes: Its size.
@@ -54,7 +53,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which file, in which cut: parts of one version fit together, parts of two never do."""
+    """A file and its division into parts. Only parts of one version fit together."""
 
     validator: str
     total: int
@@ -71,10 +70,10 @@ class Store:
         key: str,
         metadata: Mapping[str, str],
         tags: Mapping[str, str],
-        approve: Callable[[], None],
+        before_publish: Callable[[], None],
     ) -> None:
         self._s3 = s3
-        self._approve = approve
+        self._before_publish = before_publish
         self._at: Any = {"Bucket": bucket, "Key": key}
         self._note: Any = {"Bucket": bucket, "Key": f"{key}.partial"}
         self._begun = False
@@ -82,7 +81,7 @@ class Store:
         if tags:
             self._labels["Tagging"] = urlencode(tags)
 
-    def look(self) -> tuple[bool, bool]:
+    def probe(self) -> tuple[bool, bool]:
         """Whether the key is there, and whether an unfinished upload of it is noted. One request for both."""
         listing = self._s3.list_objects_v2(Bucket=self._at["Bucket"], Prefix=self._at["Key"], MaxKeys=10)
         names = {entry["Key"] for entry in listing.get("Contents", ())}
@@ -90,7 +89,7 @@ class Store:
         return self._at["Key"] in names, self._begun
 
     def finished(self, media: MediaFacts | None = None) -> Delivery | None:
-        """The object that an earlier delivery of the same video finished. `None` if something else stands there."""
+        """Return the object that an earlier delivery of the same video finished; `None` for any other object."""
         head = self._s3.head_object(**self._at, ChecksumMode="ENABLED")
         if not self._labels["Metadata"].items() <= head["Metadata"].items():
             return None
@@ -113,7 +112,7 @@ class Store:
         if self._begun:
             self.clear()
         crc32 = _crc32(body)
-        self._approve()
+        self._before_publish()
         put = self._s3.put_object(
             **self._at,
             **self._labels,
@@ -133,7 +132,7 @@ class Store:
         )
 
     def begin(self, content_type: str, version: Version | None, *, beside: bool = False) -> Upload:
-        """Start a multipart upload, noted down if it has a version to be resumed by.
+        """Start a multipart upload. Record it if it has a version, so that it can be resumed.
 
         Leftovers are removed, unless they are kept `beside` it.
         """
@@ -151,10 +150,12 @@ class Store:
             note = {"upload_id": created["UploadId"], **asdict(version)}
             self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
             self._begun = True
-        return Upload(self._s3, self._at, self._note if version else None, created["UploadId"], {}, self._approve)
+        return Upload(
+            self._s3, self._at, self._note if version else None, created["UploadId"], {}, self._before_publish
+        )
 
     def clear(self, keep: str | None = None) -> None:
-        """Remove what unfinished deliveries left behind: the last one's note, and uploads of this key but `keep`."""
+        """Remove what unfinished deliveries left: the last record, and all uploads of this key except `keep`."""
         listing = self._s3.list_multipart_uploads(Bucket=self._at["Bucket"], Prefix=self._at["Key"])
         for leftover in listing.get("Uploads", ()):
             if leftover["Key"] == self._at["Key"] and leftover["UploadId"] != keep:
@@ -163,7 +164,7 @@ class Store:
             self._s3.delete_object(**self._note)
 
     def resume(self, version: Version, parts: Sequence[Part]) -> Upload | None:
-        """The noted upload with the parts it has, if it holds this very version of the file."""
+        """Return the recorded upload with its parts, if it is of exactly this version of the file."""
         if not self._begun:
             return None
         try:
@@ -176,7 +177,7 @@ class Store:
             return None
         except (ValueError, KeyError, AttributeError):  # not a note of this version of the code
             return None
-        return Upload(self._s3, self._at, self._note, upload_id, stored, self._approve)
+        return Upload(self._s3, self._at, self._note, upload_id, stored, self._before_publish)
 
     def _stored(self, upload_id: str, parts: Sequence[Part]) -> dict[int, CompletedPartTypeDef]:
         lengths = {part.number: part.length for part in parts}
@@ -199,14 +200,14 @@ class Upload:
         note: Any,
         upload_id: str,
         stored: dict[int, CompletedPartTypeDef],
-        approve: Callable[[], None],
+        before_publish: Callable[[], None],
     ) -> None:
         self._s3 = s3
         self._at = at
         self._note = note
         self._upload_id = upload_id
         self._stored = stored
-        self._approve = approve
+        self._before_publish = before_publish
 
     @property
     def stored(self) -> frozenset[int]:
@@ -223,7 +224,7 @@ class Upload:
 
     def complete(self, total: int) -> None:
         """Publish the object, if its parts add up to `total` bytes."""
-        self._approve()
+        self._before_publish()
         self._s3.complete_multipart_upload(
             **self._at,
             UploadId=self._upload_id,
@@ -234,7 +235,7 @@ class Upload:
 
     def abort(self) -> None:
         """Remove the upload and its parts."""
-        # A call that was given up and runs on may find that the next one has removed it.
+        # A call that was given up but still runs may find that the next one has removed the upload.
         with contextlib.suppress(self._s3.exceptions.NoSuchUpload):
             self._s3.abort_multipart_upload(**self._at, UploadId=self._upload_id)
         self._forget()
@@ -245,7 +246,7 @@ class Upload:
 
 
 def _blob(body: bytearray) -> Any:
-    """A body as botocore sends it, without a copy. Its type stubs know only `bytes`."""
+    """Return a body as botocore sends it, without a copy. Its type stubs know only `bytes`."""
     return body
 
 

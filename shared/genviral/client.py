@@ -1,12 +1,12 @@
-"""The wire to Genviral: one request, one answer, bounded in time and size.
+"""Send requests to Genviral: one request, one answer, bounded in time and size.
 
-Knows addresses, headers, time-outs and the one question that matters when no answer comes: was the paid request sent?
-Must not know what an answer means (`responses`), what a valid request is (`models`), or who asks.
+When no answer comes, the errors say whether the paid request was sent. `responses` reads the answers, `models`
+validates requests.
 
-Every call has a connection of its own. A kept one may have died while nobody looked (a Lambda sleeps between calls),
-and a paid POST on a dead connection cannot be told from one that the vendor took and never answered. Nothing is
-repeated but the one request that a 401 refused, with a key that has changed. Redirects are not followed, and neither
-proxies, certificates nor passwords are taken from the environment: the key goes to the configured host or nowhere.
+Every call uses a new connection. A reused one may have died while the Lambda slept between calls, and a paid POST on a
+dead connection looks the same as one that the vendor accepted and never answered. Nothing is repeated except a request
+that a 401 refused, once, with a key that has changed. Redirects are not followed, and proxies, certificates and
+passwords are not taken from the environment, so the key goes to the configured host only.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Timeouts:
         read: Between two pieces of the answer, and until its first.
         write: Between two pieces of the request.
         pool: Until a connection may be opened.
-        total: For all of it, a repeat with a renewed key included. Name resolution alone may take longer: the operating
-            system has its own limit.
+        total: For the whole call, including a repeat with a renewed key. Name resolution may take longer, because the
+            operating system has its own limit.
     """
 
     connect: float = 5.0
@@ -88,7 +88,7 @@ class GenviralClient:
     """The calls of the Partner API that this project needs.
 
     Args:
-        api_key: Gives the key; called with `True` after a 401, when a cached key should be read anew. Its errors pass.
+        api_key: Returns the key; called with `True` after a 401 to read a cached key again. Its errors are passed on.
         base_url: The API's address, up to and including the version.
         timeouts: The limits for each call.
         transport: Replaces the network, for tests.
@@ -140,11 +140,11 @@ class GenviralClient:
         self.close()
 
     def close(self) -> None:
-        """Closes what is still open."""
+        """Close what is still open."""
         self._http.close()
 
     def check_key(self) -> None:
-        """Fetches the key, and judges whether it can be one. Sends nothing to the vendor.
+        """Fetch the key and check its form. Sends nothing to the vendor.
 
         Raises:
             AuthenticationFailed: There is no usable key.
@@ -152,17 +152,17 @@ class GenviralClient:
         self._key(Paid.NO)
 
     def generate(self, body: Mapping[str, Any], *, idempotency_key: str) -> Generation:
-        """Starts a video. This is the call that costs money; it is sent once.
+        """Start a video. This call costs money and is sent once.
 
         Args:
-            body: The vendor's generate body, as `GenerateRequest.to_body` gives it.
+            body: The vendor's generate body, as `GenerateRequest.to_body` returns it.
             idempotency_key: The same for each attempt of one job, 1 to 255 visible ASCII characters.
 
         Returns:
             The accepted video.
 
         Raises:
-            SubmissionUncertain: The request was sent, and what came of it is unknown.
+            SubmissionUncertain: The request was sent, and its outcome is unknown.
             GenviralUnreachable: It was not sent.
             InvalidPayload: `body` cannot be written as JSON, or the vendor refused it.
             GenviralFault: Another refusal, see the table in `errors`.
@@ -175,7 +175,7 @@ class GenviralClient:
             "studio/videos/generate",
             headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
             content=_as_json(body),
-            # The model's id is no secret, and messages about it are useless without it.
+            # The model's id is not secret, and messages about it are useless without it.
             private=tuple(strings_of({name: value for name, value in body.items() if name != "model_id"})),
         )
         try:
@@ -187,7 +187,7 @@ class GenviralClient:
         return generation_in(answer)
 
     def get_video(self, video_id: str) -> Video:
-        """Looks at a video once. Free, and safe to repeat.
+        """Poll a video once. This is free and safe to repeat.
 
         Args:
             video_id: The vendor's id.
@@ -200,12 +200,12 @@ class GenviralClient:
             GenviralUnavailable: No usable answer.
         """
         if not video_id or video_id in (".", ".."):
-            raise VideoNotFound("This is no id of a video.")
+            raise VideoNotFound("This is not the id of a video.")
         path = f"studio/videos/{quote(video_id, safe='', errors='replace')}"
-        return video_in(self._look(_Request("GET", path, enough=tells_video), paid=Paid.YES), video_id)
+        return video_in(self._get(_Request("GET", path, enough=tells_video), paid=Paid.YES), video_id)
 
     def list_models(self, mode: str = "video") -> list[Model]:
-        """The models on offer. Free, and safe to repeat.
+        """Return the available models. This is free and safe to repeat.
 
         Args:
             mode: The vendor's word for the kind of models.
@@ -216,9 +216,9 @@ class GenviralClient:
             GenviralUnreachable: No connection.
             GenviralUnavailable: No usable answer.
         """
-        return models_in(self._look(_Request("GET", "studio/models", query={"mode": mode}), paid=Paid.NO))
+        return models_in(self._get(_Request("GET", "studio/models", query={"mode": mode}), paid=Paid.NO))
 
-    def _look(self, request: _Request, *, paid: Paid) -> Answer:
+    def _get(self, request: _Request, *, paid: Paid) -> Answer:
         try:
             return self._answer(request, paid=paid)
         except _NoAnswerError as error:
@@ -229,23 +229,23 @@ class GenviralClient:
     def _answer(self, request: _Request, *, paid: Paid = Paid.NO) -> Answer:
         key = self._key(paid)
         ends_at = time.monotonic() + self._timeouts.total
-        answer = self._exchange(request, key, self._timeouts.total)
+        answer = self._send(request, key, self._timeouts.total)
         if answer.refuses_key:
             fresh = _usable(self._api_key(True), paid)
             left = ends_at - time.monotonic()
             # A paid call needs all the time for its answer: without one, nobody would know whether it was paid for.
             needed = self._timeouts.read if request.method == "POST" else 0.0
             if fresh != key and left > needed:
-                answer = self._exchange(request, fresh, left)
+                answer = self._send(request, fresh, left)
         return answer
 
     def _key(self, paid: Paid) -> str:
         key = self._api_key(False)
-        # One that cannot be a key may have been mended since it was cached, and the vendor is not there to refuse it.
+        # A cached key of the wrong form may have been corrected since, and is never sent, so no 401 would renew it.
         return key if _is_usable(key) else _usable(self._api_key(True), paid)
 
-    def _exchange(self, request: _Request, key: str, seconds: float) -> Answer:
-        """Sends the request once.
+    def _send(self, request: _Request, key: str, seconds: float) -> Answer:
+        """Send the request once.
 
         Raises:
             _NoAnswerError: Not even an HTTP status came back.
@@ -297,10 +297,9 @@ class _NoAnswerError(Exception):
 
 
 class _Deadline:
-    """Cuts one request's connection when its time is up.
+    """Close a request's connection when its time is up, which ends the read.
 
-    httpx limits each read by itself, so an answer that comes byte by byte would never end. Whoever is reading then sees
-    the connection close.
+    httpx limits each read separately, so an answer that comes byte by byte would never end.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -317,7 +316,7 @@ class _Deadline:
         self._timer.cancel()
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Learns which socket the request uses, from httpcore's `trace` extension."""
+        """Learn which socket the request uses, from httpcore's `trace` extension."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             stream = info["return_value"]
             self._socket = stream.get_extra_info("socket")
@@ -334,8 +333,8 @@ class _Deadline:
 
 
 def _body_of(response: httpx.Response) -> Iterator[bytes]:
-    """The body piece by piece, until it ends, breaks off or goes beyond 16 MiB."""
-    # Or httpx would unpack without a bound, and give nothing at all of plain bytes that are said to be compressed.
+    """Yield the body piece by piece, until it ends, breaks off or exceeds 16 MiB."""
+    # httpx would decompress without a limit, and would return nothing of plain bytes that are declared compressed.
     response.headers.pop("Content-Encoding", None)
     with suppress(httpx.RequestError):
         yield from unpacked(response.iter_bytes(), MAX_BODY_BYTES)
@@ -345,14 +344,14 @@ def _as_json(body: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(dict(body), allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError):
-        raise InvalidPayload("The request holds a value that JSON cannot express; nothing was sent.") from None
+        raise InvalidPayload("The request contains a value that JSON cannot express; nothing was sent.") from None
 
 
 def _usable(key: object, paid: Paid) -> str:
     if _is_usable(key):
         return key
     raise AuthenticationFailed(
-        "The stored API key is empty or holds a blank, a line break or a character that a header cannot carry.",
+        "The stored API key is empty or contains a blank, a line break or a character that a header cannot contain.",
         paid=paid,
     )
 
@@ -366,7 +365,7 @@ def _fits_header(value: str) -> bool:
 
 
 def _reason(error: httpx.RequestError) -> str:
-    """What happened on the wire, without the words of lower layers, which may quote addresses or bodies."""
+    """Describe a network error without the texts of lower layers, which may quote addresses or bodies."""
     for kind, reason in (
         (httpx.ConnectTimeout, "connecting took too long"),
         (httpx.PoolTimeout, "no connection was free in time"),
@@ -374,8 +373,8 @@ def _reason(error: httpx.RequestError) -> str:
         (httpx.ReadTimeout, "the answer took too long"),
         (httpx.WriteTimeout, "sending took too long"),
         (httpx.NetworkError, "the connection broke"),
-        (httpx.ProtocolError, "the exchange was not proper HTTP"),
+        (httpx.ProtocolError, "the connection did not follow HTTP"),
     ):
         if isinstance(error, kind):
             return reason
-    return "the exchange failed"
+    return "the request failed"

@@ -1,7 +1,7 @@
 """Unpack a body that arrives in pieces.
 
-Its first bytes decide, not the header `Content-Encoding`, which may be wrong either way: no JSON begins like compressed
-bytes. Bounded, because a small body can unpack to a very large one. Must not know what a body means.
+The first bytes decide whether it is compressed, not the header `Content-Encoding`, which may be wrong: no JSON begins
+like compressed bytes. The result is bounded, because a small body can unpack to a very large one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EITHER_KIND = 32 + zlib.MAX_WBITS  # gzip or zlib, by its header
 
 
 def unpacked(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Give a body as it was before it was compressed, up to `limit` bytes. Compressed bytes that are broken end it."""
+    """Yield up to `limit` decompressed bytes of a body. Broken compressed bytes end it."""
     pieces, head = iter(pieces), b""
     while len(head) < len(_GZIP) and (piece := next(pieces, b"")):
         head += piece

@@ -1,11 +1,11 @@
-"""The names of everything that can go wrong between this project and Genviral, and the one table that describes them.
+"""Define every error between this project and Genviral, and the one table that describes them.
 
-Knows the vendor's statuses and error codes, whether money may be gone, and what to do next. Must not know how an answer
-travelled (`client`) or is read (`responses`). The class names are the ASL's `ErrorEquals` strings.
+The table has the vendor's statuses and error codes, whether the job may have been paid for, and what to do next. The
+class names are the ASL's `ErrorEquals` strings.
 
     Fault
     └── GenviralFault
-        ├── AccountFault               a person must mend the account; jobs wait
+        ├── AccountFault               a person must fix the account; jobs wait
         │   ├── AuthenticationFailed
         │   ├── SubscriptionRequired
         │   ├── TierNotAllowed
@@ -18,10 +18,10 @@ travelled (`client`) or is read (`responses`). The class names are the ASL's `Er
         ├── RateLimited
         ├── GenerationFailed
         ├── GenviralUnreachable        nothing was sent
-        ├── SubmissionUncertain        sent, and nobody knows what came of it
+        ├── SubmissionUncertain        sent, and the outcome is unknown
         │   └── SubmissionUnconfirmed  the same, where the operator trusts the Idempotency-Key
-        ├── VideoNotFound              a look at a video, which can be repeated
-        └── GenviralUnavailable        a look at anything, which can be repeated
+        ├── VideoNotFound              a poll, which can be repeated
+        └── GenviralUnavailable        any free GET, which can be repeated
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class GenviralFault(Fault):
 
 
 class AccountFault(GenviralFault):
-    """Base of refusals that a change to the account mends. Nothing was done."""
+    """Base of refusals that a change to the account resolves. Nothing was done."""
 
     branch = Branch.HOLD
 
@@ -47,27 +47,27 @@ class AuthenticationFailed(AccountFault):
     """The API key is missing, malformed, unknown or revoked."""
 
     code = "authentication_failed"
-    advice = "Put a valid Genviral API key into the secret. Jobs on hold go on by themselves."
+    advice = "Put a valid Genviral API key into the secret. Jobs on hold continue automatically."
 
 
 class SubscriptionRequired(AccountFault):
     """The account has no active plan."""
 
     code = "subscription_required"
-    advice = "Activate a Creator, Professional or Business plan at Genviral. Jobs on hold go on by themselves."
+    advice = "Activate a Creator, Professional or Business plan at Genviral. Jobs on hold continue automatically."
 
 
 class TierNotAllowed(AccountFault):
     """The account's plan has no access to the Partner API, or access is refused without a reason.
 
-    A 403 of Genviral's own that does not say why lands here: whatever it is, a person has to look at the account, and
-    holding a job is harmless where giving up a paid one is not. A page of a firewall in front of it does not.
+    This includes Genviral's own 403 without a reason: a person has to check the account in any case, and holding a job
+    is harmless, while giving up a paid one is not. It does not include the page of a firewall in front of Genviral.
     """
 
     code = "tier_not_allowed"
     advice = (
         "Move the account to a plan with access to the Partner API (Scheduler has none), or ask Genviral why access is "
-        "refused. Jobs on hold go on by themselves."
+        "refused. Jobs on hold continue automatically."
     )
 
 
@@ -75,11 +75,11 @@ class InsufficientCredits(AccountFault):
     """The account's credits do not cover the video."""
 
     code = "insufficient_credits"
-    advice = "Top up the account's credits at Genviral. Jobs on hold go on by themselves."
+    advice = "Top up the account's credits at Genviral. Jobs on hold continue automatically."
 
 
 class RequestRefused(GenviralFault):
-    """Base of refusals that only another request can mend. Nothing was charged."""
+    """Base of refusals that only a different request can avoid. Nothing was charged."""
 
     branch = Branch.REJECT
 
@@ -103,7 +103,7 @@ class InvalidInput(RequestRefused):
 
     code = "invalid_input"
     advice = (
-        "Nothing was charged. Give the model the input that it takes (GET /studio/models?mode=video lists it) and "
+        "Nothing was charged. Give the model the input that it accepts (GET /studio/models?mode=video lists it) and "
         "submit it as a new job."
     )
 
@@ -123,47 +123,47 @@ class RateLimited(GenviralFault):
 
     code = "rate_limited"
     branch = Branch.RETRY
-    advice = "It is tried again by itself. If that is not enough, run fewer jobs at a time, then redrive the execution."
+    advice = "It is retried automatically. If that is not enough, run fewer jobs at a time, then redrive the execution."
 
 
 class GenerationFailed(GenviralFault):
-    """The vendor tried to start the video and says that it failed: no video id, no credits named."""
+    """The vendor tried to start the video and reports a failure, without a video id or credits."""
 
     code = "generation_failed"
     branch = Branch.FAIL
-    advice = "No video came of it. Change the prompt or the input, or submit the same again later as a new job."
+    advice = "No video was made. Change the prompt or the input, or submit the same again later as a new job."
 
 
 class GenviralUnreachable(GenviralFault):
-    """No connection: name, refusal, time-out or TLS handshake. Not a byte of the request was sent."""
+    """No connection: name, refusal, timeout or TLS handshake. Not a byte of the request was sent."""
 
     code = "genviral_unreachable"
     branch = Branch.RETRY
     advice = (
-        "It is tried again by itself. If that is not enough, check the base URL, the network's way out and Genviral's "
-        "own status, then redrive the execution."
+        "It is retried automatically. If that is not enough, check the base URL, the network's outbound access and "
+        "Genviral's own status, then redrive the execution."
     )
 
 
 class SubmissionUncertain(GenviralFault):
-    """The paid request was sent, and no answer says what came of it.
+    """The paid request was sent, and no answer tells its outcome.
 
     Args:
         message: What happened.
-        video_id: What may be the id of the video, if the answer names one.
-        **more: As every fault has it.
+        video_id: The possible id of the video, if the answer names one.
+        **more: The other arguments of `Fault`.
     """
 
     code = "submission_uncertain"
     paid = Paid.UNKNOWN
     branch: ClassVar[Branch] = Branch.UNCERTAIN
     advice = (
-        "Look at Genviral whether the video exists. If it does, attach its id to this job; if it does not, resubmit "
-        "the job. It is never sent again by itself."
+        "Check at Genviral whether the video exists. If it does, attach its id to this job; if it does not, resubmit "
+        "the job. It is never sent again automatically."
     )
     advice_on_named = (
-        "The answer named an id. The operator's command `attach`, without an id, asks Genviral for that video, goes on "
-        "with it and pays nothing. If Genviral does not know the id, search there for the video before you resubmit."
+        "The answer named an id. The operator's command `attach`, without an id, asks Genviral for that video, "
+        "continues with it and pays nothing. If Genviral does not know the id, search there before you resubmit."
     )
 
     def __init__(self, message: str, *, video_id: str | None = None, **more: Any) -> None:
@@ -171,7 +171,7 @@ class SubmissionUncertain(GenviralFault):
         self.video_id = video_id
 
     def document(self) -> dict[str, Any]:
-        """The error as data."""
+        """Return the error as data."""
         if self.video_id is None:
             return super().document()
         return {**super().document(), "advice": self.advice_on_named, "video_id": self.video_id}
@@ -180,21 +180,21 @@ class SubmissionUncertain(GenviralFault):
 class SubmissionUnconfirmed(SubmissionUncertain):
     """The same situation where the operator declared that the vendor honours the Idempotency-Key.
 
-    The client never raises it: who knows the operator's setting turns a `SubmissionUncertain` into it.
+    The client never raises it: the step that knows the operator's setting converts a `SubmissionUncertain` into it.
     """
 
     code = "submission_unconfirmed"
     branch = Branch.RETRY
     advice = (
-        "It is sent again by itself with the same Idempotency-Key. If that is not enough, look at Genviral whether the "
-        "video exists, then use the operator's command attach or resubmit."
+        "It is sent again automatically with the same Idempotency-Key. If that is not enough, check at Genviral "
+        "whether the video exists, then use the operator's command attach or resubmit."
     )
 
 
 class VideoNotFound(GenviralFault):
     """The vendor does not know the video.
 
-    Not the end of the job: with a key of another workspace every running video answers like this.
+    This does not end the job: with a key of another workspace, every running video gets this answer.
     """
 
     code = "video_not_found"
@@ -204,12 +204,12 @@ class VideoNotFound(GenviralFault):
 
 
 class GenviralUnavailable(GenviralFault):
-    """A look at a video or a list brought no usable answer. Looking costs nothing and can be repeated."""
+    """A GET of a video or a list got no usable answer. It costs nothing and can be repeated."""
 
     code = "genviral_unavailable"
     paid = Paid.YES
     branch = Branch.RETRY
-    advice = "It is tried again by itself. If that is not enough, redrive the execution when Genviral is back."
+    advice = "It is retried automatically. If that is not enough, redrive the execution when Genviral is back."
 
 
 class Call(StrEnum):
@@ -226,10 +226,10 @@ class Row:
 
     Attributes:
         fault: The class; its name, `paid`, `branch` and `advice` are the rest of the line.
-        when: What happened, as the documentation puts it.
+        when: What happened, as the documentation describes it.
         call: The calls that can raise it.
         codes: The vendor's `error_code`s that mean it. They decide first.
-        statuses: The HTTP statuses that it comes with. Without a known code, the first row with the status decides.
+        statuses: Its HTTP statuses. Without a known code, the first row with the status decides.
     """
 
     fault: type[GenviralFault]
@@ -269,7 +269,7 @@ TABLE: tuple[Row, ...] = (
     Row(InvalidPayload, "a field or the model is not accepted", Call.SUBMIT, ("invalid_payload",), (422,)),
     Row(
         InvalidInput,
-        "the model does not take this input",
+        "the model does not accept this input",
         Call.SUBMIT,
         ("invalid_input", "model_requires_image", "model_input_not_supported"),
         (422,),
@@ -277,7 +277,7 @@ TABLE: tuple[Row, ...] = (
     Row(RequestRejected, "any other 4xx", Call.SUBMIT),
     Row(RateLimited, "too many requests at a time", Call.ANY, ("rate_limited",), (429,)),
     Row(GenerationFailed, "the vendor says that the start failed", Call.SUBMIT, ("generation_failed",), (500,)),
-    Row(GenviralUnreachable, "never sent: DNS, refused, connect time-out, TLS handshake"),
+    Row(GenviralUnreachable, "never sent: DNS, refused, connect timeout, TLS handshake"),
     Row(
         SubmissionUncertain,
         "sent, then no answer, a broken one, a 5xx that does not name a cause, a 2xx without a video id, or a 402 or "
@@ -286,5 +286,5 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(SubmissionUnconfirmed, "the same, with TrustVendorIdempotency=true", Call.SUBMIT),
     Row(VideoNotFound, "the vendor does not know the video", Call.READ, ("video_not_found",), (404,)),
-    Row(GenviralUnavailable, "no answer, a broken one, a 5xx or any other refusal of a look", Call.READ),
+    Row(GenviralUnavailable, "no answer, a broken one, a 5xx or any other refusal of a GET", Call.READ),
 )

@@ -1,7 +1,6 @@
-"""Finds the ids that an answer names, at any depth, the one that is most likely a video's first.
+"""Find the ids that an answer names, at any depth, the most likely video id first.
 
-An answer outside the contract may still name the video that was paid for, in a place and under a name of its own. Must
-not know whether an answer accepts or refuses anything.
+An answer outside the contract may still name the video that was paid for, in any place and under any name.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _LIKE_ID = re.compile(r"(?=.*\d)[\w-]{1,128}")
 
 
 def members(value: int, depth: int = _DEPTH) -> dict[str, Any]:
-    """Give what must be read of an object to find its ids, as `partial_json.read` wants it, `value` characters each."""
+    """Return which members of an object may have ids, as `partial_json.read` expects it, `value` characters each."""
     inner = dict.fromkeys(_HOLDERS, members(value, depth - 1)) if depth else {}
     return {**dict.fromkeys(_KIND_OF, value), **inner}
 
@@ -75,7 +74,7 @@ class NamedId(NamedTuple):
 
 
 def named_ids(envelope: Mapping[str, Any]) -> tuple[NamedId, ...]:
-    """Find the ids in an answer, each once, at most 20, the one that is most likely a video's first."""
+    """Find the ids in an answer, each once, at most 20, the most likely video id first."""
     first: dict[str, NamedId] = {}
     for named in sorted(itertools.islice(_found(envelope, "", _DEPTH + 1), _MAX_IDS), key=lambda named: named.rank):
         first.setdefault(named.text, named)
@@ -83,7 +82,7 @@ def named_ids(envelope: Mapping[str, Any]) -> tuple[NamedId, ...]:
 
 
 def _found(value: object, holder: str, depth: int) -> Iterator[NamedId]:
-    """Give the ids in a value, which the member `holder` has."""
+    """Return the ids in a value, which the member `holder` has."""
     match value:
         case dict() if depth:
             for name, item in value.items():
@@ -104,7 +103,7 @@ def _found(value: object, holder: str, depth: int) -> Iterator[NamedId]:
 
 
 def _under(name: str, value: object, holder: str) -> Iterator[NamedId]:
-    """Give the id, or the list of ids, that a member has whose name says that it is one."""
+    """Return the id, or the list of ids, that a member has whose name says that it is one."""
     own, is_outermost = _KIND_OF[name], not holder
     kind = own or _kind(holder)
     label = "video" if own == "video" or (kind == "video" and name in ("id", "_id", "ID", "ids")) else name
@@ -126,7 +125,7 @@ def _parsed(text: str) -> object:
 
 
 def is_video_id(text: str) -> bool:
-    """Whether the vendor could call a video this: whatever can be printed, and can stand in a path."""
+    """Whether this could be a video's id: printable, and usable in a path."""
     if text in (".", "..") or "\ufffd" in text:  # a path's own words; a character that was lost on the way
         return False
     return 0 < len(text) <= _MAX_CHARACTERS and text.isprintable() and not text.isspace()

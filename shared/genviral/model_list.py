@@ -1,7 +1,4 @@
-"""The vendor's models with what they cost, kept for a while.
-
-Knows the vendor's client and the clock. Must not know HTTP.
-"""
+"""Cache the vendor's models and their prices."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ KEPT_SECONDS = 600
 
 @dataclass(slots=True)
 class ModelList:
-    """The list of models, asked for at most every `KEPT_SECONDS` in each environment of the function.
+    """The list of models, requested at most every `KEPT_SECONDS` in each Lambda environment.
 
     Args:
-        vendor: Gives the vendor's client.
+        vendor: Returns the vendor's client.
     """
 
     vendor: Callable[[], GenviralClient]
@@ -30,7 +27,7 @@ class ModelList:
     _asked_at: float = 0.0
 
     def models(self) -> list[dict[str, Any]]:
-        """Each model's `id`, `name`, `provider`, `default_cost` in credits, `required` and `optional` inputs.
+        """Return each model's `id`, `name`, `provider`, `default_cost` in credits, `required` and `optional` inputs.
 
         Raises:
             GenviralFault: The vendor does not answer, or refuses to.

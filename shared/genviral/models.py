@@ -1,10 +1,10 @@
-"""The body of the vendor's generate call, judged before it costs anything.
+"""Validate the body of the vendor's generate call before it costs anything.
 
-Knows every field of `POST /studio/videos/generate` as the vendor documents it, and the limits that can be checked
-without asking. Must not know how the body is sent, and never repeats a value of it in an error. What the vendor does
-not document (unknown models, which model takes which input) is left to the vendor, whose refusal is free.
+Checks every field of `POST /studio/videos/generate` as the vendor documents it. An error never repeats a value of the
+body. What the vendor does not document (unknown models, which model takes which input) is left to the vendor, whose
+refusal is free.
 
-Imports pydantic, so only those who validate import this module.
+Imports pydantic, so import this module only to validate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_REFERENCE_IMAGES = 9
 MAX_REFERENCE_VIDEOS = 3
 MAX_REFERENCE_AUDIOS = 3
 
-# The vendor documents no lengths. These only keep out what cannot be meant: a presigned URL has about 2,000 characters.
+# The vendor documents no lengths. These only exclude obvious mistakes: a presigned URL has about 2,000 characters.
 _MAX_TEXT = 20_000
 _MAX_URL = 8_192
 _MAX_WORD = 200
@@ -57,12 +57,12 @@ _WORDS = {
     "string_unicode": "must be a text of valid characters",
     "too_long": "must have at most {max_length} entries",
 }
-# They could change what a terminal or a page shows: controls, marks that turn the direction of writing, and what takes
-# no place. The tags beyond U+FFFF are not in the patterns: JavaScript's need a flag for them.
+# These could change what a terminal or a page shows: control characters, marks that change the writing direction, and
+# invisible characters. The tags beyond U+FFFF are left out, because JavaScript's patterns need a flag for them.
 _CONTROLS = rf"\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb{IGNORABLE}"
 _CONTROL = re.compile(rf"[{_CONTROLS}]|{UNSEEN}")
-# A text for people has lines, may be in a script that is written from right to left, and emoji hold joiners. Other
-# controls come of a damaged file or a wrong encoding, and would be paid for.
+# A text for people has lines, may use a script that is written from right to left, and may have joiners in emoji. Other
+# control characters come from a damaged file or a wrong encoding, and would be paid for.
 _CONTROLS_OF_TEXT = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 _CONTROL_OF_TEXT = re.compile(f"[{_CONTROLS_OF_TEXT}]")
 _M = TypeVar("_M", bound=BaseModel)
@@ -89,13 +89,13 @@ def _word(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
     if has_controls(text):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
 def _text(text: str) -> str:
     if _CONTROL_OF_TEXT.search(text):
-        raise ValueError("must not hold control characters other than tabs and line ends")
+        raise ValueError("must not contain control characters other than tabs and line ends")
     return text
 
 
@@ -183,7 +183,7 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
 
 
 class Strict(BaseModel):
-    """A body that is taken literally: no unknown fields, no conversions, no value of it in an error."""
+    """Base of strictly validated bodies: no unknown fields, no conversions, no value in an error."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
@@ -191,7 +191,7 @@ class Strict(BaseModel):
 
 
 class Params(Strict):
-    """The vendor's normalised parameters. Whatever else a model takes goes into `raw_params`."""
+    """The vendor's normalised parameters. All other parameters of a model go into `raw_params`."""
 
     resolution: Word | None = None
     duration_seconds: Number | None = None
@@ -201,7 +201,7 @@ class Params(Strict):
 
 
 def _schema_of(name: str) -> dict[str, Any]:
-    """A schema of bodies that give a field."""
+    """Return a schema of bodies that give a field."""
     given = {"type": "array", "minItems": 1} if name.endswith("s") else {"type": "string"}
     return {"required": [name], "properties": {name: given}}
 
@@ -229,7 +229,7 @@ _CONSISTENT: list[dict[str, Any]] = [
 
 
 class GenerateRequest(Strict):
-    """One request for a video. A field that is null counts as not given. URLs stay exactly as they are."""
+    """One request for a video. A null field counts as absent. URLs are sent exactly as they are."""
 
     model_config = ConfigDict(json_schema_extra={"allOf": _CONSISTENT})  # type: ignore[dict-item]
 
@@ -248,19 +248,19 @@ class GenerateRequest(Strict):
     raw_params: JsonObject | None = None
 
     def to_body(self) -> dict[str, Any]:
-        """The body for the wire: the given fields and no nulls. `raw_params` is passed on untouched."""
+        """Return the body for the wire: the given fields and no nulls. `raw_params` is passed on untouched."""
         body = self.model_dump(exclude_none=True, exclude={"raw_params"})
         return body if self.raw_params is None else {**body, "raw_params": self.raw_params}
 
 
 def parse_generate(body: object) -> GenerateRequest:
-    """Judges a generate body.
+    """Validate a generate body.
 
     Args:
-        body: What a caller sent or a recipe gave, as parsed JSON.
+        body: The body of a caller or a recipe, as parsed JSON.
 
     Raises:
-        InvalidPayload: With one issue for each thing that is wrong, none of which repeats a value.
+        InvalidPayload: It is not valid. There is one issue for each error, and none repeats a value.
     """
     request = validated(GenerateRequest, body)
     if issues := tuple(_contradictions(request)):
@@ -269,10 +269,10 @@ def parse_generate(body: object) -> GenerateRequest:
 
 
 def validated(model: type[_M], body: object) -> _M:
-    """Judges a body by its model alone.
+    """Validate a body by its model only.
 
     Raises:
-        InvalidPayload: With one issue for each field that is wrong.
+        InvalidPayload: It is not valid. There is one issue for each wrong field.
     """
     try:
         return model.model_validate(body)
@@ -290,7 +290,7 @@ def _invalid(issues: tuple[dict[str, str], ...]) -> InvalidPayload:
 
 
 def _contradictions(request: GenerateRequest) -> Iterator[dict[str, str]]:
-    """What no field is wrong about by itself."""
+    """Yield errors that concern several fields together."""
     if _PROMPT_DRIVEN.fullmatch(request.model_id):
         for name in _SPEECH:
             if getattr(request, name) is not None:

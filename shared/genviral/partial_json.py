@@ -1,8 +1,8 @@
 """Read the few members that matter out of a JSON object that arrives in pieces.
 
 An answer may repeat a request's media and a model's whole log, and a byte of JSON can take 25 bytes of memory once it
-is parsed. So a member that nobody wants is skipped without being built, and reading stops as soon as enough is known.
-An object that breaks off counts as far as it came. Must not know what any member means.
+is parsed. So unwanted members are skipped without being built, and reading stops as soon as enough is known. Of an
+object that breaks off, the part before the break is used.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_NAME = 256
-"""Characters of a member's name in the text; a longer one is nobody's."""
+"""Characters of a member's name in the text; longer names are not wanted ones."""
 MAX_PREFIX = 64
-"""Characters that may stand in front of the object: guards like `)]}'`, a callback's name, the bracket of a list."""
+"""Characters that may precede the object: guards like `)]}'`, a callback's name, the bracket of a list."""
 MAX_OTHER = 65_536
-"""Characters of a value that is no object where one is wanted."""
+"""Characters of a value that is not an object where one is wanted."""
 MAX_MEMBERS = 10_000
-"""Members of one object. Each costs some microseconds, and no answer that is meant has so many."""
+"""Members of one object. Each costs some microseconds, and no genuine answer has this many."""
 
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _REST_OF_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -40,7 +40,7 @@ _FIRST_BLOCK, _LARGEST_BLOCK = 64, 65_536
 
 
 class _BrokenError(Exception):
-    """The text ends in the middle, or is no JSON."""
+    """The text breaks off, or is not JSON."""
 
 
 def read(
@@ -49,11 +49,11 @@ def read(
     """Read an object as far as needed. Never fails.
 
     Args:
-        pieces: The text, in one of JSON's encodings. A piece that cannot be had ends it.
+        pieces: The text, in one of JSON's encodings. An error while fetching a piece ends it.
         wanted: Name of a member → how many characters its text may have. A longer string is cut, any other longer value
-            is left out. A mapping stands for an object of which only these members are wanted; any other value there
-            counts as one of `MAX_OTHER` characters.
-        enough: Whether what was read so far will do. Asked before another piece is taken.
+            is left out. A mapping means an object of which only these members are wanted; any other value there may
+            have `MAX_OTHER` characters.
+        enough: Whether what was read so far is enough. Called before another piece is fetched.
 
     Returns:
         The wanted members that there are, and whether these are all: the object was read to its end, or it was enough.
@@ -110,7 +110,7 @@ def _decoded(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 class _Text:
-    """Text of which only the part being read is kept."""
+    """Keeps only the part of the text that is being read."""
 
     def __init__(self, pieces: Iterator[str]) -> None:
         self._pieces = pieces
@@ -121,7 +121,7 @@ class _Text:
         self._room = 0
 
     def ahead(self) -> str:
-        """The next character that is no blank."""
+        """Return the next character that is no blank."""
         self._pass(_BLANKS)
         while self._at == len(self._text):
             self._more()
@@ -145,7 +145,7 @@ class _Text:
         self._at += 1
 
     def name(self) -> str:
-        """A member's name. Empty: it is too long to be one that is known."""
+        """Return a member's name. Empty: it is too long to be one that is known."""
         if self.ahead() != '"':
             raise _BrokenError
         raw, whole = self._keeping(MAX_NAME)
@@ -241,7 +241,7 @@ def _matched(pattern: re.Pattern[str], text: str, start: int, end: int = sys.max
 
 
 def _end_of_bracket(block: str, number: int) -> int:
-    """Where the bracket of this number ends, those within strings not counted."""
+    """Return where the bracket of this number ends, those within strings not counted."""
     brackets = (token for token in _TOKEN.finditer(block) if token[0] in _DEEPER)
     return next(itertools.islice(brackets, number, None)).end()
 

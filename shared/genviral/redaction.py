@@ -1,7 +1,4 @@
-"""What of the vendor's own words may be shown: one short line without the request, a key, a query string or markup.
-
-Knows how to take private text out of foreign text. Must not know where either comes from.
-"""
+"""Redact the vendor's texts to one short line without the request, a key, a query string or markup."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_TEXT = 300
-"""Characters that are left of a foreign text."""
+"""Longest redacted text, in characters."""
 
 _MARK = "[…]"
 _LONGEST_INPUT = 4_096
-# Shorter values ("9:16", "720p") are no secrets, and taking them out would garble every message.
+# Shorter values ("9:16", "720p") are not secret, and removing them would garble every message.
 _SHORTEST_PRIVATE = 8
-# A part of a private text this long is taken out too: vendors quote the start of a prompt. Shorter runs would hit
+# A part of a private text this long is removed, too: vendors quote the start of a prompt. Shorter parts would match
 # common phrases such as "reference image".
 _RUN = 16
 _MARKUP = re.compile(r"<[A-Za-z/!][^<>]*>?")
@@ -76,23 +73,23 @@ _MOST_LAYERS = 3
 
 
 def one_line(text: str) -> str:
-    """The text with each run of white space, control characters and lone surrogates as one blank."""
+    """Return the text with each run of white space, control characters and lone surrogates as one blank."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def redact(text: str, private: Iterable[str] = ()) -> str:
-    """Makes a foreign text fit for a log line, an error or a notification.
+    """Make a foreign text safe for a log line, an error or a notification.
 
     Args:
-        text: What somebody else wrote.
-        private: Texts that must not be seen, whole (from 8 characters) or in parts (from 16).
+        text: The foreign text.
+        private: Texts that must not appear, whole (from 8 characters) or in parts (from 16).
 
     Returns:
         One line of at most 300 characters, without those texts, query strings of URLs, signatures, tokens and markup.
     """
     hidden = tuple(map(_plain, private))
     visible = hide_secrets(_mask(_plain(_joined(_lettered(_unescaped(text[:_LONGEST_INPUT])))), hidden))
-    # Once more: markup may have torn a private text or a secret apart.
+    # Once more, because markup may have split a private text or a secret.
     whole = one_line(_MARKUP.sub("", visible))
     visible = one_line(_MARKUP.sub(" ", visible))
     if (shown := hide_secrets(_mask(whole, hidden))) == whole:
@@ -101,7 +98,7 @@ def redact(text: str, private: Iterable[str] = ()) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """The text without HTML's entities, also where they were escaped again."""
+    """Return the text without HTML's entities, also where they were escaped again."""
     for _ in range(_MOST_LAYERS):
         if "&" not in text:
             break
@@ -112,13 +109,13 @@ def _unescaped(text: str) -> str:
 
 
 def _lettered(text: str) -> str:
-    """The text with plain letters and digits, so that no spelling hides a name."""
+    """Return the text with plain letters and digits, so that no spelling hides a name."""
     text = text.translate(_FULL_WIDTH)
     return re.sub(_LETTER, lambda found: chr(int(found[1], 16)), text) if "%" in text or "\\" in text else text
 
 
 def _joined(text: str) -> str:
-    """The text with links and signatures in one piece that were broken into lines."""
+    """Return the text with links and signatures in one piece that were broken into lines."""
     text = re.sub(_TORN_QUERY, "", text)
     for _ in range(_MOST_LINES):
         joined = re.sub(_WRAPPED, r"\1", text)
@@ -129,7 +126,7 @@ def _joined(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text as one line without characters that take no place, which may part a word and are not seen."""
+    """Return the text as one line without characters that take no place, which may part a word and are not seen."""
     return one_line("".join(character for character in text if category(character) != "Cf"))
 
 
@@ -139,13 +136,13 @@ def hide_secrets(text: str) -> str:
 
 
 def hide_values(text: str) -> str:
-    """The text without users of links, and without the values of signatures and tokens."""
+    """Return the text without users of links, and without the values of signatures and tokens."""
     text = re.sub(_USER, f"{_MARK}@", re.sub(_URL_USER, r"\1", text)) if "@" in text or "%" in text else text
     return re.sub(_SECRET, lambda found: f"{next(filter(None, found.groups()), '')}{_MARK}", text)
 
 
 def _without_query(word: str) -> str:
-    """The word, cut at the query or fragment of the first link in it."""
+    """Return the word, cut at the query or fragment of the first link in it."""
     link = re.search(_LINK, word)
     query = re.search(f"(?i){_QUERY}", word[link.end() :]) if link else None
     word = word[: link.end() + query.start()] if link and query else word
@@ -161,7 +158,7 @@ def holds_private(text: str, private: Iterable[str]) -> bool:
 
 
 def strings_of(document: object) -> Iterator[str]:
-    """Every string value in a JSON document. Not recursive, so that no document is too deep."""
+    """Yield every string value in a JSON document. Not recursive, so that no document is too deep."""
     pending = [document]
     while pending:
         value = pending.pop()
@@ -190,7 +187,7 @@ def _mask(text: str, private: Iterable[str]) -> str:
 
 
 def _runs(private: Iterable[str], *, within: str) -> set[str]:
-    """The parts of the private texts that occur in `within`."""
+    """Return the parts of the private texts that occur in `within`."""
     runs: set[str] = set()
     shown: dict[int, set[str]] = {}
     for value in private:

@@ -1,13 +1,13 @@
-"""How an answer of the vendor is read: into a typed value where it is what the contract says, else into a named error.
+"""Read the vendor's answers into typed values, or into named errors where they are outside the contract.
 
-Knows the vendor's envelope, the shape of its data and the order of judgement (`error_code` first, HTTP status second).
-Must not know how an answer got here. Nothing is shown of what the vendor wrote before it went through `redaction`.
+An error is classified by `error_code` first and by HTTP status second. Every text of the vendor goes through
+`redaction` before it is shown.
 
-Of the answers to the paid POST that the contract does not describe, each counts as "may have been paid" unless the
-vendor itself says otherwise: a 2xx without `ok: true` and a video id, any redirect, a 4xx or 5xx that says `ok: true`
-or names a video, and a 5xx that does not name a known cause in a valid envelope (a crash after the charge looks just
-like that). So does a 402 or 403 without the envelope: it comes from something in front of Genviral, such as a firewall.
-Most of these refuse a request before the vendor sees it, but some judge the vendor's answer, and then it is paid for.
+An answer to the paid POST that the contract does not describe counts as "may have been paid", unless the vendor itself
+says otherwise: a 2xx without `ok: true` and a video id, any redirect, a 4xx or 5xx that says `ok: true` or names a
+video, and a 5xx that does not name a known cause in a valid envelope (a crash after the charge looks the same). A 402
+or 403 without the envelope counts, too: it comes from something in front of Genviral, such as a firewall. Most of these
+refuse a request before the vendor sees it, but some block the vendor's answer, and then the job is paid for.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1 << 24
 """How much of an answer is read."""
 BLANK = "(blank)"
-"""Stands for a status that is there and says nothing."""
+"""Stands for a status that is present but empty."""
 MAX_RETRY_AFTER = 3_600.0
-"""Seconds; a longer `Retry-After` is cut to this."""
+"""In seconds; a longer `Retry-After` is reduced to this."""
 
 _MAX_ISSUES = 20
 _MAX_WORD = 100
@@ -57,21 +57,21 @@ _MAX_PARTS = 20
 _MAX_DEPTH = 8
 _MAX_IDS, _MAX_FURTHER_ID = 5, 100
 _ACCEPTED = frozenset({200, 201, 202})
-# What something in front of the vendor answers, too: a firewall, or a host whose customer has not paid.
+# Something in front of the vendor may answer these, too: a firewall, or a host whose customer has not paid.
 _FOREIGN = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
-# The server may have got hold of the request: it waited too long for it, or is still busy with the same key.
+# The server may have received the request: it waited too long for it, or still handles the same key.
 _MAYBE_RECEIVED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
 _MAX_TEXT_BYTES = 4096
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
-# The members that are read of an answer, with the most characters of JSON that each may have.
+# The members that are read of an answer, with the longest JSON text of each, in characters.
 _VALUE, _LIST = 1 << 16, 1 << 20
 # Where vendors put a reason, the one for people first.
 _MESSAGES = ("message", "error", "detail", "errors", "msg", "reason", "description", "title")
 # Where the reason of a video that failed may stand instead.
 _FAILURES = ("error", "failure_reason", "failureReason", "fail_reason", "error_message", "errorMessage", *_MESSAGES)
-# What an answer says of itself beside the data, and not of the video.
+# What an answer says of itself, beside the data, and not of the video.
 _ANSWERED = re.compile(r"\s*(?:ok|done)\W*|.*\b(?:success|retrieved|fetched|found\b)", re.IGNORECASE | re.DOTALL)
 _NAMED = {**dict.fromkeys((*_FAILURES, "code"), _VALUE), **ids.members(_VALUE)}
 _MEMBERS: dict[str, Any] = {
@@ -102,7 +102,7 @@ class Generation:
     Attributes:
         video_id: The vendor's id of the video.
         credits_used: What it cost in the vendor's credits, where the answer says so.
-        status: The vendor's word for where the video is, normally `processing`.
+        status: The vendor's word for the video's status, normally `processing`.
         model_id: The model that was used, as the vendor names it.
         provider: Who runs the model for the vendor.
         prediction_id: The provider's id.
@@ -121,13 +121,12 @@ class Video:
     """A video as a poll sees it.
 
     Attributes:
-        video_id: The id that was asked for, as the answer writes it.
-        status: `processing` also stands for words that this client does not know, and for a success without a link.
+        video_id: The requested id, as the answer writes it.
+        status: `processing` also stands for unknown words, and for a success without a link.
         raw_status: The vendor's own word, fit for a log. At most 100 characters.
-        output_url: Where the file lies, if it succeeded. Any text: whether it is a link is for the delivery to say.
-            A bearer credential: not for logs, states or notifications.
-        error: Why it failed, in the vendor's words, fit for a notification; or what it says beside a word that this
-            client does not know.
+        output_url: Link to the file, if it succeeded. Any text; the delivery checks whether it is a link. A bearer
+            credential: not for logs, states or notifications.
+        error: Why it failed, in the vendor's words, redacted; or the reason beside an unknown status.
         credits_used: What it cost in the vendor's credits, where the answer says so.
     """
 
@@ -140,7 +139,7 @@ class Video:
 
     @property
     def other_word(self) -> str | None:
-        """The vendor's own word where `status` is `processing` and stands for something else."""
+        """The vendor's own word, if `status` is `processing` in place of another word."""
         return self.raw_status if self.status == "processing" != _word(self.raw_status) else None
 
     @property
@@ -151,15 +150,15 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model on offer.
+    """An available model.
 
     Attributes:
         id: What goes into `model_id`.
         name: Its name for people; the id where the vendor gives none.
         provider: Who runs it.
         default_cost: The usual price in credits.
-        required: The inputs that it cannot do without.
-        optional: The inputs that it also takes.
+        required: The inputs that it needs.
+        optional: The other inputs that it accepts.
     """
 
     id: str
@@ -172,18 +171,18 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of the vendor, before it is judged.
+    """One answer of the vendor, before it is classified.
 
     Attributes:
         status: The HTTP status.
-        envelope: What was read of the JSON object in the body; empty if there was none.
+        envelope: The wanted members of the JSON object in the body; empty if there was none.
         text: The body's beginning, where it is plain text or JSON without an object.
-        is_whole: Whether the object was read to its end, or as far as was needed. Else the answer broke off, or is
-            longer than is read.
-        is_too_long: Whether it is longer than is read.
+        is_whole: Whether the object was read to its end, or as far as needed. Otherwise the answer broke off or is too
+            long.
+        is_too_long: Whether it is longer than the limit.
         retry_after: Seconds to wait, if the vendor said so.
-        private: What must not be seen in any text that is made of this answer.
-        ids: The ids that it names, the one that is most likely the video's first; none that holds private text.
+        private: Texts that must not appear in any text from this answer.
+        ids: The ids that it names, the most likely video id first; none that contains private text.
     """
 
     status: int
@@ -205,14 +204,14 @@ class Answer:
         private: Iterable[str],
         enough: Callable[[dict[str, Any]], bool] = lambda _: False,
     ) -> Answer:
-        """Read whatever comes back, and no more of it than needed; never fails.
+        """Read an answer, no more of it than needed. Never fails.
 
         Args:
             status: The HTTP status.
             body: The body in pieces, which may end too soon.
             retry_after: The header of that name.
-            private: What must not be seen of the answer.
-            enough: Whether what was read of the envelope so far will do.
+            private: Texts of the answer that must not appear.
+            enough: Whether what was read of the envelope so far is enough.
         """
         head, size = bytearray(), 0
 
@@ -240,7 +239,7 @@ class Answer:
 
     @property
     def refuses(self) -> bool:
-        """Whether nothing in it speaks for a video that was started all the same."""
+        """Whether it is a refusal without any sign that a video was started nevertheless."""
         return self.envelope.get("ok") is not True and self.named_video is None
 
     @property
@@ -254,30 +253,30 @@ class Answer:
 
     @property
     def named_video(self) -> str | None:
-        """The id of a video that the answer names as that, whatever else it says."""
+        """The id that the answer calls a video's, whatever else it says."""
         return next((named.text for named in self.ids if named.name == "video"), None)
 
     @property
     def possible_video(self) -> str | None:
-        """What may be the id of the video: any id but that of a request or an event, whatever else the answer says."""
+        """The possible id of the video: any id except a request's or an event's, whatever else the answer says."""
         return next((named.text for named in self.ids if named.may_be_video), None)
 
     @property
     def is_foreign(self) -> bool:
-        """Whether a refusal is not in the vendor's own words, where others refuse in the same way."""
+        """Whether a refusal may come from something in front of the vendor."""
         own = self.envelope.get("ok") is False or self.error_code in _FAULT_OF_CODE
         return self.status in _FOREIGN and not own
 
     def shown(self, value: object) -> str | None:
-        """What may be shown of a text in the answer."""
+        """Return what may be shown of a text in the answer."""
         return (redact(value, self.private) or None) if isinstance(value, str) else None
 
     def reason(self, value: object) -> str | None:
-        """What may be shown of a reason in the answer, be it a text, an object or a list."""
+        """Return what may be shown of a reason in the answer, be it a text, an object or a list."""
         return self.shown(_reason_in(value))
 
     def fault(self, kind: type[GenviralFault], message: str, *, paid: Paid | None = None) -> GenviralFault:
-        """The error with all that the vendor said about it."""
+        """Return the error with all that the vendor said about it."""
         given = (self.reason(part.get(name)) for part in (self.envelope, self.data) for name in _MESSAGES)
         first = next(filter(None, given), None) or self.shown(self.text) or self._unknown_code
         texts = [text for text in (first, self.reason(self._hint)) if text]
@@ -326,7 +325,7 @@ class Answer:
 
 
 def generation_in(answer: Answer) -> Generation:
-    """The video that the vendor accepted.
+    """Return the video that the vendor accepted.
 
     Raises:
         GenviralFault: The vendor refused, or nobody knows.
@@ -346,7 +345,7 @@ def generation_in(answer: Answer) -> Generation:
 
 
 def video_in(answer: Answer, video_id: str) -> Video:
-    """The video as the vendor sees it now.
+    """Return the video as the vendor sees it now.
 
     Raises:
         GenviralFault: The answer does not say.
@@ -368,10 +367,10 @@ def video_in(answer: Answer, video_id: str) -> Video:
 
 
 def _status_in(data: dict[str, Any]) -> Literal["processing", "succeeded", "failed"] | None:
-    """Where a video is, by all that is said of it. `None`: nothing usable is.
+    """Return where a video is, by all that is said of it. `None`: nothing usable is.
 
-    The status is a word; where there is none, or only a number, a web link alone says that the video is there. A reason
-    alone does not say that it failed: no paid job ends on so little.
+    The status is a word. Where there is none, or only a number, a web link is enough for a success. A reason is not
+    enough for a failure, because a paid job must not end on so little.
     """
     word, link = _word(_status_text(data)) or "", _link_in(data.get("output_url"))
     has_word = any(letter.isalpha() for letter in word)
@@ -387,7 +386,7 @@ def _is_unknown(data: dict[str, Any]) -> bool:
 
 
 def _failure_in(answer: Answer) -> str | None:
-    """What may be shown of the reason: what the data says, else what the answer says that holds it."""
+    """Return what may be shown of the reason: what the data says, else what the answer says that holds it."""
     said = next(filter(None, (answer.reason(answer.data.get(name)) for name in _FAILURES)), None)
     if said or _word(_status_text(answer.data)) != "failed":
         return said
@@ -396,7 +395,7 @@ def _failure_in(answer: Answer) -> str | None:
 
 
 def _status_text(data: dict[str, Any]) -> str:
-    """The status as a text: also that within a list or an object, and a number."""
+    """Return the status as a text: also that within a list or an object, and a number."""
     return _reason_in(data.get("status"))
 
 
@@ -412,7 +411,7 @@ def tells_video(envelope: dict[str, Any]) -> bool:
 
 
 def models_in(answer: Answer) -> list[Model]:
-    """The models in the answer; entries without an id are passed over.
+    """Return the models in the answer; entries without an id are passed over.
 
     Raises:
         GenviralFault: The answer holds no list.
@@ -424,7 +423,7 @@ def models_in(answer: Answer) -> list[Model]:
 
 
 def submission_fault(answer: Answer) -> GenviralFault:
-    """What an answer to the paid POST that accepts nothing means."""
+    """Return what an answer to the paid POST that accepts nothing means."""
     if answer.refuses and 400 <= answer.status < 500 and not answer.is_foreign:
         kind = _refusal(answer)
         if kind is not RequestRejected or answer.status not in _MAYBE_RECEIVED:
@@ -442,14 +441,14 @@ def _says_it_failed(answer: Answer) -> bool:
 
 
 def read_fault(answer: Answer, *, of_video: bool) -> GenviralFault:
-    """What an unusable answer to a GET means.
+    """Return what an unusable answer to a GET means.
 
-    Only a person can mend the account, and a rate limit passes; all else is "look again later", because a refused look
-    must never be the end of a paid job.
+    An account error needs a person, and a rate limit passes. All else means "poll again later", because a refused poll
+    must never end a paid job.
 
     Args:
         answer: The vendor's answer.
-        of_video: Whether the look was at a video, which has been paid for, or at something free.
+        of_video: Whether the GET was for a video, which has been paid for.
     """
     paid = Paid.YES if of_video else Paid.NO
     if of_video and (answer.status == HTTPStatus.NOT_FOUND or answer.error_code == VideoNotFound.code):
@@ -461,7 +460,7 @@ def read_fault(answer: Answer, *, of_video: bool) -> GenviralFault:
 
 
 def _shortcoming(answer: Answer, kind: type[GenviralFault]) -> str:
-    """What Genviral did instead of saying where a video is."""
+    """Return what Genviral did instead of saying where a video is."""
     if kind is not GenviralUnavailable:
         return "refused to answer"
     if answer.is_too_long:
@@ -489,8 +488,8 @@ def _refusal(answer: Answer) -> type[GenviralFault]:
     if code in _FAULT_OF_CODE:
         return _FAULT_OF_CODE[code]
     kind = _FAULT_OF_STATUS.get(answer.status, RequestRejected)
-    # A 422 with a code of its own is not what the documented code says. A 400 without a known code is never about the
-    # JSON, whatever else it is: this client sends none that is broken.
+    # A 422 with an unknown code is not the documented error. A 400 without a known code is never about the JSON,
+    # because this client sends no broken JSON.
     if kind is InvalidJson or (code and issubclass(kind, RequestRefused)):
         return RequestRejected
     return kind
@@ -539,12 +538,12 @@ def _strings(value: object) -> tuple[str, ...]:
 
 
 def _word(value: object) -> str | None:
-    """A word of the vendor's as it is compared: without regard to case and to blanks around it."""
+    """Return a word of the vendor's as it is compared: without regard to case and to blanks around it."""
     return value.strip().lower() if isinstance(value, str) else None
 
 
 def _plain_text(body: bytes) -> str:
-    """A body as a text for people. Empty: it is markup or no text. A cut letter at its end is left out."""
+    """Return a body as a text for people. Empty: it is markup or no text. A cut letter at its end is left out."""
     try:
         text = body.decode("utf-8-sig") if len(body) < _MAX_TEXT_BYTES else body.decode("utf-8-sig", "ignore")
     except UnicodeDecodeError:
@@ -584,7 +583,7 @@ def _reason_in(value: object, depth: int = _MAX_DEPTH) -> str:
 
 
 def _reason_in_json(text: str, depth: int) -> str:
-    """The reason in a text that is JSON; empty if it is none."""
+    """Return the reason in a text that is JSON; empty if it is none."""
     try:
         return _reason_in(json.loads(text), depth)
     except (ValueError, RecursionError):
@@ -602,7 +601,7 @@ def _link_in(value: object, depth: int = _MAX_DEPTH) -> str | None:
             return None
         case str():
             text = value.strip()
-            # The one relative form that leaves no doubt: the scheme is that of the API.
+            # The only relative form that is unambiguous: the scheme is that of the API.
             return f"https:{text}" if text.startswith("//") else text or None
         case list() if depth:
             return next((link for item in value if (link := _link_in(item, depth - 1))), None)

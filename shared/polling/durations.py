@@ -1,9 +1,8 @@
-"""How long generations took: the last few of each kind, kept in the jobs table.
+"""Keep how long the last few generations of each kind took, in the jobs table.
 
-One item a kind with a fixed number of slots; a job writes to the slot that its id falls on. So nothing is read to be
-written, a repeated write changes nothing, writers cannot lose each other's news, and what a model used to take is
-overwritten by what it takes now. Knows the item; must not know what the durations are good for
-(`shared.polling.policy`).
+Each kind is one item with a fixed number of slots; the hash of a job's id selects its slot. So a write needs no read, a
+repeated write changes nothing, concurrent writes of different slots keep each other's values, and new durations replace
+old ones.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ SLOTS = 32
 
 
 class Durations:
-    """What the table knows of durations.
+    """Read and write durations.
 
     Args:
         client: A boto3 DynamoDB client.
         table: The jobs table's name.
-        retention_days: How long a kind is remembered that nobody asks for any more, in days.
+        retention_days: How long a kind is kept after its last generation, in days.
     """
 
     def __init__(self, client: DynamoDBClient, table: str, *, retention_days: int = 90) -> None:
@@ -35,12 +34,12 @@ class Durations:
         self._retention = retention_days * 86_400
 
     def of(self, kind: str) -> list[float]:
-        """How long the last generations of a kind took, in seconds, in no order. One read, not a consistent one."""
+        """Return how long a kind's last generations took, in seconds, unordered. The read is eventually consistent."""
         item = self._client.get_item(TableName=self._table, Key={"job_id": {"S": kind}}).get("Item", {})
         return [float(value["N"]) for name, value in item.items() if name.startswith("d") and "N" in value]
 
     def learn(self, kind: str, job_id: str, seconds: float) -> None:
-        """Remember how long a job's generation took, in the place of an older one."""
+        """Store how long a job's generation took, in place of an older one."""
         slot = int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big") % SLOTS
         self._client.update_item(
             TableName=self._table,
@@ -55,14 +54,14 @@ class Durations:
 
 
 def kind_of(model_id: str | None, request: Mapping[str, object]) -> str:
-    """The generations that take about equally long: a model's, and of those the ones that ask for the same length.
+    """Return the kind of a generation. Generations of one kind have the same model and length, so similar durations.
 
     Args:
         model_id: The model.
         request: The generate body.
 
     Returns:
-        The key of their item. No job can have this name.
+        The key of the kind's item. No job can have this id.
     """
     params = request.get("params")
     length = params.get("duration_seconds") if isinstance(params, dict) else None

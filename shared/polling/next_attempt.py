@@ -1,7 +1,7 @@
-"""When something happens next to a job that does not move, for people: the latest moment, not the exact one.
+"""Tell people by when something happens next to a waiting job: the latest moment, not the exact one.
 
-Knows how the state machine repeats a poll and a delivery, and how often the sweep comes; tests hold both against the
-definition and the template. Must not know how anything is written or sent.
+The figures here repeat the state machine's retries and the sweep's schedule. Tests compare them with the definition and
+the template.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 SWEEP_SECONDS = 900
-"""How often the sweep comes."""
+"""How often the sweep runs."""
 
 
 class Backoff(NamedTuple):
-    """How long the state machine waits at most before it repeats a step: doubled at each try. In seconds."""
+    """How long the state machine waits at most before it repeats a step, in seconds. It doubles with each try."""
 
     first: int
     longest: int
@@ -27,19 +27,19 @@ class Backoff(NamedTuple):
 
 USUAL = Backoff(5, 300)
 BACKOFFS = {"AwsCallFailed": Backoff(2, 300)}
-"""Name of an error → its backoff in `Poll` and `Deliver`, where it is not the usual one."""
+"""Name of an error → its backoff in `Poll` and `Deliver`, where it differs from `USUAL`."""
 
 
 def retry_of(job: Job, fault: Fault, wait_seconds: float | None = None) -> dict[str, Any]:
-    """What a job's record says about a step that failed and will be repeated.
+    """Describe for the job's record that a step failed and will be repeated.
 
     Args:
         job: The job as it was before.
         fault: Why the step failed.
-        wait_seconds: How long the state machine waits, where it is not left to its backoff.
+        wait_seconds: How long the state machine waits, where this is not its backoff.
 
     Returns:
-        `error`; how many `tries` failed one after another, and `since` when; `next_try_by`.
+        `error`, the number of `tries` that failed in a row, `since` when they fail, and `next_try_by`.
     """
     before = job.current_retry or {"tries": 0, "since": from_now()}
     tries = before["tries"] + 1
@@ -55,17 +55,17 @@ def retry_of(job: Job, fault: Fault, wait_seconds: float | None = None) -> dict[
 
 
 def sweep_by(job: Job, quiet_seconds: int) -> str:
-    """When the sweep has come to a job that has no execution.
+    """Return by when the sweep starts a job that has no execution.
 
     Args:
         job: The job.
-        quiet_seconds: The sweep leaves jobs alone that changed less long ago, in seconds.
+        quiet_seconds: The sweep skips jobs that changed more recently, in seconds.
     """
     quiet_for = time.time() - (job.changed_at or 0)
     return from_now(max(0.0, quiet_seconds - quiet_for) + SWEEP_SECONDS)
 
 
 def from_now(seconds: float = 0) -> str:
-    """So many seconds from now, as records write moments: ISO 8601 in UTC."""
+    """Return the moment that many seconds from now, in ISO 8601 and UTC, as records have it."""
     then = datetime.fromtimestamp(time.time() + seconds, UTC)
     return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,9 +1,9 @@
-"""When to look at a running generation: pure functions, so that they can be read, tested and simulated.
+"""Plan when to poll a running generation. Pure functions, so that they are easy to test and simulate.
 
-A look costs three state transitions and counts against the vendor's rate limit; a late look costs a person's time. So
-the looks at one job are planned when it is submitted, from how long its model's last generations took: dense where it
-is likely to finish, none where it is not. What is known about a model is blended with a guess about any model, which
-is all there is at first and soon counts for little. Knows time and chance only; must not know AWS or the vendor.
+A poll costs three state transitions and counts against the vendor's rate limit; a late poll costs a person's time. So
+the polls of a job are planned when it is submitted, from how long its model's last generations took: dense where it is
+likely to finish, none elsewhere. The known durations are blended with a guess that holds for any model. At first there
+is only this guess; its weight falls with each known duration. Must not know AWS.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Time in cells that each are 4 % longer than the one before: from 5 seconds to about 2.4 hours.
+# Time is divided into cells, each 4 % longer than the one before: from 5 seconds to about 2.4 hours.
 _RATIO = 1.04
 _EDGES = [5 * _RATIO**index for index in range(191)]
 _MIDDLES = [edge * math.sqrt(_RATIO) for edge in _EDGES[:-1]]
 _CELLS = len(_MIDDLES)
 
-# A guess about a model that nothing is known of, log-normal. Resellers of the same models quote 200 s to 15 minutes;
-# short clips of small models take less.
+# The log-normal guess about an unknown model. Resellers of the same models quote 200 s to 15 minutes; short clips of
+# small models take less.
 _GUESS_MEDIAN, _GUESS_SPREAD = 200.0, 0.9
 _GUESS_WORTH = 3.0
-"""So many generations' worth of trust the guess starts with; each real one takes its share of it away."""
+"""The guess initially weighs as much as this many generations; its weight falls with each real one."""
 
-_WORTH_A_LOOK = 0.036
-"""A delay of this share of the time until the look is as bad as one look more; twice the delay is four times as bad."""
+_WORTH_A_POLL = 0.036
+"""A delay of this share of the time until the poll is as bad as one more poll; twice the delay is four times as bad."""
 _NEIGHBOURS = 5
 _BLUR = (0.04, 0.15)
-"""A duration seen stands for durations around it: as far as its fifth neighbours, within these shares of itself."""
+"""A known duration stands for durations around it: up to its fifth neighbours, within these shares of itself."""
 _JITTER = 0.04
-"""A plan is stretched or shrunk by up to this share: about the distance of its looks, so that jobs that started
-together are looked at one after the other, while each plan stays as good as it was."""
+"""A plan is stretched or shrunk by up to this share, which is about the distance of its polls. So jobs that started
+together are polled one after the other, and each plan stays as good as it was."""
 _ENOUGH = 0.995
-"""A plan ends where so many of the jobs are finished; later looks follow at a fixed share of the time waited."""
+"""A plan ends where this share of jobs has finished; later polls follow at a fixed share of the time waited."""
 _GROWTH = 0.15
 _UNSEEN = 0.25
-"""How far before a look a generation may have ended for what is learned from it, as a share of the time until then.
-The more, the sooner a model that became faster is noticed; the less, the fewer looks come too early otherwise."""
+"""How long before a poll a generation is assumed to have ended at most, as a share of the time until the poll. A larger
+share notices sooner that a model became faster; a smaller one causes fewer early polls otherwise."""
 _FEW = 5
-"""With fewer durations than this, nothing is said about how long it will take."""
-_PATIENCE, _LONGEST_PATIENCE = 4.0, 86_400
-"""A job is late after so many times the time in which nine of ten are finished, but no later than after a day."""
+"""With fewer durations than this there is no estimate."""
+_DEADLINE_FACTOR, _LONGEST_DEADLINE = 4.0, 86_400
+"""A job is late after this many times the time in which nine of ten finish, or after a day if that is sooner."""
 
 
 class Expectation(NamedTuple):
-    """How long a generation takes, in whole seconds: half of them, and nine of ten."""
+    """How long half of the generations take at most, and nine of ten, in whole seconds."""
 
     p50: int
     p90: int
 
 
 def expectation(durations: Sequence[float]) -> Expectation | None:
-    """What to tell people to expect, or None while too little is known.
+    """Estimate how long a generation takes; None while too few durations are known.
 
     Args:
         durations: How long the last generations took, in seconds.
@@ -70,17 +70,17 @@ def expectation(durations: Sequence[float]) -> Expectation | None:
 
 
 def deadline(expected: Expectation | None, floor: float) -> int:
-    """How long a generation may take before it counts as stuck, in seconds.
+    """Return how long a generation may take before it counts as stuck, in seconds.
 
     Args:
         expected: How long it should take, if that is known.
         floor: The deadline is never shorter, in seconds.
     """
-    return round(max(floor, min(_PATIENCE * expected.p90, _LONGEST_PATIENCE) if expected else 0))
+    return round(max(floor, min(_DEADLINE_FACTOR * expected.p90, _LONGEST_DEADLINE) if expected else 0))
 
 
 def progress(expected: Expectation | None, elapsed: float) -> str:
-    """What to tell a person who waits. It never goes backwards, because it depends on the elapsed time alone.
+    """Describe the remaining time to a person who waits. It depends on the elapsed time only, so it never goes back.
 
     Args:
         expected: What was expected when the job was submitted.
@@ -99,11 +99,11 @@ def progress(expected: Expectation | None, elapsed: float) -> str:
 
 
 def measured(unfinished: float, finished: float) -> float:
-    """How long a generation took, as far as looks can tell, in seconds: the middle between the last two.
+    """Estimate how long a generation took, in seconds: the middle between its last two polls.
 
     Args:
-        unfinished: When it was last seen unfinished, in seconds since the submission. 0 where it never was.
-        finished: When it was seen finished.
+        unfinished: When a poll last found it unfinished, in seconds since the submission. 0 if none did.
+        finished: When a poll found it finished.
     """
     return (max(unfinished, finished * (1 - _UNSEEN * 2)) + finished) / 2
 
@@ -113,36 +113,36 @@ class PollingPolicy:
     """How densely to poll, in seconds.
 
     Args:
-        floor: No wait is shorter.
-        cap: No wait is longer, but for a `Retry-After`.
+        floor: The shortest wait.
+        cap: The longest wait, except for a `Retry-After`.
     """
 
     floor: float
     cap: float
 
     def plan(self, durations: Sequence[float], chance: float) -> list[int]:
-        """When to look, in whole seconds since the submission.
+        """Plan when to poll, in whole seconds since the submission.
 
         Args:
-            durations: How long the last generations of this kind took, in seconds. None are needed.
-            chance: A number from 0 up to 1; spreads jobs that started together.
+            durations: How long the last generations of this kind took, in seconds. May be empty.
+            chance: A random number from 0 up to 1, which spreads jobs that started together.
         """
         stretch = 1 + _JITTER * (2 * chance - 1)
-        looks: list[int] = []
-        for look in _cheapest(_likelihood(durations), self.floor):
-            second = round(look * stretch)
-            if second >= (looks[-1] if looks else 0) + self.floor:
-                looks.append(second)
-        return looks
+        polls: list[int] = []
+        for poll in _cheapest(_likelihood(durations), self.floor):
+            second = round(poll * stretch)
+            if second >= (polls[-1] if polls else 0) + self.floor:
+                polls.append(second)
+        return polls
 
     def wait(self, plan: Sequence[int], elapsed: float, retry_after: float | None = None) -> int:
-        """Seconds to wait now, while the video is not finished. A Wait state takes whole seconds.
+        """Return how many seconds to wait until the next poll. A Wait state takes whole seconds.
 
         Args:
-            plan: What `plan` returned for this job. Where it is over, waits grow with the time already waited.
+            plan: What `plan` returned for this job. After its end, waits grow with the time already waited.
             elapsed: Seconds since the submission.
-            retry_after: Seconds the vendor asked for. They win over the plan and the cap, not over the floor: looks
-                without an end at one a second would fill the execution's history.
+            retry_after: Seconds the vendor asked for. They override the plan and the cap, but not the floor: endless
+                polls at one a second would fill the execution's history.
         """
         if retry_after is not None:
             return max(1, round(max(retry_after, self.floor)))
@@ -152,7 +152,7 @@ class PollingPolicy:
 
 
 def _likelihood(durations: Sequence[float]) -> list[float]:
-    """How likely a generation is to finish in each cell; sums up to 1."""
+    """Return the probability that a generation finishes in each cell. The sum is 1."""
     worth = _GUESS_WORTH / (len(durations) + 1)
     cells = [worth * share for share in _GUESS]
     logs = sorted(math.log(max(seconds, _EDGES[0])) for seconds in durations)
@@ -172,12 +172,12 @@ def _cell(log: float) -> int:
 
 
 def _cheapest(likelihood: Sequence[float], floor: float) -> list[float]:
-    """The edges at which to look so that looks and delays together cost least, by dynamic programming.
+    """Choose the edges at which to poll so that polls and delays together cost least, by dynamic programming.
 
-    The inspection problem of reliability theory (Barlow, Hunter and Proschan, 1963): what a plan costs from one look
-    on does not depend on the looks before, so the best plan is found from its end to its beginning.
+    This is the inspection problem of reliability theory (Barlow, Hunter and Proschan, 1963). What a plan costs after a
+    poll does not depend on the polls before, so the best plan is found from its end to its beginning.
     """
-    # Sums over all cells before an edge, of 1, x and x²: with them the mean of (1 - x/look)² over any cells is at hand.
+    # Sums of 1, x and x² over all cells before an edge give the mean of (1 - x/poll)² over any range of cells.
     ended, first, second = (
         [0.0, *accumulate(share * middle**power for share, middle in zip(likelihood, _MIDDLES, strict=True))]
         for power in (0, 1, 2)
@@ -185,23 +185,23 @@ def _cheapest(likelihood: Sequence[float], floor: float) -> list[float]:
     cost, following = [0.0] * (_CELLS + 1), [_CELLS] * (_CELLS + 1)
     for now in range(_CELLS - 1, -1, -1):
         best, earliest = math.inf, (_EDGES[now] if now else 0) + floor
-        for look in range(now + 1, _CELLS + 1):
-            at = _EDGES[look]
-            if at < earliest and look < _CELLS:
+        for poll in range(now + 1, _CELLS + 1):
+            at = _EDGES[poll]
+            if at < earliest and poll < _CELLS:
                 continue
             delay = (
-                ended[look] - ended[now] - 2 * (first[look] - first[now]) / at + (second[look] - second[now]) / at**2
-            ) / _WORTH_A_LOOK**2
+                ended[poll] - ended[now] - 2 * (first[poll] - first[now]) / at + (second[poll] - second[now]) / at**2
+            ) / _WORTH_A_POLL**2
             if delay > best:
                 break
-            if (total := 1 - ended[now] + delay + cost[look]) < best:
-                best, following[now] = total, look
+            if (total := 1 - ended[now] + delay + cost[poll]) < best:
+                best, following[now] = total, poll
         cost[now] = best
-    looks, now = [], 0
+    polls, now = [], 0
     while now < _CELLS and ended[now] < _ENOUGH:
         now = following[now]
-        looks.append(_EDGES[now])
-    return looks
+        polls.append(_EDGES[now])
+    return polls
 
 
 def _guess() -> list[float]:

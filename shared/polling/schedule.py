@@ -1,7 +1,7 @@
-"""How long to wait for a job's video, and what is learned from it for the next job of its kind.
+"""Schedule a job's polls, and learn from its duration for the next job of its kind.
 
-Joins the polling policy with the durations in the table. Nothing here is worth a job: where the table cannot be asked
-or told, a job waits as if its model were unknown. Must not know Lambda or the vendor.
+Combines the polling policy with the durations in the table. A failure here never fails a job: where the table cannot be
+read or written, the job is polled as if its model were unknown.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _LATE_SHARE, _LATE_SECONDS = 0.1, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollScheduler:
-    """Plans looks and learns from them.
+    """Plan polls and learn from them.
 
     Args:
-        policy: When to look.
+        policy: When to poll.
         durations: How long the last generations took.
-        deadline_seconds: How long the vendor may take at least before a job counts as stuck, in seconds.
+        deadline_seconds: The shortest deadline of a job, in seconds.
     """
 
     policy: PollingPolicy
@@ -43,50 +43,50 @@ class PollScheduler:
     deadline_seconds: int
 
     def known(self, model_id: str | None, request: Mapping[str, object]) -> list[float]:
-        """How long the last generations like this one took, in seconds; empty where that is not known."""
+        """Return how long the last generations like this one took, in seconds; empty where that is not known."""
         try:
             return self.durations.of(kind_of(model_id, request))
         except (ClientError, BotoCoreError) as error:
-            logger.warning("how long it should take could not be read", reason=type(error).__name__)
+            logger.warning("past durations could not be read", reason=type(error).__name__)
             return []
 
     def facts(self, known: list[float], submitted_at: int) -> dict[str, Any]:
-        """What belongs on the record of a job that was just submitted: its deadline, and what people are told."""
+        """Return the fields for the record of a job that was just submitted: its deadline and its estimate."""
         expected = expectation(known)
         return {
             "deadline_at": submitted_at + deadline(expected, self.deadline_seconds),
             "expected_seconds": list(expected) if expected else None,
         }
 
-    def begin(self, job_id: str, known: list[float], submitted_at: int) -> dict[str, Any]:
-        """What the state machine carries from the submission on: `wait_seconds`, and `waiting` for the next look.
+    def first_poll(self, job_id: str, known: list[float], submitted_at: int) -> dict[str, Any]:
+        """Plan a job's polls and return the state machine's data: `wait_seconds` until the first poll, and `waiting`.
 
-        All times in `waiting` are seconds since the submission: the planned looks, when the video was last seen
-        unfinished, and when the next look is due.
+        All times in `waiting` are seconds since the submission: the planned polls (`looks`), when a poll last found the
+        video unfinished, and when the next poll is due.
         """
-        # By chance, but the same for a repeat.
+        # Random, but the same for a repeat.
         chance = int.from_bytes(hashlib.sha256(job_id.encode()).digest()[-4:], "big") / 2**32
         return self._wait(self.policy.plan(known, chance), 0, _since(submitted_at), None)
 
-    def go_on(
+    def next_poll(
         self, waiting: Mapping[str, Any] | None, submitted_at: int, retry_after: float | None = None
     ) -> dict[str, Any]:
-        """What the state machine carries after a look that found nothing.
+        """Return the state machine's data after a poll that found the video unfinished.
 
         Args:
-            waiting: What it carried before. None for an execution that was started by an older version.
+            waiting: Its data before the poll. None for an execution that an older version started.
             submitted_at: When the job was submitted, in epoch seconds.
             retry_after: Seconds the vendor asked for instead of an answer.
         """
-        looks, unfinished = (waiting["looks"], waiting["unfinished"]) if waiting else ([], 0)
+        plan, unfinished = (waiting["looks"], waiting["unfinished"]) if waiting else ([], 0)
         elapsed = _since(submitted_at)
-        return self._wait(looks, unfinished if retry_after is not None else elapsed, elapsed, retry_after)
+        return self._wait(plan, unfinished if retry_after is not None else elapsed, elapsed, retry_after)
 
     def learn(self, job: Job, waiting: Mapping[str, Any] | None, submitted_at: int) -> None:
-        """Remember how long the video took that was just found finished.
+        """Store how long the video took that was just found finished.
 
-        A job that was held, interrupted or reopened tells nothing, and neither does a look that came late (the vendor
-        or AWS was not to be reached): the video may have been finished for a long time.
+        The duration is unknown if the job was held, interrupted or reopened, or if the poll was late because the vendor
+        or AWS was unreachable: the video may have been finished for a long time.
         """
         elapsed = _since(submitted_at)
         if waiting is None or set(job.timeline) - _UNDISTURBED or job.model_id is None:
@@ -97,12 +97,12 @@ class PollScheduler:
         try:
             self.durations.learn(kind, job.job_id, measured(waiting["unfinished"], elapsed))
         except (ClientError, BotoCoreError) as error:
-            logger.warning("how long it took could not be written down", reason=type(error).__name__)
+            logger.warning("the duration could not be stored", reason=type(error).__name__)
 
-    def _wait(self, looks: list[int], unfinished: int, elapsed: int, retry_after: float | None) -> dict[str, Any]:
-        seconds = self.policy.wait(looks, elapsed, retry_after)
+    def _wait(self, plan: list[int], unfinished: int, elapsed: int, retry_after: float | None) -> dict[str, Any]:
+        seconds = self.policy.wait(plan, elapsed, retry_after)
         due = elapsed + seconds
-        ahead = [look for look in looks if look > elapsed]
+        ahead = [poll for poll in plan if poll > elapsed]
         return {"wait_seconds": seconds, "waiting": {"looks": ahead, "unfinished": unfinished, "next": due}}
 
 

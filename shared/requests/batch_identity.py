@@ -1,9 +1,9 @@
-"""What makes a row of a batch the job that it is: what it asks for, in one canonical form.
+"""Derive the job id of a batch's row from a canonical form of its request.
 
 A spreadsheet, an editor or a converter rewrites a file without changing what it asks for: line ends, the Unicode normal
-form, blanks around a text, members that are null or empty. None of that makes another job. Under the older rule most of
-it did. So the ids of the older rule are looked up as well, and a job that exists under one of them stays the row's job.
-Must not know where jobs are kept.
+form, blanks around a text, members that are null or empty. None of that makes a different job. Under the older rule
+most of it did. So the ids of the older rule are looked up as well, and a job that exists under one of them remains the
+row's job.
 """
 
 from __future__ import annotations
@@ -29,31 +29,32 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 10_000
 MAX_MARKS = 30
-"""How many combining marks may stand on one character: as in a Stream-Safe text, which has no more in any language.
+"""How many combining marks one character may have. Stream-Safe Text has the same limit, which suffices in any language.
 https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
 _FRACTION = re.compile(r"-?(?:0|[1-9]\d{0,14})\.\d{1,15}", re.ASCII)
 _MARKS = re.compile(rb"[^\0]{%d}" % (MAX_MARKS + 1))
-# The characters below have no marks among them. Half as many may be enough, as some come down to two.
+# Characters below U+0300 are not marks. Half as many may be enough, because some decompose into two.
 _MAYBE_MARKS = re.compile(f"[\u0300-\U0010ffff]{{{MAX_MARKS // 2 + 1}}}")
-# The only characters that are no marks themselves and come down to nothing but marks.
+# The only characters that are not marks themselves and decompose into marks only.
 _MADE_OF_MARKS = ("\u0f73", "\u0f75", "\u0f81")
 _MAX_LIKE = 100
 _METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
 _NO_RAW = f'"{_RAW}":null'
-# In a JSON text whose escaped backslashes are taken out: behind a letter or digit that would join with the mark there.
+# In a JSON text without escaped backslashes: the place after an escape's last letter or digit, which would combine with
+# the mark that follows.
 _ESCAPE_BEFORE_MARK = re.compile(r"(?=[^\x00-\x7f])(?:(?<=\\[^u])|(?<=\\u[0-9a-f]{4}))")
-# No JSON text holds these two as they are.
+# No JSON text contains these two unescaped.
 _BACKSLASH, _GUARD = "\0", "\1"
 _FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a row is known by.
+    """The fingerprints of a row.
 
     Attributes:
         meaning: The fingerprint of its canonical form.
-        older: Fingerprints that the older rule gave a row of this meaning, as it is written in the file first.
+        older: Fingerprints that the older rule gave a row of this meaning, first the one for its spelling in the file.
     """
 
     meaning: str
@@ -61,7 +62,7 @@ class Identity:
 
 
 def has_too_many_marks(text: str) -> bool:
-    """Whether so many combining marks follow each other that normal forms take time beyond all bounds."""
+    """Whether so many combining marks follow each other that normalization would take unbounded time."""
     if text.isascii() or not _MAYBE_MARKS.search(text):
         return False
     for made_of_marks in _MADE_OF_MARKS:
@@ -70,11 +71,11 @@ def has_too_many_marks(text: str) -> bool:
 
 
 def tidy(document: object) -> object:
-    """A row's request without what makes no difference, before it is judged: the form in which it is sent.
+    """Return a row's request in the form in which it is sent, before it is validated.
 
-    A field that is null or empty is not given. Texts have no blanks around them, `\\n` as line ends, and are in NFC.
-    Links are only freed from blanks, and `raw_params` and `metadata` are left as they are: others read them. Whether a
-    text has too many marks is to be judged before.
+    Fields that are null or empty are removed. Texts lose blanks around them, get `\\n` as line ends, and become NFC.
+    Links only lose blanks. `raw_params` and `metadata` do not change, because others read them. Check a text with
+    `has_too_many_marks` first.
     """
     if not isinstance(document, dict):
         return document
@@ -86,11 +87,11 @@ def tidy(document: object) -> object:
 
 
 def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identity:
-    """What a row is known by.
+    """Return a row's fingerprints.
 
     Args:
-        request: Its valid request, tidy, with its metadata.
-        written: The same as the older rule read it, with the same `raw_params`; None where that refused it.
+        request: Its valid request, tidied, with its metadata.
+        written: The request as the older rule read it, with the same `raw_params`; None where that rule refused it.
     """
     raw = _raw_of(to_json(request[_RAW]) if _RAW in request else None)
     request = raw.rest_of(request)
@@ -111,10 +112,10 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
 
 
 class _Raw:
-    """The `raw_params` of a row: most of it, and the same in most of its spellings, so each is written down once.
+    """The `raw_params` of a row. They are its largest part, so each spelling of them is serialized only once.
 
     Args:
-        json_text: They, as JSON; None where the row has none.
+        json_text: The `raw_params` as JSON; None where the row has none.
     """
 
     def __init__(self, json_text: bytes | None) -> None:
@@ -123,16 +124,16 @@ class _Raw:
         whole, self.as_it_is = identity.canonical_form(value)
         self.has_lines = "\\n" in self.as_it_is or "\\r" in self.as_it_is
         self.has_marks = "\\u" in self.as_it_is
-        # Escaped backslashes are replaced by a sign of their own, so that all others begin an escape.
+        # Escaped backslashes are replaced by another character, so that every remaining backslash begins an escape.
         text = (json_text or b"null") if whole is value else to_json(whole)
         self._json = text.decode().replace("\\\\", _BACKSLASH)
 
     def rest_of(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The request without them."""
+        """Return the request without its `raw_params`."""
         return {name: value for name, value in request.items() if name != _RAW} if self._is_given else request
 
     def put_into(self, rest: dict[str, Any], raw: str) -> str:
-        """The canonical JSON of a request, from the rest of it and from its `raw_params` in canonical JSON."""
+        """Return the canonical JSON of a request, from its other fields and the canonical JSON of its `raw_params`."""
         if not self._is_given:
             return identity.canonical_json(rest)
         # Of the fields behind it, none is an object, and within a text there are backslashes before the quotes.
@@ -141,12 +142,12 @@ class _Raw:
 
     @cached_property
     def _normal_json(self) -> str:
-        """JSON in which each text is as `_text` spells it."""
+        """Return JSON in which `_text` has respelled each text."""
         return _normalized("NFC", self._json.replace("\\r\\n", "\\n").replace("\\r", "\\n"))
 
     @cached_property
     def normal(self) -> str:
-        """Their canonical JSON with each text as `_text` spells it."""
+        """Their canonical JSON after `_text` has respelled each text."""
         if not (self.has_lines or self.has_marks) or self._normal_json == self._json:
             return self.as_it_is
         return _canonical(self._normal_json)
@@ -164,12 +165,12 @@ class _Raw:
 
 @lru_cache(maxsize=4)
 def _raw_of(json_text: bytes | None) -> _Raw:
-    # Most rows of a batch have the same ones.
+    # Most rows of a batch have the same `raw_params`.
     return _Raw(json_text)
 
 
 def _normalized(form: Literal["NFC", "NFD"], json_text: str) -> str:
-    """A JSON text with each of its texts in a Unicode normal form. None of the signs around them joins with a mark."""
+    """Return JSON with each of its texts in a Unicode normal form. JSON's own characters do not combine with marks."""
     guarded = _ESCAPE_BEFORE_MARK.sub(_GUARD, json_text) if "\\" in json_text else json_text
     return unicodedata.normalize(form, guarded).replace(_GUARD, "")
 
@@ -180,11 +181,11 @@ def _canonical(json_text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RowIds:
-    """What a row's job is called.
+    """The ids of a row's job.
 
     Attributes:
         job_id: Its id.
-        others: The ids under which an earlier upload may be about to run the same row, by the older rule.
+        others: The ids of the older rule under which an earlier upload may be about to run the same row.
     """
 
     job_id: str
@@ -194,16 +195,16 @@ class RowIds:
 def job_ids(
     rows: Sequence[Identity], bucket: str, name: str, known: Callable[[Iterable[str]], Container[str]]
 ) -> list[RowIds]:
-    """The jobs of a batch's rows, one each.
+    """Return the job ids of a batch's rows.
 
-    A row keeps the job that the older rule gave it as it is written, or one that it gave to another spelling of it.
-    Where there is none, it gets a new one. Rows of the same meaning differ in how many of them come before.
+    A row keeps the job that the older rule gave to its spelling in the file, or to another spelling. Otherwise it gets
+    a new one. Rows of the same meaning are numbered, so that each has a job of its own.
 
     Args:
         rows: The rows, in the order of the file.
         bucket: The bucket that the batch lies in.
         name: The batch's name.
-        known: Tells which of many job ids have a job already.
+        known: Returns which of many job ids already have a job.
     """
     groups: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
@@ -220,7 +221,7 @@ def job_ids(
 
 
 def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
-    """Whether a job is the row of a batch that its source names, by either rule; true for jobs that are no rows.
+    """Whether a job is the batch's row that its source names, by either rule. True for jobs that are not rows.
 
     Args:
         job_id: The job.
@@ -232,7 +233,7 @@ def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], 
         return True
     row = identify({**body, _METADATA: metadata} if metadata else {**body}, None)
     about = tuple(product(_spellings_of(name_of(source["key"])), dict.fromkeys((row.meaning, *row.older))))
-    # Which of several like rows it is does not stand in the source.
+    # The source does not say which of several equal rows it is.
     return any(
         job_id == identity.for_row(source["bucket"], name, meaning, copy)
         for copy in range(MAX_ROWS)
@@ -241,19 +242,19 @@ def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], 
 
 
 def newer_ids(source: Mapping[str, Any], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
-    """The ids that this rule gives the row of an earlier upload, which the older rule named otherwise.
+    """Return the ids that the current rule gives to the row of an earlier upload, which has an id of the older rule.
 
-    Which of several like rows it is cannot be told, so there are more of them than one.
+    There are several, because it is unknown which of several equal rows it is.
     """
     written = {**body, _METADATA: metadata} if metadata else {**body}
     request = tidy(written)
-    assert isinstance(request, dict)  # noqa: S101 - for the type checker: what is tidied stays a dict
+    assert isinstance(request, dict)  # noqa: S101 - for the type checker: tidy returns a dict for a dict
     meaning, name = identify(request, written).meaning, unicodedata.normalize("NFC", name_of(source["key"]))
     return [identity.for_row(source["bucket"], name, meaning, copy) for copy in range(_MAX_LIKE)]
 
 
 def _spellings_of(name: str) -> tuple[str, ...]:
-    """The spellings that a batch's name may have had, the canonical one first."""
+    """Return the spellings that a batch's name may have had, the canonical one first."""
     return tuple(dict.fromkeys((unicodedata.normalize("NFC", name), name, _decomposed(name))))
 
 
@@ -262,9 +263,9 @@ class _Choices:
     """The ids that rows of one meaning may have.
 
     Attributes:
-        new: What this rule gives them, in their order.
-        written: What the older rule gives each of them as it is written.
-        every: All that either rule gives rows of this meaning, the new ones first.
+        new: The ids of the current rule, in the order of the rows.
+        written: The older rule's id for the spelling of each row in the file.
+        every: All ids that either rule gives to rows of this meaning, the new ones first.
     """
 
     new: list[str]
@@ -273,7 +274,7 @@ class _Choices:
 
     @classmethod
     def of(cls, rows: Sequence[Identity], bucket: str, name: str) -> _Choices:
-        """The choices of some rows of one meaning."""
+        """Return the choices of rows of one meaning."""
         names = _spellings_of(name)
         fingerprints = dict.fromkeys((rows[0].meaning, *(older for row in rows for older in row.older)))
         every = [
@@ -294,7 +295,7 @@ class _Choices:
         return len(self.every) > len(self.new)
 
     def made(self, existing: Container[str]) -> list[RowIds]:
-        """The rows' ids, in their order; `existing` are those that have a job already."""
+        """Choose the rows' ids, in their order; `existing` are those that already have a job."""
         new = set(self.new)
         ids = [job_id if job_id in existing else "" for job_id in self.written]
         taken = set(ids)
@@ -308,13 +309,13 @@ class _Choices:
         return [RowIds(job_id, self._others(place, taken)) for place, job_id in enumerate(ids)]
 
     def _others(self, place: int, taken: set[str]) -> tuple[str, ...]:
-        """The ids by which the older rule may have named the row, and no row of this file has."""
+        """Return the older rule's ids that the row may have and that no row of this file has."""
         older = dict.fromkeys((self.written[place], *self.every[place :: len(self.new)]))
         return tuple(job_id for job_id in older if job_id not in taken)
 
 
 def _given(members: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
-    """The members without empty fields. What is no field stays, to be refused."""
+    """Return the members without empty fields. Unknown members stay, so that they are refused."""
     tidied = {name: _tidied(name, value) if name in fields else value for name, value in members.items()}
     return {name: value for name, value in tidied.items() if name not in fields or not _is_empty(value)}
 
@@ -334,15 +335,15 @@ def _is_empty(value: Any) -> bool:
 
 
 def _meaning(respelled: dict[str, Any], label: Callable[[Any], Any]) -> dict[str, Any]:
-    """The canonical form of a tidy request whose texts are in one spelling."""
+    """Return the canonical form of a tidied request whose texts are respelled."""
     meaning = dict(respelled)
-    # A CSV's cell is a text and an empty one is not there, so that is what plain metadata come down to.
+    # In a CSV, a label is always a text, and an empty cell is absent. Other forms of metadata are reduced to that.
     metadata = {name: label(value) for name, value in meaning.pop(_METADATA, {}).items() if not _is_empty(value)}
     return {**meaning, _METADATA: metadata} if metadata else meaning
 
 
 def _label(value: Any) -> Any:
-    """A label as it counts: a spreadsheet writes `true` as `TRUE` and `5.0` as `5`."""
+    """Return the canonical form of a label: a spreadsheet writes `true` as `TRUE` and `5.0` as `5`."""
     text = _former_label(value)
     if not isinstance(text, str):
         return text
@@ -352,7 +353,7 @@ def _label(value: Any) -> Any:
 
 
 def _former_label(value: Any) -> Any:
-    """A label as it counted before numbers and booleans in texts did."""
+    """Return a label's canonical form as of the version that did not yet read numbers and booleans in texts."""
     if isinstance(value, str):
         return value.strip()
     return value if isinstance(value, dict | list) else _canonical_scalar(value)
@@ -364,7 +365,7 @@ def _canonical_scalar(value: float | None) -> str:
 
 
 def _respelled(request: dict[str, Any], spell: Callable[[str], str]) -> dict[str, Any]:
-    """A request with each of its texts spelled so. Links stay: another spelling is another place."""
+    """Return a request with each text respelled. Links stay as they are: another spelling is another address."""
     return {name: value if name in KIND_OF_FIELD else _spelled(value, spell) for name, value in request.items()}
 
 

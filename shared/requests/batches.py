@@ -1,7 +1,7 @@
-"""A batch: one file, CSV or JSON lines, in which each row asks for a video.
+"""Read a batch and plan its jobs. A batch is one file, CSV or JSON lines, in which each row asks for a video.
 
-Knows the two forms and what a plan holds. `csv_rows` splits a CSV's text, `csv_cells` reads its cells, `batch_identity`
-says which job a row is, `batch_names` what a file's name means. Must not know S3, or how a row is started.
+`csv_rows` splits a CSV's text, `csv_cells` reads its cells, `batch_identity` derives a row's job id, and `batch_names`
+interprets the file's name.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _OTHER_FILES = (
     (b"\x28\xb5\x2f\xfd", "compressed (zstd): upload it uncompressed"),
     (b"BZh", "compressed (bzip2): upload it uncompressed"),
     (b"\xfd7zXZ", "compressed (xz): upload it uncompressed"),
-    (b"PK\x03\x04", "a workbook of a spreadsheet, or a ZIP: save the sheet as CSV in UTF-8"),
-    (b"\xd0\xcf\x11\xe0", "a workbook of a spreadsheet: save the sheet as CSV in UTF-8"),
+    (b"PK\x03\x04", "a spreadsheet's workbook or a ZIP file: save the sheet as CSV in UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet's workbook: save the sheet as CSV in UTF-8"),
     (b"\xff\xfe\0\0", "UTF-32: save it as UTF-8"),
     (b"\0\0\xfe\xff", "UTF-32: save it as UTF-8"),
     (b"\xff\xfe", "UTF-16: save it as UTF-8"),
@@ -70,18 +70,18 @@ _OTHER_FILES = (
 )
 _MAX_PATH = 200
 _RAW = "raw_params"
-# Controls other than a tab and line ends, and the sign for a character that was lost when a text was converted.
+# Control characters other than tabs and line ends, and U+FFFD, which marks a character that was lost in a conversion.
 _DAMAGED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _DAMAGED_TEXT = (
-    "has a control character or U+FFFD, so it was damaged on its way or is in another encoding: write it anew"
+    "has a control character or U+FFFD, so it was damaged before it arrived or has another encoding: write it again"
 )
-# In a row's JSON: without one of these, without `err`, `loading` and a control character, all its texts are sound.
+# If a row's JSON contains none of these, nor `err`, `loading` or a control character, none of its texts is damaged.
 _SUSPECT = ("#", "\uff03", "\ufe5f", "\ufffd", "\\u", "\\b", "\\f")
 _SUSPECT_TEXT = re.compile("|".join((*map(re.escape, _SUSPECT), "err", "loading", "[\x7f-\x9f]")), re.IGNORECASE)
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 _TORN_LINK = (
-    "seems to be more than one link, or has a backslash: write each link on its own, and encode what belongs to a link "
-    "(%3A for the colon of a link within a link, %5C for a backslash)"
+    "seems to be more than one link, or has a backslash: write each link separately, and encode special characters "
+    "within a link (%3A for the colon of a link within a link, %5C for a backslash)"
 )
 _PLAIN_ENCODINGS = ("", "identity", "aws-chunked", "utf-8")
 
@@ -93,10 +93,10 @@ class Row:
     Attributes:
         line: The line of the file where it begins, counted from 1.
         fault: Why it is refused.
-        body: The generate body, with its metadata, as JSON: parsed values of a whole file would take gigabytes. None
-            where it is refused.
+        body: The generate body, with its metadata, as JSON, because parsed values of a whole file would take gigabytes.
+            None where it is refused.
         model_id: The model of the body.
-        identity: What it is known by; None where it is refused.
+        identity: Its fingerprints; None where it is refused.
     """
 
     line: int
@@ -113,13 +113,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of a batch.
+    """What a batch starts.
 
     Attributes:
-        key: Where `requests` are to lie. It is derived from them: under one key, there is never anything else.
-        requests: The bodies of the rows that are not refused, one after another.
-        jobs: The inputs of their executions, in the order of the file: `job_id`, `model_id`, and in `source` where the
-            body lies.
+        key: The key under which to store `requests`. It is derived from them, so a key never gets other content.
+        requests: The bodies of the accepted rows, one after another.
+        jobs: The inputs of their executions, in the order of the file: `job_id`, `model_id`, and `source`, which says
+            where the body is stored.
         refused: The other rows: `line`, and `error` as a document.
     """
 
@@ -133,28 +133,28 @@ class Plan:
 
 
 def read(data: bytes, key: str, *, content_encoding: str = "") -> list[Row]:
-    """The rows of a batch, each judged as the API judges a request.
+    """Return the rows of a batch, each validated as the API validates a request.
 
     Args:
         data: The file.
-        key: The object's key. Its suffix says which form the file has, its name whether to run it.
-        content_encoding: What the object's `Content-Encoding` says.
+        key: The object's key. Its suffix tells the file's format, its name whether to run it.
+        content_encoding: The object's `Content-Encoding`.
 
     Raises:
-        BatchUnreadable: No row can be made out, or the name is near to a check's and is not one.
+        BatchUnreadable: The file cannot be split into rows, or its name resembles that of a check but is not one.
         BatchTooLarge: There are too many rows or bytes.
     """
     if purpose_of(key) is Purpose.UNCLEAR:
         raise BatchUnreadable(
-            "the name of the file or of a folder is near to a check's but is not one, so nothing was started: name the "
-            "file <name>.check.csv (or .check.jsonl) to check it, or leave the word 'check', and words like it, out of "
-            "all its names to run it"
+            "the name of the file or of a folder resembles that of a check but is not one, so nothing was started: "
+            "name the file <name>.check.csv (or .check.jsonl) to check it, or remove the word 'check', and similar "
+            "words, from all its names to run it"
         )
     if len(data) > MAX_BYTES:
         raise BatchTooLarge(f"the file has more than the {MAX_BYTES:,} bytes that a batch may have")
     form = next((form for suffix, form in _FORMS.items() if key.lower().endswith(suffix)), None)
     if form is None:
-        raise BatchUnreadable("the file's name ends neither in .csv nor in .jsonl")
+        raise BatchUnreadable("the file's name must end in .csv or .jsonl")
     rows: list[Row] = []
     with _no_search_for_cycles():
         for row in form(_decoded(data, content_encoding)):
@@ -168,7 +168,7 @@ def read(data: bytes, key: str, *, content_encoding: str = "") -> list[Row]:
 
 @contextmanager
 def _no_search_for_cycles() -> Iterator[None]:
-    """Leave garbage collection to reference counts: JSON has no cycles, and looking for them doubles the time."""
+    """Pause the cyclic garbage collector: JSON has no cycles, and searching for them doubles the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -179,15 +179,15 @@ def _no_search_for_cycles() -> Iterator[None]:
 
 
 def _decoded(data: bytes, content_encoding: str) -> str:
-    """The file's text without byte order marks.
+    """Return the file's text without byte order marks.
 
     Raises:
-        BatchUnreadable: It is not UTF-8. What it is instead is named where that shows.
+        BatchUnreadable: It is not UTF-8. The message names its actual format where that can be detected.
     """
     if other := next((name for magic, name in _OTHER_FILES if data.startswith(magic)), None):
         raise BatchUnreadable(f"the file is not UTF-8 but {other}")
     if b"\0" in data[:64]:
-        raise BatchUnreadable("the file is not UTF-8 but UTF-16, or no text: save it as UTF-8")
+        raise BatchUnreadable("the file is not UTF-8 but UTF-16, or not a text: save it as UTF-8")
     try:
         return data.decode().lstrip("\ufeff")
     except UnicodeDecodeError as error:
@@ -195,11 +195,11 @@ def _decoded(data: bytes, content_encoding: str) -> str:
             raise BatchUnreadable(
                 "the file is compressed, as its Content-Encoding says: upload it uncompressed"
             ) from None
-        # Every byte is a character in Latin-1, so the lines are the file's.
+        # In Latin-1 every byte is a character, so this counts the file's lines.
         line = lines_in(data[: error.start].decode("latin-1")) + 1
         raise BatchUnreadable(
-            f"the file is not UTF-8: line {line} holds another encoding's character, such as Windows-1252 has: save it "
-            "as UTF-8"
+            f"the file is not UTF-8: line {line} has a character of another encoding, such as Windows-1252: save it as "
+            "UTF-8"
         ) from None
 
 
@@ -208,7 +208,7 @@ def _json_lines(text: str) -> Iterator[Row]:
     if first is not None and first[0][0] in "[{":
         _require_lines(text, first[0])
     line, position = 1, 0
-    # Not splitlines(): a JSON text may hold the other characters that it takes for the end of a line.
+    # Not splitlines(): it also splits at characters that may occur within a JSON text.
     for found in _JSON_LINE.finditer(text):
         line += lines_in(text[position : found.start()])
         position = found.start()
@@ -227,7 +227,7 @@ def _json_lines(text: str) -> Iterator[Row]:
 
 
 def _require_lines(text: str, first_line: str) -> None:
-    """Name the two other ways to put requests into a file of JSON.
+    """Refuse a file that is JSON but not JSON lines.
 
     Raises:
         BatchUnreadable: The whole file is one array, or one object over several lines.
@@ -277,7 +277,7 @@ def _from_cells(record: Record, columns: list[Column]) -> Row:
         return _outside(record, columns)
     if sum(map(len, cells)) * 6 > MAX_DOCUMENT_BYTES and len(json.dumps(document)) > MAX_DOCUMENT_BYTES:
         return Row(line, fault=_wrong("", f"must have at most {MAX_DOCUMENT_BYTES} bytes"))
-    # The older rule knew blanks alone between links, and may have paid for two as one.
+    # The older rule separated links at blanks only, so it may have paid for two links as one.
     older = {
         column.name: cell.split()
         for column, cell in zip(columns, cells, strict=False)
@@ -290,14 +290,14 @@ def _outside(record: Record, columns: list[Column]) -> Row:
     names = [column.name for column in columns]
     cells = zip_longest(record.cells, names[: len(record.cells)], fillvalue="")
     number = next(number for number, (cell, name) in enumerate(cells, 1) if cell.strip() and not name)
-    return Row(record.line, fault=_wrong("", f"cell {number} stands in no column that the first line names"))
+    return Row(record.line, fault=_wrong("", f"cell {number} is beyond the columns that the first line names"))
 
 
 def _require_columns(names: list[str]) -> None:
-    """Judge the names in a CSV's first line.
+    """Check the names in a CSV's first line.
 
     Raises:
-        BatchUnreadable: It has none, or some that no request has; the issues name them.
+        BatchUnreadable: There are none, or some are unknown; the issues name them.
     """
     if not any(names):
         raise BatchUnreadable("the file's first line names no columns")
@@ -308,7 +308,7 @@ def _require_columns(names: list[str]) -> None:
         if name in seen:
             issues.append({"path": _shown(name, number), "message": "is named twice"})
         elif name and (has_too_many_marks(name) or not is_column(name)):
-            issues.append({"path": _shown(name, number), "message": "is no column that a batch can have"})
+            issues.append({"path": _shown(name, number), "message": "is not a column that a batch can have"})
         if name:
             seen.add(name)
     if issues:
@@ -321,17 +321,17 @@ def _require_columns(names: list[str]) -> None:
 
 
 def _shown(name: str, number: int) -> str:
-    # A file without a first line of names shows a row in its place, with the prompt and links in it.
+    # A file without a header has a row in its place, with the prompt and links in it.
     return name if _NAME.fullmatch(name) else f"column {number + 1}"
 
 
 def _judged(line: int, document: object, written: object, text: str) -> Row:
-    """A row, by its document, the document that the older rule would have read, and its text in the file."""
+    """Validate a row, given its document, the document that the older rule would have read, and its original text."""
     try:
         if wrong := _ambiguous_in(document, text):
             return Row(line, fault=wrong)
         if wide := _too_wide(document):
-            return Row(line, fault=_wrong("", f"has {wide:,} fields, which is more than there are"))
+            return Row(line, fault=_wrong("", f"has {wide:,} fields, more than a request can have"))
         request = _request(tidy(document))
         body = to_json(request).decode()
         if "://" in body and (torn := _torn_link_in(request)):
@@ -345,7 +345,7 @@ def _judged(line: int, document: object, written: object, text: str) -> Row:
             identity=identify(request, _older_request(written, request)),
         )
     except InvalidPayload as fault:
-        # Of ten thousand rows, each would keep all that was on the stack.
+        # The traceback of each of ten thousand rows would keep everything on its stack alive.
         fault.__traceback__ = fault.__context__ = None
         return Row(line, fault=fault)
     except RecursionError:
@@ -353,7 +353,7 @@ def _judged(line: int, document: object, written: object, text: str) -> Row:
 
 
 def _too_wide(document: object) -> int:
-    """How many fields a document has, where it would cost much to name each that is unknown; 0 otherwise."""
+    """Return how many fields a document has, if there are too many to name each unknown one; 0 otherwise."""
     params = document.get("params") if isinstance(document, dict) else None
     return max(
         (len(part) for part in (document, params) if isinstance(part, dict) and len(part) > _MAX_FIELDS), default=0
@@ -361,10 +361,10 @@ def _too_wide(document: object) -> int:
 
 
 def _request(document: object) -> dict[str, Any]:
-    """The valid request that a document is, with its metadata.
+    """Validate a document as a request with its metadata.
 
     Raises:
-        InvalidPayload: It is none.
+        InvalidPayload: It is not valid.
     """
     body, metadata = parse_request(document)
     return body | {"metadata": metadata} if metadata else body
@@ -373,7 +373,7 @@ def _request(document: object) -> dict[str, Any]:
 def _older_request(written: object, request: dict[str, Any]) -> dict[str, Any] | None:
     if written == request or not isinstance(written, dict):
         return request
-    # They are judged already, and take most of the time.
+    # They are validated already, and would take most of the time.
     raw = {name: request[name] for name in (_RAW,) if name in request}
     try:
         return _request({name: value for name, value in written.items() if name not in raw}) | raw
@@ -382,7 +382,7 @@ def _older_request(written: object, request: dict[str, Any]) -> dict[str, Any] |
 
 
 def _torn_link_in(request: dict[str, Any]) -> str | None:
-    """The first field of a request that holds two links as one."""
+    """Return the first field of a request that contains two links as one."""
     for name in KIND_OF_FIELD:
         value = request.get(name, [])
         links = (
@@ -394,11 +394,11 @@ def _torn_link_in(request: dict[str, Any]) -> str | None:
 
 
 def _ambiguous_in(document: object, text: str) -> InvalidPayload | None:
-    """What is wrong with a document's combining marks, or with names that differ in their spelling only.
+    """Return an error for too many combining marks, or for names that differ in their spelling only.
 
     Args:
         document: The document.
-        text: The same as it is written in the file, where marks may stand as `\\u0301` and line ends as `\\r`.
+        text: Its text in the file, where marks may be written as `\\u0301` and line ends as `\\r`.
     """
     if "\\u" in text:
         text = json.dumps(document, ensure_ascii=False, check_circular=False)
@@ -415,7 +415,7 @@ def _ambiguous_in(document: object, text: str) -> InvalidPayload | None:
 
 
 def _has_wrong_text(body: str) -> bool:
-    """Whether a request's JSON has a text that is damaged or nothing but a spreadsheet's error, also among names."""
+    """Whether a text or name in a request's JSON is damaged or is only a spreadsheet's error."""
     lower = body.lower()
     is_suspect = any(sign in body for sign in _SUSPECT) or "err" in lower or "loading" in lower
     if not is_suspect and (body.isprintable() or not _is_damaged(body)):
@@ -424,7 +424,7 @@ def _has_wrong_text(body: str) -> bool:
 
 
 def _wrong_text_in(request: dict[str, Any]) -> InvalidPayload | None:
-    """What is wrong with the first such text."""
+    """Return an error for the first such text."""
     found = strict_json.first_text(_is_wrong, request)
     if found is None:
         return None
@@ -440,7 +440,7 @@ def _is_wrong(text: str) -> bool:
 
 
 def _name_in_two_forms(document: object) -> str | None:
-    """The first name that one object has in two Unicode normal forms or with two line ends: they count as the same."""
+    """Return the first name that one object has twice, if Unicode normal forms and line ends are ignored."""
     pending = [document]
     while pending:
         value = pending.pop()
@@ -481,13 +481,13 @@ _FORMS: dict[str, Callable[[str], Iterator[Row]]] = {".csv": _csv, ".jsonl": _js
 def plan(
     rows: Sequence[Row], bucket: str, key: str, known: Callable[[Iterable[str]], Container[str]] = lambda _: ()
 ) -> Plan:
-    """What becomes of a batch's rows. The same rows in the same place are the same jobs, whatever stands around them.
+    """Plan a batch's jobs. The same rows in a batch of the same name are the same jobs, whatever the other rows are.
 
     Args:
-        rows: The rows, as `read` gave them.
+        rows: The rows that `read` returned.
         bucket: The bucket that the batch lies in.
         key: The batch's key.
-        known: Tells which of many job ids have a job already; by default none has.
+        known: Returns which of many job ids already have a job; by default none has.
     """
     key = checked_key(key)
     accepted = [(row, row.body, row.identity) for row in rows if row.body is not None and row.identity is not None]

@@ -1,7 +1,7 @@
-"""The columns of a batch's CSV, and what their cells say.
+"""Read the cells of a batch's CSV by their columns.
 
-The columns are the fields of the vendor's request model. A cell that is nothing of its field's kind stays a text, so
-that the model says what is wrong with it. Must not know files or rows.
+The columns are the fields of the vendor's request model. A cell that cannot be converted to its field's type stays a
+text, so that the model reports the error.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 METADATA = "metadata."
-"""What a column of the caller's own labels begins with."""
+"""The prefix of columns with the caller's own labels."""
 SPREADSHEET_ERROR = "is a spreadsheet's error, not a value"
 _MAX_NAME = 100
-# With seconds, with a zero in front, or with the half of the day: no aspect ratio is written so.
+# With seconds, a leading zero, or AM and PM: nobody writes an aspect ratio like this.
 _TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?\s*[ap]\.?m\.?|\d{1,2}:\d{2}:\d{2}|0\d?:\d{2}|\d{1,2}:0\d", re.IGNORECASE)
-# What spreadsheets make of `9:16` and `16:9` where they take it for a date, and the numbers behind dates and times.
+# What spreadsheets make of `9:16` and `16:9` when they read it as a date, and the serial numbers of dates and times.
 _DATE = re.compile(
     r"\d{1,2}[-./ ]+[^\W\d_]{3,9}\.?(?:[-./ ]+\d{2,4})?|[^\W\d_]{3,9}\.?[-./ ]+\d{1,4}"
     r"|\d{1,4}([-./])\d{1,2}\1\d{1,4}|\d{5}(?:[.,]\d+)?|0?[.,]\d{3,}"
 )
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
-# What parts links only stands between two that are whole.
+# These characters separate links only between two complete links.
 _BETWEEN_LINKS = ",;|"
 _LINK_BEHIND = re.compile(r"(?<![,;|])[,;|]++(?=\s*+https?://)", re.IGNORECASE)
 _SEPARATOR = "[,;|\u3001\uff0c\uff1b\uff5c]"
-# Between a file's name and something else, or before another scheme, a scheme without its colon, or a host.
+# After a file's name, or before another scheme, a scheme without its colon, or a host.
 _TORN = re.compile(
     rf"\.[a-z]\w{{1,4}}{_SEPARATOR}|{_SEPARATOR}(?:[a-z][\w+.-]*:|https?/|www\.|(?:[a-z\d-]+\.)+[a-z]{{2,}}/)",
     re.IGNORECASE,
 )
-# What Excel, LibreOffice and Google Sheets show, also in other languages, as people and programs copy it: in any case,
-# and without the sign at its end.
+# Errors of Excel, LibreOffice and Google Sheets, in several languages. People and programs copy them in any case, and
+# without the final character.
 _ERRORS_IN_WORDS = (
     "ref name value num null div/0 n/a spill calc getting_data nv bezug wert zahl überlauf kalk valeur nom "
     "nombre nul propagation valor nulo desbordamiento rif valore nome nullo n/d espansione núm despejar verw "
@@ -53,7 +53,7 @@ _ERRORS_IN_WORDS = (
 _ERRORS = frozenset(_ERRORS_IN_WORDS.split())
 _UNKNOWN_ERROR = re.compile(r"#[^\s#a-z]{2,30}[!?]")
 _ERROR = re.compile(r"err:\d{3}|#{2,}|#n/a\s.*|loading\.\.\.")
-# What is left of a formula that held an error: `=#REF!`, `#REF!+1`.
+# The rest of a formula that contained an error: `=#REF!`, `#REF!+1`.
 _ANY_ERROR = f"#(?:{'|'.join(map(re.escape, sorted(_ERRORS)))})"
 _BEHIND = r"[-+*/^&=<>,;:()].*"
 _IN_FORMULA = re.compile(rf"=.*{_ANY_ERROR}[!?]?(?:{_BEHIND})?|{_ANY_ERROR}[!?]{_BEHIND}")
@@ -65,10 +65,10 @@ class Column:
     """A column of a batch.
 
     Attributes:
-        name: What the first line calls it; empty where that names none.
-        group: The member of a request that its cells go into, empty where they are members of the request itself.
-        member: What they are called there.
-        convert: What a cell says. Raises ValueError where that cannot be meant; its text goes on from "The row".
+        name: Its name in the first line; may be empty.
+        group: The member of a request that its cells belong to; empty where that is the request itself.
+        member: Their name there.
+        convert: Converts a cell. Raises ValueError where it cannot be meant; the error's text continues "The row".
     """
 
     name: str
@@ -78,7 +78,7 @@ class Column:
 
     @classmethod
     def of(cls, name: str) -> Column:
-        """The column that a name in the first line stands for."""
+        """Return the column for a name in the first line."""
         group, dot, member = name.partition(".")
         return cls(name, group if dot else "", member if dot else name, CONVERTERS.get(name, str.strip))
 
@@ -89,7 +89,7 @@ def is_column(name: str) -> bool:
 
 
 def is_spreadsheet_error(text: str) -> bool:
-    """Whether a text is nothing but what a spreadsheet shows where a formula failed: `#N/A`, `=#REF!`, `Loading...`."""
+    """Whether a text is only what a spreadsheet shows for a failed formula: `#N/A`, `=#REF!`, `Loading...`."""
     if len(text) > _MAX_ERROR and len(text := text.strip()) > _MAX_ERROR:
         return False
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
@@ -102,7 +102,7 @@ def is_spreadsheet_error(text: str) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """A name that somebody chose, as it may stand in a message."""
+    """Make a name from outside safe for a message."""
     return one_line(name)[:_MAX_NAME]
 
 
@@ -118,10 +118,10 @@ def _boolean(cell: str) -> Any:
 
 
 def _ratio(cell: str) -> str:
-    """An aspect ratio.
+    """Read an aspect ratio.
 
     Raises:
-        ValueError: It is a time of day or a date, which spreadsheets make of `9:16`.
+        ValueError: It is a time or a date, as spreadsheets make it of `9:16`.
     """
     if _TIME.fullmatch(ratio := cell.strip()) or _DATE.fullmatch(ratio):
         raise ValueError("is a time of day or a date, as a spreadsheet makes it of `9:16`: format the cells as text")
@@ -145,13 +145,13 @@ def _link(cell: str) -> str:
 
 
 def _links(cell: str) -> list[str]:
-    """The links in a cell, with blanks, line ends, `,`, `;` or `|` between them.
+    """Read the links in a cell. Blanks, line ends, `,`, `;` or `|` separate them.
 
     Raises:
-        ValueError: One of these stands within a link, where it could also end it.
+        ValueError: One of these is within a link, where it could also end it.
     """
     links = [link.strip(_BETWEEN_LINKS) for text in cell.split() for link in _LINK_BEHIND.split(text)]
-    links = [link for link in links if link][: MAX_REFERENCE_IMAGES + 1]  # one too many is as wrong as a thousand
+    links = [link for link in links if link][: MAX_REFERENCE_IMAGES + 1]  # one too many is enough to refuse the row
     if any(map(_is_ambiguous, links)):
         raise ValueError(
             "has a `,`, `;` or `|` that may belong to a link or end it: write %2C, %3B or %7C within a link, and begin "
@@ -161,14 +161,14 @@ def _links(cell: str) -> list[str]:
 
 
 def _is_ambiguous(link: str) -> bool:
-    """Whether a link has a separator other than in the name of a folder (`/w_300,h_200/`)."""
+    """Whether a link has a separator outside the name of a folder (`/w_300,h_200/`)."""
     query = min((place for place in (link.find("?"), link.find("#")) if place >= 0), default=len(link))
     file = link[:query].rpartition("/")[2]
     return any(separator in file + link[query:] for separator in _BETWEEN_LINKS) or _TORN.search(link) is not None
 
 
 def _types(annotation: Any) -> set[Any]:
-    """The types that a field's annotation comes down to."""
+    """Return the types in a field's annotation."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _types(get_args(annotation)[0])
@@ -189,4 +189,4 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     for name, info in model.model_fields.items()
     if name != "params"
 }
-"""Column → how its cells are read."""
+"""Column → the function that converts its cells."""

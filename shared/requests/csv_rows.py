@@ -1,8 +1,8 @@
-"""CSV as people and spreadsheets write it: from a text to a header and rows of cells.
+"""Split CSV, as people and spreadsheets write it, into a header and rows of cells.
 
-Cells are separated by what the header shows, or by what a line `sep=;` above it names. A quote is read as RFC 4180
-(https://www.rfc-editor.org/rfc/rfc4180) means it: a row that could be split in two ways is named and never split. Each
-step is linear in the text. Must not know which columns there are or what cells mean.
+The separator is inferred from the header, or given by a line `sep=;` above it. Quotes follow RFC 4180
+(https://www.rfc-editor.org/rfc/rfc4180). A row that could be split in two ways is reported and never split. Each step
+is linear in the text.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 500
 MAX_ROW_CHARACTERS = 512 * 1024
-"""More than the largest request has as a row."""
+"""More than the largest request needs as a row."""
 _SEPARATORS = (",", ";", "\t", "|")
-# How Excel names the separator: in the file's first line.
-# A program that puts this line above another file leaves that one's byte order mark behind it.
+# Excel's way to name the separator, in the file's first line. A program that puts this line above an existing file
+# leaves that file's byte order mark after it.
 _NAMED_SEPARATOR = re.compile(r'"?sep=([^\w"\s]|\t)"?[,;\t|]*+(?:\r\n|\r|\n|\Z)\ufeff*+', re.IGNORECASE)
 _LINE = re.compile(r"([^\r\n]*+)(?:\r\n|\r|\n|\Z)")
 _PLAIN_LINE = re.compile(r'[^\r\n"]*+(?=[\r\n]|\Z)')
-# Quotes that people write and that keep no cell together: what opens one, and what may close it.
+# Quotes that people write but that do not quote a cell: an opening one, and those that may close it.
 _OTHER_QUOTES: dict[str, tuple[str, ...]] = {
     "'": ("'", "\u2019"),
     "`": ("`", "'", "\u00b4"),
@@ -78,8 +78,8 @@ class Record:
     Attributes:
         line: The line of the file where it begins, counted from 1.
         cells: Its cells without their quotes.
-        problem: Why they cannot be told apart.
-        cell: Which cell the problem is in, counted from 0.
+        problem: Why it cannot be split into cells.
+        cell: The cell with the problem, counted from 0.
     """
 
     line: int
@@ -93,14 +93,14 @@ def read_table(text: str, is_column: Callable[[str], bool]) -> tuple[list[str], 
 
     Args:
         text: The file, without a byte order mark.
-        is_column: Whether a column may have this name. The separator is the one that finds most such names.
+        is_column: Whether a column may have this name. The separator that yields most such names is used.
 
     Returns:
         The names in the header, and the rows below it.
 
     Raises:
-        BatchUnreadable: The header cannot be read or has too many columns. The rows raise it as well, where the text
-            cannot be split into rows from some place on.
+        BatchUnreadable: The header cannot be read or has too many columns. The iterator of rows raises it, too, where
+            the rest of the text cannot be split into rows.
     """
     if named := _NAMED_SEPARATOR.match(text):
         scanner = _Scanner(text, named[1], begin=named.end())
@@ -110,17 +110,17 @@ def read_table(text: str, is_column: Callable[[str], bool]) -> tuple[list[str], 
 
 
 def lines_in(text: str) -> int:
-    """How many lines end in a text. CR, LF and CRLF each end one."""
+    """Count the line ends in a text. CR, LF and CRLF each count as one."""
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 def _begin_of(cells: list[str], number: int) -> int:
-    """Where in its row a cell begins, as it is written."""
+    """Return where a cell begins in the text of its row."""
     return sum(len(cell) + 1 for cell in cells[:number])
 
 
 def _torn_cell(cells: list[str]) -> tuple[int, str] | None:
-    """The first cell that begins with another sort of quote, which ends in a cell behind it, and that quote."""
+    """Return the first cell with an opening quote of another kind that a later cell closes, and that quote."""
     opened: dict[str, int] = {}
     for number, cell in enumerate(cells[:MAX_COLUMNS]):  # a row with more is refused anyway
         text = cell.strip().rstrip(_BEHIND_QUOTES)
@@ -135,19 +135,19 @@ def _torn_cell(cells: list[str]) -> tuple[int, str] | None:
 
 
 def _opens(text: str, opening: str) -> bool:
-    """Whether a cell begins with a quote that does not end in it."""
+    """Whether a cell opens a quote that it does not close."""
     return text.startswith(opening) and not any(closing in text[len(opening) :] for closing in _OTHER_QUOTES[opening])
 
 
 def _closes(text: str, opening: str) -> bool:
-    """Whether a cell ends a quote that did not begin in it."""
+    """Whether a cell closes a quote that it did not open."""
     closings = _OTHER_QUOTES[opening]
     closing = next((closing for closing in closings if text.endswith(closing)), None)
     return closing is not None and not any(mark in text[: -len(closing)] for mark in (opening, *closings))
 
 
 def _escaped_cell(cells: list[str]) -> int | None:
-    """The first unquoted cell that ends in a backslash that nothing escapes."""
+    """Return the first unquoted cell that ends in an unescaped backslash."""
     ends = (number for number, cell in enumerate(cells) if cell.endswith("\\") and cell[0] != '"')
     return next((number for number in ends if (len(cells[number]) - len(cells[number].rstrip("\\"))) % 2), None)
 
@@ -163,30 +163,30 @@ def _separator_of(text: str, is_column: Callable[[str], bool]) -> str:
 
 
 class _Scanner:
-    """Goes through a CSV text once.
+    """Scan a CSV text once.
 
     Args:
         text: The text.
-        separator: What stands between cells, one character.
+        separator: The character between cells.
         begin: Where the header begins.
     """
 
     def __init__(self, text: str, separator: str, *, begin: int = 0) -> None:
         self._text, self._separator = text, separator
         self._position, self._line = 0, 1
-        self._opened = ""  # where a quote behind blanks begins a cell that has not ended yet
+        self._opened = ""  # where a cell is still open that begins with a quote after blanks
         self._cr_ends_lines = True  # until the header ends otherwise
         self._go_to(begin)
         between = re.escape(separator)
         cell = rf'(?:{_QUOTED}|(?!")[^{between}\r\n]*+)'
-        # No text matches in two ways, and `*+` gives nothing back: each is linear.
+        # No text matches in two ways, and `*+` never backtracks, so each pattern is linear.
         self._all_but_last = re.compile(rf"(?:{cell}{between})*+")
         self._last = re.compile(rf"{cell}(?=[\r\n]|\Z)")
         self._cell_form = re.compile(rf"{between}({cell})")
         self._blank = re.compile(rf'(?:[\s{between}]++|""(?!"))*+')
 
     def header(self) -> list[str]:
-        """The names in the first line, without trailing empty ones.
+        """Return the names in the first line, without trailing empty ones.
 
         Raises:
             BatchUnreadable: It cannot be read or has too many columns.
@@ -205,7 +205,7 @@ class _Scanner:
         return names
 
     def rows(self) -> Iterator[Record]:
-        """The other rows, without blank ones."""
+        """Yield the other rows, without blank ones."""
         while self._skip_blank_lines():
             record = self._line_inside() if self._opened else self._record()
             if record.problem or "".join(record.cells).strip():
@@ -217,13 +217,15 @@ class _Scanner:
         record = self._split(line, written)
         edges = (self._position, after)
         self._go_to(after)
-        # Some programs put no quotes around a cell with a CR, which would end the row in the middle of it.
+        # Some programs do not quote a cell with a CR, which would then end the row in the middle of the cell.
         if not self._cr_ends_lines and any(self._text.endswith("\r", 0, edge) for edge in edges):
-            return Record(line, problem="has a CR in an unquoted cell, or for a line end unlike the first line's")
+            return Record(
+                line, problem="has a CR in an unquoted cell, or as a line end that differs from the first line's"
+            )
         return record
 
     def _written(self) -> str:
-        """The text of the next row, which may have line ends in its quoted cells."""
+        """Return the text of the next row, which may have line ends in quoted cells."""
         if plain := _PLAIN_LINE.match(self._text, self._position):
             return plain[0]
         before = self._all_but_last.match(self._text, self._position)
@@ -249,7 +251,7 @@ class _Scanner:
         return Record(line, cells)
 
     def _torn(self, written: str, cells: list[str]) -> tuple[int, str] | None:
-        """The first cell that was meant to go on behind a separator, and what is wrong with it."""
+        """Return the first cell that was meant to continue after a separator, and what is wrong with it."""
         if "\\" in written and (escaped := _escaped_cell(cells)) is not None:
             behind = self._place(self._position + _begin_of(cells, escaped) + len(cells[escaped]) - 1)
             return escaped, (
@@ -262,7 +264,7 @@ class _Scanner:
         return None
 
     def _stray_quote(self, written: str, cell_begins: int) -> str:
-        """Say what is wrong with a cell that does not begin with a quote and has one; remember whether it is open."""
+        """Explain what is wrong with an unquoted cell that has a quote, and remember whether the quote is open."""
         quote = written.index('"', cell_begins)
         place = self._place(self._position + quote)
         if written[cell_begins:quote].strip():
@@ -272,7 +274,7 @@ class _Scanner:
         return f"has a blank before a cell's quote ({place}): remove the blank"
 
     def _line_inside(self) -> Record:
-        """The next line, where a cell is open whose quote does not count as one."""
+        """Read the next line while a misplaced quote is open."""
         line, opened = self._line, self._opened
         found = _LINE.match(self._text, self._position)
         if found:
@@ -281,21 +283,21 @@ class _Scanner:
         return Record(line, problem=f"belongs to the cell that the quote at {opened} opens")
 
     def _malformed(self, begins: int) -> BatchUnreadable:
-        """What is wrong with a quoted cell that does not end as one."""
+        """Explain what is wrong with a quoted cell that does not end correctly."""
         if quoted := _QUOTED_CELL.match(self._text, begins):
             place, problem = quoted.end(), "text follows the quote that ends a cell; double the quotes within a cell"
         else:
             place, problem = begins, "the quote that begins a cell is never closed"
-        return BatchUnreadable(f"the file is no CSV: {self._place(place)}: {problem}")
+        return BatchUnreadable(f"the file is not CSV: {self._place(place)}: {problem}")
 
     def _place(self, offset: int) -> str:
-        """Name a place in the present row."""
+        """Name a place in the current row."""
         before = self._text[self._position : offset]
         begins = max(before.rfind("\n"), before.rfind("\r")) + 1
         return f"line {self._line + lines_in(before)}, character {len(before) - begins + 1}"
 
     def _skip_blank_lines(self) -> bool:
-        """Go on to the next line that is not blank; False at the end."""
+        """Move to the next line that is not blank; return False at the end."""
         if blank := self._blank.match(self._text, self._position):
             end = blank.end()
             last = max(self._text.rfind("\n", self._position, end), self._text.rfind("\r", self._position, end))

@@ -1,10 +1,10 @@
 """Tell whether a file is a picture, a video or sound, by its content. Its name and content type may be wrong.
 
-Most kinds show in their first bytes. An MP4 or WebM file may hold nothing but sound, so for those the list of tracks
-decides, wherever in the file it is: only that part is read. Must not know S3.
+The first bytes show most kinds. An MP4 or WebM file may contain only sound, so there the list of tracks decides. Only
+that part of the file is read, wherever it is.
 
-Four libraries were tried: filetype, puremagic, libmagic, magika. All of them judge by the first bytes alone, so they
-call an MP4 or WebM file that holds only sound a video.
+Four libraries were tried: filetype, puremagic, libmagic, magika. All of them use only the first bytes, so they call an
+MP4 or WebM file that contains only sound a video.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     """Offset and length in bytes → that part of the file; shorter at the file's end."""
 
 _WINDOW = 8192
-"""How much is read at a time, in bytes: two frames of any MPEG audio fit, and so does the head of a track."""
+"""How much is read at a time, in bytes. Two frames of any MPEG audio fit, and so does a track's header."""
 _MOST_READS = 40
 
 
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 
 def kind_of(read: Read, size: int) -> Kind | None:
-    """Tell a file's kind, or None where it is no picture, video or sound.
+    """Return a file's kind, or None where it is neither a picture nor a video nor sound.
 
     Args:
         read: Reads parts of the file.
@@ -49,7 +49,7 @@ def kind_of(read: Read, size: int) -> Kind | None:
 
 
 class _File:
-    """A file that is read in windows; the last one is kept. After so many reads, it seems to end there."""
+    """Read a file in windows and keep the last one. After `_MOST_READS` reads, the file seems to end."""
 
     def __init__(self, read: Read, size: int) -> None:
         self._read = read
@@ -58,7 +58,7 @@ class _File:
         self._reads = 0
 
     def at(self, offset: int, length: int) -> bytes:
-        """Up to so many bytes from an offset on; fewer at the file's end."""
+        """Return up to `length` bytes from an offset; fewer at the file's end."""
         end = min(offset + length, self.size)
         if offset >= end:
             return b""
@@ -95,12 +95,12 @@ _FORMS = {b"WEBP": Kind.IMAGE, b"AVI ": Kind.VIDEO, b"WAVE": Kind.AUDIO, b"AIFF"
 
 
 def _iff(_: _File, head: bytes) -> Kind | None:
-    """RIFF and its relatives."""
+    """Recognize RIFF and related formats."""
     return _FORMS.get(head[8:12]) if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM") else None
 
 
 def _bitmap(_: _File, head: bytes) -> Kind | None:
-    """BMP. Its two letters alone may begin a text."""
+    """Recognize BMP. Its two letters are not enough, because a text may begin with them."""
     sizes_of_header = (12, 40, 52, 56, 64, 108, 124)
     is_one = head[:2] == b"BM" and head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in sizes_of_header
     return Kind.IMAGE if is_one else None
@@ -113,7 +113,7 @@ _QUICKTIME = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
 
 def _movie(file: _File, head: bytes) -> Kind | None:
-    """MP4 and its relatives, by their brands or else by their tracks."""
+    """Recognize MP4 and related formats, by their brands or else by their tracks."""
     if head[4:8] != b"ftyp":
         return _kind_of_tracks(tracks) if head[4:8] in _QUICKTIME and (tracks := _tracks(file)) is not None else None
     major, brands = head[8:12], _brands(head)
@@ -137,7 +137,7 @@ def _kind_of_tracks(handlers: set[bytes]) -> Kind:
 
 
 def _tracks(file: _File) -> set[bytes] | None:
-    """The handler types of a movie's tracks; None where there is no list of tracks."""
+    """Return the handler types of a movie's tracks; None where there is no list of tracks."""
     for kind, start, end in _boxes(file, 0, file.size):
         if kind == b"moov":
             return {_handler(file, *track) for name, *track in _boxes(file, start, end) if name == b"trak"}
@@ -154,7 +154,7 @@ def _handler(file: _File, start: int, end: int) -> bytes:
 
 
 def _boxes(file: _File, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes in a part of a file: type, and where the content begins and ends."""
+    """Yield the boxes in a part of a file: type, and where the content begins and ends."""
     while (box := boxes.parse(file.at(start, boxes.HEADER_BYTES))) is not None:
         after = start + box.length if box.length else end
         if after > end:
@@ -184,14 +184,14 @@ def _matroska(file: _File, head: bytes) -> Kind | None:
 
 
 def _elements(file: _File, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
-    """Where the elements of a kind begin and end, up to the first cluster: what follows it is the media."""
+    """Yield where the elements of a kind begin and end, up to the first cluster, where the media begin."""
     while start < end:
         name, width_of_name = _number(file.at(start, 8), marked=True)
         size, width_of_size = _number(file.at(start + width_of_name, 8), marked=False)
         if not width_of_name or not width_of_size or name == _CLUSTER:
             return
         start += width_of_name + width_of_size
-        # A size of ones means that it was not known when the file was begun.
+        # A size of all ones means that it was unknown when the file was started.
         after = end if size == (1 << 7 * width_of_size) - 1 else min(start + size, end)
         if name == wanted:
             yield start, after
@@ -199,7 +199,7 @@ def _elements(file: _File, start: int, end: int, wanted: int) -> Iterator[tuple[
 
 
 def _number(text: bytes, *, marked: bool) -> tuple[int, int]:
-    """A number of EBML and how many bytes it has; the first byte's leading zeros say that. No bytes: there is none."""
+    """Return an EBML number and its length in bytes, which is 0 without a number. The first byte tells the length."""
     width = 9 - text[0].bit_length() if text else 0
     if not 0 < width <= min(8, len(text)):
         return 0, 0
@@ -236,22 +236,22 @@ def _flash(_: _File, head: bytes) -> Kind | None:
 
 
 def _transport_stream(_: _File, head: bytes) -> Kind | None:
-    """MPEG-TS: packets of 188 bytes, on discs and in cameras with four bytes more."""
+    """Recognize MPEG-TS: packets of 188 bytes, or 192 bytes on discs and in cameras."""
     for first, packet in ((0, 188), (4, 192)):
         marks, fields = (head[first + more : first + 4 * packet : packet] for more in (0, 3))
-        # The two bits of what a packet holds are never both zero.
+        # The two bits for a packet's content are never both zero.
         if marks == b"\x47" * 4 and all(field & 0x30 for field in fields):
             return Kind.VIDEO
     return None
 
 
 def _tagged(_: _File, head: bytes) -> Kind | None:
-    """Sound behind an ID3 tag. Its version is a small number; in a text that begins with ID3, it is a letter."""
+    """Recognize sound after an ID3 tag. The tag's version is a small number; a text has a letter there."""
     return Kind.AUDIO if head.startswith(b"ID3") and head[3:4] < b"\x05" and len(head) >= 10 else None
 
 
 def _mpeg_audio(file: _File, head: bytes) -> Kind | None:
-    """MP3 and its relatives without a tag: one frame behind the other."""
+    """Recognize MP3 and related formats without a tag: one frame after the other."""
     return _framed(file, head, _mpeg_frame, same=b"\xff\xfe\x0c")
 
 
@@ -260,9 +260,9 @@ def _aac(file: _File, head: bytes) -> Kind | None:
 
 
 def _framed(file: _File, head: bytes, frame: Callable[[bytes], int], *, same: bytes) -> Kind | None:
-    """Sound, if a frame begins here and one of the same kind behind it, or the file ends within or behind the first.
+    """Recognize sound by a frame that is followed by one of the same kind or by the file's end.
 
-    Eleven set bits alone prove nothing: they are also what a text in UTF-16 begins with.
+    The eleven set bits of a frame's start are not enough: a text in UTF-16 begins with them, too.
     """
     length = frame(head)
     if not length:
@@ -288,7 +288,7 @@ _RATES = (44_100, 48_000, 32_000)
 
 
 def _mpeg_frame(text: bytes) -> int:
-    """How long the MPEG audio frame is that begins here, in bytes; 0 where none does."""
+    """Return the length of the MPEG audio frame that begins here, in bytes; 0 where none does."""
     if len(text) < 4 or text[0] != 0xFF or text[1] & 0xE0 != 0xE0:
         return 0
     version, layer = text[1] >> 3 & 3, 4 - (text[1] >> 1 & 3)
@@ -304,7 +304,7 @@ def _mpeg_frame(text: bytes) -> int:
 
 
 def _aac_frame(text: bytes) -> int:
-    """The same for a frame of AAC with its ADTS header. https://wiki.multimedia.cx/index.php/ADTS"""
+    """Return the same for a frame of AAC with its ADTS header. https://wiki.multimedia.cx/index.php/ADTS"""
     if len(text) < 7 or text[0] != 0xFF or text[1] & 0xF6 != 0xF0 or text[2] >> 2 & 15 > 12:
         return 0
     length = (text[3] & 3) << 11 | text[4] << 3 | text[5] >> 5

@@ -1,6 +1,4 @@
-"""Decode an object's own metadata. S3 keeps any text but returns ASCII: the rest comes as encoded words of RFC 2047.
-
-Knows that form, and what S3 makes of headers. Must not know S3's API.
+"""Decode an object's own metadata. S3 keeps any text but returns ASCII: other text comes as RFC 2047 encoded words.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata
 https://www.rfc-editor.org/rfc/rfc2047.html
@@ -21,18 +19,18 @@ _CONTROLS_OR_SIGNS = re.compile(r"[\x80-\x9f]|[ÂÃ][\xa0-\xbf]")
 
 
 def decoded(value: str) -> str:
-    """A value as it was meant: its encoded words decoded. Words that are malformed stay as they are."""
+    """Decode the encoded words in a value. Malformed words stay as they are."""
     return _WORDS.sub(_text_of, value)
 
 
 def is_garbled(text: str) -> bool:
-    """Whether a text lost a character when it was converted (U+FFFD), or still has an encoded word in it."""
+    """Whether a text lost a character when it was converted (U+FFFD), or still contains an encoded word."""
     return "\ufffd" in text or _WORD.search(text) is not None
 
 
 def _text_of(words: re.Match[str]) -> str:
     try:
-        # A character may be cut in two between words of one charset.
+        # A character may be split between two words of one charset.
         parts = [
             (charset, b"".join(_bytes_of(encoding, text) for _, encoding, text in run))
             for charset, run in itertools.groupby(_WORD.findall(words[0]), key=lambda word: word[0].lower())
@@ -51,10 +49,10 @@ def _bytes_of(encoding: str, text: str) -> bytes:
 
 
 def _read_once(text: str) -> str:
-    """The text that was sent, where S3 read each byte of its UTF-8 as a character of its own.
+    """Restore a text if S3 read each byte of its UTF-8 as a character of its own.
 
-    That is what S3 does with a header in UTF-8 (its own example comes back so), but not with a field of a form. Such a
-    text gives itself away: by control characters that nobody writes, or a sign behind each of two capital letters.
+    S3 does that with a header in UTF-8 (as the example in its documentation shows), but not with a field of a form.
+    Such a text contains control characters, or pairs of a certain capital letter and a sign, that nobody writes.
     """
     if not _CONTROLS_OR_SIGNS.search(text):
         return text

@@ -1,18 +1,16 @@
-"""Recipes: a generate body with placeholders, filled in for one upload.
-
-Knows the placeholders and what kind of file each field of the vendor's body takes. Must not know S3, or whether the
-filled body is valid (`shared.genviral.models` says that).
+"""Fill in recipes. A recipe is a generate body with placeholders for the values of an upload.
 
     {{asset_url}}        a link to the uploaded file, signed when the job is submitted
     {{assets.<label>}}   the same for a file that an uploaded manifest names
     {{filename}}         shoe.jpg
     {{stem}}             shoe
     {{date}}             2026-11-22 (UTC)
-    {{metadata.<name>}}  the object's own metadata (x-amz-meta-<name>), whatever the case of its name
+    {{metadata.<name>}}  the object's own metadata (x-amz-meta-<name>)
     {{tags.<name>}}      the object's own tags
-    {{…|<default>}}      what to put in where there is no such value
+    {{…|<default>}}      the default is used where there is no such value
 
-Upper and lower case are the same, but in labels and in names of tags. A name that is none of these has no default.
+Case matters only in labels and in names of tags. An unknown placeholder is an error even with a default. The filled
+body is not validated here; `shared.genviral.models` does that.
 """
 
 from __future__ import annotations
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # The uploads bucket: `uploads/<recipe>/<file>`, `requests/<name>.json`, `recipes/<name>.json`. Files under `assets/`
-# wait for a manifest, `uploads/<recipe>/<name>.manifest.json`, that names them. `batches/<name>.csv` or `.jsonl` holds
-# a request in each row; what was read of it lies under `plans/`.
+# are used by a manifest, `uploads/<recipe>/<name>.manifest.json`, that names them. `batches/<name>.csv` or `.jsonl` has
+# a request in each row; its plan is stored under `plans/`.
 UPLOADS = "uploads/"
 REQUESTS = "requests/"
 RECIPES = "recipes/"
@@ -40,7 +38,7 @@ PLANS = "plans/"
 MANIFEST_SUFFIX = ".manifest.json"
 DEFAULT_RECIPE = "default"
 
-# It ends at the next pair of braces, whichever that is, so that the search is linear in the text.
+# A placeholder ends at the next pair of braces of either kind, so that the search is linear in the text.
 _PLACEHOLDER = re.compile(r"\{\{((?:(?!\{\{|\}\}).)*+)(\}\})?", re.DOTALL)
 _MAX_ISSUES = 20
 _MAX_SHOWN = 100  # characters of a name or path in an issue
@@ -49,18 +47,18 @@ ASSET_PREFIX = "assets."
 METADATA_PREFIX = "metadata."
 TAG_PREFIX = "tags."
 _PLAIN = frozenset({ASSET_URL, "filename", "stem", "date"})
-# What may stand behind a prefix: a manifest's label, a name that a header can have, and a tag's key.
+# What may follow a prefix: a manifest's label, a name that a header can have, and a tag's key.
 LABEL = re.compile(r"[0-9A-Za-z_-]{1,50}")
 _NAMES = {
     ASSET_PREFIX: LABEL,
     METADATA_PREFIX: re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+"),  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
     TAG_PREFIX: re.compile(r"\S(?:.*\S)?", re.DOTALL),
 }
-# Where a value stands, from within: a path as a text for each value would cost as much as the longest name each time.
+# A linked list from the value outwards. Building each value's path as a text would cost the path's whole length.
 _Path: TypeAlias = "tuple[_Path, str | int] | None"
 
 
-# The fields whose name says what they take. Source: the vendor's page for the generate call.
+# The fields whose name tells the kind of file. Source: the vendor's page for the generate call.
 KIND_OF_FIELD = {
     "image_url": Kind.IMAGE,
     "reference_image_urls": Kind.IMAGE,
@@ -72,13 +70,13 @@ KIND_OF_FIELD = {
 
 
 def recipe_of(key: str) -> str:
-    """The recipe that an upload's key names: `uploads/<recipe>/<file>`, or the default for `uploads/<file>`."""
+    """Return the recipe that an upload's key names: `uploads/<recipe>/<file>`, or the default for `uploads/<file>`."""
     folder, separator, _ = key.removeprefix(UPLOADS).partition("/")
     return folder if separator else DEFAULT_RECIPE
 
 
 def recipe_named_by(key: str) -> str | None:
-    """The recipe that an object is, by its key `recipes/<name>.json`; None where no upload could ever use it."""
+    """Return the name of the recipe with the key `recipes/<name>.json`; None where no upload could ever use it."""
     name = key.removeprefix(RECIPES).removesuffix(".json")
     return name if key == f"{RECIPES}{name}.json" and name and "/" not in name else None
 
@@ -89,8 +87,8 @@ class Filled:
 
     Attributes:
         body: The generate body.
-        takes: Placeholder of a file → the kinds of file that the fields with its link take. A field that takes anything
-            is not in it.
+        takes: Placeholder of a file → the kinds of file that the fields with its link accept. Fields that accept any
+            file are left out.
     """
 
     body: dict[str, Any]
@@ -103,7 +101,7 @@ def is_file(placeholder: str) -> bool:
 
 
 def placeholders(recipe: object) -> dict[str, bool]:
-    """The placeholders in a recipe → whether a job can do without a value, because each place has a default."""
+    """Return the placeholders in a recipe → whether each occurrence has a default, so that no value is needed."""
     found: dict[str, bool] = {}
     for text in strings_of(recipe):
         for match in _PLACEHOLDER.finditer(text):
@@ -122,23 +120,23 @@ def fill(recipe: object, name: str, values: Mapping[str, str]) -> Filled:
         values: Placeholder → value.
 
     Raises:
-        RecipeInvalid: The recipe is no JSON object, or a placeholder is unknown, has no value or no end, or stands for
-            one file in fields that take two kinds.
+        RecipeInvalid: The recipe is not a JSON object, or a placeholder is unknown, has no value or no end, or stands
+            for one file in fields that accept two kinds.
     """
     filled, issues = try_fill(recipe, name, values)
     if issues:
-        raise RecipeInvalid(f"recipe '{name}' asks for what this upload does not have", issues=issues)
+        raise RecipeInvalid(f"recipe '{name}' needs values that this upload does not have", issues=issues)
     return filled
 
 
 def try_fill(recipe: object, name: str, values: Mapping[str, str]) -> tuple[Filled, tuple[dict[str, str], ...]]:
-    """Put in what there is, and say what is missing.
+    """Put the available values into a recipe, and list what is missing.
 
     Returns:
-        The recipe with nothing where a value is missing, and the first issues.
+        The recipe, with an empty text where a value is missing, and the first issues.
 
     Raises:
-        RecipeInvalid: The recipe is no JSON object.
+        RecipeInvalid: The recipe is not a JSON object.
     """
     if not isinstance(recipe, dict):
         raise RecipeInvalid(f"recipe '{name}' is not a JSON object")
@@ -148,7 +146,7 @@ def try_fill(recipe: object, name: str, values: Mapping[str, str]) -> tuple[Fill
 
 
 class _Filler:
-    """Goes through one recipe.
+    """Fill one recipe and collect its issues.
 
     Args:
         values: Placeholder → value.
@@ -160,7 +158,7 @@ class _Filler:
         self.issues: list[dict[str, str]] = []
 
     def filled(self, value: Any, path: _Path) -> Any:
-        """The value at `path` with its placeholders replaced."""
+        """Return the value at `path` with its placeholders replaced."""
         if isinstance(value, dict):
             return {key: self.filled(member, (path, key)) for key, member in value.items()}
         if isinstance(value, list):
@@ -179,7 +177,7 @@ class _Filler:
                 return self._wrong(path, f"{shown} is one file, and cannot be {' and '.join(sorted(kinds))}")
         if placeholder in self._values:
             return self._values[placeholder]
-        if not is_known(placeholder):  # a mistyped name would be paid for with its default, whatever the upload has
+        if not is_known(placeholder):  # with a default, a mistyped name would be paid for without the upload's value
             return self._wrong(path, f"{shown} is not a placeholder")
         if has_default:
             return default
@@ -193,7 +191,7 @@ class _Filler:
 
 
 def _members(path: _Path) -> list[str | int]:
-    """The members and places that lead to a value, from the outermost on."""
+    """Return the names and indexes that lead to a value, outermost first."""
     members: list[str | int] = []
     while path is not None:
         path, member = path
@@ -203,12 +201,12 @@ def _members(path: _Path) -> list[str | int]:
 
 def _why_missing(placeholder: str) -> str:
     if placeholder == ASSET_URL:
-        return f"has no value: an upload with a manifest has {{{{{ASSET_PREFIX}<label>}}}} instead"
+        return f"has no value: for an upload with a manifest, use {{{{{ASSET_PREFIX}<label>}}}}"
     return "has no value for this upload"
 
 
 def _parts(written: str) -> tuple[str, str, str]:
-    """A placeholder's name as `is_known` knows it, whether it has a default, and the default."""
+    """Return a placeholder's canonical name, whether it has a default, and the default."""
     name, has_default, default = written.partition("|")
     return _canonical(name.strip()), has_default, default.strip()
 
@@ -218,12 +216,12 @@ def _canonical(name: str) -> str:
     prefix = first.lower() + dot
     if prefix not in _NAMES:
         return name.lower() if name.lower() in _PLAIN else name
-    # S3 keeps names of metadata in lower case.
+    # S3 stores names of metadata in lower case.
     return prefix + (rest.lower() if prefix == METADATA_PREFIX else rest)
 
 
 def is_known(placeholder: str) -> bool:
-    """Whether some upload could have a value for a placeholder of this name."""
+    """Whether an upload could have a value for a placeholder of this name."""
     prefix, dot, rest = placeholder.partition(".")
     form = _NAMES.get(prefix + dot)
     return placeholder in _PLAIN or (form is not None and form.fullmatch(rest) is not None)

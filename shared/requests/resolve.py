@@ -1,7 +1,6 @@
-"""From a job to the body of its generate call: reads the uploaded files and recipes, checks them, signs links.
+"""Build the body of a job's generate call: read uploaded files and recipes, check them, and sign links.
 
-Knows S3, the layout of the uploads bucket and the vendor's request model. Must not know how the call is made. All that
-can be wrong with a request is found here, before anything is paid for.
+Every error in a request is found here, before anything is paid for.
 """
 
 from __future__ import annotations
@@ -64,20 +63,20 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 _ASSET_URL_SECONDS = 6 * 3600
-"""How long the vendor may take to fetch the asset, at most: the link also ends with the function's own session.
+"""How long the vendor may take to fetch the asset, at most. The link also expires with the function's own session.
 https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration"""
 MAX_DOCUMENT_BYTES = 256 * 1024
 """The largest recipe, request file or manifest."""
 MAX_REQUEST_BYTES = 300 * 1024
-"""The largest request on a job's record, which has room for 400 KB altogether.
+"""The largest request on a job's record. DynamoDB limits the whole item to 400 KB.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
-_MAX_ASSETS = 15  # as many as the vendor takes: 9 images, 3 videos and 3 clips of sound
-# Fits wherever a text or a link is asked for. A name of a file or a date is never a link.
+_MAX_ASSETS = 15  # the vendor accepts 9 images, 3 videos and 3 sound clips
+# Valid both as a text and as a link. A file's name or a date is never a link.
 _SAMPLE = "https://example.com/sample"
 _SAMPLES = {"filename": "sample.jpg", "stem": "sample", "date": "2026-11-22"}
 _MAX_METADATA_BYTES = 2048
 _MAX_KEY = 100
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a key may hold them, and no text that is sent
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # allowed in a key, but in no text that is sent
 _GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "KeyTooLongError", "404"}
 _FORBIDDEN = {"AccessDenied", "403", "MethodNotAllowed", "405", "InvalidObjectState"}
 
@@ -87,8 +86,8 @@ class Resolution:
     """What a job asks for.
 
     Attributes:
-        body: What goes to the vendor, with signed links. Never stored.
-        request: The same for the record and the sidecar file: no link in it gives access to anything.
+        body: The body for the vendor, with signed links. Never stored.
+        request: The same for the record and the sidecar file, without links that give access to anything.
         recipe: The recipe's name, if there was one.
         metadata: The caller's labels.
     """
@@ -127,7 +126,7 @@ class Manifest(Strict):
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file in the uploads bucket, as it was when it was looked at."""
+    """A file in the uploads bucket, as it was when it was read."""
 
     key: str
     version_id: str | None
@@ -137,14 +136,14 @@ class _File:
 
 
 def check_recipe(text: bytes, name: str) -> None:
-    """Judge a recipe before there is a file for it, with made-up values where only a file could tell.
+    """Check a recipe before there is a file for it, with sample values in place of the file's.
 
     Args:
-        text: What was uploaded.
+        text: The uploaded recipe.
         name: The recipe's name.
 
     Raises:
-        RecipeInvalid: No upload could become a video with it; its issues say which field is wrong and why.
+        RecipeInvalid: No upload could become a video with it. The issues say which field is wrong and why.
     """
     if len(text) > MAX_DOCUMENT_BYTES:
         raise RecipeInvalid(f"recipe '{name}' has more than {MAX_DOCUMENT_BYTES} bytes")
@@ -155,7 +154,7 @@ def check_recipe(text: bytes, name: str) -> None:
     except RecursionError:
         raise RecipeInvalid(f"recipe '{name}' is nested too deeply") from None
     if issues or wrong:
-        # A field without its value may be wrong for that reason alone.
+        # A field that lacks its value may be invalid only because of that.
         named = {issue["path"] for issue in issues}
         rest = tuple(issue for issue in (wrong.issues if wrong else ()) if issue["path"] not in named)
         message = f"{issues[0]['path']}: {issues[0]['message']}." if issues else wrong.message if wrong else ""
@@ -163,9 +162,9 @@ def check_recipe(text: bytes, name: str) -> None:
 
 
 def _samples(recipe: object) -> dict[str, str]:
-    """A made-up value for each placeholder that a job cannot do without."""
-    needed = [place for place, can_do_without in placeholders(recipe).items() if not can_do_without and is_known(place)]
-    if any(place.startswith(ASSET_PREFIX) for place in needed):  # only an upload with a manifest can do
+    """Return a sample value for each placeholder that needs a value."""
+    needed = [place for place, has_default in placeholders(recipe).items() if not has_default and is_known(place)]
+    if any(place.startswith(ASSET_PREFIX) for place in needed):  # an upload with a manifest has no asset_url
         needed = [place for place in needed if place != ASSET_URL]
     return {place: _SAMPLES.get(place, _SAMPLE) for place in needed}
 
@@ -185,20 +184,20 @@ def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
         The body for the vendor, and the metadata.
 
     Raises:
-        InvalidPayload: With an issue for each field that is wrong.
+        InvalidPayload: It is not valid. There is an issue for each wrong field.
     """
     if not isinstance(document, dict):
         return parse_generate(document).to_body(), {}
     rest = {name: value for name, value in document.items() if name != "metadata"}
     metadata = document.get("metadata")
-    if metadata is None:  # null counts as not given, as in every other field
+    if metadata is None:  # null means absent, as in every other field
         return parse_generate(rest).to_body(), {}
     if not isinstance(metadata, dict):
         raise _invalid_metadata("must be an object")
     try:
         size = len(json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode())
-    except (ValueError, RecursionError):  # a number beyond all bounds, half a character, endless nesting
-        raise _invalid_metadata("must hold nothing but JSON") from None
+    except (ValueError, RecursionError):  # an infinite number, half of a surrogate pair, or too deep nesting
+        raise _invalid_metadata("must contain only JSON") from None
     if any(map(has_controls, metadata)):
         raise _invalid_metadata("must have names without control characters")
     if size > _MAX_METADATA_BYTES:
@@ -207,20 +206,20 @@ def parse_request(document: object) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def request_text(request: object) -> str:
-    """A request as a job's record keeps it.
+    """Return a request as the text that a job's record keeps.
 
     Raises:
         RequestTooLarge: It does not fit there.
-        RequestUnreadable: It holds something that is no text.
+        RequestUnreadable: It contains half of a surrogate pair.
     """
     text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
     try:
         size = len(text.encode())
     except UnicodeEncodeError:  # half of a surrogate pair
-        raise RequestUnreadable("the request holds a character that is none") from None
+        raise RequestUnreadable("the request contains an invalid character") from None
     if size > MAX_REQUEST_BYTES:
         raise RequestTooLarge(
-            f"the request has {size:,} bytes, more than the {MAX_REQUEST_BYTES:,} that are kept of a job"
+            f"the request has {size:,} bytes, more than the {MAX_REQUEST_BYTES:,} that a job's record can keep"
         )
     return text
 
@@ -230,7 +229,7 @@ def _invalid_metadata(message: str) -> InvalidPayload:
 
 
 class Resolver:
-    """Reads what jobs refer to.
+    """Resolve jobs to generate bodies.
 
     Args:
         s3: A boto3 S3 client.
@@ -244,7 +243,7 @@ class Resolver:
         self._max_bytes = max_bytes
 
     def resolve(self, job: Job) -> Resolution:
-        """What the job asks for.
+        """Return what the job asks for.
 
         Raises:
             Fault: The request cannot be sent; the class says why. Nothing has been paid for.
@@ -271,8 +270,10 @@ class Resolver:
     def _from_record(self, job: Job) -> Resolution:
         if job.request is None:
             raise RequestUnreadable("the execution's input has no member 'request'")
-        if job.links_stripped:  # taken up while it was ending
-            raise RequestUnreadable("the request lost what opens its links when the job ended; ask for a new job")
+        if job.links_stripped:  # reopened while it was ending
+            raise RequestUnreadable(
+                "the secrets in the request's links were removed when the job ended; ask for a new job"
+            )
         body, metadata = parse_request(json.loads(job.request))
         return Resolution(body, without_secrets(body), metadata=metadata or job.metadata)
 
@@ -282,7 +283,7 @@ class Resolver:
         return Resolution(body, without_secrets(body), metadata=metadata)
 
     def _from_plan(self, source: Mapping[str, Any]) -> Resolution:
-        """A row of a batch, from where its plan keeps it."""
+        """Read a batch's row from its plan."""
         if not source["plan"].startswith(PLANS):
             raise RequestUnreadable(f"a row's plan must lie under {PLANS}")
         text = self._read(source["plan"], None, part=(source["offset"], source["length"]))
@@ -293,7 +294,7 @@ class Resolver:
         key, version_id = source["key"], source.get("version_id")
         name = self._recipe_named_by(key)
         upload = self._inspect(key, version_id)
-        # The files before the recipe: one of no known kind is wrong whatever the recipe says.
+        # The files are checked before the recipe, because a file of no known kind is wrong with any recipe.
         files = self._assets(upload) if key.endswith(MANIFEST_SUFFIX) else {ASSET_URL: self._known(upload)}
         recipe = self._recipe(name)
         values = self._values(upload, recipe)
@@ -310,7 +311,7 @@ class Resolver:
         return Resolution(body, without_secrets(shown), recipe=name, metadata=labels)
 
     def _recipe_named_by(self, key: str) -> str:
-        """The recipe of an upload, unless its file is called like a recipe itself: then its folder was forgotten."""
+        """Return the recipe of an upload. A file named like a recipe is an error: its folder was probably forgotten."""
         name, file = recipe_of(key), key.removeprefix(UPLOADS)
         could_be_one = name == DEFAULT_RECIPE != file and file and not {"/", "."} & set(file)
         if could_be_one and self._is_recipe(file):
@@ -327,8 +328,8 @@ class Resolver:
         return True
 
     def _values(self, upload: _File, recipe: object) -> dict[str, str]:
-        """What is put in for the placeholders that stand for no file."""
-        # Some systems take characters apart in names of files; a text has them in one piece.
+        """Return the values of the placeholders that do not stand for a file."""
+        # Some systems decompose characters in file names.
         name = _CONTROL.sub(" ", unicodedata.normalize("NFC", PurePosixPath(upload.key).name))
         values = {
             "filename": name,
@@ -348,7 +349,7 @@ class Resolver:
         return ((tag["Key"], tag["Value"]) for tag in answer["TagSet"])
 
     def _assets(self, manifest: _File) -> dict[str, _File]:
-        """The files that a manifest names, by the placeholders that stand for them."""
+        """Return the files that a manifest names, by their placeholders."""
         text = self._read(manifest.key, manifest.version_id)
         document = validated(Manifest, _json(text, RequestUnreadable, "the manifest"))
         files = {}
@@ -372,14 +373,16 @@ class Resolver:
             raise UploadTooLarge(
                 f"the uploaded file has {head['ContentLength']} bytes, more than the {self._max_bytes} allowed"
             )
-        # The version that was looked at is the one that is linked to, even when the key is overwritten meanwhile.
+        # Link to the version that was checked, even if the key is overwritten in the meantime.
         return _File(key, version_id or head.get("VersionId"), head["ContentLength"], head["Metadata"])
 
     def _known(self, file: _File) -> _File:
-        """The file, with the kind that its content is of."""
+        """Return the file with the kind of its content."""
         kind = kind_of(partial(self._part, file), file.size)
         if kind is None:
-            raise UploadUnsupported("the uploaded file's content is no picture, video or sound, whatever its name says")
+            raise UploadUnsupported(
+                "the uploaded file's content is not a picture, video or sound, whatever its name says"
+            )
         return replace(file, kind=kind)
 
     def _part(self, file: _File, offset: int, length: int) -> bytes:
@@ -402,7 +405,7 @@ class Resolver:
         return _json(text, RecipeInvalid, f"recipe '{name}'")
 
     def _read(self, key: str, version_id: str | None, *, part: tuple[int, int] | None = None) -> bytes:
-        """A small document, whole, or so many bytes of a large one from an offset on."""
+        """Read a small document, or a part of a large one given as offset and length in bytes."""
         span: Any = {"Range": f"bytes={part[0]}-{part[0] + part[1] - 1}"} if part else {}
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key, **_version(version_id), **span)
@@ -425,11 +428,11 @@ def _version(version_id: str | None) -> dict[str, Any]:
 
 
 def _refuse_garbled(document: dict[str, Any]) -> None:
-    """Refuse a text that was damaged on its way, wherever it came from: a name of a file, its metadata, a request."""
+    """Refuse a damaged text, wherever it came from: a file's name, its metadata or a request."""
     if found := strict_json.first_text(is_garbled, document):
-        path, wrong = one_line(".".join(found[:-1]))[:_MAX_KEY], "holds U+FFFD or an encoded word that cannot be read"
+        path, wrong = one_line(".".join(found[:-1]))[:_MAX_KEY], "contains U+FFFD or an unreadable encoded word"
         raise InvalidPayload(
-            f"{path} {wrong}: the text was damaged on its way. Write it again, also a file's name or metadata.",
+            f"{path} {wrong}: the text was damaged before it arrived. Write it again, also a file's name or metadata.",
             issues=({"path": path, "message": wrong},),
         )
 
@@ -441,7 +444,7 @@ def _json(data: bytes, fault: type[RequestFault], what: str) -> object:
         raise fault(f"{what} is not valid UTF-8; save it as UTF-8") from None
     if strict_json.has_lost_character(text):
         raise fault(
-            f"{what} holds U+FFFD, the sign for a character that was lost before it was uploaded; write the text anew"
+            f"{what} contains U+FFFD, which marks a character that was lost before the upload; write the text again"
         )
     try:
         return strict_json.loads(text)
@@ -452,7 +455,7 @@ def _json(data: bytes, fault: type[RequestFault], what: str) -> object:
 
 
 def _unreadable(error: ClientError, *, missing: type[UploadUnreadable] = UploadUnreadable) -> Exception:
-    """A missing or forbidden object is the uploader's matter; anything else is AWS's and is tried again."""
+    """Map a missing or forbidden object to an error of the uploader. Any other error is AWS's and is retried."""
     code = error.response.get("Error", {}).get("Code", "")
     if code in _GONE:
         return missing("the object is not in the uploads bucket")

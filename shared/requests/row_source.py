@@ -1,4 +1,4 @@
-"""Where a row of a batch comes from, by its execution's input. A module of its own: Submit needs no more of batches."""
+"""Read a batch row's source from its execution's input. A module of its own, because Submit needs only this."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ BATCH = "batch"
 """The type of a row's source."""
 _SOURCE = {"type": str, "bucket": str, "key": str, "line": int, "plan": str, "offset": int, "length": int}
 OTHER_IDS = "other_ids"
-"""The ids under which an earlier upload may run the same row. Only rows that the older rule named otherwise have it."""
+"""The ids under which an earlier upload may run the same row. Only rows with another id under that rule have it."""
 
 
 def source_in(given: object) -> dict[str, Any] | None:
-    """The source of a batch's row in an execution's input, or None where the execution is no such row's."""
+    """Return the source of a batch's row in an execution's input, or None where the execution is not a row's."""
     source = given.get("source") if isinstance(given, dict) else None
     if not isinstance(source, dict) or source.get("type") != BATCH:
         return None

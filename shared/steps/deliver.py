@@ -88,7 +88,7 @@ class Deliverer:
                 metadata=_metadata(job, video_id),
                 tags={"job_id": job.job_id},
                 remaining=self.remaining,
-                approve=lambda: self._require_own(job.job_id, video_id),
+                before_publish=lambda: self._require_own(job.job_id, video_id),
                 first=first,
             )
         except DeliveryIncomplete:

@@ -106,7 +106,7 @@ class Poller:
     def _processing(
         self, waiting: Mapping[str, Any] | None, submitted_at: int, retry_after: float | None = None
     ) -> dict[str, Any]:
-        return {"status": "processing", **self.scheduler.go_on(waiting, submitted_at, retry_after)}
+        return {"status": "processing", **self.scheduler.next_poll(waiting, submitted_at, retry_after)}
 
     def _with_its_video(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
         """The job's record, with the execution's video as the job's.

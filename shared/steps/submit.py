@@ -334,7 +334,7 @@ class Submitter:
 
     def _state(self, job_id: str, video_id: str | None, submitted_at: int, known: list[float]) -> dict[str, Any]:
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at}
-        return state | self.scheduler.begin(job_id, known, submitted_at)
+        return state | self.scheduler.first_poll(job_id, known, submitted_at)
 
 
 def _is_unsettled(job: Job) -> bool:

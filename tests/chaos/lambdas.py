@@ -224,7 +224,7 @@ class Lambda:
         """How long the product waits for the answer to the paid call, in seconds."""
         patch.setattr(self.handlers["submit"], "_TIMEOUTS", _PATIENT)
         for name in ("status", "deliver"):
-            patch.setattr(self.handlers[name], "LOOK", _PATIENT)
+            patch.setattr(self.handlers[name], "POLL", _PATIENT)
         patch.setattr(self.handlers["deliver"], "Limits", self._limits)
 
     def max_wait_of(self, timeouts: Timeouts) -> float:

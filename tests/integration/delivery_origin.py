@@ -217,7 +217,7 @@ def copy(
     source: Callable[[], str] | None = None,
     metadata: Mapping[str, str] = {"job-id": "job"},
     first: bool = False,
-    approve: Callable[[], None] = lambda: None,
+    before_publish: Callable[[], None] = lambda: None,
 ) -> Delivery:
     """Deliver the origin's file to the bucket, as the function does."""
     return deliver(
@@ -230,7 +230,7 @@ def copy(
         tags={"model": "a/b c"},
         remaining=remaining,
         first=first,
-        approve=approve,
+        before_publish=before_publish,
     )
 
 

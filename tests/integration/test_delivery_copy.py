@@ -116,7 +116,7 @@ def test_what_is_not_approved_at_the_last_moment_does_not_appear(
         raise OutputRefused("not wanted any more")
 
     with serve(film(size), behaviour) as origin, pytest.raises(OutputRefused):
-        copy(origin, s3, approve=refuse)
+        copy(origin, s3, before_publish=refuse)
     names, _ = left_behind(s3)
     assert KEY not in names
 

@@ -1,4 +1,4 @@
-"""The AWS stand-in, seam by seam: what a small template sees of Lambda, Step Functions, EventBridge and HTTP API."""
+"""The AWS stand-in, patch by patch: what a small template sees of Lambda, Step Functions, EventBridge and HTTP API."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from shared.api.cancel import Canceler
-from shared.api.create import Desk
+from shared.api.cancel import cancel_job
+from shared.api.create import create_job
 from shared.api.read import Lookup
-from shared.api.upload_form import Reception
+from shared.api.upload_form import presign_upload
 from shared.credits.counter import CreditCounter, price_kind
 from shared.credits.limiter import CreditLimiter
 from shared.delivery import Limits
@@ -43,6 +43,7 @@ from shared.steps.submit import Submitter
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
+    from shared.steps.callers import Caller
 
 EVENTS = Path(__file__).parents[2] / "events"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -398,8 +399,11 @@ class World:
             }
         )
 
-    def desk(self, sfn: Any = None) -> Desk:
-        return Desk(
+    def create_job(self, body: bytes, *, caller: Caller, key: str | None, sfn: Any = None) -> Job:
+        return create_job(
+            body,
+            caller=caller,
+            key=key,
             store=self.store,
             switch=IntakeSwitch(self.dynamodb, TABLE),
             sfn=sfn or self.sfn,
@@ -409,11 +413,13 @@ class World:
     def lookup(self) -> Lookup:
         return Lookup(store=self.store, s3=self.s3)
 
-    def canceler(self, sfn: Any = None, **options: Any) -> Canceler:
-        return Canceler(notifier=self.notifier(**options), sfn=sfn or self.sfn, state_machine_arn=self.machine)
+    def cancel_job(self, job_id: str, sfn: Any = None, **options: Any) -> dict[str, Any]:
+        notifier = self.notifier(**options)
+        return cancel_job(job_id, notifier=notifier, sfn=sfn or self.sfn, state_machine_arn=self.machine)
 
-    def reception(self) -> Reception:
-        return Reception(switch=IntakeSwitch(self.dynamodb, TABLE), s3=self.s3, bucket=UPLOADS, max_bytes=1_000_000)
+    def presign_upload(self, body: bytes) -> dict[str, Any]:
+        switch = IntakeSwitch(self.dynamodb, TABLE)
+        return presign_upload(body, switch=switch, s3=self.s3, bucket=UPLOADS, max_bytes=1_000_000)
 
 
 def caught(fault: Exception) -> dict[str, str]:

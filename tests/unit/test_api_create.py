@@ -26,7 +26,7 @@ WHO: dict[str, Any] = {"caller": Caller(ME), "key": "order-1"}
 
 def ask(world: World, body: object = BODY, sfn: Any = None, **who: Any) -> Any:
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return world.desk(sfn).ask(text, **{**WHO, **who})
+    return world.create_job(text, sfn=sfn, **{**WHO, **who})
 
 
 def test_a_request_becomes_a_record_and_an_execution_without_its_content(world: World) -> None:
@@ -343,7 +343,7 @@ def test_what_can_be_judged_is_judged_before_anything_is_kept(
 def test_the_largest_request_fits_into_the_table(world: World) -> None:
     raw = {"text": "字" * 21_000}
     body = {"model_id": "m", "prompt": "👟" * 20_000, "negative_prompt": "👟" * 20_000, "raw_params": raw}
-    job = world.desk().ask(json.dumps(body, ensure_ascii=False).encode(), caller=Caller("me"), key=None)
+    job = world.create_job(json.dumps(body, ensure_ascii=False).encode(), caller=Caller("me"), key=None)
     assert json.loads(job.request or "") == body
 
 

@@ -136,7 +136,7 @@ def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Statu
         world.store.transition(JOB_ID, status, stay=True)
     sfn = Flaky(world.sfn)
     for _ in range(2):
-        answer = world.canceler(sfn).cancel(JOB_ID)
+        answer = world.cancel_job(JOB_ID, sfn)
         assert answer["status"] == "canceled"
     # The execution's end comes back as an event, and finds nothing left to tell.
     world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
@@ -156,7 +156,7 @@ def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Statu
 )
 def test_the_caller_is_told_what_becomes_of_the_money(world: World, prepare: Any, said: str) -> None:
     prepare(world)
-    answer = world.canceler().cancel(JOB_ID)
+    answer = world.cancel_job(JOB_ID)
     assert said in answer["message"]
     assert world.messages()[0].body["paid"] == {"nothing was paid": "no", "is paid for": "yes"}.get(said, "unknown")
 
@@ -167,7 +167,7 @@ def test_a_job_that_has_ended_stays_as_it_is(world: World, status: Status) -> No
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     before = world.store.transition(JOB_ID, status)
     with pytest.raises(JobEnded, match=status):
-        world.canceler().cancel(JOB_ID)
+        world.cancel_job(JOB_ID)
     assert (world.record(), world.messages()) == (before, [])
 
 
@@ -175,7 +175,7 @@ def test_a_job_that_has_ended_stays_as_it_is(world: World, status: Status) -> No
 def test_nobody_cancels_what_is_no_job(world: World, job_id: str) -> None:
     IntakeSwitch(world.dynamodb, TABLE).stop()
     with pytest.raises(JobNotFound):
-        world.canceler().cancel(job_id)
+        world.cancel_job(job_id)
     assert IntakeSwitch(world.dynamodb, TABLE).is_stopped
 
 
@@ -183,17 +183,17 @@ def test_nobody_cancels_what_is_no_job(world: World, job_id: str) -> None:
 def test_an_execution_that_has_ended_needs_no_stop(world: World, code: str) -> None:
     world.paid_job()
     sfn = Flaky(world.sfn, {1: "before"}, only="stop_execution", code=code)
-    assert world.canceler(sfn).cancel(JOB_ID)["status"] == "canceled"
+    assert world.cancel_job(JOB_ID, sfn)["status"] == "canceled"
 
 
 def test_a_cancel_that_was_cut_off_is_finished_by_its_repeat(world: World) -> None:
     world.paid_job()
     with pytest.raises(ClientError):
-        world.canceler(sns=Flaky(world.sns, {1: "before"})).cancel(JOB_ID)
+        world.cancel_job(JOB_ID, sns=Flaky(world.sns, {1: "before"}))
     assert not world.messages()
     with pytest.raises(ClientError):
-        world.canceler(Flaky(world.sfn, {1: "before"}, only="stop_execution")).cancel(JOB_ID)
-    world.canceler().cancel(JOB_ID)
+        world.cancel_job(JOB_ID, Flaky(world.sfn, {1: "before"}, only="stop_execution"))
+    world.cancel_job(JOB_ID)
     assert len(world.messages()) == 1
 
 
@@ -201,7 +201,7 @@ def test_a_cancel_that_was_cut_off_is_finished_by_its_repeat(world: World) -> No
 
 
 def form(world: World, **wanted: Any) -> dict[str, Any]:
-    return world.reception().form(json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"} | wanted).encode())
+    return world.presign_upload(json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"} | wanted).encode())
 
 
 def test_a_form_takes_one_key_one_type_and_a_bounded_size(world: World) -> None:

@@ -595,7 +595,7 @@ class Form:
     def __init__(self, stage: Stage) -> None:
         stage.world.recipe(RECIPE)
         wanted = json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"}).encode()
-        answer = stage.world.reception().form(wanted)
+        answer = stage.world.presign_upload(wanted)
         self.key, self.job_id = answer["key"], answer["job_id"]
         self.stage = stage
 

@@ -222,13 +222,13 @@ def test_a_link_to_a_version_is_that_versions_job(crowd: World, form: str) -> No
 
 
 def test_an_idempotency_key_is_found_with_its_quotes(crowd: World) -> None:
-    job = crowd.desk().ask(json.dumps(BODY).encode(), caller=Caller(CALLER), key='"order-1"')
+    job = crowd.create_job(json.dumps(BODY).encode(), caller=Caller(CALLER), key='"order-1"')
     assert find(crowd, '"order-1"') == find(crowd, "order-1") == [job.job_id]
 
 
 def test_a_file_that_was_sent_with_a_form_is_found_also_before_it_arrives(crowd: World) -> None:
     crowd.recipe(BODY)
-    form = crowd.reception().form(json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"}).encode())
+    form = crowd.presign_upload(json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"}).encode())
     crowd.job(form["job_id"])
     assert find(crowd, form["key"]) == find(crowd, form["job_id"]) == [form["job_id"]]
 
@@ -291,9 +291,9 @@ def test_a_video_at_genviral_is_found_in_any_status(crowd: World, status: Status
 
 def test_an_idempotency_key_is_found_without_its_caller(crowd: World) -> None:
     body = json.dumps(BODY).encode()
-    jobs = {crowd.desk().ask(body, caller=Caller(caller), key="order/4711").job_id for caller in (CALLER, "anonymous")}
-    crowd.desk().ask(body, caller=Caller(CALLER), key="order/4712")
-    crowd.desk().ask(body, caller=Caller(CALLER), key=None)
+    jobs = {crowd.create_job(body, caller=Caller(caller), key="order/4711").job_id for caller in (CALLER, "anonymous")}
+    crowd.create_job(body, caller=Caller(CALLER), key="order/4712")
+    crowd.create_job(body, caller=Caller(CALLER), key=None)
     assert set(find(crowd, "order/4711")) == jobs
 
 

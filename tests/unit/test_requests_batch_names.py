@@ -94,7 +94,7 @@ def test_a_check_in_any_spelling_is_a_check_of_the_batch(kind: str) -> None:
 def test_a_name_that_is_near_to_a_checks_is_rejected_with_the_reason(kind: str) -> None:
     key = f"batches/{NEAR[kind]}"
     assert purpose_of(key) is Purpose.UNCLEAR
-    with pytest.raises(BatchUnreadable, match="near to a check's but is not one, so nothing was started"):
+    with pytest.raises(BatchUnreadable, match="resembles that of a check but is not one, so nothing was started"):
         batches.read(b"model_id\nm\n", key)
 
 

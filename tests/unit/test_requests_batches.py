@@ -113,7 +113,7 @@ def test_a_row_is_named_by_the_line_where_it_begins() -> None:
     data = f'model_id,prompt\n{MODEL},"one\ntwo"\n\n,,\n{MODEL},three\n{MODEL},four,five\n'.encode()
     first, second, third = batches.read(data, KEY)
     assert (first.line, second.line, third.line) == (2, 6, 7)
-    assert issues(third) == [("", "cell 3 stands in no column that the first line names")]
+    assert issues(third) == [("", "cell 3 is beyond the columns that the first line names")]
     rows = batches.read(lines_of({"model_id": MODEL}, "", "  ", {"model_id": MODEL}), "batches/a.jsonl")
     assert [row.line for row in rows] == [1, 4]
 
@@ -163,22 +163,22 @@ def test_a_row_may_be_as_large_as_a_request() -> None:
         (b"\n\n", KEY, "names no columns"),
         (b"model_id\n", KEY, "has no rows"),
         (b"", "batches/a.jsonl", "has no rows"),
-        (b"model_id\n\xff\n", KEY, "line 2 holds another encoding"),
+        (b"model_id\n\xff\n", KEY, "line 2 has a character of another encoding"),
         ("model_id".encode("utf-16"), KEY, "not UTF-8"),
         (
             b'model_id,prompt\nm,"open\n',
             KEY,
-            "no CSV: line 2, character 3: the quote that begins a cell is never closed",
+            "not CSV: line 2, character 3: the quote that begins a cell is never closed",
         ),
         (b"model_id;prompt,params.fps\nm;a,1\n", KEY, "separated by commas (or all by semicolons, or all by tabs)"),
         (b'model_id, "prompt"\nm,a\n', KEY, "first line of names cannot be read: has a blank before a cell's quote"),
         (b"model_id,model_id\nm,m\n", KEY, "is named twice"),
         ("model_id,metadata.\u00e9,metadata.e\u0301\nm,a,b\n".encode(), KEY, "is named twice"),
-        (("model_id,metadata.e" + "\u0301" * 31 + "\nm,a\n").encode(), KEY, "is no column"),
-        (b"model_id,metadata.\nm,m\n", KEY, "is no column"),
-        (b"model_id,params\nm,m\n", KEY, "is no column"),
-        (b"{}", "batches/a.txt", "ends neither in .csv nor in .jsonl"),
-        (b"{}", "batches/a.jsonl/b", "ends neither in .csv nor in .jsonl"),
+        (("model_id,metadata.e" + "\u0301" * 31 + "\nm,a\n").encode(), KEY, "is not a column"),
+        (b"model_id,metadata.\nm,m\n", KEY, "is not a column"),
+        (b"model_id,params\nm,m\n", KEY, "is not a column"),
+        (b"{}", "batches/a.txt", "must end in .csv or .jsonl"),
+        (b"{}", "batches/a.jsonl/b", "must end in .csv or .jsonl"),
     ],
 )
 def test_a_file_of_which_no_row_can_be_made_out_is_refused(data: bytes, key: str, said: str) -> None:
@@ -536,11 +536,11 @@ OTHERWISE = {
     "UTF-16, the other order": (b"\xfe\xff" + ROW.encode("utf-16-be"), "UTF-16"),
     "UTF-16 without a mark": (ROW.encode("utf-16-le"), "UTF-16"),
     "UTF-32": (ROW.encode("utf-32"), "UTF-32"),
-    "Windows-1252": (ROW.encode("cp1252"), "line 2 holds another encoding's character, such as Windows-1252 has"),
-    "Windows-1252, CR": ("model_id\ra\rb\rgrün\r".encode("cp1252"), "line 4 holds another"),
+    "Windows-1252": (ROW.encode("cp1252"), "line 2 has a character of another encoding, such as Windows-1252"),
+    "Windows-1252, CR": ("model_id\ra\rb\rgrün\r".encode("cp1252"), "line 4 has a character of another"),
     "Windows-1252, CRLF": (
         "model_id\r\na\r\nb\r\ngrün\r\n".encode("cp1252"),
-        "line 4 holds another",
+        "line 4 has a character of another",
     ),
 }
 
@@ -634,7 +634,7 @@ def test_a_field_that_is_null_or_empty_is_not_given(nothing: object) -> None:
 
 def test_a_row_of_ten_thousand_unknown_fields_is_refused_as_such() -> None:
     (row,) = batches.read(lines_of({"model_id": MODEL, **dict.fromkeys(map(str, range(10_000)), 1)}), "batches/a.jsonl")
-    assert issues(row) == [("", "has 10,001 fields, which is more than there are")]
+    assert issues(row) == [("", "has 10,001 fields, more than a request can have")]
 
 
 # ---- which job a row is -----------------------------------------------------------------------------------

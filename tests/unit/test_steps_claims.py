@@ -647,7 +647,7 @@ def test_an_accepted_video_is_written_down_when_dynamodb_recovers_after_minutes(
     client = Refusing(world.dynamodb, "#video_id", 50)
     world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
     assert (client.left, world.record().video_id) == (0, VIDEO_ID)
-    world.canceler().cancel(JOB_ID)
+    world.cancel_job(JOB_ID)
     assert (world.record().status, world.messages()[-1].body["video_id"]) == (Status.CANCELED, VIDEO_ID)
 
 

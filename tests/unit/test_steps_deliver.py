@@ -139,10 +139,10 @@ def test_a_video_comes_home_with_a_description(world: World, copies: list[dict[s
 def test_a_late_copy_does_not_take_the_place_of_another_video(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function runs on when its execution is stopped, and an operator may attach another video meanwhile."""
 
-    def slow(_: Callable[[], str], *, approve: Callable[[], None], **__: Any) -> Delivery:
-        approve()
+    def slow(_: Callable[[], str], *, before_publish: Callable[[], None], **__: Any) -> Delivery:
+        before_publish()
         world.store.update(JOB_ID, video_id="the-right-one")
-        approve()
+        before_publish()
         return COPIED
 
     monkeypatch.setattr(step, "deliver", slow)
