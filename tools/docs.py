@@ -40,7 +40,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[1]
-PAGES = tuple(ROOT / "docs" / name for name in ("errors.md", "architecture.md", "notifications.md", "permissions.md"))
+PAGES = tuple(
+    ROOT / "docs" / f"{name}.md"
+    for name in (
+        "api-errors",
+        "architecture",
+        "errors",
+        "notifications",
+        "permissions",
+        "platform-errors",
+        "statuses",
+    )
+)
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = ("shared", "functions", "ops", "local", "tools")
@@ -124,7 +135,7 @@ def _paid_call() -> str:
     return _errors(lines)
 
 
-def _look() -> str:
+def _polls() -> str:
     lines = [_line(_POLL, _answer(row), row.fault, Paid.YES) for row in TABLE if row.call is not Call.SUBMIT]
     lines.append(_line(_POLL, _said(JobClosed), JobClosed, Paid.YES))
     # Not raised by Poll but answered, so no catcher names them.
@@ -233,14 +244,14 @@ def _diagram() -> str:
     lines += [f'    state "{name}" as {_id(name)}' for name in states if _id(name) != name]
     lines.append(f"    [*] --> {_id(machine()['StartAt'])}")
     for name, state in states.items():
-        for target, label in _transitions(state):
+        for target, label in _ways(state):
             lines.append(f"    {_id(name)} --> {_id(target)}" + (f": {label}" if label else ""))
         if state.get("End") or state["Type"] in ("Fail", "Succeed"):
             lines.append(f"    {_id(name)} --> [*]")
     return "\n".join([*lines, "```"])
 
 
-def _transitions(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _ways(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for choice in state.get("Choices", []):
         yield choice["Next"], _condition(choice)
     if "Default" in state:
@@ -279,7 +290,7 @@ def _id(name: str) -> str:
     return re.sub(r"\W", "", name)
 
 
-def _moves() -> str:
+def _transitions() -> str:
     lines = []
     for status, targets in MOVES.items():
         moves = ", ".join(f"`{target}`" for target in MOVES if target in targets)
@@ -416,7 +427,7 @@ def _table(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "paid-call": _paid_call,
-    "look": _look,
+    "polls": _polls,
     "requests": _requests,
     "ignored-uploads": _ignored_uploads,
     "api": _api,
@@ -425,7 +436,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "platform": _platform,
     "platform-absent": _platform_absent,
     "diagram": _diagram,
-    "moves": _moves,
+    "transitions": _transitions,
     "functions": _functions,
     "imports": _imports,
     "mail": _mail,
