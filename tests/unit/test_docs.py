@@ -206,7 +206,7 @@ def test_the_costs_count_the_metrics_of_the_alarms() -> None:
         one["Properties"] for one in docs.template()["Resources"].values() if one["Type"] == "AWS::CloudWatch::Alarm"
     ]
     metrics = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms)
-    assert f"| metrics that alarms look at | {metrics} | " in page("cost.md")
+    assert f"| metrics that alarms watch | {metrics} | " in page("cost.md")
     assert f"| {metrics / 10:.2f} |" in page("cost.md")
 
 
