@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ERROR_MODULES = ("shared.genviral.errors", "shared.jobs.errors", "shared.delivery.errors", "shared.runtime")
+PAGES = sorted({*docs.ROOT.glob("*.md"), *(docs.ROOT / "docs").rglob("*.md")})
 BASES = {Fault, GenviralFault, AccountFault, RequestRefused, RequestFault}
 LAYERS = (
     {"shared.boxes", "shared.printable", "shared.strict_json"},
@@ -70,6 +71,34 @@ def test_the_check_sees_a_stale_page_and_writing_mends_it(
     assert text.endswith("\nBy hand, too.\n")
     assert "yesterday" not in text
     assert "| `queued` |" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(docs.ROOT)))
+def test_a_pages_links_lead_to_pages_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        file, _, heading = link.partition("#")
+        if not file.startswith("http"):
+            target = (page.parent / file).resolve() if file else page
+            assert target.exists(), link
+            assert not heading or heading in headings(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(docs.ROOT)))
+def test_a_page_is_short_and_its_prose_wrapped(page: Path) -> None:
+    assert page.name == "CHANGELOG.md" or len(page.read_text().splitlines()) <= 200
+    lines = [line for line in prose(page).splitlines() if not line.startswith(("|", "<!--"))]
+    assert [line for line in lines if len(line) > 120 and " " in line.strip().removeprefix("- ")] == []
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_every_generated_part_stands_on_a_page() -> None:
@@ -153,8 +182,7 @@ def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
 
 def test_every_mail_that_the_pages_subscribe_leaves_out_what_the_stacks_own_does() -> None:
     own = docs.template()["Resources"]["EmailSubscription"]["Properties"]["FilterPolicy"]
-    pages = [docs.ROOT / "README.md", *sorted((docs.ROOT / "docs").glob("*.md"))]
-    text = "\n".join(one.read_text() for one in pages).replace("\\\n", "")
+    text = "\n".join(one.read_text() for one in PAGES).replace("\\\n", "")
     commands = re.findall(r"^aws sns subscribe .*--protocol email.*$", text, re.MULTILINE)
     assert len(commands) >= 2
     for command in commands:
