@@ -55,7 +55,7 @@ def test_no_page_is_stale() -> None:
     assert docs.main(["--check"]) == 0, "run `make docs`"
 
 
-def test_the_check_sees_a_stale_page_and_writing_mends_it(
+def test_the_check_sees_a_stale_page_and_writing_fixes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
@@ -162,8 +162,8 @@ def test_the_diagram_shows_every_way_from_state_to_state() -> None:
 
 def test_the_limit_on_the_apis_page_is_the_stages() -> None:
     limit = docs.template()["Resources"]["HttpStage"]["Properties"]["DefaultRouteSettings"]
-    told = f"about {limit['ThrottlingRateLimit']} requests a second, and {limit['ThrottlingBurstLimit']} at once"
-    assert told in " ".join(page("api-errors.md").split())
+    limits = f"about {limit['ThrottlingRateLimit']} requests a second, and {limit['ThrottlingBurstLimit']} at once"
+    assert limits in " ".join(page("api-errors.md").split())
 
 
 def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
@@ -180,7 +180,7 @@ def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
     assert advised == [(RECIPES, RECIPES), (ASSETS, ASSETS)]
 
 
-def test_every_mail_that_the_pages_subscribe_leaves_out_what_the_stacks_own_does() -> None:
+def test_every_documented_mail_subscription_filters_like_the_stacks_own() -> None:
     own = docs.template()["Resources"]["EmailSubscription"]["Properties"]["FilterPolicy"]
     text = "\n".join(one.read_text() for one in PAGES).replace("\\\n", "")
     commands = re.findall(r"^aws sns subscribe .*--protocol email.*$", text, re.MULTILINE)
@@ -198,7 +198,7 @@ def policies(name: str) -> list[dict[str, dict[str, Any]]]:
     return [{statement["Sid"]: statement for statement in statements} for statements in found]
 
 
-def test_who_deploys_with_a_key_may_do_for_the_table_and_the_secret_what_aws_asks_for() -> None:
+def test_the_deployers_policy_for_a_key_is_what_aws_asks_for() -> None:
     (deployer,) = [policy for policy in policies("own-key.md") if "GiveTheKeyToTheTable" in policy]
     used = docs.template()["Resources"]["UseOfYourKey"]["Properties"]["PolicyDocument"]["Statement"]
     functions = {statement["Sid"]: set(statement["Action"]) for statement in used}
@@ -209,7 +209,7 @@ def test_who_deploys_with_a_key_may_do_for_the_table_and_the_secret_what_aws_ask
     assert secret["Condition"]["StringEquals"]["kms:ViaService"].startswith("secretsmanager.")
 
 
-def test_an_operator_may_hand_parked_events_to_every_function_that_parks_some() -> None:
+def test_an_operator_may_invoke_every_function_that_parks_events() -> None:
     (operator,) = [policy for policy in policies("operator-access.md") if "InvokeThemAgain" in policy]
     parking = {
         name
@@ -281,7 +281,7 @@ def _writing(node: ast.AST, names: tuple[str, ...]) -> Iterator[str]:
         yield from _writing(child, inside)
 
 
-def test_every_place_that_writes_into_the_table_says_what_a_repeat_finds() -> None:
+def test_every_write_of_the_table_is_documented() -> None:
     page = (docs.ROOT / "docs" / "writes.md").read_text()
     rows = re.findall(r"^\| `([\w.]+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)
     assert len(rows) == len({where for where, *_ in rows})
