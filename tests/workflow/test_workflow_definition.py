@@ -90,7 +90,7 @@ def test_the_machines_own_deadline_is_beyond_the_longest_hold_and_the_longest_ge
     assert MACHINE["TimeoutSeconds"] > waits + tries
 
 
-# What keeps a job on hold, and how many events one try on hold takes, as docs/decisions/006-leave-errors-uncaught.md says.
+# What keeps a job on hold, and how many events a try on hold takes; decision 6 in docs/decisions names the figures.
 EVENTS_OF_A_TRY = {InsufficientCredits: 16, DailyLimitReached: 16, PriceUnknown: 28}
 
 
