@@ -125,7 +125,7 @@ class Measured:
         """One job that was looked at so often."""
         total = Use()
         for name, step in self.steps.items():
-            total = total.plus(step, looks - 1 if name == "a look in between" else 1)
+            total = total.plus(step, looks - 1 if name == "a poll in between" else 1)
         total.add("state transition", self.transitions_beside_looks + 3 * looks)
         return total
 
@@ -223,7 +223,7 @@ def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
         for request in pending:
             _request(use, request, items)
         if function == "status":
-            function = "the last look" if any(_ends(request) for request in pending) else "a look in between"
+            function = "the last poll" if any(_ends(request) for request in pending) else "a poll in between"
         uses.setdefault(function, []).append(use)
         pending = []
     means = {}
@@ -235,7 +235,7 @@ def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
     means["uploads"].add("EventBridge event of an upload")
     means["uploads"].add("S3 write or list request")  # the upload itself
     means["submit"].add("X-Ray trace", TRACED)
-    for step in ("submit", "the last look", "deliver"):
+    for step in ("submit", "the last poll", "deliver"):
         # The key is cached for five minutes: in jobs that follow each other closely, as here, it is not read again.
         means[step].of["Secrets Manager request"] = 1
     return means
@@ -303,11 +303,11 @@ def _size(item: dict[str, Any]) -> int:
 
 
 def _lines(measured: Measured) -> Iterator[str]:
-    yield f"Counted in {RUNS} jobs from an upload, each looked at {measured.looks} times. Prices: {PRICES_READ}."
+    yield f"Counted in {RUNS} jobs from an upload, polled {measured.looks} times. Prices: {PRICES_READ}."
     yield ""
     job = measured.job(LOOKS["this project, once warm"])
     before = measured.job(LOOKS["before"])
-    yield f"### One job, a generation of five minutes, {LOOKS['this project, once warm']} looks"
+    yield f"### One job, a generation of five minutes, {LOOKS['this project, once warm']} polls"
     yield ""
     yield "| what | how much | at | $ a job | share | before learning, $ |"
     yield "|---|---|---|---|---|---|"
@@ -333,7 +333,7 @@ def _lines(measured: Measured) -> Iterator[str]:
     yield ""
     yield "### A month, in dollars"
     yield ""
-    yield "| | looks | 1 job | 1,000 jobs | 1,000,000 jobs |"
+    yield "| | polls | 1 job | 1,000 jobs | 1,000,000 jobs |"
     yield "|---|---|---|---|---|"
     for name, looks in LOOKS.items():
         yield _month(name, looks, measured.job(looks).dollars)

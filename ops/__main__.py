@@ -143,7 +143,7 @@ def _explained(error: ClientError | BotoCoreError) -> str:
     code = error.response["Error"].get("Code", "an unknown error")
     if code in _EXPIRED:
         return f"AWS does not take these credentials ({code}). Sign in again, or choose others with --profile."
-    advice = "docs/operate.md has the policy that an operator needs." if "AccessDenied" in code else "Try again."
+    advice = "docs/operator-access.md has the policy that operators need." if "AccessDenied" in code else "Try again."
     return f"{error.operation_name} failed with {code}. It is safe to give the same command again. {advice}"
 
 

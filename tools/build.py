@@ -26,7 +26,7 @@ RUNTIME = "3.13"
 LAYER = "SharedLayer"
 SBOM = ROOT / ".aws-sam" / "sbom.cdx.json"
 MAX_LAYER_BYTES = 15_000_000
-SOURCES = ("template.yaml", "samconfig.toml", "functions", "shared", "statemachine")
+SOURCES = ("template.yaml", "functions", "shared", "statemachine")
 NO_BYTECODE = f"""\
 No python{RUNTIME} was found, so the artefacts hold no bytecode. They work, but each cold start compiles what
 it imports, which about doubles it. Put a python{RUNTIME} on the PATH and build again."""

@@ -1,8 +1,8 @@
-"""Writes those parts of docs/ that would otherwise drift from the code: `python -m tools.docs`, `--check` to compare.
+"""Write the parts of docs/ that are generated from the code: `python -m tools.docs`, `--check` to compare.
 
-docs/openapi.json is written whole (`tools.openapi`). In a page, a generated part stands between
-`<!-- generated: NAME -->` and `<!-- end -->`; all else is written by hand. Knows where each fact lives: the error
-tables, the state machine, the template, the moves of a job, the imports. It must not hold a fact of
+docs/openapi.json is written whole (`tools.openapi`). In a page, a generated part is between
+`<!-- generated: NAME -->` and `<!-- end -->`; everything else is written by hand. This module knows where each fact is:
+the error tables, the state machine, the template, the transitions of a job, the imports. It must not contain a fact of
 its own.
 """
 
@@ -40,7 +40,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[1]
-PAGES = tuple(ROOT / "docs" / name for name in ("errors.md", "architecture.md", "notifications.md", "permissions.md"))
+PAGES = tuple(
+    ROOT / "docs" / f"{name}.md"
+    for name in (
+        "api-errors",
+        "architecture",
+        "errors",
+        "notifications",
+        "permissions",
+        "platform-errors",
+        "statuses",
+    )
+)
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = ("shared", "functions", "ops", "local", "tools")
@@ -50,21 +61,21 @@ _OF_TASKS = (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY, Handling.DEP
 
 @cache
 def machine() -> dict[str, Any]:
-    """The state machine, placeholders and all."""
+    """Return the definition of the state machine, with its placeholders."""
     document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "video_job.asl.yaml").read_text("utf-8"))
     return document
 
 
 @cache
 def batch_machine() -> dict[str, Any]:
-    """The state machine of a batch, placeholders and all."""
+    """Return the definition of a batch's state machine, with its placeholders."""
     document: dict[str, Any] = yaml.safe_load((ROOT / "statemachine" / "batch_job.asl.yaml").read_text("utf-8"))
     return document
 
 
 @cache
 def template() -> dict[str, Any]:
-    """The template, with intrinsic functions in their long form."""
+    """Return the template, with intrinsic functions in their long form."""
     document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text("utf-8"))
     return document
 
@@ -77,7 +88,7 @@ class Treatment:
     """What a state does about an error.
 
     Attributes:
-        retries: How often it is tried again.
+        retries: How often it is retried.
         target: The state that a catcher leads to. None: uncaught, the execution fails in this state.
     """
 
@@ -86,27 +97,27 @@ class Treatment:
 
     @classmethod
     def of(cls, state: str, error: str) -> Treatment:
-        """As the definition says it: the first rule that names the error counts."""
+        """Read it from the definition: the first rule that names the error counts."""
         task = machine()["States"][state]
         retriers = (rule["MaxAttempts"] for rule in task.get("Retry", []) if error in rule["ErrorEquals"])
         targets = (rule["Next"] for rule in task.get("Catch", []) if error in rule["ErrorEquals"])
         return cls(next(retriers, 0), next(targets, None))
 
-    def told(self, ending: str) -> str:
-        """In words. `ending` is the status of a job that is closed."""
+    def in_words(self, ending: str) -> str:
+        """Describe it. `ending` is the status of a job that is closed."""
         outcome = {None: "`interrupted`", "Hold": "`on_hold`"}.get(self.target, f"`{ending}`")
         return f"{self.retries} retries, then {outcome}" if self.retries else outcome
 
 
 def _line(state: str, came: str, fault: type[Fault], paid: Paid) -> tuple[str, ...]:
-    told = Treatment.of(state, fault.__name__).told(_ending(fault)) + _afterwards(state, fault.__name__)
+    outcome = Treatment.of(state, fault.__name__).in_words(_ending(fault)) + _afterwards(state, fault.__name__)
     if fault is JobClosed:
-        told = "the execution ends, the job stays as it is"
-    return came, f"`{fault.__name__}`", paid.value, told, fault.advice
+        outcome = "the execution ends, the job stays as it is"
+    return came, f"`{fault.__name__}`", paid.value, outcome, fault.advice
 
 
 def _afterwards(state: str, error: str) -> str:
-    """What follows where it leaves the job interrupted."""
+    """Say what follows if the error interrupts the job."""
     is_left = Treatment.of(state, error).target is None
     return ", redriven" if is_left and PROSPECTS.get(error, Prospect.LASTS) is not Prospect.LASTS else ""
 
@@ -124,7 +135,7 @@ def _paid_call() -> str:
     return _errors(lines)
 
 
-def _look() -> str:
+def _polls() -> str:
     lines = [_line(_POLL, _answer(row), row.fault, Paid.YES) for row in TABLE if row.call is not Call.SUBMIT]
     lines.append(_line(_POLL, _said(JobClosed), JobClosed, Paid.YES))
     # Not raised by Poll but answered, so no catcher names them.
@@ -161,7 +172,7 @@ def _delivery() -> str:
 
 
 def _platform() -> str:
-    """What each state that calls a function does about the errors of the platform, and about this project's own."""
+    """Tabulate what each state that calls a function does about errors of the platform and of this project."""
     lines = [
         (_said(fault), [fault.__name__], fault.advice) for fault in (AwsCallFailed, InternalError, SettingsInvalid)
     ]
@@ -185,7 +196,7 @@ def _platform_absent() -> str:
 
 
 def _calls_of_functions() -> dict[str, dict[str, Any]]:
-    """The states of both machines that call a function."""
+    """Return the states of both machines that call a function."""
     states = {**machine()["States"], **batch_machine()["States"], **_states_of_a_row()}
     return {name: state for name, state in states.items() if state.get("Resource", "").endswith(":lambda:invoke")}
 
@@ -196,12 +207,12 @@ def _states_of_a_row() -> dict[str, dict[str, Any]]:
 
 
 def _tried(state: str, error: str) -> str:
-    """What becomes of an error, in words."""
+    """Describe the outcome of an error."""
     # The map tolerates the failure of every row, so that a row ends alike whether its error was caught or not.
     outcome = "the row is `not_started`" if state in _states_of_a_row() else "`interrupted`"
     retrier = rule_for(_calls_of_functions()[state], "Retry", error)
-    told = f"{retrier['MaxAttempts']} retries, then {outcome}" if retrier else outcome
-    return told + _afterwards(state, error) if state in machine()["States"] else told
+    described = f"{retrier['MaxAttempts']} retries, then {outcome}" if retrier else outcome
+    return described + _afterwards(state, error) if state in machine()["States"] else described
 
 
 def _answer(row: Row) -> str:
@@ -211,12 +222,12 @@ def _answer(row: Row) -> str:
 
 
 def _said(fault: type[Fault]) -> str:
-    """What a class's docstring says happened."""
+    """Return what a class's docstring says happened."""
     return f"`{fault.code}`: {_sentence(inspect.getdoc(fault) or '')}"
 
 
 def _sentence(docstring: str) -> str:
-    """Its first sentence, without the full stop."""
+    """Return its first sentence, without the full stop."""
     return re.split(r"(?<=\w)\. ", " ".join(docstring.split("\n\n")[0].split()))[0].rstrip(".")
 
 
@@ -233,14 +244,14 @@ def _diagram() -> str:
     lines += [f'    state "{name}" as {_id(name)}' for name in states if _id(name) != name]
     lines.append(f"    [*] --> {_id(machine()['StartAt'])}")
     for name, state in states.items():
-        for target, label in _transitions(state):
+        for target, label in _ways(state):
             lines.append(f"    {_id(name)} --> {_id(target)}" + (f": {label}" if label else ""))
         if state.get("End") or state["Type"] in ("Fail", "Succeed"):
             lines.append(f"    {_id(name)} --> [*]")
     return "\n".join([*lines, "```"])
 
 
-def _transitions(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _ways(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for choice in state.get("Choices", []):
         yield choice["Next"], _condition(choice)
     if "Default" in state:
@@ -265,7 +276,7 @@ def _condition(choice: dict[str, Any]) -> str:
 
 
 def _kind(error: str) -> str:
-    """What sort of error a catcher waits for, in a word."""
+    """Name the sort of error that a catcher waits for."""
     faults: dict[str, type[Fault]] = {fault.__name__: fault for fault in (*JOB_ERRORS, *delivery.ERRORS)}
     fault = {**faults, **{row.fault.__name__: row.fault for row in TABLE}}[error]
     if fault.paid is Paid.UNKNOWN:
@@ -279,7 +290,7 @@ def _id(name: str) -> str:
     return re.sub(r"\W", "", name)
 
 
-def _moves() -> str:
+def _transitions() -> str:
     lines = []
     for status, state in STATES.items():
         moves = ", ".join(f"`{target}`" for target in STATES if target in state.leads_to)
@@ -299,7 +310,7 @@ def _functions() -> str:
 
 
 def imports() -> dict[str, set[str]]:
-    """Part of the code → the parts that it imports, also where only for types. `shared` has parts of its own."""
+    """Map each part of the code to the parts that it imports, also if only for types. `shared` has several parts."""
     found: dict[str, set[str]] = {}
     for file in sorted(file for part in _PARTS for file in ROOT.glob(f"{part}/**/*.py")):
         module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -310,7 +321,7 @@ def imports() -> dict[str, set[str]]:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """The modules of this project that a file imports."""
+    """Yield the modules of this project that a file imports."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -332,7 +343,7 @@ def _imports() -> str:
 
 
 def _purpose(part: str) -> str:
-    """The first sentence of its docstring."""
+    """Return the first sentence of its docstring."""
     path = ROOT.joinpath(*part.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     if not file.exists():
@@ -344,7 +355,7 @@ def _purpose(part: str) -> str:
 
 
 def _sample_notice() -> Notification:
-    """What is told of a made-up job that went well."""
+    """Make the notification of a made-up job that succeeded."""
     job_id = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
     job = Job(
         job_id=job_id,
@@ -383,7 +394,7 @@ def _notification() -> str:
 
 
 def _permissions() -> str:
-    """A line for each statement; one that several roles have names them all."""
+    """Tabulate each statement; one that several roles have names them all."""
     lines: dict[tuple[str, str], tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
     for right in iam.rights():
         roles, actions, resources = lines.setdefault((right.policy, right.sid or "added by SAM"), ({}, {}, {}))
@@ -416,7 +427,7 @@ def _table(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "paid-call": _paid_call,
-    "look": _look,
+    "polls": _polls,
     "requests": _requests,
     "ignored-uploads": _ignored_uploads,
     "api": _api,
@@ -425,7 +436,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "platform": _platform,
     "platform-absent": _platform_absent,
     "diagram": _diagram,
-    "moves": _moves,
+    "transitions": _transitions,
     "functions": _functions,
     "imports": _imports,
     "mail": _mail,
@@ -436,7 +447,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def rendered(page: str) -> str:
-    """A page with its generated parts as the code has them now.
+    """Render a page with its generated parts as the code has them now.
 
     Raises:
         KeyError: The page asks for a part that does not exist.
@@ -445,7 +456,7 @@ def rendered(page: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages, or with `--check` say which are stale. Answers the process's exit status."""
+    """Write the pages, or with `--check` say which are stale. Return the exit status."""
     parser = argparse.ArgumentParser(prog="tools.docs", description="Writes the generated parts of docs/.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
     check = parser.parse_args(arguments).check

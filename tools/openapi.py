@@ -1,8 +1,8 @@
-"""The OpenAPI document of the HTTP API, written to docs/openapi.json by `python -m tools.docs`.
+"""Build the OpenAPI document of the HTTP API; `python -m tools.docs` writes it to docs/openapi.json.
 
-Routes and their summaries come from `functions/api/app.py`, request bodies from the models that judge them, errors and
-their statuses from `shared.api.errors`. What stands here is the shape of the answers; a test holds it against real
-ones. Must not import the function itself.
+Routes and their summaries come from `functions/api/app.py`, request bodies from the models that validate them, errors
+and their statuses from `shared.api.errors`. This module has the shape of the answers, which a test compares with real
+ones. It must not import the function itself.
 """
 
 from __future__ import annotations
@@ -117,12 +117,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "Printable ASCII. A repeat with the same key and body is the same job, paid once. Quotes around "
-        "it are no part of it. A key with a comma stands in quotes.",
+        "the key are not part of it. A key with a comma must be in quotes.",
         "schema": {
             "type": "string",
             "minLength": 1,
             "maxLength": 255,
-            # HTTP takes the blanks around a value away.
+            # HTTP removes the blanks around a value.
             "pattern": r'^([!-+\--~]([ -+\--~]*[!-+\--~])?|"[ !#-[\]-~]+")$',
             "not": {"const": '""'},
         },
@@ -136,7 +136,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "next_token": {
         "name": "next_token",
         "in": "query",
-        "description": "From the answer before, as it is.",
+        "description": "From the previous answer, unchanged.",
         "schema": _TEXT,
     },
 }
@@ -189,11 +189,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "additionalProperties": _TIME,
         },
         elapsed_seconds={**_COUNT, "description": "Since the paid call, while the job is open."},
-        estimate={**_TEXT, "description": "How long the video will still take, in words, while it is being made."},
+        estimate={**_TEXT, "description": "How much longer the video will take, in words, while it is being made."},
         vendor_status={
             **_TEXT,
-            "description": "Genviral's own word for where the video is, if it is another than processing. "
-            "succeeded: it says so, but gives no link.",
+            "description": "Genviral's own status of the video, if it is not processing. "
+            "succeeded: Genviral says so, but gives no link.",
         },
         retrying={
             **_object(
@@ -201,15 +201,15 @@ ANSWERS: dict[str, dict[str, Any]] = {
                 error=_object("code message", error=_TEXT, code=_TEXT, message=_TEXT),
                 tries={**_COUNT, "description": "How many polls or copies have failed one after another."},
                 since=_TIME,
-                next_try_by={**_TIME, "description": "The next one comes by then. Later: it runs."},
+                next_try_by={**_TIME, "description": "The next try starts by then. If that is past, it is running."},
             ),
             "description": "While polls or copies fail: the last error.",
         },
         next_try_at={**_TIME, "description": "While on_hold: when it is tried again."},
-        held_until={**_TIME, "description": "While on_hold: after that it is not tried again."},
+        held_until={**_TIME, "description": "While on_hold: after this time it is not tried again."},
         sweep_by={
             **_TIME,
-            "description": "While queued: the sweep starts it by then, if nothing else has and intake is not stopped.",
+            "description": "While queued: the sweep starts it by then, unless it has started or intake is stopped.",
         },
         recipe=_TEXT,
         credits_used={"type": "number"},
@@ -232,11 +232,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
                         url={
                             **_TEXT,
                             "format": "uri",
-                            "description": "Signed now. Whoever has it can fetch the video.",
+                            "description": "Newly signed. Anybody with this link can fetch the video.",
                         },
                         url_expires_in_seconds={**_COUNT, "description": _AT_MOST},
                     ),
-                    "description": "Where it lies, if it was delivered, also where the job has failed since.",
+                    "description": "Where the file is, if it was delivered, also if the job has failed since.",
                 },
             ),
         },
@@ -253,15 +253,15 @@ ANSWERS: dict[str, dict[str, Any]] = {
         ),
         redrive_at={
             **_TIME,
-            "description": "When an interrupted job is tried again automatically. Past: now, or soon.",
+            "description": "When an interrupted job is retried automatically. If that is past: now, or soon.",
         },
-        redrive_until={**_TIME, "description": "Until when it is tried again automatically."},
+        redrive_until={**_TIME, "description": "Until when it is retried automatically."},
         video=_object(
             "bucket key url url_expires_in_seconds",
             bucket=_TEXT,
             key=_TEXT,
             bytes=_COUNT,
-            url={**_TEXT, "format": "uri", "description": "Signed now. Whoever has it can fetch the video."},
+            url={**_TEXT, "format": "uri", "description": "Newly signed. Anybody with this link can fetch the video."},
             url_expires_in_seconds={**_COUNT, "description": _AT_MOST},
         ),
     ),
@@ -273,7 +273,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "Canceled": _object("job_id status message", job_id=_JOB_ID, status=_STATUS, video_id=_TEXT, message=_TEXT),
     "UploadForm": _object(
         "job_id key url fields max_bytes expires_in_seconds",
-        job_id={**_JOB_ID, "description": "The job that the file will become. Not found until the file has arrived."},
+        job_id={
+            **_JOB_ID,
+            "description": "The job that the file will start. It is not found until the file has arrived.",
+        },
         key=_TEXT,
         url={**_TEXT, "format": "uri", "description": "POST the form here, as multipart/form-data."},
         fields={

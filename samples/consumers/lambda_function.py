@@ -1,4 +1,4 @@
-"""A Lambda function subscribed to the topic: does something with each finished video, once.
+"""Handle each finished video once, in a Lambda function that is subscribed to the topic.
 
 Subscribe it with the filter policy {"status": ["succeeded"]}. Its role needs s3:GetObject on the videos bucket and
 dynamodb:PutItem on a table of its own, whose key is `notification_id`.

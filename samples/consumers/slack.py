@@ -1,7 +1,7 @@
-"""A Lambda function subscribed to the topic: one line in Slack for each notification.
+"""Write one line into Slack for each notification, in a Lambda function that is subscribed to the topic.
 
 Set SLACK_WEBHOOK_URL to an incoming webhook (https://api.slack.com/messaging/webhooks). Its address is a password:
-better keep it in a secret than in a template.
+keep it in a secret, not in a template.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A worker on a queue that is subscribed to the topic with raw message delivery: fetches each finished video.
+"""Download each finished video, in a worker on a queue that is subscribed to the topic with raw message delivery.
 
 Start it as `python sqs_worker.py QUEUE_URL FOLDER`.
 """

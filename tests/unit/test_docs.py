@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ERROR_MODULES = ("shared.genviral.errors", "shared.jobs.errors", "shared.delivery.errors", "shared.runtime")
+PAGES = sorted({*docs.ROOT.glob("*.md"), *(docs.ROOT / "docs").rglob("*.md")})
 BASES = {Fault, GenviralFault, AccountFault, RequestRefused, RequestFault}
 LAYERS = (
     {"shared.boxes", "shared.printable", "shared.strict_json"},
@@ -46,15 +47,19 @@ def errors_of(module: ModuleType) -> dict[str, type[Fault]]:
     return {name: kind for name, kind in members if issubclass(kind, Fault) and kind.__module__ == module.__name__}
 
 
+def page(name: str) -> str:
+    return (docs.ROOT / "docs" / name).read_text()
+
+
 def test_no_page_is_stale() -> None:
     assert docs.main(["--check"]) == 0, "run `make docs`"
 
 
-def test_the_check_sees_a_stale_page_and_writing_mends_it(
+def test_the_check_sees_a_stale_page_and_writing_fixes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text("By hand.\n<!-- generated: moves -->\nyesterday's table\n<!-- end -->\nBy hand, too.\n")
+    page.write_text("By hand.\n<!-- generated: transitions -->\nyesterday's table\n<!-- end -->\nBy hand, too.\n")
     monkeypatch.setattr(docs, "ROOT", tmp_path)
     monkeypatch.setattr(docs, "PAGES", (page,))
     assert docs.main(["--check"]) == 1
@@ -68,24 +73,55 @@ def test_the_check_sees_a_stale_page_and_writing_mends_it(
     assert "| `queued` |" in text
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(docs.ROOT)))
+def test_a_pages_links_lead_to_pages_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        file, _, heading = link.partition("#")
+        if not file.startswith("http"):
+            target = (page.parent / file).resolve() if file else page
+            assert target.exists(), link
+            assert not heading or heading in headings(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(docs.ROOT)))
+def test_a_page_is_short_and_its_prose_wrapped(page: Path) -> None:
+    assert page.name == "CHANGELOG.md" or len(page.read_text().splitlines()) <= 200
+    lines = [line for line in prose(page).splitlines() if not line.startswith(("|", "<!--"))]
+    assert [line for line in lines if len(line) > 120 and " " in line.strip().removeprefix("- ")] == []
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_every_generated_part_stands_on_a_page() -> None:
     text = "".join(page.read_text() for page in docs.PAGES)
     assert set(re.findall(r"<!-- generated: ([a-z-]+) -->", text)) == set(docs.BLOCKS)
     assert text.count("<!-- generated: ") == text.count("<!-- end -->") == len(docs.BLOCKS)
 
 
-def test_every_error_is_on_the_page_with_its_advice() -> None:
-    page = (docs.ROOT / "docs" / "errors.md").read_text()
+ERROR_PAGES = ("errors.md", "platform-errors.md", "api-errors.md")
+
+
+def test_every_error_is_on_a_page_with_its_advice() -> None:
+    text = "".join(map(page, ERROR_PAGES))
     for module in map(importlib.import_module, ERROR_MODULES):
         for name, kind in errors_of(module).items():
-            assert kind in BASES or (f"| `{name}` |" in page and kind.advice in page), name
+            assert kind in BASES or (f"| `{name}` |" in text and kind.advice in text), name
 
 
-def test_the_page_tells_only_of_errors_that_exist() -> None:
-    page = (docs.ROOT / "docs" / "errors.md").read_text()
+def test_the_pages_name_only_errors_that_exist() -> None:
+    text = "".join(map(page, ERROR_PAGES))
     known = {name for module in map(importlib.import_module, ERROR_MODULES) for name in errors_of(module)}
     known |= {error.name for error in ERRORS}
-    named = [name for line in page.splitlines() for name in re.findall(r"\| ((?:`[A-Z][\w.]+`(?:, )?)+) \|", line)]
+    named = [name for line in text.splitlines() for name in re.findall(r"\| ((?:`[A-Z][\w.]+`(?:, )?)+) \|", line)]
     assert {name.strip("`") for names in named for name in names.split(", ")} - known == set()
 
 
@@ -124,14 +160,10 @@ def test_the_diagram_shows_every_way_from_state_to_state() -> None:
     assert drawn == ways
 
 
-def page(name: str) -> str:
-    return (docs.ROOT / "docs" / name).read_text()
-
-
 def test_the_limit_on_the_apis_page_is_the_stages() -> None:
     limit = docs.template()["Resources"]["HttpStage"]["Properties"]["DefaultRouteSettings"]
-    told = f"about {limit['ThrottlingRateLimit']} requests a second, and {limit['ThrottlingBurstLimit']} at once"
-    assert told in page("api.md")
+    limits = f"about {limit['ThrottlingRateLimit']} requests a second, and {limit['ThrottlingBurstLimit']} at once"
+    assert limits in " ".join(page("api-errors.md").split())
 
 
 def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
@@ -141,17 +173,16 @@ def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
     paying = {UPLOADS, REQUESTS, BATCHES}
     kinds = {place: keys.type_of(f"{place}a.json") for place in (*paying, RECIPES, PLANS, ASSETS)}
     assert {place for place, kind in kinds.items() if kind not in (None, "recipe")} == paying
-    for name, opening in (("operate.md", "Never copy"), ("deploy.md", "A copy under")):
-        (forbidden,) = re.findall(rf"\*\*{opening} ((?:`\w+/`(?:, | or )?)+)", page(name))
+    for name, opening in (("own-key.md", "Never copy"), ("deploy.md", "A copy under")):
+        (forbidden,) = re.findall(rf"\*\*{opening} ((?:`\w+/`(?:, | or )?)+)", " ".join(page(name).split()))
         assert set(re.findall(r"\w+/", forbidden)) == paying
     advised = re.findall(r"sync s3://<old UploadsBucket>/(\S*) s3://<UploadsBucket>/(\S*)", page("deploy.md"))
     assert advised == [(RECIPES, RECIPES), (ASSETS, ASSETS)]
 
 
-def test_every_mail_that_the_pages_subscribe_leaves_out_what_the_stacks_own_does() -> None:
+def test_every_documented_mail_subscription_filters_like_the_stacks_own() -> None:
     own = docs.template()["Resources"]["EmailSubscription"]["Properties"]["FilterPolicy"]
-    pages = [docs.ROOT / "README.md", *sorted((docs.ROOT / "docs").glob("*.md"))]
-    text = "\n".join(one.read_text() for one in pages).replace("\\\n", "")
+    text = "\n".join(one.read_text() for one in PAGES).replace("\\\n", "")
     commands = re.findall(r"^aws sns subscribe .*--protocol email.*$", text, re.MULTILINE)
     assert len(commands) >= 2
     for command in commands:
@@ -167,8 +198,8 @@ def policies(name: str) -> list[dict[str, dict[str, Any]]]:
     return [{statement["Sid"]: statement for statement in statements} for statements in found]
 
 
-def test_who_deploys_with_a_key_may_do_for_the_table_and_the_secret_what_aws_asks_for() -> None:
-    (deployer,) = [policy for policy in policies("operate.md") if "GiveTheKeyToTheTable" in policy]
+def test_the_deployers_policy_for_a_key_is_what_aws_asks_for() -> None:
+    (deployer,) = [policy for policy in policies("own-key.md") if "GiveTheKeyToTheTable" in policy]
     used = docs.template()["Resources"]["UseOfYourKey"]["Properties"]["PolicyDocument"]["Statement"]
     functions = {statement["Sid"]: set(statement["Action"]) for statement in used}
     table, secret = deployer["GiveTheKeyToTheTable"], deployer["EncryptTheSecret"]
@@ -178,21 +209,21 @@ def test_who_deploys_with_a_key_may_do_for_the_table_and_the_secret_what_aws_ask
     assert secret["Condition"]["StringEquals"]["kms:ViaService"].startswith("secretsmanager.")
 
 
-def test_an_operator_may_hand_parked_events_to_every_function_that_parks_some() -> None:
-    (operator,) = [policy for policy in policies("operate.md") if "HandThemOverAgain" in policy]
+def test_an_operator_may_invoke_every_function_that_parks_events() -> None:
+    (operator,) = [policy for policy in policies("operator-access.md") if "InvokeThemAgain" in policy]
     parking = {
         name
         for name, one in docs.template()["Resources"].items()
         if "OnFailure" in one.get("Properties", {}).get("EventInvokeConfig", {}).get("DestinationConfig", {})
     }
-    named = {arn.rpartition(":")[2] for arn in operator["HandThemOverAgain"]["Resource"]}
+    named = {arn.rpartition(":")[2] for arn in operator["InvokeThemAgain"]["Resource"]}
     assert named == {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper() for name in parking}
     for statement in operator.values():
         assert (statement["Effect"], "*" in (statement["Resource"], statement["Action"])) == ("Allow", False)
 
 
 def test_the_quotas_name_the_retries_of_a_429() -> None:
-    (row,) = re.findall(r"^\| Genviral \|.*$", page("operate.md"), re.MULTILINE)
+    (row,) = re.findall(r"^\| Genviral \|.*$", page("limits.md"), re.MULTILINE)
     assert {docs.Treatment.of(state, "RateLimited") for state in re.findall(r"`([A-Z]\w+)`", row)} == {
         docs.Treatment(int(times), None) for times in re.findall(r"(\d+) times", row)
     }
@@ -203,7 +234,7 @@ def test_the_costs_count_the_metrics_of_the_alarms() -> None:
         one["Properties"] for one in docs.template()["Resources"].values() if one["Type"] == "AWS::CloudWatch::Alarm"
     ]
     metrics = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms)
-    assert f"| metrics that alarms look at | {metrics} | " in page("cost.md")
+    assert f"| metrics that alarms watch | {metrics} | " in page("cost.md")
     assert f"| {metrics / 10:.2f} |" in page("cost.md")
 
 
@@ -244,7 +275,7 @@ def _writing(node: ast.AST, names: tuple[str, ...]) -> Iterator[str]:
         yield from _writing(child, inside)
 
 
-def test_every_place_that_writes_into_the_table_says_what_a_repeat_finds() -> None:
+def test_every_write_of_the_table_is_documented() -> None:
     page = (docs.ROOT / "docs" / "writes.md").read_text()
     rows = re.findall(r"^\| `([\w.]+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)
     assert len(rows) == len({where for where, *_ in rows})

@@ -383,7 +383,7 @@ def test_attach_asks_genviral_with_the_stacks_key(account: Account) -> None:
     account.fails["GetSecretValue"] = failed("GetSecretValue", "AccessDeniedException")
     status, _, err = account.run("attach", JOB_ID, "nonsense")
     assert (status, len(err.splitlines())) == (2, 1)
-    assert "docs/operate.md" in err
+    assert "docs/operator-access.md" in err
     assert account.run("attach", JOB_ID, "nonsense", "--force")[0] == 0
     assert len(account.world.vendor.asked) == 1
 
@@ -559,7 +559,7 @@ REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
     "no credentials": (["list"], NoCredentialsError(), "credentials"),
     "expired credentials": (["list"], failed("DescribeStacks", "ExpiredToken"), "Sign in again"),
     "no network": (["list"], EndpointConnectionError(endpoint_url="https://x.example"), "could not be asked"),
-    "no permission": (["list"], failed("DescribeStacks", "AccessDenied"), "docs/operate.md"),
+    "no permission": (["list"], failed("DescribeStacks", "AccessDenied"), "docs/operator-access.md"),
 }
 
 
@@ -634,9 +634,8 @@ def test_the_documented_policy_is_just_enough(account: Account) -> None:
     assert account.run("cancel", "job-new")[0] == 0
     assert account.run("attach", "job-new", "another-video")[0] == 0
 
-    text = (TEMPLATE.parent / "docs" / "operate.md").read_text()
-    _, _, section = text.partition("\n## What an operator may do in AWS\n")
-    block = re.findall(r"```json\n(.*?)```", section, re.DOTALL)[0]
+    text = (TEMPLATE.parent / "docs" / "operator-access.md").read_text()
+    block = re.findall(r"```json\n(.*?)```", text, re.DOTALL)[0]
     statements = json.loads(block)["Statement"]
     allowed = [action for statement in statements for action in _list(statement["Action"])]
     assert sorted(allowed) == sorted({_ACTIONS.get(call, call) for call in account.calls})

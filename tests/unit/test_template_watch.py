@@ -282,7 +282,7 @@ def test_an_alarm_reaches_somebody_and_says_what_to_do(name: str) -> None:
 
 
 def test_every_alarm_has_its_row_among_the_symptoms() -> None:
-    page = (docs.ROOT / "docs" / "operate.md").read_text()
+    page = (docs.ROOT / "docs" / "alarms.md").read_text()
     assert set(re.findall(r"^\| `(\w+Alarm)` \|", page, re.MULTILINE)) == set(alarms())
 
 

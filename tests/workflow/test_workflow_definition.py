@@ -90,7 +90,7 @@ def test_the_machines_own_deadline_is_beyond_the_longest_hold_and_the_longest_ge
     assert MACHINE["TimeoutSeconds"] > waits + tries
 
 
-# What keeps a job on hold, and how many events one try on hold takes; docs/architecture.md names the figures.
+# What keeps a job on hold, and how many events a try on hold takes; decision 6 in docs/decisions names the figures.
 EVENTS_OF_A_TRY = {InsufficientCredits: 16, DailyLimitReached: 16, PriceUnknown: 28}
 
 
@@ -112,7 +112,7 @@ def test_the_longest_holds_and_the_longest_generation_fit_into_one_history(fault
     while elapsed < default["JobDeadlineMinutes"] * 60:
         elapsed += policy.wait(plan, elapsed)
         polls += 1
-    assert events_of_one_poll() == 9, "docs/architecture.md names it"
+    assert events_of_one_poll() == 9, "docs/decisions/006-leave-errors-uncaught.md names it"
     copies = 3 * sum(retrier["MaxAttempts"] + 1 for retrier in TASKS["Deliver"]["Retry"])
     # Two weeks of waiting for the daily limit are 400 tries at most; tests/unit/test_credits_limiter.py counts them.
     # The account can hold the job before its submission, and once more while it is followed.
