@@ -16,8 +16,8 @@ from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.core.models import botocore_stubber
 
 from tests.chaos import dynamodb
-from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
-from tests.workflow.video_job import TEMPLATE
+from tests.support.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
+from tests.support.video_job import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 
-from tests.unit.fakes import REGION, TABLE
+from tests.support.fakes import REGION, TABLE
 
 if TYPE_CHECKING:
     import pytest

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from local.aws import asl, engine
 from tests.chaos.account import ApiError
 from tests.chaos.clock import Turn
-from tests.unit.fakes import arn_of
-from tests.workflow.video_job import MACHINE
+from tests.support.fakes import arn_of
+from tests.support.video_job import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,8 +29,8 @@ from tests.chaos.executions import Execution, Executions
 from tests.chaos.lambdas import SETTINGS, TIMEOUTS, Caller, Failed, Invocation, Lambda
 from tests.chaos.observed import job_of_key
 from tests.chaos.schedule import InjectedFault, Weather
-from tests.unit.fakes import PNG, TABLE, UPLOADS, event
-from tests.workflow.video_job import TASKS
+from tests.support.fakes import PNG, TABLE, UPLOADS, event
+from tests.support.video_job import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -35,8 +35,8 @@ from tests.chaos import dynamodb
 from tests.chaos.clock import Turn
 from tests.chaos.observed import Observed
 from tests.chaos.schedule import GIVEN_UP, LOST, SLOW, InjectedFault
-from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
-from tests.workflow.video_job import TEMPLATE
+from tests.support.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
+from tests.support.video_job import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from tests.chaos.fault_injection import HOUR, Timetable
 from tests.chaos.lambdas import Lambda
 from tests.chaos.schedule import FOREVER, GIVEN_UP, LOST, SLOW, SLOW_SECONDS, STATES, InjectedFault
 from tests.chaos.test_chaos import storm_over
-from tests.workflow.video_job import TASKS
+from tests.support.video_job import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

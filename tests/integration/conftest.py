@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import rights
-from laptop import World
 
 from local.cloud import Cloud
+from tests.support import rights
+from tests.support.laptop import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

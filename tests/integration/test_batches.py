@@ -16,7 +16,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from test_front_doors import Reader, heard
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from laptop import until
+
+from tests.support.laptop import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import World
+    from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 

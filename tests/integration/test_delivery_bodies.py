@@ -11,7 +11,7 @@ import pytest
 
 from shared.delivery import OutputInvalid, OutputTooLarge, OutputUnreachable
 from shared.delivery.limits import MIB
-from tests.integration.delivery_origin import LAPTOP, Request, box, bucket, copy, film, left_behind, moov, serve
+from tests.support.delivery_origin import LAPTOP, Request, box, bucket, copy, film, left_behind, moov, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

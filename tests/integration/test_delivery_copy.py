@@ -24,7 +24,7 @@ from shared.delivery import (
 )
 from shared.delivery.limits import MIB
 from shared.faults import Fault
-from tests.integration.delivery_origin import (
+from tests.support.delivery_origin import (
     BUCKET,
     KEY,
     LAPTOP,

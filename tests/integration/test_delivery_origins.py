@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from shared.delivery import OutputInvalid, OutputUnreachable, limits
 from shared.faults import Fault
-from tests.integration.delivery_origin import BUCKET, KEY, LAPTOP, Request, bucket, copy, film, left_behind, serve
-from tests.integration.odd_origin import BODIES, COOKIES, INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
+from tests.support.delivery_origin import BUCKET, KEY, LAPTOP, Request, bucket, copy, film, left_behind, serve
+from tests.support.odd_origin import BODIES, COOKIES, INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
+from tests.support.laptop import until
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +43,7 @@ class Reader:
             shutil.copy(SAMPLE, folder / name)
         aws = folder / "bin" / "aws"
         aws.parent.mkdir()
-        aws.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("aws_command.py")}" "$@"\n')
+        aws.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tests" / "support" / "aws_command.py"}" "$@"\n')
         aws.chmod(0o755)
         self.folder = folder
         self.environment = {

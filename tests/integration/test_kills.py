@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from laptop import until
+
+from tests.support.laptop import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import World
+    from tests.support.laptop import World
 
 PROC = Path("/proc")
 pytestmark = [

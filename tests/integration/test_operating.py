@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
+from tests.support.laptop import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import World
+    from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import av
 import httpx
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
+from tests.support.laptop import until
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from laptop import until
 from PIL import Image
 from test_kills import PROC, errors_in, signal_all
 from test_operating import paid_and_running, sweep
 
+from tests.support.laptop import until
+
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from laptop import World
 
 from local.cloud import Cloud
+from tests.support.laptop import World
 
 OPTIONS = {
     "AlarmEmail": "night@example.com",

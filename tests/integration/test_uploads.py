@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
-from tests.unit.media_files import media, picture
+from tests.support.laptop import until
+from tests.support.media_files import media, picture
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 

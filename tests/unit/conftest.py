@@ -10,7 +10,7 @@ import pytest_socket
 from moto import mock_aws
 
 from shared import runtime
-from tests.unit.fakes import REGION, World
+from tests.support.fakes import REGION, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from shared.jobs import identity
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.states import Status
 from shared.steps.callers import Caller, caller_of
-from tests.unit.fakes import BODY, JOB_ID, PROMPT, TABLE, VIDEOS, Flaky, World
+from tests.support.fakes import BODY, JOB_ID, PROMPT, TABLE, VIDEOS, Flaky, World
 
 if TYPE_CHECKING:
     from shared.faults import Fault

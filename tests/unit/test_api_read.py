@@ -26,7 +26,7 @@ from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, JobEnded, JobNotFound, QueryInvalid, RecipeMissing
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, TERMINAL, Status
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor, World, refusing
+from tests.support.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor, World, refusing
 
 # ---- list ------------------------------------------------------------------------------------------------
 

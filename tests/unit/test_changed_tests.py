@@ -15,7 +15,7 @@ STORE = Path("tests/unit/test_jobs_store.py")
     ("changed", "runs"),
     [
         ("shared/jobs/store.py", True),
-        ("tests/unit/fakes.py", True),
+        ("tests/support/fakes.py", True),
         ("tests/unit/test_jobs_store.py", True),
         ("shared/delivery/guard.py", False),
         ("template.yaml", False),

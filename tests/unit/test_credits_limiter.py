@@ -28,7 +28,7 @@ from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.runtime import metrics
 from shared.steps import notify
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     JOB_ID,

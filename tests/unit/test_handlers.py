@@ -36,7 +36,7 @@ from shared.steps import deliver as deliver_step
 from shared.steps.batch_plan import Planner
 from shared.steps.resend import MOST_CORRECTIONS, resent
 from shared.steps.submit import SECONDS_FROM_CLAIM, Submitter
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EVENTS,
     FINISHED,

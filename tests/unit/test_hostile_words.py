@@ -25,7 +25,7 @@ from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.printable import json_text
 from shared.steps.batch_report import _table
-from tests.unit.fakes import BODY, REGION, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, Vendor, arn_of, refusing, showing
+from tests.support.fakes import BODY, REGION, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, Vendor, arn_of, refusing, showing
 from tests.unit.test_handlers import PNG, event, payload_of, post, stage
 from tests.unit.test_ops_commands import account
 

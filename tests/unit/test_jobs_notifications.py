@@ -28,7 +28,7 @@ from shared.jobs.notifications import (
 )
 from shared.jobs.record import Job
 from shared.jobs.states import Status
-from tests.unit.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, arn_of, caught
+from tests.support.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, arn_of, caught
 
 if TYPE_CHECKING:
     from collections.abc import Callable

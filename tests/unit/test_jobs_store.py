@@ -14,7 +14,7 @@ from shared.credits.counter import CreditCounter
 from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import MOVES, OPEN, TERMINAL, Status, sources_of
 from shared.jobs.store import JobStore, TransitionConflict
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
+from tests.support.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

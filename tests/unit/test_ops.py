@@ -21,7 +21,7 @@ from shared.jobs.errors import JobClosed, RequestUnreadable
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps.videos import record_video
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     JOB_ID,

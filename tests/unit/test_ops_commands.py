@@ -21,7 +21,7 @@ from shared.genviral.errors import GenviralUnavailable, InsufficientCredits
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
-from tests.unit.fakes import (
+from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     KEY,

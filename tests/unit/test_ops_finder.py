@@ -16,7 +16,7 @@ from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notificati
 from shared.jobs.states import Status
 from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
-from tests.unit.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
+from tests.support.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
 from tests.unit.test_ops import LATER, operator, uncertain, with_index
 
 KEY = "uploads/shoes/red shoe:2.jpg"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.requests.media_types import Kind, kind_of
-from tests.unit.media_files import media, picture
+from tests.support.media_files import media, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

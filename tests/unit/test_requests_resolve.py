@@ -32,8 +32,8 @@ from shared.jobs.states import Status
 from shared.requests.media_types import Kind
 from shared.requests.recipes import KIND_OF_FIELD, fill, recipe_named_by, recipe_of
 from shared.requests.resolve import Resolution, Resolver, check_recipe
-from tests.unit.fakes import BODY, JOB_ID, PNG, UPLOADS, Flaky, World, failed
-from tests.unit.media_files import media
+from tests.support.fakes import BODY, JOB_ID, PNG, UPLOADS, Flaky, World, failed
+from tests.support.media_files import media
 
 RECIPE = {
     "model_id": "bytedance/seedance-2.0",

@@ -16,7 +16,7 @@ import pytest
 from shared.jobs.errors import RecipeMissing, UploadUnsupported
 from shared.jobs.states import Status
 from shared.requests.resolve import check_recipe
-from tests.unit.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
+from tests.support.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -28,7 +28,7 @@ from shared.jobs.store import JobStore
 from shared.steps.batch_admit import Gate
 from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter, report_key
-from tests.unit.fakes import BODY, PROMPT, TABLE, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, World, arn_of, caught, failed
+from tests.support.fakes import BODY, PROMPT, TABLE, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, World, arn_of, caught, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -41,7 +41,7 @@ from shared.jobs.store import JobStore, TransitionConflict
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.tries import RESERVE_SECONDS, tries
-from tests.unit.fakes import (
+from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,

@@ -17,7 +17,7 @@ from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.steps import deliver as step
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     FINISHED,

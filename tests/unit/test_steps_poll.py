@@ -18,7 +18,7 @@ from shared.jobs.errors import JobClosed
 from shared.jobs.states import TERMINAL, Status
 from shared.jobs.store import JobStore
 from shared.polling.durations import Durations, kind_of
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     FINISHED,

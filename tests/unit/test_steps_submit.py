@@ -30,7 +30,7 @@ from shared.requests.resolve import request_text
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.submit import SECONDS_FROM_CLAIM
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     JOB_ID,

@@ -20,8 +20,20 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, Status
 from shared.jobs.store import JobStore
 from shared.runtime import metrics
+from tests.support.fakes import (
+    EXECUTION,
+    FINISHED,
+    JOB_ID,
+    REGION,
+    TABLE,
+    VIDEO_ID,
+    Flaky,
+    World,
+    caught,
+    failed,
+    showing,
+)
 from tests.support.sweeps import paid_items, start, sweeper
-from tests.unit.fakes import EXECUTION, FINISHED, JOB_ID, REGION, TABLE, VIDEO_ID, Flaky, World, caught, failed, showing
 from tests.unit.test_ops import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from shared.jobs.store import JobStore
 from shared.steps.batch_report import _run
 from shared.steps.deliver import key_of
 from shared.steps.videos import record_named_video, record_video
-from tests.unit.fakes import (
+from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.jobs.record import Job
-    from tests.unit.fakes import Answer
+    from tests.support.fakes import Answer
 
 FIRST, SECOND = VIDEO_ID, "33333333-3333-3333-3333-333333333333"
 LATER = arn_of(f"{JOB_ID}.r1")

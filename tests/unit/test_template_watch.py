@@ -14,14 +14,14 @@ import pytest
 from shared import runtime
 from shared.jobs.errors import DailyLimitReached
 from shared.steps import notify, sweep
-from tests.unit.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
+from tests.support.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
 from tests.unit.test_handlers import SAMPLES, adopt, stage, version_of_the_event
 from tools import docs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.unit.fakes import Answer, World
+    from tests.support.fakes import Answer, World
     from tests.unit.test_handlers import Stage
 
 __all__ = ["stage"]  # a fixture

@@ -13,9 +13,9 @@ from local.aws import asl, engine
 from local.aws.interpreter import Run, TaskError, run
 from shared.jobs.errors import BATCH_ERRORS, UploadUnreadable
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
+from tests.support.video_job import MACHINE as VIDEO_JOB
+from tests.support.video_job import ROOT, TEMPLATE, said
 from tests.workflow.test_workflow_errors import PLATFORM
-from tests.workflow.video_job import MACHINE as VIDEO_JOB
-from tests.workflow.video_job import ROOT, TEMPLATE, said
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 

@@ -16,7 +16,7 @@ from shared.jobs.states import Status
 from shared.polling.policy import PollingPolicy
 from shared.steps.notify import LIMIT_HOLD_SECONDS
 from shared.steps.submit import SECONDS_FROM_CLAIM
-from tests.workflow.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, Stage
+from tests.support.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, Stage
 from tools.retries import attempts as attempts_of
 from tools.retries import longest_seconds
 

@@ -29,7 +29,7 @@ from shared.jobs.errors import (
     TimedOut,
 )
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tests.workflow.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
+from tests.support.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 

@@ -19,7 +19,7 @@ from shared.genviral.errors import (
     RateLimited,
 )
 from shared.jobs.errors import TimedOut
-from tests.workflow.video_job import (
+from tests.support.video_job import (
     EXPIRED,
     HELD,
     JOB,

@@ -19,7 +19,7 @@ from local.aws.interpreter import TaskError
 from shared.jobs.record import SUBMIT_SECONDS
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     FINISHED,
     JOB_ID,
@@ -33,13 +33,13 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.workflow.video_job import JOB, Stage, entries
+from tests.support.video_job import JOB, Stage, entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from shared.jobs.store import JobStore
-    from tests.unit.fakes import Answer
+    from tests.support.fakes import Answer
 
 
 NOON = 1_795_348_800.0

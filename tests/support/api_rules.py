@@ -1,6 +1,6 @@
 """What schemathesis must know beside the OpenAPI document: what JSON Schema cannot say. Loaded by its command.
 
-Set `SCHEMATHESIS_HOOKS=tests.integration.api_rules` and ask for the check `valid_data_acceptance` instead of its own
+Set `SCHEMATHESIS_HOOKS=tests.support.api_rules` and ask for the check `valid_data_acceptance` instead of its own
 `positive_data_acceptance`. It differs in what is named here, and in nothing else.
 """
 

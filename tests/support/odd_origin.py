@@ -11,12 +11,12 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.integration.delivery_origin import box, film, moov
+from tests.support.delivery_origin import box, film, moov
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.integration.delivery_origin import Request
+    from tests.support.delivery_origin import Request
 
 LOCATIONS = {
     "path": b"/%d/video.mp4?signature=s3cr3t",
