@@ -17,8 +17,8 @@ from shared.steps import submit
 from shared.steps.claims import Claims
 from tests.chaos.fault_injection import HOUR, Timetable
 from tests.chaos.lambdas import Lambda
+from tests.chaos.run import storm_over
 from tests.chaos.schedule import FOREVER, GIVEN_UP, LOST, SLOW, SLOW_SECONDS, STATES, InjectedFault
-from tests.chaos.test_chaos import storm_over
 from tests.support.video_job import TASKS
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
-from test_front_doors import Reader, heard
+
+from tests.support.readers import Reader, heard
 
 if TYPE_CHECKING:
     from tests.support.laptop import World

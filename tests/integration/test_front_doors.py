@@ -6,13 +6,7 @@ Every `sh` and `python` block of the pages runs against the cloud on a laptop, i
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,63 +14,20 @@ import pytest
 
 from local.demo import SAMPLE
 from tests.support.laptop import until
+from tests.support.readers import Reader, heard
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.laptop import World
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 120
 BODY: dict[str, Any] = {
     "model_id": "bytedance/seedance-2.0",
     "prompt": "A paper boat",
     "params": {"duration_seconds": 1},
 }
-
-
-class Reader:
-    """Somebody with a terminal, who follows a page."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        for name in ("shoe.jpg", "room.jpg"):
-            shutil.copy(SAMPLE, folder / name)
-        aws = folder / "bin" / "aws"
-        aws.parent.mkdir()
-        aws.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tests" / "support" / "aws_command.py"}" "$@"\n')
-        aws.chmod(0o755)
-        self.folder = folder
-        self.environment = {
-            "PATH": os.pathsep.join([str(aws.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "AWS_ENDPOINT_URL": world.at.aws_endpoint,
-            "AWS_REGION": world.at.region,
-            "AWS_DEFAULT_REGION": world.at.region,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "API_URL": world.at.api_url,
-            "UPLOADS_BUCKET": world.at.uploads_bucket,
-            "TOPIC_ARN": world.at.topic_arn,
-            "HOME": str(folder),
-        }
-
-    def follow(self, page: str, language: str) -> str:
-        """Run the page's blocks of a language, and answer what they printed."""
-        text = (ROOT / "docs" / page).read_text()
-        blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-        assert blocks, f"{page} has no {language}"
-        run = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
-        done = subprocess.run(  # noqa: S603 - the project's own docs
-            [*run, "\n".join(blocks)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
 
 
 @pytest.fixture
@@ -237,18 +188,3 @@ def test_the_page_about_notifications(world: World, reader: Reader) -> None:
     }
     for queue, ids in expected.items():
         assert heard(world, queue, until_there=ids) & set(told) == ids, queue
-
-
-def heard(world: World, queue: str, until_there: set[str]) -> set[str]:
-    """The ids of the notifications in a queue, once those that must be there are."""
-    sqs = world.cloud.client("sqs")
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    found: set[str] = set()
-
-    def look() -> bool | None:
-        received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        found.update(json.loads(message["Body"])["notification_id"] for message in received)
-        return True if until_there <= found and not received else None
-
-    until(look)
-    return found

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.support.laptop import until
+from tests.support.processes import PROC, errors_in, signal_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.laptop import World
 
-PROC = Path("/proc")
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them"),
@@ -36,48 +34,10 @@ def _no_faults_left(world: World) -> Iterator[None]:
     httpx.delete(f"{world.at.genviral_admin_url}/faults").raise_for_status()
 
 
-def processes_of(function: str) -> list[int]:
-    """The processes of a function: descendants of this one, as the cloud is, and known by their environment."""
-    parents = {}
-    for stat in PROC.glob("[0-9]*/stat"):
-        try:
-            # The second field is a name in brackets, which may hold blanks.
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # gone meanwhile
-    family = {os.getpid()}
-    while offspring := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= offspring
-    return [pid for pid in sorted(family - {os.getpid()}) if function in _name_of(pid)]
-
-
-def _name_of(pid: int) -> str:
-    try:
-        environment = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    prefix = b"AWS_LAMBDA_FUNCTION_NAME="
-    return next((entry[len(prefix) :].decode() for entry in environment if entry.startswith(prefix)), "")
-
-
-def signal_all(function: str, number: signal.Signals) -> None:
-    pids = processes_of(function)
-    assert pids, f"no process of {function} runs"
-    for pid in pids:
-        os.kill(pid, number)
-
-
 def post(world: World) -> str:
     answer = world.post(BODY)
     assert answer.status_code == 202
     return str(answer.json()["job_id"])
-
-
-def errors_in(world: World, job_id: str) -> list[str]:
-    """What went wrong in the job's execution, by the names that Step Functions has for it."""
-    arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
-    events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
-    return [event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event]
 
 
 def test_killed_after_the_vendor_took_the_paid_call(world: World) -> None:

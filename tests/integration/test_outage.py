@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from test_operating import done, paid_and_running, submissions, sweep
 
 from local.cloud import Cloud
 from tests.support import rights
 from tests.support.laptop import World
+from tests.support.operating import done, paid_and_running, submissions, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from test_kills import PROC, errors_in, signal_all
-from test_operating import paid_and_running, sweep
 
 from tests.support.laptop import until
+from tests.support.operating import paid_and_running, sweep
+from tests.support.processes import PROC, errors_in, signal_all
 
 if TYPE_CHECKING:
     from tests.support.laptop import World

@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from test_aws_stand_in import write_project
 
 from local.cloud import Cloud
+from tests.support.small_project import write_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

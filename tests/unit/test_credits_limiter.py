@@ -28,6 +28,7 @@ from shared.jobs.states import Status
 from shared.jobs.store import JobStore
 from shared.runtime import metrics
 from shared.steps import notify
+from tests.support.credits import priced
 from tests.support.fakes import (
     BODY,
     EXECUTION,
@@ -45,8 +46,8 @@ from tests.support.fakes import (
     failed,
     refusing,
 )
-from tests.unit.test_ops import operator
-from tests.unit.test_steps_submit import NOBODY_KNOWS, NOT_PAID, ONCE
+from tests.support.operators import operator
+from tests.support.submissions import NOBODY_KNOWS, NOT_PAID, ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,16 +77,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(time, "time", clock)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     return clock
-
-
-def priced(**prices: float | None) -> Answer:
-    """A list of models; `model` stands for the one that the jobs of these tests name."""
-    models = [
-        {"id": BODY["model_id"] if name == "model" else name, "mode": "video"}
-        | ({} if price is None else {"credits": {"default_cost": price}})
-        for name, price in prices.items()
-    ]
-    return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
 
 
 def vendor(*answers: Answer, prices: Answer | None = None) -> Vendor:

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
-import importlib.util
-import io
 import json
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import shared.vendor
 from shared import runtime
-from shared.delivery import Delivery
 from shared.faults import Fault, Paid
-from shared.genviral.client import GenviralClient
 from shared.jobs.errors import FormUsed
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from shared.steps import deliver as deliver_step
-from shared.steps.batch_plan import Planner
 from shared.steps.resend import MOST_CORRECTIONS, resent
 from shared.steps.submit import SECONDS_FROM_CLAIM, Submitter
 from tests.support.fakes import (
@@ -46,10 +33,8 @@ from tests.support.fakes import (
     PNG,
     PROMPT,
     TABLE,
-    TOPIC,
     UPLOADS,
     VIDEO_ID,
-    VIDEOS,
     Answer,
     Vendor,
     World,
@@ -62,340 +47,24 @@ from tests.support.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_jobs_notifications import valid
-from tests.unit.test_ops import with_index
+from tests.support.handlers import (
+    MODELS,
+    RECIPE,
+    SAMPLES,
+    Stage,
+    adopt,
+    function,
+    made_once,
+    payload_of,
+    post,
+    version_of_the_event,
+)
+from tests.support.notifications import valid
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-FUNCTIONS = Path(__file__).parents[2] / "functions"
-BATCHES = Path(__file__).parents[2] / "samples" / "batches"
-RECIPE = {"model_id": BODY["model_id"], "prompt": PROMPT, "reference_image_urls": ["{{asset_url}}"]}
 SECRETS = (PROMPT[:20], KEY, KEY.split(".")[1], LINK, "X-Amz-Signature", "very-secret-token")
 
 
-@functools.cache
-def function(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"function_{name}", FUNCTIONS / name / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-CLIENTS: dict[str, Any] = {}
-
-
-def made_once(service: str, **options: Any) -> Any:
-    """A client as `shared.runtime` asks for it. Making one takes longer than the test that needs it."""
-    if service not in CLIENTS:
-        CLIENTS[service] = boto3.session.Session().client(service, **options)
-    return CLIENTS[service]
-
-
-@dataclass
-class Context:
-    """What Lambda passes beside the event."""
-
-    function_name: str
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:made-up"
-    aws_request_id: str = "8248615f-5a1e-4010-9072-176343532439"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 300_000
-
-
-class Stage:
-    """Functions with their environment, in a world whose log lines and metrics are kept."""
-
-    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-        self.world = world
-        self._capsys = capsys
-        self._log = io.StringIO()
-        self.handler = runtime.logger.registered_handler
-        self.handler.setStream(self._log)  # type: ignore[attr-defined]
-
-    def call(self, name: str, event: dict[str, Any]) -> Any:
-        return function(name).handler(event, Context(name))
-
-    def fails(self, name: str, event: dict[str, Any]) -> Fault:
-        with pytest.raises(Fault) as fault:
-            self.call(name, event)
-        return fault.value
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.getvalue().splitlines()]
-
-    def metrics(self) -> dict[str, Any]:
-        """The metrics that went out since the last look, in CloudWatch's embedded format."""
-        found: dict[str, Any] = {}
-        for line in self._capsys.readouterr().out.splitlines():
-            document = json.loads(line)
-            (directive,) = document["_aws"]["CloudWatchMetrics"]
-            assert directive["Namespace"] == "GenviralVideo"
-            found |= {metric["Name"]: document[metric["Name"]] for metric in directive["Metrics"]}
-        return found
-
-
-@pytest.fixture
-def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
-    secret = client("secretsmanager").create_secret(Name="key", SecretString=f"{KEY}\n")["ARN"]
-    environment = {
-        "POWERTOOLS_SERVICE_NAME": "video-pipeline",
-        "POWERTOOLS_METRICS_NAMESPACE": "GenviralVideo",
-        "JOBS_TABLE": TABLE,
-        "RECORD_RETENTION_DAYS": "30",
-        "STATE_MACHINE_ARN": world.machine,
-        "BATCH_MACHINE_ARN": world.batch_machine,
-        "BATCH_CONCURRENCY": "20",
-        "UPLOADS_BUCKET": UPLOADS,
-        "VIDEOS_BUCKET": VIDEOS,
-        "MAX_UPLOAD_MEGABYTES": "1",
-        "MAX_VIDEO_MEGABYTES": "1",
-        "GENVIRAL_BASE_URL": "https://vendor.example/api/v1",
-        "API_KEY_SECRET": secret,
-        "POLL_FLOOR_SECONDS": "5",
-        "POLL_CAP_SECONDS": "60",
-        "JOB_DEADLINE_MINUTES": "120",
-        "HOLD_SECONDS": "900",
-        "HOLD_HOURS": "72",
-        "TRUST_VENDOR_IDEMPOTENCY": "false",
-        "ALLOW_PRIVATE_OUTPUT": "false",
-        "SWEEP_QUIET_SECONDS": "300",
-        "TOPIC_ARN": TOPIC,
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(runtime.metrics.provider, "namespace", "GenviralVideo", raising=False)
-
-    def vendor(*arguments: Any, **options: Any) -> GenviralClient:
-        # Functions keep their client. Each call has to reach the vendor that the world has by then.
-        transport = httpx.MockTransport(lambda request: world.vendor.handle_request(request))
-        return GenviralClient(*arguments, **options, transport=transport)
-
-    def copy(source: Callable[[], str], **_: Any) -> Delivery:
-        source()
-        return Delivery(3, "AAAAAA==", "video/mp4", "e", "v", 1, None)
-
-    monkeypatch.setattr(shared.vendor, "GenviralClient", vendor)
-    monkeypatch.setattr(runtime, "_session", lambda: SimpleNamespace(create_client=made_once))
-    monkeypatch.setattr(deliver_step, "deliver", copy)
-    world.complete()
-    if "function_api" in sys.modules:
-        function("api")._model_list.cache_clear()
-    stage = Stage(world, capsys)
-    stream = stage.handler.stream  # type: ignore[attr-defined]
-    yield stage
-    assert stage.handler.stream is stream  # type: ignore[attr-defined]
-    stage.handler.setStream(sys.__stdout__)  # type: ignore[attr-defined]
-
-
 # ---- the sample events -----------------------------------------------------------------------------------
-
-
-def uploaded(world: World) -> None:
-    world.upload("uploads/shoe.jpg", PNG)
-    world.recipe(RECIPE)
-    world.store.create(JOB_ID, source={"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg"})
-
-
-def finished(world: World) -> None:
-    world.vendor = Vendor(get=[FINISHED])
-    world.paid_job()
-
-
-def delivering(world: World) -> None:
-    world.paid_job()
-    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
-
-
-def adopt(execution: str | None, world: World) -> None:
-    """The sample events name a state machine of their own."""
-    if execution and world.store.get(JOB_ID):
-        world.store.update(JOB_ID, execution=execution)
-
-
-def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like FINISHED
-    models = [{"id": BODY["model_id"], "mode": "video", "credits": {"default_cost": 5}}]
-    return httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
-
-
-def planned(world: World) -> dict[str, Any]:
-    """The sample batch, with its plan."""
-    world.upload("batches/boats.csv", (BATCHES / "boats.csv").read_bytes())
-    return Planner(s3=world.s3, concurrency=20, known=world.store.batch_get).plan(event("batch_plan")["source"])
-
-
-Prepare = Callable[[World], Any]
-SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] = {
-    "uploads_object_created": (
-        "uploads",
-        uploaded,
-        lambda world, answer: world.executions() == [answer["job_id"]],
-        set(),
-    ),
-    "api_post_videos": (
-        "api",
-        lambda world: None,
-        lambda world, answer: (
-            answer["statusCode"] == 202
-            and answer["headers"]["Location"] == f"/videos/{world.executions()[0]}"
-            and json.loads(answer["body"]) == {"job_id": world.executions()[0], "status": "queued"}
-        ),
-        set(),
-    ),
-    "api_get_video": (
-        "api",
-        World.paid_job,
-        lambda world, answer: answer["statusCode"] == 200 and json.loads(answer["body"])["status"] == "processing",
-        set(),
-    ),
-    "uploads_recipe_created": (
-        "uploads",
-        lambda world: world.recipe({"prompt": "no model"}),
-        lambda world, answer: answer is None and not world.executions(),
-        set(),
-    ),
-    "api_list_videos": (
-        "api",
-        lambda world: (world.index(), world.paid_job()),
-        lambda world, answer: [job["job_id"] for job in json.loads(answer["body"])["jobs"]] == [JOB_ID],
-        set(),
-    ),
-    "api_delete_video": (
-        "api",
-        World.paid_job,
-        lambda world, answer: (
-            answer["statusCode"] == 200
-            and json.loads(answer["body"])["status"] == world.record().status == "canceled"
-            and [message.body["status"] for message in world.messages()] == ["canceled"]
-        ),
-        {"JobsCanceled"},
-    ),
-    "api_post_uploads": (
-        "api",
-        lambda world: world.recipe(RECIPE),
-        lambda world, answer: (
-            answer["statusCode"] == 201
-            and answer["headers"]["Location"] == f"/videos/{json.loads(answer['body'])['job_id']}"
-        ),
-        set(),
-    ),
-    "api_list_models": (
-        "api",
-        lambda world: setattr(world, "vendor", Vendor(get=[MODELS])),
-        lambda world, answer: (
-            json.loads(answer["body"])["models"][0]["default_cost"] == 5
-            and answer["headers"]["Cache-Control"] == "private, max-age=600"
-        ),
-        set(),
-    ),
-    "api_get_health": (
-        "api",
-        lambda world: None,
-        lambda world, answer: json.loads(answer["body"]) == {"ok": True, "intake": "open"} and not world.vendor.asked,
-        set(),
-    ),
-    "api_head_health": (
-        "api",
-        lambda world: None,
-        lambda world, answer: (answer["statusCode"], answer["body"]) == (200, "") and not world.vendor.asked,
-        set(),
-    ),
-    "submit": (
-        "submit",
-        lambda world: version_of_the_event(world),
-        lambda world, answer: answer["video_id"] == VIDEO_ID and world.record().status == "processing",
-        {"JobsSubmitted", "CreditsUsed"},
-    ),
-    "submit_direct": (
-        "submit",
-        lambda world: None,
-        lambda world, answer: world.record("campaign-2026-11").video_id == answer["video_id"] == VIDEO_ID,
-        {"JobsSubmitted", "CreditsUsed"},
-    ),
-    "status": ("status", finished, lambda world, answer: answer["status"] == "succeeded", {"Polls"}),
-    "deliver": (
-        "deliver",
-        finished,
-        lambda world, answer: answer["video"] == world.record().output,
-        {"BytesDelivered"},
-    ),
-    "notify_succeeded": (
-        "notify",
-        delivering,
-        lambda world, _: world.record().status == "succeeded",
-        {"JobsSucceeded", "SecondsToFinish"},
-    ),
-    "notify_failed": (
-        "notify",
-        World.job,
-        lambda world, answer: world.record().status == "failed" and answer["error"]["Error"] == "RecipeMissing",
-        {"JobsFailed"},
-    ),
-    "notify_on_hold": ("notify", World.job, lambda world, answer: answer["wait_seconds"] == 900, {"JobsHeld"}),
-    "notify_execution_status_change": (
-        "notify",
-        World.paid_job,
-        lambda world, answer: (
-            answer is None and (world.record().error or {})["message"] == "PutObject failed with AccessDenied"
-        ),
-        {"JobsInterrupted", "JobsLeftInterrupted"},
-    ),
-    "uploads_batch_created": (
-        "uploads",
-        lambda world: None,
-        lambda world, answer: world.executions(world.batch_machine) == [answer["job_id"]] and not world.executions(),
-        set(),
-    ),
-    "batch_plan": ("batch", planned, lambda world, answer: answer == event("batch_report")["plan"], set()),
-    "batch_admit": ("batch", planned, lambda world, answer: answer == {"next": "start", "wait_seconds": 900}, set()),
-    "submit_batch_row": (
-        "submit",
-        planned,
-        lambda world, answer: world.record(answer["job_id"]).source == event("submit_batch_row")["input"]["source"],
-        {"JobsSubmitted", "CreditsUsed"},
-    ),
-    "batch_report": (
-        "batch",
-        planned,
-        lambda world, answer: answer["counts"] == {"not_started": 3} and answer["rows"] == 3,
-        set(),
-    ),
-    "batch_rejected": (
-        "batch",
-        lambda world: None,
-        lambda world, answer: answer["error"]["Error"] == "BatchUnreadable" and "promt" in world.messages()[0].email,
-        set(),
-    ),
-    "batch_execution_status_change": (
-        "batch",
-        lambda world: None,
-        lambda world, _: [message.body["status"] for message in world.messages()] == ["batch_interrupted"],
-        set(),
-    ),
-    "sweep_schedule": (
-        "sweep",
-        with_index,
-        lambda world, answer: answer == {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0},
-        {
-            *("SweptStarted", "SweptInterrupted", "SweptRedriven"),
-            *("OldestOpenJobSeconds", "JobsOpen", "JobsOnHold", "JobsAwaitingRedrive"),
-        },
-    ),
-}
-
-
-def version_of_the_event(world: World) -> None:
-    """The job of the sample upload, at the version that is really there."""
-    version = world.upload("uploads/shoe.jpg", PNG)
-    world.recipe(RECIPE)
-    source = {"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg", "version_id": version}
-    world.store.create(JOB_ID, source=source)
 
 
 def test_a_part_is_checked_by_its_crc_and_not_hashed_again_for_its_signature(stage: Stage) -> None:
@@ -739,13 +408,6 @@ def test_a_copy_of_a_forms_file_under_another_recipe_is_a_job_of_that_recipe(sta
 # ---- the HTTP API ----------------------------------------------------------------------------------------
 
 
-def post(body: object, **headers: str) -> dict[str, Any]:
-    document = event("api_post_videos")
-    document["body"] = body if isinstance(body, str) else json.dumps(body)
-    document["headers"] |= headers
-    return document
-
-
 def sent(body: bytes, content_type: str | None = "application/json") -> dict[str, Any]:
     """A body as API Gateway hands it over: as text where it is declared as JSON, otherwise encoded.
 
@@ -1039,12 +701,6 @@ def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: St
 
 
 # ---- errors ----------------------------------------------------------------------------------------------
-
-
-def payload_of(fault: Fault) -> dict[str, Any]:
-    """What Lambda's runtime makes of an exception."""
-    stack = traceback.extract_tb(fault.__traceback__)
-    return {"errorType": type(fault).__name__, "errorMessage": str(fault), "stackTrace": stack.format()}
 
 
 def test_a_named_error_reaches_the_state_machine_whole_and_without_a_stack_trace(stage: Stage) -> None:

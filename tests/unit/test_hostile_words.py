@@ -25,17 +25,28 @@ from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.printable import json_text
 from shared.steps.batch_report import _table
-from tests.support.fakes import BODY, REGION, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, Vendor, arn_of, refusing, showing
-from tests.unit.test_handlers import PNG, event, payload_of, post, stage
-from tests.unit.test_ops_commands import account
+from tests.support.fakes import (
+    BODY,
+    PNG,
+    REGION,
+    TOPIC,
+    UPLOADS,
+    VIDEO_ID,
+    VIDEOS,
+    Vendor,
+    arn_of,
+    event,
+    refusing,
+    showing,
+)
+from tests.support.handlers import payload_of, post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.unit.test_handlers import Stage
-    from tests.unit.test_ops_commands import Account
+    from tests.support.handlers import Stage
+    from tests.support.operators import Account
 
-__all__ = ["account", "stage"]
 
 COUNT, A_TIME, MOST_SHOWN = int(os.environ.get("HOSTILE_WORDS", "300")), 60, 40
 THROUGH_DOORS = max(1, COUNT // A_TIME // 3)

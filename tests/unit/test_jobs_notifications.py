@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -29,13 +27,13 @@ from shared.jobs.notifications import (
 from shared.jobs.record import Job
 from shared.jobs.states import Status
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, arn_of, caught
+from tests.support.notifications import SCHEMA, valid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Told by tests/unit/test_steps_batch.py, and held against the schema there.
 BATCH_STATUSES = (BATCH_FINISHED, BATCH_CHECKED, BATCH_REJECTED, BATCH_INTERRUPTED)
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "notification.schema.json").read_text())
 OUTPUT = {
     "bucket": "example-videos",
     "key": f"videos/2026/11/22/{JOB_ID}.mp4",
@@ -44,10 +42,6 @@ OUTPUT = {
     "width": 486,
     "height": 864,
 }
-
-
-def valid(message: dict[str, Any]) -> None:
-    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(message)
 
 
 def delivered(world: World) -> None:

@@ -12,14 +12,12 @@ import pytest
 from shared.api.upload_form import UploadRequest
 from shared.genviral.models import GenerateRequest, validated
 from shared.jobs.states import Status
-from tests.support.fakes import EVENTS, JOB_ID, VIDEOS
-from tests.unit.test_handlers import SAMPLES, Stage, event, post, stage
+from tests.support.fakes import EVENTS, JOB_ID, VIDEOS, event
+from tests.support.handlers import SAMPLES, Stage, post
 from tools import docs, openapi
 
 if TYPE_CHECKING:
     from tests.support.fakes import World
-
-__all__ = ["stage"]
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.PATH.read_text())
 OPERATIONS = {

@@ -8,15 +8,12 @@ import os
 import re
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
-from ops.__main__ import _NONE_OPEN, main
-from shared.genviral.client import GenviralClient
+from ops.__main__ import _NONE_OPEN
 from shared.genviral.errors import GenviralUnavailable, InsufficientCredits
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
@@ -27,18 +24,18 @@ from tests.support.fakes import (
     KEY,
     PROMPT,
     TABLE,
+    TEMPLATE,
     UPLOADS,
     VIDEO_ID,
-    VIDEOS,
     World,
     caught,
     client,
     failed,
     refusing,
 )
-from tests.unit.test_ops import (
+from tests.support.operators import (
     LATER,
-    TEMPLATE,
+    Account,
     alive,
     claimed,
     dead,
@@ -46,89 +43,10 @@ from tests.unit.test_ops import (
     generation_failed,
     paid,
     uncertain,
-    with_index,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-STACK = "genviral-video"
-
-
-@dataclass
-class Account:
-    """AWS behind the commands: all calls noted, a stack of this project, and a redrive, which moto has not."""
-
-    world: World
-    capsys: pytest.CaptureFixture[str]
-    calls: set[str] = field(default_factory=set)
-    fails: dict[str, Exception] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
-
-    def answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if operation == "RedriveExecution":
-            return {}
-        if arguments["StackName"] != STACK:
-            message = f"Stack with id {arguments['StackName']} does not exist"
-            raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, operation)
-        outputs = {
-            "JobsTable": TABLE,
-            "StateMachineArn": self.world.machine,
-            "UploadsBucket": UPLOADS,
-            "VideosBucket": VIDEOS,
-            "ApiKeySecretArn": "genviral-key",
-        }
-        parameters = {
-            "RecordRetentionDays": "365",
-            "SweepQuietSeconds": "300",
-            "JobDeadlineMinutes": "120",
-            "GenviralBaseUrl": "https://vendor.example/api/v1",
-            **self.parameters,
-        }
-        return {
-            "Stacks": [
-                {
-                    "Outputs": [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()],
-                    "Parameters": [
-                        {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
-                    ],
-                }
-            ]
-        }
-
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        """The exit status of a command, and what it said on both channels."""
-        self.capsys.readouterr()
-        status = main(list(arguments))
-        said = self.capsys.readouterr()
-        return status, said.out, said.err
-
-
-@pytest.fixture
-def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Account:
-    with_index(world)
-    assert world.machine
-    assert world.s3
-    account = Account(world, capsys)
-    real = BaseClient._make_api_call
-
-    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")
-        if error := account.fails.get(operation):
-            raise error
-        if operation in ("DescribeStacks", "RedriveExecution"):
-            return account.answer(operation, arguments)
-        return real(self, operation, arguments)
-
-    client("secretsmanager").create_secret(Name="genviral-key", SecretString=f"{KEY}\n")
-
-    def vendor(api_key: Callable[[bool], str], **options: Any) -> GenviralClient:
-        return GenviralClient(api_key, **options, transport=world.vendor)
-
-    monkeypatch.setattr("shared.genviral.client.GenviralClient", vendor)
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    return account
 
 
 class Terminal(io.StringIO):

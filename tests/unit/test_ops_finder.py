@@ -17,7 +17,7 @@ from shared.jobs.states import Status
 from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
-from tests.unit.test_ops import LATER, operator, uncertain, with_index
+from tests.support.operators import LATER, operator, uncertain, with_index
 
 KEY = "uploads/shoes/red shoe:2.jpg"
 CALLER = "arn:aws:sts::123456789012:assumed-role/shop"

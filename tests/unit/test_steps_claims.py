@@ -41,6 +41,7 @@ from shared.jobs.store import JobStore, TransitionConflict
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.tries import RESERVE_SECONDS, tries
+from tests.support.credits import priced, spent
 from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
@@ -56,8 +57,7 @@ from tests.support.fakes import (
     failed,
     refusing,
 )
-from tests.unit.test_credits_limiter import priced
-from tests.unit.test_ops import dead, operator
+from tests.support.operators import dead, operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,12 +151,6 @@ def submit(world: World, client: Any = None, *, limit: float = 0, **options: Any
     table = client or world.dynamodb
     limiter = world.limiter(limit, table) if limit else None
     return world.submitter(JobStore(table, TABLE), limiter=limiter, **options).submit(EXECUTION, GIVEN)
-
-
-def spent(world: World) -> float:
-    day = time.strftime("%Y-%m-%d", time.gmtime(time.time()))
-    item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
-    return float(item["spent"]["N"]) if item else 0
 
 
 # ---- an attempt that may still be running ----------------------------------------------------------------------------

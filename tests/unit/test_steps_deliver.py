@@ -32,7 +32,7 @@ from tests.support.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_ops import operator
+from tests.support.operators import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,7 +34,7 @@ from shared.jobs.errors import (
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.store import JobStore
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
-from tests.unit.test_ops import operator
+from tests.support.operators import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

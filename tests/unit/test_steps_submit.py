@@ -14,12 +14,10 @@ from botocore.exceptions import ClientError
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import (
-    GenviralUnreachable,
     InsufficientCredits,
     InvalidInput,
     InvalidPayload,
     RateLimited,
-    RequestRejected,
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
@@ -46,8 +44,9 @@ from tests.support.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_jobs_notifications import valid
-from tests.unit.test_ops import operator
+from tests.support.notifications import valid
+from tests.support.operators import operator
+from tests.support.submissions import NOBODY_KNOWS, NOT_PAID, ONCE, WAYS
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
@@ -55,23 +54,6 @@ if TYPE_CHECKING:
     from shared.requests.resolve import Resolution
 
 GIVEN = {"job_id": JOB_ID}
-UNREADABLE: Answer = lambda _: httpx.Response(202, content=b"<html>")  # noqa: E731
-HTML_502: Answer = lambda _: httpx.Response(502, content=b"<html>Bad gateway</html>")  # noqa: E731
-
-NOT_PAID = [
-    (refusing(402, "insufficient_credits"), InsufficientCredits),
-    (refusing(422, "invalid_input"), InvalidInput),
-    (refusing(404), RequestRejected),
-    (refusing(429), RateLimited),
-    (breaking(httpx.ConnectError), GenviralUnreachable),
-]
-NOBODY_KNOWS = [
-    (breaking(httpx.ReadTimeout), SubmissionUncertain),
-    (breaking(httpx.RemoteProtocolError), SubmissionUncertain),
-    (HTML_502, SubmissionUncertain),
-    (UNREADABLE, SubmissionUncertain),
-    (refusing(409, "conflict"), SubmissionUncertain),
-]
 
 
 def test_an_accepted_job_is_written_down_and_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,8 +423,6 @@ def test_two_executions_of_one_job_pay_once(world: World) -> None:
 
 # ---- DynamoDB fails at each call -------------------------------------------------------------------------
 
-WAYS = ("before", "after")
-ONCE: list[dict[int, str]] = [{call: way} for call in range(1, 7) for way in WAYS]
 TWICE: list[dict[int, str]] = [{call: way, call + 1: then} for call in range(2, 6) for way in WAYS for then in WAYS]
 
 

@@ -33,8 +33,8 @@ from tests.support.fakes import (
     failed,
     showing,
 )
+from tests.support.operators import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
 from tests.support.sweeps import paid_items, start, sweeper
-from tests.unit.test_ops import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -22,6 +22,7 @@ from shared.jobs.store import JobStore
 from shared.steps.batch_report import _run
 from shared.steps.deliver import key_of
 from shared.steps.videos import record_named_video, record_video
+from tests.support.credits import priced, spent
 from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
@@ -38,10 +39,8 @@ from tests.support.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_credits_limiter import priced
-from tests.unit.test_jobs_notifications import valid
-from tests.unit.test_ops import Machine, alive, dead, follow, operator, with_index
-from tests.unit.test_steps_claims import spent
+from tests.support.notifications import valid
+from tests.support.operators import Machine, alive, dead, follow, operator, with_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,16 +15,14 @@ from shared import runtime
 from shared.jobs.errors import DailyLimitReached
 from shared.steps import notify, sweep
 from tests.support.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
-from tests.unit.test_handlers import SAMPLES, adopt, stage, version_of_the_event
+from tests.support.handlers import SAMPLES, adopt, version_of_the_event
 from tools import docs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.fakes import Answer, World
-    from tests.unit.test_handlers import Stage
-
-__all__ = ["stage"]  # a fixture
+    from tests.support.handlers import Stage
 
 RESOURCES: dict[str, dict[str, Any]] = docs.template()["Resources"]
 OWN = "GenviralVideo"

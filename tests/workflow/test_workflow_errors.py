@@ -29,7 +29,7 @@ from shared.jobs.errors import (
     TimedOut,
 )
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tests.support.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
+from tests.support.video_job import HEALTHY, HELD, MACHINE, PLATFORM, SUBMITTED, TASKS, Scripts, Stage, ended, said
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
@@ -54,7 +54,6 @@ RETRIED_THEN_UNCERTAIN = {SubmissionUnconfirmed}
 # to decide about, whatever has no retrier of its own is tried a few times.
 ONE_TRY = {SubmissionUncertain, InternalError, SettingsInvalid, delivery.OutputTooLarge}
 
-PLATFORM = {name for kind in (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY) for name in named(kind)}
 UNDECIDED = {state for state, faults in MEETS.items() if {fault.branch for fault in faults} == {Branch.RETRY}}
 """The states that no error leaves for a person to decide: what is not named there is tried again, too."""
 # What a second upload may still bring.

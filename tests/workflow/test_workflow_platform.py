@@ -11,10 +11,10 @@ from awslambdaric.lambda_runtime_exception import FaultException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
 
 from shared.requests import batches
+from tests.support.batch_job import MACHINE as BATCH_JOB
+from tests.support.batch_job import TASKS as BATCH_TASKS
 from tests.support.video_job import MACHINE as VIDEO_JOB
 from tests.support.video_job import TASKS as VIDEO_TASKS
-from tests.workflow.test_workflow_batch import MACHINE as BATCH_JOB
-from tests.workflow.test_workflow_batch import TASKS as BATCH_TASKS
 from tools import translate_template as plain
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import first_percentile_seconds, longest_seconds, rule_for

@@ -24,9 +24,9 @@ from shared.jobs.states import Status
 from shared.steps.batch_admit import Gate
 from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter
+from tests.support import batch_job as batch
 from tests.support import video_job
 from tests.support.fakes import BODY, LINK, TABLE, TOPIC, UPLOADS, VIDEOS, Vendor, World, accepting, arn_of, refusing
-from tests.workflow import test_workflow_batch as batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

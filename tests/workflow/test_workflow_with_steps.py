@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from shared.jobs.store import JobStore
     from tests.support.fakes import Answer
 
-
 NOON = 1_795_348_800.0
 
 
