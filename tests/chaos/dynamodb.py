@@ -25,6 +25,8 @@ from tests.support.fakes import REGION, TABLE
 if TYPE_CHECKING:
     import pytest
 
+JSON = "application/x-amz-json-1.0"
+
 
 def speed_up(patch: pytest.MonkeyPatch) -> None:
     """Take two slow parts out of moto's tables: all items are sorted for a query, and copied for a transaction."""
@@ -61,9 +63,12 @@ def answer(request: Any) -> AWSResponse | None:
         result = getattr(handler, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())().result
     except (HTTPException, ServiceException):
         return None
-    return AWSResponse(
-        request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, MockRawResponse(json.dumps(result))
-    )
+    return response(request.url, 200, JSON, json.dumps(result))
+
+
+def response(url: str, status: int, content_type: str, text: str) -> AWSResponse:
+    headers: Any = {"Content-Type": content_type}  # botocore takes any mapping
+    return AWSResponse(url, status, headers, MockRawResponse(text))
 
 
 def record(key: str) -> dict[str, Any]:

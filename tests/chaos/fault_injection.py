@@ -5,6 +5,7 @@ Brings the parts together and keeps the history. What must hold afterwards is ju
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import time
@@ -213,8 +214,8 @@ class Storm:
         for order in self.orders:
             self._arrive(order)
         for begins, ends, control, trouble, mended in self.times.troubles:
-            self.clock.after(begins * HOUR, lambda told=(control, trouble): self._trouble(*told))
-            self.clock.after(ends * HOUR, lambda told=(control, mended): self._tell_vendor(*told))
+            self.clock.after(begins * HOUR, functools.partial(self._trouble, control, trouble))
+            self.clock.after(ends * HOUR, functools.partial(self._tell_vendor, control, mended))
         self.clock.after(SWEEP_SECONDS, self._sweep)
         self.clock.run(until=lambda: self.clock.elapsed >= self.times.storm)
         self.calm = True
@@ -290,9 +291,7 @@ class Storm:
 
     def _start(self, order: Order, moments: list[float]) -> None:
         order.job_id, order.accepted = order.name, True
-        self.clock.after(
-            moments[0], lambda: self.executions.start(order.name, {"request": body_of(order.recipe)}) and None
-        )
+        self.clock.after(moments[0], lambda: self.executions.start(order.name, {"request": body_of(order.recipe)}))
 
     def _trouble(self, control: str, trouble: dict[str, Any]) -> None:
         self.happened[f"account: {trouble.get('state', 'no credits')}"] += 1

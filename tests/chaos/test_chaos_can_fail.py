@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.jobs.record import Job
-from shared.jobs.store import JobStore
+from shared.jobs.store import JobStore, TransitionConflict
 from shared.steps import submit
 from shared.steps.claims import Claims
 from tests.chaos.fault_injection import HOUR, Timetable
@@ -70,7 +70,7 @@ def no_second_videos(patch: pytest.MonkeyPatch) -> None:
     def first_only(store: JobStore, video_id: str, facts: Mapping[str, Any], *, job_id: str, **_: Any) -> Job:
         try:
             return store.record_accepted(job_id, video_id, **facts)
-        except submit.TransitionConflict as refused:
+        except TransitionConflict as refused:
             if refused.current is None or refused.current.video_id is None:
                 raise
             return refused.current

@@ -135,7 +135,7 @@ def test_every_body_is_sent_with_its_checksum(s3: S3Client) -> None:
     def note(request: Any, **_: object) -> None:
         if isinstance(request.body, bytes | bytearray) and request.headers.get("x-amz-checksum-crc32"):
             claimed = request.headers["x-amz-checksum-crc32"]
-            sent.append((claimed.decode() if isinstance(claimed, bytes) else claimed, crc32(request.body)))
+            sent.append((claimed.decode() if isinstance(claimed, bytes) else claimed, crc32(bytes(request.body))))
 
     s3.meta.events.register_first("before-send.s3.UploadPart", note)
     with serve(LARGE) as origin:
@@ -445,13 +445,15 @@ def test_checked_address_is_the_one_connected_to(s3: S3Client, monkeypatch: pyte
     """A name that resolves to a public address for the check and to a private one for the connection."""
     connected: list[tuple[str, int]] = []
     answers = iter(["93.184.215.14", "127.0.0.1", "127.0.0.1"])
-    monkeypatch.setattr(connection.socket, "getaddrinfo", lambda *_a, **_k: [(0, 0, 0, "", (next(answers), 443))])
+    monkeypatch.setattr(
+        "shared.delivery.connection.socket.getaddrinfo", lambda *_a, **_k: [(0, 0, 0, "", (next(answers), 443))]
+    )
 
     def create_connection(address: tuple[str, int], _timeout: float) -> None:
         connected.append(address)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(connection.socket, "create_connection", create_connection)
+    monkeypatch.setattr("shared.delivery.connection.socket.create_connection", create_connection)
     strict = dataclasses.replace(LAPTOP, allow_http=False, allow_private=False)
     with pytest.raises(OutputUnreachable, match=r"rebinding\.example"):
         copy(Origin(443, b"", scheme="https", host="rebinding.example"), s3, strict)

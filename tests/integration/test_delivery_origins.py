@@ -70,13 +70,12 @@ def delivered(
         s3.delete_object(Bucket=BUCKET, Key=name)
     for upload in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
         s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+    error: Fault | None = None
     with serve(body, behaviour) as origin:
         try:
             copy(origin, s3, within)
         except Fault as fault:
             error = fault
-        else:
-            error = None
     if error is not None:
         assert "s3cr3t" not in str(error)
         assert KEY not in left_behind(s3)[0]

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+NO_VENDOR = "http://127.0.0.1:9/api"
+
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     template = write_project(tmp_path_factory.mktemp("project"))
-    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
-    with Cloud(template=template, time_scale=0.001, **vendor) as cloud:
+    with Cloud(template=template, time_scale=0.001, genviral_url=NO_VENDOR, api_key="the.key") as cloud:
         yield cloud
 
 
@@ -59,7 +60,8 @@ def ended(cloud: Cloud, arn: str) -> dict[str, Any]:
         execution: dict[str, Any] = states.describe_execution(executionArn=arn)
         return execution if execution["status"] != "RUNNING" else None
 
-    return until(look)
+    execution: dict[str, Any] = until(look)
+    return execution
 
 
 def noted(cloud: Cloud, note: str) -> Any:
@@ -328,17 +330,17 @@ def test_changed_code_is_what_runs_next(cloud: Cloud) -> None:
 
 def test_a_definition_with_a_dangling_target_does_not_deploy(tmp_path: Path) -> None:
     template = write_project(tmp_path, DEFINITION.replace("Next: Rest", "Next: Reest"))
-    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
     with (
         pytest.raises(DeploymentFailed, match=r"Machine: .*missing state 'Reest'.*Rest cannot be reached"),
-        Cloud(template=template, **vendor),
+        Cloud(template=template, genviral_url=NO_VENDOR, api_key="the.key"),
     ):
         pytest.fail("it deployed")
 
 
 def test_with_signatures_the_roles_of_the_template_decide(tmp_path: Path) -> None:
-    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
-    with Cloud(template=write_project(tmp_path), time_scale=0.001, sigv4=True, **vendor) as cloud:
+    with Cloud(
+        template=write_project(tmp_path), time_scale=0.001, sigv4=True, genviral_url=NO_VENDOR, api_key="the.key"
+    ) as cloud:
         assert httpx.post(f"{cloud.endpoints.api_url}/videos/7").status_code == 403
         assert ended(cloud, start(cloud, do="echo"))["status"] == "SUCCEEDED"
         answer, failed = invoke(cloud, {"do": "keep", "detail-type": "x", "detail": {"name": "y"}})

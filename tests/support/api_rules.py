@@ -25,7 +25,7 @@ _BEYOND_SCHEMAS = {
 
 
 @schemathesis.check
-def valid_data_acceptance(ctx: CheckContext, response: Response, case: Case) -> bool | None:
+def valid_data_acceptance(ctx: CheckContext, response: Response, case: Case[Any]) -> bool | None:
     """Take what the document calls valid, save for what it cannot say."""
     if response.status_code == 422 and _is_beyond_schemas(response.json()):
         return None

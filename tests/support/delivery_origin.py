@@ -198,7 +198,7 @@ BUCKET, KEY = "videos", "videos/2026/01/02/job.mp4"
 
 def bucket() -> S3Client:
     """A client with an empty bucket, inside `moto.mock_aws`."""
-    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    client: S3Client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
 
     def as_bytes(request: Any, **_: object) -> None:
         if isinstance(request.body, bytearray):  # moto's in-process stub takes no other kind of body than bytes

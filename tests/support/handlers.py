@@ -115,6 +115,11 @@ def delivering(world: World) -> None:
     world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
 
 
+def listed(world: World) -> None:
+    world.index()
+    world.paid_job()
+
+
 def adopt(execution: str | None, world: World) -> None:
     """The sample events name a state machine of their own."""
     if execution and world.store.get(JOB_ID):
@@ -165,7 +170,7 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
     ),
     "api_list_videos": (
         "api",
-        lambda world: (world.index(), world.paid_job()),
+        listed,
         lambda world, answer: [job["job_id"] for job in json.loads(answer["body"])["jobs"]] == [JOB_ID],
         set(),
     ),

@@ -88,16 +88,16 @@ class Machine:
     def redrive_execution(self, **arguments: str) -> None:
         if not self._redrivable:
             self._refused = True
-            error = {"Code": "ExecutionNotRedrivable", "Message": self._said}
-            raise ClientError({"Error": error}, "RedriveExecution")
+            raise ClientError({"Error": {"Code": "ExecutionNotRedrivable", "Message": self._said}}, "RedriveExecution")
         self.redriven.append(arguments["executionArn"])
 
 
 def operator(world: World, sfn: Any = None) -> Operator:
     with_index(world)
+    machine: Any = sfn or Machine(world)
     return Operator(
         store=world.store,
-        sfn=sfn or Machine(world),
+        sfn=machine,
         state_machine_arn=world.machine,
         deadline_seconds=7200,
         ask=lambda video_id: world.vendor.client().get_video(video_id),

@@ -108,7 +108,7 @@ def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert world.machine
     assert world.s3
     account = Account(world, capsys)
-    real = BaseClient._make_api_call
+    real = BaseClient._make_api_call  # type: ignore[attr-defined]  # private, so the stubs do not have it
 
     def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")

@@ -69,10 +69,9 @@ def test_a_listed_job_says_what_the_index_knows_and_no_more(listed: World) -> No
 
 def test_an_interrupted_job_says_when_it_is_tried_again_and_only_then(world: World) -> None:
     world.paid_job()
-    outage = {"redrive_at": 1_795_349_700, "redrive_until": 1_796_472_000}
     said = {"redrive_at": "2026-11-22T12:15:00Z", "redrive_until": "2026-12-05T12:00:00Z"}
     for status, shown in ((Status.INTERRUPTED, said), (Status.DELIVERING, {}), (Status.CANCELED, {})):
-        world.store.transition(JOB_ID, status, **outage)
+        world.store.transition(JOB_ID, status, redrive_at=1_795_349_700, redrive_until=1_796_472_000)
         job = world.lookup().show(JOB_ID)
         assert {name: value for name, value in job.items() if name.startswith("redrive")} == shown
 

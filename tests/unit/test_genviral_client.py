@@ -436,7 +436,7 @@ def test_a_refusal_in_plain_text_is_shown_and_markup_is_not(body: bytes, shown: 
     assert fault.message == f"Genviral refused the request (HTTP 400){f': {shown}' if shown else '.'}"
 
 
-PACKED = {
+PACKED: dict[str, tuple[Callable[[bytes], bytes], str | None]] = {
     "gzip": (gzip.compress, "gzip"),
     "gzip without the header": (gzip.compress, None),
     "deflate": (zlib.compress, "deflate"),

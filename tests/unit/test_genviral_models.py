@@ -37,7 +37,7 @@ FULL: dict[str, Any] = {
 }
 
 
-_VALUES = st.recursive(
+_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.sampled_from([1, None, "[", "]]{", '\\"[', [], {}]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab[]{}"\\', max_size=3), inner, max_size=3),
     max_leaves=12,

@@ -279,7 +279,8 @@ class Form:
 
     def again(self) -> str | None:
         answer = self.stage.call("uploads", self.event)
-        return answer and answer["job_id"]
+        job_id: str | None = answer and answer["job_id"]
+        return job_id
 
     def submit(self) -> Fault | None:
         """What the execution that the record names comes to."""

@@ -58,11 +58,11 @@ OTHER_VIDEO = "33333333-3333-3333-3333-333333333333"
 
 # ---- attach ----------------------------------------------------------------------------------------------
 
-BEGINNINGS: dict[str, Callable[[World], None]] = {
+BEGINNINGS: dict[str, Callable[[World], object]] = {
     "uncertain": uncertain,
     "failed": lambda world: ended(world, Status.FAILED),
     "canceled": lambda world: ended(world, Status.CANCELED),
-    "canceled, never started": lambda world: world.store.transition(world.job().job_id, Status.CANCELED) and None,
+    "canceled, never started": lambda world: world.store.transition(world.job().job_id, Status.CANCELED),
     "interrupted": lambda world: ended(world, Status.INTERRUPTED),
     "timed_out": lambda world: paid(world, Status.TIMED_OUT),
 }
@@ -102,7 +102,11 @@ def test_a_job_that_runs_again_is_left_to_it(world: World) -> None:
     world.paid_job()
     alive(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    for act in (lambda: operator(world).attach(JOB_ID, VIDEO_ID), lambda: operator(world).redrive(JOB_ID)):
+    acts: list[Callable[[], object]] = [
+        lambda: operator(world).attach(JOB_ID, VIDEO_ID),
+        lambda: operator(world).redrive(JOB_ID),
+    ]
+    for act in acts:
         with pytest.raises(Refused, match="running"):
             act()
 

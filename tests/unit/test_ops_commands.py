@@ -115,6 +115,11 @@ def expected_soon(world: World) -> None:
     alive(world)
 
 
+def failed_with_a_late_video(world: World) -> None:
+    ended(world, Status.FAILED)
+    world.store.record_video(JOB_ID, VIDEO_ID)
+
+
 def with_a_wrong_video(world: World) -> None:
     world.paid_job()
     dead(world)
@@ -191,7 +196,7 @@ NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
     "redriven when intake is open": (an_unpaid_one_held_back, "intake is stopped, start-intake lets it go on"),
     "not found": (with_a_wrong_video, f"attach {JOB_ID} VIDEO_ID --replace"),
     "late": (
-        lambda world: ended(world, Status.FAILED) or world.store.record_video(JOB_ID, VIDEO_ID),
+        failed_with_a_late_video,
         f"attach {JOB_ID} {VIDEO_ID}",
     ),
 }
@@ -329,7 +334,7 @@ def test_resubmit_asks_for_the_jobs_id(
     assert account.world.record().resubmissions == sent
 
 
-PAYING = {
+PAYING: dict[str, tuple[Callable[[World], object], list[str]]] = {
     "resubmit": (lambda world: uncertain(world), ["resubmit", JOB_ID]),
     "redrive": (lambda world: ended(world, Status.INTERRUPTED), ["redrive", JOB_ID]),
     "start-intake": (lambda world: world.job(), ["start-intake"]),

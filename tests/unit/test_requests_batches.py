@@ -313,7 +313,7 @@ def test_links_that_can_be_parted_in_two_ways_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", [*TORN, "commas"])
 def test_two_links_that_are_written_as_one_are_refused_in_either_form(kind: str) -> None:
     link = TORN.get(kind, "https://example.com/a.jpg,https://example.com/b.jpg")
-    requests = {
+    requests: dict[str, dict[str, Any]] = {
         "reference_image_urls.1": {"reference_image_urls": [A_LINK, link]},
         "image_url": {"image_url": link},
     }

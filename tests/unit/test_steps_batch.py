@@ -11,7 +11,7 @@ import json
 import unicodedata
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema
 import pytest
@@ -192,7 +192,8 @@ def test_like_rows_in_several_spellings_are_each_paid_once_during_an_update(worl
     rows = [{**A, "prompt": f" {PROMPT}"}, A, {**A, "prompt": f"{PROMPT} "}, A]
     body = b"\n".join(json.dumps(row).encode() for row in rows)
     world.upload("plans/older.jsonl", body)
-    earlier, seen = [], Counter[str]()
+    earlier: list[dict[str, Any]] = []
+    seen = Counter[str]()
     for row in rows:
         text, meaning = json.dumps(row).encode(), identity.fingerprint(row)
         place = {"line": 1, "plan": "plans/older.jsonl", "offset": body.index(text), "length": len(text)}
@@ -482,7 +483,8 @@ def test_no_cell_of_a_reports_table_is_a_formula_whatever_parts_the_cells(world:
     key = facts["report"]["key"].replace(".json", ".csv")
     text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read().decode()
     assert len(text.splitlines()) == 3
-    for between, quoting in itertools.product(",;\t|", (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)):
+    quotings: tuple[Literal[0, 3], ...] = (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)
+    for between, quoting in itertools.product(",;\t|", quotings):
         for row in csv.reader(io.StringIO(text), delimiter=between, quoting=quoting):
             begins = {unicodedata.normalize("NFKC", cell).lstrip()[:1] for cell in row}
             assert not begins & set("=+-@"), row
@@ -515,7 +517,7 @@ def test_many_jobs_are_read_whatever_dynamodb_leaves_out(world: World, monkeypat
             assert len(request["Keys"]) <= 100
             served = request["Keys"][:30] if self.calls % 3 else []
             left = request["Keys"][len(served) :]
-            answer = {"Responses": {TABLE: []}}
+            answer: Any = {"Responses": {TABLE: []}}
             if served:
                 answer = world.dynamodb.batch_get_item(RequestItems={TABLE: {**request, "Keys": served}})
             return {**answer, "UnprocessedKeys": {TABLE: {**request, "Keys": left}} if left else {}}

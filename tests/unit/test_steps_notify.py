@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.faults import Fault
+    from shared.jobs.record import Job
 
 OUTPUT = {"bucket": "example-videos", "key": "videos/a.mp4", "bytes": 3}
 MISSING = caught(RecipeMissing("there is no readable recipes/default.json"))
@@ -119,9 +120,7 @@ def test_a_failure_of_the_table_loses_no_message(
 def counted() -> dict[str, float]:
     """What was counted so far of how jobs ended, held or were interrupted."""
     return {
-        name: sum(metric["Value"])  # type: ignore[arg-type]
-        for name, metric in runtime.metrics.metric_set.items()
-        if name.startswith("Jobs")
+        name: sum(metric["Value"]) for name, metric in runtime.metrics.metric_set.items() if name.startswith("Jobs")
     }
 
 
@@ -590,10 +589,15 @@ def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
 # ---- signed links ----------------------------------------------------------------------------------------
 
 
-def accepted(world: World) -> None:
+def accepted(world: World) -> Job:
     """The video is known, but the write that would have replaced the request was lost."""
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-    world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+    return world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+
+
+def canceled_then_reminded(world: World) -> None:
+    world.store.transition(JOB_ID, Status.CANCELED, notice_due="canceled")
+    world.notifier().remind(JOB_ID)
 
 
 ENDS: dict[str, Callable[[World], object]] = {
@@ -608,10 +612,7 @@ ENDS: dict[str, Callable[[World], object]] = {
     "hold is over": lambda world: world.notifier().failed(EXECUTION, caught(InsufficientCredits("none"))),
     "canceled by its owner": lambda world: world.notifier().canceled(JOB_ID),
     "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
-    "canceled, told of by the sweep": lambda world: (
-        world.store.transition(JOB_ID, Status.CANCELED, notice_due="canceled"),
-        world.notifier().remind(JOB_ID),
-    ),
+    "canceled, told of by the sweep": canceled_then_reminded,
     "its execution's input was too large": lambda world: world.notifier().interrupted(
         EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1"
     ),

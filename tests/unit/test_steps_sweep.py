@@ -436,7 +436,8 @@ def test_what_is_listed_as_running_is_not_described(world: World, jobs: int, pag
     names = [f"job-{number}" for number in range(jobs)]
     start(world, names)
     machine = Counting(world)
-    assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE))["seen"] == jobs
+    table: Any = Table(world, names)
+    assert sweep(world, sfn=machine, store=JobStore(table, TABLE))["seen"] == jobs
     assert machine.calls == Counter({"list_executions": pages} if pages else {})
 
 
@@ -506,7 +507,8 @@ def test_twenty_thousand_open_jobs_that_are_alive_take_at_most_sixty_calls(world
     names = [f"job-{number:05}" for number in range(20_000)]
     start(world, names)
     machine = Counting(world)
-    assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE)) == NOTHING | {"seen": 20_000}
+    table: Any = Table(world, names)
+    assert sweep(world, sfn=machine, store=JobStore(table, TABLE)) == NOTHING | {"seen": 20_000}
     assert machine.calls == {"list_executions": 20}
 
 
@@ -540,8 +542,8 @@ class Redriver(Counting):
     def redrive_execution(self, **arguments: str) -> None:
         execution = execution_of(arguments["executionArn"])
         if execution.status not in ("FAILED", "ABORTED", "TIMED_OUT"):
-            error = {"Code": "ExecutionNotRedrivable", "Message": f"Execution is {execution.status}"}
-            raise ClientError({"Error": error}, "RedriveExecution")
+            message = f"Execution is {execution.status}"
+            raise ClientError({"Error": {"Code": "ExecutionNotRedrivable", "Message": message}}, "RedriveExecution")
         super().redrive_execution(**arguments)
         execution.status, execution.stop_date = "RUNNING", None
 

@@ -56,7 +56,7 @@ ORIGIN = {"source": {"type": "api"}}
 
 def count(name: str) -> float:
     """How often a metric was counted so far."""
-    return sum(runtime.metrics.metric_set.get(name, {"Value": []})["Value"])  # type: ignore[arg-type]
+    return float(sum(runtime.metrics.metric_set.get(name, {"Value": []})["Value"]))
 
 
 def record(world: World, video_id: str = SECOND, store: JobStore | None = None, **options: Any) -> Job:
@@ -570,7 +570,8 @@ def test_nobody_pays_again_before_genviral_was_asked_for_the_named_video(world: 
     world.job()
     world.vendor = Vendor([breaking_off(FIRST), accepting(SECOND)], get=[answer])
     named_by_a_call_of_unknown_end(world)
-    before, approved = world.record(), []
+    before = world.record()
+    approved: list[Any] = []
     with pytest.raises(Refused, match=refusal) if refusal else contextlib.nullcontext():
         operator(world).resubmit(JOB_ID, approved.append)
     assert (len(approved), world.record() == before) == ((0, True) if refusal else (1, False))

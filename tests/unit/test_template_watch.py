@@ -203,7 +203,7 @@ def test_a_metric_of_ours_is_emitted_with_its_dimensions(
 
 
 def test_no_metric_is_emitted_that_is_not_in_the_table() -> None:
-    named = {*notify._METRICS.values(), *sweep._GAUGES, *sweep._COUNTED}
+    named: set[Any] = {*notify._METRICS.values(), *sweep._GAUGES, *sweep._COUNTED}
     for path in (docs.ROOT / "shared").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("metrics.add_metric"):

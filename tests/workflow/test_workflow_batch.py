@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from tests.support.video_job import PLATFORM, TEMPLATE
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
-REJECTIONS = {*BATCH_ERRORS, UploadUnreadable}
+REJECTIONS: set[type[Exception]] = {*BATCH_ERRORS, UploadUnreadable}
+BY_NAME = sorted(REJECTIONS, key=lambda kind: kind.__name__)
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
 # What the optimized integration of StartExecution can answer beside the end of what it started. The names are those
 # that AWS shows for it: `StepFunctions.` and the error's name, or the client's for what its model does not name.
@@ -103,7 +105,7 @@ def test_a_check_and_a_batch_without_a_good_row_start_nothing() -> None:
     assert not stage.calls["admit"] + stage.calls["make"]
 
 
-@pytest.mark.parametrize("kind", sorted(REJECTIONS, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", BY_NAME)
 def test_a_batch_that_cannot_be_read_is_told_and_fails_by_its_own_error(kind: type[Exception]) -> None:
     stage = Stage(plan=[kind("no column of that name")])
     ran = stage.play()
@@ -122,8 +124,8 @@ _FAULTS = [*sorted(PLATFORM), *sorted(fault.__name__ for fault in EVERYWHERE), "
 @pytest.mark.parametrize("state", _OF_FUNCTION)
 @pytest.mark.parametrize("name", _FAULTS)
 def test_a_fault_is_tried_again_and_then_left_for_a_redrive(state: str, name: str) -> None:
-    plan = {"plan": [UploadUnreadable("gone")]} if state == "Rejected" else {}
-    stage = Stage(rows=1, **{**plan, _OF_FUNCTION[state]: [TaskError(name, "Not our doing.")]})
+    scripts: dict[str, Any] = {"plan": [UploadUnreadable("gone")]} if state == "Rejected" else {}
+    stage = Stage(rows=1, **{**scripts, _OF_FUNCTION[state]: [TaskError(name, "Not our doing.")]})
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", name, state)
     tries = attempts(state, name)

@@ -81,7 +81,7 @@ def longest_wait(state: str, name: str) -> float:
     """The seconds that a state waits at most for an error to pass."""
     (retrier,) = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
     delays = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number for number in range(retrier["MaxAttempts"]))
-    return sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays)
+    return float(sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays))
 
 
 def stage_with(state: str, *script: object) -> Stage:
