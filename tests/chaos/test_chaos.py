@@ -29,7 +29,7 @@ def test_no_job_is_paid_twice_and_no_video_is_lost(capsys: pytest.CaptureFixture
             pytest.fail(verdict.failures(), pytrace=False)
 
 
-def test_a_daily_limit_holds_in_any_weather(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_daily_limit_holds_under_any_faults(capsys: pytest.CaptureFixture[str]) -> None:
     """With credits for half of the jobs a day, the rest goes on the next day, and all else holds as well."""
     with storm_over(LIMITED_JOBS, ONLY, limit=LIMITED_JOBS * 5 / 2) as (_, verdict):
         with capsys.disabled():
@@ -40,7 +40,7 @@ def test_a_daily_limit_holds_in_any_weather(capsys: pytest.CaptureFixture[str]) 
         assert ONLY or SEED != 1 or verdict.facts["jobs that waited for the next day"]
 
 
-def test_the_same_seed_brings_the_same_storm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_seed_brings_the_same_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     # A job that is replayed alone cannot learn from the others how long videos take.
     monkeypatch.setattr(PollScheduler, "learn", lambda *_: None)
     times = Timetable(arrivals=0.5 * HOUR, storm=2 * HOUR, outage=(0.6 * HOUR, HOUR), calm=HOUR, settle=0.5 * HOUR)

@@ -150,7 +150,7 @@ MISREAD = {
 
 
 @pytest.mark.parametrize("kind", MISREAD)
-def test_what_could_be_misread_is_refused_by_the_check_and_the_run_and_not_paid(world: World, kind: str) -> None:
+def test_ambiguous_rows_are_refused_by_check_and_run_and_not_paid(world: World, kind: str) -> None:
     batch = Batch(world)
     before = len(world.vendor()["submissions"])
     for suffix in (".check.csv", ".csv"):
@@ -179,7 +179,7 @@ def test_two_links_in_one_cell_are_sent_as_two(world: World) -> None:
     assert [link.partition("?")[0] for link in sent] == [link.partition("?")[0] for link in links]
 
 
-def test_a_batch_that_cannot_be_read_is_told(world: World) -> None:
+def test_an_unreadable_batch_is_notified(world: World) -> None:
     batch = Batch(world)
     key = batch.key.replace(".jsonl", ".csv")
     world.upload(key, b"model_id,promt\na,b\n")

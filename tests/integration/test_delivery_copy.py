@@ -229,7 +229,7 @@ def test_a_caller_who_wrongly_says_first_pays_with_another_fetch(
             assert left_behind(s3) == ([KEY], 0)
 
 
-def test_the_first_call_looks_for_nothing(s3: S3Client) -> None:
+def test_the_first_call_searches_for_nothing(s3: S3Client) -> None:
     asked: list[str] = []
     s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
     with serve(film(2000)) as origin:

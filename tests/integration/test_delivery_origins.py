@@ -189,9 +189,7 @@ def test_a_version_that_changes_while_it_is_copied_is_never_mixed(s3: S3Client, 
     assert delivered(s3, old, change, small_parts)[0] == new
 
 
-def test_a_version_that_changes_without_another_name_is_not_asked_for_twice(
-    s3: S3Client, small_parts: limits.Limits
-) -> None:
+def test_a_version_that_changes_under_one_name_is_not_asked_twice(s3: S3Client, small_parts: limits.Limits) -> None:
     """Its size gives it away."""
 
     def grow(request: Request) -> None:

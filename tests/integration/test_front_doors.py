@@ -122,7 +122,7 @@ def test_a_form_is_good_for_one_job_of_its_type_and_size(world: World) -> None:
     assert world.paid(form["job_id"]) == 1
 
 
-def test_a_canceled_job_is_told_once_and_its_video_is_still_the_vendors(world: World) -> None:
+def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: World) -> None:
     world.tell_vendor("settings", generation_seconds=60)
     try:
         job_id = world.post(BODY).json()["job_id"]

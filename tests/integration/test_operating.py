@@ -55,7 +55,7 @@ def test_an_uncertain_job_is_attached_and_delivered(world: World, uncertain: str
     assert "succeeded" in refused.stderr
 
 
-def test_a_wrong_video_is_replaced_while_it_is_looked_for(world: World, uncertain: str) -> None:
+def test_a_wrong_video_is_replaced_while_it_is_polled(world: World, uncertain: str) -> None:
     (submission,) = submissions(world, uncertain)
     refused = ops(world, "attach", uncertain, "no-such-video")
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -98,7 +98,7 @@ def test_an_interrupted_job_is_redriven_and_delivered(world: World) -> None:
 
 
 @pytest.mark.usefixtures("slow_vendor")
-def test_a_canceled_job_is_told_once_and_its_video_can_still_be_fetched(world: World) -> None:
+def test_a_canceled_job_is_notified_once_and_its_video_can_be_fetched(world: World) -> None:
     job_id = paid_and_running(world)
     done(world, "cancel", job_id)
     notice = world.notice_of_job(job_id, "canceled")

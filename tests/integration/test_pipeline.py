@@ -133,7 +133,7 @@ def test_another_request_under_the_same_key_is_a_conflict(world: World) -> None:
         ("no_credits", "InsufficientCredits"),
     ],
 )
-def test_an_account_error_holds_the_job_until_it_is_mended(world: World, state: str, error: str) -> None:
+def test_an_account_error_holds_the_job_until_it_is_fixed(world: World, state: str, error: str) -> None:
     world.tell_vendor("key", key="valid", state=state)
     try:
         job_id = world.post(BODY).json()["job_id"]
@@ -273,7 +273,7 @@ def test_an_execution_may_be_started_directly(world: World) -> None:
     assert world.get(name)["status"] == "succeeded"
 
 
-def test_an_aborted_execution_is_told_and_not_lost(world: World) -> None:
+def test_an_aborted_execution_is_notified_and_not_lost(world: World) -> None:
     world.tell_vendor("settings", generation_seconds=60)
     try:
         job_id = world.post(BODY).json()["job_id"]

@@ -31,7 +31,7 @@ BODY: dict[str, Any] = {
 
 
 @pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them")
-def test_a_copy_of_several_parts_that_is_killed_goes_on_with_those_that_are_there(world: World) -> None:
+def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: World) -> None:
     name = f"direct-{uuid.uuid4().hex}"
     place = {"Bucket": world.at.videos_bucket, "Key": f"videos/{datetime.now(UTC):%Y/%m/%d}/{name}.mp4"}
     leftover = world.s3.create_multipart_upload(**place)["UploadId"]
@@ -89,7 +89,7 @@ def test_a_paid_video_outlives_the_deletion_of_its_record(world: World) -> None:
     assert world.paid(job_id) == 1
 
 
-def test_what_no_event_told_the_sweep_finds_and_tells(world: World) -> None:
+def test_the_sweep_finds_and_notifies_what_no_event_reported(world: World) -> None:
     events = world.cloud.client("events")
     rule = next(one["Name"] for one in events.list_rules()["Rules"] if "ExecutionEnded" in one["Name"])
     world.tell_vendor("settings", generation_seconds=60)
@@ -109,7 +109,7 @@ def test_what_no_event_told_the_sweep_finds_and_tells(world: World) -> None:
     assert len(world.notices[job_id]) == 1
 
 
-def test_an_execution_that_failed_before_it_was_recorded_is_recorded_and_told(world: World) -> None:
+def test_an_execution_that_failed_unrecorded_is_recorded_and_notified(world: World) -> None:
     job_id = f"direct-{uuid.uuid4().hex}"
     event = json.loads(Path("events/notify_execution_status_change.json").read_text())
     event["detail"]["executionArn"] = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"

@@ -158,7 +158,7 @@ class Form:
         httpx.post(self.document["url"], data=self.document["fields"], files=files, timeout=30).raise_for_status()
 
 
-def test_a_form_is_corrected_while_nothing_is_paid_and_then_takes_no_other_file(world: World) -> None:
+def test_a_form_takes_another_file_only_while_nothing_is_paid(world: World) -> None:
     form = Form(world)
     form.send(b"<html>")
     failed = world.notice_of_job(form.job_id, "failed")
@@ -174,7 +174,7 @@ def test_a_form_is_corrected_while_nothing_is_paid_and_then_takes_no_other_file(
     assert sum(one["idempotency_key"].startswith(form.job_id) for one in books) == 1
 
 
-def test_a_copy_of_a_forms_file_is_a_job_of_the_recipe_that_it_was_copied_to(world: World) -> None:
+def test_a_copied_form_file_is_a_job_of_the_recipe_it_was_copied_to(world: World) -> None:
     name = recipe(world, PICTURE)
     form = Form(world)
     form.send(SAMPLE.read_bytes())

@@ -107,7 +107,7 @@ def test_lambdas_own_log_level_comes_with_the_format_json(cloud: Cloud, function
     assert environment.get("AWS_LAMBDA_LOG_LEVEL") == level
 
 
-def test_concurrent_invocations_run_in_processes_of_their_own_and_a_later_one_finds_a_warm_one(cloud: Cloud) -> None:
+def test_concurrent_invocations_get_own_processes_and_reuse_warm_ones(cloud: Cloud) -> None:
     with ThreadPoolExecutor(3) as pool:
         busy = list(pool.map(lambda _: invoke(cloud, {"do": "sleep", "seconds": 0.5})[0]["pid"], range(3)))
     assert len(set(busy)) == 3
@@ -120,7 +120,7 @@ def test_what_a_function_prints_is_kept(cloud: Cloud) -> None:
     assert "need 5, have 1" in cloud.logs()
 
 
-def test_an_execution_runs_its_function_waits_in_scaled_time_and_is_told_of(cloud: Cloud) -> None:
+def test_an_execution_runs_waits_in_scaled_time_and_emits_events(cloud: Cloud) -> None:
     arn = start(cloud, do="echo", number=1)
     execution = ended(cloud, arn)
     assert (execution["status"], json.loads(execution["output"])) == ("SUCCEEDED", {"do": "echo", "number": 1})
@@ -136,7 +136,7 @@ def test_a_caught_error_ends_with_its_own_name_and_cause(cloud: Cloud) -> None:
     assert noted(cloud, f"Step Functions Execution Status Change|{execution['name']}|FAILED")
 
 
-def test_a_function_time_out_is_retried_and_then_fails_the_execution_where_it_stands(cloud: Cloud) -> None:
+def test_a_function_timeout_is_retried_and_then_fails_the_execution(cloud: Cloud) -> None:
     arn = start(cloud, do="sleep", seconds=60)
     assert ended(cloud, arn)["error"] == "Sandbox.Timedout"
     events = cloud.client("stepfunctions").get_execution_history(executionArn=arn)["events"]
@@ -181,7 +181,7 @@ def test_a_name_starts_once(cloud: Cloud) -> None:
         states.start_execution(**request, input=event)
 
 
-def test_a_redrive_resumes_a_failed_execution_and_is_told_of(cloud: Cloud) -> None:
+def test_a_redrive_resumes_a_failed_execution_and_emits_events(cloud: Cloud) -> None:
     states, table = cloud.client("stepfunctions"), cloud.client("dynamodb")
     arn = start(cloud, do="outage", until="the-end")
     name = arn.rpartition(":")[2]

@@ -127,7 +127,7 @@ def test_no_query_is_too_strange_to_be_judged(query: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(OPEN))
-def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Status) -> None:
+def test_an_open_job_is_closed_notified_once_and_stopped(world: World, status: Status) -> None:
     world.job()
     if status is not Status.QUEUED:
         world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
@@ -153,7 +153,7 @@ def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Statu
         (lambda world: (world.job(), world.store.claim(JOB_ID, "attempt")), "may be paid for"),
     ],
 )
-def test_the_caller_is_told_what_becomes_of_the_money(world: World, prepare: Any, said: str) -> None:
+def test_the_caller_learns_what_becomes_of_the_money(world: World, prepare: Any, said: str) -> None:
     prepare(world)
     answer = world.canceler().cancel(JOB_ID)
     assert said in answer["message"]
@@ -215,7 +215,7 @@ def test_a_form_takes_one_key_one_type_and_a_bounded_size(world: World) -> None:
     assert answer["fields"]["key"] == answer["key"]
 
 
-def test_the_file_becomes_the_job_that_the_form_named_however_often_it_is_sent(world: World) -> None:
+def test_the_file_becomes_the_forms_job_however_often_it_is_sent(world: World) -> None:
     world.recipe({})
     answers = [form(world), form(world)]
     assert answers[0]["job_id"] != answers[1]["job_id"]
@@ -335,7 +335,7 @@ def test_a_wrong_wish_is_named_by_its_field(world: World, wanted: dict[str, Any]
     assert [issue["path"] for issue in fault.value.issues] == [path]
 
 
-def test_no_form_for_a_recipe_that_is_not_there_or_while_intake_is_stopped(world: World) -> None:
+def test_no_form_for_a_missing_recipe_or_while_intake_is_stopped(world: World) -> None:
     with pytest.raises(RecipeMissing):
         form(world)
     world.recipe({})

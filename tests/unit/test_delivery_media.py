@@ -187,7 +187,7 @@ BASES = {"in the file": "", "in the fragment": "+default_base_moof", "not at all
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
 @pytest.mark.parametrize("sound", [True, False], ids=["two tracks", "one track"])
-def test_fragment_without_its_samples_is_seen_wherever_they_are_counted_from(base: str, sound: bool) -> None:
+def test_fragment_without_samples_is_seen_whatever_the_offset_base(base: str, sound: bool) -> None:
     data = encode(flags=f"frag_keyframe+empty_moov{base}", sound=sound)
     assert plays(data)[0] == FRAMES
     assert judged(data).whole
@@ -242,7 +242,7 @@ def test_hundreds_of_fragments_that_go_by_are_all_judged() -> None:
 
 
 @pytest.mark.parametrize("kind", [b"uuid", b"free", b"udta", b"meta", b"emsg", b"beam"])
-def test_box_that_reaches_beyond_the_end_is_seen_behind_everything_that_plays(kind: bytes) -> None:
+def test_box_that_reaches_beyond_the_end_is_seen_after_playable_media(kind: bytes) -> None:
     data = MP4S["moov first"]() + box(kind, bytes(9000))
     assert judged(data).whole
     assert not judged(data[:-1]).whole
@@ -472,7 +472,7 @@ def test_cover_is_no_video_track(container: str, codec: str, first: bool, flags:
     assert facts_of(data) == FACTS
 
 
-def test_moving_jpeg_is_a_video_and_a_still_beside_a_video_is_not_described() -> None:
+def test_motion_jpeg_is_a_video_and_a_still_beside_one_is_ignored() -> None:
     moving = encode("mp4", Video(codec="mjpeg"))
     assert judged(moving).video
     assert facts_of(moving).video_codec == "mjpeg"

@@ -50,7 +50,7 @@ def test_no_page_is_stale() -> None:
     assert docs.main(["--check"]) == 0, "run `make docs`"
 
 
-def test_the_check_sees_a_stale_page_and_writing_mends_it(
+def test_the_check_sees_a_stale_page_and_writing_fixes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
@@ -148,7 +148,7 @@ def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
     assert advised == [(RECIPES, RECIPES), (ASSETS, ASSETS)]
 
 
-def test_every_mail_that_the_pages_subscribe_leaves_out_what_the_stacks_own_does() -> None:
+def test_the_pages_mail_subscriptions_filter_like_the_stacks_own() -> None:
     own = docs.template()["Resources"]["EmailSubscription"]["Properties"]["FilterPolicy"]
     pages = [docs.ROOT / "README.md", *sorted((docs.ROOT / "docs").glob("*.md"))]
     text = "\n".join(one.read_text() for one in pages).replace("\\\n", "")
@@ -167,7 +167,7 @@ def policies(name: str) -> list[dict[str, dict[str, Any]]]:
     return [{statement["Sid"]: statement for statement in statements} for statements in found]
 
 
-def test_who_deploys_with_a_key_may_do_for_the_table_and_the_secret_what_aws_asks_for() -> None:
+def test_deploying_with_a_key_has_the_table_and_secret_rights_aws_needs() -> None:
     (deployer,) = [policy for policy in policies("operate.md") if "GiveTheKeyToTheTable" in policy]
     used = docs.template()["Resources"]["UseOfYourKey"]["Properties"]["PolicyDocument"]["Statement"]
     functions = {statement["Sid"]: set(statement["Action"]) for statement in used}
@@ -178,7 +178,7 @@ def test_who_deploys_with_a_key_may_do_for_the_table_and_the_secret_what_aws_ask
     assert secret["Condition"]["StringEquals"]["kms:ViaService"].startswith("secretsmanager.")
 
 
-def test_an_operator_may_hand_parked_events_to_every_function_that_parks_some() -> None:
+def test_an_operator_may_replay_parked_events_to_every_function() -> None:
     (operator,) = [policy for policy in policies("operate.md") if "HandThemOverAgain" in policy]
     parking = {
         name

@@ -136,7 +136,7 @@ def test_a_wrong_field_is_named_by_its_path(change: dict[str, Any], path: str) -
     assert set(issues_of({**FULL, **change})) == {path}
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_everything_wrong_is_reported_at_once() -> None:
     assert set(issues_of({"prompt": 1, "params": {"fps": "24"}, "extra": 1})) == {
         "model_id",
         "prompt",

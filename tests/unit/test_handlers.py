@@ -67,7 +67,7 @@ SECRETS = (PROMPT[:20], KEY, KEY.split(".")[1], LINK, "X-Amz-Signature", "very-s
 # ---- the sample events -----------------------------------------------------------------------------------
 
 
-def test_a_part_is_checked_by_its_crc_and_not_hashed_again_for_its_signature(stage: Stage) -> None:
+def test_a_part_is_checked_by_its_crc_and_not_hashed_for_its_signature(stage: Stage) -> None:
     s3, sent = runtime.client("s3"), []
     s3.meta.events.register_first("before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers)))
     s3.put_object(Bucket=UPLOADS, Key="uploads/x", Body=b"x", ChecksumAlgorithm="CRC32", ChecksumCRC32="jNxnUg==")
@@ -208,7 +208,7 @@ def created_at(key: str, **item: Any) -> dict[str, Any]:
         ("requests/a.json/", "request"),
     ],
 )
-def test_an_upload_is_told_by_its_key(stage: Stage, key: str, kind: str) -> None:
+def test_an_upload_is_recognized_by_its_key(stage: Stage, key: str, kind: str) -> None:
     """An object with content is one, also where its key ends like a folder's."""
     answer = stage.call("uploads", created_at(key))
     source = stage.world.record(answer["job_id"]).source
@@ -249,7 +249,7 @@ def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Stage, key: st
 
 
 @pytest.mark.parametrize("key", ["plans/a.jsonl", "assets/a.png"])
-def test_what_waits_for_another_file_and_what_the_stack_writes_starts_nothing(stage: Stage, key: str) -> None:
+def test_incomplete_uploads_and_the_stacks_own_files_start_nothing(stage: Stage, key: str) -> None:
     """The rule does not let it through; if it did, a plan's own event must not go round in circles."""
     assert stage.call("uploads", created_at(key)) is None
     assert not stage.world.messages()
@@ -387,7 +387,7 @@ def test_two_corrections_at_once_are_one(stage: Stage, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("reason", ["CopyObject", "PutObject", "CompleteMultipartUpload"])
-def test_what_comes_under_a_forms_key_by_another_way_is_an_upload_like_any_other(stage: Stage, reason: str) -> None:
+def test_another_write_to_a_forms_key_is_an_ordinary_upload(stage: Stage, reason: str) -> None:
     """As docs/uploads.md has it: an overwritten key is a new job, even if with a copy of itself."""
     form, world = Form(stage), stage.world
     form.send(PNG)
@@ -396,7 +396,7 @@ def test_what_comes_under_a_forms_key_by_another_way_is_an_upload_like_any_other
     assert world.executions() == sorted([form.job_id, str(job_id)])
 
 
-def test_a_copy_of_a_forms_file_under_another_recipe_is_a_job_of_that_recipe(stage: Stage) -> None:
+def test_a_form_file_copied_to_another_recipe_is_a_job_of_that_recipe(stage: Stage) -> None:
     form, world = Form(stage), stage.world
     form.send(PNG)
     copied = form.key.replace("uploads/default/", "uploads/other/")
@@ -586,7 +586,7 @@ def recipe_event(world: World, recipe: object, key: str = "recipes/default.json"
     return created
 
 
-def test_a_wrong_recipe_is_told_at_once_and_a_repeat_can_be_told_from_another(stage: Stage) -> None:
+def test_a_wrong_recipe_is_notified_at_once_and_repeats_are_recognizable(stage: Stage) -> None:
     wrong = recipe_event(stage.world, {"prompt": "a secret plan", "colour": "red"})
     for created in (wrong, wrong, recipe_event(stage.world, b"{")):
         stage.call("uploads", created)
@@ -704,7 +704,7 @@ def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: St
 # ---- errors ----------------------------------------------------------------------------------------------
 
 
-def test_a_named_error_reaches_the_state_machine_whole_and_without_a_stack_trace(stage: Stage) -> None:
+def test_a_named_error_reaches_the_state_machine_without_a_stack_trace(stage: Stage) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([refusing(403, "insufficient_credits", "You have 0 credits")])
     payload = payload_of(stage.fails("submit", event("submit")))
@@ -743,7 +743,7 @@ def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(stage: Stage, mo
     assert payload_of(fault)["stackTrace"] == []
 
 
-def test_metrics_are_told_even_when_the_call_fails(stage: Stage) -> None:
+def test_metrics_are_emitted_even_when_the_call_fails(stage: Stage) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([breaking(httpx.ReadTimeout)])
     assert type(stage.fails("submit", event("submit"))).__name__ == "SubmissionUncertain"
@@ -844,7 +844,7 @@ def test_the_paid_call_ends_before_its_function_does() -> None:
     assert paid_call.total + writes <= SECONDS_FROM_CLAIM
 
 
-def test_a_look_does_not_wait_that_long(stage: Stage, clock: SimpleNamespace) -> None:
+def test_a_poll_does_not_wait_that_long(stage: Stage, clock: SimpleNamespace) -> None:
     stage.world.paid_job()
     stage.world.vendor = Vendor(get=[after(16, showing("processing"), clock)])
     assert type(stage.fails("status", event("status"))).__name__ == "GenviralUnavailable"

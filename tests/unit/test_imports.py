@@ -78,7 +78,7 @@ def test_nobody_imports_what_is_above_or_beside(folder: str, forbidden: tuple[st
     assert not wrong
 
 
-def test_the_lower_packages_know_of_the_upper_ones_nothing_but_the_shape_of_an_error() -> None:
+def test_lower_packages_know_only_the_shape_of_an_error_of_upper_ones() -> None:
     for folder in ("genviral", "delivery"):
         # `shared.printable` imports nothing of ours, and comes with `shared.faults` anyway.
         allowed = (f"shared.{folder}", "shared.boxes", "shared.faults", "shared.printable")

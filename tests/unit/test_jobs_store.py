@@ -134,7 +134,7 @@ def test_one_of_many_attempts_gets_the_claim(world: World) -> None:
     assert (job.status, job.claim) == (Status.SUBMITTING, won[0])
 
 
-def test_a_claim_whose_answer_was_lost_is_found_again_by_its_own_attempt_only(world: World) -> None:
+def test_a_claim_whose_response_was_lost_is_found_by_its_attempt_only(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "mine")
     assert world.store.claim(JOB_ID, "mine").claim == "mine"

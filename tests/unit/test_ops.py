@@ -125,7 +125,7 @@ def looking_for_a_mistyped_video(world: World) -> None:
     alive(world)
 
 
-def test_a_mistyped_video_is_replaced_while_it_is_still_being_looked_for(world: World) -> None:
+def test_a_mistyped_video_is_replaced_while_it_is_polled(world: World) -> None:
     looking_for_a_mistyped_video(world)
     with pytest.raises(Refused, match=VIDEO_ID):
         operator(world).attach(JOB_ID, OTHER_VIDEO)
@@ -157,7 +157,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
-def test_a_video_that_the_vendor_does_not_confirm_is_not_attached_but_on_purpose(world: World, kind: str) -> None:
+def test_an_unconfirmed_video_is_attached_only_by_force(world: World, kind: str) -> None:
     answers, text = UNKNOWN[kind]
     uncertain(world)
     alive(world, f"{JOB_ID}.r7")
@@ -174,7 +174,7 @@ def test_a_video_that_the_vendor_does_not_confirm_is_not_attached_but_on_purpose
 
 
 @pytest.mark.parametrize("status", sorted(Status))
-def test_a_video_that_another_job_has_is_not_attached_but_on_purpose(world: World, status: Status) -> None:
+def test_a_video_that_another_job_has_is_attached_only_by_force(world: World, status: Status) -> None:
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     if status is not Status.QUEUED:
@@ -198,7 +198,7 @@ def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> No
     assert store.attach(JOB_ID, VIDEO_ID) == LATER
 
 
-def test_a_further_video_that_was_paid_for_another_job_is_not_attached_but_on_purpose(world: World) -> None:
+def test_another_jobs_further_video_is_attached_only_by_force(world: World) -> None:
     uncertain(world)
     another, _ = world.store.create("another", source={"type": "api"}, video_id=OTHER_VIDEO)
     world.store.note_owner(VIDEO_ID, "another")
@@ -209,7 +209,7 @@ def test_a_further_video_that_was_paid_for_another_job_is_not_attached_but_on_pu
     assert operator(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
 
 
-def test_a_video_that_was_attached_to_another_job_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
+def test_a_video_attached_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     world.store.update("another", status=Status.INTERRUPTED.value)
@@ -291,7 +291,7 @@ def test_an_attach_whose_answer_was_lost_is_not_refused_for_its_own_write(world:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_job_that_had_anothers_video_by_mistake_leaves_no_trace_in_its_place(world: World, force: bool) -> None:
+def test_a_job_that_had_anothers_video_leaves_no_trace_in_its_place(world: World, force: bool) -> None:
     """The job that Genviral was paid for keeps its further video, however often it is given away by mistake."""
     uncertain(world)
     world.store.create("the owner", source={"type": "api"}, video_id=OTHER_VIDEO)
@@ -541,7 +541,7 @@ def test_a_redrive_whose_answer_was_lost_ends_the_outage_at_its_repeat(world: Wo
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
-def test_a_failure_of_aws_for_one_of_many_does_not_keep_the_others_waiting(world: World, code: str) -> None:
+def test_an_aws_failure_for_one_job_does_not_delay_the_others(world: World, code: str) -> None:
     jobs = [world.paid_job(name) for name in ("a", "b", "c")]
     for job in jobs:
         dead(world, job.job_id)
@@ -563,7 +563,7 @@ def test_an_ended_job_is_not_redriven(world: World) -> None:
 # ---- cancel ----------------------------------------------------------------------------------------------
 
 
-def test_a_canceled_job_ends_and_its_end_is_told_once(world: World) -> None:
+def test_a_canceled_job_ends_and_its_end_is_notified_once(world: World) -> None:
     world.paid_job()
     alive(world)
     operator(world).cancel(JOB_ID)
@@ -700,7 +700,7 @@ STOPS: dict[str, Act] = {
 
 @pytest.mark.parametrize("code", ["ValidationException", "ExecutionDoesNotExist"])
 @pytest.mark.parametrize("name", STOPS)
-def test_an_execution_that_ends_right_before_it_is_stopped_fails_no_command(world: World, name: str, code: str) -> None:
+def test_an_execution_that_ends_just_before_its_stop_fails_no_command(world: World, name: str, code: str) -> None:
     looking_for_a_mistyped_video(world)
     STOPS[name](operator(world, Flaky(Machine(world), {1: "after"}, only="stop_execution", code=code)))
     job = world.record()
@@ -719,7 +719,7 @@ def test_a_stop_that_fails_otherwise_is_no_success(world: World, name: str) -> N
         )
 
 
-def test_what_a_cut_off_cancel_left_running_is_stopped_before_the_job_is_reopened(world: World) -> None:
+def test_what_a_cut_off_cancel_left_running_stops_before_a_reopening(world: World) -> None:
     world.paid_job()
     alive(world)
     world.store.transition(JOB_ID, Status.CANCELED)
@@ -739,7 +739,7 @@ def test_of_two_operators_one_wins(world: World, name: str) -> None:
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
 
-def test_the_end_of_the_old_execution_does_not_touch_a_job_that_was_taken_up(world: World) -> None:
+def test_the_old_executions_end_does_not_touch_a_resumed_job(world: World) -> None:
     uncertain(world)
     operator(world).attach(JOB_ID, VIDEO_ID)
     before = world.record()
@@ -761,7 +761,7 @@ UNCERTAIN = [
 
 @pytest.mark.parametrize("error", UNCERTAIN, ids=["nothing is known", "an id is known", "sent again"])
 @pytest.mark.parametrize(("body", "is_stripped"), [(BODY, True), (PLAIN_BODY, False)])
-def test_nobody_is_told_to_resubmit_a_job_whose_links_were_stripped(
+def test_resubmit_is_not_advised_for_a_job_whose_links_were_stripped(
     world: World, error: Fault, body: dict[str, Any], is_stripped: bool
 ) -> None:
     world.job(request=body)
@@ -788,7 +788,7 @@ def test_a_job_whose_links_were_stripped_is_not_sent_again(world: World, error: 
     assert not world.vendor.asked
 
 
-def test_a_job_that_was_taken_up_just_before_its_links_were_stripped_is_not_sent(world: World) -> None:
+def test_a_job_resumed_just_before_its_links_were_stripped_is_not_sent(world: World) -> None:
     world.job(request=PLAIN_BODY)
     world.store.update(JOB_ID, links_stripped=True)
     with pytest.raises(RequestUnreadable, match="ask for a new job"):

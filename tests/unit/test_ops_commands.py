@@ -342,7 +342,7 @@ PAYING: dict[str, tuple[Callable[[World], object], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", PAYING)
-def test_without_a_terminal_nothing_is_paid_unless_told(account: Account, name: str) -> None:
+def test_without_a_terminal_nothing_is_paid_unless_confirmed(account: Account, name: str) -> None:
     prepare, command = PAYING[name]
     prepare(account.world)
     if name == "start-intake":
@@ -406,7 +406,7 @@ def test_many_are_redriven_after_one_question(
     assert account.world.record("job-down").redrives == (0 if sent else 3)
 
 
-def test_without_a_terminal_many_are_redriven_only_if_told(account: Account) -> None:
+def test_without_a_terminal_many_are_redriven_only_if_confirmed(account: Account) -> None:
     three_interrupted(account.world)
     status, _, err = account.run("redrive", "--all")
     assert (status, "--yes" in err) == (2, True)
@@ -453,7 +453,7 @@ def test_a_job_without_a_video_is_not_redriven_while_intake_is_stopped(
 
 
 @pytest.mark.parametrize("command", [[], [JOB_ID, "--all"], [JOB_ID, "--dry-run"], [JOB_ID, "--error", "x"]])
-def test_a_redrive_of_one_and_one_of_all_are_told_apart(account: Account, command: list[str]) -> None:
+def test_a_redrive_of_one_and_one_of_all_are_distinguished(account: Account, command: list[str]) -> None:
     paid(account.world, Status.INTERRUPTED)
     assert account.run("redrive", *command)[0] == 2
     assert "states:RedriveExecution" not in account.calls
@@ -505,7 +505,7 @@ def no_region(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_region")
-def test_the_region_may_stand_where_other_tools_look_for_it(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_may_stand_where_other_tools_read_it(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     assert account.run("list") == (2, "", "No region is known. Give --region, or set AWS_REGION.\n")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert "no stack other in eu-west-1" in account.run("--stack", "other", "list")[2]

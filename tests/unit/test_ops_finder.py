@@ -270,7 +270,7 @@ def test_all_rows_of_a_batch_are_found_by_its_report(crowd: World, form: str) ->
     assert sorted(find(crowd, report)) == [f"row-{number}" for number in range(5)]
 
 
-def test_a_forms_key_finds_its_job_and_that_of_whatever_was_written_over_its_file(crowd: World) -> None:
+def test_a_forms_key_finds_its_job_and_those_of_overwritten_files(crowd: World) -> None:
     job_id = identity.for_handover("shoes", "a.jpg")
     key = f"uploads/shoes/{job_id}/a.jpg"
     version = crowd.upload(key, b"shoe")

@@ -131,7 +131,7 @@ BRANDED: list[tuple[Kind, bytes]] = [
 
 
 @pytest.mark.parametrize(("kind", "content"), BRANDED, ids=lambda value: value if isinstance(value, Kind) else "")
-def test_a_brand_of_pictures_or_sound_is_enough_and_for_others_the_tracks_count(kind: Kind, content: bytes) -> None:
+def test_a_brand_of_pictures_or_sound_is_enough_else_tracks_count(kind: Kind, content: bytes) -> None:
     assert judged(content) is kind
 
 

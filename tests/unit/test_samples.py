@@ -89,7 +89,7 @@ def test_the_function_handles_each_message_once(
     assert capsys.readouterr().out == f"s3://{VIDEOS}/videos/a.mp4 is ready for {{}}\n"
 
 
-def test_the_worker_downloads_what_is_finished_and_keeps_nothing_in_the_queue(
+def test_the_worker_downloads_finished_videos_and_empties_the_queue(
     told: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = boto3.client("sqs")

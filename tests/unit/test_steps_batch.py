@@ -132,7 +132,7 @@ MISREAD = {
 
 
 @pytest.mark.parametrize("kind", MISREAD)
-def test_what_could_be_misread_is_refused_by_the_check_and_by_the_run_alike(world: World, kind: str) -> None:
+def test_ambiguous_rows_are_refused_by_the_check_and_the_run(world: World, kind: str) -> None:
     suffix, data = MISREAD[kind]
     refused = []
     for key in (f"batches/a.check.{suffix}", f"batches/a.{suffix}"):
@@ -157,7 +157,7 @@ def test_a_check_in_another_spelling_starts_nothing_and_knows_the_batch(world: W
 @pytest.mark.parametrize(
     "older", [{**A, "prompt": f"{PROMPT}\r\nx"}, {**A, "prompt": f" {PROMPT}\nx", "negative_prompt": ""}]
 )
-def test_a_row_of_a_batch_that_was_paid_for_under_the_older_rule_is_not_paid_again(world: World, older: Any) -> None:
+def test_a_batch_row_paid_under_the_older_rule_is_not_paid_again(world: World, older: Any) -> None:
     job_id = identity.for_row(UPLOADS, "spring", identity.fingerprint(older), 0)
     world.store.create(job_id, source={"type": "batch"})
     planned = plan(world, older, {**A, "prompt": f"{PROMPT}\nx"})
@@ -188,7 +188,7 @@ def test_a_row_of_a_batch_under_way_during_an_update_is_paid_once(world: World, 
     assert len(world.vendor.posts) == 1
 
 
-def test_like_rows_in_several_spellings_are_each_paid_once_during_an_update(world: World) -> None:
+def test_like_rows_in_several_spellings_are_paid_once_in_an_update(world: World) -> None:
     rows = [{**A, "prompt": f" {PROMPT}"}, A, {**A, "prompt": f"{PROMPT} "}, A]
     body = b"\n".join(json.dumps(row).encode() for row in rows)
     world.upload("plans/older.jsonl", body)
@@ -286,7 +286,7 @@ def test_what_is_started_by_hand_under_a_rows_name_counts_as_that_row(world: Wor
     assert gate.admit(changed["job_id"])["next"] == "start"
 
 
-def test_a_row_whose_interruption_made_its_record_is_submitted_all_the_same(world: World) -> None:
+def test_a_row_recorded_first_by_its_interruption_is_submitted(world: World) -> None:
     (job,) = jobs_of(world, plan(world, A))
     execution = arn_of(job["job_id"])
     world.notifier().interrupted(execution, ended="FAILED", error="Lambda.Unknown", cause="", moment="1")
@@ -343,7 +343,7 @@ def test_every_row_is_accounted_for(world: World) -> None:
     assert "What to do: The rows that are not_started have no job" in message["email"]
 
 
-def test_rows_that_were_not_started_are_named_and_the_same_file_starts_and_pays_only_them(world: World) -> None:
+def test_rows_not_started_are_named_and_a_repeat_pays_only_them(world: World) -> None:
     planned = plan(world, A, B)
     first, second = jobs_of(world, planned)
     world.submitter().submit(arn_of(first["job_id"]), given(first))
@@ -360,7 +360,7 @@ def test_rows_that_were_not_started_are_named_and_the_same_file_starts_and_pays_
     assert len(world.vendor.posts) == 2
 
 
-def test_a_batch_that_is_uploaded_again_tells_what_is_new_from_what_was_paid_before(world: World) -> None:
+def test_a_repeated_batch_separates_new_rows_from_those_paid_before(world: World) -> None:
     new = {**A, "prompt": "new"}
     planned = plan(world, A, B, new)
     old, canceled, added = jobs_of(world, planned)
@@ -441,7 +441,7 @@ def test_a_report_that_is_written_again_is_the_same_message_again(world: World) 
     assert first.body["notification_id"] == second.body["notification_id"] == f"{BATCH}/batch_finished"
 
 
-def test_a_batch_that_is_rejected_or_interrupted_is_told_with_what_to_do(world: World) -> None:
+def test_a_rejected_or_interrupted_batch_is_notified_with_what_to_do(world: World) -> None:
     source = {"type": "batch", "bucket": UPLOADS, "key": KEY}
     fault = BatchUnreadable("the column 'x' is no column", issues=({"path": "x", "message": "is no column"},))
     answer = reporter(world).rejected(EXECUTION, source, caught(fault))

@@ -284,7 +284,7 @@ def overtaken(world: World, act: Callable[[], Any]) -> dict[str, Any]:
     return submitter.submit(EXECUTION, GIVEN)
 
 
-def test_a_refusal_before_the_claim_does_not_end_a_job_that_another_attempt_is_sending(world: World) -> None:
+def test_a_refusal_before_the_claim_spares_another_attempts_job(world: World) -> None:
     world.job()
     with pytest.raises(SubmissionInProgress):
         overtaken(world, lambda: world.store.claim(JOB_ID, "quicker", execution=EXECUTION))
@@ -558,7 +558,7 @@ def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world:
     assert (job.status, job.claim, job.paid, world.vendor.posts) == (close, None, Paid.NO, [])
 
 
-def test_a_limit_that_is_reached_after_an_unanswered_claim_leaves_none_behind(world: World) -> None:
+def test_a_limit_reached_after_an_unanswered_claim_leaves_no_claim(world: World) -> None:
     world.job()
     world.job("another")
     world.know_price(5)
@@ -588,9 +588,7 @@ def test_a_claim_that_took_too_long_is_given_back_unsent(world: World) -> None:
 
 
 @pytest.mark.parametrize("script", [["after"] * 3, ["before"] * 3, ["before", "after", "before"]], ids="-".join)
-def test_a_claim_that_is_taken_over_unanswered_keeps_what_the_first_call_may_have_cost(
-    world: World, script: list[str]
-) -> None:
+def test_a_claim_taken_over_unanswered_keeps_the_first_calls_cost(world: World, script: list[str]) -> None:
     world.job()
     world.store.claim(JOB_ID, "the first", execution=EXECUTION)
     world.age_claim()
@@ -626,7 +624,7 @@ class Refusing:
         return call
 
 
-def test_a_refused_call_gives_its_claim_back_when_dynamodb_recovers_after_minutes(world: World) -> None:
+def test_a_refused_call_releases_its_claim_when_dynamodb_recovers(world: World) -> None:
     world.job()
     world.vendor = Vendor([refusing(429)])
     client = Refusing(world.dynamodb, "#given_back", 50)
@@ -635,7 +633,7 @@ def test_a_refused_call_gives_its_claim_back_when_dynamodb_recovers_after_minute
     assert (client.left, world.record().claim, world.record().status) == (0, None, Status.QUEUED)
 
 
-def test_an_accepted_video_is_written_down_when_dynamodb_recovers_after_minutes(world: World) -> None:
+def test_an_accepted_video_is_recorded_when_dynamodb_recovers(world: World) -> None:
     """A cancel before the first poll must find it there."""
     world.job()
     client = Refusing(world.dynamodb, "#video_id", 50)

@@ -126,7 +126,7 @@ NAMED: Answer = lambda _: httpx.Response(502, json={"data": {"video_id": VIDEO_I
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["noted", "not noted"])
-def test_a_video_that_an_uncertain_answer_names_is_kept_and_told(world: World, lost: bool) -> None:
+def test_a_video_that_an_uncertain_response_names_is_kept_and_notified(world: World, lost: bool) -> None:
     world.vendor = Vendor([NAMED])
     world.job()
     # Each time the job is read again. The rest of the function's time is spent on it.
@@ -184,7 +184,7 @@ def test_an_id_of_any_form_goes_from_the_answer_to_the_end(world: World, video_i
     assert (world.record().status, world.record().video_id) == (Status.PROCESSING, named)
 
 
-def test_a_process_killed_after_its_claim_leaves_a_question_not_a_second_post(world: World) -> None:
+def test_a_process_killed_after_its_claim_ends_uncertain_without_a_resend(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
     world.age_claim()
@@ -272,7 +272,7 @@ def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
     assert world.record().claim is not None
 
 
-def test_a_refusal_after_an_unknown_outcome_says_nothing_about_the_first_call(world: World) -> None:
+def test_a_refusal_after_an_unknown_outcome_keeps_the_outcome_unknown(world: World) -> None:
     """Trusted or not, the first call may have been paid: a later refusal must not make the job look unpaid."""
     world.vendor = Vendor([breaking(httpx.ReadTimeout), refusing(422, "invalid_payload")])
     world.complete()
@@ -338,7 +338,7 @@ def test_a_video_is_kept_whatever_became_of_its_job_meanwhile(world: World, stat
 
 @pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
-def test_a_video_that_becomes_known_after_the_end_is_told(world: World, status: Status, told: bool) -> None:
+def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, status: Status, told: bool) -> None:
     def during(request: httpx.Request) -> httpx.Response:
         world.store.transition(JOB_ID, status, notice_due=status.value)
         if told:
@@ -461,7 +461,7 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
             assert world.record().claim is None, plan
 
 
-def test_an_account_error_right_after_an_unwritten_video_does_not_forget_it(world: World) -> None:
+def test_an_account_error_after_an_unrecorded_video_keeps_the_video(world: World) -> None:
     """The record misses the video, and the first poll ends on hold: the way back must be Poll, not Submit."""
     world.job()
     # get and claim, then the write of the video, again and again
@@ -662,7 +662,7 @@ def test_too_much_data_does_not_end_a_paid_job(world: World) -> None:
         ({"request": {**BODY, "metadata": "text"}}, InvalidPayload),
     ],
 )
-def test_a_bad_direct_request_is_named_and_told_for_free(world: World, given: object, error: type[Fault]) -> None:
+def test_a_bad_direct_request_is_named_and_notified_as_unpaid(world: World, given: object, error: type[Fault]) -> None:
     with pytest.raises(error) as refusal:
         world.submitter().submit(EXECUTION, given)
     assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"

@@ -161,7 +161,7 @@ def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int,
 
 @pytest.mark.parametrize("way", ["before", "after"])
 @pytest.mark.parametrize(("faults", "corrected"), [(1, True), (2, True), (20, False)])
-def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
+def test_a_video_is_recorded_although_its_credits_cannot_be_corrected(
     world: World, faults: int, corrected: bool, way: str
 ) -> None:
     world.job()
@@ -175,9 +175,7 @@ def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
 
 
 @pytest.mark.parametrize("writer", ["an answer", "a named video", "an operator"])
-def test_what_is_learned_of_a_further_video_is_not_lost_to_a_writer_who_read_the_record_before(
-    world: World, writer: str
-) -> None:
+def test_facts_of_a_further_video_survive_a_concurrent_writer(world: World, writer: str) -> None:
     world.paid_job()
     record_named_video(world.store, JOB_ID, SECOND)
     record_named_video(world.store, JOB_ID, "video-z")
@@ -205,7 +203,7 @@ def test_what_is_learned_of_a_further_video_is_not_lost_to_a_writer_who_read_the
     assert others(world)[SECOND] == FACTS
 
 
-def test_a_video_that_is_added_while_the_job_moves_on_is_added_all_the_same(world: World) -> None:
+def test_a_video_is_added_although_the_job_changes_meanwhile(world: World) -> None:
     world.paid_job()
 
     class Moving(JobStore):
@@ -240,9 +238,7 @@ ENDS = [Status.CANCELED, Status.UNCERTAIN, Status.FAILED, Status.TIMED_OUT, Stat
 
 @pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
 @pytest.mark.parametrize("status", ENDS, ids=lambda status: status.value)
-def test_whoever_was_told_of_the_status_before_is_told_of_the_second_video(
-    world: World, status: Status, told: bool
-) -> None:
+def test_a_second_video_is_notified_again_under_the_same_status(world: World, status: Status, told: bool) -> None:
     world.paid_job()
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     if status is not Status.INTERRUPTED:
@@ -663,7 +659,7 @@ def assert_no_other_job_can_have(world: World, video_id: str) -> None:
     assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
 
 
-def test_a_video_that_an_answer_named_for_one_job_is_not_attached_to_another(world: World) -> None:
+def test_a_video_named_for_one_job_is_not_attached_to_another(world: World) -> None:
     with_index(world)
     world.job()
     world.vendor = Vendor([breaking_off(FIRST)])

@@ -106,7 +106,7 @@ def test_a_check_and_a_batch_without_a_good_row_start_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", BY_NAME)
-def test_a_batch_that_cannot_be_read_is_told_and_fails_by_its_own_error(kind: type[Exception]) -> None:
+def test_an_unreadable_batch_is_notified_and_fails_by_its_own_error(kind: type[Exception]) -> None:
     stage = Stage(plan=[kind("no column of that name")])
     ran = stage.play()
     assert (ran.status, ran.error, ran.states) == ("FAILED", kind.__name__, ["Plan", "Rejected", "Failed"])
@@ -155,7 +155,7 @@ def test_no_row_however_it_ends_fails_the_batch() -> None:
     assert (ran.status, len(stage.calls["report"])) == ("SUCCEEDED", 1)
 
 
-def test_a_list_that_cannot_be_read_for_a_while_is_read_later_and_then_left_for_a_redrive() -> None:
+def test_an_unreadable_list_is_retried_and_then_left_for_a_redrive() -> None:
     gone = TaskError("S3.SlowDown", "later")
     stage = Stage(rows=2, list=[gone, gone, None])
     assert (stage.play().status, len(stage.calls["make"])) == ("SUCCEEDED", 2)
@@ -182,7 +182,7 @@ def test_every_retrier_spreads_out_and_is_bounded() -> None:
             assert 0 < retrier["MaxAttempts"] <= 100
 
 
-def test_only_a_rows_end_is_caught_wholesale_and_the_machine_names_nothing_that_is_not() -> None:
+def test_only_a_rows_end_is_caught_wholesale_and_every_name_exists() -> None:
     known = {fault.__name__ for fault in REJECTIONS | EVERYWHERE} | {error.name for error in ERRORS} | NOT_NOW
     for state, task in TASKS.items():
         retried = {name for rule in task["Retry"] for name in rule["ErrorEquals"]}
@@ -197,7 +197,7 @@ def test_only_a_rows_end_is_caught_wholesale_and_the_machine_names_nothing_that_
         }.get(state, set())
 
 
-def test_a_task_outlasts_what_it_waits_for_and_the_batch_outlasts_its_rows() -> None:
+def test_a_task_outlasts_what_it_waits_for_and_a_batch_its_rows() -> None:
     function = TEMPLATE["Resources"]["BatchFunction"]["Properties"]
     for name, task in TASKS.items():
         time_limit = VIDEO_JOB["TimeoutSeconds"] if name == "Make" else function["Timeout"]

@@ -154,7 +154,7 @@ def check_held(state: str, fault: Fault) -> None:
 
 @pytest.mark.parametrize("state", TASKS)
 @pytest.mark.parametrize("name", sorted(PLATFORM))
-def test_a_fault_of_the_platform_is_tried_again_and_then_left_for_a_redrive(state: str, name: str) -> None:
+def test_a_platform_fault_is_retried_and_then_left_for_a_redrive(state: str, name: str) -> None:
     assert attempts(state, name) > 2
     check_left_for_a_redrive(state, TaskError(name, "Not our doing."))
 
@@ -168,7 +168,7 @@ def test_what_only_a_person_can_fix_is_left_for_a_redrive_soon(state: str, name:
 
 @pytest.mark.parametrize("state", TASKS)
 @pytest.mark.parametrize("name", named(Handling.FINAL))
-def test_what_step_functions_lets_nobody_retry_is_left_for_a_redrive_at_once(state: str, name: str) -> None:
+def test_an_error_that_cannot_be_retried_is_left_for_a_redrive_at_once(state: str, name: str) -> None:
     stage = stage_with(state, TaskError(name, "Too large."))
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1], len(stage.calls[state])) == ("FAILED", name, state, 1)
@@ -197,6 +197,6 @@ def test_every_error_of_every_table_can_be_met_somewhere() -> None:
     assert not [fault.__name__ for fault in API_ERRORS if f'"{fault.__name__}"' in named], "these end in an HTTP answer"
 
 
-def test_a_look_at_the_video_is_tried_alike_in_poll_and_deliver() -> None:
+def test_reading_the_video_is_retried_alike_in_poll_and_deliver() -> None:
     for fault in LOOK:
         assert attempts("Poll", fault.__name__) == attempts("Deliver", fault.__name__), fault

@@ -171,7 +171,7 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
     return "\n".join(map(json.dumps, rows)).encode()
 
 
-def test_five_minutes_of_throttles_in_every_state_lose_no_row_and_pay_none_twice(account: Account) -> None:
+def test_five_minutes_of_throttles_lose_no_row_and_pay_none_twice(account: Account) -> None:
     ran = account.play(lines(ROWS))
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"]), (ran.error, ran.cause)
     assert account.throttled.keys() == {*batch.TASKS, *video_job.TASKS} - {"Rejected"}
@@ -185,7 +185,7 @@ def test_five_minutes_of_throttles_in_every_state_lose_no_row_and_pay_none_twice
     assert heard == {"succeeded": 2, "failed": 1, "on_hold": 1, "batch_finished": 1}
 
 
-def test_five_minutes_of_throttles_before_a_rejection_is_told_delay_it_only(account: Account) -> None:
+def test_five_minutes_of_throttles_only_delay_a_rejections_notification(account: Account) -> None:
     ran = account.play(UNREADABLE)
     assert (ran.error, ran.states[-1]) == ("BatchUnreadable", "Failed")
     assert account.throttled["Plan"] > 1 < account.throttled["Rejected"]
