@@ -19,7 +19,7 @@ from tests.support.readers import Reader, heard
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
@@ -31,11 +31,11 @@ BODY: dict[str, Any] = {
 
 
 @pytest.fixture
-def reader(world: World, tmp_path: Path) -> Reader:
+def reader(world: RunningCloud, tmp_path: Path) -> Reader:
     return Reader(world, tmp_path)
 
 
-def test_the_page_about_uploads(world: World, reader: Reader) -> None:
+def test_the_page_about_uploads(world: RunningCloud, reader: Reader) -> None:
     reader.follow("uploads.md", "sh")
     told = {
         key: world.notification_of_upload(key)
@@ -65,7 +65,7 @@ def test_the_page_about_uploads(world: World, reader: Reader) -> None:
     assert not recipes & {"recipes/shoes.json", "recipes/pair.json"}
 
 
-def request_of(world: World, notice: dict[str, Any]) -> dict[str, Any]:
+def request_of(world: RunningCloud, notice: dict[str, Any]) -> dict[str, Any]:
     """What was asked of the vendor, from the file beside the video."""
     video = notice["video"]
     sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
@@ -74,7 +74,7 @@ def request_of(world: World, notice: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["talking-head", "restyle", "default"])
-def test_the_worked_recipes_make_videos(world: World, name: str) -> None:
+def test_the_worked_recipes_make_videos(world: RunningCloud, name: str) -> None:
     film = until(lambda: next((one for one in world.all_notices() if one["status"] == "succeeded"), None))["video"]
     body = SAMPLE.read_bytes()
     if name == "restyle":
@@ -84,7 +84,7 @@ def test_the_worked_recipes_make_videos(world: World, name: str) -> None:
     assert notice["status"] == "succeeded", notice
 
 
-def test_the_page_about_the_api_with_curl(world: World, reader: Reader) -> None:
+def test_the_page_about_the_api_with_curl(world: RunningCloud, reader: Reader) -> None:
     answers = reader.follow("api.md", "sh")
     assert '"intake": "open"' in answers
     assert '"status": "succeeded"' in answers
@@ -97,7 +97,7 @@ def test_the_page_about_the_api_with_curl(world: World, reader: Reader) -> None:
     assert world.get(canceled["job_id"])["status"] == "canceled"
 
 
-def test_the_page_about_the_api_with_python(world: World, reader: Reader) -> None:
+def test_the_page_about_the_api_with_python(world: RunningCloud, reader: Reader) -> None:
     job_id = reader.follow("api.md", "python").split()[-1]
     notice = world.notice_of_job(job_id)
     assert notice["status"] == "succeeded"
@@ -105,7 +105,7 @@ def test_the_page_about_the_api_with_python(world: World, reader: Reader) -> Non
     assert world.paid(job_id) == 1
 
 
-def test_a_form_is_good_for_one_job_of_its_type_and_size(world: World) -> None:
+def test_a_form_is_good_for_one_job_of_its_type_and_size(world: RunningCloud) -> None:
     wanted = {"filename": "a.jpg", "content_type": "image/jpeg"}
     form = world.api.post("/uploads", json=wanted).json()
 
@@ -122,7 +122,7 @@ def test_a_form_is_good_for_one_job_of_its_type_and_size(world: World) -> None:
     assert world.paid(form["job_id"]) == 1
 
 
-def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: World) -> None:
+def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: RunningCloud) -> None:
     world.tell_vendor("settings", generation_seconds=60)
     try:
         job_id = world.post(BODY).json()["job_id"]
@@ -144,7 +144,7 @@ def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: W
     assert (ended.status_code, ended.json()["error_code"]) == (409, "job_ended")
 
 
-def test_a_list_can_be_followed_to_its_end(world: World) -> None:
+def test_a_list_can_be_followed_to_its_end(world: RunningCloud) -> None:
     key = str(uuid.uuid4())
     jobs = {world.post(BODY, **{"Idempotency-Key": f"{key}-{n}"}).json()["job_id"] for n in range(3)}
     for job_id in jobs:
@@ -159,7 +159,7 @@ def test_a_list_can_be_followed_to_its_end(world: World) -> None:
     assert jobs <= found
 
 
-def test_the_page_about_notifications(world: World, reader: Reader) -> None:
+def test_the_page_about_notifications(world: RunningCloud, reader: Reader) -> None:
     reader.follow("notifications.md", "sh")
     recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
     world.upload("recipes/shoes.json", json.dumps(recipe).encode())

@@ -15,7 +15,7 @@ from tests.support.processes import PROC, errors_in, signal_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = [
     pytest.mark.integration,
@@ -29,18 +29,18 @@ BODY: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _no_faults_left(world: World) -> Iterator[None]:
+def _no_faults_left(world: RunningCloud) -> Iterator[None]:
     yield
     httpx.delete(f"{world.at.genviral_admin_url}/faults").raise_for_status()
 
 
-def post(world: World) -> str:
+def post(world: RunningCloud) -> str:
     answer = world.post(BODY)
     assert answer.status_code == 202
     return str(answer.json()["job_id"])
 
 
-def test_killed_after_the_vendor_took_the_paid_call(world: World) -> None:
+def test_killed_after_the_vendor_took_the_paid_call(world: RunningCloud) -> None:
     world.tell_vendor("faults", route="generate", kind="hang", seconds=30)
     job_id = post(world)
     until(lambda: world.paid(job_id) or None)
@@ -56,7 +56,7 @@ def test_killed_after_the_vendor_took_the_paid_call(world: World) -> None:
     assert world.paid(job_id) == 1
 
 
-def age_claim(world: World, job_id: str) -> None:
+def age_claim(world: RunningCloud, job_id: str) -> None:
     """Make a claim so old that the attempt which took it must have ended. The laptop shortens no time-outs."""
     world.table.update_item(
         TableName=world.at.jobs_table,
@@ -66,7 +66,7 @@ def age_claim(world: World, job_id: str) -> None:
     )
 
 
-def test_killed_before_the_paid_call(world: World) -> None:
+def test_killed_before_the_paid_call(world: RunningCloud) -> None:
     world.notice_of_job(post(world), "succeeded")  # now there is a warm process, which gets the next job
     signal_all("SubmitFunction", signal.SIGSTOP)
     job_id = post(world)
@@ -79,12 +79,12 @@ def test_killed_before_the_paid_call(world: World) -> None:
     assert world.paid(job_id) == 1
 
 
-def _is_submitting(world: World, arn: str) -> bool | None:
+def _is_submitting(world: RunningCloud, arn: str) -> bool | None:
     events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     return any("taskStartedEventDetails" in event for event in events) or None
 
 
-def test_killed_in_the_middle_of_the_copy(world: World) -> None:
+def test_killed_in_the_middle_of_the_copy(world: RunningCloud) -> None:
     asked = _downloads(world)
     world.tell_vendor("faults", route="output", kind="slow", seconds=30)
     job_id = post(world)
@@ -101,11 +101,11 @@ def test_killed_in_the_middle_of_the_copy(world: World) -> None:
     assert sorted(name for name in names if job_id in name) == [video["key"].replace(".mp4", ".json"), video["key"]]
 
 
-def _downloads(world: World) -> int:
+def _downloads(world: RunningCloud) -> int:
     return sum(world.vendor()["requests"].get("output", {}).values())
 
 
-def _film(world: World, video_id: str) -> bytes:
+def _film(world: RunningCloud, video_id: str) -> bytes:
     """The film as the vendor hands it out."""
     key = {"Authorization": f"Bearer {world.cloud.genviral_keys['valid']}"}
     answer = httpx.get(f"{world.at.genviral_url}/studio/videos/{video_id}", headers=key)

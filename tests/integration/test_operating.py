@@ -14,13 +14,13 @@ from tests.support.operating import BODY, done, ops, paid_and_running, submissio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def uncertain(world: World) -> str:
+def uncertain(world: RunningCloud) -> str:
     """A job whose paid call arrived, and whose answer did not."""
     world.tell_vendor("faults", route="generate", kind="reset_after_read")
     job_id: str = world.post(BODY).json()["job_id"]
@@ -30,18 +30,18 @@ def uncertain(world: World) -> str:
 
 
 @pytest.fixture
-def slow_vendor(world: World) -> Iterator[None]:
+def slow_vendor(world: RunningCloud) -> Iterator[None]:
     """Videos that are not finished while a test looks."""
     world.tell_vendor("settings", generation_seconds=6)
     yield
     world.tell_vendor("settings", generation_seconds=0.5)
 
 
-def queued(world: World) -> set[str]:
+def queued(world: RunningCloud) -> set[str]:
     return {line.split()[0] for line in done(world, "list", "--status", "queued").splitlines()}
 
 
-def test_an_uncertain_job_is_attached_and_delivered(world: World, uncertain: str) -> None:
+def test_an_uncertain_job_is_attached_and_delivered(world: RunningCloud, uncertain: str) -> None:
     assert uncertain in done(world, "list", "--status", "uncertain")
     shown = done(world, "show", uncertain)
     assert "attach" in shown
@@ -55,7 +55,7 @@ def test_an_uncertain_job_is_attached_and_delivered(world: World, uncertain: str
     assert "succeeded" in refused.stderr
 
 
-def test_a_wrong_video_is_replaced_while_it_is_polled(world: World, uncertain: str) -> None:
+def test_a_wrong_video_is_replaced_while_it_is_polled(world: RunningCloud, uncertain: str) -> None:
     (submission,) = submissions(world, uncertain)
     refused = ops(world, "attach", uncertain, "no-such-video")
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -74,7 +74,7 @@ def test_a_wrong_video_is_replaced_while_it_is_polled(world: World, uncertain: s
     assert len(submissions(world, uncertain)) == 1
 
 
-def test_a_resubmission_is_paid_for_under_a_new_key(world: World, uncertain: str) -> None:
+def test_a_resubmission_is_paid_for_under_a_new_key(world: RunningCloud, uncertain: str) -> None:
     assert ops(world, "resubmit", uncertain).returncode == 2
     world.free_probes()  # or it waits for minutes, as the price is not known yet
     done(world, "resubmit", uncertain, "--yes")
@@ -83,7 +83,7 @@ def test_a_resubmission_is_paid_for_under_a_new_key(world: World, uncertain: str
 
 
 @pytest.mark.usefixtures("slow_vendor")
-def test_an_interrupted_job_is_redriven_and_delivered(world: World) -> None:
+def test_an_interrupted_job_is_redriven_and_delivered(world: RunningCloud) -> None:
     job_id = paid_and_running(world)
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     assert "running" in ops(world, "redrive", job_id).stderr
@@ -98,7 +98,7 @@ def test_an_interrupted_job_is_redriven_and_delivered(world: World) -> None:
 
 
 @pytest.mark.usefixtures("slow_vendor")
-def test_a_canceled_job_is_notified_once_and_its_video_can_be_fetched(world: World) -> None:
+def test_a_canceled_job_is_notified_once_and_its_video_can_be_fetched(world: RunningCloud) -> None:
     job_id = paid_and_running(world)
     done(world, "cancel", job_id)
     notice = world.notice_of_job(job_id, "canceled")
@@ -112,7 +112,7 @@ def test_a_canceled_job_is_notified_once_and_its_video_can_be_fetched(world: Wor
     assert len(submissions(world, job_id)) == 1
 
 
-def test_an_upload_waits_while_intake_is_stopped(world: World) -> None:
+def test_an_upload_waits_while_intake_is_stopped(world: RunningCloud) -> None:
     recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
     world.upload("recipes/waiting.json", json.dumps(recipe).encode())
     before = queued(world)
@@ -136,7 +136,7 @@ def test_an_upload_waits_while_intake_is_stopped(world: World) -> None:
     assert len(world.notices[job_id]) == 1
 
 
-def test_a_video_is_found_by_whatever_is_known_of_it(world: World) -> None:
+def test_a_video_is_found_by_whatever_is_known_of_it(world: RunningCloud) -> None:
     recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
     world.upload("recipes/lost.json", json.dumps(recipe).encode())
     key = "uploads/lost/lost shoe.jpg"
@@ -167,7 +167,7 @@ def test_a_video_is_found_by_whatever_is_known_of_it(world: World) -> None:
     until(lambda: True if asked in ops(world, "show", "order 4711").stdout else None)
 
 
-def test_an_unknown_stack_is_refused(world: World) -> None:
+def test_an_unknown_stack_is_refused(world: RunningCloud) -> None:
     refused = ops(world, "--stack", "nothing", "list")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "no stack nothing" in refused.stderr

@@ -25,7 +25,7 @@ TASKS = {name: state for name, state in {**MACHINE["States"], **ROW}.items() if 
 SOURCE = {"type": "batch", "bucket": "uploads", "key": "batches/spring.csv"}
 
 
-class Stage:
+class BatchJobRun:
     """The function and the video jobs of one performance.
 
     Args:

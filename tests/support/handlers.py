@@ -66,7 +66,7 @@ class Context:
         return 300_000
 
 
-class Stage:
+class Functions:
     """Functions with their environment, in a world whose log lines and metrics are kept."""
 
     def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.laptop import until
 
 if TYPE_CHECKING:
-    from tests.support.laptop import World
+    from tests.support.laptop import RunningCloud
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ BODY: dict[str, Any] = {
 PATIENCE_SECONDS = 30
 
 
-def ops(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ops(world: RunningCloud, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One command, without a terminal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     account = {
@@ -47,14 +47,14 @@ def ops(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def done(world: World, *arguments: str) -> str:
+def done(world: RunningCloud, *arguments: str) -> str:
     """What a command says that must succeed."""
     finished = ops(world, *arguments)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
 
-def sweep(world: World) -> dict[str, int]:
+def sweep(world: RunningCloud) -> dict[str, int]:
     """One sweep, now."""
     lambda_ = world.cloud.client("lambda")
     name = next(
@@ -66,11 +66,11 @@ def sweep(world: World) -> dict[str, int]:
     return count
 
 
-def submissions(world: World, job_id: str) -> list[dict[str, Any]]:
+def submissions(world: RunningCloud, job_id: str) -> list[dict[str, Any]]:
     return [one for one in world.vendor()["submissions"] if one["idempotency_key"].split(".")[0] == job_id]
 
 
-def paid_and_running(world: World) -> str:
+def paid_and_running(world: RunningCloud) -> str:
     job_id: str = world.post(BODY).json()["job_id"]
     until(lambda: True if "video_id" in world.get(job_id) else None)
     return job_id

@@ -158,7 +158,7 @@ STACK = "genviral-video"
 
 
 @dataclass
-class Account:
+class CommandLine:
     """AWS behind the commands: all calls noted, a stack of this project, and a redrive, which moto has not."""
 
     world: World

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import signal
 
-    from tests.support.laptop import World
+    from tests.support.laptop import RunningCloud
 
 PROC = Path("/proc")
 
@@ -45,7 +45,7 @@ def signal_all(function: str, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def errors_in(world: World, job_id: str) -> list[str]:
+def errors_in(world: RunningCloud, job_id: str) -> list[str]:
     """What went wrong in the job's execution, by the names that Step Functions has for it."""
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]

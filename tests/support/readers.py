@@ -15,7 +15,7 @@ from local.demo import SAMPLE
 from tests.support.laptop import until
 
 if TYPE_CHECKING:
-    from tests.support.laptop import World
+    from tests.support.laptop import RunningCloud
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120
@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 120
 class Reader:
     """Somebody with a terminal, who follows a page."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: RunningCloud, folder: Path) -> None:
         for name in ("shoe.jpg", "room.jpg"):
             shutil.copy(SAMPLE, folder / name)
         aws = folder / "bin" / "aws"
@@ -65,7 +65,7 @@ class Reader:
         return done.stdout
 
 
-def heard(world: World, queue: str, until_there: set[str]) -> set[str]:
+def heard(world: RunningCloud, queue: str, until_there: set[str]) -> set[str]:
     """The ids of the notifications in a queue, once those that must be there are."""
     sqs = world.cloud.client("sqs")
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]

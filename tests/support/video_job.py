@@ -73,7 +73,7 @@ HEALTHY: Scripts = {
 _NOTIFY = {"succeeded": "NotifySucceeded", "failed": "NotifyFailed", "on_hold": "Hold"}
 
 
-class Stage:
+class VideoJobRun:
     """One performance.
 
     Args:

@@ -19,8 +19,8 @@ from shared.delivery import Delivery
 from shared.genviral.client import GenviralClient
 from shared.steps import deliver as deliver_step
 from tests.support.fakes import KEY, REGION, TABLE, TOPIC, UPLOADS, VIDEOS, World, client
-from tests.support.handlers import Stage, function, made_once
-from tests.support.operators import Account, with_index
+from tests.support.handlers import Functions, function, made_once
+from tests.support.operators import CommandLine, with_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Functions]:
     secret = client("secretsmanager").create_secret(Name="key", SecretString=f"{KEY}\n")["ARN"]
     environment = {
         "POWERTOOLS_SERVICE_NAME": "video-pipeline",
@@ -95,7 +95,7 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     world.complete()
     if "function_api" in sys.modules:
         function("api")._model_list.cache_clear()
-    stage = Stage(world, capsys)
+    stage = Functions(world, capsys)
     stream = stage.handler.stream  # type: ignore[attr-defined]
     yield stage
     assert stage.handler.stream is stream  # type: ignore[attr-defined]
@@ -103,11 +103,11 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
-def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Account:
+def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     with_index(world)
     assert world.machine
     assert world.s3
-    account = Account(world, capsys)
+    account = CommandLine(world, capsys)
     real = BaseClient._make_api_call  # type: ignore[attr-defined]  # private, so the stubs do not have it
 
     def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:

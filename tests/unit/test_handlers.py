@@ -51,7 +51,7 @@ from tests.support.handlers import (
     MODELS,
     RECIPE,
     SAMPLES,
-    Stage,
+    Functions,
     adopt,
     function,
     made_once,
@@ -67,7 +67,7 @@ SECRETS = (PROMPT[:20], KEY, KEY.split(".")[1], LINK, "X-Amz-Signature", "very-s
 # ---- the sample events -----------------------------------------------------------------------------------
 
 
-def test_a_part_is_checked_by_its_crc_and_not_hashed_for_its_signature(stage: Stage) -> None:
+def test_a_part_is_checked_by_its_crc_and_not_hashed_for_its_signature(stage: Functions) -> None:
     s3, sent = runtime.client("s3"), []
     s3.meta.events.register_first("before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers)))
     s3.put_object(Bucket=UPLOADS, Key="uploads/x", Body=b"x", ChecksumAlgorithm="CRC32", ChecksumCRC32="jNxnUg==")
@@ -76,7 +76,7 @@ def test_a_part_is_checked_by_its_crc_and_not_hashed_for_its_signature(stage: St
 
 
 def test_credits_are_counted_in_all_and_by_where_jobs_come_from(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: Functions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version_of_the_event(stage.world)
     monkeypatch.setattr(runtime.metrics.provider, "service", "video-pipeline")
@@ -90,7 +90,7 @@ def test_credits_are_counted_in_all_and_by_where_jobs_come_from(
     assert (line["credits_used"], line["source_type"], line["job_id"]) == (5, "upload", JOB_ID)
 
 
-def test_a_daily_limit_comes_from_the_environment(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daily_limit_comes_from_the_environment(stage: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor(get=[MODELS])
     monkeypatch.setenv("DAILY_CREDIT_LIMIT", "4.5")
@@ -107,7 +107,7 @@ def test_every_sample_event_is_used_here() -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -> None:
+def test_a_sample_event_does_what_it_is_a_sample_of(stage: Functions, sample: str) -> None:
     name, prepare, holds, counted = SAMPLES[sample]
     given = event(sample)
     prepare(stage.world)
@@ -130,7 +130,7 @@ def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -
     ],
 )
 def test_on_lambda_no_client_is_made_for_an_event_that_every_event_needs(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, sample: str
+    stage: Functions, monkeypatch: pytest.MonkeyPatch, sample: str
 ) -> None:
     name, prepare, _, _ = SAMPLES[sample]
     prepare(stage.world)
@@ -151,7 +151,7 @@ def test_on_lambda_no_client_is_made_for_an_event_that_every_event_needs(
     assert sorted(made) == started_with != []
 
 
-def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Stage) -> None:
+def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Functions) -> None:
     """Log lines, what the state machine carries, and the notification."""
     world = stage.world
     world.vendor = Vendor([refusing(403, "insufficient_credits", f"no credits for {PROMPT}"), accepting()], [FINISHED])
@@ -183,7 +183,7 @@ def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Stage) -> Non
     assert world.vendor.posts[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
-def test_two_events_of_one_object_are_one_job(stage: Stage) -> None:
+def test_two_events_of_one_object_are_one_job(stage: Functions) -> None:
     created = event("uploads_object_created")
     assert stage.call("uploads", created) == stage.call("uploads", created)
     assert len(stage.world.executions()) == 1
@@ -208,7 +208,7 @@ def created_at(key: str, **item: Any) -> dict[str, Any]:
         ("requests/a.json/", "request"),
     ],
 )
-def test_an_upload_is_recognized_by_its_key(stage: Stage, key: str, kind: str) -> None:
+def test_an_upload_is_recognized_by_its_key(stage: Functions, key: str, kind: str) -> None:
     """An object with content is one, also where its key ends like a folder's."""
     answer = stage.call("uploads", created_at(key))
     source = stage.world.record(answer["job_id"]).source
@@ -216,7 +216,7 @@ def test_an_upload_is_recognized_by_its_key(stage: Stage, key: str, kind: str) -
 
 
 @pytest.mark.parametrize("key", ["uploads/shoes/", "requests/", "Uploads/", "new/", "uploads/shoes_$folder$"])
-def test_the_empty_mark_of_a_folder_is_ignored(stage: Stage, key: str) -> None:
+def test_the_empty_mark_of_a_folder_is_ignored(stage: Functions, key: str) -> None:
     assert stage.call("uploads", created_at(key, size=0)) is None
     assert not stage.world.executions() + stage.world.messages()
 
@@ -234,7 +234,7 @@ def test_the_empty_mark_of_a_folder_is_ignored(stage: Stage, key: str) -> None:
         ("recipes/a.JSON", "recipes/a.json"),
     ],
 )
-def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Stage, key: str, better: str) -> None:
+def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Functions, key: str, better: str) -> None:
     for created in (created_at(key), created_at(key), created_at(key, **{"version-id": "another"})):
         assert stage.call("uploads", created) is None
     first, repeat, other = stage.world.messages()
@@ -249,7 +249,7 @@ def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Stage, key: st
 
 
 @pytest.mark.parametrize("key", ["plans/a.jsonl", "assets/a.png"])
-def test_incomplete_uploads_and_the_stacks_own_files_start_nothing(stage: Stage, key: str) -> None:
+def test_incomplete_uploads_and_the_stacks_own_files_start_nothing(stage: Functions, key: str) -> None:
     """The rule does not let it through; if it did, a plan's own event must not go round in circles."""
     assert stage.call("uploads", created_at(key)) is None
     assert not stage.world.messages()
@@ -261,7 +261,7 @@ def test_incomplete_uploads_and_the_stacks_own_files_start_nothing(stage: Stage,
 class Form:
     """A form's key, and the events of the files that are sent with it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Functions) -> None:
         stage.world.recipe(RECIPE)
         wanted = json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"}).encode()
         answer = stage.world.reception().form(wanted)
@@ -294,7 +294,7 @@ class Form:
         return None
 
 
-def test_a_wrong_file_is_corrected_with_the_same_form(stage: Stage) -> None:
+def test_a_wrong_file_is_corrected_with_the_same_form(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     assert form.send(b"<html>") == form.job_id
     assert type(form.submit()).__name__ == "UploadUnsupported"
@@ -311,7 +311,7 @@ def executions_of(world: World) -> str:
     return world.machine.replace(":stateMachine:", ":execution:")
 
 
-def test_a_form_that_is_sent_twice_is_one_job(stage: Stage) -> None:
+def test_a_form_that_is_sent_twice_is_one_job(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     assert form.send(PNG) == form.send(PNG) == form.job_id
     assert form.submit() is None
@@ -321,7 +321,7 @@ def test_a_form_that_is_sent_twice_is_one_job(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_form_takes_no_second_file_once_its_job_is_under_way_or_paid(stage: Stage, paid: bool) -> None:
+def test_a_form_takes_no_second_file_once_its_job_is_under_way_or_paid(stage: Functions, paid: bool) -> None:
     form, world = Form(stage), stage.world
     form.send(PNG)
     if paid:
@@ -336,7 +336,7 @@ def test_a_form_takes_no_second_file_once_its_job_is_under_way_or_paid(stage: St
     assert (len(world.executions()), len(world.vendor.posts)) == (1, int(paid))
 
 
-def test_a_late_event_of_the_first_file_is_no_correction(stage: Stage) -> None:
+def test_a_late_event_of_the_first_file_is_no_correction(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     form.send(b"<html>")
     first = form.event | {"time": "2026-11-22T10:15:30Z"}
@@ -349,7 +349,7 @@ def test_a_late_event_of_the_first_file_is_no_correction(stage: Stage) -> None:
     assert not world.vendor.posts
 
 
-def test_a_form_is_corrected_only_so_often(stage: Stage) -> None:
+def test_a_form_is_corrected_only_so_often(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     for number in range(MOST_CORRECTIONS + 3):
         form.send(b"<html>%d" % number)
@@ -360,7 +360,7 @@ def test_a_form_is_corrected_only_so_often(stage: Stage) -> None:
     assert (statuses.count("failed"), statuses.count("upload_ignored")) == (MOST_CORRECTIONS + 1, 2)
 
 
-def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Stage) -> None:
+def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Functions) -> None:
     """Otherwise nobody would be notified of its next one. Records of an earlier version kept it."""
     form, world = Form(stage), stage.world
     form.send(b"<html>")
@@ -371,7 +371,7 @@ def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Stage) -> No
     assert (job.status, job.redrives, job.redrive_at, job.redrive_until) == (Status.QUEUED, 0, None, None)
 
 
-def test_two_corrections_at_once_are_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_corrections_at_once_are_one(stage: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     form, world = Form(stage), stage.world
     form.send(b"<html>")
     form.submit()
@@ -387,7 +387,7 @@ def test_two_corrections_at_once_are_one(stage: Stage, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("reason", ["CopyObject", "PutObject", "CompleteMultipartUpload"])
-def test_another_write_to_a_forms_key_is_an_ordinary_upload(stage: Stage, reason: str) -> None:
+def test_another_write_to_a_forms_key_is_an_ordinary_upload(stage: Functions, reason: str) -> None:
     """As docs/uploads.md has it: an overwritten key is a new job, even if with a copy of itself."""
     form, world = Form(stage), stage.world
     form.send(PNG)
@@ -396,7 +396,7 @@ def test_another_write_to_a_forms_key_is_an_ordinary_upload(stage: Stage, reason
     assert world.executions() == sorted([form.job_id, str(job_id)])
 
 
-def test_a_form_file_copied_to_another_recipe_is_a_job_of_that_recipe(stage: Stage) -> None:
+def test_a_form_file_copied_to_another_recipe_is_a_job_of_that_recipe(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     form.send(PNG)
     copied = form.key.replace("uploads/default/", "uploads/other/")
@@ -449,7 +449,7 @@ UMLAUTS: dict[str, tuple[dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("case", UMLAUTS)
-def test_a_text_is_read_as_it_was_written_or_refused(stage: Stage, case: str) -> None:
+def test_a_text_is_read_as_it_was_written_or_refused(stage: Functions, case: str) -> None:
     given, status = UMLAUTS[case]
     answer = stage.call("api", given)
     assert answer["statusCode"] == status, answer
@@ -470,7 +470,7 @@ def test_a_text_is_read_as_it_was_written_or_refused(stage: Stage, case: str) ->
         '{"model_id": "m", "metadata": {"a": 1, "a": 1}}',
     ],
 )
-def test_a_key_that_stands_twice_is_refused_at_any_depth(stage: Stage, body: str) -> None:
+def test_a_key_that_stands_twice_is_refused_at_any_depth(stage: Functions, body: str) -> None:
     answer = stage.call("api", post(body))
     assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (400, "invalid_json")
     assert "twice" in answer["body"]
@@ -486,7 +486,7 @@ def test_a_key_that_stands_twice_is_refused_at_any_depth(stage: Stage, body: str
         (post({**BODY, "colour": "red"}), 422, "invalid_payload"),
     ],
 )
-def test_a_refusal_has_the_vendors_shape(stage: Stage, given: dict[str, Any], status: int, code: str) -> None:
+def test_a_refusal_has_the_vendors_shape(stage: Functions, given: dict[str, Any], status: int, code: str) -> None:
     answer = stage.call("api", given)
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["ok"], body["code"], body["error_code"]) == (status, False, status, code)
@@ -496,12 +496,12 @@ def test_a_refusal_has_the_vendors_shape(stage: Stage, given: dict[str, Any], st
     assert PROMPT not in answer["body"] + json.dumps(stage.log)
 
 
-def test_a_base64_body_is_read(stage: Stage) -> None:
+def test_a_base64_body_is_read(stage: Functions) -> None:
     given = post("eyJtb2RlbF9pZCI6ICJtIn0=") | {"isBase64Encoded": True}
     assert stage.call("api", given)["statusCode"] == 202
 
 
-def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Stage) -> None:
+def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Functions) -> None:
     assert stage.call("api", post(BODY))["statusCode"] == 202
     assert stage.call("api", post({**BODY, "prompt": "x"}))["statusCode"] == 409
     unknown = event("api_get_video")
@@ -512,7 +512,7 @@ def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("route", ["api_post_videos", "api_post_uploads"])
-def test_a_body_that_is_not_declared_as_json_is_refused(stage: Stage, route: str) -> None:
+def test_a_body_that_is_not_declared_as_json_is_refused(stage: Functions, route: str) -> None:
     stage.world.recipe(RECIPE)
     for declared, status in (("text/plain", 415), ("", None), ("Application/JSON; charset=utf-8", None)):
         given = event(route)
@@ -522,7 +522,7 @@ def test_a_body_that_is_not_declared_as_json_is_refused(stage: Stage, route: str
     assert len(stage.world.executions()) == (2 if route == "api_post_videos" else 0)
 
 
-def test_the_vendors_wish_for_quiet_is_passed_on(stage: Stage) -> None:
+def test_the_vendors_wish_for_quiet_is_passed_on(stage: Functions) -> None:
     stage.world.vendor = Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), refusing(429), MODELS])
     answers = [stage.call("api", event("api_list_models")) for _ in range(3)]
     assert [answer["statusCode"] for answer in answers] == [429, 429, 200]
@@ -539,7 +539,7 @@ def test_the_vendors_wish_for_quiet_is_passed_on(stage: Stage) -> None:
         (breaking(httpx.ReadTimeout), "genviral_unavailable"),
     ],
 )
-def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Stage, answer: Any, code: str) -> None:
+def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Functions, answer: Any, code: str) -> None:
     stage.world.vendor = Vendor(get=[answer])
     told = stage.call("api", event("api_list_models"))
     document = json.loads(told["body"])
@@ -547,13 +547,13 @@ def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Stage, answer:
     assert "by itself" not in document["advice"] or "hold" in document["advice"]
 
 
-def test_a_key_that_cannot_be_read_makes_the_models_unavailable(stage: Stage) -> None:
+def test_a_key_that_cannot_be_read_makes_the_models_unavailable(stage: Functions) -> None:
     client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
     told = stage.call("api", event("api_list_models"))
     assert (told["statusCode"], json.loads(told["body"])["error_code"]) == (503, "unavailable")
 
 
-def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Stage) -> None:
+def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Functions) -> None:
     stage.world.index()
     stage.world.job()
     IntakeSwitch(stage.world.dynamodb, TABLE).stop()
@@ -565,7 +565,7 @@ def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Sta
         assert stage.call("api", event(name))["statusCode"] == 200
 
 
-def test_a_wrong_query_and_an_ended_job_are_answered(stage: Stage) -> None:
+def test_a_wrong_query_and_an_ended_job_are_answered(stage: Functions) -> None:
     query = event("api_list_videos")
     query["queryStringParameters"] = {"limit": "0"}
     answer = stage.call("api", query)
@@ -586,7 +586,7 @@ def recipe_event(world: World, recipe: object, key: str = "recipes/default.json"
     return created
 
 
-def test_a_wrong_recipe_is_notified_at_once_and_repeats_are_recognizable(stage: Stage) -> None:
+def test_a_wrong_recipe_is_notified_at_once_and_repeats_are_recognizable(stage: Functions) -> None:
     wrong = recipe_event(stage.world, {"prompt": "a secret plan", "colour": "red"})
     for created in (wrong, wrong, recipe_event(stage.world, b"{")):
         stage.call("uploads", created)
@@ -602,12 +602,12 @@ def test_a_wrong_recipe_is_notified_at_once_and_repeats_are_recognizable(stage: 
 
 
 @pytest.mark.parametrize("key", ["recipes/default.json", "recipes/README.md"])
-def test_a_right_recipe_and_what_is_no_recipe_say_nothing(stage: Stage, key: str) -> None:
+def test_a_right_recipe_and_what_is_no_recipe_say_nothing(stage: Functions, key: str) -> None:
     stage.call("uploads", recipe_event(stage.world, RECIPE if key == "recipes/default.json" else b"{", key))
     assert not stage.world.messages()
 
 
-def test_a_recipe_that_is_gone_again_says_nothing(stage: Stage) -> None:
+def test_a_recipe_that_is_gone_again_says_nothing(stage: Functions) -> None:
     created = recipe_event(stage.world, b"{")
     version = created["detail"]["object"]["version-id"]
     stage.world.s3.delete_object(Bucket=UPLOADS, Key="recipes/default.json", VersionId=version)
@@ -636,7 +636,7 @@ WHATEVER = settings(max_examples=300, deadline=None, suppress_health_check=[Heal
 @pytest.mark.parametrize("route", ["api_post_videos", "api_post_uploads"])
 @WHATEVER
 @given(body=BODIES, key=st.none() | st.text(max_size=300))
-def test_no_body_is_too_strange_to_be_answered(stage: Stage, route: str, body: str, key: str | None) -> None:
+def test_no_body_is_too_strange_to_be_answered(stage: Functions, route: str, body: str, key: str | None) -> None:
     given = event(route)
     given["body"] = body
     given["headers"].pop("idempotency-key", None)
@@ -656,7 +656,7 @@ KEYS = st.text(min_size=1, max_size=1000) | st.text(st.sampled_from("ü靴👟+%
 
 @WHATEVER
 @given(prefix=st.sampled_from(["uploads/", "requests/", "recipes/"]), name=KEYS)
-def test_no_key_is_too_strange_for_a_job(stage: Stage, prefix: str, name: str) -> None:
+def test_no_key_is_too_strange_for_a_job(stage: Functions, prefix: str, name: str) -> None:
     key = f"{prefix}{name}".encode()[:1024].decode(errors="ignore")
     created = event("uploads_object_created")
     created["detail"]["object"]["key"] = key
@@ -672,7 +672,7 @@ def test_no_key_is_too_strange_for_a_job(stage: Stage, prefix: str, name: str) -
 # ---- the HTTP API, when AWS fails ------------------------------------------------------------------------
 
 
-def test_a_failing_table_is_the_callers_cue_to_repeat(stage: Stage) -> None:
+def test_a_failing_table_is_the_callers_cue_to_repeat(stage: Functions) -> None:
     stage.world.dynamodb.delete_table(TableName=TABLE)
     answer = stage.call("api", post(BODY))
     assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "5")
@@ -684,7 +684,7 @@ def caller(authorizer: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: Stage) -> None:
+def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: Functions) -> None:
     role = "arn:aws:sts::123456789012:assumed-role"
     callers: list[dict[str, Any]] = [
         {"iam": {"userArn": f"{role}/publisher/session-1"}},
@@ -704,7 +704,7 @@ def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: St
 # ---- errors ----------------------------------------------------------------------------------------------
 
 
-def test_a_named_error_reaches_the_state_machine_without_a_stack_trace(stage: Stage) -> None:
+def test_a_named_error_reaches_the_state_machine_without_a_stack_trace(stage: Functions) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([refusing(403, "insufficient_credits", "You have 0 credits")])
     payload = payload_of(stage.fails("submit", event("submit")))
@@ -717,7 +717,7 @@ def test_a_named_error_reaches_the_state_machine_without_a_stack_trace(stage: St
     assert "exception" not in stage.log[-1]
 
 
-def test_an_aws_error_is_named_by_its_call(stage: Stage) -> None:
+def test_an_aws_error_is_named_by_its_call(stage: Functions) -> None:
     stage.world.dynamodb.delete_table(TableName=TABLE)
     for name, sample in (
         ("submit", "submit"),
@@ -731,7 +731,9 @@ def test_an_aws_error_is_named_by_its_call(stage: Stage) -> None:
         assert payload_of(fault)["stackTrace"] == []
 
 
-def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(
+    stage: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError(f"{PROMPT} {LINK} {KEY}")
 
@@ -743,7 +745,7 @@ def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(stage: Stage, mo
     assert payload_of(fault)["stackTrace"] == []
 
 
-def test_metrics_are_emitted_even_when_the_call_fails(stage: Stage) -> None:
+def test_metrics_are_emitted_even_when_the_call_fails(stage: Functions) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([breaking(httpx.ReadTimeout)])
     assert type(stage.fails("submit", event("submit"))).__name__ == "SubmissionUncertain"
@@ -751,7 +753,7 @@ def test_metrics_are_emitted_even_when_the_call_fails(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("text", "error"), [("not-set", "AuthenticationFailed"), ("", "AuthenticationFailed")])
-def test_a_key_that_was_never_put_in_holds_the_job(stage: Stage, text: str, error: str) -> None:
+def test_a_key_that_was_never_put_in_holds_the_job(stage: Functions, text: str, error: str) -> None:
     version_of_the_event(stage.world)
     client("secretsmanager").put_secret_value(SecretId="key", SecretString=text or " ")
     assert type(stage.fails("submit", event("submit"))).__name__ == error
@@ -759,7 +761,7 @@ def test_a_key_that_was_never_put_in_holds_the_job(stage: Stage, text: str, erro
     assert stage.world.record().status is Status.QUEUED
 
 
-def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Stage) -> None:
+def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Functions) -> None:
     version_of_the_event(stage.world)
     client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
     fault = stage.fails("submit", event("submit"))
@@ -770,7 +772,7 @@ def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Stage) -> 
     assert (record.status, record.claim, "submitting" in record.timeline) == (Status.QUEUED, None, False)
 
 
-def test_a_new_key_is_fetched_after_a_401(stage: Stage) -> None:
+def test_a_new_key_is_fetched_after_a_401(stage: Functions) -> None:
     version_of_the_event(stage.world)
     fresh = "pub_new.sk_new"
 
@@ -810,7 +812,7 @@ def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
 
 @pytest.mark.parametrize("seconds", [1, 100, 149])
 def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
-    stage: Stage, clock: SimpleNamespace, seconds: float
+    stage: Functions, clock: SimpleNamespace, seconds: float
 ) -> None:
     version_of_the_event(stage.world)
 
@@ -828,7 +830,7 @@ def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
     assert stage.world.vendor.accepted == 1
 
 
-def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Stage, clock: SimpleNamespace) -> None:
+def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Functions, clock: SimpleNamespace) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([after(151, accepting(), clock)])
     fault = stage.fails("submit", event("submit"))
@@ -844,7 +846,7 @@ def test_the_paid_call_ends_before_its_function_does() -> None:
     assert paid_call.total + writes <= SECONDS_FROM_CLAIM
 
 
-def test_a_poll_does_not_wait_that_long(stage: Stage, clock: SimpleNamespace) -> None:
+def test_a_poll_does_not_wait_that_long(stage: Functions, clock: SimpleNamespace) -> None:
     stage.world.paid_job()
     stage.world.vendor = Vendor(get=[after(16, showing("processing"), clock)])
     assert type(stage.fails("status", event("status"))).__name__ == "GenviralUnavailable"
@@ -861,7 +863,7 @@ CALLED_WITH = {
 
 
 @pytest.mark.parametrize("name", CALLED_WITH)
-def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_setting_is_named(stage: Functions, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for field in fields(function(name).Settings):
         for value in ("", "nonsense"):
             if field.default is not MISSING or (value and field.type == "str"):
@@ -875,7 +877,7 @@ def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("address", ["http://vendor.example/api/v1", "HTTP://vendor.example/api/v1"])
-def test_the_key_is_not_sent_over_plain_http(stage: Stage, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_the_key_is_not_sent_over_plain_http(stage: Functions, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("GENVIRAL_BASE_URL", address)
     version_of_the_event(stage.world)
     for name, paid in (("submit", Paid.NO), ("status", Paid.YES), ("deliver", Paid.YES)):
@@ -890,13 +892,13 @@ def test_the_key_is_not_sent_over_plain_http(stage: Stage, monkeypatch: pytest.M
     assert stage.call("submit", event("submit"))["video_id"]
 
 
-def test_a_missing_setting_of_the_api_is_answered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_setting_of_the_api_is_answered(stage: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JOBS_TABLE")
     answer = stage.call("api", post(BODY))
     assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (500, "settings_invalid")
 
 
-def test_nothing_of_one_call_stays_in_the_log_of_the_next(stage: Stage) -> None:
+def test_nothing_of_one_call_stays_in_the_log_of_the_next(stage: Functions) -> None:
     stage.world.paid_job()
     stage.world.vendor = Vendor(get=[showing("processing")])
     stage.call("status", event("status"))

@@ -44,8 +44,8 @@ from tests.support.handlers import payload_of, post
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.support.handlers import Stage
-    from tests.support.operators import Account
+    from tests.support.handlers import Functions
+    from tests.support.operators import CommandLine
 
 
 COUNT, A_TIME, MOST_SHOWN = int(os.environ.get("HOSTILE_WORDS", "300")), 60, 40
@@ -124,7 +124,7 @@ def words(number: int) -> Iterator[str]:
 class Doors:
     """What a word may come in by. Each makes jobs that can be shown afterwards."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Functions) -> None:
         self.stage, self.world = stage, stage.world
         self.said: list[str] = []
         """What functions answered or raised."""
@@ -265,7 +265,7 @@ class Doors:
 class Seen:
     """All that people and programs get to see."""
 
-    def __init__(self, doors: Doors, account: Account) -> None:
+    def __init__(self, doors: Doors, account: CommandLine) -> None:
         self.doors, self.account, self.world = doors, account, doors.world
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -318,7 +318,7 @@ DOORS: list[Callable[[Doors, str], None]] = [
 
 @pytest.mark.parametrize("number", range(THROUGH_DOORS))
 def test_no_word_steers_a_terminal_or_forges_a_line_or_link(
-    stage: Stage, account: Account, monkeypatch: pytest.MonkeyPatch, number: int
+    stage: Functions, account: CommandLine, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     client = functools.cache(lambda _, service: boto3.client(service))
     monkeypatch.setattr(commands, "_client", lambda session, service: client(None, service))

@@ -13,7 +13,7 @@ from shared.api.upload_form import UploadRequest
 from shared.genviral.models import GenerateRequest, validated
 from shared.jobs.states import Status
 from tests.support.fakes import EVENTS, JOB_ID, VIDEOS, event
-from tests.support.handlers import SAMPLES, Stage, post
+from tests.support.handlers import SAMPLES, Functions, post
 from tools import docs, openapi
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def conforms(document: object, schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_real_answer_has_the_shape_that_is_described(stage: Stage, call: str) -> None:
+def test_a_real_answer_has_the_shape_that_is_described(stage: Functions, call: str) -> None:
     SAMPLES[call][1](stage.world)
     answer = stage.call("api", event(call))
     described = OPERATIONS[event(call)["routeKey"]]["responses"][str(answer["statusCode"])]
@@ -106,7 +106,7 @@ def finished(world: World) -> None:
     world.store.transition(JOB_ID, Status.SUCCEEDED)
 
 
-def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Stage) -> None:
+def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Functions) -> None:
     finished(stage.world)
     answer = stage.call("api", event("api_get_video"))
     job = json.loads(answer["body"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.fakes import Answer, World
-    from tests.support.handlers import Stage
+    from tests.support.handlers import Functions
 
 RESOURCES: dict[str, dict[str, Any]] = docs.template()["Resources"]
 OWN = "GenviralVideo"
@@ -163,7 +163,7 @@ def beaten_to_it(world: World) -> Answer:
     return answer
 
 
-def driven(stage: Stage, sample: str) -> None:
+def driven(stage: Functions, sample: str) -> None:
     """Call a function with a sample event, or with one made of it."""
     sample, _, changed = sample.partition(":")
     name, prepare, _, _ = SAMPLES[sample]
@@ -186,7 +186,7 @@ def driven(stage: Stage, sample: str) -> None:
 
 @pytest.mark.parametrize("metric", EMITTED)
 def test_a_metric_of_ours_is_emitted_with_its_dimensions(
-    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, metric: str
+    stage: Functions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
     # Powertools reads it when it is imported, which was before the environment of the test.
     monkeypatch.setattr(runtime.metrics.provider, "service", "stack")
@@ -313,7 +313,7 @@ def queries() -> dict[str, str]:
     return found
 
 
-def test_every_field_of_a_query_stands_in_a_line_that_is_really_logged(stage: Stage) -> None:
+def test_every_field_of_a_query_stands_in_a_line_that_is_really_logged(stage: Functions) -> None:
     logged: set[str] = set()
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([refusing(403, "insufficient_credits"), accepting()])

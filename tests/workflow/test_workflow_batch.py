@@ -12,7 +12,7 @@ from local.aws import engine
 from local.aws.interpreter import TaskError
 from shared.jobs.errors import BATCH_ERRORS, UploadUnreadable
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tests.support.batch_job import MACHINE, PROPERTIES, ROW, SOURCE, TASKS, Stage
+from tests.support.batch_job import MACHINE, PROPERTIES, ROW, SOURCE, TASKS, BatchJobRun
 from tests.support.video_job import MACHINE as VIDEO_JOB
 from tests.support.video_job import PLATFORM, TEMPLATE
 from tools.platform_errors import ERRORS, Handling, named
@@ -47,7 +47,7 @@ def attempts(state: str, name: str) -> int:
 
 
 def test_every_row_becomes_an_execution_named_like_its_job() -> None:
-    stage = Stage(rows=25, concurrency=4)
+    stage = BatchJobRun(rows=25, concurrency=4)
     ran = stage.play()
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"])
     made = sorted(stage.calls["make"], key=lambda call: call["input"]["source"]["line"])
@@ -69,7 +69,7 @@ def test_a_row_that_fails_however_it_fails_does_not_fail_the_batch() -> None:
         *(TaskError(name) for name in sorted(NOT_EVER)),
         TaskError("States.Timeout"),
     ):
-        stage = Stage(rows=3, make=[error, {}])
+        stage = BatchJobRun(rows=3, make=[error, {}])
         ran = stage.play()
         assert ran.status == "SUCCEEDED", (error, ran.error, ran.cause)
         assert len(stage.calls["make"]) == 3
@@ -78,14 +78,14 @@ def test_a_row_that_fails_however_it_fails_does_not_fail_the_batch() -> None:
 
 @pytest.mark.parametrize("name", sorted(NOT_NOW))
 def test_a_row_that_cannot_be_started_now_is_started_later(name: str) -> None:
-    stage = Stage(rows=1, make=[TaskError(name), {}])
+    stage = BatchJobRun(rows=1, make=[TaskError(name), {}])
     ran = stage.play()
     assert (ran.status, len(stage.calls["make"]), len(ran.backoffs)) == ("SUCCEEDED", 2, 1)
     assert attempts("Make", name) > 10
 
 
 def test_a_row_whose_job_is_known_is_not_started() -> None:
-    stage = Stage(rows=2, admit=[{"next": "known", "wait_seconds": 900}])
+    stage = BatchJobRun(rows=2, admit=[{"next": "known", "wait_seconds": 900}])
     assert stage.play().status == "SUCCEEDED"
     assert not stage.calls["make"]
     assert len(stage.calls["report"]) == 1
@@ -93,13 +93,13 @@ def test_a_row_whose_job_is_known_is_not_started() -> None:
 
 def test_a_row_waits_while_intake_is_stopped() -> None:
     closed = {"next": "wait", "wait_seconds": 900}
-    stage = Stage(rows=1, admit=[closed, closed, {"next": "start", "wait_seconds": 900}])
+    stage = BatchJobRun(rows=1, admit=[closed, closed, {"next": "start", "wait_seconds": 900}])
     ran = stage.play()
     assert (ran.status, ran.waits, len(stage.calls["make"])) == ("SUCCEEDED", [900, 900], 1)
 
 
 def test_a_check_and_a_batch_without_a_good_row_start_nothing() -> None:
-    stage = Stage(plan=[{"source": SOURCE, "rows": 3, "started": 0, "concurrency": 2, "jobs": "plans/jobs.json"}])
+    stage = BatchJobRun(plan=[{"source": SOURCE, "rows": 3, "started": 0, "concurrency": 2, "jobs": "plans/jobs.json"}])
     ran = stage.play()
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Report"])
     assert not stage.calls["admit"] + stage.calls["make"]
@@ -107,7 +107,7 @@ def test_a_check_and_a_batch_without_a_good_row_start_nothing() -> None:
 
 @pytest.mark.parametrize("kind", BY_NAME)
 def test_an_unreadable_batch_is_notified_and_fails_by_its_own_error(kind: type[Exception]) -> None:
-    stage = Stage(plan=[kind("no column of that name")])
+    stage = BatchJobRun(plan=[kind("no column of that name")])
     ran = stage.play()
     assert (ran.status, ran.error, ran.states) == ("FAILED", kind.__name__, ["Plan", "Rejected", "Failed"])
     assert json.loads(ran.cause or "")["message"] == "no column of that name"
@@ -125,7 +125,7 @@ _FAULTS = [*sorted(PLATFORM), *sorted(fault.__name__ for fault in EVERYWHERE), "
 @pytest.mark.parametrize("name", _FAULTS)
 def test_a_fault_is_tried_again_and_then_left_for_a_redrive(state: str, name: str) -> None:
     scripts: dict[str, Any] = {"plan": [UploadUnreadable("gone")]} if state == "Rejected" else {}
-    stage = Stage(rows=1, **{**scripts, _OF_FUNCTION[state]: [TaskError(name, "Not our doing.")]})
+    stage = BatchJobRun(rows=1, **{**scripts, _OF_FUNCTION[state]: [TaskError(name, "Not our doing.")]})
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", name, state)
     tries = attempts(state, name)
@@ -140,7 +140,7 @@ def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: s
     """A redrive has nothing to do then: the file, uploaded again, starts the row."""
     tries = attempts("Admit", name)
     start = {"next": "start", "wait_seconds": 900}
-    stage = Stage(rows=2, concurrency=1, admit=[TaskError(name, "Not our doing.")] * tries + [start])
+    stage = BatchJobRun(rows=2, concurrency=1, admit=[TaskError(name, "Not our doing.")] * tries + [start])
     ran = stage.play()
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"]), (ran.error, ran.cause)
     assert tries > 2 or name in named(Handling.FINAL)
@@ -150,16 +150,16 @@ def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: s
 
 def test_no_row_however_it_ends_fails_the_batch() -> None:
     """Even if every row breaks in a way that nobody can catch: the next state cannot read this answer."""
-    stage = Stage(rows=3, admit=[{"next": "wait", "wait_seconds": "soon"}])
+    stage = BatchJobRun(rows=3, admit=[{"next": "wait", "wait_seconds": "soon"}])
     ran = stage.play()
     assert (ran.status, len(stage.calls["report"])) == ("SUCCEEDED", 1)
 
 
 def test_an_unreadable_list_is_retried_and_then_left_for_a_redrive() -> None:
     gone = TaskError("S3.SlowDown", "later")
-    stage = Stage(rows=2, list=[gone, gone, None])
+    stage = BatchJobRun(rows=2, list=[gone, gone, None])
     assert (stage.play().status, len(stage.calls["make"])) == ("SUCCEEDED", 2)
-    stage = Stage(rows=2, list=[gone])
+    stage = BatchJobRun(rows=2, list=[gone])
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", "States.ItemReaderFailed", "Rows")
     assert len(stage.calls["list"]) == 1 + MACHINE["States"]["Rows"]["Retry"][0]["MaxAttempts"]

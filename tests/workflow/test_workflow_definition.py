@@ -16,7 +16,7 @@ from shared.jobs.states import Status
 from shared.polling.policy import PollingPolicy
 from shared.steps.notify import LIMIT_HOLD_SECONDS
 from shared.steps.submit import SECONDS_FROM_CLAIM
-from tests.support.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, Stage
+from tests.support.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, VideoJobRun
 from tools.retries import attempts as attempts_of
 from tools.retries import longest_seconds
 
@@ -97,8 +97,8 @@ EVENTS_OF_A_TRY = {InsufficientCredits: 16, DailyLimitReached: 16, PriceUnknown:
 @pytest.mark.parametrize("fault", EVENTS_OF_A_TRY, ids=lambda fault: fault.__name__)
 def test_a_try_on_hold_takes_as_many_events_as_the_docs_say(fault: type[Fault]) -> None:
     tries = attempts_of(TASKS["Submit"], fault.__name__)
-    stage = Stage(Submit=[*[fault("Not now.")] * tries, SUBMITTED])
-    assert len(stage.play().events) - len(Stage().play().events) == EVENTS_OF_A_TRY[fault]
+    stage = VideoJobRun(Submit=[*[fault("Not now.")] * tries, SUBMITTED])
+    assert len(stage.play().events) - len(VideoJobRun().play().events) == EVENTS_OF_A_TRY[fault]
     assert len(stage.calls["Hold"]) == 1
 
 
@@ -122,4 +122,6 @@ def test_the_longest_holds_and_generation_fit_into_one_history(fault: type[Fault
 
 def events_of_one_poll() -> int:
     waiting = {**SUBMITTED, "status": "processing"}
-    return len(Stage(Poll=[waiting, {**waiting, "status": "succeeded"}]).play().events) - len(Stage().play().events)
+    return len(VideoJobRun(Poll=[waiting, {**waiting, "status": "succeeded"}]).play().events) - len(
+        VideoJobRun().play().events
+    )

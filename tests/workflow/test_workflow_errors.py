@@ -29,7 +29,18 @@ from shared.jobs.errors import (
     TimedOut,
 )
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tests.support.video_job import HEALTHY, HELD, MACHINE, PLATFORM, SUBMITTED, TASKS, Scripts, Stage, ended, said
+from tests.support.video_job import (
+    HEALTHY,
+    HELD,
+    MACHINE,
+    PLATFORM,
+    SUBMITTED,
+    TASKS,
+    Scripts,
+    VideoJobRun,
+    ended,
+    said,
+)
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
@@ -84,13 +95,13 @@ def longest_wait(state: str, name: str) -> float:
     return float(sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays))
 
 
-def stage_with(state: str, *script: object) -> Stage:
+def stage_with(state: str, *script: object) -> VideoJobRun:
     """A stage on which `state` is reached and answers by this script."""
     way_there: dict[str, Scripts] = {
         "Hold": {"Submit": [InsufficientCredits("Empty."), SUBMITTED]},
         "NotifyFailed": {"Poll": [ended("failed", GenerationFailed("No."))]},
     }
-    return Stage(**{**way_there.get(state, {}), state: list(script)})
+    return VideoJobRun(**{**way_there.get(state, {}), state: list(script)})
 
 
 @pytest.mark.parametrize(
@@ -141,7 +152,7 @@ def check_closed(state: str, fault: Fault) -> None:
 def check_held(state: str, fault: Fault) -> None:
     """The job waits and goes on by itself; a job with a video is never submitted again."""
     tries = attempts(state, type(fault).__name__)
-    stage = Stage(**{state: [*[fault] * tries, *HEALTHY[state]]})
+    stage = VideoJobRun(**{state: [*[fault] * tries, *HEALTHY[state]]})
     ran = stage.play()
     held = ran.states.index("Hold")
     resumed = "Submit" if state == "Submit" else "Poll"
@@ -176,7 +187,7 @@ def test_an_error_that_cannot_be_retried_is_left_for_a_redrive_at_once(state: st
 
 def test_what_comes_late_is_waited_for_and_nothing_is_paid_twice() -> None:
     """A recipe or a file of a manifest, as `aws s3 sync` uploads them in no order."""
-    stage = Stage(Submit=[RecipeMissing("No."), AssetMissing("No."), AssetMissing("No."), SUBMITTED])
+    stage = VideoJobRun(Submit=[RecipeMissing("No."), AssetMissing("No."), AssetMissing("No."), SUBMITTED])
     ran = stage.play()
     assert (ran.status, len(stage.calls["Submit"]), len(ran.backoffs)) == ("SUCCEEDED", 4, 3)
     assert not stage.calls["NotifyFailed"]

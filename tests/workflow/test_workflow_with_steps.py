@@ -33,7 +33,7 @@ from tests.support.fakes import (
     refusing,
     showing,
 )
-from tests.support.video_job import JOB, Stage, entries
+from tests.support.video_job import JOB, VideoJobRun, entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +74,7 @@ def topic() -> Topic:
     return Topic()
 
 
-def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
+def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> VideoJobRun:
     """The functions, without Lambda around them. Each call of Submit uses the next store, the last one for ever."""
     stores = list(stores_of_submit) or [world.store]
 
@@ -95,7 +95,7 @@ def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
         step = getattr(world.notifier(topic), event)
         return step(payload["execution_id"], *([payload["error"]] if "error" in payload else []))
 
-    return Stage(
+    return VideoJobRun(
         Submit=[_as_function(submit)],
         Poll=[_as_function(poll)],
         Deliver=[_as_function(deliver)],
