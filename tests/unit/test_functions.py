@@ -740,7 +740,7 @@ def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(
     monkeypatch.setattr(Submitter, "submit", broken)
     fault = stage.fails("submit", event("submit"))
     assert isinstance(fault, InternalError)
-    assert "RuntimeError at test_handlers.py" in fault.message
+    assert "RuntimeError at test_functions.py" in fault.message
     assert not [secret for secret in SECRETS if secret in json.dumps([str(fault), stage.log])]
     assert payload_of(fault)["stackTrace"] == []
 
