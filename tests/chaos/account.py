@@ -70,7 +70,7 @@ class Account:
         self._put_secret(SecretId=self.secret, SecretString=key)
 
     def heard(self) -> list[dict[str, Any]]:
-        """The notifications since the last look, in no particular order."""
+        """The notifications since the last call, in no particular order."""
         notices: list[dict[str, Any]] = []
         while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:

@@ -73,7 +73,7 @@ _MODELS = {"slow": "standin/slow", "fails": "standin/always-fails"}
 
 
 def body_of(recipe: str) -> dict[str, Any]:
-    """The generate body behind a recipe's name. Few films, because each has to be made once."""
+    """The generate body behind a recipe's name. Few videos, because each has to be made once."""
     return {"model_id": _MODELS.get(recipe, "bytedance/seedance-2.0"), "prompt": f"a paper boat, {recipe}", **_BODY}
 
 

@@ -461,7 +461,7 @@ class Lambda:
             self._now.counts.append((job.job_id, status))
 
     def _limits(self, **options: Any) -> Limits:
-        # One worker, so that calls have an order; small parts, so that a small film has several.
+        # One worker, so that calls have an order; small parts, so that a small video has several.
         idle = _IMPATIENT_SECONDS if self._hangs("output") else 30.0
         return Limits(
             **{

@@ -1,4 +1,4 @@
-"""The daily limit in the running system: a job waits for credits, is told of once, and goes on by itself.
+"""The daily limit in the running system: a job waits for credits, is notified once, and goes on automatically.
 
 The cloud of these tests has a limit that no test comes near, so every job of theirs is counted, with the roles of the
 template. Here the counter is moved instead of the clock.

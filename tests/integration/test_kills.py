@@ -1,4 +1,4 @@
-"""Processes of functions killed by the operating system, at the moments that cost money or a film."""
+"""Processes of functions killed by the operating system, at the moments that cost money or a video."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _downloads(world: RunningCloud) -> int:
 
 
 def _film(world: RunningCloud, video_id: str) -> bytes:
-    """The film as the vendor hands it out."""
+    """The video as the vendor hands it out."""
     key = {"Authorization": f"Bearer {world.cloud.genviral_keys['valid']}"}
     answer = httpx.get(f"{world.at.genviral_url}/studio/videos/{video_id}", headers=key)
     return httpx.get(json.loads(answer.content)["data"]["output_url"]).content

@@ -1,4 +1,4 @@
-"""The AWS stand-in, seam by seam: what a small template sees of Lambda, Step Functions, EventBridge and HTTP API."""
+"""What a small template sees of the AWS stand-in: Lambda, Step Functions, EventBridge and the HTTP API."""
 
 from __future__ import annotations
 

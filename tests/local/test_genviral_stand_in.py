@@ -93,7 +93,7 @@ def driver() -> Iterator[Driver]:
 
 @pytest.fixture(scope="module")
 def film() -> Iterator[tuple[Driver, str]]:
-    """A stand-in with one finished film, for tests that only look at it; yields its `output_url`."""
+    """A stand-in with one finished video, for tests that only look at it; yields its `output_url`."""
     with GenviralStandIn(generation_seconds=0) as standin:
         driver = Driver(standin)
         answer = driver.client().post("studio/videos/generate", json=SEED_BODY)

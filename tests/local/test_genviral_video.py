@@ -1,4 +1,4 @@
-"""The stand-in's films: real, exact, and about what was asked for. No sockets here."""
+"""The stand-in's videos: real, exact, and about what was asked for. No sockets here."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def event(name: str) -> dict[str, Any]:
 
 @functools.cache
 def client(service: str) -> Any:
-    """A client for all tests: moto answers for it as long as a test's world stands. It repeats nothing by itself."""
+    """A client for all tests: moto answers for it as long as a test's world stands. It retries nothing."""
     config = Config(retries={"total_max_attempts": 1}, signature_version="s3v4" if service == "s3" else None)
     return boto3.client(service, region_name=REGION, config=config)
 

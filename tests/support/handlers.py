@@ -89,7 +89,7 @@ class Functions:
         return [json.loads(line) for line in self._log.getvalue().splitlines()]
 
     def metrics(self) -> dict[str, Any]:
-        """The metrics that went out since the last look, in CloudWatch's embedded format."""
+        """The metrics that went out since the last call, in CloudWatch's embedded format."""
         found: dict[str, Any] = {}
         for line in self._capsys.readouterr().out.splitlines():
             document = json.loads(line)

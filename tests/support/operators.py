@@ -54,7 +54,7 @@ class Machine:
         redrivable: Whether a redrive succeeds.
         said: The text of its refusal otherwise.
         shown: What a description says beyond what moto says; where a redrive is refused, only afterwards.
-        meanwhile: What happens before a job is taken up.
+        meanwhile: What happens before a job is resumed.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Machine:
         return getattr(self._sfn, name)
 
     def describe_execution(self, **arguments: str) -> Any:
-        # The last look before a job is taken up: is the name of the later execution free?
+        # The last call before a job is resumed: is the name of the later execution free?
         if ".r" in arguments["executionArn"] and self._meanwhile is not None:
             happen, self._meanwhile = self._meanwhile, None
             happen()

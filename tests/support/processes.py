@@ -1,4 +1,4 @@
-"""The processes of the running cloud's functions, found by what Linux tells of them, and what their end looks like."""
+"""Find and signal the processes of the running cloud's functions, by what Linux says about them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NOT_PAID = [
     (breaking(httpx.ConnectError), GenviralUnreachable),
 ]
 
-NOBODY_KNOWS = [
+MAYBE_PAID = [
     (breaking(httpx.ReadTimeout), SubmissionUncertain),
     (breaking(httpx.RemoteProtocolError), SubmissionUncertain),
     (HTML_502, SubmissionUncertain),

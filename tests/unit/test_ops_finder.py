@@ -65,7 +65,7 @@ def crowd(world: World) -> World:
     return world
 
 
-# ---- what names the job by itself -------------------------------------------------------------------------------
+# ---- what names the job alone -------------------------------------------------------------------------------
 
 VIDEO_KEY = f"videos/2026/11/22/{JOB_ID}.mp4"
 CONSOLE = "https://eu-central-1.console.aws.amazon.com"

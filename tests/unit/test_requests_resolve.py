@@ -386,7 +386,7 @@ def test_a_recipe_for_one_file_says_that_a_manifest_has_none(library: World) -> 
     assert fault.value.issues[0]["path"] == "image_url"
 
 
-# ---- recipes by themselves -------------------------------------------------------------------------------
+# ---- recipes alone -------------------------------------------------------------------------------
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""A poll says what the vendor says, mends the record, and never ends a paid job by mistake."""
+"""A poll says what the vendor says, fixes the record, and never ends a paid job by mistake."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ from tests.support.fakes import (
 )
 from tests.support.notifications import valid
 from tests.support.operators import operator
-from tests.support.submissions import NOBODY_KNOWS, NOT_PAID, ONCE, WAYS
+from tests.support.submissions import MAYBE_PAID, NOT_PAID, ONCE, WAYS
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
@@ -107,7 +107,7 @@ def test_a_definite_refusal_frees_the_job(world: World, answer: Answer, error: t
     assert {post.headers["Idempotency-Key"] for post in world.vendor.posts} == {JOB_ID}
 
 
-@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
+@pytest.mark.parametrize(("answer", "error"), MAYBE_PAID)
 def test_what_may_have_been_paid_is_never_sent_again(world: World, answer: Answer, error: type[Fault]) -> None:
     world.vendor = Vendor([answer, accepting()])
     world.job()
@@ -203,7 +203,7 @@ def test_no_claim_is_taken_that_there_is_no_time_to_see_through(world: World) ->
     assert len(world.vendor.posts) == 1
 
 
-@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
+@pytest.mark.parametrize(("answer", "error"), MAYBE_PAID)
 def test_a_trusted_key_is_sent_again_unchanged(world: World, answer: Answer, error: type[Fault]) -> None:
     world.vendor = Vendor([answer, accepting()])
     world.job()
@@ -242,7 +242,7 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
 
 
 def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: World) -> None:
-    """Its execution would stand before a record of another video, and no redrive could mend that."""
+    """Its execution would stand before a record of another video, and no redrive could fix that."""
     world.job()
 
     def beaten(request: httpx.Request) -> httpx.Response:

@@ -150,7 +150,7 @@ def check_closed(state: str, fault: Fault) -> None:
 
 
 def check_held(state: str, fault: Fault) -> None:
-    """The job waits and goes on by itself; a job with a video is never submitted again."""
+    """The job waits and goes on automatically; a job with a video is never submitted again."""
     tries = attempts(state, type(fault).__name__)
     stage = VideoJobRun(**{state: [*[fault] * tries, *HEALTHY[state]]})
     ran = stage.play()
