@@ -77,7 +77,7 @@ class OriginHandler(_Handler):
     """`/<bytes>?cap=…&ranges=0`: an MP4 of that size, made up while it is sent."""
 
     def answer(self, sink: ssl.SSLSocket, source: Any, method: str, path: str, headers: dict[str, str]) -> None:
-        from tests.integration.delivery_origin import box, moov
+        from tests.support.delivery_origin import box, moov
 
         url = urlsplit(path)
         options = parse_qs(url.query)
@@ -392,7 +392,7 @@ def main() -> None:
         return
     if options.quick:
         options.sizes, options.repeats = "1,64", 3
-    from tests.integration.delivery_origin import self_signed
+    from tests.support.delivery_origin import self_signed
 
     print(
         "| origin | size | method | MB/s | extra peak MiB | to the slower limit | to the relay | to the best | cores |"

@@ -16,9 +16,9 @@ from typing import Any
 
 from moto import mock_aws
 
+from tests.support.fakes import TABLE, World
+from tests.support.operators import with_index
 from tests.support.sweeps import paid_items, start, sweeper
-from tests.unit.fakes import TABLE, World
-from tests.unit.test_ops import with_index
 
 MOST_CALLS = 60
 _BATCH = 25  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html

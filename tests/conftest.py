@@ -1,8 +1,10 @@
-"""What holds for every test: nothing fails because a machine is slow."""
+"""What holds for every test: nothing fails because a machine is slow, and helpers' assertions show their values."""
 
 from __future__ import annotations
 
 import hypothesis
+import pytest
 
+pytest.register_assert_rewrite("tests.support")
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")

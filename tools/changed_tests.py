@@ -32,11 +32,10 @@ def concerned(changed: set[Path]) -> list[Path]:
 
 
 def _names(path: Path) -> set[str]:
-    """Return what a file is called in an import statement. A helper of the tests may go by its bare name."""
+    """What a file is called in an import statement."""
     if path.suffix != ".py":
         return set()
-    dotted = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-    return {dotted, path.stem} if path.parts[0] == "tests" else {dotted}
+    return {".".join(path.with_suffix("").parts).removesuffix(".__init__")}
 
 
 def _imports(path: Path) -> set[str]:

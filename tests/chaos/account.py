@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import boto3
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
-from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import botocore_stubber
 
 from tests.chaos import dynamodb
-from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
-from tests.workflow.video_job import TEMPLATE
+from tests.support.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
+from tests.support.video_job import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from botocore.awsrequest import AWSResponse
 
 _THROTTLED = {
     "dynamodb": (400, "ProvisionedThroughputExceededException"),
@@ -69,7 +70,7 @@ class Account:
         self._put_secret(SecretId=self.secret, SecretString=key)
 
     def heard(self) -> list[dict[str, Any]]:
-        """The notifications since the last look, in no particular order."""
+        """The notifications since the last call, in no particular order."""
         notices: list[dict[str, Any]] = []
         while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -113,9 +114,10 @@ def carry(service: str, request: Any, states: Callable[[str, dict[str, Any]], di
         if isinstance(request.body, bytearray):  # moto takes no other kind of body than bytes
             request.body = bytes(request.body)
         try:
-            return _moto(botocore_stubber, service, request)
+            answered: AWSResponse = _moto(botocore_stubber, service, request)
         except KeyError:  # moto's way to say that a multipart upload is gone
             return refusal(service, request, 404, "NoSuchUpload")
+        return answered
     operation = request.headers["X-Amz-Target"].decode().partition(".")[2]
     try:
         return _json(request, 200, states(operation, json.loads(request.body)))
@@ -143,14 +145,12 @@ def refusal(service: str, request: Any, status: int, code: str) -> AWSResponse:
     if service in ("s3", "sns"):
         error = f"<Error><Code>{code}</Code><Message>made up</Message></Error>"
         text = error if service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
-        return AWSResponse(request.url, status, {"Content-Type": "text/xml"}, MockRawResponse(text))
+        return dynamodb.response(request.url, status, "text/xml", text)
     return _json(request, status, {"__type": f"com.amazonaws#{code}", "message": "made up"})
 
 
 def _json(request: Any, status: int, document: dict[str, Any]) -> AWSResponse:
-    return AWSResponse(
-        request.url, status, {"Content-Type": "application/x-amz-json-1.0"}, MockRawResponse(json.dumps(document))
-    )
+    return dynamodb.response(request.url, status, dynamodb.JSON, json.dumps(document))
 
 
 def published(request: Any) -> str:

@@ -24,7 +24,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = START
         self._numbers = itertools.count()
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
 
     def __call__(self) -> float:
         return self.now
@@ -34,7 +34,7 @@ class Clock:
         """Seconds since the run began."""
         return self.now - START
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Let something happen in so many seconds. What is due at the same moment happens in the order of the calls."""
         heapq.heappush(self._queue, (self.now + seconds, next(self._numbers), action))
 

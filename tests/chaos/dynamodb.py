@@ -20,10 +20,12 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 
-from tests.unit.fakes import REGION, TABLE
+from tests.support.fakes import REGION, TABLE
 
 if TYPE_CHECKING:
     import pytest
+
+JSON = "application/x-amz-json-1.0"
 
 
 def speed_up(patch: pytest.MonkeyPatch) -> None:
@@ -61,9 +63,12 @@ def answer(request: Any) -> AWSResponse | None:
         result = getattr(handler, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())().result
     except (HTTPException, ServiceException):
         return None
-    return AWSResponse(
-        request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, MockRawResponse(json.dumps(result))
-    )
+    return response(request.url, 200, JSON, json.dumps(result))
+
+
+def response(url: str, status: int, content_type: str, text: str) -> AWSResponse:
+    headers: Any = {"Content-Type": content_type}  # botocore takes any mapping
+    return AWSResponse(url, status, headers, MockRawResponse(text))
 
 
 def record(key: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Brings the parts together and keeps the history. What must hold afterwards is ju
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import time
@@ -17,8 +18,7 @@ import boto3
 import httpx
 
 from local.aws.engine import FunctionError, TaskError
-from local.genviral import GenviralStandIn
-from local.genviral import vendor_state as studio
+from local.genviral import GenviralStandIn, vendor_state
 from ops.operator import Operator, Refused
 from shared.jobs import identity, redrives
 from shared.jobs.states import Status
@@ -29,8 +29,8 @@ from tests.chaos.executions import Execution, Executions
 from tests.chaos.lambdas import SETTINGS, TIMEOUTS, Caller, Failed, Invocation, Lambda
 from tests.chaos.observed import job_of_key
 from tests.chaos.schedule import InjectedFault, Weather
-from tests.unit.fakes import PNG, TABLE, UPLOADS, event
-from tests.workflow.video_job import TASKS
+from tests.support.fakes import PNG, TABLE, UPLOADS, event
+from tests.support.video_job import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,7 +72,7 @@ _MODELS = {"slow": "standin/slow", "fails": "standin/always-fails"}
 
 
 def body_of(recipe: str) -> dict[str, Any]:
-    """The generate body behind a recipe's name. Few films, because each has to be made once."""
+    """The generate body behind a recipe's name. Few videos, because each has to be made once."""
     return {"model_id": _MODELS.get(recipe, "bytedance/seedance-2.0"), "prompt": f"a paper boat, {recipe}", **_BODY}
 
 
@@ -176,7 +176,7 @@ class Storm:
         self.times = times.until_morning() if limit else times
         self.began = time.monotonic()
         self.clock = Clock()
-        patch.setattr(studio, "time", SimpleNamespace(monotonic=self.clock))
+        patch.setattr(vendor_state, "time", SimpleNamespace(monotonic=self.clock))
         self.vendor = vendor
         self.account = Account()
         self.executions = Executions(self.clock, seed, invoke=self._task, paused=self._paused, ended=self._ended)
@@ -213,8 +213,8 @@ class Storm:
         for order in self.orders:
             self._arrive(order)
         for begins, ends, control, trouble, mended in self.times.troubles:
-            self.clock.after(begins * HOUR, lambda told=(control, trouble): self._trouble(*told))
-            self.clock.after(ends * HOUR, lambda told=(control, mended): self._tell_vendor(*told))
+            self.clock.after(begins * HOUR, functools.partial(self._trouble, control, trouble))
+            self.clock.after(ends * HOUR, functools.partial(self._tell_vendor, control, mended))
         self.clock.after(SWEEP_SECONDS, self._sweep)
         self.clock.run(until=lambda: self.clock.elapsed >= self.times.storm)
         self.calm = True
@@ -290,9 +290,7 @@ class Storm:
 
     def _start(self, order: Order, moments: list[float]) -> None:
         order.job_id, order.accepted = order.name, True
-        self.clock.after(
-            moments[0], lambda: self.executions.start(order.name, {"request": body_of(order.recipe)}) and None
-        )
+        self.clock.after(moments[0], lambda: self.executions.start(order.name, {"request": body_of(order.recipe)}))
 
     def _trouble(self, control: str, trouble: dict[str, Any]) -> None:
         self.happened[f"account: {trouble.get('state', 'no credits')}"] += 1
@@ -526,7 +524,7 @@ class Storm:
 
     def film(self, video_id: str) -> bytes | None:
         """The file of a video, if the vendor has finished it."""
-        video = self.vendor._server.app._studio.video(video_id)
+        video = self.vendor._server.app._vendor_state.video(video_id)
         return (
             video.rendering.file.read_bytes() if video and video.status() == "succeeded" and video.rendering else None
         )

@@ -13,13 +13,14 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
-from aws_lambda_powertools.utilities.parameters.base import DEFAULT_PROVIDERS
+from aws_lambda_powertools.utilities.parameters.constants import DEFAULT_PROVIDERS
 from botocore.retries import quota, standard
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.s3 import models as moto_s3
@@ -35,8 +36,8 @@ from tests.chaos import dynamodb
 from tests.chaos.clock import Turn
 from tests.chaos.observed import Observed
 from tests.chaos.schedule import GIVEN_UP, LOST, SLOW, InjectedFault
-from tests.unit.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
-from tests.workflow.video_job import TEMPLATE
+from tests.support.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
+from tests.support.video_job import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -352,7 +353,7 @@ class Lambda:
         # The integration tests' cloud may live in the same process; its listener goes on meanwhile.
         if urlsplit(request.url).hostname == "127.0.0.1":
             return _TO_MOTO(stubber, event_name, request)
-        _, service, operation = event_name.split(".")
+        service, operation = event_name.split(".")[1:]
         if (invocation := self._now) is None:
             return aws.carry(service, request, self._states)
         invocation.check_alive()
@@ -460,7 +461,7 @@ class Lambda:
             self._now.counts.append((job.job_id, status))
 
     def _limits(self, **options: Any) -> Limits:
-        # One worker, so that calls have an order; small parts, so that a small film has several.
+        # One worker, so that calls have an order; small parts, so that a small video has several.
         idle = _IMPATIENT_SECONDS if self._hangs("output") else 30.0
         return Limits(
             **{
@@ -499,7 +500,7 @@ class Lambda:
         # The vendor's files lie on the loopback, which counts as public here; all else that is private stays so.
         port = httpx.URL(vendor.url).port
         patch.setattr(guard, "_PORTS", {"https": 443, "http": port})
-        loopback = guard.IPv4Network("127.0.0.0/8")
+        loopback = IPv4Network("127.0.0.0/8")
         patch.setattr(guard, "_SPECIAL_IPV4", tuple(net for net in guard._SPECIAL_IPV4 if net != loopback))
         patch.setattr(shared.vendor, "GenviralClient", functools.partial(_Client, self))
         patch.setattr(runtime.metrics, "flush_metrics", self._flush_metrics)

@@ -123,7 +123,7 @@ def _is_to_be_counted(job_id: str, status: Status) -> bool:
     """Whether the record says that a status is to be counted still."""
     item = dynamodb.record(job_id)
     due = item.get("notice_due", {}).get("S", "")
-    return due.partition("#")[0] == status and item.get("counted", {}).get("S") != due
+    return bool(due.partition("#")[0] == status and item.get("counted", {}).get("S") != due)
 
 
 def job_of_key(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What goes wrong: drawn for each job from the seed and the job's name alone, so that a job can be replayed by itself.
+"""What goes wrong: drawn for each job from the seed and the job's name alone, so that a job can be replayed alone.
 
 Knows the calls that each function makes and the ways in which they fail. Must not know how a fault is brought about.
 """
@@ -81,7 +81,7 @@ class InjectedFault:
 
     Attributes:
         kind: `throttled`, `error`, `answer lost` (AWS); `killed before`, `killed after`; `not invoked`,
-            `result lost`, `given up, ran on` (Lambda itself; the last one's process goes on by itself); `out of time`;
+            `result lost`, `given up, ran on` (Lambda itself; the last one's process runs on); `out of time`;
             `answer lost, …` (AWS, for all tries of a call); `slow answer` or another one of the vendor's.
         call: The AWS operation or the vendor's route.
         nth: Which of the invocation's calls of that name, counted from one.

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.jobs.record import Job
-from shared.jobs.transitions import JobStore
+from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.steps import submit
 from shared.steps.claims import Claims
 from tests.chaos.fault_injection import HOUR, Timetable
 from tests.chaos.lambdas import Lambda
+from tests.chaos.run import storm_over
 from tests.chaos.schedule import FOREVER, GIVEN_UP, LOST, SLOW, SLOW_SECONDS, STATES, InjectedFault
-from tests.chaos.test_chaos import storm_over
-from tests.workflow.video_job import TASKS
+from tests.support.video_job import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def no_second_videos(patch: pytest.MonkeyPatch) -> None:
     def first_only(store: JobStore, video_id: str, facts: Mapping[str, Any], *, job_id: str, **_: Any) -> Job:
         try:
             return store.record_accepted(job_id, video_id, **facts)
-        except submit.TransitionConflict as refused:
+        except TransitionConflict as refused:
             if refused.current is None or refused.current.video_id is None:
                 raise
             return refused.current

@@ -21,7 +21,7 @@ from shared.genviral.errors import RateLimited
 from shared.jobs.errors import DailyLimitReached, PriceUnknown
 from shared.jobs.states import Status
 from shared.runtime import metrics
-from tests.unit.fakes import BODY, TABLE, Vendor, World, arn_of
+from tests.support.fakes import BODY, TABLE, Vendor, World, arn_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import rights
-from laptop import World
 
 from local.cloud import Cloud
+from tests.support import rights
+from tests.support.laptop import RunningCloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
+def world() -> Iterator[RunningCloud]:
     """A cloud whose waits are short and whose vendor is quick, and that holds every role to its policies."""
     parameters = {
         "PollFloorSeconds": "1",
@@ -28,7 +28,7 @@ def world() -> Iterator[World]:
     }
     with Cloud(time_scale=0.05, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:
         rights.withdraw(cloud)
-        world = World(cloud)
+        world = RunningCloud(cloud)
         yield world
         world.close()
 

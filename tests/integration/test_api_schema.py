@@ -54,7 +54,7 @@ def test_the_api_does_as_its_document_says(tmp_path: Path) -> None:
                 **os.environ,
                 "PYTHONIOENCODING": "utf-8",
                 "PYTHONPATH": str(ROOT),
-                "SCHEMATHESIS_HOOKS": "tests.integration.api_rules",
+                "SCHEMATHESIS_HOOKS": "tests.support.api_rules",
             },
             capture_output=True,
             text=True,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
-from test_front_doors import Reader, heard
+
+from tests.support.readers import Reader, heard
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +31,7 @@ def row(prompt: str, **more: Any) -> dict[str, Any]:
 class Batch:
     """A file under `batches/` that is uploaded again and again."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: RunningCloud) -> None:
         self.world = world
         self.key = f"batches/{uuid.uuid4().hex}.jsonl"
         self._heard: set[str] = set()
@@ -63,7 +64,7 @@ class Batch:
         return [self.world.paid(item["job_id"]) for item in items if "job_id" in item]
 
 
-def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world: World) -> None:
+def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world: RunningCloud) -> None:
     batch = Batch(world)
     rows = [row("A paper boat", metadata={"sku": "1"}), row("A paper boat"), row("A paper boat")]
     notice = batch.upload(*rows, {"prompt": "no model"})
@@ -91,7 +92,7 @@ def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world:
     assert own["source"] == {"type": "batch", "bucket": world.at.uploads_bucket, "key": batch.key, "line": 1}
 
 
-def test_a_row_whose_generation_fails_is_a_line_in_the_report(world: World) -> None:
+def test_a_row_whose_generation_fails_is_a_line_in_the_report(world: RunningCloud) -> None:
     batch = Batch(world)
     world.tell_vendor("faults", route="generate", kind="not_found")
     items = batch.items(batch.upload(row("one"), row("two"), row("three")))
@@ -101,7 +102,7 @@ def test_a_row_whose_generation_fails_is_a_line_in_the_report(world: World) -> N
     assert "credits" not in failed
 
 
-def test_a_check_pays_nothing(world: World) -> None:
+def test_a_check_pays_nothing(world: RunningCloud) -> None:
     batch = Batch(world)
     before = len(world.vendor()["submissions"])
     key = batch.key.replace(".jsonl", ".check.jsonl")
@@ -116,7 +117,7 @@ MODEL = "bytedance/seedance-2.0"
 
 
 @pytest.mark.parametrize("behind", [".CHECK.CSV", ".Check.csv", ".check (1).csv", ".check.csv.csv", ".check v2.csv"])
-def test_a_check_in_another_spelling_pays_nothing(world: World, behind: str) -> None:
+def test_a_check_in_another_spelling_pays_nothing(world: RunningCloud, behind: str) -> None:
     batch = Batch(world)
     before = len(world.vendor()["submissions"])
     key = batch.key.replace(".jsonl", behind)
@@ -127,7 +128,7 @@ def test_a_check_in_another_spelling_pays_nothing(world: World, behind: str) -> 
     assert len(world.vendor()["submissions"]) == before
 
 
-def test_a_row_is_paid_once_in_whatever_spelling_and_form_it_comes(world: World) -> None:
+def test_a_row_is_paid_once_in_whatever_spelling_and_form_it_comes(world: RunningCloud) -> None:
     batch = Batch(world)
     key = batch.key.replace(".jsonl", ".csv")
     header = "model_id,prompt,params.duration_seconds"
@@ -149,7 +150,7 @@ MISREAD = {
 
 
 @pytest.mark.parametrize("kind", MISREAD)
-def test_what_could_be_misread_is_refused_by_the_check_and_the_run_and_not_paid(world: World, kind: str) -> None:
+def test_ambiguous_rows_are_refused_by_check_and_run_and_not_paid(world: RunningCloud, kind: str) -> None:
     batch = Batch(world)
     before = len(world.vendor()["submissions"])
     for suffix in (".check.csv", ".csv"):
@@ -161,7 +162,7 @@ def test_what_could_be_misread_is_refused_by_the_check_and_the_run_and_not_paid(
     assert len(world.vendor()["submissions"]) == before
 
 
-def test_two_links_in_one_cell_are_sent_as_two(world: World) -> None:
+def test_two_links_in_one_cell_are_sent_as_two(world: RunningCloud) -> None:
     batch = Batch(world)
     key = batch.key.replace(".jsonl", ".csv")
     links = []
@@ -178,7 +179,7 @@ def test_two_links_in_one_cell_are_sent_as_two(world: World) -> None:
     assert [link.partition("?")[0] for link in sent] == [link.partition("?")[0] for link in links]
 
 
-def test_a_batch_that_cannot_be_read_is_told(world: World) -> None:
+def test_an_unreadable_batch_is_notified(world: RunningCloud) -> None:
     batch = Batch(world)
     key = batch.key.replace(".jsonl", ".csv")
     world.upload(key, b"model_id,promt\na,b\n")
@@ -187,7 +188,7 @@ def test_a_batch_that_cannot_be_read_is_told(world: World) -> None:
     assert [issue["path"] for issue in notice["error"]["issues"]] == ["promt"]
 
 
-def test_no_row_starts_while_intake_is_stopped(world: World) -> None:
+def test_no_row_starts_while_intake_is_stopped(world: RunningCloud) -> None:
     batch = Batch(world)
     switch: dict[str, Any] = {"TableName": world.at.jobs_table}
     before = len(world.vendor()["submissions"])
@@ -204,7 +205,7 @@ def test_no_row_starts_while_intake_is_stopped(world: World) -> None:
     assert ([item["status"] for item in items], batch.paid(items)) == (["succeeded"], [1])
 
 
-def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: World) -> None:
+def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: RunningCloud) -> None:
     subscription = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["EmailSubscription"]["Properties"]
     queue = f"mail-{uuid.uuid4().hex}"
     world.subscribe(queue, FilterPolicy=json.dumps(subscription["FilterPolicy"]))
@@ -214,7 +215,7 @@ def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: Wo
     assert not ids & {f"{item['job_id']}/succeeded" for item in batch.items(notice)}
 
 
-def test_the_page_about_batches(world: World, tmp_path: Path) -> None:
+def test_the_page_about_batches(world: RunningCloud, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     Reader(world, tmp_path).follow("batches.md", "sh")
     batch = Batch(world)

@@ -1,4 +1,4 @@
-"""The daily limit in the running system: a job waits for credits, is told of once, and goes on by itself.
+"""The daily limit in the running system: a job waits for credits, is notified once, and goes on automatically.
 
 The cloud of these tests has a limit that no test comes near, so every job of theirs is counted, with the roles of the
 template. Here the counter is moved instead of the clock.
@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from laptop import until
+
+from tests.support.laptop import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
@@ -33,12 +34,12 @@ def key_of_today() -> dict[str, Any]:
     return {"job_id": {"S": time.strftime("#credits %Y-%m-%d", time.gmtime())}}
 
 
-def spent(world: World) -> float:
+def spent(world: RunningCloud) -> float:
     item = world.table.get_item(TableName=world.at.jobs_table, Key=key_of_today(), ConsistentRead=True).get("Item")
     return float(item["spent"]["N"]) if item else 0
 
 
-def count(world: World, credits_used: float) -> None:
+def count(world: RunningCloud, credits_used: float) -> None:
     """Count credits that nobody used."""
     world.table.update_item(
         TableName=world.at.jobs_table,
@@ -49,14 +50,14 @@ def count(world: World, credits_used: float) -> None:
 
 
 @contextmanager
-def credits_left(world: World, credits_left: int) -> Iterator[None]:
+def credits_left(world: RunningCloud, credits_left: int) -> Iterator[None]:
     used = LIMIT - credits_left - spent(world)
     count(world, used)
     yield
     count(world, -used)
 
 
-def test_a_job_beyond_the_limit_waits_and_goes_on_by_itself(world: World) -> None:
+def test_a_job_beyond_the_limit_waits_and_goes_on_by_itself(world: RunningCloud) -> None:
     with credits_left(world, PRICE - 1):
         before = spent(world)
         job_id = world.post(BODY).json()["job_id"]
@@ -71,7 +72,7 @@ def test_a_job_beyond_the_limit_waits_and_goes_on_by_itself(world: World) -> Non
     assert [notice["status"] for notice in world.notices[job_id]] == ["on_hold", "succeeded"]
 
 
-def test_a_paid_job_is_counted_and_a_refused_one_is_not(world: World) -> None:
+def test_a_paid_job_is_counted_and_a_refused_one_is_not(world: RunningCloud) -> None:
     before = spent(world)
     world.tell_vendor("key", key="valid", state="no_credits")
     try:
@@ -83,7 +84,7 @@ def test_a_paid_job_is_counted_and_a_refused_one_is_not(world: World) -> None:
     assert spent(world) == before + PRICE
 
 
-def test_many_jobs_at_once_are_each_counted_once(world: World) -> None:
+def test_many_jobs_at_once_are_each_counted_once(world: RunningCloud) -> None:
     before, room = spent(world), 3
     with credits_left(world, room * PRICE):
         jobs = [world.post({**BODY, "prompt": f"boat {number}"}).json()["job_id"] for number in range(6)]
@@ -97,6 +98,6 @@ def test_many_jobs_at_once_are_each_counted_once(world: World) -> None:
     assert spent(world) == before + len(jobs) * PRICE
 
 
-def _with_status(world: World, jobs: list[str], status: str, *, at_least: int) -> list[str] | None:
+def _with_status(world: RunningCloud, jobs: list[str], status: str, *, at_least: int) -> list[str] | None:
     found = [job_id for job_id in jobs if any(notice["status"] == status for notice in world.notices[job_id])]
     return found if len(found) >= at_least else None

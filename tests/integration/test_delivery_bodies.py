@@ -11,7 +11,7 @@ import pytest
 
 from shared.delivery import OutputInvalid, OutputTooLarge, OutputUnreachable
 from shared.delivery.limits import MIB
-from tests.integration.delivery_origin import LAPTOP, Request, box, bucket, copy, film, left_behind, moov, serve
+from tests.support.delivery_origin import LAPTOP, Request, box, bucket, copy, left_behind, moov, serve, video_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-SMALL, LARGE = film(200_000), film(12 * MIB)
+SMALL, LARGE = video_bytes(200_000), video_bytes(12 * MIB)
 PATIENT = dataclasses.replace(LAPTOP, max_bytes=40 * MIB)
 IMPATIENT = dataclasses.replace(PATIENT, total_seconds=1.0, idle_seconds=0.4)
 
@@ -142,7 +142,7 @@ WRONG: list[tuple[str, Callable[[Request], None], type[Exception]]] = [
     ("gzip bomb", sized(gzip.compress(bytes(50 * MIB)), "Content-Encoding: gzip\r\n"), OutputInvalid),
     ("gzip bomb without a word", sized(gzip.compress(bytes(50 * MIB))), OutputInvalid),
     ("encoded twice", fixed("Transfer-Encoding: gzip, chunked", SMALL), OutputInvalid),
-    ("larger than allowed, announced", of_size(film(41 * MIB)), OutputTooLarge),
+    ("larger than allowed, announced", of_size(video_bytes(41 * MIB)), OutputTooLarge),
     ("larger than allowed, announced to the moon", fixed(f"Content-Length: {10**17}", SMALL), OutputTooLarge),
     ("endless chunks", endless, OutputTooLarge),
     ("silent", silent, OutputUnreachable),

@@ -24,7 +24,7 @@ from shared.delivery import (
 )
 from shared.delivery.limits import MIB
 from shared.faults import Fault
-from tests.integration.delivery_origin import (
+from tests.support.delivery_origin import (
     BUCKET,
     KEY,
     LAPTOP,
@@ -32,10 +32,10 @@ from tests.integration.delivery_origin import (
     Request,
     bucket,
     copy,
-    film,
     left_behind,
     self_signed,
     serve,
+    video_bytes,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 FACTS = MediaFacts(duration=5.0, width=720, height=1280, video_codec="h264", audio_codec="aac")
-LARGE = film(21 * MIB)
+LARGE = video_bytes(21 * MIB)
 ONE_WORKER = dataclasses.replace(LAPTOP, buffer_bytes=5 * MIB)
 
 
@@ -86,7 +86,7 @@ def short_lived(request: Request) -> None:
     ids=lambda it: it.__name__,
 )
 def test_any_honest_origin(s3: S3Client, behaviour: Callable[[Request], None], size: int) -> None:
-    body = film(size)
+    body = video_bytes(size)
     with serve(body, behaviour) as origin:
         delivery = copy(origin, s3)
         assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == body
@@ -115,7 +115,7 @@ def test_what_is_not_approved_at_the_last_moment_does_not_appear(
     def refuse() -> None:
         raise OutputRefused("not wanted any more")
 
-    with serve(film(size), behaviour) as origin, pytest.raises(OutputRefused):
+    with serve(video_bytes(size), behaviour) as origin, pytest.raises(OutputRefused):
         copy(origin, s3, before_publish=refuse)
     names, _ = left_behind(s3)
     assert KEY not in names
@@ -135,7 +135,7 @@ def test_every_body_is_sent_with_its_checksum(s3: S3Client) -> None:
     def note(request: Any, **_: object) -> None:
         if isinstance(request.body, bytes | bytearray) and request.headers.get("x-amz-checksum-crc32"):
             claimed = request.headers["x-amz-checksum-crc32"]
-            sent.append((claimed.decode() if isinstance(claimed, bytes) else claimed, crc32(request.body)))
+            sent.append((claimed.decode() if isinstance(claimed, bytes) else claimed, crc32(bytes(request.body))))
 
     s3.meta.events.register_first("before-send.s3.UploadPart", note)
     with serve(LARGE) as origin:
@@ -229,10 +229,10 @@ def test_a_caller_who_wrongly_says_first_pays_with_another_fetch(
             assert left_behind(s3) == ([KEY], 0)
 
 
-def test_the_first_call_looks_for_nothing(s3: S3Client) -> None:
+def test_the_first_call_searches_for_nothing(s3: S3Client) -> None:
     asked: list[str] = []
     s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
-    with serve(film(2000)) as origin:
+    with serve(video_bytes(2000)) as origin:
         copy(origin, s3, first=True)
         assert asked == ["PutObject"]
         asked.clear()
@@ -244,7 +244,7 @@ def test_another_video_under_the_same_key_is_replaced(s3: S3Client) -> None:
     """An operator attached the right video after a wrong one had been published and not yet told."""
     with serve(LARGE) as origin:
         copy(origin, s3, metadata={"video-id": "wrong"})
-        origin.body = film(2000)
+        origin.body = video_bytes(2000)
         right = copy(origin, s3, metadata={"video-id": "right"})
         assert (right.bytes, right.crc32) == (2000, crc32(origin.body))
         asked = len(origin.requests)
@@ -295,7 +295,7 @@ def test_another_version_at_the_origin_starts_anew(s3: S3Client) -> None:
         with pytest.raises(KilledError):
             copy(origin, s3, ONE_WORKER)
         cure()
-        origin.body = film(21 * MIB, seed=2)
+        origin.body = video_bytes(21 * MIB, seed=2)
         origin.behaviour = lambda request: request.ranged(etag='"v2"')
         assert copy(origin, s3, ONE_WORKER).crc32 == crc32(origin.body)
     assert left_behind(s3) == ([KEY], 0)
@@ -312,7 +312,7 @@ def test_remains_of_an_upload_are_removed_when_the_file_is_another_one(
             copy(origin, s3, ONE_WORKER)
         cure()
     with serve(
-        film(size), lambda request: behaviour(request) if behaviour is Request.whole else request.ranged('"v2"')
+        video_bytes(size), lambda request: behaviour(request) if behaviour is Request.whole else request.ranged('"v2"')
     ) as origin:
         assert copy(origin, s3).crc32 == crc32(origin.body)
     assert left_behind(s3) == ([KEY], 0)
@@ -445,13 +445,15 @@ def test_checked_address_is_the_one_connected_to(s3: S3Client, monkeypatch: pyte
     """A name that resolves to a public address for the check and to a private one for the connection."""
     connected: list[tuple[str, int]] = []
     answers = iter(["93.184.215.14", "127.0.0.1", "127.0.0.1"])
-    monkeypatch.setattr(connection.socket, "getaddrinfo", lambda *_a, **_k: [(0, 0, 0, "", (next(answers), 443))])
+    monkeypatch.setattr(
+        "shared.delivery.connection.socket.getaddrinfo", lambda *_a, **_k: [(0, 0, 0, "", (next(answers), 443))]
+    )
 
     def create_connection(address: tuple[str, int], _timeout: float) -> None:
         connected.append(address)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(connection.socket, "create_connection", create_connection)
+    monkeypatch.setattr("shared.delivery.connection.socket.create_connection", create_connection)
     strict = dataclasses.replace(LAPTOP, allow_http=False, allow_private=False)
     with pytest.raises(OutputUnreachable, match=r"rebinding\.example"):
         copy(Origin(443, b"", scheme="https", host="rebinding.example"), s3, strict)
@@ -489,7 +491,7 @@ def test_a_body_without_a_length_counts_if_tls_says_goodbye(
             request.connection.unwrap()  # type: ignore[attr-defined]  # an SSLSocket
         request.connection.close()
 
-    with serve(film(size), unframed, tls=server) as origin:
+    with serve(video_bytes(size), unframed, tls=server) as origin:
         origin.host = "localhost"
         if goodbye:
             assert copy(origin, s3).bytes == size
@@ -502,7 +504,7 @@ def test_a_body_without_a_length_counts_if_tls_says_goodbye(
 @pytest.mark.parametrize("answer", ["403 No", "500 No", "200 OK"])
 def test_link_shows_up_nowhere(s3: S3Client, caplog: pytest.LogCaptureFixture, answer: str) -> None:
     caplog.set_level(logging.DEBUG)
-    with serve(film(6 * MIB)) as origin:
+    with serve(video_bytes(6 * MIB)) as origin:
         copy(origin, s3)
         s3.delete_object(Bucket=BUCKET, Key=KEY)
         origin.behaviour = lambda request: request.answer(answer, "Content-Length: 9", b"<secret/>")
@@ -542,7 +544,7 @@ class Discard:
 @pytest.mark.parametrize("behaviour", [Request.ranged, Request.chunked], ids=lambda it: it.__name__)
 @pytest.mark.parametrize("size", [48 * MIB, 160 * MIB])
 def test_memory_does_not_grow_with_the_file(behaviour: Callable[[Request], None], size: int) -> None:
-    body = memoryview(film(size))
+    body = memoryview(video_bytes(size))
     with serve(body, behaviour) as origin:  # type: ignore[arg-type]  # a view, so that the origin's slices are no copies
         tracemalloc.start()
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from shared.delivery import MediaFacts, OutputInvalid
 from shared.delivery.limits import MIB
-from tests.integration.delivery_origin import BUCKET, KEY, Request, bucket, copy, left_behind, serve
+from tests.support.delivery_origin import BUCKET, KEY, Request, bucket, copy, left_behind, serve
 from tests.support.videos import (
     FRAGMENTED,
     MOVS,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
-from tests.integration.delivery_origin import LAPTOP, serve
+from tests.support.delivery_origin import LAPTOP, serve
+from tests.support.fakes import BODY, EXECUTION, JOB_ID, REGION, VIDEO_ID, Vendor, World, showing
 from tests.support.videos import FRAGMENTED, Video, encode, patched
-from tests.unit.fakes import BODY, EXECUTION, JOB_ID, REGION, VIDEO_ID, Vendor, World, showing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from shared.delivery import OutputInvalid, OutputUnreachable, limits
 from shared.faults import Fault
-from tests.integration.delivery_origin import BUCKET, KEY, LAPTOP, Request, bucket, copy, film, left_behind, serve
-from tests.integration.odd_origin import BODIES, COOKIES, INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
+from tests.support.delivery_origin import BUCKET, KEY, LAPTOP, Request, bucket, copy, left_behind, serve, video_bytes
+from tests.support.odd_origin import BODIES, COOKIES, INTERIM, LOCATIONS, PLAIN, RANGED, Manners, behave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,13 +70,12 @@ def delivered(
         s3.delete_object(Bucket=BUCKET, Key=name)
     for upload in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
         s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+    error: Fault | None = None
     with serve(body, behaviour) as origin:
         try:
             copy(origin, s3, within)
         except Fault as fault:
             error = fault
-        else:
-            error = None
     if error is not None:
         assert "s3cr3t" not in str(error)
         assert KEY not in left_behind(s3)[0]
@@ -119,7 +118,7 @@ KINDS: dict[str, Manners] = {
 def test_an_odd_origin_delivers_what_httpx_gets(
     s3: S3Client, small_parts: limits.Limits, httpx_gets: Callable[[str], bytes | None], kind: str
 ) -> None:
-    for body in (film(SIZES[0]), *(make(SIZES[-1], 1) for make in BODIES.values())):
+    for body in (video_bytes(SIZES[0]), *(make(SIZES[-1], 1) for make in BODIES.values())):
         with serve(body, behave(KINDS[kind])) as origin:
             assert httpx_gets(origin.url) == body
         found, error = delivered(s3, body, behave(KINDS[kind]), small_parts)
@@ -181,7 +180,7 @@ def test_any_origin_delivers_what_httpx_gets_and_nothing_that_was_cut(
 
 def test_a_version_that_changes_while_it_is_copied_is_never_mixed(s3: S3Client, small_parts: limits.Limits) -> None:
     """Whatever is asked for later comes from the second version: so all of it must."""
-    old, new = film(5 * PART, 1), film(5 * PART, 2)
+    old, new = video_bytes(5 * PART, 1), video_bytes(5 * PART, 2)
 
     def change(request: Request) -> None:
         first = request.span == (0, PART - 1)
@@ -190,20 +189,18 @@ def test_a_version_that_changes_while_it_is_copied_is_never_mixed(s3: S3Client, 
     assert delivered(s3, old, change, small_parts)[0] == new
 
 
-def test_a_version_that_changes_without_another_name_is_not_asked_for_twice(
-    s3: S3Client, small_parts: limits.Limits
-) -> None:
+def test_a_version_that_changes_under_one_name_is_not_asked_twice(s3: S3Client, small_parts: limits.Limits) -> None:
     """Its size gives it away."""
 
     def grow(request: Request) -> None:
         first = request.span == (0, PART - 1)
-        dataclasses.replace(request, body=film(5 * PART if first else 6 * PART)).ranged()
+        dataclasses.replace(request, body=video_bytes(5 * PART if first else 6 * PART)).ranged()
 
-    assert delivered(s3, b"", grow, small_parts)[0] == film(6 * PART)
+    assert delivered(s3, b"", grow, small_parts)[0] == video_bytes(6 * PART)
 
 
 def test_a_file_that_arrived_whole_and_is_cut_off_is_fetched_once(s3: S3Client, small_parts: limits.Limits) -> None:
-    body = film(5 * PART)[:-100]
+    body = video_bytes(5 * PART)[:-100]
     s3.delete_object(Bucket=BUCKET, Key=KEY)
     with serve(body) as origin:
         with pytest.raises(OutputInvalid, match="cut off"):
@@ -223,7 +220,7 @@ def test_a_redirect_that_only_ranges_get_does_not_end_the_copy(
         else:
             request.answer("302 Found", f"Location: {location}\r\nContent-Length: 0")
 
-    assert delivered(s3, film(5000), redirect, small_parts)[0] == film(5000)
+    assert delivered(s3, video_bytes(5000), redirect, small_parts)[0] == video_bytes(5000)
 
 
 @pytest.mark.parametrize("refusal", ["403", "404", "405", "416", "500", "501", "503", "reset"])
@@ -232,7 +229,7 @@ def test_ranges_that_end_between_two_calls_do_not_end_the_copy(
     s3: S3Client, small_parts: limits.Limits, refusal: str, plain: Callable[[Request], None]
 ) -> None:
     """The parts of the first call stay until a plain GET has brought all of the file."""
-    body = film(7 * PART)
+    body = video_bytes(7 * PART)
 
     def fail(request: Request) -> None:
         if request.span and len(origin.requests) <= 3:
@@ -262,7 +259,7 @@ def test_ranges_that_end_between_two_calls_do_not_end_the_copy(
 
 @pytest.mark.parametrize("ranges", ["good", "ignored", "no Content-Range", "huge total", 416, 501])
 def test_links_that_are_good_for_one_request_are_enough(s3: S3Client, small_parts: limits.Limits, ranges: str) -> None:
-    body, links, used = film(3 * PART), iter(range(1, 99)), set()
+    body, links, used = video_bytes(3 * PART), iter(range(1, 99)), set()
     answer = behave(Manners(ranges=ranges, etag="strong"))
 
     def once(request: Request) -> None:
@@ -279,7 +276,7 @@ def test_links_that_are_good_for_one_request_are_enough(s3: S3Client, small_part
 
 
 def test_no_sixth_redirect_is_followed(s3: S3Client, small_parts: limits.Limits) -> None:
-    _, error = delivered(s3, film(2000), behave(Manners(redirects=6)), small_parts)
+    _, error = delivered(s3, video_bytes(2000), behave(Manners(redirects=6)), small_parts)
     assert isinstance(error, OutputUnreachable)
 
 
@@ -291,7 +288,7 @@ def test_a_cookie_goes_back_to_its_own_origin_and_nowhere_else(s3: S3Client, sma
             request.answer("302 Found", f"{COOKIES}Location: /again\r\nContent-Length: 0")
 
     s3.delete_object(Bucket=BUCKET, Key=KEY)
-    with serve(film(3 * PART)) as other, serve(b"", redirect) as origin:
+    with serve(video_bytes(3 * PART)) as other, serve(b"", redirect) as origin:
         copy(origin, s3, small_parts)
     assert {request.headers.get("cookie") for request in origin.requests} == {None, "seen=a=b; last=1"}
     assert len(other.requests) >= 3
@@ -303,7 +300,7 @@ def test_a_cookie_goes_back_to_its_own_origin_and_nowhere_else(s3: S3Client, sma
 )
 def test_a_link_that_browsers_would_encode_is_a_link(s3: S3Client, small_parts: limits.Limits, path: str) -> None:
     s3.delete_object(Bucket=BUCKET, Key=KEY)
-    with serve(film(2000)) as origin:
+    with serve(video_bytes(2000)) as origin:
         copy(origin, s3, small_parts, source=lambda: f"http://127.0.0.1:{origin.port}/{path}")
         (request,) = origin.requests
         assert request.path == httpx.URL(f"http://h/{path.strip()}").raw_path.decode().replace("100%25", "100%")

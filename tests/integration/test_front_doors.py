@@ -6,28 +6,23 @@ Every `sh` and `python` block of the pages runs against the cloud on a laptop, i
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
+from tests.support.laptop import until
+from tests.support.readers import Reader, heard
 
 if TYPE_CHECKING:
-    from laptop import World
+    from pathlib import Path
+
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 120
 BODY: dict[str, Any] = {
     "model_id": "bytedance/seedance-2.0",
     "prompt": "A paper boat",
@@ -35,56 +30,12 @@ BODY: dict[str, Any] = {
 }
 
 
-class Reader:
-    """Somebody with a terminal, who follows a page."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        for name in ("shoe.jpg", "room.jpg"):
-            shutil.copy(SAMPLE, folder / name)
-        aws = folder / "bin" / "aws"
-        aws.parent.mkdir()
-        aws.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("aws_command.py")}" "$@"\n')
-        aws.chmod(0o755)
-        self.folder = folder
-        self.environment = {
-            "PATH": os.pathsep.join([str(aws.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "AWS_ENDPOINT_URL": world.at.aws_endpoint,
-            "AWS_REGION": world.at.region,
-            "AWS_DEFAULT_REGION": world.at.region,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "API_URL": world.at.api_url,
-            "UPLOADS_BUCKET": world.at.uploads_bucket,
-            "TOPIC_ARN": world.at.topic_arn,
-            "HOME": str(folder),
-        }
-
-    def follow(self, page: str, language: str) -> str:
-        """Run the page's blocks of a language, and answer what they printed."""
-        text = (ROOT / "docs" / page).read_text()
-        blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-        assert blocks, f"{page} has no {language}"
-        run = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
-        done = subprocess.run(  # noqa: S603 - the project's own docs
-            [*run, "\n".join(blocks)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
-
-
 @pytest.fixture
-def reader(world: World, tmp_path: Path) -> Reader:
+def reader(world: RunningCloud, tmp_path: Path) -> Reader:
     return Reader(world, tmp_path)
 
 
-def test_the_page_about_uploads(world: World, reader: Reader) -> None:
+def test_the_page_about_uploads(world: RunningCloud, reader: Reader) -> None:
     reader.follow("uploads.md", "sh")
     told = {
         key: world.notification_of_upload(key)
@@ -114,7 +65,7 @@ def test_the_page_about_uploads(world: World, reader: Reader) -> None:
     assert not recipes & {"recipes/shoes.json", "recipes/pair.json"}
 
 
-def request_of(world: World, notice: dict[str, Any]) -> dict[str, Any]:
+def request_of(world: RunningCloud, notice: dict[str, Any]) -> dict[str, Any]:
     """What was asked of the vendor, from the file beside the video."""
     video = notice["video"]
     sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
@@ -123,7 +74,7 @@ def request_of(world: World, notice: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["talking-head", "restyle", "default"])
-def test_the_worked_recipes_make_videos(world: World, name: str) -> None:
+def test_the_worked_recipes_make_videos(world: RunningCloud, name: str) -> None:
     film = until(lambda: next((one for one in world.all_notices() if one["status"] == "succeeded"), None))["video"]
     body = SAMPLE.read_bytes()
     if name == "restyle":
@@ -133,7 +84,7 @@ def test_the_worked_recipes_make_videos(world: World, name: str) -> None:
     assert notice["status"] == "succeeded", notice
 
 
-def test_the_page_about_the_api_with_curl(world: World, reader: Reader) -> None:
+def test_the_page_about_the_api_with_curl(world: RunningCloud, reader: Reader) -> None:
     answers = reader.follow("api.md", "sh")
     assert '"intake": "open"' in answers
     assert '"status": "succeeded"' in answers
@@ -146,7 +97,7 @@ def test_the_page_about_the_api_with_curl(world: World, reader: Reader) -> None:
     assert world.get(canceled["job_id"])["status"] == "canceled"
 
 
-def test_the_page_about_the_api_with_python(world: World, reader: Reader) -> None:
+def test_the_page_about_the_api_with_python(world: RunningCloud, reader: Reader) -> None:
     job_id = reader.follow("api.md", "python").split()[-1]
     notice = world.notice_of_job(job_id)
     assert notice["status"] == "succeeded"
@@ -154,7 +105,7 @@ def test_the_page_about_the_api_with_python(world: World, reader: Reader) -> Non
     assert world.paid(job_id) == 1
 
 
-def test_a_form_is_good_for_one_job_of_its_type_and_size(world: World) -> None:
+def test_a_form_is_good_for_one_job_of_its_type_and_size(world: RunningCloud) -> None:
     wanted = {"filename": "a.jpg", "content_type": "image/jpeg"}
     form = world.api.post("/uploads", json=wanted).json()
 
@@ -171,7 +122,7 @@ def test_a_form_is_good_for_one_job_of_its_type_and_size(world: World) -> None:
     assert world.paid(form["job_id"]) == 1
 
 
-def test_a_canceled_job_is_told_once_and_its_video_is_still_the_vendors(world: World) -> None:
+def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: RunningCloud) -> None:
     world.tell_vendor("settings", generation_seconds=60)
     try:
         job_id = world.post(BODY).json()["job_id"]
@@ -193,7 +144,7 @@ def test_a_canceled_job_is_told_once_and_its_video_is_still_the_vendors(world: W
     assert (ended.status_code, ended.json()["error_code"]) == (409, "job_ended")
 
 
-def test_a_list_can_be_followed_to_its_end(world: World) -> None:
+def test_a_list_can_be_followed_to_its_end(world: RunningCloud) -> None:
     key = str(uuid.uuid4())
     jobs = {world.post(BODY, **{"Idempotency-Key": f"{key}-{n}"}).json()["job_id"] for n in range(3)}
     for job_id in jobs:
@@ -208,7 +159,7 @@ def test_a_list_can_be_followed_to_its_end(world: World) -> None:
     assert jobs <= found
 
 
-def test_the_page_about_notifications(world: World, reader: Reader) -> None:
+def test_the_page_about_notifications(world: RunningCloud, reader: Reader) -> None:
     reader.follow("notifications.md", "sh")
     recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
     world.upload("recipes/shoes.json", json.dumps(recipe).encode())
@@ -237,18 +188,3 @@ def test_the_page_about_notifications(world: World, reader: Reader) -> None:
     }
     for queue, ids in expected.items():
         assert heard(world, queue, until_there=ids) & set(told) == ids, queue
-
-
-def heard(world: World, queue: str, until_there: set[str]) -> set[str]:
-    """The ids of the notifications in a queue, once those that must be there are."""
-    sqs = world.cloud.client("sqs")
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    found: set[str] = set()
-
-    def look() -> bool | None:
-        received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        found.update(json.loads(message["Body"])["notification_id"] for message in received)
-        return True if until_there <= found and not received else None
-
-    until(look)
-    return found

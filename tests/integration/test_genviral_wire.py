@@ -137,7 +137,7 @@ def generate(url: str, total: float = LONG, connect: float = LONG) -> GenviralFa
     [reset, answer(b""), answer(b"220 mail.example ESMTP\r\n"), answer(response(ACCEPTED)[:-1])],
     ids=["reset", "closed", "not HTTP", "truncated"],
 )
-def test_a_request_that_was_read_and_not_answered_is_uncertain_and_sent_once(script: Script) -> None:
+def test_a_request_read_but_not_answered_is_uncertain_and_sent_once(script: Script) -> None:
     with vendor_that(script) as vendor:
         assert type(generate(vendor.url)).__name__ == "SubmissionUncertain"
         assert len(vendor.requests) == 1
@@ -185,7 +185,7 @@ CUT = {
 
 
 @pytest.mark.parametrize("kind", CUT)
-def test_an_answer_that_breaks_off_behind_its_video_is_uncertain_and_names_it(kind: str) -> None:
+def test_a_response_cut_off_after_its_video_is_uncertain_and_names_it(kind: str) -> None:
     with vendor_that(CUT[kind]) as vendor:
         fault = generate(vendor.url)
     assert isinstance(fault, SubmissionUncertain)

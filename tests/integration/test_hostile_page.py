@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
 
 from local.cloud import STACK, Cloud
+from tests.support.pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,23 +1,22 @@
-"""Processes of functions killed by the operating system, at the moments that cost money or a film."""
+"""Processes of functions killed by the operating system, at the moments that cost money or a video."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from laptop import until
+
+from tests.support.laptop import until
+from tests.support.processes import PROC, errors_in, signal_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import World
+    from tests.support.laptop import RunningCloud
 
-PROC = Path("/proc")
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them"),
@@ -30,56 +29,18 @@ BODY: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _no_faults_left(world: World) -> Iterator[None]:
+def _no_faults_left(world: RunningCloud) -> Iterator[None]:
     yield
     httpx.delete(f"{world.at.genviral_admin_url}/faults").raise_for_status()
 
 
-def processes_of(function: str) -> list[int]:
-    """The processes of a function: descendants of this one, as the cloud is, and known by their environment."""
-    parents = {}
-    for stat in PROC.glob("[0-9]*/stat"):
-        try:
-            # The second field is a name in brackets, which may hold blanks.
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # gone meanwhile
-    family = {os.getpid()}
-    while offspring := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= offspring
-    return [pid for pid in sorted(family - {os.getpid()}) if function in _name_of(pid)]
-
-
-def _name_of(pid: int) -> str:
-    try:
-        environment = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    prefix = b"AWS_LAMBDA_FUNCTION_NAME="
-    return next((entry[len(prefix) :].decode() for entry in environment if entry.startswith(prefix)), "")
-
-
-def signal_all(function: str, number: signal.Signals) -> None:
-    pids = processes_of(function)
-    assert pids, f"no process of {function} runs"
-    for pid in pids:
-        os.kill(pid, number)
-
-
-def post(world: World) -> str:
+def post(world: RunningCloud) -> str:
     answer = world.post(BODY)
     assert answer.status_code == 202
     return str(answer.json()["job_id"])
 
 
-def errors_in(world: World, job_id: str) -> list[str]:
-    """What went wrong in the job's execution, by the names that Step Functions has for it."""
-    arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
-    events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
-    return [event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event]
-
-
-def test_killed_after_the_vendor_took_the_paid_call(world: World) -> None:
+def test_killed_after_the_vendor_took_the_paid_call(world: RunningCloud) -> None:
     world.tell_vendor("faults", route="generate", kind="hang", seconds=30)
     job_id = post(world)
     until(lambda: world.paid(job_id) or None)
@@ -95,7 +56,7 @@ def test_killed_after_the_vendor_took_the_paid_call(world: World) -> None:
     assert world.paid(job_id) == 1
 
 
-def age_claim(world: World, job_id: str) -> None:
+def age_claim(world: RunningCloud, job_id: str) -> None:
     """Make a claim so old that the attempt which took it must have ended. The laptop shortens no time-outs."""
     world.table.update_item(
         TableName=world.at.jobs_table,
@@ -105,7 +66,7 @@ def age_claim(world: World, job_id: str) -> None:
     )
 
 
-def test_killed_before_the_paid_call(world: World) -> None:
+def test_killed_before_the_paid_call(world: RunningCloud) -> None:
     world.notice_of_job(post(world), "succeeded")  # now there is a warm process, which gets the next job
     signal_all("SubmitFunction", signal.SIGSTOP)
     job_id = post(world)
@@ -118,12 +79,12 @@ def test_killed_before_the_paid_call(world: World) -> None:
     assert world.paid(job_id) == 1
 
 
-def _is_submitting(world: World, arn: str) -> bool | None:
+def _is_submitting(world: RunningCloud, arn: str) -> bool | None:
     events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     return any("taskStartedEventDetails" in event for event in events) or None
 
 
-def test_killed_in_the_middle_of_the_copy(world: World) -> None:
+def test_killed_in_the_middle_of_the_copy(world: RunningCloud) -> None:
     asked = _downloads(world)
     world.tell_vendor("faults", route="output", kind="slow", seconds=30)
     job_id = post(world)
@@ -140,12 +101,12 @@ def test_killed_in_the_middle_of_the_copy(world: World) -> None:
     assert sorted(name for name in names if job_id in name) == [video["key"].replace(".mp4", ".json"), video["key"]]
 
 
-def _downloads(world: World) -> int:
+def _downloads(world: RunningCloud) -> int:
     return sum(world.vendor()["requests"].get("output", {}).values())
 
 
-def _film(world: World, video_id: str) -> bytes:
-    """The film as the vendor hands it out."""
+def _film(world: RunningCloud, video_id: str) -> bytes:
+    """The video as the vendor hands it out."""
     key = {"Authorization": f"Bearer {world.cloud.genviral_keys['valid']}"}
     answer = httpx.get(f"{world.at.genviral_url}/studio/videos/{video_id}", headers=key)
     return httpx.get(json.loads(answer.content)["data"]["output_url"]).content

@@ -3,80 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
+from tests.support.laptop import until
+from tests.support.operating import BODY, done, ops, paid_and_running, submissions, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
-BODY: dict[str, Any] = {
-    "model_id": "bytedance/seedance-2.0",
-    "prompt": "A paper boat crosses a calm lake at dawn",
-    "params": {"duration_seconds": 1, "aspect_ratio": "16:9"},
-}
-PATIENCE_SECONDS = 30
-
-
-def ops(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One command, without a terminal."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    account = {
-        "AWS_ENDPOINT_URL": world.at.aws_endpoint,
-        "AWS_REGION": world.at.region,
-        "AWS_DEFAULT_REGION": world.at.region,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    return subprocess.run(  # noqa: S603 - this project's own command
-        [sys.executable, "-m", "ops", *arguments],
-        cwd=ROOT,
-        env=kept | account,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-
-
-def done(world: World, *arguments: str) -> str:
-    """What a command says that must succeed."""
-    finished = ops(world, *arguments)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
-
-
-def sweep(world: World) -> dict[str, int]:
-    """One sweep, now."""
-    lambda_ = world.cloud.client("lambda")
-    name = next(
-        f["FunctionName"] for f in lambda_.list_functions()["Functions"] if "SweepFunction" in f["FunctionName"]
-    )
-    answer = lambda_.invoke(FunctionName=name, Payload=b"{}")
-    count: dict[str, int] = json.loads(answer["Payload"].read())
-    assert "FunctionError" not in answer, count
-    return count
-
-
-def submissions(world: World, job_id: str) -> list[dict[str, Any]]:
-    return [one for one in world.vendor()["submissions"] if one["idempotency_key"].split(".")[0] == job_id]
-
 
 @pytest.fixture
-def uncertain(world: World) -> str:
+def uncertain(world: RunningCloud) -> str:
     """A job whose paid call arrived, and whose answer did not."""
     world.tell_vendor("faults", route="generate", kind="reset_after_read")
     job_id: str = world.post(BODY).json()["job_id"]
@@ -86,24 +30,18 @@ def uncertain(world: World) -> str:
 
 
 @pytest.fixture
-def slow_vendor(world: World) -> Iterator[None]:
+def slow_vendor(world: RunningCloud) -> Iterator[None]:
     """Videos that are not finished while a test looks."""
     world.tell_vendor("settings", generation_seconds=6)
     yield
     world.tell_vendor("settings", generation_seconds=0.5)
 
 
-def paid_and_running(world: World) -> str:
-    job_id: str = world.post(BODY).json()["job_id"]
-    until(lambda: True if "video_id" in world.get(job_id) else None)
-    return job_id
-
-
-def queued(world: World) -> set[str]:
+def queued(world: RunningCloud) -> set[str]:
     return {line.split()[0] for line in done(world, "list", "--status", "queued").splitlines()}
 
 
-def test_an_uncertain_job_is_attached_and_delivered(world: World, uncertain: str) -> None:
+def test_an_uncertain_job_is_attached_and_delivered(world: RunningCloud, uncertain: str) -> None:
     assert uncertain in done(world, "list", "--status", "uncertain")
     shown = done(world, "show", uncertain)
     assert "attach" in shown
@@ -117,7 +55,7 @@ def test_an_uncertain_job_is_attached_and_delivered(world: World, uncertain: str
     assert "succeeded" in refused.stderr
 
 
-def test_a_wrong_video_is_replaced_while_it_is_looked_for(world: World, uncertain: str) -> None:
+def test_a_wrong_video_is_replaced_while_it_is_polled(world: RunningCloud, uncertain: str) -> None:
     (submission,) = submissions(world, uncertain)
     refused = ops(world, "attach", uncertain, "no-such-video")
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -136,7 +74,7 @@ def test_a_wrong_video_is_replaced_while_it_is_looked_for(world: World, uncertai
     assert len(submissions(world, uncertain)) == 1
 
 
-def test_a_resubmission_is_paid_for_under_a_new_key(world: World, uncertain: str) -> None:
+def test_a_resubmission_is_paid_for_under_a_new_key(world: RunningCloud, uncertain: str) -> None:
     assert ops(world, "resubmit", uncertain).returncode == 2
     world.free_probes()  # or it waits for minutes, as the price is not known yet
     done(world, "resubmit", uncertain, "--yes")
@@ -145,7 +83,7 @@ def test_a_resubmission_is_paid_for_under_a_new_key(world: World, uncertain: str
 
 
 @pytest.mark.usefixtures("slow_vendor")
-def test_an_interrupted_job_is_redriven_and_delivered(world: World) -> None:
+def test_an_interrupted_job_is_redriven_and_delivered(world: RunningCloud) -> None:
     job_id = paid_and_running(world)
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     assert "running" in ops(world, "redrive", job_id).stderr
@@ -160,7 +98,7 @@ def test_an_interrupted_job_is_redriven_and_delivered(world: World) -> None:
 
 
 @pytest.mark.usefixtures("slow_vendor")
-def test_a_canceled_job_is_told_once_and_its_video_can_still_be_fetched(world: World) -> None:
+def test_a_canceled_job_is_notified_once_and_its_video_can_be_fetched(world: RunningCloud) -> None:
     job_id = paid_and_running(world)
     done(world, "cancel", job_id)
     notice = world.notice_of_job(job_id, "canceled")
@@ -174,7 +112,7 @@ def test_a_canceled_job_is_told_once_and_its_video_can_still_be_fetched(world: W
     assert len(submissions(world, job_id)) == 1
 
 
-def test_an_upload_waits_while_intake_is_stopped(world: World) -> None:
+def test_an_upload_waits_while_intake_is_stopped(world: RunningCloud) -> None:
     recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
     world.upload("recipes/waiting.json", json.dumps(recipe).encode())
     before = queued(world)
@@ -198,7 +136,7 @@ def test_an_upload_waits_while_intake_is_stopped(world: World) -> None:
     assert len(world.notices[job_id]) == 1
 
 
-def test_a_video_is_found_by_whatever_is_known_of_it(world: World) -> None:
+def test_a_video_is_found_by_whatever_is_known_of_it(world: RunningCloud) -> None:
     recipe = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
     world.upload("recipes/lost.json", json.dumps(recipe).encode())
     key = "uploads/lost/lost shoe.jpg"
@@ -229,7 +167,7 @@ def test_a_video_is_found_by_whatever_is_known_of_it(world: World) -> None:
     until(lambda: True if asked in ops(world, "show", "order 4711").stdout else None)
 
 
-def test_an_unknown_stack_is_refused(world: World) -> None:
+def test_an_unknown_stack_is_refused(world: RunningCloud) -> None:
     refused = ops(world, "--stack", "nothing", "list")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "no stack nothing" in refused.stderr

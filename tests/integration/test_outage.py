@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-import rights
-from laptop import World
-from test_operating import done, paid_and_running, submissions, sweep
 
 from local.cloud import Cloud
+from tests.support import rights
+from tests.support.laptop import RunningCloud
+from tests.support.operating import done, paid_and_running, submissions, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,17 +21,17 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def world() -> Iterator[RunningCloud]:
     """A cloud on which half an hour of retries takes a few seconds."""
     with Cloud(time_scale=0.003, generation_seconds=6, sigv4=True) as cloud:
         rights.withdraw(cloud)
-        its = World(cloud)
+        its = RunningCloud(cloud)
         yield its
         its.close()
 
 
 @contextmanager
-def outage(world: World) -> Iterator[None]:
+def outage(world: RunningCloud) -> Iterator[None]:
     """AWS refuses the function that polls everything."""
     iam, role = world.cloud.client("iam"), rights.physical(world.cloud, "StatusFunctionRole")
     policies = {
@@ -47,7 +47,7 @@ def outage(world: World) -> Iterator[None]:
             iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
-def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: World) -> None:
+def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: RunningCloud) -> None:
     job_id = paid_and_running(world)
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     with outage(world):

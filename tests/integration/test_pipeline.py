@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import av
 import httpx
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
+from tests.support.laptop import until
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
@@ -34,12 +34,12 @@ RECIPE: dict[str, Any] = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def recipes(world: World) -> None:
+def recipes(world: RunningCloud) -> None:
     """A recipe whose video is short."""
     world.upload("recipes/short.json", json.dumps(RECIPE).encode())
 
 
-def test_a_picture_becomes_a_video_and_a_notification(world: World) -> None:
+def test_a_picture_becomes_a_video_and_a_notification(world: RunningCloud) -> None:
     recipe = {**RECIPE, "params": {"duration_seconds": 2, "aspect_ratio": "9:16", "generate_audio": True}}
     world.upload("recipes/portrait.json", json.dumps(recipe).encode())
     world.upload("uploads/portrait/Product Nº 1.JPG", SAMPLE.read_bytes())
@@ -67,7 +67,7 @@ def test_a_picture_becomes_a_video_and_a_notification(world: World) -> None:
     assert world.execution(notice["job_id"])["status"] == "SUCCEEDED"
 
 
-def test_a_request_is_followed_until_it_is_done(world: World) -> None:
+def test_a_request_is_followed_until_it_is_done(world: RunningCloud) -> None:
     answer = world.post({**BODY, "metadata": {"order": "4711"}})
     assert answer.status_code == 202
     job_id = answer.json()["job_id"]
@@ -83,7 +83,7 @@ def test_a_request_is_followed_until_it_is_done(world: World) -> None:
     assert len(film.content) == job["video"]["bytes"]
 
 
-def test_repeats_are_paid_once(world: World) -> None:
+def test_repeats_are_paid_once(world: RunningCloud) -> None:
     """Two identical S3 events and two posts with one Idempotency-Key are two paid calls in all."""
     before = len(world.vendor()["submissions"])
     key = "uploads/short/twice.jpg"
@@ -116,7 +116,7 @@ def test_repeats_are_paid_once(world: World) -> None:
     assert len(world.vendor()["submissions"]) - before == len(jobs)
 
 
-def test_another_request_under_the_same_key_is_a_conflict(world: World) -> None:
+def test_another_request_under_the_same_key_is_a_conflict(world: RunningCloud) -> None:
     key = {"Idempotency-Key": str(uuid.uuid4())}
     assert world.post(BODY, **key).status_code == 202
     answer = world.post({**BODY, "prompt": "something else"}, **key)
@@ -133,7 +133,7 @@ def test_another_request_under_the_same_key_is_a_conflict(world: World) -> None:
         ("no_credits", "InsufficientCredits"),
     ],
 )
-def test_an_account_error_holds_the_job_until_it_is_mended(world: World, state: str, error: str) -> None:
+def test_an_account_error_holds_the_job_until_it_is_fixed(world: RunningCloud, state: str, error: str) -> None:
     world.tell_vendor("key", key="valid", state=state)
     try:
         job_id = world.post(BODY).json()["job_id"]
@@ -148,7 +148,7 @@ def test_an_account_error_holds_the_job_until_it_is_mended(world: World, state: 
     assert world.paid(job_id) == 1
 
 
-def test_a_generation_that_fails_is_reported_with_its_reason(world: World) -> None:
+def test_a_generation_that_fails_is_reported_with_its_reason(world: RunningCloud) -> None:
     job_id = world.post({**BODY, "model_id": "standin/always-fails"}).json()["job_id"]
     notice = world.notice_of_job(job_id)
     assert (notice["status"], notice["paid"], notice["error"]["error"]) == ("failed", "yes", "GenerationFailed")
@@ -158,7 +158,7 @@ def test_a_generation_that_fails_is_reported_with_its_reason(world: World) -> No
     assert world.get(job_id)["error"]["advice"]
 
 
-def test_an_unknown_outcome_is_never_sent_again(world: World) -> None:
+def test_an_unknown_outcome_is_never_sent_again(world: RunningCloud) -> None:
     world.tell_vendor("faults", route="generate", kind="reset_after_read")
     job_id = world.post(BODY).json()["job_id"]
     notice = world.notice_of_job(job_id)
@@ -181,7 +181,7 @@ def test_an_unknown_outcome_is_never_sent_again(world: World) -> None:
         ("output", "expired_link"),
     ],
 )
-def test_a_passing_fault_passes(world: World, route: str, kind: str) -> None:
+def test_a_passing_fault_passes(world: RunningCloud, route: str, kind: str) -> None:
     world.tell_vendor("faults", route=route, kind=kind)
     job_id = world.post(BODY).json()["job_id"]
     assert world.notice_of_job(job_id)["status"] == "succeeded"
@@ -203,7 +203,7 @@ BAD_UPLOADS = {
 }
 
 
-def test_bad_files_are_named_and_cost_nothing(world: World) -> None:
+def test_bad_files_are_named_and_cost_nothing(world: RunningCloud) -> None:
     before = len(world.vendor()["submissions"])
     world.upload("recipes/broken.json", b"{")
     world.upload("recipes/ten.json", json.dumps({**RECIPE, "reference_image_urls": ["{{asset_url}}"] * 10}).encode())
@@ -244,7 +244,9 @@ def test_bad_files_are_named_and_cost_nothing(world: World) -> None:
         (b'{"model_id": "a", "prompt": "' + b"x" * 300_000 + b'"}', 413, "payload_too_large", None),
     ],
 )
-def test_a_bad_request_is_refused_at_once(world: World, body: Any, status: int, code: str, path: str | None) -> None:
+def test_a_bad_request_is_refused_at_once(
+    world: RunningCloud, body: Any, status: int, code: str, path: str | None
+) -> None:
     before = len(world.vendor()["submissions"])
     answer = world.post(body)
     document = answer.json()
@@ -259,12 +261,12 @@ def test_a_bad_request_is_refused_at_once(world: World, body: Any, status: int, 
     assert len(world.vendor()["submissions"]) == before
 
 
-def test_an_unknown_job_is_a_404(world: World) -> None:
+def test_an_unknown_job_is_a_404(world: RunningCloud) -> None:
     answer = world.get("api-nobody")
     assert (answer["http"], answer["error_code"]) == (404, "job_not_found")
 
 
-def test_an_execution_may_be_started_directly(world: World) -> None:
+def test_an_execution_may_be_started_directly(world: RunningCloud) -> None:
     name = f"direct-{uuid.uuid4().hex}"
     world.sfn.start_execution(
         stateMachineArn=world.at.state_machine_arn, name=name, input=json.dumps({"request": BODY})
@@ -273,7 +275,7 @@ def test_an_execution_may_be_started_directly(world: World) -> None:
     assert world.get(name)["status"] == "succeeded"
 
 
-def test_an_aborted_execution_is_told_and_not_lost(world: World) -> None:
+def test_an_aborted_execution_is_notified_and_not_lost(world: RunningCloud) -> None:
     world.tell_vendor("settings", generation_seconds=60)
     try:
         job_id = world.post(BODY).json()["job_id"]
@@ -287,11 +289,11 @@ def test_an_aborted_execution_is_told_and_not_lost(world: World) -> None:
     assert "redrive" in notice["error"]["advice"]
 
 
-def until_paid(world: World, job_id: str) -> None:
+def until_paid(world: RunningCloud, job_id: str) -> None:
     until(lambda: True if "video_id" in world.get(job_id) else None)
 
 
-def test_nothing_private_is_written_anywhere(world: World) -> None:
+def test_nothing_private_is_written_anywhere(world: RunningCloud) -> None:
     """Runs last: over all that the tests above made the system log, record and tell."""
     world.upload("uploads/short/private.jpg", SAMPLE.read_bytes())
     notice = world.notification_of_upload("uploads/short/private.jpg")

@@ -1,4 +1,4 @@
-"""What happens seldom and needs rights of its own: films of several parts, lost events, files that are gone."""
+"""What happens seldom and needs rights of its own: videos of several parts, lost events, files that are gone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from laptop import until
 from PIL import Image
-from test_kills import PROC, errors_in, signal_all
-from test_operating import paid_and_running, sweep
+
+from tests.support.laptop import until
+from tests.support.operating import paid_and_running, sweep
+from tests.support.processes import PROC, errors_in, signal_all
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
@@ -30,11 +31,11 @@ BODY: dict[str, Any] = {
 
 
 @pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them")
-def test_a_copy_of_several_parts_that_is_killed_goes_on_with_those_that_are_there(world: World) -> None:
+def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: RunningCloud) -> None:
     name = f"direct-{uuid.uuid4().hex}"
     place = {"Bucket": world.at.videos_bucket, "Key": f"videos/{datetime.now(UTC):%Y/%m/%d}/{name}.mp4"}
     leftover = world.s3.create_multipart_upload(**place)["UploadId"]
-    # What cannot be compressed makes a film that needs more than one part.
+    # What cannot be compressed makes a video that needs more than one part.
     noise = io.BytesIO()
     Image.frombytes("RGB", (2304, 1296), os.urandom(2304 * 1296 * 3)).save(noise, "JPEG")
     world.upload("assets/noise.jpg", noise.getvalue())
@@ -75,7 +76,7 @@ def test_a_copy_of_several_parts_that_is_killed_goes_on_with_those_that_are_ther
     assert not [name for name in names if name.endswith(".partial")]
 
 
-def test_a_paid_video_outlives_the_deletion_of_its_record(world: World) -> None:
+def test_a_paid_video_outlives_the_deletion_of_its_record(world: RunningCloud) -> None:
     world.tell_vendor("settings", generation_seconds=4)
     try:
         job_id = paid_and_running(world)
@@ -88,7 +89,7 @@ def test_a_paid_video_outlives_the_deletion_of_its_record(world: World) -> None:
     assert world.paid(job_id) == 1
 
 
-def test_what_no_event_told_the_sweep_finds_and_tells(world: World) -> None:
+def test_the_sweep_finds_and_notifies_what_no_event_reported(world: RunningCloud) -> None:
     events = world.cloud.client("events")
     rule = next(one["Name"] for one in events.list_rules()["Rules"] if "ExecutionEnded" in one["Name"])
     world.tell_vendor("settings", generation_seconds=60)
@@ -108,7 +109,7 @@ def test_what_no_event_told_the_sweep_finds_and_tells(world: World) -> None:
     assert len(world.notices[job_id]) == 1
 
 
-def test_an_execution_that_failed_before_it_was_recorded_is_recorded_and_told(world: World) -> None:
+def test_an_execution_that_failed_unrecorded_is_recorded_and_notified(world: RunningCloud) -> None:
     job_id = f"direct-{uuid.uuid4().hex}"
     event = json.loads(Path("events/notify_execution_status_change.json").read_text())
     event["detail"]["executionArn"] = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
@@ -121,7 +122,7 @@ def test_an_execution_that_failed_before_it_was_recorded_is_recorded_and_told(wo
     assert world.get(job_id)["status"] == "interrupted"
 
 
-def test_a_file_that_is_gone_is_called_gone_and_not_forbidden(world: World) -> None:
+def test_a_file_that_is_gone_is_called_gone_and_not_forbidden(world: RunningCloud) -> None:
     world.upload("recipes/gone.json", json.dumps({**BODY, "reference_image_urls": ["{{asset.gone}}"]}).encode())
     world.upload(
         "uploads/gone/a.manifest.json", json.dumps({"assets": {"gone": "assets/nobody-sent-this.jpg"}}).encode()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from laptop import World
 
 from local.cloud import Cloud
+from tests.support.laptop import RunningCloud
 
 OPTIONS = {
     "AlarmEmail": "night@example.com",
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 def test_a_stack_with_every_option_takes_a_job_to_its_end() -> None:
     with Cloud(time_scale=0.2, parameters=OPTIONS, generation_seconds=0.5) as cloud:
-        world = World(cloud)
+        world = RunningCloud(cloud)
         try:
             (api,) = cloud.client("apigatewayv2").get_apis()["Items"]
             (integration,) = cloud.client("apigatewayv2").get_integrations(ApiId=api["ApiId"])["Items"]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from laptop import until
 
 from local.demo import SAMPLE
-from tests.unit.media_files import media, picture
+from tests.support.laptop import until
+from tests.support.media_files import media, picture
 
 if TYPE_CHECKING:
-    from laptop import World
+    from tests.support.laptop import RunningCloud
 
 pytestmark = pytest.mark.integration
 
@@ -30,14 +30,14 @@ SPEAKING = {
 }
 
 
-def recipe(world: World, document: dict[str, Any]) -> str:
+def recipe(world: RunningCloud, document: dict[str, Any]) -> str:
     """A new recipe's name."""
     name = f"r{uuid.uuid4().hex[:8]}"
     world.upload(f"recipes/{name}.json", json.dumps(document).encode())
     return name
 
 
-def prompt_of(world: World, notice: dict[str, Any]) -> str:
+def prompt_of(world: RunningCloud, notice: dict[str, Any]) -> str:
     """The prompt that was sent, from the file beside the video."""
     video = notice["video"]
     sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
@@ -49,7 +49,7 @@ def without_brand(made: bytes, first: bytes) -> bytes:
     return made[:4] + first + made[8:]
 
 
-def test_files_of_every_kind_are_taken_for_what_they_are(world: World) -> None:
+def test_files_of_every_kind_are_taken_for_what_they_are(world: RunningCloud) -> None:
     pictures, clips, speaking = recipe(world, PICTURE), recipe(world, CLIP), recipe(world, SPEAKING)
     quicktime = media("mov", video="mpeg4")
     brands = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0\0\0\x20mdat" + bytes(24)
@@ -88,7 +88,7 @@ def test_files_of_every_kind_are_taken_for_what_they_are(world: World) -> None:
         assert (notice["status"], notice["paid"], notice["error"]["error"]) == ("failed", "no", error), key
 
 
-def test_metadata_that_is_not_ascii_is_sent_as_it_was_meant(world: World) -> None:
+def test_metadata_that_is_not_ascii_is_sent_as_it_was_meant(world: RunningCloud) -> None:
     name = recipe(world, {**PICTURE, "prompt": "{{metadata.Speech}}"})
     bucket, text = world.at.uploads_bucket, "Grüß Gott, 靴 👟"
     form = world.s3.generate_presigned_post(
@@ -103,7 +103,7 @@ def test_metadata_that_is_not_ascii_is_sent_as_it_was_meant(world: World) -> Non
         assert prompt_of(world, notice) == text
 
 
-def test_a_misplaced_file_is_reported_and_starts_nothing(world: World) -> None:
+def test_a_misplaced_file_is_reported_and_starts_nothing(world: RunningCloud) -> None:
     before = len(world.vendor()["submissions"])
     name = recipe(world, PICTURE)
     keys = {
@@ -127,7 +127,7 @@ def test_a_misplaced_file_is_reported_and_starts_nothing(world: World) -> None:
     assert len(world.vendor()["submissions"]) == before
 
 
-def test_what_arrives_in_the_wrong_order_succeeds_in_the_end(world: World) -> None:
+def test_what_arrives_in_the_wrong_order_succeeds_in_the_end(world: RunningCloud) -> None:
     """As `aws s3 sync` uploads a folder: a manifest before its files, a picture before its recipe."""
     name = f"late{uuid.uuid4().hex[:8]}"
     keys = f"uploads/{name}/a.jpg", f"uploads/{name}-pair/b.manifest.json"
@@ -147,7 +147,7 @@ def test_what_arrives_in_the_wrong_order_succeeds_in_the_end(world: World) -> No
 class Form:
     """A form of the API."""
 
-    def __init__(self, world: World, **wanted: str) -> None:
+    def __init__(self, world: RunningCloud, **wanted: str) -> None:
         answer = world.api.post("/uploads", json={"filename": "a.jpg", "content_type": "image/jpeg"} | wanted)
         assert answer.status_code == 201, answer.text
         self.document = answer.json()
@@ -158,7 +158,7 @@ class Form:
         httpx.post(self.document["url"], data=self.document["fields"], files=files, timeout=30).raise_for_status()
 
 
-def test_a_form_is_corrected_while_nothing_is_paid_and_then_takes_no_other_file(world: World) -> None:
+def test_a_form_takes_another_file_only_while_nothing_is_paid(world: RunningCloud) -> None:
     form = Form(world)
     form.send(b"<html>")
     failed = world.notice_of_job(form.job_id, "failed")
@@ -174,7 +174,7 @@ def test_a_form_is_corrected_while_nothing_is_paid_and_then_takes_no_other_file(
     assert sum(one["idempotency_key"].startswith(form.job_id) for one in books) == 1
 
 
-def test_a_copy_of_a_forms_file_is_a_job_of_the_recipe_that_it_was_copied_to(world: World) -> None:
+def test_a_copied_form_file_is_a_job_of_the_recipe_it_was_copied_to(world: RunningCloud) -> None:
     name = recipe(world, PICTURE)
     form = Form(world)
     form.send(SAMPLE.read_bytes())
@@ -196,7 +196,9 @@ def test_a_copy_of_a_forms_file_is_a_job_of_the_recipe_that_it_was_copied_to(wor
         ("audio/x-m4a", "voice.m4a", "/voice.m4a"),
     ],
 )
-def test_a_form_for_a_type_as_browsers_report_it_works(world: World, declared: str, filename: str, ending: str) -> None:
+def test_a_form_for_a_type_as_browsers_report_it_works(
+    world: RunningCloud, declared: str, filename: str, ending: str
+) -> None:
     form = Form(world, content_type=declared, filename=filename)
     assert form.key.endswith(ending)
     form.send(SAMPLE.read_bytes())

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
 
 from local.cloud import Cloud
 from local.demo import SAMPLE
+from tests.support.pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from test_aws_stand_in import write_project
 
 from local.cloud import Cloud
+from tests.support.small_project import write_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +73,9 @@ def refusal(call: Callable[..., Any], **arguments: Any) -> str:
     return str(raised.value.response["Error"]["Code"])
 
 
-def test_who_may_not_list_is_not_told_that_an_object_is_missing(cloud: Cloud, with_rights: Callable[..., Any]) -> None:
+def test_without_list_rights_a_missing_object_is_not_reported_missing(
+    cloud: Cloud, with_rights: Callable[..., Any]
+) -> None:
     missing = {"Bucket": BUCKET, "Key": "nothing"}
     assert refusal(with_rights("s3:GetObject").get_object, **missing) == "AccessDenied"
     assert refusal(with_rights("s3:GetObject").head_object, **missing) == "403"

@@ -1,4 +1,4 @@
-"""The AWS stand-in, patch by patch: what a small template sees of Lambda, Step Functions, EventBridge and HTTP API."""
+"""What a small template sees of the AWS stand-in: Lambda, Step Functions, EventBridge and the HTTP API."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from local.cloud import Cloud
 from local.deploy import DeploymentFailed
+from tests.support.small_project import DEFINITION, write_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,171 +23,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-HANDLER = """
-import json, os, sys, time
-
-class NotEnough(Exception):
-    pass
-
-def handler(event, context):
-    print("handling", event.get("do", "an event"))
-    if "rawPath" in event:
-        return {"statusCode": 202, "body": json.dumps([event["rawPath"], event["pathParameters"], event["body"]])}
-    return globals()[event.get("do", "keep")](event, context)
-
-def echo(event, context):
-    return event
-
-def fail(event, context):
-    raise NotEnough("need 5, have 1")
-
-def leave(event, context):
-    os._exit(7)
-
-def sleep(event, context):
-    time.sleep(event["seconds"])
-    return {"pid": os.getpid()}
-
-def outage(event, context):
-    import boto3
-    table = boto3.client("dynamodb")
-    if "Item" not in table.get_item(TableName=os.environ["TABLE"], Key={"id": {"S": event["until"]}}):
-        raise LookupError(event["until"])
-    return event
-
-def look(event, context):
-    import importlib.util
-    names = ("boto3", "httpx", "pydantic", "shared", "moto", "ministack")
-    return {
-        "found": [name for name in names if importlib.util.find_spec(name)],
-        "environment": dict(os.environ), "memory": context.memory_limit_in_mb,
-        "left": context.get_remaining_time_in_millis(), "trace": os.environ.get("_X_AMZN_TRACE_ID"),
-        "arn": context.invoked_function_arn, "request": context.aws_request_id,
-    }
-
-def keep(event, context):
-    import boto3
-    name = event.get("detail", {}).get("name") or event["detail"]["object"]["key"]
-    note = f"{event['detail-type']}|{name}|{event['detail'].get('status', '')}"
-    if event["detail"].get("redriveCount"):
-        note += f"|{event['detail']['redriveCount']}|{event['detail']['redriveStatus']}"
-    boto3.client("dynamodb").put_item(TableName=os.environ["TABLE"], Item={"id": {"S": note}})
-"""
-
-DEFINITION = """
-StartAt: Call
-States:
-  Call:
-    Type: Task
-    Resource: arn:aws:states:::lambda:invoke
-    Parameters: {FunctionName: '${ProbeArn}', Payload.$: $}
-    OutputPath: $.Payload
-    TimeoutSeconds: ${Limit}
-    Retry:
-      - ErrorEquals: [Sandbox.Timedout]
-        MaxAttempts: 1
-        IntervalSeconds: 100
-    Catch:
-      - ErrorEquals: [NotEnough]
-        ResultPath: $.error
-        Next: Refused
-    Next: Rest
-  Rest:
-    Type: Wait
-    Seconds: 100
-    End: true
-  Refused: {Type: Fail, ErrorPath: $.error.Error, CausePath: $.error.Cause}
-"""
-
-TEMPLATE = """
-Transform: AWS::Serverless-2016-10-31
-Parameters:
-  GenviralBaseUrl: {Type: String}
-  Limit: {Type: Number, Default: 20}
-Globals:
-  Function:
-    Runtime: python3.13
-    Architectures: [arm64]
-    Handler: app.handler
-    CodeUri: code/
-    Timeout: 2
-    MemorySize: 512
-    Tracing: Active
-    Layers: [!Ref Layer]
-    Environment: {Variables: {TABLE: !Ref Jobs, SECRET: !Ref Key, VENDOR: !Ref GenviralBaseUrl}}
-Resources:
-  Layer: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: code/}}
-  Jobs:
-    Type: AWS::DynamoDB::Table
-    Properties:
-      BillingMode: PAY_PER_REQUEST
-      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
-      KeySchema: [{AttributeName: id, KeyType: HASH}]
-  Uploads:
-    Type: AWS::S3::Bucket
-    Properties: {NotificationConfiguration: {EventBridgeConfiguration: {EventBridgeEnabled: true}}}
-  Key: {Type: AWS::SecretsManager::Secret, Properties: {SecretString: not-set}}
-  Topic: {Type: AWS::SNS::Topic}
-  Probe:
-    Type: AWS::Serverless::Function
-    Properties:
-      FunctionName: probe
-      Events:
-        Upload:
-          Type: EventBridgeRule
-          Properties: {Pattern: {source: [aws.s3], detail: {object: {key: [{prefix: in/}]}}}}
-        Ended:
-          Type: EventBridgeRule
-          Properties: {Pattern: {source: [aws.states], detail: {status: [RUNNING, SUCCEEDED, FAILED, ABORTED]}}}
-  Broken: {Type: AWS::Serverless::Function, Properties: {FunctionName: broken, Handler: nowhere.handler}}
-  Leveled: {Type: AWS::Serverless::Function, Properties: {FunctionName: leveled, LoggingConfig: {LogFormat: JSON}}}
-  Machine:
-    Type: AWS::Serverless::StateMachine
-    Properties:
-      DefinitionUri: machine.asl.yaml
-      DefinitionSubstitutions: {ProbeArn: !GetAtt Probe.Arn, Limit: !Ref Limit}
-      Policies: [{LambdaInvokePolicy: {FunctionName: !Ref Probe}}]
-  Api: {Type: AWS::ApiGatewayV2::Api, Properties: {Name: api, ProtocolType: HTTP}}
-  Stage: {Type: AWS::ApiGatewayV2::Stage, Properties: {ApiId: !Ref Api, StageName: $default, AutoDeploy: true}}
-  Integration:
-    Type: AWS::ApiGatewayV2::Integration
-    Properties:
-      ApiId: !Ref Api
-      IntegrationType: AWS_PROXY
-      IntegrationUri: !GetAtt Probe.Arn
-      PayloadFormatVersion: '2.0'
-  Route:
-    Type: AWS::ApiGatewayV2::Route
-    Properties:
-      ApiId: !Ref Api
-      RouteKey: POST /videos/{job_id}
-      Target: !Sub integrations/${Integration}
-      AuthorizationType: AWS_IAM
-Outputs:
-  ApiUrl: {Value: !GetAtt Api.ApiEndpoint}
-  UploadsBucket: {Value: !Ref Uploads}
-  VideosBucket: {Value: !Ref Uploads}
-  JobsTable: {Value: !Ref Jobs}
-  TopicArn: {Value: !Ref Topic}
-  StateMachineArn: {Value: !Ref Machine}
-  ApiKeySecretArn: {Value: !Ref Key}
-"""
-
-
-def write_project(folder: Path, definition: str = DEFINITION) -> Path:
-    (folder / "code").mkdir()
-    (folder / "code" / "app.py").write_text(HANDLER)
-    (folder / "machine.asl.yaml").write_text(definition)
-    template = folder / "template.yaml"
-    template.write_text(TEMPLATE)
-    return template
+NO_VENDOR = "http://127.0.0.1:9/api"
 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     template = write_project(tmp_path_factory.mktemp("project"))
-    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
-    with Cloud(template=template, time_scale=0.001, **vendor) as cloud:
+    with Cloud(template=template, time_scale=0.001, genviral_url=NO_VENDOR, api_key="the.key") as cloud:
         yield cloud
 
 
@@ -217,7 +60,8 @@ def ended(cloud: Cloud, arn: str) -> dict[str, Any]:
         execution: dict[str, Any] = states.describe_execution(executionArn=arn)
         return execution if execution["status"] != "RUNNING" else None
 
-    return until(look)
+    execution: dict[str, Any] = until(look)
+    return execution
 
 
 def noted(cloud: Cloud, note: str) -> Any:
@@ -263,7 +107,7 @@ def test_lambdas_own_log_level_comes_with_the_format_json(cloud: Cloud, function
     assert environment.get("AWS_LAMBDA_LOG_LEVEL") == level
 
 
-def test_concurrent_invocations_run_in_processes_of_their_own_and_a_later_one_finds_a_warm_one(cloud: Cloud) -> None:
+def test_concurrent_invocations_get_own_processes_and_reuse_warm_ones(cloud: Cloud) -> None:
     with ThreadPoolExecutor(3) as pool:
         busy = list(pool.map(lambda _: invoke(cloud, {"do": "sleep", "seconds": 0.5})[0]["pid"], range(3)))
     assert len(set(busy)) == 3
@@ -276,7 +120,7 @@ def test_what_a_function_prints_is_kept(cloud: Cloud) -> None:
     assert "need 5, have 1" in cloud.logs()
 
 
-def test_an_execution_runs_its_function_waits_in_scaled_time_and_is_told_of(cloud: Cloud) -> None:
+def test_an_execution_runs_waits_in_scaled_time_and_emits_events(cloud: Cloud) -> None:
     arn = start(cloud, do="echo", number=1)
     execution = ended(cloud, arn)
     assert (execution["status"], json.loads(execution["output"])) == ("SUCCEEDED", {"do": "echo", "number": 1})
@@ -292,7 +136,7 @@ def test_a_caught_error_ends_with_its_own_name_and_cause(cloud: Cloud) -> None:
     assert noted(cloud, f"Step Functions Execution Status Change|{execution['name']}|FAILED")
 
 
-def test_a_function_time_out_is_retried_and_then_fails_the_execution_where_it_stands(cloud: Cloud) -> None:
+def test_a_function_timeout_is_retried_and_then_fails_the_execution(cloud: Cloud) -> None:
     arn = start(cloud, do="sleep", seconds=60)
     assert ended(cloud, arn)["error"] == "Sandbox.Timedout"
     events = cloud.client("stepfunctions").get_execution_history(executionArn=arn)["events"]
@@ -337,7 +181,7 @@ def test_a_name_starts_once(cloud: Cloud) -> None:
         states.start_execution(**request, input=event)
 
 
-def test_a_redrive_resumes_a_failed_execution_and_is_told_of(cloud: Cloud) -> None:
+def test_a_redrive_resumes_a_failed_execution_and_emits_events(cloud: Cloud) -> None:
     states, table = cloud.client("stepfunctions"), cloud.client("dynamodb")
     arn = start(cloud, do="outage", until="the-end")
     name = arn.rpartition(":")[2]
@@ -486,17 +330,17 @@ def test_changed_code_is_what_runs_next(cloud: Cloud) -> None:
 
 def test_a_definition_with_a_dangling_target_does_not_deploy(tmp_path: Path) -> None:
     template = write_project(tmp_path, DEFINITION.replace("Next: Rest", "Next: Reest"))
-    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
     with (
         pytest.raises(DeploymentFailed, match=r"Machine: .*missing state 'Reest'.*Rest cannot be reached"),
-        Cloud(template=template, **vendor),
+        Cloud(template=template, genviral_url=NO_VENDOR, api_key="the.key"),
     ):
         pytest.fail("it deployed")
 
 
 def test_with_signatures_the_roles_of_the_template_decide(tmp_path: Path) -> None:
-    vendor = {"genviral_url": "http://127.0.0.1:9/api", "api_key": "the.key"}
-    with Cloud(template=write_project(tmp_path), time_scale=0.001, sigv4=True, **vendor) as cloud:
+    with Cloud(
+        template=write_project(tmp_path), time_scale=0.001, sigv4=True, genviral_url=NO_VENDOR, api_key="the.key"
+    ) as cloud:
         assert httpx.post(f"{cloud.endpoints.api_url}/videos/7").status_code == 403
         assert ended(cloud, start(cloud, do="echo"))["status"] == "SUCCEEDED"
         answer, failed = invoke(cloud, {"do": "keep", "detail-type": "x", "detail": {"name": "y"}})

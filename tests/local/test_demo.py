@@ -44,7 +44,7 @@ def test_a_job_that_fails_says_whether_it_was_paid_and_what_to_do(tmp_path: Path
 
 
 @pytest.mark.integration
-def test_it_passes_without_the_native_runtime_client_and_on_a_small_ascii_terminal(tmp_path: Path) -> None:
+def test_it_passes_without_native_client_and_on_a_small_ascii_terminal(tmp_path: Path) -> None:
     picture = tmp_path / f"grüner Schuh '鞋' {'x' * 100}.jpg"
     shutil.copy(demo.SAMPLE, picture)
     terminal = {"PYTHONIOENCODING": "ascii:strict", "COLUMNS": "80"}
@@ -61,7 +61,7 @@ def test_it_passes_without_the_native_runtime_client_and_on_a_small_ascii_termin
 
 
 @pytest.mark.integration
-def test_a_function_that_cannot_start_ends_the_demo_with_the_end_of_its_log(
+def test_a_function_that_cannot_start_ends_the_demo_with_its_log(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for folder in ("functions", "statemachine"):
@@ -78,13 +78,13 @@ def test_a_function_that_cannot_start_ends_the_demo_with_the_end_of_its_log(
     assert "No module named 'a_module_that_is_nowhere'" in said.partition("The end of its log:")[2]
 
 
-def test_what_nobody_knows_is_not_told_as_a_no() -> None:
+def test_an_unknown_answer_is_not_reported_as_a_no() -> None:
     message = {"status": "uncertain", "paid": "unknown", "summary": "A person must decide.", "error": {}}
     assert "Paid           nobody knows" in demo._failure(message)
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "file/far/below"])
-def test_a_file_in_the_place_of_the_folder_is_refused_before_anything_runs(
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
 ) -> None:
     (tmp_path / "file").touch()

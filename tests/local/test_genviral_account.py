@@ -1,4 +1,4 @@
-"""The stand-in's books under pressure: credits and films are counted exactly. No sockets here."""
+"""The stand-in's books under pressure: credits and videos are counted exactly. No sockets here."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def driver() -> Iterator[Driver]:
 
 @pytest.fixture(scope="module")
 def film() -> Iterator[tuple[Driver, str]]:
-    """A stand-in with one finished film, for tests that only look at it; yields its `output_url`."""
+    """A stand-in with one finished video, for tests that only look at it; yields its `output_url`."""
     with GenviralStandIn(generation_seconds=0) as standin:
         driver = Driver(standin)
         answer = driver.client().post("studio/videos/generate", json=SEED_BODY)
@@ -162,7 +162,7 @@ def test_the_202_has_the_shape_of_the_vendors_example(driver: Driver) -> None:
     }
 
 
-def test_a_request_with_a_picture_becomes_a_film_of_that_picture(driver: Driver, pictures: str) -> None:
+def test_a_request_with_a_picture_becomes_a_video_of_that_picture(driver: Driver, pictures: str) -> None:
     body = {**SEED_BODY, "reference_image_urls": [f"{pictures}/red.png?X-Amz-Signature=abc"]}
     video_id = generate(driver.client(), body).json()["data"]["video_id"]
 
@@ -212,7 +212,7 @@ def test_models_are_listed_with_cost_and_inputs(driver: Driver) -> None:
         ("no_credits", (403, "insufficient_credits")),
     ],
 )
-def test_an_account_is_refused_for_its_state_until_it_is_mended(
+def test_an_account_is_refused_for_its_state_until_it_is_fixed(
     driver: Driver, account: str, expected: tuple[int, str]
 ) -> None:
     client = driver.client(account)
@@ -304,7 +304,7 @@ def test_a_proxy_for_the_internet_is_not_asked_for_this_machine(
     media.close()
 
 
-def test_a_film_may_be_a_video_reference_but_not_a_sound(film: tuple[Driver, str], pictures: str) -> None:
+def test_a_video_may_be_a_video_reference_but_not_a_sound(film: tuple[Driver, str], pictures: str) -> None:
     driver, url = film
     assert generate(driver.client(), {**QUICK, "video_url": url}).status_code == 202
     answer = generate(driver.client(), {**QUICK, "video_url": url, "audio_url": f"{pictures}/red.png"})

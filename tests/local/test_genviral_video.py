@@ -1,4 +1,4 @@
-"""The stand-in's films: real, exact, and about what was asked for. No sockets here."""
+"""The stand-in's videos: real, exact, and about what was asked for. No sockets here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clip(**changes: object) -> Clip:
 @pytest.mark.parametrize("seconds", [1.0, 2.35])
 @pytest.mark.parametrize("fps", [8.0, 23.976, 60.0])
 @pytest.mark.parametrize("sound", [True, False])
-def test_a_film_is_as_long_as_fast_and_as_loud_as_asked(
+def test_a_video_is_as_long_as_fast_and_as_loud_as_asked(
     tmp_path: Path, seconds: float, fps: float, sound: bool
 ) -> None:
     file = tmp_path / "film.mp4"
@@ -118,7 +118,7 @@ def test_a_large_photograph_that_lies_on_its_side_is_shown_upright(tmp_path: Pat
     assert below[2] > 120 > 80 > below[0]  # type: ignore[index]
 
 
-def test_a_film_stops_in_the_middle_when_told(tmp_path: Path) -> None:
+def test_a_video_stops_in_the_middle_on_request(tmp_path: Path) -> None:
     answers = iter([False, False, True])
     with pytest.raises(Cancelled):
         render(clip(), tmp_path / "film.mp4", lambda: next(answers))

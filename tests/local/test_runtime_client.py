@@ -227,7 +227,7 @@ def test_a_native_module_that_cannot_be_loaded_is_replaced(
 
 
 @pytest.mark.parametrize("way", BROKEN)
-def test_a_process_that_never_gets_to_work_is_reported_with_the_end_of_its_log(
+def test_a_process_that_never_starts_is_reported_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[Environment], way: str
 ) -> None:
     code, reason, said = BROKEN[way]

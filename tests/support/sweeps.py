@@ -12,7 +12,7 @@ from moto.stepfunctions.models import Execution, stepfunctions_backends
 
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.steps.sweep import Sweeper
-from tests.unit.fakes import REGION, TABLE, World, arn_of
+from tests.support.fakes import REGION, TABLE, World, arn_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -253,10 +253,10 @@ _PIECES = {
 
 def _pieces() -> Iterator[tuple[str, Callable[[], bytes]]]:
     for name, piece in _PIECES.items():
-        yield f"{name}, moov last", lambda piece=piece: inserted(_LAST(), piece, before=b"free")
-        yield f"{name} in front of moov", lambda piece=piece: inserted(_FIRST(), piece, before=b"moov")
-        yield f"{name} behind moov", lambda piece=piece: inserted(_FIRST(), piece, before=b"mdat")
-        yield f"{name} at the end", lambda piece=piece: _LAST() + piece
+        yield f"{name}, moov last", functools.partial(lambda one: inserted(_LAST(), one, before=b"free"), piece)
+        yield f"{name} in front of moov", functools.partial(lambda one: inserted(_FIRST(), one, before=b"moov"), piece)
+        yield f"{name} behind moov", functools.partial(lambda one: inserted(_FIRST(), one, before=b"mdat"), piece)
+        yield f"{name} at the end", functools.partial(lambda one: _LAST() + one, piece)
 
 
 MP4S: dict[str, Callable[[], bytes]] = {

@@ -14,7 +14,7 @@ from shared.jobs import identity
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.states import Status
 from shared.steps.callers import Caller, caller_of
-from tests.unit.fakes import BODY, JOB_ID, PROMPT, TABLE, VIDEOS, Flaky, World
+from tests.support.fakes import BODY, JOB_ID, PROMPT, TABLE, VIDEOS, Flaky, World
 
 if TYPE_CHECKING:
     from shared.faults import Fault
@@ -56,9 +56,7 @@ def test_a_repeat_of_a_job_that_has_gone_on_starts_nothing(world: World) -> None
 
 
 @pytest.mark.parametrize("key", ["k-1", None])
-def test_a_start_that_failed_is_left_to_the_sweep_and_nobody_is_told_to_ask_again(
-    world: World, key: str | None
-) -> None:
+def test_a_failed_start_is_left_to_the_sweep_without_asking_for_a_retry(world: World, key: str | None) -> None:
     job = ask(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"), key=key)
     assert not world.executions()
     assert world.record(job.job_id).status == "queued"
@@ -134,7 +132,7 @@ def of_an_earlier_release(world: World, job: Job, *, job_id: str | None = None) 
 
 
 @pytest.mark.parametrize("key", ['"k"', "k,k", "k, k", '"k","k"', "order,k", ",k"])
-def test_a_job_of_a_release_that_kept_quotes_and_commas_is_not_paid_for_again(world: World, key: str) -> None:
+def test_a_job_from_a_release_that_kept_quotes_is_not_paid_again(world: World, key: str) -> None:
     first = ask(world, key="k")
     old = identity.for_idempotency_key(ME, key)
     of_an_earlier_release(world, first, job_id=old)
@@ -203,7 +201,7 @@ def test_a_key_belongs_to_the_principal_that_api_gateway_names() -> None:
     ],
 )
 @pytest.mark.parametrize("key", ["k", '"k"', "k,k"])
-def test_a_job_of_a_release_that_named_its_caller_otherwise_is_not_paid_for_again(
+def test_a_job_from_a_release_with_other_caller_names_is_not_paid_again(
     world: World, caller: Caller, former: str, key: str
 ) -> None:
     first = ask(world, caller=Caller(former), key=key)
@@ -232,9 +230,7 @@ FORMER_NAMESAKES = {
 @pytest.mark.parametrize("other", FORMER_NAMESAKES)
 @pytest.mark.parametrize("caller", [of_pool("eu-west-1:a"), token(client_id="x"), token(sub="a", client_id="x")])
 @pytest.mark.parametrize("key", ["k", '"k"', "k,k"])
-def test_callers_who_shared_a_name_in_an_earlier_release_have_jobs_of_their_own(
-    world: World, caller: Caller, other: str, key: str
-) -> None:
+def test_callers_who_once_shared_a_name_have_separate_jobs(world: World, caller: Caller, other: str, key: str) -> None:
     theirs = ask(world, {**BODY, "prompt": "theirs"}, caller=FORMER_NAMESAKES[other], key=key)
     mine = ask(world, caller=caller, key=key)
     assert ask(world, caller=caller, key=key).job_id == mine.job_id
@@ -243,7 +239,7 @@ def test_callers_who_shared_a_name_in_an_earlier_release_have_jobs_of_their_own(
     assert sorted(world.executions()) == sorted([theirs.job_id, mine.job_id])
 
 
-def test_no_claim_looks_like_what_an_earlier_release_called_another_caller(world: World) -> None:
+def test_no_claim_equals_an_earlier_releases_name_of_another_caller(world: World) -> None:
     """Also a job that such a caller had before: nobody finds it under a present name."""
     alice = token(sub="a", client_id="x")
     for claim in ("sub=a&client=x", f"iss={ISSUER}&sub=a&client=x", ""):
@@ -355,7 +351,7 @@ def test_a_job_is_shown_without_what_only_the_vendor_needs(world: World) -> None
     assert PROMPT not in json.dumps(shown)
 
 
-def test_whoever_waits_is_told_how_long_it_will_take(world: World) -> None:
+def test_a_waiting_caller_learns_how_long_it_will_take(world: World) -> None:
     world.paid_job()
     assert "no estimate yet" in world.lookup().show(JOB_ID)["estimate"]
     world.store.update(JOB_ID, submitted_at=int(time.time()) - 100, expected_seconds=[160, 200])

@@ -26,7 +26,7 @@ from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, JobEnded, JobNotFound, QueryInvalid, RecipeMissing
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, TERMINAL, Status
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor, World, refusing
+from tests.support.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor, World, refusing
 
 # ---- list ------------------------------------------------------------------------------------------------
 
@@ -69,10 +69,9 @@ def test_a_listed_job_says_what_the_index_knows_and_no_more(listed: World) -> No
 
 def test_an_interrupted_job_says_when_it_is_tried_again_and_only_then(world: World) -> None:
     world.paid_job()
-    outage = {"redrive_at": 1_795_349_700, "redrive_until": 1_796_472_000}
     said = {"redrive_at": "2026-11-22T12:15:00Z", "redrive_until": "2026-12-05T12:00:00Z"}
     for status, shown in ((Status.INTERRUPTED, said), (Status.DELIVERING, {}), (Status.CANCELED, {})):
-        world.store.transition(JOB_ID, status, **outage)
+        world.store.transition(JOB_ID, status, redrive_at=1_795_349_700, redrive_until=1_796_472_000)
         job = world.lookup().show(JOB_ID)
         assert {name: value for name, value in job.items() if name.startswith("redrive")} == shown
 
@@ -128,7 +127,7 @@ def test_no_query_is_too_strange_to_be_judged(query: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(OPEN))
-def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Status) -> None:
+def test_an_open_job_is_closed_notified_once_and_stopped(world: World, status: Status) -> None:
     world.job()
     if status is not Status.QUEUED:
         world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
@@ -154,7 +153,7 @@ def test_an_open_job_is_closed_told_once_and_stopped(world: World, status: Statu
         (lambda world: (world.job(), world.store.claim(JOB_ID, "attempt")), "may be paid for"),
     ],
 )
-def test_the_caller_is_told_what_becomes_of_the_money(world: World, prepare: Any, said: str) -> None:
+def test_the_caller_learns_what_becomes_of_the_money(world: World, prepare: Any, said: str) -> None:
     prepare(world)
     answer = world.cancel_job(JOB_ID)
     assert said in answer["message"]
@@ -216,7 +215,7 @@ def test_a_form_takes_one_key_one_type_and_a_bounded_size(world: World) -> None:
     assert answer["fields"]["key"] == answer["key"]
 
 
-def test_the_file_becomes_the_job_that_the_form_named_however_often_it_is_sent(world: World) -> None:
+def test_the_file_becomes_the_forms_job_however_often_it_is_sent(world: World) -> None:
     world.recipe({})
     answers = [form(world), form(world)]
     assert answers[0]["job_id"] != answers[1]["job_id"]
@@ -336,7 +335,7 @@ def test_a_wrong_wish_is_named_by_its_field(world: World, wanted: dict[str, Any]
     assert [issue["path"] for issue in fault.value.issues] == [path]
 
 
-def test_no_form_for_a_recipe_that_is_not_there_or_while_intake_is_stopped(world: World) -> None:
+def test_no_form_for_a_missing_recipe_or_while_intake_is_stopped(world: World) -> None:
     with pytest.raises(RecipeMissing):
         form(world)
     world.recipe({})

@@ -28,7 +28,8 @@ from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore
 from shared.runtime import metrics
 from shared.steps import notify
-from tests.unit.fakes import (
+from tests.support.credits import priced
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     JOB_ID,
@@ -45,8 +46,8 @@ from tests.unit.fakes import (
     failed,
     refusing,
 )
-from tests.unit.test_ops import operator
-from tests.unit.test_steps_submit import NOBODY_KNOWS, NOT_PAID, ONCE
+from tests.support.operators import operator
+from tests.support.submissions import MAYBE_PAID, NOT_PAID, ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,16 +77,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(time, "time", clock)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     return clock
-
-
-def priced(**prices: float | None) -> Answer:
-    """A list of models; `model` stands for the one that the jobs of these tests name."""
-    models = [
-        {"id": BODY["model_id"] if name == "model" else name, "mode": "video"}
-        | ({} if price is None else {"credits": {"default_cost": price}})
-        for name, price in prices.items()
-    ]
-    return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
 
 
 def vendor(*answers: Answer, prices: Answer | None = None) -> Vendor:
@@ -190,7 +181,7 @@ def test_a_definite_refusal_gives_the_credits_back(shop: World, answer: Answer, 
     assert spent(shop) == 5
 
 
-@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
+@pytest.mark.parametrize(("answer", "error"), MAYBE_PAID)
 def test_what_may_have_been_paid_stays_counted(shop: World, answer: Answer, error: type[Fault]) -> None:
     shop.vendor = vendor(answer, accepting())
     with pytest.raises(error):
@@ -298,7 +289,7 @@ def reached(world: World) -> DailyLimitReached:
     return refusal.value
 
 
-def test_a_hold_is_told_once_in_words_of_its_own(shop: World) -> None:
+def test_a_hold_is_notified_once_in_its_own_words(shop: World) -> None:
     for _ in range(3):
         assert hold(shop, reached(shop))["wait_seconds"] == 900
     (message,) = shop.messages()
@@ -431,7 +422,7 @@ def test_the_limit_after_the_accounts_trouble_is_a_hold_of_its_own(shop: World, 
     assert shop.record().limit_held_since == int(clock.now)
 
 
-def test_the_accounts_trouble_long_after_an_earlier_one_is_a_hold_of_its_own(shop: World, clock: Clock) -> None:
+def test_an_account_error_long_after_an_earlier_one_is_a_new_hold(shop: World, clock: Clock) -> None:
     empty = TROUBLE["insufficient_credits"]
     hold(shop, empty(shop))
     for _ in range(5):
@@ -558,7 +549,7 @@ def test_a_job_canceled_under_way_is_still_settled(shop: World) -> None:
     assert (spent(shop), shop.record().status) == (5, Status.CANCELED)
 
 
-def test_where_the_record_cannot_be_written_the_state_does_not_wait_for_the_credits(shop: World) -> None:
+def test_an_unwritable_record_does_not_make_the_state_wait_for_credits(shop: World) -> None:
     client = Flaky(shop.dynamodb, dict.fromkeys(range(1, 200), "before"), only="update_item")
     state = submit(shop, shop.limiter(100, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
     assert state["video_id"] == VIDEO_ID
@@ -669,7 +660,7 @@ def test_a_call_that_is_repeated_under_a_trusted_key_is_counted_once(shop: World
     assert spent(shop) == 5
 
 
-def test_a_refusal_under_a_trusted_key_keeps_what_the_first_call_may_have_cost(shop: World) -> None:
+def test_a_refusal_under_a_trusted_key_keeps_the_first_calls_cost(shop: World) -> None:
     shop.vendor = vendor(breaking(httpx.ReadTimeout), refusing(402, "insufficient_credits"))
     for _ in range(2):
         with pytest.raises(Fault):
@@ -837,7 +828,7 @@ def test_a_job_of_known_price_does_not_wait_for_a_probe(shop: World) -> None:
 
 
 @pytest.mark.parametrize("limit", [6, 1000])
-def test_the_lock_is_told_from_the_limit_and_holds_also_where_both_jobs_would_fit(shop: World, limit: int) -> None:
+def test_the_lock_differs_from_the_limit_and_holds_if_both_jobs_fit(shop: World, limit: int) -> None:
     """A transaction that comes a moment after another one."""
     shop.job(OTHER, LONGER)
 
@@ -859,7 +850,7 @@ def test_a_probe_that_was_answered_gives_the_lock_back(shop: World, answer: Answ
     assert shop.record(OTHER).video_id
 
 
-def test_a_probe_of_unknown_outcome_keeps_the_lock_until_it_must_have_ended(shop: World, clock: Clock) -> None:
+def test_a_probe_of_unknown_outcome_keeps_the_lock_until_its_end(shop: World, clock: Clock) -> None:
     shop.vendor.script["POST"] = [breaking(httpx.ReadTimeout)]
     with pytest.raises(SubmissionUncertain):
         submit(shop, shop.limiter(1000))
@@ -912,7 +903,7 @@ def test_a_probe_beyond_the_limit_is_the_last_of_its_day(shop: World) -> None:
     assert "costs 100 credits at most, as far as is known" in refusal.value.message
 
 
-def test_an_attempt_that_is_cut_off_before_it_settles_is_settled_by_the_next_one(shop: World) -> None:
+def test_an_attempt_cut_off_before_it_settles_is_settled_by_the_next(shop: World) -> None:
     class Killed(BaseException):
         pass
 
@@ -935,7 +926,7 @@ def test_an_attempt_that_is_cut_off_before_it_settles_is_settled_by_the_next_one
 
 @pytest.mark.parametrize("way", ["before", "after"])
 @pytest.mark.parametrize("faults", [*((call,) for call in range(1, 7)), range(2, 22)], ids=lambda calls: str([*calls]))
-def test_faults_of_dynamodb_after_a_probes_answer_leave_neither_its_guess_nor_its_lock(
+def test_dynamodb_faults_after_a_probe_leave_neither_guess_nor_lock(
     shop: World, faults: tuple[int, ...], way: str
 ) -> None:
     client = Flaky(shop.dynamodb)
@@ -976,7 +967,7 @@ def test_a_video_whose_cost_cannot_be_counted_goes_on(shop: World) -> None:
 
 
 @pytest.mark.parametrize("named", ["the same video", "another video"])
-def test_a_video_attached_while_its_probe_is_in_flight_is_counted_with_its_cost(shop: World, named: str) -> None:
+def test_a_video_attached_during_its_probe_is_counted_with_its_cost(shop: World, named: str) -> None:
     answered = f"video-{JOB_ID}"
     attached = answered if named == "the same video" else "video-of-the-studio"
 
@@ -998,7 +989,7 @@ def test_a_video_attached_while_its_probe_is_in_flight_is_counted_with_its_cost(
         assert (spent(shop), shop.record().video_id) == (250, answered), "no video counts twice"
 
 
-def test_a_known_price_takes_no_write_and_a_price_that_rose_meanwhile_is_not_lost(shop: World) -> None:
+def test_a_known_price_needs_no_write_and_a_risen_price_is_kept(shop: World) -> None:
     shop.know_price(5)
     client = Flaky(shop.dynamodb)
     budget, kind = shop.limiter(1000, client).budget, price_kind(BODY["model_id"], BODY)

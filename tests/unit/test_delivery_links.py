@@ -10,7 +10,7 @@ from shared.delivery.errors import OutputRefused
 from shared.delivery.guard import check
 from shared.delivery.limits import Limits
 from shared.delivery.links import follow, normalize
-from tests.unit.test_delivery_guard import MALFORMED
+from tests.support.links import MALFORMED
 
 HOST = "https://cdn.example"
 ENCODED = [

@@ -97,7 +97,7 @@ def skimmed(data: bytes, step: int) -> Container:
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
-def test_mutated_container_ends_in_bounded_reads_and_one_verdict(round_: int) -> None:
+def test_mutated_container_ends_in_bounded_reads_and_one_result(round_: int) -> None:
     rng = random.Random(round_)  # noqa: S311
     files = [(data, headers(data)) for data in originals()]
     for _ in range(COUNT // ROUNDS):

@@ -180,7 +180,7 @@ def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
     assert advised == [(RECIPES, RECIPES), (ASSETS, ASSETS)]
 
 
-def test_every_documented_mail_subscription_filters_like_the_stacks_own() -> None:
+def test_the_pages_mail_subscriptions_filter_like_the_stacks_own() -> None:
     own = docs.template()["Resources"]["EmailSubscription"]["Properties"]["FilterPolicy"]
     text = "\n".join(one.read_text() for one in PAGES).replace("\\\n", "")
     commands = re.findall(r"^aws sns subscribe .*--protocol email.*$", text, re.MULTILINE)
@@ -198,7 +198,7 @@ def policies(name: str) -> list[dict[str, dict[str, Any]]]:
     return [{statement["Sid"]: statement for statement in statements} for statements in found]
 
 
-def test_the_deployers_policy_for_a_key_is_what_aws_asks_for() -> None:
+def test_deploying_with_a_key_has_the_table_and_secret_rights_aws_needs() -> None:
     (deployer,) = [policy for policy in policies("own-key.md") if "GiveTheKeyToTheTable" in policy]
     used = docs.template()["Resources"]["UseOfYourKey"]["Properties"]["PolicyDocument"]["Statement"]
     functions = {statement["Sid"]: set(statement["Action"]) for statement in used}
@@ -209,7 +209,7 @@ def test_the_deployers_policy_for_a_key_is_what_aws_asks_for() -> None:
     assert secret["Condition"]["StringEquals"]["kms:ViaService"].startswith("secretsmanager.")
 
 
-def test_an_operator_may_invoke_every_function_that_parks_events() -> None:
+def test_an_operator_may_replay_parked_events_to_every_function() -> None:
     (operator,) = [policy for policy in policies("operator-access.md") if "InvokeThemAgain" in policy]
     parking = {
         name

@@ -324,7 +324,7 @@ NAMED_IDS: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
 
 
 @pytest.mark.parametrize("kind", NAMED_IDS)
-def test_any_id_in_an_uncertain_answer_is_told_and_the_likeliest_is_kept(kind: str) -> None:
+def test_every_id_in_an_uncertain_response_is_reported_the_likeliest_kept(kind: str) -> None:
     body, kept, named = NAMED_IDS[kind]
     fault = generate(answering(500, body))
     assert isinstance(fault, SubmissionUncertain)
@@ -407,7 +407,7 @@ def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
         ({}, None),
     ],
 )
-def test_a_400_is_told_in_the_vendors_words(said: dict[str, Any], shown: str | None) -> None:
+def test_a_400_is_reported_in_the_vendors_words(said: dict[str, Any], shown: str | None) -> None:
     fault = generate(answering(400, {"ok": False, "code": 400, **said}))
     assert (type(fault).__name__, fault.paid) == ("RequestRejected", Paid.NO)
     assert fault.message == f"Genviral refused the request (HTTP 400){f': {shown}' if shown else '.'}"
@@ -436,7 +436,7 @@ def test_a_refusal_in_plain_text_is_shown_and_markup_is_not(body: bytes, shown: 
     assert fault.message == f"Genviral refused the request (HTTP 400){f': {shown}' if shown else '.'}"
 
 
-PACKED = {
+PACKED: dict[str, tuple[Callable[[bytes], bytes], str | None]] = {
     "gzip": (gzip.compress, "gzip"),
     "gzip without the header": (gzip.compress, None),
     "deflate": (zlib.compress, "deflate"),
@@ -503,7 +503,7 @@ def test_a_refusal_that_may_hide_an_earlier_attempt_admits_it(status: int) -> No
         (httpx.DecodingError, "SubmissionUncertain", "GenviralUnavailable"),
     ],
 )
-def test_silence_is_told_by_whether_the_request_was_sent(
+def test_a_missing_response_is_classed_by_whether_the_request_was_sent(
     error: type[httpx.RequestError], posted: str, read: str
 ) -> None:
     vendor = failing(error)
@@ -627,7 +627,7 @@ def test_a_useless_base_url_is_a_mistake_of_the_caller(base_url: str) -> None:
         GenviralClient(lambda _: KEY, base_url=base_url, timeouts=Timeouts())
 
 
-def test_what_the_vendor_adds_to_a_refusal_is_passed_on_without_private_text() -> None:
+def test_a_refusals_details_are_passed_on_without_private_text() -> None:
     said = refusal(
         402,
         "insufficient_credits",
@@ -684,7 +684,7 @@ def video(status: object, **more: object) -> dict[str, Any]:
         ({"status": "failed", "error": "Blocked <b>by</b> policy"}, "failed", None, "Blocked by policy"),
     ],
 )
-def test_a_look_at_a_video(data: dict[str, Any], status: str, output_url: str | None, error: str | None) -> None:
+def test_a_poll_of_a_video(data: dict[str, Any], status: str, output_url: str | None, error: str | None) -> None:
     vendor = answering(200, video(**data))
     seen = client_of(vendor).get_video("v1")
     assert (seen.status, seen.raw_status, seen.credits_used) == (status, data["status"], 5)
@@ -706,7 +706,7 @@ def test_a_look_at_a_video(data: dict[str, Any], status: str, output_url: str | 
         ("x" * 5_000, "processing", "x" * 99 + "…"),
     ],
 )
-def test_a_status_is_compared_without_case_and_blanks_and_any_other_word_is_kept(
+def test_a_status_ignores_case_and_blanks_and_unknown_words_are_kept(
     word: str, status: str, other_word: str | None
 ) -> None:
     seen = client_of(answering(200, video(word, output_url="https://cdn.example/v", error="no"))).get_video("v1")
@@ -850,7 +850,7 @@ def test_the_reason_of_a_failure_is_found_where_error_is_empty(kind: str) -> Non
     assert client_of(answering(200, body)).get_video("v1").error == shown
 
 
-def test_what_stands_beside_an_unknown_word_is_kept_and_nothing_beside_a_known_one() -> None:
+def test_fields_beside_an_unknown_status_are_kept_beside_a_known_one_not() -> None:
     said = {"message": "Too dark"}
     seen = [
         client_of(answering(200, video(word, error=said))).get_video("v1").error for word in ("on hold", "processing")
@@ -870,7 +870,7 @@ def test_an_answer_that_is_longer_than_is_read_did_not_break_off() -> None:
     ("status", "body"),
     [(401, b""), (403, refusal(403, "tier_not_allowed")), (429, b""), (402, refusal(402, "insufficient_credits"))],
 )
-def test_a_refused_poll_is_told_as_refused(status: int, body: object) -> None:
+def test_a_refused_poll_is_reported_as_refused(status: int, body: object) -> None:
     assert look(answering(status, body)).message.startswith(f"Genviral refused to answer (HTTP {status})")
 
 
@@ -944,7 +944,7 @@ def test_an_id_cannot_leave_its_place_in_the_path() -> None:
         (200, {"data": {"status": "failed"}}, "GenviralUnavailable"),
     ],
 )
-def test_a_look_that_brings_nothing_knows_that_the_video_was_paid_for(status: int, body: object, name: str) -> None:
+def test_a_failed_poll_knows_that_the_video_was_paid_for(status: int, body: object, name: str) -> None:
     fault = look(answering(status, body))
     assert (type(fault).__name__, fault.paid) == (name, Paid.YES)
 

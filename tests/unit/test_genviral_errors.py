@@ -16,11 +16,12 @@ from shared.genviral.errors import TABLE, AccountFault, GenviralFault, RequestRe
 from shared.genviral.redaction import MAX_TEXT, redact, strings_of
 
 BASES = {GenviralFault, AccountFault, RequestRefused}
-CLASSES = {
+CLASSES: set[type[GenviralFault]] = {
     member
     for _, member in inspect.getmembers(errors, inspect.isclass)
     if issubclass(member, GenviralFault) and member not in BASES
 }
+BY_NAME = sorted(CLASSES, key=lambda fault: fault.__name__)
 
 
 def test_the_table_has_one_row_for_each_class() -> None:
@@ -31,7 +32,7 @@ def test_the_table_has_one_row_for_each_class() -> None:
     assert len(codes) == len(set(codes))
 
 
-@pytest.mark.parametrize("fault", sorted(CLASSES, key=lambda fault: fault.__name__), ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", BY_NAME, ids=lambda fault: fault.__name__)
 def test_each_error_reads_well_in_a_cause(fault: type[Fault]) -> None:
     document = json.loads(str(fault("It happened.")))
     assert document["error"] == fault.__name__

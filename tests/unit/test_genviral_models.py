@@ -37,7 +37,7 @@ FULL: dict[str, Any] = {
 }
 
 
-_VALUES = st.recursive(
+_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.sampled_from([1, None, "[", "]]{", '\\"[', [], {}]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab[]{}"\\', max_size=3), inner, max_size=3),
     max_leaves=12,
@@ -136,7 +136,7 @@ def test_a_wrong_field_is_named_by_its_path(change: dict[str, Any], path: str) -
     assert set(issues_of({**FULL, **change})) == {path}
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_everything_wrong_is_reported_at_once() -> None:
     assert set(issues_of({"prompt": 1, "params": {"fps": "24"}, "extra": 1})) == {
         "model_id",
         "prompt",

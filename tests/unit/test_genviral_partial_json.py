@@ -36,7 +36,7 @@ def everything(_: dict[str, Any]) -> bool:
 
 
 def wanted_of(document: dict[str, Any]) -> dict[str, Any]:
-    found = {name: document[name] for name in ("a", "b") if name in document}
+    found: dict[str, Any] = {name: document[name] for name in ("a", "b") if name in document}
     if "data" in document:
         found["data"] = document["data"]
     if isinstance(document.get("data"), dict):

@@ -25,17 +25,28 @@ from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.printable import json_text
 from shared.steps.batch_report import _table
-from tests.unit.fakes import BODY, REGION, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, Vendor, arn_of, refusing, showing
-from tests.unit.test_handlers import PNG, event, payload_of, post, stage
-from tests.unit.test_ops_commands import account
+from tests.support.fakes import (
+    BODY,
+    PNG,
+    REGION,
+    TOPIC,
+    UPLOADS,
+    VIDEO_ID,
+    VIDEOS,
+    Vendor,
+    arn_of,
+    event,
+    refusing,
+    showing,
+)
+from tests.support.handlers import payload_of, post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.unit.test_handlers import Stage
-    from tests.unit.test_ops_commands import Account
+    from tests.support.handlers import Functions
+    from tests.support.operators import CommandLine
 
-__all__ = ["account", "stage"]
 
 COUNT, A_TIME, MOST_SHOWN = int(os.environ.get("HOSTILE_WORDS", "300")), 60, 40
 THROUGH_DOORS = max(1, COUNT // A_TIME // 3)
@@ -113,7 +124,7 @@ def words(number: int) -> Iterator[str]:
 class Doors:
     """What a word may come in by. Each makes jobs that can be shown afterwards."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Functions) -> None:
         self.stage, self.world = stage, stage.world
         self.said: list[str] = []
         """What functions answered or raised."""
@@ -254,7 +265,7 @@ class Doors:
 class Seen:
     """All that people and programs get to see."""
 
-    def __init__(self, doors: Doors, account: Account) -> None:
+    def __init__(self, doors: Doors, account: CommandLine) -> None:
         self.doors, self.account, self.world = doors, account, doors.world
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -307,7 +318,7 @@ DOORS: list[Callable[[Doors, str], None]] = [
 
 @pytest.mark.parametrize("number", range(THROUGH_DOORS))
 def test_no_word_steers_a_terminal_or_forges_a_line_or_link(
-    stage: Stage, account: Account, monkeypatch: pytest.MonkeyPatch, number: int
+    stage: Functions, account: CommandLine, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     client = functools.cache(lambda _, service: boto3.client(service))
     monkeypatch.setattr(commands, "_client", lambda session, service: client(None, service))

@@ -24,8 +24,8 @@ def modules(folder: str) -> list[Path]:
     return found
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Full names of all that a module imports when it runs; what only the type checker sees is left out."""
+def imported(path: Path, *, for_types: bool = False) -> Iterator[str]:
+    """Full names of all that a module imports when it runs, and on request of what only the type checker sees."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -34,7 +34,7 @@ def imported(path: Path) -> Iterator[str]:
         for node in ast.walk(block)
     }
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in typing_only and not for_types:
             continue
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -78,7 +78,7 @@ def test_nobody_imports_what_is_above_or_beside(folder: str, forbidden: tuple[st
     assert not wrong
 
 
-def test_the_lower_packages_know_of_the_upper_ones_nothing_but_the_shape_of_an_error() -> None:
+def test_lower_packages_know_only_the_shape_of_an_error_of_upper_ones() -> None:
     for folder in ("genviral", "delivery"):
         # `shared.printable` imports nothing of ours, and comes with `shared.faults` anyway.
         allowed = (f"shared.{folder}", "shared.boxes", "shared.faults", "shared.printable")
@@ -90,6 +90,18 @@ def test_functions_import_shared_and_nothing_else_of_ours() -> None:
     for path in modules("functions"):
         ours = {name.partition(".")[0] for name in imported(path)} & OURS
         assert ours == {"shared"}
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks"])
+def test_helpers_of_tests_are_imported_by_their_full_names(folder: str) -> None:
+    bare = {path.stem for path in modules("tests")}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(folder)
+        for name in imported(path, for_types=True)
+        if name.partition(".")[0] in bare or "conftest" in name or ".test_" in name
+    ]
+    assert not wrong, "tests/support is the place for what several test modules use"
 
 
 # What every function imports: the logger and the AWS clients, and what those bring along.

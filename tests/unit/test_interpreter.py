@@ -400,7 +400,7 @@ def types(ran: interpreter.Run) -> list[str]:
     return [event["type"] for event in ran.events]
 
 
-def test_a_redrive_resumes_at_the_failed_state_with_its_input_and_a_new_count_of_tries() -> None:
+def test_a_redrive_resumes_the_failed_state_with_its_input_and_new_tries() -> None:
     given, payloads = {"number": 7}, []
 
     def work(payload: Any) -> Any:
@@ -440,7 +440,7 @@ def test_a_redrive_counts_the_time_of_the_machine_anew() -> None:
     assert (again.status, again.waits) == ("TIMED_OUT", [40, 40, 40])
 
 
-def test_a_redrive_of_a_map_resumes_at_the_map_and_not_in_one_of_its_children() -> None:
+def test_a_redrive_of_a_map_resumes_at_the_map_and_not_in_a_child() -> None:
     failing = [True]
 
     def nested(name: str, given: Any) -> Any:

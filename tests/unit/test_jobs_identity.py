@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.jobs import identity
-from tests.unit.fakes import arn_of
+from tests.support.fakes import arn_of
 
 if TYPE_CHECKING:
     import random

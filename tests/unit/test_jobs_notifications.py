@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -28,14 +26,14 @@ from shared.jobs.notifications import (
 )
 from shared.jobs.record import Job
 from shared.jobs.states import Status
-from tests.unit.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, arn_of, caught
+from tests.support.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, arn_of, caught
+from tests.support.notifications import SCHEMA, valid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Told by tests/unit/test_steps_batch.py, and held against the schema there.
 BATCH_STATUSES = (BATCH_FINISHED, BATCH_CHECKED, BATCH_REJECTED, BATCH_INTERRUPTED)
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "notification.schema.json").read_text())
 OUTPUT = {
     "bucket": "example-videos",
     "key": f"videos/2026/11/22/{JOB_ID}.mp4",
@@ -44,10 +42,6 @@ OUTPUT = {
     "width": 486,
     "height": 864,
 }
-
-
-def valid(message: dict[str, Any]) -> None:
-    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(message)
 
 
 def delivered(world: World) -> None:
@@ -120,7 +114,7 @@ def test_a_recipes_notice_keeps_to_the_schema() -> None:
     assert "job_id" not in notice.message
 
 
-def test_the_schema_names_what_can_be_told_and_nothing_else(world: World) -> None:
+def test_the_schema_names_what_can_be_notified_and_nothing_else(world: World) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert set(SCHEMA["properties"]["status"]["enum"]) == {*NOTICES, RECIPE_INVALID, UPLOAD_IGNORED, *BATCH_STATUSES}
     assert SCHEMA["properties"]["version"]["const"] == VERSION
@@ -170,7 +164,7 @@ def test_a_person_reads_what_to_do_and_which_field_is_wrong(world: World) -> Non
     assert f"What to do: {InvalidInput.advice}" in message.email
 
 
-def test_a_person_is_led_to_where_the_account_is_mended(world: World) -> None:
+def test_a_person_is_led_to_where_the_account_is_fixed(world: World) -> None:
     held(world)
     (message,) = world.messages()
     assert "Where: https://www.genviral.io/billing" in message.email
@@ -267,7 +261,7 @@ def test_a_subject_says_what_happened_and_to_what(name: str, subject: str) -> No
         ("prompt: must be a text; s3://bucket/key", "prompt: must be a text; s3://bucket/key"),
     ],
 )
-def test_no_words_hold_a_link_that_can_be_followed_and_each_is_broken_once(words: str, shown: str) -> None:
+def test_no_text_holds_a_clickable_link_and_each_is_broken_once(words: str, shown: str) -> None:
     notice = about("a.jpg", error={"code": "x", "message": words})
     assert shown in notice.text.splitlines()
     assert shown in notice.short
@@ -304,9 +298,7 @@ ROW = {"type": "batch", "bucket": "example-uploads", "key": "batches/a.csv", "li
 
 @pytest.mark.parametrize("past", ["as planned", "interrupted", "taken up"])
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED])
-def test_a_row_that_heals_after_it_was_told_as_interrupted_is_told_by_an_email(
-    world: World, past: str, status: Status
-) -> None:
+def test_a_row_that_recovers_after_an_interruption_notice_is_mailed(world: World, past: str, status: Status) -> None:
     """Subscriptions leave out what carries `reported_in`, and the report may be older than this end."""
     world.paid_job(JOB_ID)
     execution = arn_of(f"{JOB_ID}.r1") if past == "taken up" else EXECUTION
@@ -331,7 +323,7 @@ def with_two_videos(world: World, **other: Any) -> None:
     world.store.update(JOB_ID, other_videos={"the-first": {"credits_used": 7, "submitted_at": 1, **other}})
 
 
-def test_a_second_video_in_the_bucket_is_told_as_lying_there(world: World) -> None:
+def test_a_second_video_in_the_bucket_is_reported_as_being_there(world: World) -> None:
     with_two_videos(world, output={"bucket": "example-videos", "key": "videos/a.mp4"})
     world.store.transition(JOB_ID, Status.DELIVERING, output=OUTPUT)
     world.notifier().succeeded(EXECUTION)

@@ -36,7 +36,7 @@ def faults() -> Iterator[type[Fault]]:
                 yield member
 
 
-def test_every_error_that_a_state_retries_and_leaves_uncaught_has_its_place() -> None:
+def test_every_retried_and_uncaught_error_of_a_state_has_its_place() -> None:
     retried = {fault.__name__ for fault in faults() if fault.branch is Branch.RETRY}
     for state in docs.machine()["States"].values():
         caught = {name for rule in state.get("Catch", []) for name in rule["ErrorEquals"]}
@@ -68,7 +68,7 @@ def test_what_lasts_is_left_to_a_person(name: str, outage: dict[str, int]) -> No
     assert (plan.redrive_at, plan.redrive_until, plan.is_news) == (None, None, True)
 
 
-def test_pauses_grow_and_end_within_the_time_in_which_aws_redrives_an_execution() -> None:
+def test_pauses_grow_and_end_while_aws_still_redrives_an_execution() -> None:
     now, outage, pauses, told = NOW, job(), [], 0
     while (plan := redrives.plan(outage, ended="FAILED", error="GenviralUnavailable", now=now)).redrive_at is not None:
         told += plan.is_news

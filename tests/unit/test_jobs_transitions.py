@@ -14,7 +14,7 @@ from shared.credits.counter import CreditCounter
 from shared.jobs.errors import DailyLimitReached
 from shared.jobs.states import OPEN, STATES, TERMINAL, Status, sources_of
 from shared.jobs.transitions import JobStore, TransitionConflict
-from tests.unit.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
+from tests.support.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,13 +46,7 @@ class OneAtATime(Flaky):
 def put(world: World, status: Status, **attributes: Any) -> Job:
     """A job that is simply there, whatever way it came."""
     world.job(**attributes)
-    world.dynamodb.update_item(
-        TableName=TABLE,
-        Key={"job_id": {"S": JOB_ID}},
-        UpdateExpression="SET #s = :s",
-        ExpressionAttributeNames={"#s": "status"},
-        ExpressionAttributeValues={":s": {"S": status.value}},
-    )
+    world.overwrite(JOB_ID, status=status.value)
     return world.record()
 
 
@@ -135,7 +129,7 @@ def test_one_of_many_attempts_gets_the_claim(world: World) -> None:
     assert (job.status, job.claim) == (Status.SUBMITTING, won[0])
 
 
-def test_a_claim_whose_answer_was_lost_is_found_again_by_its_own_attempt_only(world: World) -> None:
+def test_a_claim_whose_response_was_lost_is_found_by_its_attempt_only(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "mine")
     assert world.store.claim(JOB_ID, "mine").claim == "mine"

@@ -12,14 +12,12 @@ import pytest
 from shared.api.upload_form import UploadRequest
 from shared.genviral.models import GenerateRequest, validated
 from shared.jobs.states import Status
-from tests.unit.fakes import EVENTS, JOB_ID, VIDEOS
-from tests.unit.test_handlers import SAMPLES, Stage, event, post, stage
+from tests.support.fakes import EVENTS, JOB_ID, VIDEOS, event
+from tests.support.handlers import SAMPLES, Functions, post
 from tools import docs, openapi
 
 if TYPE_CHECKING:
-    from tests.unit.fakes import World
-
-__all__ = ["stage"]
+    from tests.support.fakes import World
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.PATH.read_text())
 OPERATIONS = {
@@ -88,7 +86,7 @@ def conforms(document: object, schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_real_answer_has_the_shape_that_is_described(stage: Stage, call: str) -> None:
+def test_a_real_answer_has_the_shape_that_is_described(stage: Functions, call: str) -> None:
     SAMPLES[call][1](stage.world)
     answer = stage.call("api", event(call))
     described = OPERATIONS[event(call)["routeKey"]]["responses"][str(answer["statusCode"])]
@@ -108,7 +106,7 @@ def finished(world: World) -> None:
     world.store.transition(JOB_ID, Status.SUCCEEDED)
 
 
-def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Stage) -> None:
+def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Functions) -> None:
     finished(stage.world)
     answer = stage.call("api", event("api_get_video"))
     job = json.loads(answer["body"])
@@ -138,9 +136,10 @@ def test_the_bodies_are_those_that_the_code_judges() -> None:
     assert schemas["VideoRequest"]["required"] == ["model_id"]
     sample = json.loads(event("api_post_videos")["body"])
     conforms(sample, {"$ref": "#/components/schemas/VideoRequest"})
+    models: dict[str, Any] = {"VideoRequest": GenerateRequest, "UploadRequest": UploadRequest}
     for name, example in openapi.EXAMPLES.items():
         conforms(example, {"$ref": f"#/components/schemas/{name}"})
-        assert validated({"VideoRequest": GenerateRequest, "UploadRequest": UploadRequest}[name], _known(example))
+        assert validated(models[name], _known(example))
     for odd in ({"model_id": ""}, {"model_id": " "}, {"model_id": "m\x1b"}, {"model_id": "m", "image_url": "shoe.jpg"}):
         with pytest.raises(jsonschema.ValidationError):
             conforms(odd, {"$ref": "#/components/schemas/VideoRequest"})

@@ -8,37 +8,34 @@ import os
 import re
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
-from ops.__main__ import _NONE_OPEN, main
-from shared.genviral.client import GenviralClient
+from ops.__main__ import _NONE_OPEN
 from shared.genviral.errors import GenviralUnavailable, InsufficientCredits
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
-from tests.unit.fakes import (
+from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     KEY,
     PROMPT,
     TABLE,
+    TEMPLATE,
     UPLOADS,
     VIDEO_ID,
-    VIDEOS,
     World,
     caught,
     client,
     failed,
     refusing,
 )
-from tests.unit.test_ops import (
+from tests.support.operators import (
     LATER,
-    TEMPLATE,
+    CommandLine,
     alive,
     claimed,
     dead,
@@ -46,89 +43,10 @@ from tests.unit.test_ops import (
     generation_failed,
     paid,
     uncertain,
-    with_index,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-STACK = "genviral-video"
-
-
-@dataclass
-class Account:
-    """AWS behind the commands: all calls noted, a stack of this project, and a redrive, which moto has not."""
-
-    world: World
-    capsys: pytest.CaptureFixture[str]
-    calls: set[str] = field(default_factory=set)
-    fails: dict[str, Exception] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
-
-    def answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if operation == "RedriveExecution":
-            return {}
-        if arguments["StackName"] != STACK:
-            message = f"Stack with id {arguments['StackName']} does not exist"
-            raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, operation)
-        outputs = {
-            "JobsTable": TABLE,
-            "StateMachineArn": self.world.machine,
-            "UploadsBucket": UPLOADS,
-            "VideosBucket": VIDEOS,
-            "ApiKeySecretArn": "genviral-key",
-        }
-        parameters = {
-            "RecordRetentionDays": "365",
-            "SweepQuietSeconds": "300",
-            "JobDeadlineMinutes": "120",
-            "GenviralBaseUrl": "https://vendor.example/api/v1",
-            **self.parameters,
-        }
-        return {
-            "Stacks": [
-                {
-                    "Outputs": [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()],
-                    "Parameters": [
-                        {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
-                    ],
-                }
-            ]
-        }
-
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        """The exit status of a command, and what it said on both channels."""
-        self.capsys.readouterr()
-        status = main(list(arguments))
-        said = self.capsys.readouterr()
-        return status, said.out, said.err
-
-
-@pytest.fixture
-def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Account:
-    with_index(world)
-    assert world.machine
-    assert world.s3
-    account = Account(world, capsys)
-    real = BaseClient._make_api_call
-
-    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")
-        if error := account.fails.get(operation):
-            raise error
-        if operation in ("DescribeStacks", "RedriveExecution"):
-            return account.answer(operation, arguments)
-        return real(self, operation, arguments)
-
-    client("secretsmanager").create_secret(Name="genviral-key", SecretString=f"{KEY}\n")
-
-    def vendor(api_key: Callable[[bool], str], **options: Any) -> GenviralClient:
-        return GenviralClient(api_key, **options, transport=world.vendor)
-
-    monkeypatch.setattr("shared.genviral.client.GenviralClient", vendor)
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    return account
 
 
 class Terminal(io.StringIO):
@@ -138,12 +56,12 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_list_says_that_there_is_no_job(account: Account) -> None:
+def test_list_says_that_there_is_no_job(account: CommandLine) -> None:
     assert account.run("list") == (0, f"{_NONE_OPEN}\n", "")
     assert account.run("list", "--status", "uncertain") == (0, "There is no job that is uncertain.\n", "")
 
 
-def test_the_key_is_not_sent_over_plain_http(account: Account) -> None:
+def test_the_key_is_not_sent_over_plain_http(account: CommandLine) -> None:
     uncertain(account.world)
     account.parameters = {"GenviralBaseUrl": "http://vendor.example/api/v1", "AllowPrivateOutput": "false"}
     status, _, err = account.run("attach", JOB_ID, VIDEO_ID)
@@ -153,13 +71,13 @@ def test_the_key_is_not_sent_over_plain_http(account: Account) -> None:
     assert account.run("attach", JOB_ID, VIDEO_ID)[0] == 0
 
 
-def test_a_key_cannot_steer_the_terminal(account: Account) -> None:
+def test_a_key_cannot_steer_the_terminal(account: CommandLine) -> None:
     source = {"type": "upload", "bucket": "b", "key": "uploads/\x1b]0;x\x07\u202ea.jpg"}
     account.world.store.create("job-odd", source=source)
     assert r"uploads/\x1b]0;x\x07\u202ea.jpg" in account.run("show", "job-odd")[1]
 
 
-def test_list_begins_with_what_waits_for_a_person(account: Account) -> None:
+def test_list_begins_with_what_waits_for_a_person(account: CommandLine) -> None:
     world = account.world
     world.job("job-queued")
     world.job("job-failed")
@@ -176,7 +94,7 @@ def test_list_begins_with_what_waits_for_a_person(account: Account) -> None:
     assert account.run("list", "--status", "failed")[1].split()[:2] == ["job-failed", "failed"]
 
 
-def test_show_says_what_to_do_and_no_prompt(account: Account) -> None:
+def test_show_says_what_to_do_and_no_prompt(account: CommandLine) -> None:
     uncertain(account.world)
     status, out, _ = account.run("show", JOB_ID)
     shown = dict(re.split(r" {2,}|(?<=video id) |(?<=notice due) ", line, maxsplit=1) for line in out.splitlines())
@@ -195,6 +113,11 @@ def expected_soon(world: World) -> None:
     world.paid_job(expected_seconds=[290, 400])
     world.store.update(JOB_ID, submitted_at=int(time.time()))
     alive(world)
+
+
+def failed_with_a_late_video(world: World) -> None:
+    ended(world, Status.FAILED)
+    world.store.record_video(JOB_ID, VIDEO_ID)
 
 
 def with_a_wrong_video(world: World) -> None:
@@ -273,14 +196,14 @@ NEXT: dict[str, tuple[Callable[[World], Any], str]] = {
     "redriven when intake is open": (an_unpaid_one_held_back, "intake is stopped, start-intake lets it go on"),
     "not found": (with_a_wrong_video, f"attach {JOB_ID} VIDEO_ID --replace"),
     "late": (
-        lambda world: ended(world, Status.FAILED) or world.store.record_video(JOB_ID, VIDEO_ID),
+        failed_with_a_late_video,
         f"attach {JOB_ID} {VIDEO_ID}",
     ),
 }
 
 
 @pytest.mark.parametrize("name", NEXT)
-def test_show_says_what_comes_next(account: Account, name: str) -> None:
+def test_show_says_what_comes_next(account: CommandLine, name: str) -> None:
     prepare, text = NEXT[name]
     prepare(account.world)
     (line,) = (line for line in account.run("show", JOB_ID)[1].splitlines() if line.startswith("next"))
@@ -290,7 +213,7 @@ def test_show_says_what_comes_next(account: Account, name: str) -> None:
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
-def test_show_says_why_a_job_does_not_move_and_until_when(account: Account) -> None:
+def test_show_says_why_a_job_does_not_move_and_until_when(account: CommandLine) -> None:
     failing(account.world)
     shown = _MOMENT.sub("MOMENT", account.run("show", JOB_ID)[1])
     message = "Genviral gave no usable answer (HTTP 503): no"
@@ -303,7 +226,7 @@ def test_show_says_why_a_job_does_not_move_and_until_when(account: Account) -> N
     assert "tried again   MOMENT; the hold ends at MOMENT\n" in shown
 
 
-def test_show_says_which_fields_are_wrong(account: Account) -> None:
+def test_show_says_which_fields_are_wrong(account: CommandLine) -> None:
     account.world.job()
     issues = [{"path": "params.fps", "message": "must be a number"}, {"path": "prompt", "message": "is too long"}]
     account.world.store.transition(JOB_ID, Status.FAILED, error={"code": "invalid_payload", "issues": issues})
@@ -314,12 +237,12 @@ def test_show_says_which_fields_are_wrong(account: Account) -> None:
 
 
 @pytest.mark.parametrize("name", [EXECUTION, f"{JOB_ID}.r2", LATER])
-def test_what_the_console_shows_names_the_job(account: Account, name: str) -> None:
+def test_what_the_console_shows_names_the_job(account: CommandLine, name: str) -> None:
     account.world.job()
     assert account.run("show", name)[1].startswith(f"job           {JOB_ID}\n")
 
 
-def test_show_takes_what_a_person_holds_and_lists_all_that_it_may_mean(account: Account) -> None:
+def test_show_takes_what_a_person_holds_and_lists_all_that_it_may_mean(account: CommandLine) -> None:
     world = account.world
     world.paid_job()
     assert account.run("show", VIDEO_ID)[1].startswith(f"job           {JOB_ID}\n")
@@ -334,7 +257,7 @@ def test_show_takes_what_a_person_holds_and_lists_all_that_it_may_mean(account: 
     assert "2 jobs" in err
 
 
-def test_a_video_that_an_answer_named_is_pointed_out(account: Account) -> None:
+def test_a_video_that_an_answer_named_is_pointed_out(account: CommandLine) -> None:
     uncertain(account.world)
     account.world.store.update(JOB_ID, possible_video_id="a video")
     shown = account.run("show", JOB_ID)[1]
@@ -347,13 +270,13 @@ def test_a_video_that_an_answer_named_is_pointed_out(account: Account) -> None:
 @pytest.mark.parametrize(
     ("word", "shown"), [("Rendering", "Rendering"), ("SUCCEEDED", "SUCCEEDED, but gives no link"), (None, None)]
 )
-def test_show_says_what_the_vendor_says(account: Account, word: str | None, shown: str | None) -> None:
+def test_show_says_what_the_vendor_says(account: CommandLine, word: str | None, shown: str | None) -> None:
     account.world.paid_job(vendor_status=word)
     lines = [line for line in account.run("show", JOB_ID)[1].splitlines() if line.startswith("Genviral says")]
     assert lines == ([f"Genviral says {shown}"] if shown else [])
 
 
-def test_a_video_that_became_known_too_late_is_pointed_out(account: Account) -> None:
+def test_a_video_that_became_known_too_late_is_pointed_out(account: CommandLine) -> None:
     uncertain(account.world)
     account.world.store.record_video(JOB_ID, VIDEO_ID)
     shown = account.run("show", JOB_ID)[1]
@@ -362,14 +285,14 @@ def test_a_video_that_became_known_too_late_is_pointed_out(account: Account) -> 
     assert VIDEO_ID in account.run("list")[1]
 
 
-def test_an_attached_job_goes_on(account: Account) -> None:
+def test_an_attached_job_goes_on(account: CommandLine) -> None:
     uncertain(account.world)
     assert account.run("attach", JOB_ID, VIDEO_ID) == (0, f"Going on in {LATER}\n", "")
     assert account.world.record().video_id == VIDEO_ID
     assert "VIDEO_ID" not in account.run("show", JOB_ID)[1]
 
 
-def test_attach_asks_genviral_with_the_stacks_key(account: Account) -> None:
+def test_attach_asks_genviral_with_the_stacks_key(account: CommandLine) -> None:
     uncertain(account.world)
     account.world.vendor.script["GET"] = [refusing(404, "video_not_found")]
     status, out, err = account.run("attach", JOB_ID, "nonsense")
@@ -388,7 +311,7 @@ def test_attach_asks_genviral_with_the_stacks_key(account: Account) -> None:
     assert len(account.world.vendor.asked) == 1
 
 
-def test_a_key_that_was_never_set_is_named(account: Account) -> None:
+def test_a_key_that_was_never_set_is_named(account: CommandLine) -> None:
     uncertain(account.world)
     client("secretsmanager").put_secret_value(SecretId="genviral-key", SecretString="not-set")
     status, _, err = account.run("attach", JOB_ID, VIDEO_ID)
@@ -401,7 +324,7 @@ def test_a_key_that_was_never_set_is_named(account: Account) -> None:
     ("typed", "sent"), [(f"{JOB_ID}\n", True), ("yes\n", False), ("\n", False), ("", False)], ids=repr
 )
 def test_resubmit_asks_for_the_jobs_id(
-    account: Account, monkeypatch: pytest.MonkeyPatch, typed: str, sent: bool
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, typed: str, sent: bool
 ) -> None:
     uncertain(account.world)
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
@@ -411,7 +334,7 @@ def test_resubmit_asks_for_the_jobs_id(
     assert account.world.record().resubmissions == sent
 
 
-PAYING = {
+PAYING: dict[str, tuple[Callable[[World], object], list[str]]] = {
     "resubmit": (lambda world: uncertain(world), ["resubmit", JOB_ID]),
     "redrive": (lambda world: ended(world, Status.INTERRUPTED), ["redrive", JOB_ID]),
     "start-intake": (lambda world: world.job(), ["start-intake"]),
@@ -419,7 +342,7 @@ PAYING = {
 
 
 @pytest.mark.parametrize("name", PAYING)
-def test_without_a_terminal_nothing_is_paid_unless_told(account: Account, name: str) -> None:
+def test_without_a_terminal_nothing_is_paid_unless_confirmed(account: CommandLine, name: str) -> None:
     prepare, command = PAYING[name]
     prepare(account.world)
     if name == "start-intake":
@@ -436,7 +359,7 @@ def test_without_a_terminal_nothing_is_paid_unless_told(account: Account, name: 
     assert {call.partition(":")[2] for call in account.calls} & writing
 
 
-def test_a_paid_job_is_redriven_without_a_question(account: Account) -> None:
+def test_a_paid_job_is_redriven_without_a_question(account: CommandLine) -> None:
     paid(account.world, Status.INTERRUPTED)
     assert account.run("redrive", JOB_ID) == (0, f"Going on in {EXECUTION}\n", "")
 
@@ -457,7 +380,7 @@ def three_interrupted(world: World) -> None:
         (["--error", "nothing"], set()),
     ],
 )
-def test_a_dry_run_lists_what_would_be_redriven(account: Account, options: list[str], chosen: set[str]) -> None:
+def test_a_dry_run_lists_what_would_be_redriven(account: CommandLine, options: list[str], chosen: set[str]) -> None:
     three_interrupted(account.world)
     account.calls.clear()
     status, out, _ = account.run("redrive", "--all", "--dry-run", *options)
@@ -470,7 +393,7 @@ def test_a_dry_run_lists_what_would_be_redriven(account: Account, options: list[
 
 @pytest.mark.parametrize(("typed", "sent"), [("redrive\n", True), ("yes\n", False), ("", False)], ids=repr)
 def test_many_are_redriven_after_one_question(
-    account: Account, monkeypatch: pytest.MonkeyPatch, typed: str, sent: bool
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, typed: str, sent: bool
 ) -> None:
     three_interrupted(account.world)
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
@@ -483,7 +406,7 @@ def test_many_are_redriven_after_one_question(
     assert account.world.record("job-down").redrives == (0 if sent else 3)
 
 
-def test_without_a_terminal_many_are_redriven_only_if_told(account: Account) -> None:
+def test_without_a_terminal_many_are_redriven_only_if_confirmed(account: CommandLine) -> None:
     three_interrupted(account.world)
     status, _, err = account.run("redrive", "--all")
     assert (status, "--yes" in err) == (2, True)
@@ -491,7 +414,7 @@ def test_without_a_terminal_many_are_redriven_only_if_told(account: Account) -> 
     assert account.run("redrive", "--all", "--yes")[0] == 0
 
 
-def test_one_that_cannot_be_redriven_does_not_keep_the_others_waiting(account: Account) -> None:
+def test_one_that_cannot_be_redriven_does_not_keep_the_others_waiting(account: CommandLine) -> None:
     three_interrupted(account.world)
     alive(account.world, "job-again")
     account.world.paid_job("job-again")
@@ -507,7 +430,7 @@ def claimed_and_interrupted(world: World) -> None:
     world.store.transition(JOB_ID, Status.INTERRUPTED)
 
 
-def test_while_intake_is_stopped_only_paid_ones_of_many_are_redriven(account: Account) -> None:
+def test_while_intake_is_stopped_only_paid_ones_of_many_are_redriven(account: CommandLine) -> None:
     three_interrupted(account.world)
     account.run("stop-intake")
     _, out, err = account.run("redrive", "--all", "--yes")
@@ -518,7 +441,7 @@ def test_while_intake_is_stopped_only_paid_ones_of_many_are_redriven(account: Ac
 
 @pytest.mark.parametrize("prepare", [lambda world: ended(world, Status.INTERRUPTED), claimed_and_interrupted])
 def test_a_job_without_a_video_is_not_redriven_while_intake_is_stopped(
-    account: Account, prepare: Callable[[World], object]
+    account: CommandLine, prepare: Callable[[World], object]
 ) -> None:
     prepare(account.world)
     account.run("stop-intake")
@@ -530,19 +453,19 @@ def test_a_job_without_a_video_is_not_redriven_while_intake_is_stopped(
 
 
 @pytest.mark.parametrize("command", [[], [JOB_ID, "--all"], [JOB_ID, "--dry-run"], [JOB_ID, "--error", "x"]])
-def test_a_redrive_of_one_and_one_of_all_are_told_apart(account: Account, command: list[str]) -> None:
+def test_a_redrive_of_one_and_one_of_all_are_distinguished(account: CommandLine, command: list[str]) -> None:
     paid(account.world, Status.INTERRUPTED)
     assert account.run("redrive", *command)[0] == 2
     assert "states:RedriveExecution" not in account.calls
 
 
-def test_an_empty_queue_is_opened_without_a_question(account: Account) -> None:
+def test_an_empty_queue_is_opened_without_a_question(account: CommandLine) -> None:
     account.run("stop-intake")
     assert account.run("start-intake")[0] == 0
     assert "stopped" not in account.run("list")[2]
 
 
-def test_cancel_says_what_becomes_of_the_money(account: Account) -> None:
+def test_cancel_says_what_becomes_of_the_money(account: CommandLine) -> None:
     account.world.job("job-unpaid")
     assert account.run("cancel", "job-unpaid")[1] == "Canceled.\n"
     account.world.paid_job()
@@ -564,7 +487,7 @@ REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_refusal_is_one_clear_line(account: Account, case: str) -> None:
+def test_a_refusal_is_one_clear_line(account: CommandLine, case: str) -> None:
     command, error, text = REFUSALS[case]
     account.world.job()
     if error is not None:
@@ -582,14 +505,14 @@ def no_region(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_region")
-def test_the_region_may_stand_where_other_tools_look_for_it(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_may_stand_where_other_tools_read_it(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert account.run("list") == (2, "", "No region is known. Give --region, or set AWS_REGION.\n")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert "no stack other in eu-west-1" in account.run("--stack", "other", "list")[2]
     assert "no stack other in us-east-1" in account.run("--stack", "other", "--region", "us-east-1", "list")[2]
 
 
-def test_an_endpoint_that_is_no_address_is_refused(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_is_no_address_is_refused(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "foo")
     status, out, err = account.run("list")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
@@ -597,21 +520,21 @@ def test_an_endpoint_that_is_no_address_is_refused(account: Account, monkeypatch
     assert "AWS_ENDPOINT_URL" in err
 
 
-def test_another_projects_stack_is_refused(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Account, "answer", lambda *_: {"Stacks": [{"Outputs": [], "Parameters": []}]})
+def test_another_projects_stack_is_refused(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CommandLine, "answer", lambda *_: {"Stacks": [{"Outputs": [], "Parameters": []}]})
     status, _, err = account.run("list")
     assert status == 2
     assert "no stack of this project" in err
 
 
-def test_a_key_press_that_ends_a_command_shows_no_traceback(account: Account) -> None:
+def test_a_key_press_that_ends_a_command_shows_no_traceback(account: CommandLine) -> None:
     account.fails["DescribeStacks"] = KeyboardInterrupt()  # type: ignore[assignment]
     status, _, err = account.run("list")
     assert status == 130
     assert "again" in err
 
 
-def test_the_documented_policy_is_just_enough(account: Account) -> None:
+def test_the_documented_policy_is_just_enough(account: CommandLine) -> None:
     world = account.world
     world.job("job-new")
     uncertain(world)

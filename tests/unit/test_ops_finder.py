@@ -16,8 +16,8 @@ from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notificati
 from shared.jobs.states import Status
 from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
-from tests.unit.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
-from tests.unit.test_ops import LATER, operator, uncertain, with_index
+from tests.support.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
+from tests.support.operators import LATER, operator, uncertain, with_index
 
 KEY = "uploads/shoes/red shoe:2.jpg"
 CALLER = "arn:aws:sts::123456789012:assumed-role/shop"
@@ -65,7 +65,7 @@ def crowd(world: World) -> World:
     return world
 
 
-# ---- what names the job by itself -------------------------------------------------------------------------------
+# ---- what names the job alone -------------------------------------------------------------------------------
 
 VIDEO_KEY = f"videos/2026/11/22/{JOB_ID}.mp4"
 CONSOLE = "https://eu-central-1.console.aws.amazon.com"
@@ -270,7 +270,7 @@ def test_all_rows_of_a_batch_are_found_by_its_report(crowd: World, form: str) ->
     assert sorted(find(crowd, report)) == [f"row-{number}" for number in range(5)]
 
 
-def test_a_forms_key_finds_its_job_and_that_of_whatever_was_written_over_its_file(crowd: World) -> None:
+def test_a_forms_key_finds_its_job_and_those_of_overwritten_files(crowd: World) -> None:
     job_id = identity.for_handover("shoes", "a.jpg")
     key = f"uploads/shoes/{job_id}/a.jpg"
     version = crowd.upload(key, b"shoe")

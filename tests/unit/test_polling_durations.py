@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.jobs import identity
 from shared.polling.durations import SLOTS, Durations, kind_of
-from tests.unit.fakes import TABLE, World
+from tests.support.fakes import TABLE, World
 
 KIND = kind_of("bytedance/seedance-2.0", {"params": {"duration_seconds": 5}})
 

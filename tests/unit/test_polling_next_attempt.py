@@ -58,6 +58,7 @@ def test_each_try_is_counted_and_the_next_comes_later_and_later() -> None:
         assert retry["tries"] == tries
         waits.append(round(seconds_until(retry["next_try_by"])))
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300]
+    assert retry is not None
     assert retry["error"] == {
         "error": "GenviralUnavailable",
         "code": "genviral_unavailable",

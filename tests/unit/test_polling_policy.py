@@ -67,20 +67,20 @@ def test_after_the_plan_waits_grow_with_the_time_waited() -> None:
 # ---- where the looks fall --------------------------------------------------------------------------------------------
 
 
-def test_nobody_looks_long_before_anything_can_be_finished() -> None:
+def test_nothing_is_polled_long_before_anything_can_be_finished() -> None:
     plan = POLICY.plan([60 + number % 5 for number in range(32)], 0.5)
     assert 50 <= plan[0] <= 66
     assert sum(look <= 70 for look in plan) <= 5
 
 
-def test_nobody_looks_between_two_modes() -> None:
+def test_nothing_is_polled_between_two_modes() -> None:
     plan = POLICY.plan([75 + number % 8 for number in range(16)] + [300 + number % 30 for number in range(16)], 0.5)
     assert sum(look < 100 for look in plan) >= 2
     assert sum(110 < look < 250 for look in plan) <= 1
     assert sum(250 < look < 400 for look in plan) >= 3
 
 
-def test_once_warm_few_looks_find_a_video_soon() -> None:
+def test_once_warm_few_polls_find_a_video_soon() -> None:
     rnd = seeded()
     looks, shares = [], []
     for _ in range(20):
@@ -94,7 +94,7 @@ def test_once_warm_few_looks_find_a_video_soon() -> None:
     assert statistics.quantiles(shares, n=20)[-1] <= 0.155
 
 
-def test_while_nothing_is_known_it_is_never_worse_than_every_15_seconds_in_both() -> None:
+def test_without_history_it_is_never_worse_than_every_15_seconds() -> None:
     rnd = seeded()
     plans = [POLICY.plan([], chance / 10) for chance in range(10)]
     for median in (15, 30, 45, 60, 80, 100, 130, 200, 300, 450, 600, 900):
@@ -105,7 +105,7 @@ def test_while_nothing_is_known_it_is_never_worse_than_every_15_seconds_in_both(
         assert not (more_looks and delay > statistics.median(-one % 15 for one in took)), median
 
 
-def test_jobs_that_start_together_are_looked_at_one_after_the_other() -> None:
+def test_jobs_that_start_together_are_polled_one_after_the_other() -> None:
     durations = [300 + number for number in range(32)]
     first = {POLICY.plan(durations, chance / 100)[0] for chance in range(100)}
     assert max(first) - min(first) >= 0.06 * min(first)
@@ -116,13 +116,13 @@ def test_jobs_that_start_together_are_looked_at_one_after_the_other() -> None:
 
 
 @given(st.integers(0, 100_000), st.integers(0, 100_000))
-def test_a_measured_time_lies_between_the_looks_and_not_far_before_the_last(one: int, other: int) -> None:
+def test_a_measured_time_lies_between_polls_and_close_to_the_last(one: int, other: int) -> None:
     unfinished, finished = sorted((one, other))
     seconds = measured(unfinished, finished)
     assert max(unfinished, 0.75 * finished) * 0.999 <= seconds <= finished
 
 
-def test_a_model_that_changes_is_followed_by_looks_alone() -> None:
+def test_a_model_that_changes_is_followed_by_polls_alone() -> None:
     rnd = seeded()
     slots: dict[int, float] = {}
     for median in (300, 100, 300):
@@ -145,7 +145,7 @@ def test_nothing_is_expected_from_a_handful() -> None:
     assert expectation(list(range(100, 201))) == Expectation(150, 190)
 
 
-def test_a_job_is_late_after_four_times_the_usual_but_never_before_the_floor_or_after_a_day() -> None:
+def test_a_job_is_late_after_four_times_the_usual_within_its_bounds() -> None:
     assert deadline(None, 7200) == 7200
     assert deadline(Expectation(60, 90), 7200) == 7200
     assert deadline(Expectation(1800, 3000), 7200) == 12_000

@@ -234,7 +234,7 @@ def test_what_makes_another_video_makes_another_job(changed: dict[str, Any]) -> 
         [-3, "-3.0"],
     ],
 )
-def test_a_number_or_boolean_in_metadata_is_one_however_a_spreadsheet_writes_it(spellings: list[Any]) -> None:
+def test_a_metadata_number_or_boolean_is_one_in_any_spelling(spellings: list[Any]) -> None:
     assert len({ids(lines(row(metadata={"x": spelling})))[0] for spelling in spellings}) == 1
     # Whichever spelling was paid for by the former rule is found where it stands again.
     for spelling in spellings:
@@ -247,7 +247,7 @@ def test_labels_that_only_begin_like_numbers_stay_apart() -> None:
     assert len({ids(lines(row(metadata={"x": label})))[0] for label in labels}) == len(labels)
 
 
-def test_a_label_that_was_paid_for_by_the_former_rule_in_other_line_ends_is_found() -> None:
+def test_a_label_paid_under_the_former_rule_in_other_line_ends_is_found() -> None:
     (job_id,) = older_ids([row(prompt="a\r\nb", metadata={"take": "5.0"})])
     assert ids(lines(row(prompt="a\nb", metadata={"take": "5.0"})), known=[job_id]) == [job_id]
 
@@ -346,7 +346,7 @@ def test_a_row_that_was_paid_for_in_other_line_ends_is_not_paid_again(paid: dict
         assert ids(lines(row(prompt=text)), known=[job_id]) == [job_id]
 
 
-def test_a_row_that_was_paid_for_in_the_other_normal_form_is_not_paid_again() -> None:
+def test_a_row_paid_in_the_other_normal_form_is_not_paid_again() -> None:
     (job_id,) = older_ids([row(prompt="u\u0308")])
     assert ids(lines(row(prompt="\u00fc")), known=[job_id]) == [job_id]
     (job_id,) = older_ids([row()], "fru\u0308hling")

@@ -291,7 +291,7 @@ TORN = {
 
 
 @pytest.mark.parametrize("kind", TWO_LINKS)
-def test_links_in_one_cell_are_parted_by_whatever_stands_between_whole_ones(kind: str) -> None:
+def test_links_in_one_cell_are_split_by_what_stands_between_them(kind: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "reference_image_urls": TWO_LINKS[kind]}), KEY)
     assert row.request == {"model_id": MODEL, "reference_image_urls": [A_LINK, B_LINK]}
 
@@ -313,7 +313,7 @@ def test_links_that_can_be_parted_in_two_ways_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", [*TORN, "commas"])
 def test_two_links_that_are_written_as_one_are_refused_in_either_form(kind: str) -> None:
     link = TORN.get(kind, "https://example.com/a.jpg,https://example.com/b.jpg")
-    requests = {
+    requests: dict[str, dict[str, Any]] = {
         "reference_image_urls.1": {"reference_image_urls": [A_LINK, link]},
         "image_url": {"image_url": link},
     }
@@ -417,7 +417,7 @@ DATES = [
 
 
 @pytest.mark.parametrize("date", [*DATES, "45551.386", "0.386111", "0,386111111", ".386"])
-def test_a_date_or_its_number_that_a_spreadsheet_made_of_an_aspect_ratio_is_refused(date: str) -> None:
+def test_an_aspect_ratio_that_a_spreadsheet_made_a_date_is_refused(date: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "params.aspect_ratio": date}), KEY)
     ((path, message),) = issues(row)
     assert path == "params.aspect_ratio"
@@ -454,7 +454,7 @@ def test_an_aspect_ratio_is_taken_as_it_is(ratio: str) -> None:
         "#REF! it says",
     ],
 )
-def test_a_text_that_only_looks_like_an_error_is_a_text(text: str) -> None:
+def test_a_text_that_resembles_an_error_is_a_text(text: str) -> None:
     (row,) = batches.read(csv_of({"model_id": MODEL, "prompt": text}), KEY)
     assert row.request == {"model_id": MODEL, "prompt": text}
 
@@ -500,7 +500,7 @@ MARKS = {
 
 
 @pytest.mark.parametrize("kind", MARKS)
-def test_a_text_with_endless_marks_is_refused_before_it_is_brought_into_a_normal_form(kind: str) -> None:
+def test_a_text_with_endless_marks_is_refused_before_normalization(kind: str) -> None:
     text, is_refused = MARKS[kind]
     for path, request in (
         ("prompt", {"prompt": text}),
@@ -596,7 +596,7 @@ def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
     assert issues(row) == [("raw_params", "names 'a' twice in one object")]
 
 
-def test_a_key_that_stands_in_two_spellings_in_one_object_is_refused_by_name() -> None:
+def test_a_key_in_two_spellings_in_one_object_is_refused_by_name() -> None:
     """Their values would be one in what the row is known by, and a change of the other would be no other job."""
     for name, twin in (("\u00e9", "e\u0301"), ("a\nb", "a\r\nb"), ("a\nb", "a\rb"), ("\u00e9\n", "e\u0301\r")):
         for raw in ({name: 1, twin: 2}, {twin: 1, name: 2}, {"a": [{name: 1, twin: 2}]}):

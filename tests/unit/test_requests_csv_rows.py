@@ -187,7 +187,7 @@ def test_a_quote_that_cannot_be_misread_is_read(kind: str) -> None:
         ('m,"a" ,b\n', "line 2, character 6: text follows the quote that ends a cell"),
     ],
 )
-def test_a_file_whose_rows_cannot_be_told_apart_is_rejected_with_line_and_character(text: str, said: str) -> None:
+def test_a_file_with_ambiguous_rows_is_rejected_with_line_and_character(text: str, said: str) -> None:
     with pytest.raises(BatchUnreadable, match=said):
         read(f"model_id,prompt\n{text}")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.requests.media_types import Kind, kind_of
-from tests.unit.media_files import media, picture
+from tests.support.media_files import media, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,7 @@ BRANDED: list[tuple[Kind, bytes]] = [
 
 
 @pytest.mark.parametrize(("kind", "content"), BRANDED, ids=lambda value: value if isinstance(value, Kind) else "")
-def test_a_brand_of_pictures_or_sound_is_enough_and_for_others_the_tracks_count(kind: Kind, content: bytes) -> None:
+def test_a_brand_of_pictures_or_sound_is_enough_else_tracks_count(kind: Kind, content: bytes) -> None:
     assert judged(content) is kind
 
 

@@ -32,8 +32,8 @@ from shared.jobs.states import Status
 from shared.requests.media_types import Kind
 from shared.requests.recipes import KIND_OF_FIELD, fill, recipe_named_by, recipe_of
 from shared.requests.resolve import Resolution, Resolver, check_recipe
-from tests.unit.fakes import BODY, JOB_ID, PNG, UPLOADS, Flaky, World, failed
-from tests.unit.media_files import media
+from tests.support.fakes import BODY, JOB_ID, PNG, UPLOADS, Flaky, World, failed
+from tests.support.media_files import media
 
 RECIPE = {
     "model_id": "bytedance/seedance-2.0",
@@ -303,7 +303,7 @@ def test_of_a_file_no_more_is_read_than_tells_its_kind(world: World) -> None:
     assert sum(end - start + 1 for start, end in spans) < 20_000
 
 
-def test_tags_are_those_of_the_events_version_and_are_read_only_where_they_are_wanted(world: World) -> None:
+def test_tags_are_the_event_versions_and_read_only_where_wanted(world: World) -> None:
     version = world.upload("uploads/a.jpg", PNG, Tagging="mood=first")
     world.upload("uploads/a.jpg", PNG, Tagging="mood=second")
     watched = Flaky(world.s3, only="get_object_tagging")
@@ -386,13 +386,13 @@ def test_a_recipe_for_one_file_says_that_a_manifest_has_none(library: World) -> 
     assert fault.value.issues[0]["path"] == "image_url"
 
 
-# ---- recipes by themselves -------------------------------------------------------------------------------
+# ---- recipes alone -------------------------------------------------------------------------------
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "recipes").glob("*.json")), ids=lambda file: file.stem)
-def test_the_worked_recipes_are_right_and_a_plain_upload_is_enough_for_them(world: World, file: Path) -> None:
+def test_the_worked_recipes_are_valid_with_a_plain_upload(world: World, file: Path) -> None:
     check_recipe(file.read_bytes(), file.stem)
     world.upload(f"recipes/{file.name}", file.read_bytes())
     world.upload(f"uploads/{file.stem}/file", MP4 if "video_url" in file.read_text() else PNG)
@@ -508,7 +508,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("kind", LARGE)
-def test_a_recipe_is_judged_whatever_it_holds_and_its_issues_fit_into_a_message(kind: str) -> None:
+def test_any_recipe_is_validated_and_its_issues_fit_into_a_message(kind: str) -> None:
     assert len(LARGE[kind]) <= _SIZE
     with pytest.raises(RecipeInvalid) as fault:
         check_recipe(LARGE[kind], "r")
@@ -595,9 +595,7 @@ GARBLED = {
         ("{{metadata.note}}", "metadata.note"),
     ],
 )
-def test_a_text_that_was_damaged_on_its_way_is_refused_where_a_recipe_puts_it_in(
-    world: World, place: str, field: str, text: str
-) -> None:
+def test_a_damaged_text_is_refused_where_a_recipe_inserts_it(world: World, place: str, field: str, text: str) -> None:
     garbled = GARBLED[text]
     world.recipe(document_with(field, place))
     world.upload(
@@ -610,9 +608,7 @@ def test_a_text_that_was_damaged_on_its_way_is_refused_where_a_recipe_puts_it_in
 
 @pytest.mark.parametrize("text", GARBLED)
 @pytest.mark.parametrize("field", ["prompt", "raw_params.a", "metadata.a", "name of a member"])
-def test_a_text_that_was_damaged_on_its_way_is_refused_in_an_execution_by_hand(
-    world: World, field: str, text: str
-) -> None:
+def test_a_damaged_text_is_refused_in_an_execution_by_hand(world: World, field: str, text: str) -> None:
     garbled = GARBLED[text]
     field = f"raw_params.{garbled}" if field == "name of a member" else field
     request = json.dumps(document_with(field, garbled))
@@ -711,7 +707,7 @@ def test_a_bad_request_file_has_a_name(world: World, text: bytes, error: type[Fa
     ("code", "error"),
     [("AccessDenied", UploadUnreadable), ("InvalidObjectState", UploadUnreadable), ("SlowDown", ClientError)],
 )
-def test_a_forbidden_object_is_named_and_a_passing_fault_is_left_to_the_retries(
+def test_a_forbidden_object_is_named_and_a_passing_fault_is_retried(
     world: World, code: str, error: type[Exception]
 ) -> None:
     class Forbidden:

@@ -16,7 +16,7 @@ import pytest
 from shared.jobs.errors import RecipeMissing, UploadUnsupported
 from shared.jobs.states import Status
 from shared.requests.resolve import check_recipe
-from tests.unit.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
+from tests.support.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -89,7 +89,7 @@ def test_the_function_handles_each_message_once(
     assert capsys.readouterr().out == f"s3://{VIDEOS}/videos/a.mp4 is ready for {{}}\n"
 
 
-def test_the_worker_downloads_what_is_finished_and_keeps_nothing_in_the_queue(
+def test_the_worker_downloads_finished_videos_and_empties_the_queue(
     told: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = boto3.client("sqs")

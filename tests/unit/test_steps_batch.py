@@ -12,7 +12,7 @@ import json
 import unicodedata
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema
 import pytest
@@ -29,7 +29,7 @@ from shared.jobs.transitions import JobStore
 from shared.steps.batch_admit import admit_row
 from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter, report_key
-from tests.unit.fakes import BODY, PROMPT, TABLE, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, World, arn_of, caught, failed
+from tests.support.fakes import BODY, PROMPT, TABLE, TOPIC, UPLOADS, VIDEO_ID, VIDEOS, World, arn_of, caught, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +133,7 @@ MISREAD = {
 
 
 @pytest.mark.parametrize("kind", MISREAD)
-def test_what_could_be_misread_is_refused_by_the_check_and_by_the_run_alike(world: World, kind: str) -> None:
+def test_ambiguous_rows_are_refused_by_the_check_and_the_run(world: World, kind: str) -> None:
     suffix, data = MISREAD[kind]
     refused = []
     for key in (f"batches/a.check.{suffix}", f"batches/a.{suffix}"):
@@ -158,7 +158,7 @@ def test_a_check_in_another_spelling_starts_nothing_and_knows_the_batch(world: W
 @pytest.mark.parametrize(
     "older", [{**A, "prompt": f"{PROMPT}\r\nx"}, {**A, "prompt": f" {PROMPT}\nx", "negative_prompt": ""}]
 )
-def test_a_row_of_a_batch_that_was_paid_for_under_the_older_rule_is_not_paid_again(world: World, older: Any) -> None:
+def test_a_batch_row_paid_under_the_older_rule_is_not_paid_again(world: World, older: Any) -> None:
     job_id = identity.for_row(UPLOADS, "spring", identity.fingerprint(older), 0)
     world.store.create(job_id, source={"type": "batch"})
     planned = plan(world, older, {**A, "prompt": f"{PROMPT}\nx"})
@@ -191,11 +191,12 @@ def test_a_row_of_a_batch_under_way_during_an_update_is_paid_once(world: World, 
     assert len(world.vendor.posts) == 1
 
 
-def test_like_rows_in_several_spellings_are_each_paid_once_during_an_update(world: World) -> None:
+def test_like_rows_in_several_spellings_are_paid_once_in_an_update(world: World) -> None:
     rows = [{**A, "prompt": f" {PROMPT}"}, A, {**A, "prompt": f"{PROMPT} "}, A]
     body = b"\n".join(json.dumps(row).encode() for row in rows)
     world.upload("plans/older.jsonl", body)
-    earlier, seen = [], Counter[str]()
+    earlier: list[dict[str, Any]] = []
+    seen = Counter[str]()
     for row in rows:
         text, meaning = json.dumps(row).encode(), identity.fingerprint(row)
         place = {"line": 1, "plan": "plans/older.jsonl", "offset": body.index(text), "length": len(text)}
@@ -290,7 +291,7 @@ def test_what_is_started_by_hand_under_a_rows_name_counts_as_that_row(world: Wor
     assert admit(changed["job_id"])["next"] == "start"
 
 
-def test_a_row_whose_interruption_made_its_record_is_submitted_all_the_same(world: World) -> None:
+def test_a_row_recorded_first_by_its_interruption_is_submitted(world: World) -> None:
     (job,) = jobs_of(world, plan(world, A))
     execution = arn_of(job["job_id"])
     world.notifier().interrupted(execution, ended="FAILED", error="Lambda.Unknown", cause="", moment="1")
@@ -347,7 +348,7 @@ def test_every_row_is_accounted_for(world: World) -> None:
     assert "What to do: The rows that are not_started have no job" in message["email"]
 
 
-def test_rows_that_were_not_started_are_named_and_the_same_file_starts_and_pays_only_them(world: World) -> None:
+def test_rows_not_started_are_named_and_a_repeat_pays_only_them(world: World) -> None:
     planned = plan(world, A, B)
     first, second = jobs_of(world, planned)
     world.submitter().submit(arn_of(first["job_id"]), given(first))
@@ -366,7 +367,7 @@ def test_rows_that_were_not_started_are_named_and_the_same_file_starts_and_pays_
     assert len(world.vendor.posts) == 2
 
 
-def test_a_batch_that_is_uploaded_again_tells_what_is_new_from_what_was_paid_before(world: World) -> None:
+def test_a_repeated_batch_separates_new_rows_from_those_paid_before(world: World) -> None:
     new = {**A, "prompt": "new"}
     planned = plan(world, A, B, new)
     old, canceled, added = jobs_of(world, planned)
@@ -447,7 +448,7 @@ def test_a_report_that_is_written_again_is_the_same_message_again(world: World) 
     assert first.body["notification_id"] == second.body["notification_id"] == f"{BATCH}/batch_finished"
 
 
-def test_a_batch_that_is_rejected_or_interrupted_is_told_with_what_to_do(world: World) -> None:
+def test_a_rejected_or_interrupted_batch_is_notified_with_what_to_do(world: World) -> None:
     source = {"type": "batch", "bucket": UPLOADS, "key": KEY}
     fault = BatchUnreadable("the column 'x' is no column", issues=({"path": "x", "message": "is no column"},))
     answer = reporter(world).rejected(EXECUTION, source, caught(fault))
@@ -489,7 +490,8 @@ def test_no_cell_of_a_reports_table_is_a_formula_whatever_parts_the_cells(world:
     key = facts["report"]["key"].replace(".json", ".csv")
     text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read().decode()
     assert len(text.splitlines()) == 3
-    for between, quoting in itertools.product(",;\t|", (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)):
+    quotings: tuple[Literal[0, 3], ...] = (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)
+    for between, quoting in itertools.product(",;\t|", quotings):
         for row in csv.reader(io.StringIO(text), delimiter=between, quoting=quoting):
             begins = {unicodedata.normalize("NFKC", cell).lstrip()[:1] for cell in row}
             assert not begins & set("=+-@"), row
@@ -522,7 +524,7 @@ def test_many_jobs_are_read_whatever_dynamodb_leaves_out(world: World, monkeypat
             assert len(request["Keys"]) <= 100
             served = request["Keys"][:30] if self.calls % 3 else []
             left = request["Keys"][len(served) :]
-            answer = {"Responses": {TABLE: []}}
+            answer: Any = {"Responses": {TABLE: []}}
             if served:
                 answer = world.dynamodb.batch_get_item(RequestItems={TABLE: {**request, "Keys": served}})
             return {**answer, "UnprocessedKeys": {TABLE: {**request, "Keys": left}} if left else {}}

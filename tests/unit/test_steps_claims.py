@@ -41,7 +41,8 @@ from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.tries import RESERVE_SECONDS, tries
-from tests.unit.fakes import (
+from tests.support.credits import priced, spent
+from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,
@@ -56,8 +57,7 @@ from tests.unit.fakes import (
     failed,
     refusing,
 )
-from tests.unit.test_credits_limiter import priced
-from tests.unit.test_ops import dead, operator
+from tests.support.operators import dead, operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,12 +151,6 @@ def submit(world: World, client: Any = None, *, limit: float = 0, **options: Any
     table = client or world.dynamodb
     limiter = world.limiter(limit, table) if limit else None
     return world.submitter(JobStore(table, TABLE), limiter=limiter, **options).submit(EXECUTION, GIVEN)
-
-
-def spent(world: World) -> float:
-    day = time.strftime("%Y-%m-%d", time.gmtime(time.time()))
-    item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
-    return float(item["spent"]["N"]) if item else 0
 
 
 # ---- an attempt that may still be running ----------------------------------------------------------------------------
@@ -290,7 +284,7 @@ def overtaken(world: World, act: Callable[[], Any]) -> dict[str, Any]:
     return submitter.submit(EXECUTION, GIVEN)
 
 
-def test_a_refusal_before_the_claim_does_not_end_a_job_that_another_attempt_is_sending(world: World) -> None:
+def test_a_refusal_before_the_claim_spares_another_attempts_job(world: World) -> None:
     world.job()
     with pytest.raises(SubmissionInProgress):
         overtaken(world, lambda: world.store.claim(JOB_ID, "quicker", execution=EXECUTION))
@@ -564,7 +558,7 @@ def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world:
     assert (job.status, job.claim, job.paid, world.vendor.posts) == (close, None, Paid.NO, [])
 
 
-def test_a_limit_that_is_reached_after_an_unanswered_claim_leaves_none_behind(world: World) -> None:
+def test_a_limit_reached_after_an_unanswered_claim_leaves_no_claim(world: World) -> None:
     world.job()
     world.job("another")
     world.know_price(5)
@@ -594,9 +588,7 @@ def test_a_claim_that_took_too_long_is_given_back_unsent(world: World) -> None:
 
 
 @pytest.mark.parametrize("script", [["after"] * 3, ["before"] * 3, ["before", "after", "before"]], ids="-".join)
-def test_a_claim_that_is_taken_over_unanswered_keeps_what_the_first_call_may_have_cost(
-    world: World, script: list[str]
-) -> None:
+def test_a_claim_taken_over_unanswered_keeps_the_first_calls_cost(world: World, script: list[str]) -> None:
     world.job()
     world.store.claim(JOB_ID, "the first", execution=EXECUTION)
     world.age_claim()
@@ -632,7 +624,7 @@ class Refusing:
         return call
 
 
-def test_a_refused_call_gives_its_claim_back_when_dynamodb_recovers_after_minutes(world: World) -> None:
+def test_a_refused_call_releases_its_claim_when_dynamodb_recovers(world: World) -> None:
     world.job()
     world.vendor = Vendor([refusing(429)])
     client = Refusing(world.dynamodb, "#given_back", 50)
@@ -641,7 +633,7 @@ def test_a_refused_call_gives_its_claim_back_when_dynamodb_recovers_after_minute
     assert (client.left, world.record().claim, world.record().status) == (0, None, Status.QUEUED)
 
 
-def test_an_accepted_video_is_written_down_when_dynamodb_recovers_after_minutes(world: World) -> None:
+def test_an_accepted_video_is_recorded_when_dynamodb_recovers(world: World) -> None:
     """A cancel before the first poll must find it there."""
     world.job()
     client = Refusing(world.dynamodb, "#video_id", 50)

@@ -17,7 +17,7 @@ from shared.jobs.record import Job
 from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore
 from shared.steps import deliver as step
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     FINISHED,
@@ -32,7 +32,7 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_ops import operator
+from tests.support.operators import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,9 +227,7 @@ def differing_ratio(asked: str, width: int, height: int) -> dict[str, str] | Non
 
 
 @pytest.mark.parametrize(("ratio", "width", "height"), SIZES)
-def test_size_that_models_sell_by_an_aspect_ratio_is_called_by_it_and_by_no_other(
-    ratio: str, width: int, height: int
-) -> None:
+def test_a_size_sold_by_aspect_ratio_is_called_by_that_ratio_only(ratio: str, width: int, height: int) -> None:
     assert differing_ratio(ratio, width, height) is None
     for other in SOLD.keys() - {ratio}:
         assert differing_ratio(other, width, height) == {"asked": other, "got": f"{width}:{height}"}
@@ -257,7 +255,7 @@ def test_ratio_that_nobody_sells_is_called_by_what_is_asked_for() -> None:
         ({"duration_seconds": 4.5}, {"duration_seconds": {"asked": 4.5, "got": 5.04}}),
     ],
 )
-def test_a_film_that_is_not_what_was_asked_for_is_told_and_kept(
+def test_a_video_that_is_not_what_was_asked_for_is_reported_and_kept(
     world: World, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any], differs: dict[str, Any] | None
 ) -> None:
     media = MediaFacts(duration=5.04, width=720, height=1280, video_codec="h264", audio_codec=None)
@@ -308,7 +306,7 @@ def test_a_job_that_ended_is_not_fetched(world: World, copies: list[dict[str, An
 
 
 @pytest.mark.parametrize(("status", "write"), [("processing", 0), ("delivering", 0), ("delivering", 1)])
-def test_a_delivery_that_an_operator_overtook_writes_nothing_about_another_video(
+def test_an_overtaken_delivery_writes_nothing_about_another_video(
     world: World, copies: list[dict[str, Any]], status: str, write: int
 ) -> None:
     """Just before one of its writes, an operator has replaced the video."""
@@ -346,7 +344,7 @@ def delivering(world: World) -> None:
     poll(world)
 
 
-def test_the_first_delivery_looks_for_nothing_in_the_bucket(world: World, copies: list[dict[str, Any]]) -> None:
+def test_the_first_delivery_searches_for_nothing_in_the_bucket(world: World, copies: list[dict[str, Any]]) -> None:
     delivering(world)
     world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert copies[0]["first"]

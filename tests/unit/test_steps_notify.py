@@ -33,13 +33,14 @@ from shared.jobs.errors import (
 )
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.transitions import JobStore
-from tests.unit.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
-from tests.unit.test_ops import operator
+from tests.support.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
+from tests.support.operators import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.faults import Fault
+    from shared.jobs.record import Job
 
 OUTPUT = {"bucket": "example-videos", "key": "videos/a.mp4", "bytes": 3}
 MISSING = caught(RecipeMissing("there is no readable recipes/default.json"))
@@ -70,7 +71,7 @@ each_ending = pytest.mark.parametrize(("status", "prepare", "tell"), ENDINGS, id
 
 
 @each_ending
-def test_one_message_however_often_it_is_told(world: World, status: str, prepare: Any, tell: Any) -> None:
+def test_one_message_however_often_it_is_notified(world: World, status: str, prepare: Any, tell: Any) -> None:
     prepare(world)
     for _ in range(3):
         tell(world.notifier())
@@ -119,9 +120,7 @@ def test_a_failure_of_the_table_loses_no_message(
 def counted() -> dict[str, float]:
     """What was counted so far of how jobs ended, held or were interrupted."""
     return {
-        name: sum(metric["Value"])  # type: ignore[arg-type]
-        for name, metric in runtime.metrics.metric_set.items()
-        if name.startswith("Jobs")
+        name: sum(metric["Value"]) for name, metric in runtime.metrics.metric_set.items() if name.startswith("Jobs")
     }
 
 
@@ -168,7 +167,7 @@ def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: s
 
 
 @each_ending
-def test_an_end_is_counted_although_it_cannot_be_told_and_not_again_when_it_is(
+def test_an_end_is_counted_once_although_its_notification_fails_first(
     world: World, status: str, prepare: Any, tell: Any
 ) -> None:
     prepare(world)
@@ -250,7 +249,7 @@ def test_an_error_from_before_its_video_ends_no_job_that_has_one(
     assert (world.record(), world.messages()) == (before, [])
 
 
-def test_a_video_that_is_accepted_while_its_job_is_being_closed_keeps_the_job_open(world: World) -> None:
+def test_a_video_accepted_while_its_job_closes_keeps_the_job_open(world: World) -> None:
     world.job()
 
     class Late(JobStore):
@@ -326,7 +325,7 @@ def test_a_failure_ends_the_job_by_what_was_paid(
         ({"Error": "X", "Cause": "[1, 2]"}, "the execution ended with X"),
     ],
 )
-def test_what_the_platform_says_is_told_only_where_it_quotes_nothing(
+def test_the_platforms_text_is_passed_on_only_where_it_quotes_nothing(
     world: World, error: dict[str, str], said: str
 ) -> None:
     world.job()
@@ -337,7 +336,7 @@ def test_what_the_platform_says_is_told_only_where_it_quotes_nothing(
 # ---- holds -----------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_ends_a_second_time_the_same_way_is_told_under_another_id(world: World) -> None:
+def test_a_second_end_of_the_same_kind_is_notified_under_another_id(world: World) -> None:
     world.job()
     world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
     later = operator(world).resubmit(JOB_ID)
@@ -346,7 +345,7 @@ def test_a_job_that_ends_a_second_time_the_same_way_is_told_under_another_id(wor
     assert told == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
 
 
-def test_a_job_that_is_canceled_a_second_time_is_told_under_another_id(world: World) -> None:
+def test_a_second_cancel_is_notified_under_another_id(world: World) -> None:
     world.paid_job()
     world.notifier().canceled(JOB_ID)
     operator(world).attach(JOB_ID, VIDEO_ID)
@@ -355,7 +354,7 @@ def test_a_job_that_is_canceled_a_second_time_is_told_under_another_id(world: Wo
     assert told == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
 
 
-def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
+def test_a_hold_is_notified_once_however_often_it_is_tried(world: World) -> None:
     world.job()
     for number, attempt in enumerate(("one", "two", "three")):
         world.store.claim(JOB_ID, attempt, given_back=number, execution=EXECUTION)
@@ -366,7 +365,7 @@ def test_a_hold_is_told_once_however_often_it_is_tried(world: World) -> None:
     assert len(world.messages()) == 1
 
 
-def test_each_hold_is_told_under_an_id_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_hold_is_notified_under_its_own_id(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.paid_job()
     now = 1_800_000_000.1
     for hold in (0, 0.5):  # seconds
@@ -474,7 +473,7 @@ def test_whatever_was_open_is_interrupted_with_advice(world: World, status: Stat
     assert "redrive" in message.body["error"]["advice"]
 
 
-def test_each_interruption_is_told_once(world: World) -> None:
+def test_each_interruption_is_notified_once(world: World) -> None:
     world.paid_job()
     interrupt(world, "1")
     interrupt(world, "1")
@@ -548,7 +547,7 @@ def test_a_foreign_execution_does_not_end_the_job(world: World, tell: Any) -> No
 
 
 @pytest.mark.parametrize("due", ["on_hold#1", "interrupted#1", "failed"])
-def test_a_notice_that_is_out_of_date_is_not_told(world: World, due: str) -> None:
+def test_an_outdated_notification_is_not_sent(world: World, due: str) -> None:
     """A leftover of a failed SNS call, found by a foreign or repeated event when the job has gone on."""
     world.paid_job()
     world.store.update(JOB_ID, notice_due=due)
@@ -590,10 +589,15 @@ def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
 # ---- signed links ----------------------------------------------------------------------------------------
 
 
-def accepted(world: World) -> None:
+def accepted(world: World) -> Job:
     """The video is known, but the write that would have replaced the request was lost."""
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-    world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+    return world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
+
+
+def canceled_then_reminded(world: World) -> None:
+    world.store.transition(JOB_ID, Status.CANCELED, notice_due="canceled")
+    world.notifier().remind(JOB_ID)
 
 
 ENDS: dict[str, Callable[[World], object]] = {
@@ -608,10 +612,7 @@ ENDS: dict[str, Callable[[World], object]] = {
     "hold is over": lambda world: world.notifier().failed(EXECUTION, caught(InsufficientCredits("none"))),
     "canceled by its owner": lambda world: world.notifier().canceled(JOB_ID),
     "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
-    "canceled, told of by the sweep": lambda world: (
-        world.store.transition(JOB_ID, Status.CANCELED, notice_due="canceled"),
-        world.notifier().remind(JOB_ID),
-    ),
+    "canceled, told of by the sweep": canceled_then_reminded,
     "its execution's input was too large": lambda world: world.notifier().interrupted(
         EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1"
     ),
@@ -651,7 +652,7 @@ def test_a_job_whose_links_open_nothing_is_left_as_it_is(world: World) -> None:
     assert (json.loads(job.request or ""), job.links_stripped) == (PLAIN_BODY, False)
 
 
-def test_an_end_that_was_cut_off_before_the_links_were_removed_is_finished_by_the_repeat(world: World) -> None:
+def test_an_end_cut_off_before_links_were_removed_is_finished_by_a_repeat(world: World) -> None:
     world.job(request=BODY)
     table: Any = Flaky(world.dynamodb, {2: "before"}, only="update_item")
     with pytest.raises(ClientError):
@@ -662,7 +663,7 @@ def test_an_end_that_was_cut_off_before_the_links_were_removed_is_finished_by_th
     assert len(world.messages()) == 1
 
 
-def test_a_request_that_nobody_could_send_keeps_nobody_from_ending_its_job(world: World) -> None:
+def test_a_request_that_cannot_be_sent_does_not_keep_its_job_open(world: World) -> None:
     world.store.create(JOB_ID, source={"type": "execution"}, request="[" * 100_000 + "]" * 100_000)
     world.notifier().failed(EXECUTION, caught(InvalidInput("no")))
     assert (world.record().request, world.record().links_stripped) == ("{}", True)

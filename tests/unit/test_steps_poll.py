@@ -1,4 +1,4 @@
-"""A poll says what the vendor says, mends the record, and never ends a paid job by mistake."""
+"""A poll says what the vendor says, fixes the record, and never ends a paid job by mistake."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.jobs.errors import JobClosed
 from shared.jobs.states import TERMINAL, Status
 from shared.jobs.transitions import JobStore
 from shared.polling.durations import Durations, kind_of
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     FINISHED,
@@ -43,7 +43,7 @@ def look(world: World, answer: Answer, *, submitted_at: int | None = None) -> di
 
 
 @pytest.mark.parametrize("answer", [showing("processing"), showing("paused by gremlins"), showing("succeeded")])
-def test_what_is_not_finished_is_looked_at_again(world: World, answer: Answer) -> None:
+def test_what_is_not_finished_is_polled_again(world: World, answer: Answer) -> None:
     world.paid_job()
     state = look(world, answer)
     assert (state["status"], state["video_id"]) == ("processing", VIDEO_ID)
@@ -110,7 +110,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("kind", WORDS)
-def test_what_the_vendor_says_is_kept_shown_and_told_at_the_deadline(world: World, kind: str) -> None:
+def test_the_vendors_text_is_kept_shown_and_notified_at_the_deadline(world: World, kind: str) -> None:
     answer, word, told = WORDS[kind]
     world.paid_job()
     assert look(world, answer)["status"] == "processing"
@@ -165,7 +165,7 @@ def test_a_wait_that_the_vendor_asks_for_is_kept_until_the_deadline(world: World
         (breaking(httpx.ReadTimeout), GenviralUnavailable),
     ],
 )
-def test_a_look_that_fails_says_that_the_video_is_paid_for(world: World, answer: Answer, error: type[Fault]) -> None:
+def test_a_failed_poll_says_that_the_video_is_paid_for(world: World, answer: Answer, error: type[Fault]) -> None:
     world.paid_job()
     with pytest.raises(error) as fault:
         look(world, answer)
@@ -174,7 +174,7 @@ def test_a_look_that_fails_says_that_the_video_is_paid_for(world: World, answer:
 
 
 @pytest.mark.parametrize("status", [Status.ON_HOLD, Status.INTERRUPTED])
-def test_a_job_that_comes_back_is_processing_again_once_the_vendor_answers(world: World, status: Status) -> None:
+def test_a_resumed_job_is_processing_again_once_the_vendor_answers(world: World, status: Status) -> None:
     world.paid_job()
     world.store.transition(JOB_ID, status, held_since=1)
     with pytest.raises(GenviralUnavailable):
@@ -185,7 +185,7 @@ def test_a_job_that_comes_back_is_processing_again_once_the_vendor_answers(world
     assert world.record().deadline_at == 4_000_000_000
 
 
-def test_a_video_the_record_does_not_know_is_written_down_before_the_vendor_is_asked(world: World) -> None:
+def test_an_unrecorded_video_is_recorded_before_the_vendor_is_asked(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "killed")
     with pytest.raises(GenviralUnavailable):
@@ -203,7 +203,7 @@ def test_a_video_that_was_replaced_is_not_followed(world: World) -> None:
     assert (closed.value.paid, world.record().status, world.vendor.asked) == (Paid.YES, Status.PROCESSING, [])
 
 
-def test_a_late_look_does_not_take_a_job_back_from_its_delivery(world: World) -> None:
+def test_a_late_poll_does_not_take_a_job_back_from_its_delivery(world: World) -> None:
     world.paid_job()
     world.store.transition(JOB_ID, Status.ON_HOLD)
 
@@ -228,7 +228,7 @@ def test_a_job_that_ended_is_not_followed(world: World, status: Status) -> None:
 
 
 @pytest.mark.parametrize("answer", [FINISHED, showing("processing")])
-def test_a_job_canceled_during_the_look_stays_canceled(world: World, answer: Answer) -> None:
+def test_a_job_canceled_during_the_poll_stays_canceled(world: World, answer: Answer) -> None:
     world.paid_job()
 
     def cancel(request: httpx.Request) -> httpx.Response:
@@ -250,9 +250,7 @@ def test_a_paid_video_outlives_the_deletion_of_its_record(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
-def test_a_video_that_the_execution_alone_knows_is_written_down_although_the_job_has_ended(
-    world: World, status: Status
-) -> None:
+def test_a_video_only_the_execution_knows_is_recorded_on_an_ended_job(world: World, status: Status) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     world.store.transition(JOB_ID, status)
@@ -261,7 +259,7 @@ def test_a_video_that_the_execution_alone_knows_is_written_down_although_the_job
     assert (world.record().status, world.record().video_id, world.record().paid) == (status, VIDEO_ID, "yes")
 
 
-def test_a_second_video_that_the_execution_alone_knows_is_written_down_beside_the_first(world: World) -> None:
+def test_a_second_video_only_the_execution_knows_is_recorded_too(world: World) -> None:
     """Submit could not write it down; meanwhile an operator had the job paid for once more."""
     world.job()
     world.store.record_accepted(JOB_ID, "the-first")
@@ -300,7 +298,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("kind", PASSING)
-def test_while_polls_fail_the_job_says_why_how_often_and_when_the_next_comes(world: World, kind: str) -> None:
+def test_while_polls_fail_the_job_says_why_how_often_and_when_next(world: World, kind: str) -> None:
     answer, code = PASSING[kind]
     world.paid_job()
     for tries in (1, 2, 3):
@@ -343,7 +341,7 @@ def test_a_note_that_cannot_be_written_does_not_hide_the_fault(world: World) -> 
     assert world.record().retrying is None
 
 
-def test_trouble_of_the_account_is_told_by_the_hold(world: World) -> None:
+def test_an_account_error_is_notified_by_the_hold(world: World) -> None:
     world.paid_job()
     with pytest.raises(Fault):
         look(world, refusing(402, "insufficient_credits"))
@@ -386,7 +384,7 @@ def learned(world: World) -> list[float]:
     return Durations(world.dynamodb, TABLE).of(KIND)
 
 
-def test_the_first_look_comes_when_others_of_its_kind_were_finished(world: World) -> None:
+def test_the_first_poll_comes_when_others_of_its_kind_were_finished(world: World) -> None:
     for number in range(200):
         Durations(world.dynamodb, TABLE).learn(KIND, f"job-{number}", 400 + number % 20)
     state = submitted(world)
@@ -401,7 +399,7 @@ def test_a_model_that_takes_hours_gets_a_later_deadline(world: World) -> None:
     assert world.record().deadline_at == state["submitted_at"] + 300 + 4 * 3000
 
 
-def test_a_look_goes_on_with_the_plan_and_remembers_that_it_saw_nothing(world: World) -> None:
+def test_a_poll_goes_on_with_the_plan_and_remembers_it_found_nothing(world: World) -> None:
     state = seen(world, showing("processing"), submitted(world), looks=[290, 310, 340], unfinished=200, next=299)
     waiting = state["waiting"]
     assert waiting["looks"] == [310, 340]
@@ -409,7 +407,7 @@ def test_a_look_goes_on_with_the_plan_and_remembers_that_it_saw_nothing(world: W
     assert waiting["next"] == waiting["unfinished"] + state["wait_seconds"] in (310, 311, 340)
 
 
-def test_a_refused_look_has_seen_nothing(world: World) -> None:
+def test_a_refused_poll_has_found_nothing(world: World) -> None:
     limited = refusing(429, "rate_limited", **{"Retry-After": "77"})
     waiting = seen(world, limited, submitted(world), unfinished=200, next=299)["waiting"]
     assert waiting["unfinished"] == 200
@@ -430,7 +428,7 @@ def test_a_job_that_was_held_or_interrupted_teaches_nothing(world: World, status
     assert learned(world) == []
 
 
-def test_a_look_that_came_late_teaches_nothing(world: World) -> None:
+def test_a_late_poll_is_not_learned_from(world: World) -> None:
     seen(world, FINISHED, submitted(world), unfinished=180, next=200)
     assert learned(world) == []
 

@@ -14,12 +14,10 @@ from botocore.exceptions import ClientError
 
 from shared.faults import Fault, Paid
 from shared.genviral.errors import (
-    GenviralUnreachable,
     InsufficientCredits,
     InvalidInput,
     InvalidPayload,
     RateLimited,
-    RequestRejected,
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
@@ -30,7 +28,7 @@ from shared.requests.resolve import request_text
 from shared.runtime import AwsCallFailed
 from shared.steps import claims
 from shared.steps.submit import SECONDS_FROM_CLAIM
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     JOB_ID,
@@ -46,8 +44,9 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_jobs_notifications import valid
-from tests.unit.test_ops import operator
+from tests.support.notifications import valid
+from tests.support.operators import operator
+from tests.support.submissions import MAYBE_PAID, NOT_PAID, ONCE, WAYS
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
@@ -55,23 +54,6 @@ if TYPE_CHECKING:
     from shared.requests.resolve import Resolution
 
 GIVEN = {"job_id": JOB_ID}
-UNREADABLE: Answer = lambda _: httpx.Response(202, content=b"<html>")  # noqa: E731
-HTML_502: Answer = lambda _: httpx.Response(502, content=b"<html>Bad gateway</html>")  # noqa: E731
-
-NOT_PAID = [
-    (refusing(402, "insufficient_credits"), InsufficientCredits),
-    (refusing(422, "invalid_input"), InvalidInput),
-    (refusing(404), RequestRejected),
-    (refusing(429), RateLimited),
-    (breaking(httpx.ConnectError), GenviralUnreachable),
-]
-NOBODY_KNOWS = [
-    (breaking(httpx.ReadTimeout), SubmissionUncertain),
-    (breaking(httpx.RemoteProtocolError), SubmissionUncertain),
-    (HTML_502, SubmissionUncertain),
-    (UNREADABLE, SubmissionUncertain),
-    (refusing(409, "conflict"), SubmissionUncertain),
-]
 
 
 def test_an_accepted_job_is_written_down_and_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +107,7 @@ def test_a_definite_refusal_frees_the_job(world: World, answer: Answer, error: t
     assert {post.headers["Idempotency-Key"] for post in world.vendor.posts} == {JOB_ID}
 
 
-@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
+@pytest.mark.parametrize(("answer", "error"), MAYBE_PAID)
 def test_what_may_have_been_paid_is_never_sent_again(world: World, answer: Answer, error: type[Fault]) -> None:
     world.vendor = Vendor([answer, accepting()])
     world.job()
@@ -144,7 +126,7 @@ NAMED: Answer = lambda _: httpx.Response(502, json={"data": {"video_id": VIDEO_I
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["noted", "not noted"])
-def test_a_video_that_an_uncertain_answer_names_is_kept_and_told(world: World, lost: bool) -> None:
+def test_a_video_that_an_uncertain_response_names_is_kept_and_notified(world: World, lost: bool) -> None:
     world.vendor = Vendor([NAMED])
     world.job()
     # Each time the job is read again. The rest of the function's time is spent on it.
@@ -202,7 +184,7 @@ def test_an_id_of_any_form_goes_from_the_answer_to_the_end(world: World, video_i
     assert (world.record().status, world.record().video_id) == (Status.PROCESSING, named)
 
 
-def test_a_process_killed_after_its_claim_leaves_a_question_not_a_second_post(world: World) -> None:
+def test_a_process_killed_after_its_claim_ends_uncertain_without_a_resend(world: World) -> None:
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
     world.age_claim()
@@ -221,7 +203,7 @@ def test_no_claim_is_taken_that_there_is_no_time_to_see_through(world: World) ->
     assert len(world.vendor.posts) == 1
 
 
-@pytest.mark.parametrize(("answer", "error"), NOBODY_KNOWS)
+@pytest.mark.parametrize(("answer", "error"), MAYBE_PAID)
 def test_a_trusted_key_is_sent_again_unchanged(world: World, answer: Answer, error: type[Fault]) -> None:
     world.vendor = Vendor([answer, accepting()])
     world.job()
@@ -260,7 +242,7 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
 
 
 def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: World) -> None:
-    """Its execution would stand before a record of another video, and no redrive could mend that."""
+    """Its execution would stand before a record of another video, and no redrive could fix that."""
     world.job()
 
     def beaten(request: httpx.Request) -> httpx.Response:
@@ -290,7 +272,7 @@ def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
     assert world.record().claim is not None
 
 
-def test_a_refusal_after_an_unknown_outcome_says_nothing_about_the_first_call(world: World) -> None:
+def test_a_refusal_after_an_unknown_outcome_keeps_the_outcome_unknown(world: World) -> None:
     """Trusted or not, the first call may have been paid: a later refusal must not make the job look unpaid."""
     world.vendor = Vendor([breaking(httpx.ReadTimeout), refusing(422, "invalid_payload")])
     world.complete()
@@ -356,7 +338,7 @@ def test_a_video_is_kept_whatever_became_of_its_job_meanwhile(world: World, stat
 
 @pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
-def test_a_video_that_becomes_known_after_the_end_is_told(world: World, status: Status, told: bool) -> None:
+def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, status: Status, told: bool) -> None:
     def during(request: httpx.Request) -> httpx.Response:
         world.store.transition(JOB_ID, status, notice_due=status.value)
         if told:
@@ -441,8 +423,6 @@ def test_two_executions_of_one_job_pay_once(world: World) -> None:
 
 # ---- DynamoDB fails at each call -------------------------------------------------------------------------
 
-WAYS = ("before", "after")
-ONCE: list[dict[int, str]] = [{call: way} for call in range(1, 7) for way in WAYS]
 TWICE: list[dict[int, str]] = [{call: way, call + 1: then} for call in range(2, 6) for way in WAYS for then in WAYS]
 
 
@@ -481,7 +461,7 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
             assert world.record().claim is None, plan
 
 
-def test_an_account_error_right_after_an_unwritten_video_does_not_forget_it(world: World) -> None:
+def test_an_account_error_after_an_unrecorded_video_keeps_the_video(world: World) -> None:
     """The record misses the video, and the first poll ends on hold: the way back must be Poll, not Submit."""
     world.job()
     # get and claim, then the write of the video, again and again
@@ -682,7 +662,7 @@ def test_too_much_data_does_not_end_a_paid_job(world: World) -> None:
         ({"request": {**BODY, "metadata": "text"}}, InvalidPayload),
     ],
 )
-def test_a_bad_direct_request_is_named_and_told_for_free(world: World, given: object, error: type[Fault]) -> None:
+def test_a_bad_direct_request_is_named_and_notified_as_unpaid(world: World, given: object, error: type[Fault]) -> None:
     with pytest.raises(error) as refusal:
         world.submitter().submit(EXECUTION, given)
     assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"

@@ -20,9 +20,21 @@ from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import OPEN, Status
 from shared.jobs.transitions import JobStore
 from shared.runtime import metrics
+from tests.support.fakes import (
+    EXECUTION,
+    FINISHED,
+    JOB_ID,
+    REGION,
+    TABLE,
+    VIDEO_ID,
+    Flaky,
+    World,
+    caught,
+    failed,
+    showing,
+)
+from tests.support.operators import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
 from tests.support.sweeps import paid_items, start, sweeper
-from tests.unit.fakes import EXECUTION, FINISHED, JOB_ID, REGION, TABLE, VIDEO_ID, Flaky, World, caught, failed, showing
-from tests.unit.test_ops import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -102,7 +114,7 @@ def test_a_job_whose_execution_lives_is_left_alone(world: World, status: Status)
 
 
 @pytest.mark.parametrize("status", SWEPT)
-def test_a_job_whose_execution_died_unseen_is_interrupted_and_told_once(world: World, status: Status) -> None:
+def test_a_job_whose_execution_died_is_interrupted_and_notified_once(world: World, status: Status) -> None:
     at(status)(world)
     dead(world)
     assert sweep(world) == {"seen": 1, "started": 0, "interrupted": 1, "redriven": 0, "notified": 0}
@@ -145,7 +157,7 @@ def test_a_job_that_is_interrupted_once_more_says_why(world: World) -> None:
     assert job.error["message"]
 
 
-def test_a_failed_interruption_is_told_by_the_next_sweep(world: World) -> None:
+def test_a_failed_interruption_is_notified_by_the_next_sweep(world: World) -> None:
     world.paid_job()
     dead(world)
     with pytest.raises(ClientError):
@@ -154,12 +166,12 @@ def test_a_failed_interruption_is_told_by_the_next_sweep(world: World) -> None:
     assert told(world) == [(JOB_ID, "interrupted")]
 
 
-def test_ended_jobs_are_not_looked_at(world: World) -> None:
+def test_ended_jobs_are_not_read(world: World) -> None:
     paid(world, Status.TIMED_OUT)
     assert sweep(world) == NOTHING
 
 
-def test_an_end_that_nobody_was_told_of_is_told_once(world: World) -> None:
+def test_a_pending_notification_of_an_end_is_sent_once(world: World) -> None:
     uncertain(world)
     assert sweep(world, quiet_seconds=300) == NOTHING
     assert sweep(world)["notified"] == 1
@@ -167,7 +179,7 @@ def test_an_end_that_nobody_was_told_of_is_told_once(world: World) -> None:
     assert told(world) == [(JOB_ID, "uncertain")]
 
 
-def test_an_interruption_whose_message_was_lost_is_told_once(world: World) -> None:
+def test_an_interruption_whose_message_was_lost_is_notified_once(world: World) -> None:
     world.paid_job()
     dead(world)
     with pytest.raises(ClientError):
@@ -187,7 +199,7 @@ def test_a_message_about_a_status_that_was_left_is_crossed_off(world: World) -> 
     assert not told(world)
 
 
-def test_the_cancel_of_a_job_without_a_live_execution_is_told(world: World) -> None:
+def test_the_cancel_of_a_job_without_a_live_execution_is_notified(world: World) -> None:
     world.job()
     operator(world).cancel(JOB_ID)
     sweep(world)
@@ -314,7 +326,7 @@ def test_a_sweep_measures_what_stands_still_and_for_how_long(world: World, clock
             world.store.transition(name, Status.DELIVERING)
         if status is not Status.QUEUED:
             world.store.transition(name, status)
-        world.store.update(name, changed_at=NOW - age)
+        world.overwrite(name, changed_at=NOW - age)
     # Neither the held nor the interrupted job counts.
     assert measured(world) == {
         "OldestOpenJobSeconds": 5_000,
@@ -338,7 +350,7 @@ def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
     """Every sweep ends early, and each kind gets its turn all the same: those longest unchanged first."""
     for number in range(8):
         world.job(f"queued-{number}")
-        world.store.update(f"queued-{number}", changed_at=1_000 + number)
+        world.overwrite(f"queued-{number}", changed_at=1_000 + number)
     world.paid_job("dead")
     dead(world, "dead")
     world.paid_job("ended")
@@ -365,7 +377,7 @@ def test_one_job_in_trouble_does_not_keep_the_others_waiting(world: World) -> No
     assert sweep(world)["started"] == 1
 
 
-def test_a_job_taken_up_while_its_interruption_is_told_stays_up(world: World) -> None:
+def test_a_job_resumed_while_its_interruption_is_notified_stays_resumed(world: World) -> None:
     """Between the sweep's look at the record and its write, an operator redrives the job."""
     world.paid_job()
     dead(world)
@@ -424,7 +436,8 @@ def test_what_is_listed_as_running_is_not_described(world: World, jobs: int, pag
     names = [f"job-{number}" for number in range(jobs)]
     start(world, names)
     machine = Counting(world)
-    assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE))["seen"] == jobs
+    table: Any = Table(world, names)
+    assert sweep(world, sfn=machine, store=JobStore(table, TABLE))["seen"] == jobs
     assert machine.calls == Counter({"list_executions": pages} if pages else {})
 
 
@@ -437,7 +450,7 @@ def test_a_list_that_is_behind_changes_nothing_but_the_calls(world: World) -> No
     assert machine.calls == {"list_executions": 1, "describe_execution": 1}
 
 
-def test_where_nothing_can_be_listed_each_job_is_described_and_the_trouble_is_told(world: World) -> None:
+def test_without_a_list_each_job_is_described_and_the_error_reported(world: World) -> None:
     world.paid_job("alive")
     alive(world, "alive")
     world.job("new")
@@ -490,11 +503,12 @@ class Table:
             yield {"Items": [] if query.get("Select") == "COUNT" else items, "Count": len(items)}
 
 
-def test_twenty_thousand_open_jobs_that_are_alive_take_at_most_sixty_calls(world: World) -> None:
+def test_twenty_thousand_live_jobs_take_at_most_sixty_calls(world: World) -> None:
     names = [f"job-{number:05}" for number in range(20_000)]
     start(world, names)
     machine = Counting(world)
-    assert sweep(world, sfn=machine, store=JobStore(Table(world, names), TABLE)) == NOTHING | {"seen": 20_000}
+    table: Any = Table(world, names)
+    assert sweep(world, sfn=machine, store=JobStore(table, TABLE)) == NOTHING | {"seen": 20_000}
     assert machine.calls == {"list_executions": 20}
 
 
@@ -528,8 +542,8 @@ class Redriver(Counting):
     def redrive_execution(self, **arguments: str) -> None:
         execution = execution_of(arguments["executionArn"])
         if execution.status not in ("FAILED", "ABORTED", "TIMED_OUT"):
-            error = {"Code": "ExecutionNotRedrivable", "Message": f"Execution is {execution.status}"}
-            raise ClientError({"Error": error}, "RedriveExecution")
+            message = f"Execution is {execution.status}"
+            raise ClientError({"Error": {"Code": "ExecutionNotRedrivable", "Message": message}}, "RedriveExecution")
         super().redrive_execution(**arguments)
         execution.status, execution.stop_date = "RUNNING", None
 
@@ -554,7 +568,7 @@ def statuses(world: World) -> list[str]:
     return [message.body["status"] for message in world.messages()]
 
 
-def test_an_outage_heals_without_a_person_and_is_told_once(world: World, clock: list[float]) -> None:
+def test_an_outage_recovers_automatically_and_is_notified_once(world: World, clock: list[float]) -> None:
     world.paid_job()
     machine = Redriver(world)
     fails(world)
@@ -581,7 +595,7 @@ def test_an_outage_heals_without_a_person_and_is_told_once(world: World, clock: 
     assert not world.vendor.posts
 
 
-def test_people_are_told_when_it_is_tried_again_and_when_no_try_is_left(world: World, clock: list[float]) -> None:
+def test_people_learn_of_the_next_try_and_when_no_try_is_left(world: World, clock: list[float]) -> None:
     world.paid_job()
     machine = Redriver(world)
     fails(world)
@@ -644,9 +658,7 @@ def test_only_what_passes_is_redriven(
 
 
 @pytest.mark.parametrize("ended", ["FAILED", "ABORTED"])
-def test_an_end_after_a_redrive_that_nobody_heard_of_is_noted_before_anything_else(
-    world: World, clock: list[float], ended: str
-) -> None:
+def test_an_unreported_end_after_a_redrive_is_recorded_first(world: World, clock: list[float], ended: str) -> None:
     world.paid_job()
     machine = Redriver(world)
     fails(world)
@@ -721,9 +733,7 @@ def test_an_outage_does_not_count_against_the_deadline_of_a_video(
     assert world.poller().poll(EXECUTION, VIDEO_ID, NOW)["status"] == "processing"
 
 
-def test_a_job_that_is_not_paid_for_waits_for_the_switch_and_is_then_sent_once(
-    world: World, clock: list[float]
-) -> None:
+def test_an_unpaid_job_waits_for_the_kill_switch_and_is_sent_once(world: World, clock: list[float]) -> None:
     world.job()
     fails(world, "GenviralUnreachable")
     assert world.messages()[0].body["paid"] == "no"
@@ -740,7 +750,7 @@ def test_a_job_that_is_not_paid_for_waits_for_the_switch_and_is_then_sent_once(
     assert world.record().redrive_until is None
 
 
-def test_a_claim_of_unknown_end_is_redriven_to_its_truth_and_not_sent_again(world: World, clock: list[float]) -> None:
+def test_a_claim_of_unknown_outcome_is_redriven_and_not_sent_again(world: World, clock: list[float]) -> None:
     world.job()
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     fails(world, "AwsCallFailed")
@@ -772,9 +782,7 @@ def test_what_cannot_be_redriven_goes_on_in_a_later_execution(world: World, cloc
     assert not world.vendor.posts
 
 
-def test_a_later_execution_that_a_sweep_could_not_start_is_started_by_the_next_one(
-    world: World, clock: list[float]
-) -> None:
+def test_a_later_execution_that_could_not_start_is_started_by_the_next(world: World, clock: list[float]) -> None:
     world.job()
     fails(world, "RateLimited")
     clock[0] += 900
@@ -802,9 +810,7 @@ def test_the_end_of_a_job_ends_the_outage_that_it_was_in(world: World, clock: li
     assert (job.is_terminal, job.redrives, job.redrive_at, job.redrive_until) == (True, 0, None, None)
 
 
-def test_news_of_the_end_that_an_operator_redrove_does_not_interrupt_the_job_again(
-    world: World, clock: list[float]
-) -> None:
+def test_the_event_of_a_redriven_end_does_not_interrupt_the_job_again(world: World, clock: list[float]) -> None:
     world.paid_job()
     machine = Redriver(world)
     fails(world, "InternalError", is_heard=False)
@@ -819,7 +825,7 @@ def test_news_of_the_end_that_an_operator_redrove_does_not_interrupt_the_job_aga
 
 @pytest.mark.parametrize("error", ["GenerationFailed", "AssetMissing", "SubmissionUncertain", "DailyLimitReached"])
 @pytest.mark.parametrize("is_heard", [True, False], ids=["event came", "event was lost"])
-def test_a_video_that_was_accepted_after_another_attempt_had_failed_is_followed_without_a_person(
+def test_a_video_accepted_after_another_failed_attempt_is_followed(
     world: World, clock: list[float], error: str, is_heard: bool
 ) -> None:
     """Its execution stands in the state `Failed`, where a redrive would only fail again."""

@@ -22,7 +22,8 @@ from shared.jobs.transitions import JobStore
 from shared.steps.batch_report import _run
 from shared.steps.deliver import key_of
 from shared.steps.videos import record_named_video, record_video
-from tests.unit.fakes import (
+from tests.support.credits import priced, spent
+from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,
@@ -38,16 +39,14 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_credits_limiter import priced
-from tests.unit.test_jobs_notifications import valid
-from tests.unit.test_ops import Machine, alive, dead, follow, operator, with_index
-from tests.unit.test_steps_claims import spent
+from tests.support.notifications import valid
+from tests.support.operators import Machine, alive, dead, follow, operator, with_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.jobs.record import Job
-    from tests.unit.fakes import Answer
+    from tests.support.fakes import Answer
 
 FIRST, SECOND = VIDEO_ID, "33333333-3333-3333-3333-333333333333"
 LATER = arn_of(f"{JOB_ID}.r1")
@@ -57,7 +56,7 @@ ORIGIN = {"source": {"type": "api"}}
 
 def count(name: str) -> float:
     """How often a metric was counted so far."""
-    return sum(runtime.metrics.metric_set.get(name, {"Value": []})["Value"])  # type: ignore[arg-type]
+    return float(sum(runtime.metrics.metric_set.get(name, {"Value": []})["Value"]))
 
 
 def record(world: World, video_id: str = SECOND, store: JobStore | None = None, **options: Any) -> Job:
@@ -162,7 +161,7 @@ def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int,
 
 @pytest.mark.parametrize("way", ["before", "after"])
 @pytest.mark.parametrize(("faults", "corrected"), [(1, True), (2, True), (20, False)])
-def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
+def test_a_video_is_recorded_although_its_credits_cannot_be_corrected(
     world: World, faults: int, corrected: bool, way: str
 ) -> None:
     world.job()
@@ -176,9 +175,7 @@ def test_credits_that_cannot_be_corrected_do_not_keep_a_video_off_the_record(
 
 
 @pytest.mark.parametrize("writer", ["an answer", "a named video", "an operator"])
-def test_what_is_learned_of_a_further_video_is_not_lost_to_a_writer_who_read_the_record_before(
-    world: World, writer: str
-) -> None:
+def test_facts_of_a_further_video_survive_a_concurrent_writer(world: World, writer: str) -> None:
     world.paid_job()
     record_named_video(world.store, JOB_ID, SECOND)
     record_named_video(world.store, JOB_ID, "video-z")
@@ -206,7 +203,7 @@ def test_what_is_learned_of_a_further_video_is_not_lost_to_a_writer_who_read_the
     assert others(world)[SECOND] == FACTS
 
 
-def test_a_video_that_is_added_while_the_job_moves_on_is_added_all_the_same(world: World) -> None:
+def test_a_video_is_added_although_the_job_changes_meanwhile(world: World) -> None:
     world.paid_job()
 
     class Moving(JobStore):
@@ -241,9 +238,7 @@ ENDS = [Status.CANCELED, Status.UNCERTAIN, Status.FAILED, Status.TIMED_OUT, Stat
 
 @pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
 @pytest.mark.parametrize("status", ENDS, ids=lambda status: status.value)
-def test_whoever_was_told_of_the_status_before_is_told_of_the_second_video(
-    world: World, status: Status, told: bool
-) -> None:
+def test_a_second_video_is_notified_again_under_the_same_status(world: World, status: Status, told: bool) -> None:
     world.paid_job()
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     if status is not Status.INTERRUPTED:
@@ -571,7 +566,8 @@ def test_nobody_pays_again_before_genviral_was_asked_for_the_named_video(world: 
     world.job()
     world.vendor = Vendor([breaking_off(FIRST), accepting(SECOND)], get=[answer])
     named_by_a_call_of_unknown_end(world)
-    before, approved = world.record(), []
+    before = world.record()
+    approved: list[Any] = []
     with pytest.raises(Refused, match=refusal) if refusal else contextlib.nullcontext():
         operator(world).resubmit(JOB_ID, approved.append)
     assert (len(approved), world.record() == before) == ((0, True) if refusal else (1, False))
@@ -663,7 +659,7 @@ def assert_no_other_job_can_have(world: World, video_id: str) -> None:
     assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
 
 
-def test_a_video_that_an_answer_named_for_one_job_is_not_attached_to_another(world: World) -> None:
+def test_a_video_named_for_one_job_is_not_attached_to_another(world: World) -> None:
     with_index(world)
     world.job()
     world.vendor = Vendor([breaking_off(FIRST)])

@@ -95,7 +95,7 @@ def test_state_machines_log_names_and_times_only() -> None:
         assert RESOURCES[group]["Properties"]["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/states/")
 
 
-def test_groups_that_other_services_write_to_need_no_statement_of_their_own() -> None:
+def test_log_groups_of_other_services_need_no_statement_of_their_own() -> None:
     """In the account's one policy for that, which has room for 5,120 characters. Lambda writes by its own role."""
     of_functions = {function["LoggingConfig"]["LogGroup"]["Ref"] for function in of_type(FUNCTION).values()}
     for name in of_type("AWS::Logs::LogGroup").keys() - of_functions:
@@ -111,7 +111,7 @@ def sources() -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, event
 
 
-def test_every_event_is_retried_a_said_number_of_times_and_then_parked_unless_the_clock_brings_another() -> None:
+def test_every_event_is_retried_then_parked_unless_it_is_scheduled() -> None:
     """A parked one keeps the queue's alarm on for two weeks; what the clock made would hide an upload among them."""
     kinds = set()
     for name, event in sources():
@@ -148,7 +148,7 @@ def test_every_queue_lets_events_in_and_has_an_alarm(queue: str) -> None:
     assert [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}] in watched
 
 
-def test_a_step_that_lambda_throttles_is_as_patient_as_one_that_the_vendor_does() -> None:
+def test_a_step_throttled_by_lambda_waits_as_long_as_by_the_vendor() -> None:
     """Or a low ReservedConcurrency would interrupt jobs in a burst."""
     for name in ("Submit", "Poll", "Deliver"):
         rules = [rule["ErrorEquals"] for rule in docs.machine()["States"][name]["Retry"]]
@@ -159,7 +159,7 @@ def test_a_step_that_lambda_throttles_is_as_patient_as_one_that_the_vendor_does(
 # ---- what stays ------------------------------------------------------------------------------------------
 
 
-def test_what_holds_videos_and_jobs_outlives_the_stack_but_not_a_first_deployment_that_failed() -> None:
+def test_videos_and_jobs_outlive_the_stack_except_a_failed_first_deploy() -> None:
     """With the buckets' policies, or a kept bucket would take requests without TLS."""
     buckets, policies = of_type("AWS::S3::Bucket"), of_type("AWS::S3::BucketPolicy")
     assert sorted(policy["Bucket"]["Ref"] for policy in policies.values()) == sorted(buckets)
@@ -225,7 +225,7 @@ def test_the_boundary_reaches_every_role() -> None:
     assert [name for name, role in roles.items() if role.get("PermissionsBoundary") != expected] == []
 
 
-def test_a_key_of_yours_covers_what_holds_data_and_whoever_reads_it_may_use_it() -> None:
+def test_your_key_covers_what_holds_data_and_its_readers_may_use_it() -> None:
     kept = of_type("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::SecretsManager::Secret", "AWS::SNS::Topic")
     for name, properties in kept.items():
         assert '{"Fn::If": ["BringKey", ' in json.dumps(properties), name
@@ -323,7 +323,7 @@ def test_a_list_that_api_gateway_would_misread_is_refused(name: str, good: list[
     assert not any(map(pattern.fullmatch, bad))
 
 
-def test_every_function_that_calls_genviral_knows_whether_plain_http_is_allowed() -> None:
+def test_every_caller_of_genviral_knows_whether_plain_http_is_allowed() -> None:
     environments = [one.get("Environment", {}).get("Variables", {}) for one in of_type(FUNCTION).values()]
     calling = [one for one in environments if "GENVIRAL_BASE_URL" in one]
     assert calling

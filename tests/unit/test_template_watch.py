@@ -15,17 +15,15 @@ from shared import runtime
 from shared.jobs import states
 from shared.jobs.errors import DailyLimitReached
 from shared.steps import sweep
-from tests.unit.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
-from tests.unit.test_handlers import SAMPLES, adopt, stage, version_of_the_event
+from tests.support.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
+from tests.support.handlers import SAMPLES, adopt, version_of_the_event
 from tools import docs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.unit.fakes import Answer, World
-    from tests.unit.test_handlers import Stage
-
-__all__ = ["stage"]  # a fixture
+    from tests.support.fakes import Answer, World
+    from tests.support.handlers import Functions
 
 RESOURCES: dict[str, dict[str, Any]] = docs.template()["Resources"]
 OWN = "GenviralVideo"
@@ -166,7 +164,7 @@ def beaten_to_it(world: World) -> Answer:
     return answer
 
 
-def driven(stage: Stage, sample: str) -> None:
+def driven(stage: Functions, sample: str) -> None:
     """Call a function with a sample event, or with one made of it."""
     sample, _, changed = sample.partition(":")
     name, prepare, _, _ = SAMPLES[sample]
@@ -189,7 +187,7 @@ def driven(stage: Stage, sample: str) -> None:
 
 @pytest.mark.parametrize("metric", EMITTED)
 def test_a_metric_of_ours_is_emitted_with_its_dimensions(
-    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, metric: str
+    stage: Functions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
     # Powertools reads it when it is imported, which was before the environment of the test.
     monkeypatch.setattr(runtime.metrics.provider, "service", "stack")
@@ -206,7 +204,7 @@ def test_a_metric_of_ours_is_emitted_with_its_dimensions(
 
 
 def test_no_metric_is_emitted_that_is_not_in_the_table() -> None:
-    named = {name for state in states.STATES.values() for name in (state.metric, state.gauge)} - {""}
+    named: set[Any] = {name for state in states.STATES.values() for name in (state.metric, state.gauge)} - {""}
     named |= {*sweep._COUNTED}
     for path in (docs.ROOT / "shared").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
@@ -317,7 +315,7 @@ def queries() -> dict[str, str]:
     return found
 
 
-def test_every_field_of_a_query_stands_in_a_line_that_is_really_logged(stage: Stage) -> None:
+def test_every_field_of_a_query_stands_in_a_line_that_is_really_logged(stage: Functions) -> None:
     logged: set[str] = set()
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([refusing(403, "insufficient_credits"), accepting()])

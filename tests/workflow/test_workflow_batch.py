@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from local.aws import asl, engine
-from local.aws.interpreter import Run, TaskError, run
+from local.aws import engine
+from local.aws.interpreter import TaskError
 from shared.jobs.errors import BATCH_ERRORS, UploadUnreadable
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tests.workflow.test_workflow_errors import PLATFORM
-from tests.workflow.video_job import MACHINE as VIDEO_JOB
-from tests.workflow.video_job import ROOT, TEMPLATE, said
+from tests.support.batch_job import MACHINE, PROPERTIES, ROW, SOURCE, TASKS, BatchJobRun
+from tests.support.video_job import MACHINE as VIDEO_JOB
+from tests.support.video_job import PLATFORM, TEMPLATE
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
-_PROPERTIES = TEMPLATE["Resources"]["BatchJob"]["Properties"]
-VIDEO_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:VideoJob"
-MACHINE: dict[str, Any] = json.loads(
-    asl.load(
-        (ROOT / _PROPERTIES["DefinitionUri"]).read_text(),
-        {"BatchFunctionArn": "BatchFunction", "VideoJobArn": VIDEO_MACHINE},
-    )
-)
-ROW = MACHINE["States"]["Rows"]["ItemProcessor"]["States"]
-TASKS = {name: state for name, state in {**MACHINE["States"], **ROW}.items() if state["Type"] == "Task"}
-SOURCE = {"type": "batch", "bucket": "uploads", "key": "batches/spring.csv"}
-REJECTIONS = {*BATCH_ERRORS, UploadUnreadable}
+REJECTIONS: set[type[Exception]] = {*BATCH_ERRORS, UploadUnreadable}
+BY_NAME = sorted(REJECTIONS, key=lambda kind: kind.__name__)
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
 # What the optimized integration of StartExecution can answer beside the end of what it started. The names are those
 # that AWS shows for it: `StepFunctions.` and the error's name, or the client's for what its model does not name.
@@ -49,69 +38,6 @@ NOT_EVER = {
 }
 
 
-class Stage:
-    """The function and the video jobs of one performance.
-
-    Args:
-        rows: How many rows the plan has.
-        concurrency: How many may be under way.
-        **scripts: State → what it answers, call by call, the last for ever. An exception is raised.
-    """
-
-    def __init__(self, rows: int = 3, concurrency: int = 2, **scripts: list[Any]) -> None:
-        self.jobs = [
-            {"job_id": f"row-{number}", "model_id": "m", "source": {**SOURCE, "line": number}} for number in range(rows)
-        ]
-        plan = {"source": SOURCE, "rows": rows, "started": rows, "concurrency": concurrency, "jobs": "plans/jobs.json"}
-        self._scripts: dict[str, list[Any]] = {
-            "plan": [plan],
-            "admit": [{"next": "start", "wait_seconds": 900}],
-            "report": [{"rows": rows}],
-            "rejected": [lambda payload: {"error": {**payload["error"], "Cause": said(payload["error"]["Cause"])}}],
-            "make": [{}],
-            "list": [None],
-            **{name: list(script) for name, script in scripts.items()},
-        }
-        self.calls: dict[str, list[Any]] = {name: [] for name in self._scripts}
-        self.under_way = self.most = 0
-        self._lock = threading.Lock()
-
-    def play(self, start: str | None = None, given: Any = None) -> Run:
-        return run(
-            {**MACHINE, "StartAt": start or MACHINE["StartAt"]},
-            input={"source": SOURCE} if given is None else given,
-            name="s3-batch",
-            tasks={"BatchFunction": lambda payload: self._act(payload["event"], payload)},
-            machines={VIDEO_MACHINE: self._make},
-            objects=self._read,
-        )
-
-    def _read(self, bucket: str, key: str) -> str:
-        assert (bucket, key) == ("uploads", "plans/jobs.json")
-        self._act("list", key)
-        return json.dumps(self.jobs)
-
-    def _make(self, name: str, given: Any) -> Any:
-        with self._lock:
-            self.under_way += 1
-            self.most = max(self.most, self.under_way)
-        try:
-            threading.Event().wait(0.01)
-            return self._act("make", {"name": name, "input": given})
-        finally:
-            with self._lock:
-                self.under_way -= 1
-
-    def _act(self, name: str, payload: Any) -> Any:
-        with self._lock:
-            self.calls[name].append(payload)
-            script = self._scripts[name]
-            answer = script.pop(0) if len(script) > 1 else script[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer(payload) if callable(answer) else answer
-
-
 def attempts(state: str, name: str) -> int:
     assert sum(name in retrier["ErrorEquals"] for retrier in TASKS[state]["Retry"]) <= 1
     return attempts_of(TASKS[state], name)
@@ -121,7 +47,7 @@ def attempts(state: str, name: str) -> int:
 
 
 def test_every_row_becomes_an_execution_named_like_its_job() -> None:
-    stage = Stage(rows=25, concurrency=4)
+    stage = BatchJobRun(rows=25, concurrency=4)
     ran = stage.play()
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"])
     made = sorted(stage.calls["make"], key=lambda call: call["input"]["source"]["line"])
@@ -143,7 +69,7 @@ def test_a_row_that_fails_however_it_fails_does_not_fail_the_batch() -> None:
         *(TaskError(name) for name in sorted(NOT_EVER)),
         TaskError("States.Timeout"),
     ):
-        stage = Stage(rows=3, make=[error, {}])
+        stage = BatchJobRun(rows=3, make=[error, {}])
         ran = stage.play()
         assert ran.status == "SUCCEEDED", (error, ran.error, ran.cause)
         assert len(stage.calls["make"]) == 3
@@ -152,14 +78,14 @@ def test_a_row_that_fails_however_it_fails_does_not_fail_the_batch() -> None:
 
 @pytest.mark.parametrize("name", sorted(NOT_NOW))
 def test_a_row_that_cannot_be_started_now_is_started_later(name: str) -> None:
-    stage = Stage(rows=1, make=[TaskError(name), {}])
+    stage = BatchJobRun(rows=1, make=[TaskError(name), {}])
     ran = stage.play()
     assert (ran.status, len(stage.calls["make"]), len(ran.backoffs)) == ("SUCCEEDED", 2, 1)
     assert attempts("Make", name) > 10
 
 
 def test_a_row_whose_job_is_known_is_not_started() -> None:
-    stage = Stage(rows=2, admit=[{"next": "known", "wait_seconds": 900}])
+    stage = BatchJobRun(rows=2, admit=[{"next": "known", "wait_seconds": 900}])
     assert stage.play().status == "SUCCEEDED"
     assert not stage.calls["make"]
     assert len(stage.calls["report"]) == 1
@@ -167,21 +93,21 @@ def test_a_row_whose_job_is_known_is_not_started() -> None:
 
 def test_a_row_waits_while_intake_is_stopped() -> None:
     closed = {"next": "wait", "wait_seconds": 900}
-    stage = Stage(rows=1, admit=[closed, closed, {"next": "start", "wait_seconds": 900}])
+    stage = BatchJobRun(rows=1, admit=[closed, closed, {"next": "start", "wait_seconds": 900}])
     ran = stage.play()
     assert (ran.status, ran.waits, len(stage.calls["make"])) == ("SUCCEEDED", [900, 900], 1)
 
 
 def test_a_check_and_a_batch_without_a_good_row_start_nothing() -> None:
-    stage = Stage(plan=[{"source": SOURCE, "rows": 3, "started": 0, "concurrency": 2, "jobs": "plans/jobs.json"}])
+    stage = BatchJobRun(plan=[{"source": SOURCE, "rows": 3, "started": 0, "concurrency": 2, "jobs": "plans/jobs.json"}])
     ran = stage.play()
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Report"])
     assert not stage.calls["admit"] + stage.calls["make"]
 
 
-@pytest.mark.parametrize("kind", sorted(REJECTIONS, key=lambda kind: kind.__name__))
-def test_a_batch_that_cannot_be_read_is_told_and_fails_by_its_own_error(kind: type[Exception]) -> None:
-    stage = Stage(plan=[kind("no column of that name")])
+@pytest.mark.parametrize("kind", BY_NAME)
+def test_an_unreadable_batch_is_notified_and_fails_by_its_own_error(kind: type[Exception]) -> None:
+    stage = BatchJobRun(plan=[kind("no column of that name")])
     ran = stage.play()
     assert (ran.status, ran.error, ran.states) == ("FAILED", kind.__name__, ["Plan", "Rejected", "Failed"])
     assert json.loads(ran.cause or "")["message"] == "no column of that name"
@@ -198,8 +124,8 @@ _FAULTS = [*sorted(PLATFORM), *sorted(fault.__name__ for fault in EVERYWHERE), "
 @pytest.mark.parametrize("state", _OF_FUNCTION)
 @pytest.mark.parametrize("name", _FAULTS)
 def test_a_fault_is_tried_again_and_then_left_for_a_redrive(state: str, name: str) -> None:
-    plan = {"plan": [UploadUnreadable("gone")]} if state == "Rejected" else {}
-    stage = Stage(rows=1, **{**plan, _OF_FUNCTION[state]: [TaskError(name, "Not our doing.")]})
+    scripts: dict[str, Any] = {"plan": [UploadUnreadable("gone")]} if state == "Rejected" else {}
+    stage = BatchJobRun(rows=1, **{**scripts, _OF_FUNCTION[state]: [TaskError(name, "Not our doing.")]})
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", name, state)
     tries = attempts(state, name)
@@ -214,7 +140,7 @@ def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: s
     """A redrive has nothing to do then: the file, uploaded again, starts the row."""
     tries = attempts("Admit", name)
     start = {"next": "start", "wait_seconds": 900}
-    stage = Stage(rows=2, concurrency=1, admit=[TaskError(name, "Not our doing.")] * tries + [start])
+    stage = BatchJobRun(rows=2, concurrency=1, admit=[TaskError(name, "Not our doing.")] * tries + [start])
     ran = stage.play()
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"]), (ran.error, ran.cause)
     assert tries > 2 or name in named(Handling.FINAL)
@@ -224,16 +150,16 @@ def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: s
 
 def test_no_row_however_it_ends_fails_the_batch() -> None:
     """Even if every row breaks in a way that nobody can catch: the next state cannot read this answer."""
-    stage = Stage(rows=3, admit=[{"next": "wait", "wait_seconds": "soon"}])
+    stage = BatchJobRun(rows=3, admit=[{"next": "wait", "wait_seconds": "soon"}])
     ran = stage.play()
     assert (ran.status, len(stage.calls["report"])) == ("SUCCEEDED", 1)
 
 
-def test_a_list_that_cannot_be_read_for_a_while_is_read_later_and_then_left_for_a_redrive() -> None:
+def test_an_unreadable_list_is_retried_and_then_left_for_a_redrive() -> None:
     gone = TaskError("S3.SlowDown", "later")
-    stage = Stage(rows=2, list=[gone, gone, None])
+    stage = BatchJobRun(rows=2, list=[gone, gone, None])
     assert (stage.play().status, len(stage.calls["make"])) == ("SUCCEEDED", 2)
-    stage = Stage(rows=2, list=[gone])
+    stage = BatchJobRun(rows=2, list=[gone])
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", "States.ItemReaderFailed", "Rows")
     assert len(stage.calls["list"]) == 1 + MACHINE["States"]["Rows"]["Retry"][0]["MaxAttempts"]
@@ -245,7 +171,7 @@ def test_a_list_that_cannot_be_read_for_a_while_is_read_later_and_then_left_for_
 def test_the_definition_is_sound() -> None:
     engine.check(json.dumps(MACHINE))
     assert "${" not in json.dumps(MACHINE)
-    assert set(_PROPERTIES["DefinitionSubstitutions"]) == {"BatchFunctionArn", "VideoJobArn"}
+    assert set(PROPERTIES["DefinitionSubstitutions"]) == {"BatchFunctionArn", "VideoJobArn"}
 
 
 def test_every_retrier_spreads_out_and_is_bounded() -> None:
@@ -256,7 +182,7 @@ def test_every_retrier_spreads_out_and_is_bounded() -> None:
             assert 0 < retrier["MaxAttempts"] <= 100
 
 
-def test_only_a_rows_end_is_caught_wholesale_and_the_machine_names_nothing_that_is_not() -> None:
+def test_only_a_rows_end_is_caught_wholesale_and_every_name_exists() -> None:
     known = {fault.__name__ for fault in REJECTIONS | EVERYWHERE} | {error.name for error in ERRORS} | NOT_NOW
     for state, task in TASKS.items():
         retried = {name for rule in task["Retry"] for name in rule["ErrorEquals"]}
@@ -271,7 +197,7 @@ def test_only_a_rows_end_is_caught_wholesale_and_the_machine_names_nothing_that_
         }.get(state, set())
 
 
-def test_a_task_outlasts_what_it_waits_for_and_the_batch_outlasts_its_rows() -> None:
+def test_a_task_outlasts_what_it_waits_for_and_a_batch_its_rows() -> None:
     function = TEMPLATE["Resources"]["BatchFunction"]["Properties"]
     for name, task in TASKS.items():
         time_limit = VIDEO_JOB["TimeoutSeconds"] if name == "Make" else function["Timeout"]

@@ -16,7 +16,7 @@ from shared.jobs.states import Status
 from shared.polling.policy import PollingPolicy
 from shared.steps.notify import LIMIT_HOLD_SECONDS
 from shared.steps.submit import SECONDS_FROM_CLAIM
-from tests.workflow.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, Stage
+from tests.support.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, VideoJobRun
 from tools.retries import attempts as attempts_of
 from tools.retries import longest_seconds
 
@@ -46,7 +46,7 @@ def test_every_retrier_spreads_out_and_is_bounded(state: str, retrier: dict[str,
 
 
 @pytest.mark.parametrize("state", ["Submit", "NotifyFailed"])
-def test_an_attempt_that_may_still_be_running_is_waited_for_until_it_must_have_ended(state: str) -> None:
+def test_an_attempt_that_may_run_is_awaited_until_it_must_have_ended(state: str) -> None:
     (retrier,) = [retrier for name, retrier in RETRIERS if name == state and retrier["ErrorEquals"] == WAITED_FOR]
     assert (retrier["BackoffRate"], retrier["JitterStrategy"]) == (1, "NONE")
     now = int(time.time())
@@ -78,7 +78,7 @@ def test_a_task_outlasts_its_function(state: str) -> None:
     assert TASKS[state]["TimeoutSeconds"] > function["Timeout"]
 
 
-def test_the_machines_own_deadline_is_beyond_the_longest_hold_and_the_longest_generation() -> None:
+def test_the_machines_timeout_exceeds_the_longest_hold_and_generation() -> None:
     hold_hours, minutes = PARAMETERS["HoldHours"]["MaxValue"], PARAMETERS["JobDeadlineMinutes"]["MaxValue"]
     # A job can wait for the daily limit, then be held before its submission and once more while it is followed.
     waits = LIMIT_HOLD_SECONDS + 2 * hold_hours * 3600 + minutes * 60
@@ -97,13 +97,13 @@ EVENTS_OF_A_TRY = {InsufficientCredits: 16, DailyLimitReached: 16, PriceUnknown:
 @pytest.mark.parametrize("fault", EVENTS_OF_A_TRY, ids=lambda fault: fault.__name__)
 def test_a_try_on_hold_takes_as_many_events_as_the_docs_say(fault: type[Fault]) -> None:
     tries = attempts_of(TASKS["Submit"], fault.__name__)
-    stage = Stage(Submit=[*[fault("Not now.")] * tries, SUBMITTED])
-    assert len(stage.play().events) - len(Stage().play().events) == EVENTS_OF_A_TRY[fault]
+    stage = VideoJobRun(Submit=[*[fault("Not now.")] * tries, SUBMITTED])
+    assert len(stage.play().events) - len(VideoJobRun().play().events) == EVENTS_OF_A_TRY[fault]
     assert len(stage.calls["Hold"]) == 1
 
 
 @pytest.mark.parametrize("fault", LIMIT_ERRORS, ids=lambda fault: fault.__name__)
-def test_the_longest_holds_and_the_longest_generation_fit_into_one_history(fault: type[Fault]) -> None:
+def test_the_longest_holds_and_generation_fit_into_one_history(fault: type[Fault]) -> None:
     default = {name: parameter["Default"] for name, parameter in PARAMETERS.items() if "Default" in parameter}
     holds = default["HoldHours"] * 3600 // default["HoldSeconds"]
     policy = PollingPolicy(default["PollFloorSeconds"], default["PollCapSeconds"])
@@ -122,4 +122,6 @@ def test_the_longest_holds_and_the_longest_generation_fit_into_one_history(fault
 
 def events_of_one_poll() -> int:
     waiting = {**SUBMITTED, "status": "processing"}
-    return len(Stage(Poll=[waiting, {**waiting, "status": "succeeded"}]).play().events) - len(Stage().play().events)
+    return len(VideoJobRun(Poll=[waiting, {**waiting, "status": "succeeded"}]).play().events) - len(
+        VideoJobRun().play().events
+    )

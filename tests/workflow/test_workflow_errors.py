@@ -29,7 +29,18 @@ from shared.jobs.errors import (
     TimedOut,
 )
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tests.workflow.video_job import HEALTHY, HELD, MACHINE, SUBMITTED, TASKS, Scripts, Stage, ended, said
+from tests.support.video_job import (
+    HEALTHY,
+    HELD,
+    MACHINE,
+    PLATFORM,
+    SUBMITTED,
+    TASKS,
+    Scripts,
+    VideoJobRun,
+    ended,
+    said,
+)
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
@@ -54,7 +65,6 @@ RETRIED_THEN_UNCERTAIN = {SubmissionUnconfirmed}
 # to decide about, whatever has no retrier of its own is tried a few times.
 ONE_TRY = {SubmissionUncertain, InternalError, SettingsInvalid, delivery.OutputTooLarge}
 
-PLATFORM = {name for kind in (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY) for name in named(kind)}
 UNDECIDED = {state for state, faults in MEETS.items() if {fault.branch for fault in faults} == {Branch.RETRY}}
 """The states that no error leaves for a person to decide: what is not named there is tried again, too."""
 # What a second upload may still bring.
@@ -82,16 +92,16 @@ def longest_wait(state: str, name: str) -> float:
     """The seconds that a state waits at most for an error to pass."""
     (retrier,) = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
     delays = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number for number in range(retrier["MaxAttempts"]))
-    return sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays)
+    return float(sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays))
 
 
-def stage_with(state: str, *script: object) -> Stage:
+def stage_with(state: str, *script: object) -> VideoJobRun:
     """A stage on which `state` is reached and answers by this script."""
     way_there: dict[str, Scripts] = {
         "Hold": {"Submit": [InsufficientCredits("Empty."), SUBMITTED]},
         "NotifyFailed": {"Poll": [ended("failed", GenerationFailed("No."))]},
     }
-    return Stage(**{**way_there.get(state, {}), state: list(script)})
+    return VideoJobRun(**{**way_there.get(state, {}), state: list(script)})
 
 
 @pytest.mark.parametrize(
@@ -140,9 +150,9 @@ def check_closed(state: str, fault: Fault) -> None:
 
 
 def check_held(state: str, fault: Fault) -> None:
-    """The job waits and goes on by itself; a job with a video is never submitted again."""
+    """The job waits and goes on automatically; a job with a video is never submitted again."""
     tries = attempts(state, type(fault).__name__)
-    stage = Stage(**{state: [*[fault] * tries, *HEALTHY[state]]})
+    stage = VideoJobRun(**{state: [*[fault] * tries, *HEALTHY[state]]})
     ran = stage.play()
     held = ran.states.index("Hold")
     resumed = "Submit" if state == "Submit" else "Poll"
@@ -155,7 +165,7 @@ def check_held(state: str, fault: Fault) -> None:
 
 @pytest.mark.parametrize("state", TASKS)
 @pytest.mark.parametrize("name", sorted(PLATFORM))
-def test_a_fault_of_the_platform_is_tried_again_and_then_left_for_a_redrive(state: str, name: str) -> None:
+def test_a_platform_fault_is_retried_and_then_left_for_a_redrive(state: str, name: str) -> None:
     assert attempts(state, name) > 2
     check_left_for_a_redrive(state, TaskError(name, "Not our doing."))
 
@@ -169,7 +179,7 @@ def test_what_only_a_person_can_fix_is_left_for_a_redrive_soon(state: str, name:
 
 @pytest.mark.parametrize("state", TASKS)
 @pytest.mark.parametrize("name", named(Handling.FINAL))
-def test_what_step_functions_lets_nobody_retry_is_left_for_a_redrive_at_once(state: str, name: str) -> None:
+def test_an_error_that_cannot_be_retried_is_left_for_a_redrive_at_once(state: str, name: str) -> None:
     stage = stage_with(state, TaskError(name, "Too large."))
     ran = stage.play()
     assert (ran.status, ran.error, ran.states[-1], len(stage.calls[state])) == ("FAILED", name, state, 1)
@@ -177,7 +187,7 @@ def test_what_step_functions_lets_nobody_retry_is_left_for_a_redrive_at_once(sta
 
 def test_what_comes_late_is_waited_for_and_nothing_is_paid_twice() -> None:
     """A recipe or a file of a manifest, as `aws s3 sync` uploads them in no order."""
-    stage = Stage(Submit=[RecipeMissing("No."), AssetMissing("No."), AssetMissing("No."), SUBMITTED])
+    stage = VideoJobRun(Submit=[RecipeMissing("No."), AssetMissing("No."), AssetMissing("No."), SUBMITTED])
     ran = stage.play()
     assert (ran.status, len(stage.calls["Submit"]), len(ran.backoffs)) == ("SUCCEEDED", 4, 3)
     assert not stage.calls["NotifyFailed"]
@@ -198,6 +208,6 @@ def test_every_error_of_every_table_can_be_met_somewhere() -> None:
     assert not [fault.__name__ for fault in API_ERRORS if f'"{fault.__name__}"' in named], "these end in an HTTP answer"
 
 
-def test_a_look_at_the_video_is_tried_alike_in_poll_and_deliver() -> None:
+def test_reading_the_video_is_retried_alike_in_poll_and_deliver() -> None:
     for fault in LOOK:
         assert attempts("Poll", fault.__name__) == attempts("Deliver", fault.__name__), fault

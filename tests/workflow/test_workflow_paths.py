@@ -19,7 +19,7 @@ from shared.genviral.errors import (
     RateLimited,
 )
 from shared.jobs.errors import TimedOut
-from tests.workflow.video_job import (
+from tests.support.video_job import (
     EXPIRED,
     HELD,
     JOB,
@@ -28,7 +28,7 @@ from tests.workflow.video_job import (
     SUCCEEDED,
     TASKS,
     Scripts,
-    Stage,
+    VideoJobRun,
     ended,
     entries,
 )
@@ -62,7 +62,7 @@ every_scenario = pytest.mark.parametrize("scripts", SCENARIOS.values(), ids=SCEN
 
 
 def test_all_goes_well() -> None:
-    stage = Stage(Poll=[PROCESSING, PROCESSING, SUCCEEDED])
+    stage = VideoJobRun(Poll=[PROCESSING, PROCESSING, SUCCEEDED])
     given = {"job_id": JOB, "source": {"type": "upload", "bucket": "uploads", "key": "uploads/shoe.jpg"}}
     ran = stage.play(given)
     look = ["Wait", "Poll", "Finished?"]
@@ -81,7 +81,7 @@ def test_all_goes_well() -> None:
 
 
 def test_a_passing_trouble_changes_nothing_but_the_time() -> None:
-    stage = Stage(**LUCKY_IN_THE_END)
+    stage = VideoJobRun(**LUCKY_IN_THE_END)
     ran = stage.play()
     assert ran.status == "SUCCEEDED"
     assert len(ran.backoffs) == 5
@@ -90,7 +90,7 @@ def test_a_passing_trouble_changes_nothing_but_the_time() -> None:
 
 @pytest.mark.parametrize("scripts", [FAILED, TIMED_OUT], ids=["failed", "timed out"])
 def test_a_video_that_will_not_come_ends_the_job_with_its_reason(scripts: Scripts) -> None:
-    stage = Stage(**scripts)
+    stage = VideoJobRun(**scripts)
     ran = stage.play()
     reason = scripts["Poll"][-1]["error"]
     assert (ran.status, ran.error, ran.cause) == ("FAILED", reason["Error"], reason["Cause"])
@@ -99,7 +99,7 @@ def test_a_video_that_will_not_come_ends_the_job_with_its_reason(scripts: Script
 
 
 def test_a_job_held_before_its_submission_is_submitted_later() -> None:
-    stage = Stage(**HELD_AT_SUBMIT)
+    stage = VideoJobRun(**HELD_AT_SUBMIT)
     ran = stage.play()
     hold = ["Hold", "Held?", "HoldWait", "Resume?", "Submit"]
     assert ran.states[:13] == ["Begin", "Submit", *hold * 2, "Wait"]
@@ -110,7 +110,7 @@ def test_a_job_held_before_its_submission_is_submitted_later() -> None:
 @pytest.mark.parametrize("scripts", [HELD_AT_POLL, HELD_AT_DELIVER], ids=["at poll", "at deliver"])
 def test_a_job_held_with_a_video_goes_on_polling_whatever_the_record_says(scripts: Scripts) -> None:
     # The record may not know the video, if it could not be written after the submission: the execution does.
-    stage = Stage(**scripts, Hold=[HELD | {"video_id": None, "submitted_at": None}])
+    stage = VideoJobRun(**scripts, Hold=[HELD | {"video_id": None, "submitted_at": None}])
     ran = stage.play()
     assert ran.status == "SUCCEEDED"
     assert ran.states[ran.states.index("Resume?") + 1] == "Poll"
@@ -122,7 +122,7 @@ def test_a_job_held_with_a_video_goes_on_polling_whatever_the_record_says(script
 
 @pytest.mark.parametrize("scripts", [EXPIRED_AT_SUBMIT, EXPIRED_AT_POLL], ids=["at submit", "at poll"])
 def test_a_hold_that_lasted_too_long_ends_with_the_account_error(scripts: Scripts) -> None:
-    stage = Stage(**scripts)
+    stage = VideoJobRun(**scripts)
     ran = stage.play()
     assert (ran.status, ran.error) == ("FAILED", "InsufficientCredits")
     assert ran.states[-4:] == ["Hold", "Held?", "NotifyFailed", "Failed"]
@@ -132,7 +132,7 @@ def test_a_hold_that_lasted_too_long_ends_with_the_account_error(scripts: Script
 
 @pytest.mark.parametrize("given", [[], "text", 7, {"video_id": "somebody-else's", "hold": {"expired": True}}])
 def test_no_input_of_an_execution_gets_in_the_way_of_a_hold_or_a_notice(given: Any) -> None:
-    held, rejected = Stage(**HELD_AT_SUBMIT), Stage(**REJECTED)
+    held, rejected = VideoJobRun(**HELD_AT_SUBMIT), VideoJobRun(**REJECTED)
     assert held.play(given).status == "SUCCEEDED"
     assert {call["video_id"] for call in held.calls["Poll"]} == {SUBMITTED["video_id"]}
     assert rejected.play(given).error == "InvalidInput"
@@ -141,7 +141,7 @@ def test_no_input_of_an_execution_gets_in_the_way_of_a_hold_or_a_notice(given: A
 
 @every_scenario
 def test_what_was_asked_for_is_not_carried_beyond_submit(scripts: Scripts) -> None:
-    ran = Stage(**scripts).play({"request": {"model_id": "m", "prompt": "SECRET shoe on a table"}})
+    ran = VideoJobRun(**scripts).play({"request": {"model_id": "m", "prompt": "SECRET shoe on a table"}})
     left = max(
         index
         for index, event in enumerate(ran.events)
@@ -155,9 +155,9 @@ def test_what_was_asked_for_is_not_carried_beyond_submit(scripts: Scripts) -> No
 @every_scenario
 def test_every_task_can_be_entered_again_with_the_input_that_is_on_record(scripts: Scripts) -> None:
     # This is what a redrive does, in whichever state the execution failed.
-    tasks = [(name, given) for name, given in entries(Stage(**scripts).play()) if name in TASKS]
+    tasks = [(name, given) for name, given in entries(VideoJobRun(**scripts).play()) if name in TASKS]
     for name, given in tasks:
-        stage = Stage()
+        stage = VideoJobRun()
         ran = stage.play(given, start=name)
         assert ran.states[0] == name
         assert not (ran.error or "").startswith("States."), (name, ran.error, ran.cause)
@@ -167,7 +167,7 @@ def test_every_task_can_be_entered_again_with_the_input_that_is_on_record(script
 
 def test_two_jobs_that_retry_at_once_spread_out() -> None:
     def backoffs() -> list[float]:
-        return Stage(Poll=[GenviralUnavailable("No.")]).play().backoffs
+        return VideoJobRun(Poll=[GenviralUnavailable("No.")]).play().backoffs
 
     first, second = backoffs(), backoffs()
     assert first != second

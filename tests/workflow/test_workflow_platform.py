@@ -11,10 +11,10 @@ from awslambdaric.lambda_runtime_exception import FaultException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
 
 from shared.requests import batches
-from tests.workflow.test_workflow_batch import MACHINE as BATCH_JOB
-from tests.workflow.test_workflow_batch import TASKS as BATCH_TASKS
-from tests.workflow.video_job import MACHINE as VIDEO_JOB
-from tests.workflow.video_job import TASKS as VIDEO_TASKS
+from tests.support.batch_job import MACHINE as BATCH_JOB
+from tests.support.batch_job import TASKS as BATCH_TASKS
+from tests.support.video_job import MACHINE as VIDEO_JOB
+from tests.support.video_job import TASKS as VIDEO_TASKS
 from tools import translate_template as plain
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import first_percentile_seconds, longest_seconds, rule_for
@@ -75,7 +75,7 @@ def test_every_error_that_lambda_documents_for_invoke_is_in_the_list() -> None:
     assert documented <= {error.name for error in ERRORS}
 
 
-def test_every_error_of_the_python_runtime_and_of_the_states_language_is_in_the_list() -> None:
+def test_every_error_of_the_runtime_and_the_states_language_is_listed() -> None:
     runtime = {value for value in vars(FaultException).values() if str(value).startswith("Runtime.")}
     language = {error.to_name() for error in StatesErrorNameType}
     assert len(runtime) > 5
@@ -83,7 +83,7 @@ def test_every_error_of_the_python_runtime_and_of_the_states_language_is_in_the_
     assert runtime | language <= {error.name for error in ERRORS}
 
 
-def test_an_error_is_listed_once_with_its_source_and_only_an_absent_one_says_what_it_needs() -> None:
+def test_an_error_is_listed_once_with_its_source() -> None:
     assert len({error.name for error in ERRORS}) == len(ERRORS)
     for error in ERRORS:
         assert error.source.startswith("https://"), error
@@ -103,9 +103,7 @@ def test_the_machines_name_no_error_of_the_platform_that_the_list_lacks() -> Non
 
 @pytest.mark.parametrize("state", FUNCTIONS)
 @pytest.mark.parametrize("handling", NAMED)
-def test_every_error_goes_where_the_list_says_in_every_state_that_calls_a_function(
-    state: str, handling: Handling
-) -> None:
+def test_every_error_goes_where_the_list_says_in_every_task_state(state: str, handling: Handling) -> None:
     for name in named(handling):
         rules = [rule for rule in FUNCTIONS[state]["Retry"] if name in rule["ErrorEquals"]]
         assert [figures(rule) for rule in rules] == ([NAMED[handling]] if NAMED[handling] else []), name
@@ -121,7 +119,7 @@ def test_the_kinds_that_are_left_are_those_of_the_map_and_the_wildcards() -> Non
 
 
 @pytest.mark.parametrize("state", TASKS)
-def test_the_wildcard_stands_alone_and_last_and_only_where_it_hides_no_decision(state: str) -> None:
+def test_the_wildcard_is_alone_last_and_hides_no_decision(state: str) -> None:
     rules = [rule for rule in TASKS[state]["Retry"] if {LAST_RESORT, "States.ALL"} & set(rule["ErrorEquals"])]
     if state in WITHOUT_DECISIONS:
         assert [rule["ErrorEquals"] for rule in rules] == [[LAST_RESORT]]
@@ -141,9 +139,7 @@ def test_what_may_start_an_execution_ends_a_row_at_worst() -> None:
 
 
 @pytest.mark.parametrize(("state", "rule"), RETRIERS, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_passing_fault_may_last_fifteen_minutes_and_nobody_waits_in_silence_for_long(
-    state: str, rule: dict[str, Any]
-) -> None:
+def test_a_passing_fault_may_last_fifteen_minutes_but_not_in_silence(state: str, rule: dict[str, Any]) -> None:
     short = set(rule["ErrorEquals"]) <= MAY_BE_SHORT.keys()
     assert short or first_percentile_seconds(rule) >= MINUTES_15
     assert longest_seconds(rule) <= MINUTES_90, "until then, the job says nothing"

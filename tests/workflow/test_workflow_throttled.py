@@ -24,9 +24,9 @@ from shared.jobs.states import Status
 from shared.steps.batch_admit import admit_row
 from shared.steps.batch_plan import Planner
 from shared.steps.batch_report import Reporter
-from tests.unit.fakes import BODY, LINK, TABLE, TOPIC, UPLOADS, VIDEOS, Vendor, World, accepting, arn_of, refusing
-from tests.workflow import test_workflow_batch as batch
-from tests.workflow import video_job
+from tests.support import batch_job as batch
+from tests.support import video_job
+from tests.support.fakes import BODY, LINK, TABLE, TOPIC, UPLOADS, VIDEOS, Vendor, World, accepting, arn_of, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ UNREADABLE = b"\xff"
 ROWS = [{**BODY, "prompt": prompt} for prompt in ("one", "one that is held first", "one that is refused")]
 
 
-class Account:
+class ThrottledAccount:
     """A batch in an account whose calls are throttled, each state of each execution for five minutes from its first.
 
     Args:
@@ -149,7 +149,7 @@ def finished(request: httpx.Request) -> httpx.Response:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThrottledAccount]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "made-up")
     random.seed(1)  # jitter
@@ -160,7 +160,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             accepting("video-2"),
             refusing(422, "invalid_input"),
         ]
-        account = Account(World(Vendor(post=post, get=[finished])))
+        account = ThrottledAccount(World(Vendor(post=post, get=[finished])))
         account.world.complete()
         account.world.index()
         monkeypatch.setattr("time.time", lambda: account.now)
@@ -171,7 +171,7 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
     return "\n".join(map(json.dumps, rows)).encode()
 
 
-def test_five_minutes_of_throttles_in_every_state_lose_no_row_and_pay_none_twice(account: Account) -> None:
+def test_five_minutes_of_throttles_lose_no_row_and_pay_none_twice(account: ThrottledAccount) -> None:
     ran = account.play(lines(ROWS))
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"]), (ran.error, ran.cause)
     assert account.throttled.keys() == {*batch.TASKS, *video_job.TASKS} - {"Rejected"}
@@ -185,7 +185,7 @@ def test_five_minutes_of_throttles_in_every_state_lose_no_row_and_pay_none_twice
     assert heard == {"succeeded": 2, "failed": 1, "on_hold": 1, "batch_finished": 1}
 
 
-def test_five_minutes_of_throttles_before_a_rejection_is_told_delay_it_only(account: Account) -> None:
+def test_five_minutes_of_throttles_only_delay_a_rejections_notification(account: ThrottledAccount) -> None:
     ran = account.play(UNREADABLE)
     assert (ran.error, ran.states[-1]) == ("BatchUnreadable", "Failed")
     assert account.throttled["Plan"] > 1 < account.throttled["Rejected"]
@@ -195,7 +195,7 @@ def test_five_minutes_of_throttles_before_a_rejection_is_told_delay_it_only(acco
 
 @pytest.mark.parametrize("state", batch.TASKS)
 def test_with_fewer_tries_they_lose_a_row_or_end_the_batch(
-    account: Account, monkeypatch: pytest.MonkeyPatch, state: str
+    account: ThrottledAccount, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     """So each state is shown to need its long retrier."""
     task = batch.TASKS[state]

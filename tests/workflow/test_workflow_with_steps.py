@@ -19,7 +19,7 @@ from local.aws.interpreter import TaskError
 from shared.jobs.record import SUBMIT_SECONDS
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     FINISHED,
     JOB_ID,
@@ -33,14 +33,13 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.workflow.video_job import JOB, Stage, entries
+from tests.support.video_job import JOB, VideoJobRun, entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from shared.jobs.transitions import JobStore
-    from tests.unit.fakes import Answer
-
+    from tests.support.fakes import Answer
 
 NOON = 1_795_348_800.0
 
@@ -75,7 +74,7 @@ def topic() -> Topic:
     return Topic()
 
 
-def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
+def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> VideoJobRun:
     """The functions, without Lambda around them. Each call of Submit uses the next store, the last one for ever."""
     stores = list(stores_of_submit) or [world.store]
 
@@ -96,7 +95,7 @@ def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> Stage:
         step = getattr(world.notifier(topic), event)
         return step(payload["execution_id"], *([payload["error"]] if "error" in payload else []))
 
-    return Stage(
+    return VideoJobRun(
         Submit=[_as_function(submit)],
         Poll=[_as_function(poll)],
         Deliver=[_as_function(deliver)],

@@ -30,6 +30,7 @@ from shared.credits.limiter import CreditLimiter
 from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
 from shared.genviral.model_list import ModelList
+from shared.jobs.attributes import typed
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
 from shared.polling.durations import Durations
@@ -81,7 +82,7 @@ def event(name: str) -> dict[str, Any]:
 
 @functools.cache
 def client(service: str) -> Any:
-    """A client for all tests: moto answers for it as long as a test's world stands. It repeats nothing by itself."""
+    """A client for all tests: moto answers for it as long as a test's world stands. It retries nothing."""
     config = Config(retries={"total_max_attempts": 1}, signature_version="s3v4" if service == "s3" else None)
     return boto3.client(service, region_name=REGION, config=config)
 
@@ -308,6 +309,16 @@ class World:
     def age_claim(self, job_id: str = JOB_ID, seconds: int = 400) -> None:
         """Make a claim so old that the attempt which took it must have ended."""
         self.store.update(job_id, claimed_at=int(time.time()) - seconds, attempt_at=int(time.time()) - seconds)
+
+    def overwrite(self, job_id: str, **attributes: Any) -> None:
+        """Put attributes into a job's item, however they came there."""
+        self.dynamodb.update_item(
+            TableName=TABLE,
+            Key={"job_id": {"S": job_id}},
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in attributes),
+            ExpressionAttributeNames={f"#{name}": name for name in attributes},
+            ExpressionAttributeValues={f":{name}": typed(value) for name, value in attributes.items()},
+        )
 
     def record(self, job_id: str = JOB_ID) -> Job:
         job = self.store.get(job_id)

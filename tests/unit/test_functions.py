@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
-import importlib.util
-import io
 import json
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import shared.vendor
 from shared import runtime
-from shared.delivery import Delivery
 from shared.faults import Fault, Paid
-from shared.genviral.client import GenviralClient
 from shared.jobs.errors import FormUsed
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from shared.steps import deliver as deliver_step
-from shared.steps.batch_plan import Planner
 from shared.steps.resend import MOST_CORRECTIONS, resent
 from shared.steps.submit import SECONDS_FROM_CLAIM, Submitter
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EVENTS,
     FINISHED,
@@ -46,10 +33,8 @@ from tests.unit.fakes import (
     PNG,
     PROMPT,
     TABLE,
-    TOPIC,
     UPLOADS,
     VIDEO_ID,
-    VIDEOS,
     Answer,
     Vendor,
     World,
@@ -62,343 +47,27 @@ from tests.unit.fakes import (
     refusing,
     showing,
 )
-from tests.unit.test_jobs_notifications import valid
-from tests.unit.test_ops import with_index
+from tests.support.handlers import (
+    MODELS,
+    RECIPE,
+    SAMPLES,
+    Functions,
+    adopt,
+    function,
+    made_once,
+    payload_of,
+    post,
+    version_of_the_event,
+)
+from tests.support.notifications import valid
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-FUNCTIONS = Path(__file__).parents[2] / "functions"
-BATCHES = Path(__file__).parents[2] / "samples" / "batches"
-RECIPE = {"model_id": BODY["model_id"], "prompt": PROMPT, "reference_image_urls": ["{{asset_url}}"]}
 SECRETS = (PROMPT[:20], KEY, KEY.split(".")[1], LINK, "X-Amz-Signature", "very-secret-token")
-
-
-@functools.cache
-def function(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"function_{name}", FUNCTIONS / name / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-CLIENTS: dict[str, Any] = {}
-
-
-def made_once(service: str, **options: Any) -> Any:
-    """A client as `shared.runtime` asks for it. Making one takes longer than the test that needs it."""
-    if service not in CLIENTS:
-        CLIENTS[service] = boto3.session.Session().client(service, **options)
-    return CLIENTS[service]
-
-
-@dataclass
-class Context:
-    """What Lambda passes beside the event."""
-
-    function_name: str
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:made-up"
-    aws_request_id: str = "8248615f-5a1e-4010-9072-176343532439"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 300_000
-
-
-class Stage:
-    """Functions with their environment, in a world whose log lines and metrics are kept."""
-
-    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-        self.world = world
-        self._capsys = capsys
-        self._log = io.StringIO()
-        self.handler = runtime.logger.registered_handler
-        self.handler.setStream(self._log)  # type: ignore[attr-defined]
-
-    def call(self, name: str, event: dict[str, Any]) -> Any:
-        return function(name).handler(event, Context(name))
-
-    def fails(self, name: str, event: dict[str, Any]) -> Fault:
-        with pytest.raises(Fault) as fault:
-            self.call(name, event)
-        return fault.value
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.getvalue().splitlines()]
-
-    def metrics(self) -> dict[str, Any]:
-        """The metrics that went out since the last look, in CloudWatch's embedded format."""
-        found: dict[str, Any] = {}
-        for line in self._capsys.readouterr().out.splitlines():
-            document = json.loads(line)
-            (directive,) = document["_aws"]["CloudWatchMetrics"]
-            assert directive["Namespace"] == "GenviralVideo"
-            found |= {metric["Name"]: document[metric["Name"]] for metric in directive["Metrics"]}
-        return found
-
-
-@pytest.fixture
-def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
-    secret = client("secretsmanager").create_secret(Name="key", SecretString=f"{KEY}\n")["ARN"]
-    environment = {
-        "POWERTOOLS_SERVICE_NAME": "video-pipeline",
-        "POWERTOOLS_METRICS_NAMESPACE": "GenviralVideo",
-        "JOBS_TABLE": TABLE,
-        "RECORD_RETENTION_DAYS": "30",
-        "STATE_MACHINE_ARN": world.machine,
-        "BATCH_MACHINE_ARN": world.batch_machine,
-        "BATCH_CONCURRENCY": "20",
-        "UPLOADS_BUCKET": UPLOADS,
-        "VIDEOS_BUCKET": VIDEOS,
-        "MAX_UPLOAD_MEGABYTES": "1",
-        "MAX_VIDEO_MEGABYTES": "1",
-        "GENVIRAL_BASE_URL": "https://vendor.example/api/v1",
-        "API_KEY_SECRET": secret,
-        "POLL_FLOOR_SECONDS": "5",
-        "POLL_CAP_SECONDS": "60",
-        "JOB_DEADLINE_MINUTES": "120",
-        "HOLD_SECONDS": "900",
-        "HOLD_HOURS": "72",
-        "TRUST_VENDOR_IDEMPOTENCY": "false",
-        "ALLOW_PRIVATE_OUTPUT": "false",
-        "SWEEP_QUIET_SECONDS": "300",
-        "TOPIC_ARN": TOPIC,
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(runtime.metrics.provider, "namespace", "GenviralVideo", raising=False)
-
-    def vendor(*arguments: Any, **options: Any) -> GenviralClient:
-        # Functions keep their client. Each call has to reach the vendor that the world has by then.
-        transport = httpx.MockTransport(lambda request: world.vendor.handle_request(request))
-        return GenviralClient(*arguments, **options, transport=transport)
-
-    def copy(source: Callable[[], str], **_: Any) -> Delivery:
-        source()
-        return Delivery(3, "AAAAAA==", "video/mp4", "e", "v", 1, None)
-
-    monkeypatch.setattr(shared.vendor, "GenviralClient", vendor)
-    monkeypatch.setattr(runtime, "_session", lambda: SimpleNamespace(create_client=made_once))
-    monkeypatch.setattr(deliver_step, "deliver", copy)
-    world.complete()
-    if "function_api" in sys.modules:
-        function("api")._model_list.cache_clear()
-    stage = Stage(world, capsys)
-    stream = stage.handler.stream  # type: ignore[attr-defined]
-    yield stage
-    assert stage.handler.stream is stream  # type: ignore[attr-defined]
-    stage.handler.setStream(sys.__stdout__)  # type: ignore[attr-defined]
 
 
 # ---- the sample events -----------------------------------------------------------------------------------
 
 
-def uploaded(world: World) -> None:
-    world.upload("uploads/shoe.jpg", PNG)
-    world.recipe(RECIPE)
-    world.store.create(JOB_ID, source={"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg"})
-
-
-def finished(world: World) -> None:
-    world.vendor = Vendor(get=[FINISHED])
-    world.paid_job()
-
-
-def delivering(world: World) -> None:
-    world.paid_job()
-    world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
-
-
-def adopt(execution: str | None, world: World) -> None:
-    """The sample events name a state machine of their own."""
-    if execution and world.store.get(JOB_ID):
-        world.store.update(JOB_ID, execution=execution)
-
-
-def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like FINISHED
-    models = [{"id": BODY["model_id"], "mode": "video", "credits": {"default_cost": 5}}]
-    return httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
-
-
-def planned(world: World) -> dict[str, Any]:
-    """The sample batch, with its plan."""
-    world.upload("batches/boats.csv", (BATCHES / "boats.csv").read_bytes())
-    return Planner(s3=world.s3, concurrency=20, known=world.store.batch_get).plan(event("batch_plan")["source"])
-
-
-Prepare = Callable[[World], Any]
-SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] = {
-    "uploads_object_created": (
-        "uploads",
-        uploaded,
-        lambda world, answer: world.executions() == [answer["job_id"]],
-        set(),
-    ),
-    "api_post_videos": (
-        "api",
-        lambda world: None,
-        lambda world, answer: (
-            answer["statusCode"] == 202
-            and answer["headers"]["Location"] == f"/videos/{world.executions()[0]}"
-            and json.loads(answer["body"]) == {"job_id": world.executions()[0], "status": "queued"}
-        ),
-        set(),
-    ),
-    "api_get_video": (
-        "api",
-        World.paid_job,
-        lambda world, answer: answer["statusCode"] == 200 and json.loads(answer["body"])["status"] == "processing",
-        set(),
-    ),
-    "uploads_recipe_created": (
-        "uploads",
-        lambda world: world.recipe({"prompt": "no model"}),
-        lambda world, answer: answer is None and not world.executions(),
-        set(),
-    ),
-    "api_list_videos": (
-        "api",
-        lambda world: (world.index(), world.paid_job()),
-        lambda world, answer: [job["job_id"] for job in json.loads(answer["body"])["jobs"]] == [JOB_ID],
-        set(),
-    ),
-    "api_delete_video": (
-        "api",
-        World.paid_job,
-        lambda world, answer: (
-            answer["statusCode"] == 200
-            and json.loads(answer["body"])["status"] == world.record().status == "canceled"
-            and [message.body["status"] for message in world.messages()] == ["canceled"]
-        ),
-        {"JobsCanceled"},
-    ),
-    "api_post_uploads": (
-        "api",
-        lambda world: world.recipe(RECIPE),
-        lambda world, answer: (
-            answer["statusCode"] == 201
-            and answer["headers"]["Location"] == f"/videos/{json.loads(answer['body'])['job_id']}"
-        ),
-        set(),
-    ),
-    "api_list_models": (
-        "api",
-        lambda world: setattr(world, "vendor", Vendor(get=[MODELS])),
-        lambda world, answer: (
-            json.loads(answer["body"])["models"][0]["default_cost"] == 5
-            and answer["headers"]["Cache-Control"] == "private, max-age=600"
-        ),
-        set(),
-    ),
-    "api_get_health": (
-        "api",
-        lambda world: None,
-        lambda world, answer: json.loads(answer["body"]) == {"ok": True, "intake": "open"} and not world.vendor.asked,
-        set(),
-    ),
-    "api_head_health": (
-        "api",
-        lambda world: None,
-        lambda world, answer: (answer["statusCode"], answer["body"]) == (200, "") and not world.vendor.asked,
-        set(),
-    ),
-    "submit": (
-        "submit",
-        lambda world: version_of_the_event(world),
-        lambda world, answer: answer["video_id"] == VIDEO_ID and world.record().status == "processing",
-        {"JobsSubmitted", "CreditsUsed"},
-    ),
-    "submit_direct": (
-        "submit",
-        lambda world: None,
-        lambda world, answer: world.record("campaign-2026-11").video_id == answer["video_id"] == VIDEO_ID,
-        {"JobsSubmitted", "CreditsUsed"},
-    ),
-    "status": ("status", finished, lambda world, answer: answer["status"] == "succeeded", {"Polls"}),
-    "deliver": (
-        "deliver",
-        finished,
-        lambda world, answer: answer["video"] == world.record().output,
-        {"BytesDelivered"},
-    ),
-    "notify_succeeded": (
-        "notify",
-        delivering,
-        lambda world, _: world.record().status == "succeeded",
-        {"JobsSucceeded", "SecondsToFinish"},
-    ),
-    "notify_failed": (
-        "notify",
-        World.job,
-        lambda world, answer: world.record().status == "failed" and answer["error"]["Error"] == "RecipeMissing",
-        {"JobsFailed"},
-    ),
-    "notify_on_hold": ("notify", World.job, lambda world, answer: answer["wait_seconds"] == 900, {"JobsHeld"}),
-    "notify_execution_status_change": (
-        "notify",
-        World.paid_job,
-        lambda world, answer: (
-            answer is None and (world.record().error or {})["message"] == "PutObject failed with AccessDenied"
-        ),
-        {"JobsInterrupted", "JobsLeftInterrupted"},
-    ),
-    "uploads_batch_created": (
-        "uploads",
-        lambda world: None,
-        lambda world, answer: world.executions(world.batch_machine) == [answer["job_id"]] and not world.executions(),
-        set(),
-    ),
-    "batch_plan": ("batch", planned, lambda world, answer: answer == event("batch_report")["plan"], set()),
-    "batch_admit": ("batch", planned, lambda world, answer: answer == {"next": "start", "wait_seconds": 900}, set()),
-    "submit_batch_row": (
-        "submit",
-        planned,
-        lambda world, answer: world.record(answer["job_id"]).source == event("submit_batch_row")["input"]["source"],
-        {"JobsSubmitted", "CreditsUsed"},
-    ),
-    "batch_report": (
-        "batch",
-        planned,
-        lambda world, answer: answer["counts"] == {"not_started": 3} and answer["rows"] == 3,
-        set(),
-    ),
-    "batch_rejected": (
-        "batch",
-        lambda world: None,
-        lambda world, answer: answer["error"]["Error"] == "BatchUnreadable" and "promt" in world.messages()[0].email,
-        set(),
-    ),
-    "batch_execution_status_change": (
-        "batch",
-        lambda world: None,
-        lambda world, _: [message.body["status"] for message in world.messages()] == ["batch_interrupted"],
-        set(),
-    ),
-    "sweep_schedule": (
-        "sweep",
-        with_index,
-        lambda world, answer: answer == {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "notified": 0},
-        {
-            *("SweptStarted", "SweptInterrupted", "SweptRedriven"),
-            *("OldestOpenJobSeconds", "JobsOpen", "JobsOnHold", "JobsAwaitingRedrive"),
-        },
-    ),
-}
-
-
-def version_of_the_event(world: World) -> None:
-    """The job of the sample upload, at the version that is really there."""
-    version = world.upload("uploads/shoe.jpg", PNG)
-    world.recipe(RECIPE)
-    source = {"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg", "version_id": version}
-    world.store.create(JOB_ID, source=source)
-
-
-def test_a_part_is_checked_by_its_crc_and_not_hashed_again_for_its_signature(stage: Stage) -> None:
+def test_a_part_is_checked_by_its_crc_and_not_hashed_for_its_signature(stage: Functions) -> None:
     s3, sent = runtime.client("s3"), []
     s3.meta.events.register_first("before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers)))
     s3.put_object(Bucket=UPLOADS, Key="uploads/x", Body=b"x", ChecksumAlgorithm="CRC32", ChecksumCRC32="jNxnUg==")
@@ -407,7 +76,7 @@ def test_a_part_is_checked_by_its_crc_and_not_hashed_again_for_its_signature(sta
 
 
 def test_credits_are_counted_in_all_and_by_where_jobs_come_from(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: Functions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version_of_the_event(stage.world)
     monkeypatch.setattr(runtime.metrics.provider, "service", "video-pipeline")
@@ -421,7 +90,7 @@ def test_credits_are_counted_in_all_and_by_where_jobs_come_from(
     assert (line["credits_used"], line["source_type"], line["job_id"]) == (5, "upload", JOB_ID)
 
 
-def test_a_daily_limit_comes_from_the_environment(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daily_limit_comes_from_the_environment(stage: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor(get=[MODELS])
     monkeypatch.setenv("DAILY_CREDIT_LIMIT", "4.5")
@@ -438,7 +107,7 @@ def test_every_sample_event_is_used_here() -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -> None:
+def test_a_sample_event_does_what_it_is_a_sample_of(stage: Functions, sample: str) -> None:
     name, prepare, holds, counted = SAMPLES[sample]
     given = event(sample)
     prepare(stage.world)
@@ -461,7 +130,7 @@ def test_a_sample_event_does_what_it_is_a_sample_of(stage: Stage, sample: str) -
     ],
 )
 def test_on_lambda_no_client_is_made_for_an_event_that_every_event_needs(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, sample: str
+    stage: Functions, monkeypatch: pytest.MonkeyPatch, sample: str
 ) -> None:
     name, prepare, _, _ = SAMPLES[sample]
     prepare(stage.world)
@@ -482,7 +151,7 @@ def test_on_lambda_no_client_is_made_for_an_event_that_every_event_needs(
     assert sorted(made) == started_with != []
 
 
-def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Stage) -> None:
+def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Functions) -> None:
     """Log lines, what the state machine carries, and the notification."""
     world = stage.world
     world.vendor = Vendor([refusing(403, "insufficient_credits", f"no credits for {PROMPT}"), accepting()], [FINISHED])
@@ -514,7 +183,7 @@ def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Stage) -> Non
     assert world.vendor.posts[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
-def test_two_events_of_one_object_are_one_job(stage: Stage) -> None:
+def test_two_events_of_one_object_are_one_job(stage: Functions) -> None:
     created = event("uploads_object_created")
     assert stage.call("uploads", created) == stage.call("uploads", created)
     assert len(stage.world.executions()) == 1
@@ -539,7 +208,7 @@ def created_at(key: str, **item: Any) -> dict[str, Any]:
         ("requests/a.json/", "request"),
     ],
 )
-def test_an_upload_is_told_by_its_key(stage: Stage, key: str, kind: str) -> None:
+def test_an_upload_is_recognized_by_its_key(stage: Functions, key: str, kind: str) -> None:
     """An object with content is one, also where its key ends like a folder's."""
     answer = stage.call("uploads", created_at(key))
     source = stage.world.record(answer["job_id"]).source
@@ -547,7 +216,7 @@ def test_an_upload_is_told_by_its_key(stage: Stage, key: str, kind: str) -> None
 
 
 @pytest.mark.parametrize("key", ["uploads/shoes/", "requests/", "Uploads/", "new/", "uploads/shoes_$folder$"])
-def test_the_empty_mark_of_a_folder_is_ignored(stage: Stage, key: str) -> None:
+def test_the_empty_mark_of_a_folder_is_ignored(stage: Functions, key: str) -> None:
     assert stage.call("uploads", created_at(key, size=0)) is None
     assert not stage.world.executions() + stage.world.messages()
 
@@ -565,7 +234,7 @@ def test_the_empty_mark_of_a_folder_is_ignored(stage: Stage, key: str) -> None:
         ("recipes/a.JSON", "recipes/a.json"),
     ],
 )
-def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Stage, key: str, better: str) -> None:
+def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Functions, key: str, better: str) -> None:
     for created in (created_at(key), created_at(key), created_at(key, **{"version-id": "another"})):
         assert stage.call("uploads", created) is None
     first, repeat, other = stage.world.messages()
@@ -580,7 +249,7 @@ def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Stage, key: st
 
 
 @pytest.mark.parametrize("key", ["plans/a.jsonl", "assets/a.png"])
-def test_what_waits_for_another_file_and_what_the_stack_writes_starts_nothing(stage: Stage, key: str) -> None:
+def test_incomplete_uploads_and_the_stacks_own_files_start_nothing(stage: Functions, key: str) -> None:
     """The rule does not let it through; if it did, a plan's own event must not go round in circles."""
     assert stage.call("uploads", created_at(key)) is None
     assert not stage.world.messages()
@@ -592,7 +261,7 @@ def test_what_waits_for_another_file_and_what_the_stack_writes_starts_nothing(st
 class Form:
     """A form's key, and the events of the files that are sent with it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Functions) -> None:
         stage.world.recipe(RECIPE)
         wanted = json.dumps({"filename": "shoe.jpg", "content_type": "image/jpeg"}).encode()
         answer = stage.world.presign_upload(wanted)
@@ -610,7 +279,8 @@ class Form:
 
     def again(self) -> str | None:
         answer = self.stage.call("uploads", self.event)
-        return answer and answer["job_id"]
+        job_id: str | None = answer and answer["job_id"]
+        return job_id
 
     def submit(self) -> Fault | None:
         """What the execution that the record names comes to."""
@@ -624,7 +294,7 @@ class Form:
         return None
 
 
-def test_a_wrong_file_is_corrected_with_the_same_form(stage: Stage) -> None:
+def test_a_wrong_file_is_corrected_with_the_same_form(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     assert form.send(b"<html>") == form.job_id
     assert type(form.submit()).__name__ == "UploadUnsupported"
@@ -641,7 +311,7 @@ def executions_of(world: World) -> str:
     return world.machine.replace(":stateMachine:", ":execution:")
 
 
-def test_a_form_that_is_sent_twice_is_one_job(stage: Stage) -> None:
+def test_a_form_that_is_sent_twice_is_one_job(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     assert form.send(PNG) == form.send(PNG) == form.job_id
     assert form.submit() is None
@@ -651,7 +321,7 @@ def test_a_form_that_is_sent_twice_is_one_job(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_form_takes_no_second_file_once_its_job_is_under_way_or_paid(stage: Stage, paid: bool) -> None:
+def test_a_form_takes_no_second_file_once_its_job_is_under_way_or_paid(stage: Functions, paid: bool) -> None:
     form, world = Form(stage), stage.world
     form.send(PNG)
     if paid:
@@ -666,7 +336,7 @@ def test_a_form_takes_no_second_file_once_its_job_is_under_way_or_paid(stage: St
     assert (len(world.executions()), len(world.vendor.posts)) == (1, int(paid))
 
 
-def test_a_late_event_of_the_first_file_is_no_correction(stage: Stage) -> None:
+def test_a_late_event_of_the_first_file_is_no_correction(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     form.send(b"<html>")
     first = form.event | {"time": "2026-11-22T10:15:30Z"}
@@ -679,7 +349,7 @@ def test_a_late_event_of_the_first_file_is_no_correction(stage: Stage) -> None:
     assert not world.vendor.posts
 
 
-def test_a_form_is_corrected_only_so_often(stage: Stage) -> None:
+def test_a_form_is_corrected_only_so_often(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     for number in range(MOST_CORRECTIONS + 3):
         form.send(b"<html>%d" % number)
@@ -690,7 +360,7 @@ def test_a_form_is_corrected_only_so_often(stage: Stage) -> None:
     assert (statuses.count("failed"), statuses.count("upload_ignored")) == (MOST_CORRECTIONS + 1, 2)
 
 
-def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Stage) -> None:
+def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Functions) -> None:
     """Otherwise nobody would be notified of its next one. Records of an earlier version kept it."""
     form, world = Form(stage), stage.world
     form.send(b"<html>")
@@ -701,7 +371,7 @@ def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Stage) -> No
     assert (job.status, job.redrives, job.redrive_at, job.redrive_until) == (Status.QUEUED, 0, None, None)
 
 
-def test_two_corrections_at_once_are_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_corrections_at_once_are_one(stage: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     form, world = Form(stage), stage.world
     form.send(b"<html>")
     form.submit()
@@ -717,7 +387,7 @@ def test_two_corrections_at_once_are_one(stage: Stage, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("reason", ["CopyObject", "PutObject", "CompleteMultipartUpload"])
-def test_what_comes_under_a_forms_key_by_another_way_is_an_upload_like_any_other(stage: Stage, reason: str) -> None:
+def test_another_write_to_a_forms_key_is_an_ordinary_upload(stage: Functions, reason: str) -> None:
     """As docs/uploads.md has it: an overwritten key is a new job, even if with a copy of itself."""
     form, world = Form(stage), stage.world
     form.send(PNG)
@@ -726,7 +396,7 @@ def test_what_comes_under_a_forms_key_by_another_way_is_an_upload_like_any_other
     assert world.executions() == sorted([form.job_id, str(job_id)])
 
 
-def test_a_copy_of_a_forms_file_under_another_recipe_is_a_job_of_that_recipe(stage: Stage) -> None:
+def test_a_form_file_copied_to_another_recipe_is_a_job_of_that_recipe(stage: Functions) -> None:
     form, world = Form(stage), stage.world
     form.send(PNG)
     copied = form.key.replace("uploads/default/", "uploads/other/")
@@ -737,13 +407,6 @@ def test_a_copy_of_a_forms_file_under_another_recipe_is_a_job_of_that_recipe(sta
 
 
 # ---- the HTTP API ----------------------------------------------------------------------------------------
-
-
-def post(body: object, **headers: str) -> dict[str, Any]:
-    document = event("api_post_videos")
-    document["body"] = body if isinstance(body, str) else json.dumps(body)
-    document["headers"] |= headers
-    return document
 
 
 def sent(body: bytes, content_type: str | None = "application/json") -> dict[str, Any]:
@@ -786,7 +449,7 @@ UMLAUTS: dict[str, tuple[dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("case", UMLAUTS)
-def test_a_text_is_read_as_it_was_written_or_refused(stage: Stage, case: str) -> None:
+def test_a_text_is_read_as_it_was_written_or_refused(stage: Functions, case: str) -> None:
     given, status = UMLAUTS[case]
     answer = stage.call("api", given)
     assert answer["statusCode"] == status, answer
@@ -807,7 +470,7 @@ def test_a_text_is_read_as_it_was_written_or_refused(stage: Stage, case: str) ->
         '{"model_id": "m", "metadata": {"a": 1, "a": 1}}',
     ],
 )
-def test_a_key_that_stands_twice_is_refused_at_any_depth(stage: Stage, body: str) -> None:
+def test_a_key_that_stands_twice_is_refused_at_any_depth(stage: Functions, body: str) -> None:
     answer = stage.call("api", post(body))
     assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (400, "invalid_json")
     assert "twice" in answer["body"]
@@ -823,7 +486,7 @@ def test_a_key_that_stands_twice_is_refused_at_any_depth(stage: Stage, body: str
         (post({**BODY, "colour": "red"}), 422, "invalid_payload"),
     ],
 )
-def test_a_refusal_has_the_vendors_shape(stage: Stage, given: dict[str, Any], status: int, code: str) -> None:
+def test_a_refusal_has_the_vendors_shape(stage: Functions, given: dict[str, Any], status: int, code: str) -> None:
     answer = stage.call("api", given)
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["ok"], body["code"], body["error_code"]) == (status, False, status, code)
@@ -833,12 +496,12 @@ def test_a_refusal_has_the_vendors_shape(stage: Stage, given: dict[str, Any], st
     assert PROMPT not in answer["body"] + json.dumps(stage.log)
 
 
-def test_a_base64_body_is_read(stage: Stage) -> None:
+def test_a_base64_body_is_read(stage: Functions) -> None:
     given = post("eyJtb2RlbF9pZCI6ICJtIn0=") | {"isBase64Encoded": True}
     assert stage.call("api", given)["statusCode"] == 202
 
 
-def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Stage) -> None:
+def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Functions) -> None:
     assert stage.call("api", post(BODY))["statusCode"] == 202
     assert stage.call("api", post({**BODY, "prompt": "x"}))["statusCode"] == 409
     unknown = event("api_get_video")
@@ -849,7 +512,7 @@ def test_a_conflict_and_an_unknown_job_and_route_are_answered(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("route", ["api_post_videos", "api_post_uploads"])
-def test_a_body_that_is_not_declared_as_json_is_refused(stage: Stage, route: str) -> None:
+def test_a_body_that_is_not_declared_as_json_is_refused(stage: Functions, route: str) -> None:
     stage.world.recipe(RECIPE)
     for declared, status in (("text/plain", 415), ("", None), ("Application/JSON; charset=utf-8", None)):
         given = event(route)
@@ -859,7 +522,7 @@ def test_a_body_that_is_not_declared_as_json_is_refused(stage: Stage, route: str
     assert len(stage.world.executions()) == (2 if route == "api_post_videos" else 0)
 
 
-def test_the_vendors_wish_for_quiet_is_passed_on(stage: Stage) -> None:
+def test_the_vendors_wish_for_quiet_is_passed_on(stage: Functions) -> None:
     stage.world.vendor = Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), refusing(429), MODELS])
     answers = [stage.call("api", event("api_list_models")) for _ in range(3)]
     assert [answer["statusCode"] for answer in answers] == [429, 429, 200]
@@ -876,7 +539,7 @@ def test_the_vendors_wish_for_quiet_is_passed_on(stage: Stage) -> None:
         (breaking(httpx.ReadTimeout), "genviral_unavailable"),
     ],
 )
-def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Stage, answer: Any, code: str) -> None:
+def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Functions, answer: Any, code: str) -> None:
     stage.world.vendor = Vendor(get=[answer])
     told = stage.call("api", event("api_list_models"))
     document = json.loads(told["body"])
@@ -884,13 +547,13 @@ def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Stage, answer:
     assert "by itself" not in document["advice"] or "hold" in document["advice"]
 
 
-def test_a_key_that_cannot_be_read_makes_the_models_unavailable(stage: Stage) -> None:
+def test_a_key_that_cannot_be_read_makes_the_models_unavailable(stage: Functions) -> None:
     client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
     told = stage.call("api", event("api_list_models"))
     assert (told["statusCode"], json.loads(told["body"])["error_code"]) == (503, "unavailable")
 
 
-def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Stage) -> None:
+def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Functions) -> None:
     stage.world.index()
     stage.world.job()
     IntakeSwitch(stage.world.dynamodb, TABLE).stop()
@@ -902,7 +565,7 @@ def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Sta
         assert stage.call("api", event(name))["statusCode"] == 200
 
 
-def test_a_wrong_query_and_an_ended_job_are_answered(stage: Stage) -> None:
+def test_a_wrong_query_and_an_ended_job_are_answered(stage: Functions) -> None:
     query = event("api_list_videos")
     query["queryStringParameters"] = {"limit": "0"}
     answer = stage.call("api", query)
@@ -923,7 +586,7 @@ def recipe_event(world: World, recipe: object, key: str = "recipes/default.json"
     return created
 
 
-def test_a_wrong_recipe_is_told_at_once_and_a_repeat_can_be_told_from_another(stage: Stage) -> None:
+def test_a_wrong_recipe_is_notified_at_once_and_repeats_are_recognizable(stage: Functions) -> None:
     wrong = recipe_event(stage.world, {"prompt": "a secret plan", "colour": "red"})
     for created in (wrong, wrong, recipe_event(stage.world, b"{")):
         stage.call("uploads", created)
@@ -939,12 +602,12 @@ def test_a_wrong_recipe_is_told_at_once_and_a_repeat_can_be_told_from_another(st
 
 
 @pytest.mark.parametrize("key", ["recipes/default.json", "recipes/README.md"])
-def test_a_right_recipe_and_what_is_no_recipe_say_nothing(stage: Stage, key: str) -> None:
+def test_a_right_recipe_and_what_is_no_recipe_say_nothing(stage: Functions, key: str) -> None:
     stage.call("uploads", recipe_event(stage.world, RECIPE if key == "recipes/default.json" else b"{", key))
     assert not stage.world.messages()
 
 
-def test_a_recipe_that_is_gone_again_says_nothing(stage: Stage) -> None:
+def test_a_recipe_that_is_gone_again_says_nothing(stage: Functions) -> None:
     created = recipe_event(stage.world, b"{")
     version = created["detail"]["object"]["version-id"]
     stage.world.s3.delete_object(Bucket=UPLOADS, Key="recipes/default.json", VersionId=version)
@@ -973,7 +636,7 @@ WHATEVER = settings(max_examples=300, deadline=None, suppress_health_check=[Heal
 @pytest.mark.parametrize("route", ["api_post_videos", "api_post_uploads"])
 @WHATEVER
 @given(body=BODIES, key=st.none() | st.text(max_size=300))
-def test_no_body_is_too_strange_to_be_answered(stage: Stage, route: str, body: str, key: str | None) -> None:
+def test_no_body_is_too_strange_to_be_answered(stage: Functions, route: str, body: str, key: str | None) -> None:
     given = event(route)
     given["body"] = body
     given["headers"].pop("idempotency-key", None)
@@ -993,7 +656,7 @@ KEYS = st.text(min_size=1, max_size=1000) | st.text(st.sampled_from("ü靴👟+%
 
 @WHATEVER
 @given(prefix=st.sampled_from(["uploads/", "requests/", "recipes/"]), name=KEYS)
-def test_no_key_is_too_strange_for_a_job(stage: Stage, prefix: str, name: str) -> None:
+def test_no_key_is_too_strange_for_a_job(stage: Functions, prefix: str, name: str) -> None:
     key = f"{prefix}{name}".encode()[:1024].decode(errors="ignore")
     created = event("uploads_object_created")
     created["detail"]["object"]["key"] = key
@@ -1009,7 +672,7 @@ def test_no_key_is_too_strange_for_a_job(stage: Stage, prefix: str, name: str) -
 # ---- the HTTP API, when AWS fails ------------------------------------------------------------------------
 
 
-def test_a_failing_table_is_the_callers_cue_to_repeat(stage: Stage) -> None:
+def test_a_failing_table_is_the_callers_cue_to_repeat(stage: Functions) -> None:
     stage.world.dynamodb.delete_table(TableName=TABLE)
     answer = stage.call("api", post(BODY))
     assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, "5")
@@ -1021,7 +684,7 @@ def caller(authorizer: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: Stage) -> None:
+def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: Functions) -> None:
     role = "arn:aws:sts::123456789012:assumed-role"
     callers: list[dict[str, Any]] = [
         {"iam": {"userArn": f"{role}/publisher/session-1"}},
@@ -1041,13 +704,7 @@ def test_one_programs_sessions_are_one_caller_and_two_programs_are_two(stage: St
 # ---- errors ----------------------------------------------------------------------------------------------
 
 
-def payload_of(fault: Fault) -> dict[str, Any]:
-    """What Lambda's runtime makes of an exception."""
-    stack = traceback.extract_tb(fault.__traceback__)
-    return {"errorType": type(fault).__name__, "errorMessage": str(fault), "stackTrace": stack.format()}
-
-
-def test_a_named_error_reaches_the_state_machine_whole_and_without_a_stack_trace(stage: Stage) -> None:
+def test_a_named_error_reaches_the_state_machine_without_a_stack_trace(stage: Functions) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([refusing(403, "insufficient_credits", "You have 0 credits")])
     payload = payload_of(stage.fails("submit", event("submit")))
@@ -1060,7 +717,7 @@ def test_a_named_error_reaches_the_state_machine_whole_and_without_a_stack_trace
     assert "exception" not in stage.log[-1]
 
 
-def test_an_aws_error_is_named_by_its_call(stage: Stage) -> None:
+def test_an_aws_error_is_named_by_its_call(stage: Functions) -> None:
     stage.world.dynamodb.delete_table(TableName=TABLE)
     for name, sample in (
         ("submit", "submit"),
@@ -1074,19 +731,21 @@ def test_an_aws_error_is_named_by_its_call(stage: Stage) -> None:
         assert payload_of(fault)["stackTrace"] == []
 
 
-def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_shows_where_it_is_and_nothing_of_what_it_held(
+    stage: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError(f"{PROMPT} {LINK} {KEY}")
 
     monkeypatch.setattr(Submitter, "submit", broken)
     fault = stage.fails("submit", event("submit"))
     assert isinstance(fault, InternalError)
-    assert "RuntimeError at test_handlers.py" in fault.message
+    assert "RuntimeError at test_functions.py" in fault.message
     assert not [secret for secret in SECRETS if secret in json.dumps([str(fault), stage.log])]
     assert payload_of(fault)["stackTrace"] == []
 
 
-def test_metrics_are_told_even_when_the_call_fails(stage: Stage) -> None:
+def test_metrics_are_emitted_even_when_the_call_fails(stage: Functions) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([breaking(httpx.ReadTimeout)])
     assert type(stage.fails("submit", event("submit"))).__name__ == "SubmissionUncertain"
@@ -1094,7 +753,7 @@ def test_metrics_are_told_even_when_the_call_fails(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("text", "error"), [("not-set", "AuthenticationFailed"), ("", "AuthenticationFailed")])
-def test_a_key_that_was_never_put_in_holds_the_job(stage: Stage, text: str, error: str) -> None:
+def test_a_key_that_was_never_put_in_holds_the_job(stage: Functions, text: str, error: str) -> None:
     version_of_the_event(stage.world)
     client("secretsmanager").put_secret_value(SecretId="key", SecretString=text or " ")
     assert type(stage.fails("submit", event("submit"))).__name__ == error
@@ -1102,7 +761,7 @@ def test_a_key_that_was_never_put_in_holds_the_job(stage: Stage, text: str, erro
     assert stage.world.record().status is Status.QUEUED
 
 
-def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Stage) -> None:
+def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Functions) -> None:
     version_of_the_event(stage.world)
     client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
     fault = stage.fails("submit", event("submit"))
@@ -1113,7 +772,7 @@ def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Stage) -> 
     assert (record.status, record.claim, "submitting" in record.timeline) == (Status.QUEUED, None, False)
 
 
-def test_a_new_key_is_fetched_after_a_401(stage: Stage) -> None:
+def test_a_new_key_is_fetched_after_a_401(stage: Functions) -> None:
     version_of_the_event(stage.world)
     fresh = "pub_new.sk_new"
 
@@ -1153,7 +812,7 @@ def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
 
 @pytest.mark.parametrize("seconds", [1, 100, 149])
 def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
-    stage: Stage, clock: SimpleNamespace, seconds: float
+    stage: Functions, clock: SimpleNamespace, seconds: float
 ) -> None:
     version_of_the_event(stage.world)
 
@@ -1171,7 +830,7 @@ def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
     assert stage.world.vendor.accepted == 1
 
 
-def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Stage, clock: SimpleNamespace) -> None:
+def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Functions, clock: SimpleNamespace) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([after(151, accepting(), clock)])
     fault = stage.fails("submit", event("submit"))
@@ -1187,7 +846,7 @@ def test_the_paid_call_ends_before_its_function_does() -> None:
     assert paid_call.total + writes <= SECONDS_FROM_CLAIM
 
 
-def test_a_look_does_not_wait_that_long(stage: Stage, clock: SimpleNamespace) -> None:
+def test_a_poll_does_not_wait_that_long(stage: Functions, clock: SimpleNamespace) -> None:
     stage.world.paid_job()
     stage.world.vendor = Vendor(get=[after(16, showing("processing"), clock)])
     assert type(stage.fails("status", event("status"))).__name__ == "GenviralUnavailable"
@@ -1204,7 +863,7 @@ CALLED_WITH = {
 
 
 @pytest.mark.parametrize("name", CALLED_WITH)
-def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_setting_is_named(stage: Functions, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for field in fields(function(name).Settings):
         for value in ("", "nonsense"):
             if field.default is not MISSING or (value and field.type == "str"):
@@ -1218,7 +877,7 @@ def test_a_missing_setting_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("address", ["http://vendor.example/api/v1", "HTTP://vendor.example/api/v1"])
-def test_the_key_is_not_sent_over_plain_http(stage: Stage, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_the_key_is_not_sent_over_plain_http(stage: Functions, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("GENVIRAL_BASE_URL", address)
     version_of_the_event(stage.world)
     for name, paid in (("submit", Paid.NO), ("status", Paid.YES), ("deliver", Paid.YES)):
@@ -1233,13 +892,13 @@ def test_the_key_is_not_sent_over_plain_http(stage: Stage, monkeypatch: pytest.M
     assert stage.call("submit", event("submit"))["video_id"]
 
 
-def test_a_missing_setting_of_the_api_is_answered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_setting_of_the_api_is_answered(stage: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JOBS_TABLE")
     answer = stage.call("api", post(BODY))
     assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (500, "settings_invalid")
 
 
-def test_nothing_of_one_call_stays_in_the_log_of_the_next(stage: Stage) -> None:
+def test_nothing_of_one_call_stays_in_the_log_of_the_next(stage: Functions) -> None:
     stage.world.paid_job()
     stage.world.vendor = Vendor(get=[showing("processing")])
     stage.call("status", event("status"))

@@ -1,4 +1,4 @@
-"""An origin on the loopback that behaves as badly as it is told to, and a film to serve from it.
+"""An origin on the loopback that behaves as badly as it is set to, and a video to serve from it.
 
 Shared by the delivery tests. Speaks HTTP by hand, because a proper server would not tell lies.
 """
@@ -53,7 +53,7 @@ def moov(seconds: float = 5.0, width: int = 720, height: int = 1280) -> bytes:
     return box(b"moov", mvhd, track(b"vide", b"avc1", width, height), track(b"soun", b"mp4a"))
 
 
-def film(size: int, seed: int = 1) -> bytes:
+def video_bytes(size: int, seed: int = 1) -> bytes:
     """A well-formed MP4 of exactly `size` bytes, its `moov` at the end as an encoder writes it by default."""
     head, tail = box(b"ftyp", b"isom", bytes(4), b"isommp42"), moov()
     noise = random.Random(seed).randbytes(size - len(head) - len(tail) - 8)  # noqa: S311
@@ -198,7 +198,7 @@ BUCKET, KEY = "videos", "videos/2026/01/02/job.mp4"
 
 def bucket() -> S3Client:
     """A client with an empty bucket, inside `moto.mock_aws`."""
-    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    client: S3Client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
 
     def as_bytes(request: Any, **_: object) -> None:
         if isinstance(request.body, bytearray):  # moto's in-process stub takes no other kind of body than bytes

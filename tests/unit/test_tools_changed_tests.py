@@ -15,7 +15,7 @@ STORE = Path("tests/unit/test_jobs_transitions.py")
     ("changed", "runs"),
     [
         ("shared/jobs/transitions.py", True),
-        ("tests/unit/fakes.py", True),
+        ("tests/support/fakes.py", True),
         ("tests/unit/test_jobs_transitions.py", True),
         ("shared/delivery/guard.py", False),
         ("template.yaml", False),

@@ -15,6 +15,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.aws import asl
 from local.aws.interpreter import Run, run
+from tools.platform_errors import Handling, named
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -72,7 +73,7 @@ HEALTHY: Scripts = {
 _NOTIFY = {"succeeded": "NotifySucceeded", "failed": "NotifyFailed", "on_hold": "Hold"}
 
 
-class Stage:
+class VideoJobRun:
     """One performance.
 
     Args:
@@ -121,3 +122,6 @@ def entries(ran: Run) -> list[tuple[str, Any]]:
     """Every state that was entered, with its input."""
     entered = [event["stateEnteredEventDetails"] for event in ran.events if "stateEnteredEventDetails" in event]
     return [(details["name"], json.loads(details["input"])) for details in entered]
+
+
+PLATFORM = {name for kind in (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY) for name in named(kind)}

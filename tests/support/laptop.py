@@ -39,7 +39,7 @@ class Signature(httpx.Auth):
         yield request
 
 
-class World:
+class RunningCloud:
     """The running cloud with what tests ask of it again and again."""
 
     def __init__(self, cloud: Cloud) -> None:

@@ -11,12 +11,12 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.integration.delivery_origin import box, film, moov
+from tests.support.delivery_origin import box, moov, video_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.integration.delivery_origin import Request
+    from tests.support.delivery_origin import Request
 
 LOCATIONS = {
     "path": b"/%d/video.mp4?signature=s3cr3t",
@@ -114,7 +114,7 @@ def _webm(size: int, seed: int = 1, *, live: bool = False) -> bytes:
 
 
 BODIES: dict[str, Callable[[int, int], bytes]] = {
-    "moov last": film,
+    "moov last": video_bytes,
     "moov first": _moov_first,
     "WebM": _webm,
     "live WebM": lambda size, seed: _webm(size, seed, live=True),

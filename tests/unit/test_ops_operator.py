@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from ops.__main__ import _facts
 from ops.next_step import next_step
@@ -21,7 +19,7 @@ from shared.jobs.errors import JobClosed, RequestUnreadable
 from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore
 from shared.steps.videos import record_video
-from tests.unit.fakes import (
+from tests.support.fakes import (
     BODY,
     EXECUTION,
     JOB_ID,
@@ -36,135 +34,35 @@ from tests.unit.fakes import (
     breaking,
     caught,
     refusing,
-    showing,
+)
+from tests.support.operators import (
+    LATER,
+    Machine,
+    alive,
+    claimed,
+    dead,
+    ended,
+    follow,
+    generation_failed,
+    operator,
+    paid,
+    uncertain,
 )
 
 if TYPE_CHECKING:
     from shared.faults import Fault
     from shared.jobs.record import Job
 
-LATER = arn_of(f"{JOB_ID}.r1")
 OTHER_VIDEO = "33333333-3333-3333-3333-333333333333"
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-
-
-def with_index(world: World) -> None:
-    """Give the jobs table the indexes that the template declares, with no more in them than it says."""
-    if world.dynamodb.describe_table(TableName=TABLE)["Table"].get("GlobalSecondaryIndexes"):
-        return
-    table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
-    for index in table["GlobalSecondaryIndexes"]:
-        world.dynamodb.update_table(
-            TableName=TABLE,
-            AttributeDefinitions=table["AttributeDefinitions"],
-            GlobalSecondaryIndexUpdates=[{"Create": index}],
-        )
-
-
-class Machine:
-    """Step Functions with a redrive, which moto has not; and something that may happen in the middle.
-
-    Args:
-        world: Where the executions are.
-        redrivable: Whether a redrive succeeds.
-        said: The text of its refusal otherwise.
-        shown: What a description says beyond what moto says; where a redrive is refused, only afterwards.
-        meanwhile: What happens before a job is taken up.
-    """
-
-    def __init__(
-        self,
-        world: World,
-        *,
-        redrivable: bool = True,
-        said: str = "made up",
-        shown: dict[str, str] | None = None,
-        meanwhile: Callable[[], Any] | None = None,
-    ) -> None:
-        self._sfn = world.sfn
-        self._redrivable = redrivable
-        self._said = said
-        self._shown = shown or {}
-        self._refused = False
-        self._meanwhile = meanwhile
-        self.redriven: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sfn, name)
-
-    def describe_execution(self, **arguments: str) -> Any:
-        # The last look before a job is taken up: is the name of the later execution free?
-        if ".r" in arguments["executionArn"] and self._meanwhile is not None:
-            happen, self._meanwhile = self._meanwhile, None
-            happen()
-        told = self._sfn.describe_execution(**arguments)
-        return told | (self._shown if self._redrivable or self._refused else {})
-
-    def redrive_execution(self, **arguments: str) -> None:
-        if not self._redrivable:
-            self._refused = True
-            error = {"Code": "ExecutionNotRedrivable", "Message": self._said}
-            raise ClientError({"Error": error}, "RedriveExecution")
-        self.redriven.append(arguments["executionArn"])
-
-
-def operator(world: World, sfn: Any = None) -> Operator:
-    with_index(world)
-    return Operator(
-        store=world.store,
-        sfn=sfn or Machine(world),
-        state_machine_arn=world.machine,
-        deadline_seconds=7200,
-        ask=lambda video_id: world.vendor.client().get_video(video_id),
-    )
-
-
-def alive(world: World, name: str = JOB_ID) -> str:
-    arn: str = world.sfn.start_execution(stateMachineArn=world.machine, name=name)["executionArn"]
-    return arn
-
-
-def dead(world: World, name: str = JOB_ID) -> None:
-    world.sfn.stop_execution(executionArn=alive(world, name), error="Gone", cause="made up")
-
-
-def uncertain(world: World) -> None:
-    claimed(world)
-    world.store.transition(JOB_ID, Status.UNCERTAIN, notice_due="uncertain", error={"code": "submission_uncertain"})
-
-
-def claimed(world: World) -> None:
-    world.job()
-    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
-    world.age_claim()
-    dead(world)
-
-
-def ended(world: World, status: Status) -> None:
-    """A job without a video at this end."""
-    world.job()
-    dead(world)
-    world.store.transition(JOB_ID, status, execution=EXECUTION)
-
-
-def paid(world: World, status: Status) -> None:
-    world.paid_job()
-    dead(world)
-    world.store.transition(JOB_ID, status)
-
-
-def follow(world: World, arn: str) -> dict[str, Any]:
-    """What Submit does in this execution."""
-    return world.submitter().submit(arn, {"job_id": JOB_ID})
 
 
 # ---- attach ----------------------------------------------------------------------------------------------
 
-BEGINNINGS: dict[str, Callable[[World], None]] = {
+BEGINNINGS: dict[str, Callable[[World], object]] = {
     "uncertain": uncertain,
     "failed": lambda world: ended(world, Status.FAILED),
     "canceled": lambda world: ended(world, Status.CANCELED),
-    "canceled, never started": lambda world: world.store.transition(world.job().job_id, Status.CANCELED) and None,
+    "canceled, never started": lambda world: world.store.transition(world.job().job_id, Status.CANCELED),
     "interrupted": lambda world: ended(world, Status.INTERRUPTED),
     "timed_out": lambda world: paid(world, Status.TIMED_OUT),
 }
@@ -204,7 +102,11 @@ def test_a_job_that_runs_again_is_left_to_it(world: World) -> None:
     world.paid_job()
     alive(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    for act in (lambda: operator(world).attach(JOB_ID, VIDEO_ID), lambda: operator(world).redrive(JOB_ID)):
+    acts: list[Callable[[], object]] = [
+        lambda: operator(world).attach(JOB_ID, VIDEO_ID),
+        lambda: operator(world).redrive(JOB_ID),
+    ]
+    for act in acts:
         with pytest.raises(Refused, match="running"):
             act()
 
@@ -223,7 +125,7 @@ def looking_for_a_mistyped_video(world: World) -> None:
     alive(world)
 
 
-def test_a_mistyped_video_is_replaced_while_it_is_still_being_looked_for(world: World) -> None:
+def test_a_mistyped_video_is_replaced_while_it_is_polled(world: World) -> None:
     looking_for_a_mistyped_video(world)
     with pytest.raises(Refused, match=VIDEO_ID):
         operator(world).attach(JOB_ID, OTHER_VIDEO)
@@ -255,7 +157,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
-def test_a_video_that_the_vendor_does_not_confirm_is_not_attached_but_on_purpose(world: World, kind: str) -> None:
+def test_an_unconfirmed_video_is_attached_only_by_force(world: World, kind: str) -> None:
     answers, text = UNKNOWN[kind]
     uncertain(world)
     alive(world, f"{JOB_ID}.r7")
@@ -272,12 +174,11 @@ def test_a_video_that_the_vendor_does_not_confirm_is_not_attached_but_on_purpose
 
 
 @pytest.mark.parametrize("status", sorted(Status))
-def test_a_video_that_another_job_has_is_not_attached_but_on_purpose(world: World, status: Status) -> None:
+def test_a_video_that_another_job_has_is_attached_only_by_force(world: World, status: Status) -> None:
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     if status is not Status.QUEUED:
-        # However it came there.
-        world.store.update("another", status=status.value)
+        world.overwrite("another", status=status.value)
     with pytest.raises(Refused, match=f"The job another has this video; it is {status}"):
         operator(world).attach(JOB_ID, VIDEO_ID)
     assert world.record().status is Status.UNCERTAIN
@@ -296,7 +197,7 @@ def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> No
     assert store.attach(JOB_ID, VIDEO_ID) == LATER
 
 
-def test_a_further_video_that_was_paid_for_another_job_is_not_attached_but_on_purpose(world: World) -> None:
+def test_another_jobs_further_video_is_attached_only_by_force(world: World) -> None:
     uncertain(world)
     another, _ = world.store.create("another", source={"type": "api"}, video_id=OTHER_VIDEO)
     world.store.note_owner(VIDEO_ID, "another")
@@ -307,10 +208,10 @@ def test_a_further_video_that_was_paid_for_another_job_is_not_attached_but_on_pu
     assert operator(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
 
 
-def test_a_video_that_was_attached_to_another_job_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
+def test_a_video_attached_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
-    world.store.update("another", status=Status.INTERRUPTED.value)
+    world.overwrite("another", status=Status.INTERRUPTED.value)
     desk = operator(world)
     desk.attach("another", OTHER_VIDEO, replace=True)
     assert world.store.owner_of(VIDEO_ID) == "another"
@@ -389,7 +290,7 @@ def test_an_attach_whose_answer_was_lost_is_not_refused_for_its_own_write(world:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_job_that_had_anothers_video_by_mistake_leaves_no_trace_in_its_place(world: World, force: bool) -> None:
+def test_a_job_that_had_anothers_video_leaves_no_trace_in_its_place(world: World, force: bool) -> None:
     """The job that Genviral was paid for keeps its further video, however often it is given away by mistake."""
     uncertain(world)
     world.store.create("the owner", source={"type": "api"}, video_id=OTHER_VIDEO)
@@ -572,17 +473,6 @@ def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: Worl
     assert not world.vendor.posts
 
 
-def generation_failed(world: World, source: str = "api") -> None:
-    """The vendor took the job, and then could not make its video."""
-    world.paid_job()
-    world.store.set_source(JOB_ID, {"type": source})
-    dead(world)
-    world.vendor = Vendor(get=[showing("failed", error="no reason")])
-    state = world.poller().poll(EXECUTION, VIDEO_ID, 1_700_000_000)
-    world.notifier().failed(EXECUTION, state["error"])
-    assert world.record().status is Status.FAILED
-
-
 @pytest.mark.parametrize("command", ["resubmit", "redrive"])
 def test_what_the_vendor_could_not_make_is_at_its_end(world: World, command: str) -> None:
     generation_failed(world)
@@ -650,7 +540,7 @@ def test_a_redrive_whose_answer_was_lost_ends_the_outage_at_its_repeat(world: Wo
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
-def test_a_failure_of_aws_for_one_of_many_does_not_keep_the_others_waiting(world: World, code: str) -> None:
+def test_an_aws_failure_for_one_job_does_not_delay_the_others(world: World, code: str) -> None:
     jobs = [world.paid_job(name) for name in ("a", "b", "c")]
     for job in jobs:
         dead(world, job.job_id)
@@ -672,7 +562,7 @@ def test_an_ended_job_is_not_redriven(world: World) -> None:
 # ---- cancel ----------------------------------------------------------------------------------------------
 
 
-def test_a_canceled_job_ends_and_its_end_is_told_once(world: World) -> None:
+def test_a_canceled_job_ends_and_its_end_is_notified_once(world: World) -> None:
     world.paid_job()
     alive(world)
     operator(world).cancel(JOB_ID)
@@ -809,7 +699,7 @@ STOPS: dict[str, Act] = {
 
 @pytest.mark.parametrize("code", ["ValidationException", "ExecutionDoesNotExist"])
 @pytest.mark.parametrize("name", STOPS)
-def test_an_execution_that_ends_right_before_it_is_stopped_fails_no_command(world: World, name: str, code: str) -> None:
+def test_an_execution_that_ends_just_before_its_stop_fails_no_command(world: World, name: str, code: str) -> None:
     looking_for_a_mistyped_video(world)
     STOPS[name](operator(world, Flaky(Machine(world), {1: "after"}, only="stop_execution", code=code)))
     job = world.record()
@@ -828,7 +718,7 @@ def test_a_stop_that_fails_otherwise_is_no_success(world: World, name: str) -> N
         )
 
 
-def test_what_a_cut_off_cancel_left_running_is_stopped_before_the_job_is_reopened(world: World) -> None:
+def test_what_a_cut_off_cancel_left_running_stops_before_a_reopening(world: World) -> None:
     world.paid_job()
     alive(world)
     world.store.transition(JOB_ID, Status.CANCELED)
@@ -848,7 +738,7 @@ def test_of_two_operators_one_wins(world: World, name: str) -> None:
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
 
-def test_the_end_of_the_old_execution_does_not_touch_a_job_that_was_taken_up(world: World) -> None:
+def test_the_old_executions_end_does_not_touch_a_resumed_job(world: World) -> None:
     uncertain(world)
     operator(world).attach(JOB_ID, VIDEO_ID)
     before = world.record()
@@ -870,7 +760,7 @@ UNCERTAIN = [
 
 @pytest.mark.parametrize("error", UNCERTAIN, ids=["nothing is known", "an id is known", "sent again"])
 @pytest.mark.parametrize(("body", "is_stripped"), [(BODY, True), (PLAIN_BODY, False)])
-def test_nobody_is_told_to_resubmit_a_job_whose_links_were_stripped(
+def test_resubmit_is_not_advised_for_a_job_whose_links_were_stripped(
     world: World, error: Fault, body: dict[str, Any], is_stripped: bool
 ) -> None:
     world.job(request=body)
@@ -897,7 +787,7 @@ def test_a_job_whose_links_were_stripped_is_not_sent_again(world: World, error: 
     assert not world.vendor.asked
 
 
-def test_a_job_that_was_taken_up_just_before_its_links_were_stripped_is_not_sent(world: World) -> None:
+def test_a_job_resumed_just_before_its_links_were_stripped_is_not_sent(world: World) -> None:
     world.job(request=PLAIN_BODY)
     world.store.update(JOB_ID, links_stripped=True)
     with pytest.raises(RequestUnreadable, match="ask for a new job"):

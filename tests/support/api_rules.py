@@ -1,6 +1,6 @@
 """What schemathesis must know beside the OpenAPI document: what JSON Schema cannot say. Loaded by its command.
 
-Set `SCHEMATHESIS_HOOKS=tests.integration.api_rules` and ask for the check `valid_data_acceptance` instead of its own
+Set `SCHEMATHESIS_HOOKS=tests.support.api_rules` and ask for the check `valid_data_acceptance` instead of its own
 `positive_data_acceptance`. It differs in what is named here, and in nothing else.
 """
 
@@ -25,7 +25,7 @@ _BEYOND_SCHEMAS = {
 
 
 @schemathesis.check
-def valid_data_acceptance(ctx: CheckContext, response: Response, case: Case) -> bool | None:
+def valid_data_acceptance(ctx: CheckContext, response: Response, case: Case[Any]) -> bool | None:
     """Take what the document calls valid, save for what it cannot say."""
     if response.status_code == 422 and _is_beyond_schemas(response.json()):
         return None

@@ -1,0 +1,76 @@
+"""The operator's commands and the sweep on the running cloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.laptop import until
+
+if TYPE_CHECKING:
+    from tests.support.laptop import RunningCloud
+
+ROOT = Path(__file__).parents[2]
+
+BODY: dict[str, Any] = {
+    "model_id": "bytedance/seedance-2.0",
+    "prompt": "A paper boat crosses a calm lake at dawn",
+    "params": {"duration_seconds": 1, "aspect_ratio": "16:9"},
+}
+
+PATIENCE_SECONDS = 30
+
+
+def ops(world: RunningCloud, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command, without a terminal."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    account = {
+        "AWS_ENDPOINT_URL": world.at.aws_endpoint,
+        "AWS_REGION": world.at.region,
+        "AWS_DEFAULT_REGION": world.at.region,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    return subprocess.run(  # noqa: S603 - this project's own command
+        [sys.executable, "-m", "ops", *arguments],
+        cwd=ROOT,
+        env=kept | account,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def done(world: RunningCloud, *arguments: str) -> str:
+    """What a command says that must succeed."""
+    finished = ops(world, *arguments)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def sweep(world: RunningCloud) -> dict[str, int]:
+    """One sweep, now."""
+    lambda_ = world.cloud.client("lambda")
+    name = next(
+        f["FunctionName"] for f in lambda_.list_functions()["Functions"] if "SweepFunction" in f["FunctionName"]
+    )
+    answer = lambda_.invoke(FunctionName=name, Payload=b"{}")
+    count: dict[str, int] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, count
+    return count
+
+
+def submissions(world: RunningCloud, job_id: str) -> list[dict[str, Any]]:
+    return [one for one in world.vendor()["submissions"] if one["idempotency_key"].split(".")[0] == job_id]
+
+
+def paid_and_running(world: RunningCloud) -> str:
+    job_id: str = world.post(BODY).json()["job_id"]
+    until(lambda: True if "video_id" in world.get(job_id) else None)
+    return job_id

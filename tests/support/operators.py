@@ -1,0 +1,206 @@
+"""An operator in a made-up account, and jobs in the states that need one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from ops.__main__ import main
+from ops.operator import Operator
+from shared.jobs.states import Status
+from tests.support.fakes import (
+    EXECUTION,
+    JOB_ID,
+    TABLE,
+    TEMPLATE,
+    UPLOADS,
+    VIDEO_ID,
+    VIDEOS,
+    Vendor,
+    World,
+    arn_of,
+    showing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+LATER = arn_of(f"{JOB_ID}.r1")
+
+
+def with_index(world: World) -> None:
+    """Give the jobs table the indexes that the template declares, with no more in them than it says."""
+    if world.dynamodb.describe_table(TableName=TABLE)["Table"].get("GlobalSecondaryIndexes"):
+        return
+    table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
+    for index in table["GlobalSecondaryIndexes"]:
+        world.dynamodb.update_table(
+            TableName=TABLE,
+            AttributeDefinitions=table["AttributeDefinitions"],
+            GlobalSecondaryIndexUpdates=[{"Create": index}],
+        )
+
+
+class Machine:
+    """Step Functions with a redrive, which moto has not; and something that may happen in the middle.
+
+    Args:
+        world: Where the executions are.
+        redrivable: Whether a redrive succeeds.
+        said: The text of its refusal otherwise.
+        shown: What a description says beyond what moto says; where a redrive is refused, only afterwards.
+        meanwhile: What happens before a job is resumed.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        redrivable: bool = True,
+        said: str = "made up",
+        shown: dict[str, str] | None = None,
+        meanwhile: Callable[[], Any] | None = None,
+    ) -> None:
+        self._sfn = world.sfn
+        self._redrivable = redrivable
+        self._said = said
+        self._shown = shown or {}
+        self._refused = False
+        self._meanwhile = meanwhile
+        self.redriven: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sfn, name)
+
+    def describe_execution(self, **arguments: str) -> Any:
+        # The last call before a job is resumed: is the name of the later execution free?
+        if ".r" in arguments["executionArn"] and self._meanwhile is not None:
+            happen, self._meanwhile = self._meanwhile, None
+            happen()
+        told = self._sfn.describe_execution(**arguments)
+        return told | (self._shown if self._redrivable or self._refused else {})
+
+    def redrive_execution(self, **arguments: str) -> None:
+        if not self._redrivable:
+            self._refused = True
+            raise ClientError({"Error": {"Code": "ExecutionNotRedrivable", "Message": self._said}}, "RedriveExecution")
+        self.redriven.append(arguments["executionArn"])
+
+
+def operator(world: World, sfn: Any = None) -> Operator:
+    with_index(world)
+    machine: Any = sfn or Machine(world)
+    return Operator(
+        store=world.store,
+        sfn=machine,
+        state_machine_arn=world.machine,
+        deadline_seconds=7200,
+        ask=lambda video_id: world.vendor.client().get_video(video_id),
+    )
+
+
+def alive(world: World, name: str = JOB_ID) -> str:
+    arn: str = world.sfn.start_execution(stateMachineArn=world.machine, name=name)["executionArn"]
+    return arn
+
+
+def dead(world: World, name: str = JOB_ID) -> None:
+    world.sfn.stop_execution(executionArn=alive(world, name), error="Gone", cause="made up")
+
+
+def uncertain(world: World) -> None:
+    claimed(world)
+    world.store.transition(JOB_ID, Status.UNCERTAIN, notice_due="uncertain", error={"code": "submission_uncertain"})
+
+
+def claimed(world: World) -> None:
+    world.job()
+    world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
+    world.age_claim()
+    dead(world)
+
+
+def ended(world: World, status: Status) -> None:
+    """A job without a video at this end."""
+    world.job()
+    dead(world)
+    world.store.transition(JOB_ID, status, execution=EXECUTION)
+
+
+def paid(world: World, status: Status) -> None:
+    world.paid_job()
+    dead(world)
+    world.store.transition(JOB_ID, status)
+
+
+def follow(world: World, arn: str) -> dict[str, Any]:
+    """What Submit does in this execution."""
+    return world.submitter().submit(arn, {"job_id": JOB_ID})
+
+
+def generation_failed(world: World, source: str = "api") -> None:
+    """The vendor took the job, and then could not make its video."""
+    world.paid_job()
+    world.store.set_source(JOB_ID, {"type": source})
+    dead(world)
+    world.vendor = Vendor(get=[showing("failed", error="no reason")])
+    state = world.poller().poll(EXECUTION, VIDEO_ID, 1_700_000_000)
+    world.notifier().failed(EXECUTION, state["error"])
+    assert world.record().status is Status.FAILED
+
+
+STACK = "genviral-video"
+
+
+@dataclass
+class CommandLine:
+    """AWS behind the commands: all calls noted, a stack of this project, and a redrive, which moto has not."""
+
+    world: World
+    capsys: pytest.CaptureFixture[str]
+    calls: set[str] = field(default_factory=set)
+    fails: dict[str, Exception] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if operation == "RedriveExecution":
+            return {}
+        if arguments["StackName"] != STACK:
+            message = f"Stack with id {arguments['StackName']} does not exist"
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, operation)
+        outputs = {
+            "JobsTable": TABLE,
+            "StateMachineArn": self.world.machine,
+            "UploadsBucket": UPLOADS,
+            "VideosBucket": VIDEOS,
+            "ApiKeySecretArn": "genviral-key",
+        }
+        parameters = {
+            "RecordRetentionDays": "365",
+            "SweepQuietSeconds": "300",
+            "JobDeadlineMinutes": "120",
+            "GenviralBaseUrl": "https://vendor.example/api/v1",
+            **self.parameters,
+        }
+        return {
+            "Stacks": [
+                {
+                    "Outputs": [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()],
+                    "Parameters": [
+                        {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
+                    ],
+                }
+            ]
+        }
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """The exit status of a command, and what it said on both channels."""
+        self.capsys.readouterr()
+        status = main(list(arguments))
+        said = self.capsys.readouterr()
+        return status, said.out, said.err
