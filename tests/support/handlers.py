@@ -289,7 +289,7 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
     "sweep_schedule": (
         "sweep",
         with_index,
-        lambda world, answer: answer == {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "told": 0},
+        lambda world, answer: answer == {"seen": 0, "started": 0, "interrupted": 0, "redriven": 0, "notified": 0},
         {
             *("SweptStarted", "SweptInterrupted", "SweptRedriven"),
             *("OldestOpenJobSeconds", "JobsOpen", "JobsOnHold", "JobsAwaitingRedrive"),
