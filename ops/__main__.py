@@ -158,7 +158,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors repeat arguments as anything else is printed."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(visible(message))
+        super().error(in_line(message))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -247,7 +247,7 @@ def _fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
 def _say(*lines: str, error: bool = False) -> None:
     """Print lines. All that is printed comes here: a key in S3 may hold characters that steer a terminal."""
     for line in lines:
-        print(visible(line), file=sys.stderr if error else sys.stdout)
+        print(in_line(line) if error else visible(line), file=sys.stderr if error else sys.stdout)
 
 
 def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:

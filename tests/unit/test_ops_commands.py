@@ -276,6 +276,14 @@ def test_show_says_what_the_vendor_says(account: CommandLine, word: str | None, 
     assert lines == ([f"Genviral says {shown}"] if shown else [])
 
 
+@pytest.mark.parametrize("arguments", [("show", "{}"), ("redrive", "{}", "--yes"), ("attach", "{}", VIDEO_ID)])
+def test_an_error_shows_no_run_of_blanks_from_an_argument(account: CommandLine, arguments: tuple[str, ...]) -> None:
+    given = (argument.format("x" + " " * 99 + "y") for argument in arguments)
+    code, _, err = account.run(*given)
+    assert (code, "  " in err) == (2, False)
+    assert "x[99 blanks]y" in err
+
+
 def test_a_video_that_became_known_too_late_is_pointed_out(account: CommandLine) -> None:
     uncertain(account.world)
     account.world.store.record_video(JOB_ID, VIDEO_ID)
