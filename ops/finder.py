@@ -45,8 +45,6 @@ class Finder:
     """Finds jobs.
 
     Args:
-        store: Where jobs are kept.
-        s3: A boto3 S3 client.
         uploads: The uploads bucket.
         videos: The videos bucket.
     """

@@ -70,7 +70,6 @@ def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: 
     """What comes next, and who has to do it.
 
     Args:
-        job: The job.
         execution: Its execution as Step Functions describes it, or None where there is none.
         intake_stopped: Whether no new job may start.
         sweep_by: When the sweep has come to a job without an execution.

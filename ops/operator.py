@@ -59,8 +59,6 @@ class Operator:
     """Acts on jobs.
 
     Args:
-        store: Where jobs are kept.
-        sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
         deadline_seconds: How long a job that is attached may take from now, in seconds.
         ask: Asks the vendor for a video. What it raises says that the vendor does not know it, or cannot be asked.
@@ -95,7 +93,6 @@ class Operator:
         The vendor is asked for the video before anything is written, and the table for another job that has it.
 
         Args:
-            job_id: The job.
             video_id: The vendor's id of the video. None: the one that the record names.
             replace: Whether it may take the place of another video on the record (an id that was mistyped before),
                 also while that one is still being looked for. A further video that the record has needs no such leave.
@@ -199,7 +196,6 @@ class Operator:
         """Send the paid call once more, on purpose. May pay a second time.
 
         Args:
-            job_id: The job.
             approve: Sees the job that the decision is about, and raises `Refused` to leave it alone. If the job
                 changes meanwhile, nothing is sent.
 
@@ -262,7 +258,6 @@ class Operator:
         A job that is paid for, or may be, is never sent again. One that is not yet is now sent, once.
 
         Args:
-            job_id: The job.
             approve: Asked before a job goes on that has no video yet; raises `Refused` to leave it alone.
 
         Returns:

@@ -106,7 +106,6 @@ class Executions:
     """The executions of one state machine.
 
     Args:
-        sfn: A boto3 Step Functions client.
         state_machine_arn: The machine.
     """
 

@@ -37,9 +37,7 @@ def cancel_job(job_id: str, *, notifier: Notifier, sfn: SFNClient, state_machine
     """Stop following a job.
 
     Args:
-        job_id: The job.
         notifier: Closes the job and sends the notification.
-        sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
 
     Returns:

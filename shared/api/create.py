@@ -45,9 +45,7 @@ def create_job(
         body: The generate body as JSON, with an optional `metadata`.
         caller: Who asks. The same key of two callers means two jobs.
         key: The caller's `Idempotency-Key`.
-        store: Where jobs are kept.
         switch: Whether new jobs may start.
-        sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
 
     Raises:

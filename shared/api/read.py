@@ -35,7 +35,6 @@ class Lookup:
     """Read jobs for API callers.
 
     Args:
-        store: Where jobs are kept.
         s3: A boto3 S3 client, to sign links to finished videos.
         quiet_seconds: The sweep skips jobs that changed more recently, in seconds.
     """

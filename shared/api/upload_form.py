@@ -116,7 +116,6 @@ def presign_upload(body: bytes, *, switch: IntakeSwitch, s3: S3Client, bucket: s
     Args:
         body: An `UploadRequest` as JSON.
         switch: Whether new jobs may start.
-        s3: A boto3 S3 client.
         bucket: The uploads bucket.
         max_bytes: The largest file that the form accepts, in bytes.
 

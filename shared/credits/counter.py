@@ -67,8 +67,6 @@ class CreditCounter:
     """A day's credits.
 
     Args:
-        client: A boto3 DynamoDB client.
-        table: The jobs table's name.
         limit: How many credits jobs may use in one UTC day.
     """
 

@@ -48,7 +48,6 @@ class CreditLimiter:
     """Counts jobs against the limit.
 
     Args:
-        store: Where jobs are kept.
         budget: The limit and its counter.
         catalogue: The vendor's models with what they cost.
     """
@@ -61,7 +60,6 @@ class CreditLimiter:
         """What a job may cost.
 
         Args:
-            model_id: Its model.
             request: Its generate body.
 
         Raises:

@@ -15,12 +15,7 @@ _KEY = {"job_id": {"S": "#intake"}}
 
 
 class IntakeSwitch:
-    """Whether new jobs may start.
-
-    Args:
-        client: A boto3 DynamoDB client.
-        table: The jobs table's name.
-    """
+    """Whether new jobs may start."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client

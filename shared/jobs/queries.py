@@ -42,12 +42,7 @@ class Owner(NamedTuple):
 
 
 class JobQueries:
-    """The jobs table, to be read.
-
-    Args:
-        client: A boto3 DynamoDB client.
-        table: The table's name.
-    """
+    """The jobs table, to be read."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -144,7 +139,6 @@ class JobQueries:
         """Some of the jobs of a status, those changed last first, without their requests and errors.
 
         Args:
-            status: The status.
             limit: How many at most.
             after: Where the page before ended.
 

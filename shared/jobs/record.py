@@ -227,11 +227,8 @@ class Fields(TypedDict, total=False):
     metadata: dict[str, Any] | None
     recipe: str | None
     model_id: str | None
-    claim: str | None
     claimed_at: int | None
     attempt_at: int | None
-    ended_attempt: str | None
-    reserved: dict[str, Any] | None
     resubmissions: int | None
     video_id: str | None
     possible_video_id: str | None
@@ -246,7 +243,6 @@ class Fields(TypedDict, total=False):
     copy_began: int | None
     retrying: dict[str, Any] | None
     held_since: int | None
-    limit_held_since: int | None
     next_try_at: str | None
     held_until: str | None
     interrupted_by: str | None

@@ -43,7 +43,7 @@ class State:
     """
 
     leads_to: frozenset[Status]
-    next_step: str
+    next_step: str = "nothing, it goes on automatically"
     metric: str = ""
     summary: str = ""
     refused: str = ""
@@ -76,7 +76,6 @@ STATES: dict[Status, State] = {
     ),
     Status.PROCESSING: State(
         leads_to=_ANY_TIME | {Status.DELIVERING, Status.TIMED_OUT},
-        next_step="nothing, it goes on automatically",
         gauge=MOVING,
         is_swept=True,
     ),

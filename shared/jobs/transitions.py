@@ -80,8 +80,6 @@ class JobStore(JobQueries):
     """The jobs table.
 
     Args:
-        client: A boto3 DynamoDB client.
-        table: The table's name.
         retention_days: How long a record is kept after its last change of status, in days.
     """
 
@@ -131,7 +129,6 @@ class JobStore(JobQueries):
         """Take the one right to send the paid POST.
 
         Args:
-            job_id: The job.
             attempt: Names this attempt, so that only it can give the claim back.
             take_over: The claim of an attempt of unknown end, as it was read, that may be lost to this one. Only where
                 the vendor's idempotency is trusted.
@@ -214,7 +211,6 @@ class JobStore(JobQueries):
         """Let what a video did cost take the place of what was reserved for it, once.
 
         Args:
-            job_id: The job.
             video_id: The video, which is on the record already.
             counter: The other half of the transaction, an `Update` without a condition.
 
@@ -239,7 +235,6 @@ class JobStore(JobQueries):
         that has ended meanwhile stays where it is, and loses the claim all the same.
 
         Args:
-            job_id: The job.
             attempt: Whose claim it is.
             error: The refusal.
             counter: What gives its credits back, both or neither: an `Update` without a condition. None: the claim was
@@ -321,7 +316,6 @@ class JobStore(JobQueries):
 
         Args:
             job: The job as it was read, without a video of its own.
-            video_id: The video.
 
         Raises:
             TransitionConflict: The job has changed since it was read.
@@ -370,8 +364,6 @@ class JobStore(JobQueries):
         """Write down whose video this is: of a job's further videos, the index knows nothing.
 
         Args:
-            video_id: The video.
-            job_id: The job.
             displace: Whether it takes the place of another job.
         """
         self._client.update_item(**self._owning(video_id, job_id, displace=displace))
@@ -412,7 +404,6 @@ class JobStore(JobQueries):
         """Close an open job at the end of its execution; a notification of it is due.
 
         Args:
-            job_id: The job.
             target: How it ends.
             execution: ARN of the execution. One that is not the job's (any more) must not end it.
             error: Why it ends.
@@ -435,7 +426,6 @@ class JobStore(JobQueries):
         """Close an open job because nobody wants it any more; a notification of it is due. It may be canceled already.
 
         Args:
-            job_id: The job.
             execution: ARN of its execution, if it has one. Each later execution may be canceled with a notification.
 
         Raises:
@@ -466,7 +456,6 @@ class JobStore(JobQueries):
             kind: Which hold it is.
             is_quiet: Whether nobody is notified.
             ends: Other holds that end with it.
-            **attributes: Fields to set.
 
         Raises:
             TransitionConflict: The job is not open, or somebody else has begun the hold since it was read.
@@ -505,8 +494,6 @@ class JobStore(JobQueries):
         """Note that a job's execution ended without closing it.
 
         Args:
-            job_id: The job.
-            execution: ARN of the execution.
             moment: Tells this end from another one of the same execution.
             ended_at: When it ended, in epoch milliseconds. None: it is not known.
             is_news: Whether a notification is due.
@@ -536,8 +523,6 @@ class JobStore(JobQueries):
         """Note an interruption once more, where a step outlived the execution and moved the job on after its end.
 
         Args:
-            job_id: The job.
-            execution: ARN of the execution.
             moment: Tells this note from another one.
             is_news: Whether a notification is due.
             **attributes: As for `interrupt`.
@@ -599,12 +584,9 @@ class JobStore(JobQueries):
         """Change a job's status, and fields with it, if the table of states allows it.
 
         Args:
-            job_id: The job.
             target: The status to enter.
-            remove: Fields to take away.
             reopen: Whether an operator asks, who alone may leave a terminal status.
             stay: Whether a job that is there already may enter again.
-            **attributes: Fields to set.
 
         Raises:
             TransitionConflict: The job is somewhere from where this transition is not allowed.
@@ -648,8 +630,6 @@ class JobStore(JobQueries):
         """Set attributes without a change of status.
 
         Args:
-            job_id: The job.
-            remove: Attributes to take away.
             video: The video that they are about. None: any.
             **attributes: Attributes to set. None leaves one as it is.
 
@@ -694,9 +674,7 @@ class JobStore(JobQueries):
         Args:
             owner: Whose the video is, as it was read before anything else was found out about it.
             job: The job as it was read.
-            target: Its new status.
             execution: The later execution.
-            remove: Attributes to take away.
             **attributes: Attributes to set. None leaves one as it is.
 
         Raises:

@@ -23,8 +23,6 @@ class Durations:
     """Read and write durations.
 
     Args:
-        client: A boto3 DynamoDB client.
-        table: The jobs table's name.
         retention_days: How long a kind is kept after its last generation, in days.
     """
 

@@ -58,7 +58,6 @@ def sweep_by(job: Job, quiet_seconds: int) -> str:
     """Return by when the sweep starts a job that has no execution.
 
     Args:
-        job: The job.
         quiet_seconds: The sweep skips jobs that changed more recently, in seconds.
     """
     quiet_for = time.time() - (job.changed_at or 0)

@@ -224,8 +224,6 @@ def is_own_row(job_id: str, source: Mapping[str, Any], body: Mapping[str, Any], 
     """Whether a job is the batch's row that its source names, by either rule. True for jobs that are not rows.
 
     Args:
-        job_id: The job.
-        source: Its source.
         body: The generate body of the row.
         metadata: The row's labels.
     """

@@ -232,7 +232,6 @@ class Resolver:
     """Resolve jobs to generate bodies.
 
     Args:
-        s3: A boto3 S3 client.
         bucket: The uploads bucket.
         max_bytes: The largest upload that becomes a job, in bytes.
     """

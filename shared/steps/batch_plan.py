@@ -30,7 +30,6 @@ class Planner:
     """Reads batches.
 
     Args:
-        s3: A boto3 S3 client.
         concurrency: How many rows are under way at a time.
         known: Tells which of many job ids have a job already.
     """

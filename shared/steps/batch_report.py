@@ -57,10 +57,6 @@ class Reporter:
     """Says how a batch went.
 
     Args:
-        store: Where jobs are kept.
-        s3: A boto3 S3 client.
-        sns: A boto3 SNS client.
-        topic_arn: Where messages go.
         bucket: The videos bucket.
         models: Asks the vendor for its models.
     """

@@ -42,7 +42,6 @@ class Claims:
     """Takes claims and gives them back.
 
     Args:
-        store: Where jobs are kept.
         remaining: Seconds that are left for it.
         limiter: Counts jobs against the daily limit. None: there is no limit.
         sleep: Pauses for so many seconds.

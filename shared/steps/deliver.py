@@ -52,9 +52,7 @@ class Deliverer:
     """Brings videos home.
 
     Args:
-        store: Where jobs are kept.
         vendor: The vendor's client.
-        s3: A boto3 S3 client.
         bucket: The videos bucket.
         limits: Caps and guards of the copy.
         remaining: Seconds that are left for it.

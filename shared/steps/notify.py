@@ -65,9 +65,6 @@ class Notifier:
     """Closes, holds and interrupts jobs, and says so.
 
     Args:
-        store: Where jobs are kept.
-        sns: A boto3 SNS client.
-        topic_arn: Where messages go.
         hold_seconds: How long a held job waits before it tries again, in seconds. Needed only to hold jobs.
         hold_hours: How long the account may keep a job on hold, in hours; 0: not at all. A job that waits for the daily
             limit may wait for two weeks, whatever this is.

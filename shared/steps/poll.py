@@ -42,7 +42,6 @@ class Poller:
     """Polls videos.
 
     Args:
-        store: Where jobs are kept.
         vendor: The vendor's client.
         scheduler: Says how long to wait next, and when the video is late.
     """

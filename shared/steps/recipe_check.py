@@ -42,9 +42,6 @@ def check_upload(
         source: Where it lies: `bucket`, `key` and `version_id`.
         recipe: Its name.
         occurred_at: When it was uploaded, ISO 8601.
-        s3: A boto3 S3 client.
-        sns: A boto3 SNS client.
-        topic_arn: Where messages go.
 
     Returns:
         What is wrong with it.

@@ -32,7 +32,6 @@ def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore
         job: The job, as it is.
         source: Where the file is: `bucket`, `key`, `version_id`, `etag`.
         sent_at: When it was sent, ISO 8601.
-        store: Where jobs are kept.
         state_machine_arn: The machine that runs jobs.
 
     Returns:

@@ -24,7 +24,6 @@ def note_retry(store: JobStore, job: Job, fault: Fault, wait_seconds: float | No
     """Note on a job's record why its step failed, how often, and when the next try comes.
 
     Args:
-        store: Where jobs are kept.
         job: The job as it was read for this try.
         fault: Why the step failed. Nothing is noted where it is not repeated.
         wait_seconds: How long the state machine waits, where it is not left to its backoff.

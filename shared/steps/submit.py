@@ -67,7 +67,6 @@ class Submitter:
     """Sends jobs to the vendor.
 
     Args:
-        store: Where jobs are kept.
         resolver: Turns a job into a generate body.
         vendor: The vendor's client.
         scheduler: Says when to poll the video, and when it is late.

@@ -47,10 +47,8 @@ class Sweeper:
     """Picks up what fell through, once.
 
     Args:
-        store: Where jobs are kept.
         switch: Whether new jobs may start.
         notifier: Interrupts jobs and says so.
-        sfn: A boto3 Step Functions client.
         state_machine_arn: The machine that runs jobs.
         quiet_seconds: Jobs that changed less long ago are left alone, in seconds.
         deadline_seconds: How long the video of a job that is redriven may take from then on at least, in seconds.

@@ -39,10 +39,8 @@ def record_video(
     """Write down a video that was accepted for a job.
 
     Args:
-        store: Where jobs are kept.
         video_id: The vendor's id.
         facts: What the record is to say of it: `submitted_at` (epoch seconds), and what else is known.
-        job_id: The job.
         origin: What a new record is made of, `source` above all, where the job's own was deleted.
         counter: What it changes in the daily limit's counter if it is not the job's first video: an `Update` without a
             condition.
@@ -113,7 +111,6 @@ def keep_named_video(store: JobStore, job: Job, document: Mapping[str, Any]) -> 
     The attempt that met the error writes it down, but may have failed to. No search finds what stands in an error only.
 
     Args:
-        store: Where jobs are kept.
         job: The job as it was read.
         document: The error's document.
     """
