@@ -34,6 +34,11 @@ _CANNOT_REDRIVE = (_NOT_REDRIVABLE, "ExecutionDoesNotExist", "InvalidAction", "U
 _NOTHING_TO_STOP = ("ExecutionDoesNotExist", "ValidationException")
 
 
+def execution_arn(state_machine_arn: str, name: str) -> str:
+    """The ARN of the execution of this name."""
+    return f"{state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
+
+
 def is_live(execution: Mapping[str, Any] | None) -> bool:
     """Whether an execution goes on automatically."""
     return execution is not None and execution["status"] in LIVE
@@ -114,7 +119,7 @@ class Executions:
 
     def arn(self, name: str) -> str:
         """The ARN of the execution of this name."""
-        return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
+        return execution_arn(self.state_machine_arn, name)
 
     def arn_of(self, job: Job) -> str:
         """The ARN of the execution that works on a job, whether it was started or not."""

@@ -18,6 +18,7 @@ from shared.genviral.models import Strict, validated
 from shared.jobs import identity
 from shared.jobs.errors import IntakeStopped, RecipeMissing
 from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, UPLOADS
+from shared.requests.s3_errors import is_unreadable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,7 +33,6 @@ _KEPT = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "
 _JOINERS = "\u200c\u200d"
 _STRAY_JOINERS = re.compile(rf"(?<![^\x00-\x7f])[{_JOINERS}]+|[{_JOINERS}]+(?![^\x00-\x7f])")
 _SKIN_TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
-_UNREADABLE = ("404", "NoSuchKey", "403", "AccessDenied")
 
 CONTENT_TYPES: dict[str, tuple[str, ...]] = {
     "image/jpeg": ("image/jpg", "image/pjpeg", "image/jfif", "image/x-citrix-jpeg"),
@@ -154,7 +154,7 @@ def _require_recipe(recipe: str, s3: S3Client, bucket: str) -> None:
     try:
         s3.head_object(Bucket=bucket, Key=f"{RECIPES}{recipe}.json")
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in _UNREADABLE:
+        if is_unreadable(error):
             raise RecipeMissing(f"there is no readable recipes/{recipe}.json in the uploads bucket") from None
         raise
 

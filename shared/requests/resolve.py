@@ -54,6 +54,7 @@ from shared.requests.recipes import (
     recipe_of,
     try_fill,
 )
+from shared.requests.s3_errors import is_archived, is_missing, is_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,8 +78,6 @@ _SAMPLES = {"filename": "sample.jpg", "stem": "sample", "date": "2026-11-22"}
 _MAX_METADATA_BYTES = 2048
 _MAX_KEY = 100
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # allowed in a key, but in no text that is sent
-_GONE = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "KeyTooLongError", "404"}
-_FORBIDDEN = {"AccessDenied", "403", "MethodNotAllowed", "405", "InvalidObjectState"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,9 +454,8 @@ def _json(data: bytes, fault: type[RequestFault], what: str) -> object:
 
 def _unreadable(error: ClientError, *, missing: type[UploadUnreadable] = UploadUnreadable) -> Exception:
     """Map a missing or forbidden object to an error of the uploader. Any other error is AWS's and is retried."""
-    code = error.response.get("Error", {}).get("Code", "")
-    if code in _GONE:
+    if is_missing(error):
         return missing("the object is not in the uploads bucket")
-    if code in _FORBIDDEN:
+    if is_unreadable(error) or is_archived(error):
         return UploadUnreadable("this stack may not read the object (its owner, key or storage class forbids it)")
     return error

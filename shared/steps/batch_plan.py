@@ -16,13 +16,12 @@ from botocore.exceptions import ClientError
 from shared.jobs.errors import UploadUnreadable
 from shared.requests import batches
 from shared.requests.recipes import PLANS
+from shared.requests.s3_errors import is_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
 
     from mypy_boto3_s3 import S3Client
-
-_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "AccessDenied", "KeyTooLongError", "MethodNotAllowed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,7 @@ class Planner:
         try:
             answer = self.s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _GONE:
+            if is_unreadable(error):
                 raise UploadUnreadable("the batch is not in the uploads bucket any more, or may not be read") from None
             raise
         return answer["Body"].read(batches.MAX_BYTES + 1), answer.get("ContentEncoding", "")

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from shared.jobs.errors import RecipeInvalid
 from shared.jobs.notifications import notification_of_recipe
 from shared.requests.resolve import MAX_DOCUMENT_BYTES, check_recipe
+from shared.requests.s3_errors import is_unreadable
 from shared.steps.notify import publish
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
-
-
-# Deleted again. Without the right to list the bucket, S3 answers for what is gone as for what is forbidden.
-_GONE = ("NoSuchKey", "NoSuchVersion", "AccessDenied")
 
 
 def check_upload(
@@ -53,7 +50,7 @@ def check_upload(
     try:
         answer = s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in _GONE:
+        if is_unreadable(error):
             return None
         raise
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from shared.executions import execution_arn
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.errors import FormUsed
@@ -49,9 +50,8 @@ def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore
     )
     if not is_correction or turn > MOST_CORRECTIONS:
         raise _used(job)
-    executions = state_machine_arn.replace(":stateMachine:", ":execution:", 1)
+    later = execution_arn(state_machine_arn, identity.later_execution(job.job_id, turn))
     try:
-        later = f"{executions}:{identity.later_execution(job.job_id, turn)}"
         return store.correct(job, source=source, execution=later)
     except TransitionConflict as refused:
         if refused.current is not None and _is_same(refused.current, source):
