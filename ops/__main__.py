@@ -23,7 +23,7 @@ from shared.faults import Paid
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore
-from shared.polling.next_attempt import sweep_by
+from shared.jobs.waits import sweep_by
 from shared.printable import in_line, visible
 
 if TYPE_CHECKING:

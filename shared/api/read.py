@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shared.jobs import identity
 from shared.jobs.errors import JobNotFound, QueryInvalid
 from shared.jobs.states import Status
-from shared.polling.next_attempt import sweep_by
+from shared.jobs.waits import sweep_by
 from shared.polling.policy import Expectation, progress
 
 if TYPE_CHECKING:

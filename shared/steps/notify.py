@@ -24,7 +24,7 @@ from shared.jobs.notifications import notification_for
 from shared.jobs.record import status_of
 from shared.jobs.states import STATES, TERMINAL, Status
 from shared.jobs.transitions import JobStore, TransitionConflict
-from shared.polling.next_attempt import from_now
+from shared.jobs.waits import from_now
 from shared.printable import json_text
 from shared.runtime import MetricUnit, logger, metrics
 from shared.steps.claims import require_no_running_attempt

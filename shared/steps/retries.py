@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.faults import Branch
 from shared.jobs.transitions import TransitionConflict
-from shared.polling.next_attempt import retry_of
+from shared.jobs.waits import retry_of
 from shared.runtime import logger
 
 if TYPE_CHECKING:

@@ -95,8 +95,7 @@ def at(status: Status) -> Callable[[World], Any]:
             world.paid_job()
         else:
             world.job()
-        if world.record().status is not status:
-            world.store.transition(JOB_ID, status)
+        world.overwrite(JOB_ID, status=status.value)
 
     return prepare
 

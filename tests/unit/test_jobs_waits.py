@@ -14,7 +14,7 @@ from shared.faults import Branch, Fault
 from shared.genviral.errors import TABLE, Call, GenviralUnavailable, VideoNotFound
 from shared.jobs.record import Job
 from shared.jobs.states import Status
-from shared.polling.next_attempt import BACKOFFS, SWEEP_SECONDS, USUAL, Backoff, retry_of, sweep_by
+from shared.jobs.waits import BACKOFFS, SWEEP_SECONDS, USUAL, Backoff, retry_of, sweep_by
 from shared.runtime import AwsCallFailed
 from tools import docs
 
