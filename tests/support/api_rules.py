@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NOT_THERE = "recipe_missing"
 # A field → what is wrong with it that no schema says: a token is one that an answer gave, and sizes in bytes.
 _BEYOND_SCHEMAS = {
-    "next_token": "must be the next_token of an answer before",
+    "next_token": "must be the next_token of an earlier answer",
     "metadata": "must be at most 2048 bytes of JSON",
     "raw_params": "must be at most 65536 bytes of JSON",
 }
