@@ -1,4 +1,4 @@
-"""When an interrupted job is redriven automatically: which errors pass, how long to wait, when to give up.
+"""Decide when to redrive an interrupted job automatically: which errors pass, how long to wait, when to give up.
 
 Pure functions and one table. Redriving costs nothing but a few calls, and never pays twice: every step may be repeated.
 Knows errors by their names, because an execution's end tells no more. Must not know Step Functions or the table.
@@ -29,53 +29,32 @@ class Prospect(StrEnum):
     """Only a person can help. Also every error that is not in the table."""
 
 
-PROSPECTS: dict[str, Prospect] = {
-    "RateLimited": Prospect.PASSES,
-    "GenviralUnreachable": Prospect.PASSES,
-    "GenviralUnavailable": Prospect.PASSES,
-    "OutputUnreachable": Prospect.PASSES,
-    "DeliveryIncomplete": Prospect.PASSES,
-    "States.Timeout": Prospect.PASSES,
-    "Sandbox.Timedout": Prospect.PASSES,
-    "Lambda.ClientExecutionTimeoutException": Prospect.PASSES,
-    "Lambda.ResourceConflictException": Prospect.PASSES,
-    "Lambda.ResourceNotReadyException": Prospect.PASSES,
-    "Lambda.SdkClientException": Prospect.PASSES,
-    "Lambda.ServiceException": Prospect.PASSES,
-    "Lambda.TooManyRequestsException": Prospect.PASSES,
-    "Lambda.ThrottlingException": Prospect.PASSES,
-    "Lambda.InternalFailure": Prospect.PASSES,
-    "Lambda.ServiceUnavailable": Prospect.PASSES,
-    "Lambda.RequestTimeoutException": Prospect.PASSES,
-    "Lambda.RequestAbortedException": Prospect.PASSES,
-    "Sandbox.Failure": Prospect.PASSES,
-    "Sandbox.Timeout": Prospect.PASSES,
-    # The attempt that was waited for ends within minutes.
-    "SubmissionInProgress": Prospect.PASSES,
+_PASSING = (
+    *("RateLimited", "GenviralUnreachable", "GenviralUnavailable", "OutputUnreachable", "DeliveryIncomplete"),
+    *("States.Timeout", "Sandbox.Failure", "Sandbox.Timedout", "Sandbox.Timeout"),
+    *("Lambda.ClientExecutionTimeoutException", "Lambda.ResourceConflictException", "Lambda.ResourceNotReadyException"),
+    *("Lambda.SdkClientException", "Lambda.ServiceException", "Lambda.TooManyRequestsException"),
+    *("Lambda.ThrottlingException", "Lambda.InternalFailure", "Lambda.ServiceUnavailable"),
+    *("Lambda.RequestTimeoutException", "Lambda.RequestAbortedException"),
+    "SubmissionInProgress",  # the attempt that was waited for ends within minutes
+)
+_DOUBTFUL = (
     # A refused link or a broken file may be the trouble of the host, or the file may be gone.
-    "OutputExpired": Prospect.DOUBTFUL,
-    "OutputInvalid": Prospect.DOUBTFUL,
+    *("OutputExpired", "OutputInvalid"),
     # An outage, a throttle, a missing permission: the name does not tell.
-    "AwsCallFailed": Prospect.DOUBTFUL,
-    "Lambda.AWSLambdaException": Prospect.DOUBTFUL,
-    "Lambda.Unknown": Prospect.DOUBTFUL,
-    "Runtime.ExitError": Prospect.DOUBTFUL,
-    "Runtime.OutOfMemory": Prospect.DOUBTFUL,
-    "States.TaskFailed": Prospect.DOUBTFUL,
-    "Lambda.ServiceQuotaExceededException": Prospect.DOUBTFUL,
-    "Lambda.CodeArtifactUserPendingException": Prospect.DOUBTFUL,
-    "Lambda.CodeArtifactUserDeletedException": Prospect.DOUBTFUL,
-    "Lambda.KMSAccessDeniedException": Prospect.DOUBTFUL,
-    "Lambda.KMSDisabledException": Prospect.DOUBTFUL,
-    "Lambda.KMSInvalidStateException": Prospect.DOUBTFUL,
-    "Lambda.KMSNotFoundException": Prospect.DOUBTFUL,
-    "VideoNotFound": Prospect.LASTS,
-    "OutputTooLarge": Prospect.LASTS,
-    "InternalError": Prospect.LASTS,
-    "SettingsInvalid": Prospect.LASTS,
-    # Caught by the state machine, so the job has ended with it.
-    "SubmissionUnconfirmed": Prospect.LASTS,
-}
+    *("AwsCallFailed", "Lambda.AWSLambdaException", "Lambda.Unknown", "Runtime.ExitError", "Runtime.OutOfMemory"),
+    *("States.TaskFailed", "Lambda.ServiceQuotaExceededException"),
+    *("Lambda.CodeArtifactUserPendingException", "Lambda.CodeArtifactUserDeletedException"),
+    *("Lambda.KMSAccessDeniedException", "Lambda.KMSDisabledException", "Lambda.KMSInvalidStateException"),
+    "Lambda.KMSNotFoundException",
+)
+# `SubmissionUnconfirmed` is caught by the state machine, so the job has ended with it.
+_LASTING = ("VideoNotFound", "OutputTooLarge", "InternalError", "SettingsInvalid", "SubmissionUnconfirmed")
+PROSPECTS: dict[str, Prospect] = (
+    dict.fromkeys(_PASSING, Prospect.PASSES)
+    | dict.fromkeys(_DOUBTFUL, Prospect.DOUBTFUL)
+    | dict.fromkeys(_LASTING, Prospect.LASTS)
+)
 """The name of an execution's error → whether it passes. Every error that a state retries has its place here."""
 
 OF_SENDING = frozenset(
