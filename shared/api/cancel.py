@@ -36,10 +36,6 @@ _MESSAGES = {
 def cancel_job(job_id: str, *, notifier: Notifier, sfn: SFNClient, state_machine_arn: str) -> dict[str, Any]:
     """Stop following a job.
 
-    Args:
-        notifier: Closes the job and sends the notification.
-        state_machine_arn: The machine that runs jobs.
-
     Returns:
         The job's status, and what this means for its video.
 

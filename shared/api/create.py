@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.api.json_body import json_object
 from shared.jobs import identity
-from shared.jobs.errors import IntakeStopped, JobConflict, KeyUnusable
+from shared.jobs.errors import JobConflict, KeyUnusable
 from shared.requests.resolve import parse_request, request_text
 from shared.runtime import logger
 from shared.steps.intake import start
@@ -45,16 +45,13 @@ def create_job(
         body: The generate body as JSON, with an optional `metadata`.
         caller: Who asks. The same key of two callers means two jobs.
         key: The caller's `Idempotency-Key`.
-        switch: Whether new jobs may start.
-        state_machine_arn: The machine that runs jobs.
 
     Raises:
         Fault: The request is not accepted: one of the classes in `shared.api.errors`.
     """
     if key is not None and not _is_usable(key):
         raise KeyUnusable("the Idempotency-Key cannot be used")
-    if switch.is_stopped:
-        raise IntakeStopped("no new jobs are taken at the moment")
+    switch.require_open()
     document = json_object(body)
     if document.get("metadata", ...) is None:
         del document["metadata"]

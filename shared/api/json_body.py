@@ -30,7 +30,8 @@ def body_of(event: dict[str, Any]) -> bytes:
         MediaTypeUnsupported: Its declared type is not JSON, or its declared charset is not supported.
         InvalidJson: Its bytes are not valid in the declared charset, or not valid UTF-8 where none is declared.
     """
-    charset = _charset(str(_header(event, "content-type") or ""))
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    charset = _charset(str(headers.get("content-type") or ""))
     body = str(event.get("body") or "")
     if event.get("isBase64Encoded"):
         raw = base64.b64decode(body)
@@ -59,7 +60,10 @@ def json_object(body: bytes) -> dict[str, Any]:
     """
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"the body has {len(body)} bytes, more than the {MAX_BODY_BYTES} allowed")
-    text = _text(body)
+    try:
+        text = strict_json.text_of(body)
+    except UnicodeError:
+        raise InvalidJson(_NOT_UTF8) from None
     if strict_json.has_lost_character(text):
         raise InvalidJson(
             "the request's body contains U+FFFD, which marks a character that was lost before the request was sent; "
@@ -75,13 +79,6 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidPayload("the request's body must be a JSON object")
     return document
-
-
-def _text(body: bytes) -> str:
-    try:
-        return strict_json.text_of(body)
-    except UnicodeError:
-        raise InvalidJson(_NOT_UTF8) from None
 
 
 def _charset(declared: str) -> str | None:
@@ -108,7 +105,3 @@ def _charset(declared: str) -> str | None:
         raise MediaTypeUnsupported("the charset in the body's Content-Type is not supported; send UTF-8")
     # A byte order mark is not part of the text.
     return "utf-8-sig" if name == "utf-8" else name
-
-
-def _header(event: dict[str, Any], name: str) -> str | None:
-    return {key.lower(): value for key, value in (event.get("headers") or {}).items()}.get(name)

@@ -66,7 +66,7 @@ class Lookup:
                 "metadata": job.metadata or None,
                 "error": None if job.status is Status.SUCCEEDED else job.shown_error,
                 **job.redrive,
-                "video": self._video(job),
+                "video": self._linked(job.output) if job.status is Status.SUCCEEDED and job.output else None,
             }
         )
 
@@ -92,17 +92,12 @@ class Lookup:
         sweep = sweep_by(job, self.quiet_seconds) if job.status is Status.QUEUED else None
         return {"retrying": job.current_retry, "sweep_by": sweep}
 
-    def _video(self, job: Job) -> dict[str, Any] | None:
-        """Return the finished video with a fresh link. The link expires with this function's session at the latest."""
-        if job.status is not Status.SUCCEEDED or job.output is None:
-            return None
-        return self._linked(job.output)
-
     def _with_link(self, other: dict[str, Any]) -> dict[str, Any]:
         """Add a link to another video of the job if it is in the bucket; the job itself may have failed since."""
         return {**other, "output": self._linked(other["output"])} if "output" in other else other
 
     def _linked(self, file: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a fresh link to a video. The link expires with this function's session at the latest."""
         link = self.s3.generate_presigned_url(
             "get_object", Params={"Bucket": file["bucket"], "Key": file["key"]}, ExpiresIn=_LINK_SECONDS
         )

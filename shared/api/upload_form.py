@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from shared.api.json_body import json_object
 from shared.genviral.models import Strict, validated
 from shared.jobs import identity
-from shared.jobs.errors import IntakeStopped, RecipeMissing
+from shared.jobs.errors import RecipeMissing
 from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, UPLOADS
 from shared.requests.s3_errors import is_unreadable
 
@@ -115,7 +115,6 @@ def presign_upload(body: bytes, *, switch: IntakeSwitch, s3: S3Client, bucket: s
 
     Args:
         body: An `UploadRequest` as JSON.
-        switch: Whether new jobs may start.
         bucket: The uploads bucket.
         max_bytes: The largest file that the form accepts, in bytes.
 
@@ -126,8 +125,7 @@ def presign_upload(body: bytes, *, switch: IntakeSwitch, s3: S3Client, bucket: s
     Raises:
         Fault: The request is not accepted: one of the classes in `shared.api.errors`.
     """
-    if switch.is_stopped:
-        raise IntakeStopped("no new jobs are taken at the moment")
+    switch.require_open()
     wanted = validated(UploadRequest, json_object(body))
     _require_recipe(wanted.recipe, s3, bucket)
     name = safe_name(wanted.filename)
@@ -140,14 +138,7 @@ def presign_upload(body: bytes, *, switch: IntakeSwitch, s3: S3Client, bucket: s
         Conditions=[{"Content-Type": wanted.content_type}, ["content-length-range", 1, max_bytes]],
         ExpiresIn=FORM_SECONDS,
     )
-    return {
-        "job_id": job_id,
-        "key": key,
-        "url": form["url"],
-        "fields": form["fields"],
-        "max_bytes": max_bytes,
-        "expires_in_seconds": FORM_SECONDS,
-    }
+    return {"job_id": job_id, "key": key, **form, "max_bytes": max_bytes, "expires_in_seconds": FORM_SECONDS}
 
 
 def _require_recipe(recipe: str, s3: S3Client, bucket: str) -> None:

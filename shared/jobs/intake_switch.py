@@ -1,12 +1,14 @@
-"""The kill switch: whether new jobs may start. One item of the jobs table, under a name that no job can have.
+"""The kill switch: whether new jobs may start. It is one item of the jobs table, under a name that no job can have.
 
-While intake is stopped the API refuses, and uploads are written down as queued jobs without an execution; the sweeper
-starts them afterwards. (Disabling the EventBridge rule instead would lose the uploads of that time.)
+While intake is stopped, the API refuses requests, and uploads are recorded as queued jobs without an execution. The
+sweep starts them afterwards. Disabling the EventBridge rule instead would lose the uploads of that time.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from shared.jobs.errors import IntakeStopped
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,8 +26,12 @@ class IntakeSwitch:
     @property
     def is_stopped(self) -> bool:
         """Whether an operator has stopped the intake."""
-        answer = self._client.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
-        return "Item" in answer
+        return "Item" in self._client.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
+
+    def require_open(self) -> None:
+        """Raise `IntakeStopped` while no new job may start."""
+        if self.is_stopped:
+            raise IntakeStopped("no new jobs are taken at the moment")
 
     def stop(self) -> None:
         """Let no new job start."""
