@@ -1,4 +1,4 @@
-"""Step Functions: the executions of the machine that runs jobs, their names, how they live and how they are resumed.
+"""Name, start, describe, stop and redrive the Step Functions executions that run jobs.
 
 Knows AWS's API and its quotas. Must not know what becomes of a job (`shared.steps`, `ops`).
 """
@@ -45,9 +45,9 @@ def is_live(execution: Mapping[str, Any] | None) -> bool:
 
 
 def ended_at(execution: Mapping[str, Any]) -> int:
-    """When an execution ended, in milliseconds, as the status event writes it. 0 where there is none.
+    """Return when an execution ended, in epoch milliseconds as in the status event; 0 if that is unknown.
 
-    So whoever describes it and a late event agree that it is the same interruption.
+    So a description and a late event of the same end have the same moment.
     """
     moment = execution.get("stopDate")
     return round(moment.timestamp() * 1000) if moment is not None else 0
@@ -70,7 +70,6 @@ class Pace:
         burst: How many calls may be made at once.
         per_second: How many more each second.
         clock: The time in seconds.
-        sleep: Waits for so many seconds.
     """
 
     burst: float
@@ -108,11 +107,7 @@ def listing() -> Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executions:
-    """The executions of one state machine.
-
-    Args:
-        state_machine_arn: The machine.
-    """
+    """The executions of one state machine."""
 
     sfn: SFNClient
     state_machine_arn: str
@@ -126,7 +121,7 @@ class Executions:
         return job.execution or self.arn(job.job_id)
 
     def describe(self, arn: str) -> dict[str, Any] | None:
-        """What Step Functions says of an execution, or None where there is none."""
+        """Return what Step Functions says about an execution; None if it does not exist."""
         try:
             return dict(self.sfn.describe_execution(executionArn=arn))
         except self.sfn.exceptions.ExecutionDoesNotExist:
