@@ -18,7 +18,6 @@ def admit_row(job_id: str, *, store: JobStore, switch: IntakeSwitch, wait_second
 
     Args:
         job_id: The row's job.
-        switch: Whether new jobs may start.
         wait_seconds: How long a row waits before it asks again, in seconds.
 
     Returns:

@@ -1,7 +1,7 @@
-"""A batch's way in: its rows are judged and written down as a plan.
+"""Validate a batch's rows and store them as a plan.
 
-Nothing is paid for here. A plan lies under a name derived from its content, so a step that is repeated, or a file that
-is uploaded twice, finds the same rows under the same names. Must not know Lambda or how an execution is started.
+Nothing is paid for here. A plan's name is derived from its content, so a repeated step, or a file that is uploaded
+twice, finds the same rows under the same names. Must not know Lambda or how an execution is started.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """Reads batches.
+    """Plan batches.
 
     Args:
-        concurrency: How many rows are under way at a time.
-        known: Tells which of many job ids have a job already.
+        concurrency: How many rows run at a time.
+        known: Returns which of many job ids already have a job.
     """
 
     s3: S3Client
@@ -38,7 +38,7 @@ class Planner:
     known: Callable[[Iterable[str]], Container[str]]
 
     def plan(self, source: Mapping[str, Any]) -> dict[str, Any]:
-        """Judge every row and write down what becomes of it.
+        """Validate every row, and store the plan.
 
         Args:
             source: Where the batch lies: `bucket`, `key`, and `version_id` where the bucket keeps versions.
@@ -48,7 +48,7 @@ class Planner:
             `concurrency`; and the keys of the plan's parts, `jobs` and `refused`.
 
         Raises:
-            BatchUnreadable: No row can be made out, or the name is near to a check's and is not one.
+            BatchUnreadable: The file has no readable rows, or its name resembles that of a check but is not one.
             BatchTooLarge: There are too many rows or bytes.
             UploadUnreadable: The file is gone or may not be read.
         """
@@ -67,7 +67,7 @@ class Planner:
         }
 
     def _read(self, source: Mapping[str, Any]) -> tuple[bytes, str]:
-        """The file, as far as a batch may go, and what its `Content-Encoding` says."""
+        """Return the file, up to one byte more than allowed, and its `Content-Encoding`."""
         version = {"VersionId": source["version_id"]} if "version_id" in source else {}
         try:
             answer = self.s3.get_object(Bucket=source["bucket"], Key=source["key"], **version)

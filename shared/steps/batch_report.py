@@ -1,7 +1,6 @@
-"""What became of a batch: a report in the videos bucket, as JSON and as CSV, and one message about it.
+"""Report on a batch: write a report to the videos bucket, as JSON and as CSV, and send one message.
 
-Knows what a plan holds, the store and how a notice is sent. Must not know Lambda. A report holds no prompt and no link;
-writing it again changes nothing but the time in it.
+Must not know Lambda. A report contains no prompt and no link. Writing it again changes only the time in it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.faults import Paid
@@ -26,6 +25,7 @@ from shared.jobs.notifications import (
     notification_of_batch,
 )
 from shared.jobs.states import Status
+from shared.jobs.waits import from_now
 from shared.printable import in_line, json_text
 from shared.requests import batches
 from shared.requests.recipes import BATCHES
@@ -48,13 +48,17 @@ _ADVICE = (
     "The rows that are not_started have no job, and nothing was paid for them. Upload the same file again: only rows "
     "without a job are started and paid."
 )
+_UNKNOWN_MODEL = InvalidPayload(
+    "The vendor does not list this model.",
+    issues=({"path": "model_id", "message": "is not in the vendor's list of models"},),
+)
 _COLUMNS = ("line", "job_id", "status", "video", "credits", "error", "paid_before")
 _FORMULA = re.compile("((?:^|[,'])\\s*)([=+\\-@]|\uff1d|\uff0b|\uff0d|\uff20)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reporter:
-    """Says how a batch went.
+    """Report on batches.
 
     Args:
         bucket: The videos bucket.
@@ -95,24 +99,24 @@ class Reporter:
         if counts[_NOT_STARTED]:
             facts["advice"] = _ADVICE
         batch_id = identity.of_execution(execution_arn)
-        now = _now()
         report = {"bucket": self.bucket, "key": report_key(plan["source"]["key"], batch_id)}
-        document = {"version": VERSION, "batch_id": batch_id, "source": plan["source"], "reported_at": now, **facts}
+        document = {"version": VERSION, "batch_id": batch_id, "source": plan["source"]}
+        document |= {"reported_at": from_now(), **facts}
         self._write(report["key"], json_text({**document, "items": rows}), "application/json")
         self._write(f"{report['key'].removesuffix('.json')}.csv", _table(rows), "text/csv; charset=utf-8")
         facts["report"] = report
         error = facts.pop("error", None)
-        self._tell(execution_arn, status, source=plan["source"], paid=paid, batch=facts, error=error)
+        self._notify(execution_arn, status, source=plan["source"], paid=paid, batch=facts, error=error)
         return facts
 
     def rejected(self, execution_arn: str, source: Mapping[str, Any], error: Mapping[str, str]) -> dict[str, Any]:
-        """Notify people of a batch of which no row could be made out.
+        """Notify people of a batch that has no readable rows.
 
         Returns:
             `error` with the name and the readable cause, for the execution's own end.
         """
         document = reason_of(ended="FAILED", error=error["Error"], cause=error["Cause"])
-        self._tell(execution_arn, BATCH_REJECTED, source=source, paid="no", error=document)
+        self._notify(execution_arn, BATCH_REJECTED, source=source, paid="no", error=document)
         return {"error": {"Error": error["Error"], "Cause": json_text(document)}}
 
     def interrupted(
@@ -121,29 +125,26 @@ class Reporter:
         """Notify people of a batch whose execution ended before its report.
 
         Args:
-            execution_arn: The execution.
             source: Where the batch lies.
             ended: How it ended: FAILED, TIMED_OUT or ABORTED.
-            error: Its error's name.
-            cause: Its error's cause.
             moment: When it ended.
         """
         document = reason_of(ended=ended, error=error, cause=cause)
         document["advice"] = (
             "Fix what the message names, then redrive the batch's execution or upload the same file again: rows that "
-            "were started are not started again. Jobs that are under way go on by themselves."
+            "were started are not started again. Jobs that are under way go on automatically."
         )
-        self._tell(execution_arn, BATCH_INTERRUPTED, source=source, paid="unknown", error=document, moment=moment)
+        self._notify(execution_arn, BATCH_INTERRUPTED, source=source, paid="unknown", error=document, moment=moment)
 
     def _checked(
         self, jobs: list[dict[str, Any]], known: Mapping[str, Job]
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """What the rows would cost. A row whose job there is costs nothing more."""
+        """Return what the rows would cost. A row that has a job already costs nothing more."""
         facts: dict[str, Any] = {}
         try:
             prices = {model.id: model.default_cost for model in self.models()}
         except GenviralFault as fault:
-            # The rows are judged all the same.
+            # The rows are reported nevertheless.
             prices = None
             facts["error"] = fault.document()
         rows = []
@@ -152,7 +153,7 @@ class Reporter:
             if job["job_id"] in known:
                 rows.append({**row, "status": _KNOWN, "credits": 0})
             elif prices is not None and job["model_id"] not in prices:
-                rows.append({**row, "status": _REFUSED, "error": _unknown_model().document()})
+                rows.append({**row, "status": _REFUSED, "error": _UNKNOWN_MODEL.document()})
             else:
                 price = (prices or {}).get(job["model_id"])
                 rows.append({**row, "status": _VALID} | ({} if price is None else {"credits": price}))
@@ -169,15 +170,15 @@ class Reporter:
     def _write(self, key: str, text: str, kind: str) -> None:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType=kind)
 
-    def _tell(self, execution_arn: str, status: str, **parts: Any) -> None:
+    def _notify(self, execution_arn: str, status: str, **parts: Any) -> None:
         notice = notification_of_batch(
-            identity.of_execution(execution_arn), status, occurred_at=_now(), execution=execution_arn, **parts
+            identity.of_execution(execution_arn), status, occurred_at=from_now(), execution=execution_arn, **parts
         )
         publish(notice, sns=self.sns, topic_arn=self.topic_arn)
 
 
 def report_key(key: str, batch_id: str) -> str:
-    """Where the report of a batch lies in the videos bucket: `batches/<name>/<batch id>.json`."""
+    """Return the key of a batch's report in the videos bucket: `batches/<name>/<batch id>.json`."""
     name = batches.name_of(key).encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
     return f"{BATCHES}{name}/{batch_id}.json"
 
@@ -185,7 +186,7 @@ def report_key(key: str, batch_id: str) -> str:
 def _run(
     jobs: list[dict[str, Any]], known: Mapping[str, Job], started_at: str | None
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """How the rows ended, and what their videos cost: all of them, and those that this upload paid for."""
+    """Return how the rows ended, and what their videos cost: all of them, and those that this upload paid for."""
     since = None if started_at is None else int(datetime.fromisoformat(started_at).timestamp())
     rows = []
     for planned in jobs:
@@ -194,6 +195,7 @@ def _run(
         if job is None:
             rows.append({**row, "status": _NOT_STARTED})
             continue
+        is_of_before = since is not None and job.video_id is not None and (job.submitted_at or since) < since
         facts = {
             "status": job.status.value,
             "video_id": job.video_id,
@@ -201,7 +203,7 @@ def _run(
             "credits": job.credits_total,
             "other_videos": job.others or None,
             "error": None if job.status is Status.SUCCEEDED else job.error,
-            "paid_before": _was_paid_before(job, since) or None,
+            "paid_before": is_of_before or None,
         }
         rows.append(row | {name: value for name, value in facts.items() if value is not None})
     sums: dict[str, Any] = {"credits_used": _sum(row.get("credits") for row in rows)}
@@ -211,13 +213,8 @@ def _run(
     return rows, sums
 
 
-def _was_paid_before(job: Job, since: int | None) -> bool:
-    """Whether the vendor took the job before this moment (epoch seconds)."""
-    return since is not None and job.video_id is not None and (job.submitted_at or since) < since
-
-
 def _paid(jobs: Any) -> str:
-    """Whether any of the jobs is paid for."""
+    """Return whether any of the jobs is paid for."""
     found = {job.paid for job in jobs}
     return next((paid.value for paid in (Paid.YES, Paid.UNKNOWN) if paid in found), Paid.NO.value)
 
@@ -227,13 +224,8 @@ def _sum(credit: Any) -> float:
     return int(total) if total == int(total) else total
 
 
-def _unknown_model() -> InvalidPayload:
-    issue = {"path": "model_id", "message": "is not in the vendor's list of models"}
-    return InvalidPayload("The vendor does not list this model.", issues=(issue,))
-
-
 def _table(rows: list[dict[str, Any]]) -> str:
-    """The rows for a spreadsheet, whichever character it takes for the end of a cell."""
+    """Return the rows as CSV that any spreadsheet can read, whatever separator it expects."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_COLUMNS)
@@ -254,7 +246,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula or for two cells.
+    """Return a text as a cell that no spreadsheet takes for a formula or for two cells.
 
     Excel in many languages has `;` between cells and begins formulas with any of the signs below, full-width ones as
     well: https://owasp.org/www-community/attacks/CSV_Injection
@@ -264,10 +256,6 @@ def _cell(text: str) -> str:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """An error in one cell: its code, its sentence, and the fields that are wrong."""
+    """Return an error as one cell: its code, and its message or the fields that are wrong."""
     issues = " / ".join(f"{issue['path']} {issue['message']}".strip() for issue in error.get("issues", ()))
     return f"{error['code']}: {issues or error['message']}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,8 +1,8 @@
-"""The right to send a job's one paid call: taken for sure, given back where nothing was paid, left where nobody knows.
+"""Claim the right to send a job's one paid call. Give it back where nothing was paid; keep it where that is unknown.
 
-A write whose answer was lost may have landed, and may land later. So an attempt that did not learn whether it has the
-claim asks again. If that does not help, it gives the claim back, also one that is still to land. What DynamoDB does not
-let it give back, this process remembers, and its next call gives it back. Must not know the vendor or what is sent.
+A write whose answer was lost may have landed, or may land later. So an attempt that does not know whether it has the
+claim asks again. If that fails, it gives the claim back, even one that has not landed yet. If DynamoDB fails then, too,
+this process remembers the claim, and its next call gives it back. Must not know the vendor or what is sent.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Claims:
     Args:
         remaining: Seconds that are left for it.
         limiter: Counts jobs against the daily limit. None: there is no limit.
-        sleep: Pauses for so many seconds.
     """
 
     store: JobStore
@@ -81,12 +80,12 @@ class Claims:
         return claimed
 
     def give_back(self, job: Job, attempt: str, refusal: Fault) -> None:
-        """Give the claim back after a definite refusal, which counts for more than a failure to do so."""
+        """Give the claim back after a definite refusal. A failure to do so never hides the refusal."""
         reason = refusal.document()
         self._try_to(lambda last: self._release(job, attempt, reason, at_any_rate=last), attempt, reason)
 
     def keep(self, job_id: str, attempt: str) -> None:
-        """Leave the claim where it is, as nobody knows what came of the call, and say that this attempt has ended."""
+        """Keep the claim, because the outcome of the call is unknown, and record that this attempt has ended."""
         try:
             self.store.end_attempt(job_id, attempt)
         except TransitionConflict:
@@ -96,7 +95,7 @@ class Claims:
             logger.warning("the attempt's end could not be written down", reason=type(error).__name__)
 
     def recognised(self, job: Job) -> Job:
-        """The job, without a claim of which this process knows that nothing was paid for it.
+        """Return the job, after giving back a claim that this process knows to be unpaid.
 
         Raises:
             ClientError, BotoCoreError: It could still not be given back.
@@ -114,7 +113,7 @@ class Claims:
             raise AwsCallFailed("too much of the function's time was gone before the paid call", paid=Paid.NO)
 
     def _insist(self, job: Job, attempt: str, estimate: Estimate | None, facts: dict[str, Any]) -> Job:
-        """Take the claim, also where answers are lost. A repeat finds the claim that an earlier try brought about."""
+        """Take the claim even if answers are lost. A repeat finds the claim that an earlier try wrote."""
         number = 0
         while True:
             number += 1
@@ -171,7 +170,7 @@ class Claims:
             self._release(now, attempt, reason, at_any_rate=at_any_rate)
 
     def _try_to(self, give_back: Callable[[bool], None], attempt: str, reason: dict[str, Any]) -> None:
-        """Give a claim back, as often as there is time for. After a few tries also where its credits cannot follow."""
+        """Try to give a claim back while there is time. After a few tries, do so even if its credits stay counted."""
         for number in tries(self.remaining, self.sleep):
             try:
                 give_back(number >= _TRIES)
@@ -192,10 +191,10 @@ class Claims:
 
 
 def require_no_running_attempt(job: Job) -> None:
-    """Let nobody decide about a claim whose attempt may still bring an answer.
+    """Refuse to decide about a claim while its attempt may still get an answer.
 
     Raises:
-        SubmissionInProgress: It may. Its `retry_after` is for how many seconds.
+        SubmissionInProgress: It may, for the next `retry_after` seconds.
     """
     until = job.attempt_runs_until
     if until is None or (left := until - time.time()) <= 0:

@@ -33,7 +33,6 @@ def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore
         job: The job, as it is.
         source: Where the file is: `bucket`, `key`, `version_id`, `etag`.
         sent_at: When it was sent, ISO 8601.
-        state_machine_arn: The machine that runs jobs.
 
     Returns:
         The job: as it was where this is the same file, or queued again with this one.
