@@ -85,10 +85,7 @@ class JobQueries:
 
         Read from an index that follows the table within moments; `get` tells what is true now.
         """
-        pages = self._client.get_paginator("query").paginate(**self._of_status(status))
-        for page in pages:
-            for item in page["Items"]:
-                yield Job.from_attributes(from_item(item))
+        yield from map(Job.from_attributes, self._items(self._query("by_status", status)))
 
     def with_video(self, video_id: str) -> Iterator[str]:
         """The ids of the jobs that have this video.
@@ -103,7 +100,7 @@ class JobQueries:
 
         Read from an index that follows the table within moments.
         """
-        query = self._of_status(status)
+        query = self._query("by_status", status)
         oldest = self._client.query(**query, Limit=1)["Items"]
         if not oldest:
             return 0, None
@@ -122,16 +119,10 @@ class JobQueries:
 
         Read from an index that holds no others and follows the table within moments; `get` tells what is true now.
         """
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by_redrive",
-            KeyConditionExpression="#status = :status AND redrive_at <= :now",
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": Status.INTERRUPTED.value}, ":now": {"N": str(now)}},
-        )
-        for page in pages:
-            for item in page["Items"]:
-                yield Job.from_attributes({"created_at": "", "source": {}, **from_item(item)})
+        query = self._query("by_redrive", Status.INTERRUPTED, {":now": now})
+        query["KeyConditionExpression"] += " AND redrive_at <= :now"
+        for attributes in self._items(query):
+            yield Job.from_attributes({"created_at": "", "source": {}, **attributes})
 
     def page(
         self, status: Status, *, limit: int, after: tuple[int, str] | None = None
@@ -149,16 +140,7 @@ class JobQueries:
         if after is not None:
             changed_at, job_id = after
             options["ExclusiveStartKey"] = to_item({"status": status.value, "changed_at": changed_at, "job_id": job_id})
-        answer = self._client.query(
-            TableName=self._table,
-            IndexName="by_status",
-            KeyConditionExpression="#status = :status",
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": status.value}},
-            ScanIndexForward=False,
-            Limit=limit,
-            **options,
-        )
+        answer = self._client.query(**self._query("by_status", status), ScanIndexForward=False, Limit=limit, **options)
         last = from_item(answer.get("LastEvaluatedKey", {}))
         jobs = [Job.from_attributes(from_item(item)) for item in answer["Items"]]
         return jobs, (last["changed_at"], last["job_id"]) if last else None
@@ -168,33 +150,28 @@ class JobQueries:
         return self.read_owner(video_id).job_id
 
     def read_owner(self, video_id: str) -> Owner:
-        """Whose a video is, as it is now, for `take_up_with`."""
+        """Whose a video is, as it is now, for `take_up`."""
         answer = self._client.get_item(TableName=self._table, Key=key_of(f"{OWNER_OF}{video_id}"), ConsistentRead=True)
         item = from_item(answer.get("Item", {}))
         return Owner(video_id, item.get("belongs_to"), item.get("times", 0))
 
-    def _of_status(self, status: Status) -> dict[str, Any]:
-        """The query for the jobs of a status."""
+    def _query(self, index: str, status: Status, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The query for the jobs of a status, with further values for its conditions."""
         return {
             "TableName": self._table,
-            "IndexName": "by_status",
+            "IndexName": index,
             "KeyConditionExpression": "#status = :status",
             "ExpressionAttributeNames": {"#status": "status"},
-            "ExpressionAttributeValues": {":status": {"S": status.value}},
+            "ExpressionAttributeValues": to_item({":status": status.value, **(values or {})}),
         }
+
+    def _items(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        for page in self._client.get_paginator("query").paginate(**query):
+            yield from map(from_item, page["Items"])
 
     def _ids_in(self, index: str, condition: str, values: Mapping[str, Any]) -> Iterator[str]:
         """The ids of the jobs in an index that fulfil a condition, status by status in the order of a job's life."""
         for status in Status:
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName=index,
-                KeyConditionExpression="#status = :status",
-                FilterExpression=condition,
-                ProjectionExpression="job_id",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues=to_item({":status": status.value, **values}),
-            )
-            for page in pages:
-                for item in page["Items"]:
-                    yield item["job_id"]["S"]
+            query = self._query(index, status, values)
+            for item in self._items({**query, "FilterExpression": condition, "ProjectionExpression": "job_id"}):
+                yield item["job_id"]
