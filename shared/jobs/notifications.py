@@ -1,4 +1,4 @@
-"""What people and programs are notified of: one SNS message, as data for programs and as a text for people.
+"""Build notifications: one SNS message, as data for programs and as a text for people.
 
 Knows how a record becomes a message, and where the AWS console shows things. Must not know when a message is due or how
 it is sent. Nothing in it needs to be kept secret: no prompt, no key, no link that opens anything without signing in.
@@ -85,7 +85,7 @@ class Notification:
 
 
 def notification_for(job: Job) -> Notification:
-    """What there is to say about a job in its present status."""
+    """Build the notification about a job in its present status."""
     # People were notified that it was interrupted, and a report may have said so too: its end is news to them.
     is_news = Status.INTERRUPTED in job.timeline or number_of_turn(job.execution or "") > 0
     return _notice(
@@ -113,39 +113,19 @@ def notification_for(job: Job) -> Notification:
     )
 
 
-def notification_of_recipe(
-    upload_id: str, source: Mapping[str, Any], *, recipe: str, fault: Fault, occurred_at: str
-) -> Notification:
-    """What there is to say about a recipe that no job could use.
-
-    Args:
-        upload_id: Names this upload of the recipe, so that a repeat is known from another upload.
-        source: Where the recipe lies.
-        recipe: Its name.
-        fault: What is wrong with it.
-        occurred_at: When it was uploaded, ISO 8601.
-    """
-    return _notification_of_file(RECIPE_INVALID, upload_id, source, fault, occurred_at, recipe=recipe)
-
-
 def notification_of_upload(
-    upload_id: str, source: Mapping[str, Any], *, fault: Fault, occurred_at: str
+    upload_id: str, source: Mapping[str, Any], *, fault: Fault, occurred_at: str, recipe: str | None = None
 ) -> Notification:
-    """What there is to say about an uploaded file that starts nothing.
+    """Build the notification about an uploaded file that starts nothing, or about a recipe that no job could use.
 
     Args:
         upload_id: Names this upload; a repeat has the same name.
         source: Where the file is.
-        fault: Why it starts nothing.
+        fault: What is wrong with it.
         occurred_at: When it was uploaded, ISO 8601.
+        recipe: The recipe's name, where the file is a recipe that cannot be used.
     """
-    return _notification_of_file(UPLOAD_IGNORED, upload_id, source, fault, occurred_at)
-
-
-def _notification_of_file(
-    status: str, upload_id: str, source: Mapping[str, Any], fault: Fault, occurred_at: str, **facts: str
-) -> Notification:
-    """Build the notification about a file that is no job's."""
+    status = UPLOAD_IGNORED if recipe is None else RECIPE_INVALID
     return _notice(
         {
             "version": VERSION,
@@ -155,7 +135,7 @@ def _notification_of_file(
             "occurred_at": occurred_at,
             "paid": "no",
             "source": dict(source),
-            **facts,
+            "recipe": recipe,
             "error": fault.document(),
         }
     )
@@ -173,7 +153,7 @@ def notification_of_batch(
     execution: str | None = None,
     moment: str = "",
 ) -> Notification:
-    """What there is to say about a batch as a whole.
+    """Build the notification about a batch as a whole.
 
     Args:
         batch_id: The name of its execution.
@@ -296,7 +276,7 @@ def _lines(message: Mapping[str, Any], title: str) -> Iterator[str]:
         "Credits": _credits(message),
         "Others": ", ".join(map(_other, message.get("other_videos", ()))) or None,
         "Retry": _retry(message),
-        "Video": _film(video),
+        "Video": _described(video),
         "Report": _place(report) if (report := message.get("batch", {}).get("report")) else None,
         "Source": _place(message["source"]),
         "Recipe": _name(message.get("recipe")),
@@ -325,7 +305,7 @@ def _retry(message: Mapping[str, Any]) -> str | None:
     return f"{message['redrive_at']}, and then again until {message['redrive_until']}"
 
 
-def _film(video: Mapping[str, Any]) -> str | None:
+def _described(video: Mapping[str, Any]) -> str | None:
     if not video:
         return None
     seconds, width, height = (video.get(name) for name in ("duration_seconds", "width", "height"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.jobs.errors import RecipeInvalid
-from shared.jobs.notifications import notification_of_recipe
+from shared.jobs.notifications import notification_of_upload
 from shared.requests.resolve import MAX_DOCUMENT_BYTES, check_recipe
 from shared.requests.s3_errors import is_unreadable
 from shared.steps.notify import publish
@@ -56,7 +56,7 @@ def check_upload(
     try:
         check_recipe(answer["Body"].read(MAX_DOCUMENT_BYTES + 1), recipe)
     except RecipeInvalid as fault:
-        notification = notification_of_recipe(upload_id, source, recipe=recipe, fault=fault, occurred_at=occurred_at)
+        notification = notification_of_upload(upload_id, source, recipe=recipe, fault=fault, occurred_at=occurred_at)
         publish(notification, sns=sns, topic_arn=topic_arn)
         return fault
     return None

@@ -22,7 +22,7 @@ from shared.jobs.notifications import (
     VERSION,
     Notification,
     notification_for,
-    notification_of_recipe,
+    notification_of_upload,
 )
 from shared.jobs.record import Job
 from shared.jobs.states import Status
@@ -97,7 +97,7 @@ NOTICES: dict[str, Callable[[World], None]] = {
 def recipe_notice() -> Notification:
     source = {"type": "recipe", "bucket": "example-uploads", "key": "recipes/shoes.json"}
     fault = RecipeInvalid("recipe 'shoes' is not valid JSON")
-    return notification_of_recipe("s3-1", source, recipe="shoes", fault=fault, occurred_at="2026-11-22T10:15:30Z")
+    return notification_of_upload("s3-1", source, recipe="shoes", fault=fault, occurred_at="2026-11-22T10:15:30Z")
 
 
 @pytest.mark.parametrize("status", NOTICES)
