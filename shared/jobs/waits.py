@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shared.faults import Fault
@@ -18,16 +18,10 @@ SWEEP_SECONDS = 900
 """How often the sweep runs."""
 
 
-class Backoff(NamedTuple):
-    """How long the state machine waits at most before it repeats a step, in seconds. It doubles with each try."""
-
-    first: int
-    longest: int
-
-
-USUAL = Backoff(5, 300)
-BACKOFFS = {"AwsCallFailed": Backoff(2, 300)}
-"""Name of an error → its backoff in `Poll` and `Deliver`, where it differs from `USUAL`."""
+USUAL = (5, 300)
+"""A backoff of `Poll` and `Deliver`: the first and the longest wait in seconds. The wait doubles with each try."""
+BACKOFFS = {"AwsCallFailed": (2, 300)}
+"""Name of an error → its backoff, where it differs from `USUAL`."""
 
 
 def retry_of(job: Job, fault: Fault, wait_seconds: float | None = None) -> dict[str, Any]:
@@ -44,8 +38,8 @@ def retry_of(job: Job, fault: Fault, wait_seconds: float | None = None) -> dict[
     before = job.current_retry or {"tries": 0, "since": from_now()}
     tries = before["tries"] + 1
     if wait_seconds is None:
-        backoff = BACKOFFS.get(type(fault).__name__, USUAL)
-        wait_seconds = min(backoff.longest, backoff.first * 2 ** min(tries - 1, 20))
+        first, longest = BACKOFFS.get(type(fault).__name__, USUAL)
+        wait_seconds = min(longest, first * 2 ** min(tries - 1, 20))
     return {
         "error": {"error": type(fault).__name__, "code": fault.error_code, "message": fault.message},
         "tries": tries,

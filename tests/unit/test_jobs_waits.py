@@ -14,7 +14,7 @@ from shared.faults import Branch, Fault
 from shared.genviral.errors import TABLE, Call, GenviralUnavailable, VideoNotFound
 from shared.jobs.record import Job
 from shared.jobs.states import Status
-from shared.jobs.waits import BACKOFFS, SWEEP_SECONDS, USUAL, Backoff, retry_of, sweep_by
+from shared.jobs.waits import BACKOFFS, SWEEP_SECONDS, USUAL, retry_of, sweep_by
 from shared.runtime import AwsCallFailed
 from tools import docs
 
@@ -34,11 +34,11 @@ def repeated() -> set[str]:
 
 @pytest.mark.parametrize("state", ["Poll", "Deliver"])
 def test_the_backoffs_are_those_of_the_state_machine(state: str) -> None:
-    found: dict[str, Backoff] = {}
+    found: dict[str, tuple[int, int]] = {}
     for rule in docs.machine()["States"][state]["Retry"]:
         for name in set(rule["ErrorEquals"]) & repeated():
             assert rule["BackoffRate"] == 2
-            found[name] = Backoff(rule["IntervalSeconds"], rule["MaxDelaySeconds"])
+            found[name] = (rule["IntervalSeconds"], rule["MaxDelaySeconds"])
     assert {"GenviralUnavailable", "VideoNotFound", "AwsCallFailed"} <= set(found)
     assert found == {name: BACKOFFS.get(name, USUAL) for name in found}
 
