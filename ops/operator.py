@@ -56,10 +56,9 @@ def _agree(_: Job) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Acts on jobs.
+    """Act on jobs.
 
     Args:
-        state_machine_arn: The machine that runs jobs.
         deadline_seconds: How long a job that is attached may take from now, in seconds.
         ask: Asks the vendor for a video. What it raises says that the vendor does not know it, or cannot be asked.
     """
@@ -88,7 +87,7 @@ class Operator:
         return job, self._execution(job)
 
     def attach(self, job_id: str, video_id: str | None = None, *, replace: bool = False, force: bool = False) -> str:
-        """Go on with a video that the vendor has: poll it and bring it home. Pays nothing.
+        """Go on with a video that the vendor has: poll and deliver it. Pays nothing.
 
         The vendor is asked for the video before anything is written, and the table for another job that has it.
 
@@ -115,7 +114,7 @@ class Operator:
             raise Refused(f"That video is in the bucket already: s3://{place['bucket']}/{place['key']}.")
         execution = self._execution(job)
         if job.status is Status.PROCESSING and job.video_id == video_id and execution is None:
-            return self._start(job.job_id, self._arn_of(job))
+            return self._start(job.job_id, self._executions.arn_of(job))
         follows_another = job.status is Status.PROCESSING and has_another
         if not follows_another:
             _require(job, (*_ATTACHABLE, Status.SUCCEEDED) if is_known else _ATTACHABLE)
@@ -181,7 +180,7 @@ class Operator:
         Raises:
             Refused: Another job has it.
         """
-        # First of all: whoever takes the video after this changes it.
+        # Read this first: whoever takes the video afterwards changes it.
         owner = self.store.read_owner(video_id)
         for other_id in (*self.store.with_video(video_id), *([owner.job_id] if owner.job_id else ())):
             other = self.store.get(other_id) if other_id != job.job_id else None
@@ -211,7 +210,7 @@ class Operator:
             raise Refused(f"The job is paid for: its video is {job.video_id}. {instead(job)}")
         if job.status is Status.QUEUED and job.resubmissions and self._execution(job) is None:
             approve(job)
-            return self._start(job.job_id, self._arn_of(job))
+            return self._start(job.job_id, self._executions.arn_of(job))
         if may_be_sending(job) and (not job.is_terminal or job.status in _RESUBMITTABLE):
             raise Refused(
                 "The paid call of this job may still be under way, and would be paid a second time. Resubmit it from "
@@ -231,7 +230,7 @@ class Operator:
             Status.QUEUED,
             remove=("claim", "counted", "error"),
             resubmissions=job.resubmissions + 1,
-            possible_video_id=job.known_video,  # it may stand in the error only, which goes
+            possible_video_id=job.known_video,  # it may be in the error only, which is removed
         )
 
     def _require_no_named_video(self, job: Job) -> None:
@@ -275,7 +274,7 @@ class Operator:
         if job.video_id is None:
             # Also where its call may have been paid for: its attempt may be refused and give the claim back meanwhile.
             approve(job)
-        arn = self._arn_of(job)
+        arn = self._executions.arn_of(job)
         if execution is None:
             return self._start(job.job_id, arn)
         # Also where two attempts brought two videos, and this execution follows the one that the record does not have.
@@ -295,7 +294,7 @@ class Operator:
         later = max(job.deadline_at or 0, now + self.deadline_seconds) if job.video_id is not None else None
         # News of the end that this redrive is about may still be under way.
         self.store.update(job.job_id, deadline_at=later, interrupted_at=ended_at(execution) or None)
-        redriven = self._executions.redrive(self._arn_of(job))
+        redriven = self._executions.redrive(self._executions.arn_of(job))
         # Where it runs already, the answer to an earlier redrive may have been lost.
         if redriven is not Redriven.IMPOSSIBLE:
             self.store.end_outage(job.job_id)
@@ -361,26 +360,18 @@ class Operator:
         arn = self._executions.later(job.job_id)
         if arn is None:
             raise Refused("The job was taken up too often. Ask for a new one.")
-        command = uuid.uuid4().hex
+        attributes["command"] = uuid.uuid4().hex
         try:
-            self._write(job, target, arn, owner, remove, {**attributes, "command": command})
+            self.store.take_up(job, target, arn, owner=owner, remove=remove, **attributes)
+        except VideoTaken:
+            if owner is not None:
+                self._free(job, owner.video_id)  # names the job that has it now
+            raise Refused("The video was attached in the same moment. Nothing was changed. Try again.") from None
         except TransitionConflict as refused:
             # botocore repeats a write whose answer was lost; the first one may have been this very command's.
-            if refused.current is None or refused.current.command != command:
+            if refused.current is None or refused.current.command != attributes["command"]:
                 raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Show it again.") from None
         return self._start(job.job_id, arn)
-
-    def _write(
-        self, job: Job, target: Status, arn: str, owner: Owner | None, remove: tuple[Removable, ...], changes: Fields
-    ) -> None:
-        if owner is None:
-            self.store.take_up(job, target, arn, remove=remove, **changes)
-            return
-        try:
-            self.store.take_up_with(owner, job, target, arn, remove=remove, **changes)
-        except VideoTaken:
-            self._free(job, owner.video_id)  # names the job that has it now
-            raise Refused("The video was attached in the same moment. Nothing was changed. Try again.") from None
 
     def _start(self, job_id: str, arn: str) -> str:
         # Where it exists, the sweep or this command has started it before it was cut off.
@@ -388,7 +379,7 @@ class Operator:
         return arn
 
     def _stop(self, job: Job) -> None:
-        self._executions.stop(self._arn_of(job), cause=f"An operator closed it: the job is {job.status}.")
+        self._executions.stop(self._executions.arn_of(job), cause=f"An operator closed it: the job is {job.status}.")
 
     def _job(self, job_id: str) -> Job:
         # An execution's name or ARN will do: that is what the console shows.
@@ -398,10 +389,7 @@ class Operator:
         return job
 
     def _execution(self, job: Job) -> dict[str, Any] | None:
-        return self._executions.describe(self._arn_of(job))
-
-    def _arn_of(self, job: Job) -> str:
-        return self._executions.arn_of(job)
+        return self._executions.describe(self._executions.arn_of(job))
 
     @property
     def _executions(self) -> Executions:

@@ -1,9 +1,9 @@
-"""Where jobs are kept: one DynamoDB table, changed only by conditional writes.
+"""Write jobs into their DynamoDB table, by conditional writes only.
 
-Every change names the statuses it may start from (`shared.jobs.states`), so two writers cannot both win and a late or
-repeated event cannot undo a newer one. The claim lives here: it is what stops a job from being paid for twice. Nothing
-is read, changed and written back, unless a condition says that it is as it was read. Knows nothing of the vendor or of
-files, and of a notification only that it is due.
+Every write names the statuses it may start from (`shared.jobs.states`), so two writers cannot both win, and a late or
+repeated event cannot undo a newer one. The claim is written here: it keeps a job from being paid for twice. What was
+read is only written back on the condition that nobody has changed it since. Must not know the vendor or files; of a
+notification it knows only that it is due.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
@@ -61,7 +62,7 @@ class TransitionConflict(Exception):
 
 
 class CounterConflict(Exception):
-    """A job was not changed, because the counter that changes with it may not. Control flow; never leaves a handler.
+    """The condition of the counter in a job's transaction failed: neither was changed. Never leaves a handler.
 
     Args:
         attributes: The counter's item as it is.
@@ -105,9 +106,7 @@ class JobStore(JobQueries):
         }
         try:
             self._client.put_item(
-                TableName=self._table,
-                Item=to_item(item),
-                ConditionExpression="attribute_not_exists(job_id)",
+                TableName=self._table, Item=to_item(item), ConditionExpression="attribute_not_exists(job_id)"
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             existing = self.get(job_id)
@@ -146,19 +145,17 @@ class JobStore(JobQueries):
         free += " AND attribute_exists(claim)" if is_counted else ""
         as_read, seen = counted_as_read(claims_given_back=given_back)
         now = int(time.time())
-        return self._send(
-            self._transition(
-                job_id,
-                Status.SUBMITTING,
-                condition=f"attribute_not_exists(video_id) AND {as_read}{_of_its_execution(attributes)}{free}",
-                values=seen | ({":lost": take_over} if take_over else {}),
-                remove=("error",),
-                stay=True,
-                claim=attempt,
-                claimed_at=None if take_over else now,
-                attempt_at=now,
-                **attributes,
-            )
+        return self._enter(
+            job_id,
+            Status.SUBMITTING,
+            condition=f"attribute_not_exists(video_id) AND {as_read}{_of_its_execution(attributes)}{free}",
+            values=seen | ({":lost": take_over} if take_over else {}),
+            remove=("error",),
+            stay=True,
+            claim=attempt,
+            claimed_at=None if take_over else now,
+            attempt_at=now,
+            **attributes,
         )
 
     def claim_counted(
@@ -208,7 +205,7 @@ class JobStore(JobQueries):
         return replace(job, status=Status.SUBMITTING, **claim)
 
     def settle(self, job_id: str, video_id: str, *, counter: Mapping[str, Any]) -> None:
-        """Let what a video did cost take the place of what was reserved for it, once.
+        """Replace what was reserved for a video with its real cost, once.
 
         Args:
             video_id: The video, which is on the record already.
@@ -255,7 +252,7 @@ class JobStore(JobQueries):
             self._write(_giving_back(self._change(job_id, {}, **own)), counter)
 
     def refuse_claim(self, job_id: str, attempt: str) -> None:
-        """See to it that a claim which has not landed yet never does: its attempt has given up, and sent nothing.
+        """Make sure that a claim which has not landed yet never does: its attempt has given up and sent nothing.
 
         Raises:
             TransitionConflict: It has landed, or there is no such job.
@@ -283,18 +280,16 @@ class JobStore(JobQueries):
             TransitionConflict: Another video is on the record, also one that an answer of unknown outcome named (see
                 `name_video`), or the job has ended or is delivered already.
         """
-        return self._send(
-            self._transition(
-                job_id,
-                Status.PROCESSING,
-                condition=f"{_FITS_THE_VIDEO} AND #status <> :delivering",
-                values={":video": video_id, ":delivering": Status.DELIVERING.value},
-                # The vendor answers: an outage is over.
-                remove=("claim", "error", *_HOLDS, *_OUTAGE),
-                stay=True,
-                video_id=video_id,
-                **attributes,
-            )
+        return self._enter(
+            job_id,
+            Status.PROCESSING,
+            condition=f"{_FITS_THE_VIDEO} AND #status <> :delivering",
+            values={":video": video_id, ":delivering": Status.DELIVERING.value},
+            # The vendor answers: an outage is over.
+            remove=("claim", "error", *_HOLDS, *_OUTAGE),
+            stay=True,
+            video_id=video_id,
+            **attributes,
         )
 
     def record_video(self, job_id: str, video_id: str, /, **attributes: Unpack[Fields]) -> Job:
@@ -361,7 +356,7 @@ class JobStore(JobQueries):
         self._write(change, counter)
 
     def note_owner(self, video_id: str, job_id: str, *, displace: bool = True) -> None:
-        """Write down whose video this is: of a job's further videos, the index knows nothing.
+        """Record which job a video belongs to. The index does not have a job's further videos.
 
         Args:
             displace: Whether it takes the place of another job.
@@ -388,9 +383,7 @@ class JobStore(JobQueries):
             TransitionConflict: The job has another video, which an operator may have given it since it was read, or has
                 ended.
         """
-        return self._send(
-            self._transition(job_id, Status.DELIVERING, stay=True, condition=_OF_ITS_VIDEO, values={":video": video_id})
-        )
+        return self._enter(job_id, Status.DELIVERING, stay=True, condition=_OF_ITS_VIDEO, values={":video": video_id})
 
     def close(
         self,
@@ -444,7 +437,7 @@ class JobStore(JobQueries):
         # A job that an operator took up again may end a second time, the same way.
         notice = notice_of(target, identity.turn_of(of_execution))
         remove = (*remove, *_HOLDS, *_OUTAGE)
-        return self._send(self._transition(job_id, target, notice_due=notice, remove=remove, **options))
+        return self._enter(job_id, target, notice_due=notice, remove=remove, **options)
 
     def hold(
         self, job: Job, kind: Hold, *, is_quiet: bool = False, ends: tuple[Hold, ...] = (), **attributes: Unpack[Fields]
@@ -466,18 +459,16 @@ class JobStore(JobQueries):
         # In milliseconds: an interruption may end a hold and begin the next one within a second.
         notice = None if is_quiet else notice_of(Status.ON_HOLD, str(round(now * 1000)))
         since: Any = {kind: int(now)}
-        return self._send(
-            self._transition(
-                job.job_id,
-                Status.ON_HOLD,
-                stay=True,
-                condition=f"attribute_not_exists({kind})",
-                # The vendor answered, or the daily limit did: an outage is over.
-                remove=(*ends, *_OUTAGE),
-                notice_due=notice,
-                **since,
-                **attributes,
-            )
+        return self._enter(
+            job.job_id,
+            Status.ON_HOLD,
+            stay=True,
+            condition=f"attribute_not_exists({kind})",
+            # The vendor answered, or the daily limit did: an outage is over.
+            remove=(*ends, *_OUTAGE),
+            notice_due=notice,
+            **since,
+            **attributes,
         )
 
     def interrupt(
@@ -539,9 +530,7 @@ class JobStore(JobQueries):
         is_left = attributes.get("redrive_at") is None
         # A redrive that meets the account's trouble again begins a hold of its own.
         remove: tuple[Removable, ...] = (*_HOLDS, *(_OUTAGE if is_left else ()))
-        return self._send(
-            self._transition(job_id, Status.INTERRUPTED, remove=remove, notice_due=notice, **options, **attributes)
-        )
+        return self._enter(job_id, Status.INTERRUPTED, remove=remove, notice_due=notice, **options, **attributes)
 
     def correct(self, job: Job, *, source: Mapping[str, Any], execution: str) -> Job:
         """Queue a failed and unpaid job again, with another file in the place of the one that was refused.
@@ -554,7 +543,7 @@ class JobStore(JobQueries):
         Raises:
             TransitionConflict: It has been taken up since, or may be paid for.
         """
-        change = self._transition(
+        return self._enter(
             job.job_id,
             Status.QUEUED,
             reopen=True,
@@ -569,7 +558,6 @@ class JobStore(JobQueries):
             # Another request must not come under the Idempotency-Key of the one that was refused.
             resubmissions=job.resubmissions + 1,
         )
-        return self._send(change)
 
     def transition(
         self,
@@ -591,7 +579,10 @@ class JobStore(JobQueries):
         Raises:
             TransitionConflict: The job is somewhere from where this transition is not allowed.
         """
-        return self._send(self._transition(job_id, target, remove=remove, reopen=reopen, stay=stay, **attributes))
+        return self._enter(job_id, target, remove=remove, reopen=reopen, stay=stay, **attributes)
+
+    def _enter(self, job_id: str, target: Status, **options: Any) -> Job:
+        return self._send(self._transition(job_id, target, **options))
 
     def _transition(
         self,
@@ -648,40 +639,27 @@ class JobStore(JobQueries):
         execution: str,
         /,
         *,
-        remove: Iterable[Removable] = (),
-        **attributes: Unpack[Fields],
-    ) -> Job:
-        """Give a job, as it was read, a new status and a later execution. Holds and an outage of it end.
-
-        Raises:
-            TransitionConflict: Somebody has moved it, taken it up or found its video since it was read.
-        """
-        return self._send(self._taking_up(job, target, execution, remove, **attributes))
-
-    def take_up_with(
-        self,
-        owner: Owner,
-        job: Job,
-        target: Status,
-        execution: str,
-        /,
-        *,
+        owner: Owner | None = None,
         remove: Iterable[Removable] = (),
         **attributes: Unpack[Fields],
     ) -> None:
-        """Do as `take_up`, and give the job a video of which others may be decided at the same moment: both or neither.
+        """Give a job, as it was read, a new status, a later execution and perhaps a video. Holds and an outage end.
 
         Args:
-            owner: Whose the video is, as it was read before anything else was found out about it.
-            job: The job as it was read.
-            execution: The later execution.
-            **attributes: Attributes to set. None leaves one as it is.
+            owner: Whose the video was when it was read, before anything else was found out about it. The video gets
+                its new owner in the same transaction. None: it does not matter whose the video is, or there is none.
 
         Raises:
-            TransitionConflict: As `take_up`.
+            TransitionConflict: The job's status, execution or videos have changed since it was read.
             VideoTaken: The video was given to a job since.
         """
-        change = self._taking_up(job, target, execution, remove, **attributes)
+        condition, values = as_seen(job)
+        removed = (*remove, "notice_due", *_HOLDS, *_OUTAGE)
+        options: dict[str, Any] = {"condition": condition, "values": values, "remove": removed, "execution": execution}
+        change = self._transition(job.job_id, target, reopen=True, stay=True, **{**attributes, **options})
+        if owner is None:
+            self._send(change)
+            return
         owning = self._owning(owner.video_id, job.job_id)
         for name, value in (("#times", owner.times or None), ("belongs_to", owner.job_id)):
             seen = f":seen_{name.strip('#')}"
@@ -693,21 +671,6 @@ class JobStore(JobQueries):
             self._together(change, owning)
         except CounterConflict:
             raise VideoTaken from None
-
-    def _taking_up(
-        self, job: Job, target: Status, execution: str, remove: Iterable[Removable], /, **attributes: Unpack[Fields]
-    ) -> dict[str, Any]:
-        condition, values = as_seen(job)
-        return self._transition(
-            job.job_id,
-            target,
-            reopen=True,
-            stay=True,
-            condition=condition,
-            values=values,
-            remove=(*remove, "notice_due", *_HOLDS, *_OUTAGE),
-            **{**attributes, "execution": execution},
-        )
 
     def separate_holds(self, job: Job) -> Job:
         """Give a hold for the daily limit its own attribute. Older versions kept both kinds in `held_since`.
@@ -779,16 +742,9 @@ class JobStore(JobQueries):
 
     def notification_sent(self, job_id: str, notice: str) -> None:
         """Cross off a notification that was due. Nothing happens if another one has become due since."""
-        try:
-            self._update(
-                job_id,
-                {},
-                condition="notice_due = :notice",
-                values={":notice": notice},
-                remove=("notice_due", "counted"),
-            )
-        except TransitionConflict:
-            return
+        values = {":notice": notice}
+        with suppress(TransitionConflict):
+            self._update(job_id, {}, condition="notice_due = :notice", values=values, remove=("notice_due", "counted"))
 
     def _stamps(self) -> dict[str, int]:
         now = int(time.time())

@@ -1,11 +1,10 @@
-"""What fell through: jobs without an execution, open jobs whose execution is dead, interrupted jobs that are due to be
-redriven, and notifications never sent.
+"""Pick up what fell through: jobs without an execution, open jobs whose execution is dead, interrupted jobs whose
+redrive is due, and notifications that were never sent.
 
-The execution-status rule is delivered at best effort, and a process can die between a record and its execution, or
-between a status and its notification. So every open job that has not changed for a while is held against Step
-Functions, and a notification that is still due is sent. Jobs that an outage interrupted are redriven, with growing
-pauses. Repeating a sweep changes nothing. Knows the store, Step Functions and how a job is interrupted; must not know
-the vendor.
+EventBridge may lose the event of an execution's end, and a process can die between a record and its execution, or
+between a status and its notification. So every open job that has not changed for a while is compared with Step
+Functions, and notifications that are still due are sent. Jobs that an outage interrupted are redriven, with growing
+pauses. Repeating a sweep changes nothing. Must not know the vendor.
 """
 
 from __future__ import annotations
@@ -37,19 +36,17 @@ if TYPE_CHECKING:
 _COUNTED = {"SweptStarted": "started", "SweptInterrupted": "interrupted", "SweptRedriven": "redriven"}
 _RESERVE_SECONDS = 10.0
 _LISTING_SHARE = 0.5
-"""Of the time that is left, so much may be spent on listing what runs. It does for about 400,000 executions."""
+"""The share of the remaining time for listing running executions. It is enough for about 400,000."""
 
 Duty = tuple[str, "Callable[[], str | None]"]
 
 
 @dataclass(slots=True, kw_only=True)
 class Sweeper:
-    """Picks up what fell through, once.
+    """Pick up what fell through, once.
 
     Args:
-        switch: Whether new jobs may start.
         notifier: Interrupts jobs and says so.
-        state_machine_arn: The machine that runs jobs.
         quiet_seconds: Jobs that changed less long ago are left alone, in seconds.
         deadline_seconds: How long the video of a job that is redriven may take from then on at least, in seconds.
         remaining: Seconds that are left.
@@ -76,7 +73,7 @@ class Sweeper:
         return Executions(sfn=self.sfn, state_machine_arn=self.state_machine_arn)
 
     def sweep(self) -> dict[str, int]:
-        """Check open jobs, and those whose redrive or notification is due; then measure what stands still.
+        """Check open jobs, and those whose redrive or notification is due; then publish the gauges.
 
         Returns:
             How many were checked, started, found with a dead execution, redriven, and notified of.
@@ -93,7 +90,7 @@ class Sweeper:
             try:
                 done = act()
             except (ClientError, BotoCoreError) as error:
-                # One job must not keep the others waiting.
+                # One job must not stop the others.
                 logger.warning("a job could not be looked after", job_id=job_id, reason=type(error).__name__)
                 self._trouble = error
             else:
@@ -108,7 +105,7 @@ class Sweeper:
         return count
 
     def _measure(self) -> None:
-        """Tell CloudWatch what stands still, which no count of what happens can show."""
+        """Publish how many jobs are in which status, and for how long. Counts of events do not show that."""
         # Statuses that were read to their end need not be read again.
         found = {status: self._standing.get(status) or self.store.count(status) for status in OPEN}
         moving = (since for status, (_, since) in found.items() if STATES[status].gauge == MOVING)
@@ -122,7 +119,7 @@ class Sweeper:
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=jobs)
 
     def _duties(self) -> Iterator[Iterator[Duty]]:
-        """What is to be done, by kind: jobs, and what to do about each. In each kind, those longest unchanged first."""
+        """Yield the duties by kind. In each kind, the jobs that are longest unchanged come first."""
         now = int(time.time())
         before = now - self.quiet_seconds
         for status, state in STATES.items():
@@ -135,7 +132,7 @@ class Sweeper:
         )
 
     def _quiet(self, status: Status, before: int) -> Iterator[Duty]:
-        """The jobs of a status that have not changed for a while. All of them are counted on the way."""
+        """Yield the jobs of a status that have not changed for a while, and count all jobs of that status."""
         count, oldest = 0, None
         for job in self.store.in_status(status):
             count, oldest = count + 1, oldest or job.changed_at
@@ -163,7 +160,7 @@ class Sweeper:
     def _redrive(self, due: Job) -> str | None:
         """Redrive a job that a passing fault interrupted, at the state that failed. Never pays twice: steps repeat."""
         arn = self._executions.arn_of(due)
-        # It may run again since the last redrive, and have come to no end yet.
+        # It may still run since the last redrive.
         job = None if self._is_listed(arn) else self.store.get(due.job_id)
         if job is None or self._must_wait(job):
             return None
@@ -171,7 +168,7 @@ class Sweeper:
         if is_live(execution):
             return None
         if execution is not None and job.interrupted_by != f"{arn}#{ended_at(execution)}":
-            # It ran again, and nobody has heard yet how that ended.
+            # It ran again, and its end was not handled yet.
             self._interrupt(arn, execution)
             return "interrupted"
         try:
@@ -190,15 +187,16 @@ class Sweeper:
         return self._go_on_later(job)  # its history is full, or it is gone
 
     def _go_on_later(self, job: Job) -> str | None:
-        """Go on in a later execution. It sends nothing for a video that is known, and nothing where a claim stands."""
+        """Go on in a later execution. It sends nothing where a video is known or a claim exists."""
         later = self._executions.later(job.job_id)
         if later is None:
             return None
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
-        return self._start(self.store.take_up(job, target, later), later)
+        self.store.take_up(job, target, later)
+        return self._start(job, later)
 
     def _later_deadline(self, job: Job) -> int | None:
-        """A deadline for a video that could not be polled: the outage must not count against it."""
+        """Return a deadline for a video that could not be polled: the outage must not count against it."""
         if job.video_id is None:
             return None
         return max(job.deadline_at or 0, int(time.time()) + self.deadline_seconds)
@@ -214,7 +212,7 @@ class Sweeper:
         return arn in self._running
 
     def _list(self) -> set[str]:
-        """What runs, read page by page as far as there is time. What is missing is described, one by one."""
+        """List the running executions, page by page while there is time. Missing ones are described one by one."""
         listed: set[str] = set()
         enough = self.remaining() * (1 - _LISTING_SHARE)
         try:
@@ -255,7 +253,7 @@ def _each(jobs: Iterable[Job], act: Callable[[Job], str | None]) -> Iterator[Dut
 
 
 def _in_turn(kinds: Iterable[Iterator[Duty]]) -> Iterator[Duty]:
-    """One duty of each kind after another, so that no kind keeps another waiting."""
+    """Yield one duty of each kind in turn, so that no kind delays another."""
     left = list(kinds)
     while left:
         for kind in tuple(left):

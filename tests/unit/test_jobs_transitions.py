@@ -283,8 +283,10 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     down = store.transition("down", Status.INTERRUPTED, redrive_at=1, redrive_until=2, interrupted_by="an end")
     store.redriving(down, deadline_at=None)
     store.end_outage("down")
-    down = store.take_up(down, Status.SUBMITTING, EXECUTION)
-    store.take_up_with(store.read_owner("given"), down, Status.PROCESSING, EXECUTION, video_id="given")
+    store.take_up(down, Status.SUBMITTING, EXECUTION)
+    taken_up = store.get("down")
+    assert taken_up is not None
+    store.take_up(taken_up, Status.PROCESSING, EXECUTION, owner=store.read_owner("given"), video_id="given")
     store.separate_holds(store.update("down", held_since=1, error={"code": DailyLimitReached.code}))
     store.create("signed", source={"type": "api"}, request='{"a": "https://example.com/x?sig=1"}')
     store.strip_links(store.cancel("signed", None))
@@ -302,7 +304,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     assert covered == {
         *("create", "claim", "release", "record_accepted", "record_video", "update", "notification_sent", "transition"),
         *("claim_counted", "settle", "refuse_claim", "end_attempt", "add_video", "name_video", "note_owner"),
-        *("take_up", "take_up_with", "redriving", "end_outage", "strip_links", "separate_holds"),
+        *("take_up", "redriving", "end_outage", "strip_links", "separate_holds"),
         *("begin_delivery", "cancel", "close", "hold", "interrupt", "interrupt_again", "correct", "set_source"),
     }
 

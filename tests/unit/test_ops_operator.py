@@ -281,9 +281,9 @@ def test_an_attach_whose_answer_was_lost_is_not_refused_for_its_own_write(world:
     desk = operator(world)
 
     class Repeated(JobStore):
-        def take_up_with(self, *given: Any, **options: Any) -> None:
-            super().take_up_with(*given, **options)
-            super().take_up_with(*given, **options)
+        def take_up(self, *given: Any, **options: Any) -> None:
+            super().take_up(*given, **options)
+            super().take_up(*given, **options)
 
     assert replace(desk, store=Repeated(world.dynamodb, TABLE)).attach(JOB_ID, VIDEO_ID) == LATER
     assert (world.record().video_id, world.executions()) == (VIDEO_ID, [JOB_ID, f"{JOB_ID}.r1"])
