@@ -1,9 +1,9 @@
-"""The stack's own limit on credits a day: one counter for each UTC day, and what videos have cost so far.
+"""Count the credits of each UTC day against the stack's limit, and remember what videos cost.
 
-All are items of the jobs table, under names that no job can have. The counter changes only in one transaction with
-the job that it counts (`shared.jobs.transitions`), so that no crash and no race counts a job twice or leaves it out. It
-also has a lock: of the day's jobs whose price is not known, only one at a time is sent (a probe). Knows the items; must
-not know the vendor, nor what becomes of a job that the limit does not cover.
+Counters and prices are items of the jobs table, under names that no job can have. A counter changes only in one
+transaction with the job that it counts (`shared.jobs.transitions`), so no crash and no race counts a job twice or not
+at all. It also has a lock: jobs whose price is not known are sent one at a time (a probe). Must not know the vendor, or
+what becomes of a job that the limit does not cover.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from shared.jobs.attributes import plain
+from shared.jobs.items import from_item, key_of
 from shared.jobs.record import LONGEST_ATTEMPT_SECONDS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Price:
         return self.times >= _CONFIRMED
 
     def after(self, cost: float) -> Price:
-        """The same after one more video."""
+        """Return the price after one more video."""
         times = min(self.times + 1, _CONFIRMED) if cost == self.last else 1
         return Price(highest=max(self.highest, cost), last=cost, times=times)
 
@@ -104,38 +104,32 @@ class CreditCounter:
         return {**reserved, "probe": probe}, write
 
     def settle(self, reserved: Mapping[str, Any], cost: float) -> dict[str, Any]:
-        """Count what a job did cost in the place of what was reserved for it, and give its lock back.
+        """Replace what was reserved for a job with its real cost, and release its lock.
 
         Returns:
-            The half of a transaction that does so, an `Update` without a condition: a lock that another probe has
-            meanwhile stays.
+            The `Update` for the transaction, without a condition. A lock that another probe has meanwhile stays.
         """
         write = self._change(reserved, _exact(cost) - _exact(reserved["credits"]))
         if "probe" in reserved:
-            # A set, because taking away a member that it does not have is no error.
+            # A set, because deleting a missing member of a set is no error.
             write["UpdateExpression"] += " DELETE probe :probe"
             write["ExpressionAttributeValues"][":probe"] = {"SS": [reserved["probe"]]}
         return write
 
     def probe_of_another(self, attempt: str) -> bool:
         """Whether another attempt has today's lock."""
-        key = _key(f"#credits {_today()}")
+        key = key_of(f"#credits {_today()}")
         item: Any = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
-        counter = {name: plain(value) for name, value in item.items()}
+        counter = from_item(item)
         return is_probed(counter, time.time()) and attempt not in counter["probe"]
 
     def price(self, kind: str) -> Price | None:
         """What the videos of a combination cost; None where none was paid for in the last 90 days."""
         return self._read(kind)[0]
 
-    def highest(self, model_id: str) -> float | None:
-        """The highest price that a model had here in the last 90 days, in credits."""
-        price = self.price(_of_model(model_id))
-        return price.highest if price else None
-
-    def highest_of_all(self) -> float | None:
-        """The highest price of any video here in the last 90 days, in credits."""
-        price = self.price(_HIGHEST_OF_ALL)
+    def highest(self, model_id: str | None) -> float | None:
+        """Return the highest price that a model (None: any) had here in the last 90 days, in credits."""
+        price = self.price(_HIGHEST_OF_ALL if model_id is None else _of_model(model_id))
         return price.highest if price else None
 
     def learn(self, model_id: str, kind: str, cost: float, video_id: str) -> None:
@@ -154,7 +148,7 @@ class CreditCounter:
 
     def _read(self, name: str) -> tuple[Price | None, dict[str, Any]]:
         """A price and its item. An item that has expired but is still there counts for nothing."""
-        item: Any = self._client.get_item(TableName=self._table, Key=_key(name), ConsistentRead=True).get("Item", {})
+        item: Any = self._client.get_item(TableName=self._table, Key=key_of(name), ConsistentRead=True).get("Item", {})
         if "credits" not in item or _expiry_of(item) <= time.time():
             return None, item
         highest = _number(item["credits"])
@@ -166,7 +160,7 @@ class CreditCounter:
         """Write a combination's price, unless somebody else did so since it was read."""
         is_highest = price.last == price.highest
         expires = int(time.time()) + _PRICE_DAYS_KEPT * _DAY_SECONDS if is_highest else _expiry_of(seen)
-        item: Any = _key(kind) | {
+        item: Any = key_of(kind) | {
             "credits": {"N": str(_exact(price.highest))},
             "last": {"N": str(_exact(price.last))},
             "times": {"N": str(price.times)},
@@ -175,10 +169,7 @@ class CreditCounter:
         }
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(#video)"}
         if "video" in seen:
-            condition = {
-                "ConditionExpression": "#video = :seen",
-                "ExpressionAttributeValues": {":seen": seen["video"]},
-            }
+            condition = {"ConditionExpression": "#video = :seen", "ExpressionAttributeValues": {":seen": seen["video"]}}
         try:
             self._client.put_item(
                 TableName=self._table, Item=item, ExpressionAttributeNames={"#video": "video"}, **condition
@@ -193,7 +184,7 @@ class CreditCounter:
         try:
             self._client.update_item(
                 TableName=self._table,
-                Key=_key(name),
+                Key=key_of(name),
                 UpdateExpression="SET credits = :credits, expires_at = :expires",
                 ConditionExpression="attribute_not_exists(credits) OR credits <= :credits OR expires_at <= :now",
                 ExpressionAttributeValues={
@@ -208,7 +199,7 @@ class CreditCounter:
     def _change(self, reserved: Mapping[str, Any], difference: Decimal) -> dict[str, Any]:
         return {
             "TableName": self._table,
-            "Key": _key(f"#credits {reserved['day']}"),
+            "Key": key_of(f"#credits {reserved['day']}"),
             "UpdateExpression": "SET expires_at = :expires ADD spent :credits",
             "ExpressionAttributeValues": {
                 ":credits": {"N": str(difference)},
@@ -254,10 +245,6 @@ def _of_model(model_id: str) -> str:
 
 def _today() -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(time.time()))
-
-
-def _key(name: str) -> dict[str, Any]:
-    return {"job_id": {"S": name}}
 
 
 def _number(attribute: Mapping[str, Any]) -> float:

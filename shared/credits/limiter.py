@@ -1,11 +1,10 @@
-"""What a job may cost, and whether the stack's daily limit covers it. Nobody asks where no limit is set.
+"""Estimate what a job may cost, and check that the stack's daily limit covers it. Unused where no limit is set.
 
-Joins the counter in the table with the vendor's list of prices. A combination of model and parameters reserves the
-highest price that it ever had here. Before it had one, it reserves the highest that its model ever had, here or in the
-list; for a model that neither has, the highest of all; and where nothing is known at all, one credit. What Genviral
-names after the paid call counts in its place. Of a day's jobs whose price is not known yet, or changes, only one at a
-time is sent (a probe), so only one answer at a time can be above what was reserved on that day. Must not know Lambda or
-how a job is claimed.
+A combination of model and parameters reserves the highest price that it ever had here. Without one, it reserves the
+highest price of its model, here or in the vendor's list; without that, the highest price of all; and without any price,
+one credit. The cost that Genviral names after the paid call replaces the reservation. Jobs whose price is unknown or
+changes are sent one at a time (a probe), so only one answer at a time can exceed what was reserved on that day.
+Must not know Lambda or how a job is claimed.
 """
 
 from __future__ import annotations
@@ -28,6 +27,11 @@ if TYPE_CHECKING:
     from shared.genviral.model_list import ModelList
     from shared.jobs.record import Job
     from shared.jobs.transitions import JobStore
+
+_PRICE_UNKNOWN = (
+    "It is not known yet what this video costs. With a daily limit, such jobs are sent one at a time, and another one "
+    "is being sent now."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class CreditLimiter:
             request: Its generate body.
 
         Raises:
-            GenviralFault: Nobody has paid for its like, and the vendor's list cannot be had. Nothing was sent.
+            GenviralFault: No past charge is known, and the vendor's price list is unavailable. Nothing was sent.
         """
         price = self.budget.price(price_kind(model_id, request))
         if price is None:
@@ -88,14 +92,14 @@ class CreditLimiter:
             )
         # Asked first, because transactions that many waiting jobs try in vain would hold up those that may go on.
         if not estimate.is_known and self.budget.probe_of_another(attempt):
-            raise _price_unknown()
+            raise PriceUnknown(_PRICE_UNKNOWN)
         reserved, counter = self.budget.reserve(cost, probe=None if estimate.is_known else attempt)
         try:
             return self.store.claim_counted(job, attempt, reservation=reserved, counter=counter, **attributes)
         except CounterConflict as refused:
             # The probe may free some of the credits that are missing.
             if not estimate.is_known and is_probed(refused.attributes, time.time()):
-                raise _price_unknown() from None
+                raise PriceUnknown(_PRICE_UNKNOWN) from None
             at_most = "" if estimate.is_known else " at most, as far as is known"
             raise DailyLimitReached(
                 f"This job costs {cost:g} credits{at_most}. {refused.attributes['spent']:g} of the stack's daily limit "
@@ -180,7 +184,7 @@ class CreditLimiter:
             if model.get("default_cost") is not None
         }
         of_model = _known(listed.get(model_id), self.budget.highest(model_id))
-        prices = of_model or _known(*listed.values(), self.budget.highest_of_all())
+        prices = of_model or _known(*listed.values(), self.budget.highest(None))
         return self._within_a_day(max(prices, default=1.0), listed.get(model_id, 0.0))
 
     def _within_a_day(self, highest: float, likely: float) -> float:
@@ -190,10 +194,3 @@ class CreditLimiter:
 
 def _known(*prices: float | None) -> list[float]:
     return [price for price in prices if price is not None]
-
-
-def _price_unknown() -> PriceUnknown:
-    return PriceUnknown(
-        "It is not known yet what this video costs. With a daily limit, such jobs are sent one at a time, and another "
-        "one is being sent now."
-    )
