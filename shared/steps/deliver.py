@@ -1,7 +1,7 @@
-"""From a finished video to a file in S3, with a description beside it.
+"""Copy a finished video to S3, and write a description beside it.
 
-Asks the vendor for a fresh link right before the copy, and keeps it to itself. Repeating it is safe: the same job has
-the same key, and a copy that stands there already is found. Must not know Lambda or the shape of events.
+The vendor is asked for a fresh link right before the copy; the link is stored nowhere. A delivery may be repeated: the
+job's key stays the same, and a copy that is already there is found. Must not know Lambda or the shape of events.
 """
 
 from __future__ import annotations
@@ -49,10 +49,9 @@ _MAX_METADATA = 600  # characters of each value; there are three
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliverer:
-    """Brings videos home.
+    """Deliver videos to the videos bucket.
 
     Args:
-        vendor: The vendor's client.
         bucket: The videos bucket.
         limits: Caps and guards of the copy.
         remaining: Seconds that are left for it.
@@ -90,7 +89,7 @@ class Deliverer:
                 first=first,
             )
         except DeliveryIncomplete:
-            raise  # no trouble: the next call goes on
+            raise  # not an error: the next call goes on
         except Fault as fault:
             note_retry(self.store, job, fault)
             raise
@@ -104,7 +103,7 @@ class Deliverer:
         return {"video": video}
 
     def _open(self, job_id: str, video_id: str) -> tuple[Job, bool]:
-        """The job, and whether nobody has begun to copy its video before."""
+        """Return the job, and whether this is the first copy of its video."""
         job = self.store.get(job_id)
         try:
             if job is None or job.status is not Status.DELIVERING:
@@ -153,7 +152,7 @@ class Deliverer:
 
 
 def key_of(job: Job, extension: str = "mp4") -> str:
-    """Where a job's file lies. From the record alone, so that every attempt means the same object."""
+    """Return the key of a job's file. It depends on the record only, so every attempt has the same one."""
     created = datetime.fromisoformat(job.created_at).astimezone(UTC)
     which = "" if job.delivery == 1 else f".{job.delivery}"
     return f"videos/{created:%Y/%m/%d}/{job.job_id}{which}.{extension}"
@@ -167,7 +166,7 @@ def _metadata(job: Job, video_id: str) -> dict[str, str]:
 
 
 def _differences(job: Job, media: MediaFacts | None) -> dict[str, Any]:
-    """Where the video is not what was asked for. Worth reporting, never worth losing a paid video for."""
+    """Return where the video differs from the request. That is reported, and never a reason to lose a paid video."""
     asked = json.loads(job.request or "{}").get("params", {})
     if media is None or not asked:
         return {}
@@ -182,7 +181,7 @@ def _differences(job: Job, media: MediaFacts | None) -> dict[str, Any]:
 
 
 def _is_called(asked: float, got: float) -> bool:
-    """Whether people would call a picture by the aspect ratio that was asked for: no other that is sold is closer."""
+    """Whether a picture has the aspect ratio that was asked for: no other ratio that models sell is closer."""
     off = abs(math.log(got / asked))
     closest = min(abs(math.log(got / ratio)) for sold in _RATIOS for ratio in (sold, 1 / sold))
     return off <= min(closest + 1e-6, math.log(1 + _RATIO_SHARE_OFF))

@@ -1,8 +1,8 @@
-"""How a job ends, holds or is interrupted: the status is written first, then it is counted and one message is sent.
+"""End, hold or interrupt a job: write its status first, then count it and send one message.
 
-The write that changes the status also says that a message is due, and the message crosses that off. So whatever comes
-second, a retry or a duplicate event, either counts and sends what is still due or does nothing. Nobody has to learn
-which write brought the status about: its answer may have been lost. Must not know Lambda.
+The write that changes the status also marks a message as due, and sending the message removes the mark. So a retry or a
+duplicate event either counts and sends what is still due, or does nothing. Nobody has to know which write changed the
+status: its answer may have been lost. Must not know Lambda.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _AFTER_THE_LIMITS_HOLD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notifier:
-    """Closes, holds and interrupts jobs, and says so.
+    """Close, hold and interrupt jobs, and send the notifications.
 
     Args:
         hold_seconds: How long a held job waits before it tries again, in seconds. Needed only to hold jobs.
@@ -109,7 +109,7 @@ class Notifier:
         """Put a job on hold, or keep it there. One message for the whole hold, however often it is tried.
 
         The account's trouble and the daily limit are two different holds, each with a message and an end of its own.
-        Neither ends the other, so a job that meets both in turn comes to an end all the same.
+        Neither ends the other, so a job that alternates between them still reaches the end of a hold.
 
         Returns:
             `expired` where it has been on hold for too long, otherwise `wait_seconds` until the next try.
@@ -144,10 +144,7 @@ class Notifier:
         """Note that an execution ended without closing its job.
 
         Args:
-            execution_arn: The execution.
             ended: How it ended: FAILED, TIMED_OUT or ABORTED.
-            error: Its error's name.
-            cause: Its error's cause.
             moment: When it ended, in epoch milliseconds or ISO 8601; tells one interruption of the job from the next.
                 `0`: not known, as there is no such execution.
 
@@ -189,7 +186,7 @@ class Notifier:
         self._announce(job)
 
     def remind(self, job_id: str) -> None:
-        """Send a job's notification if it is still due: whoever decided on it did not get so far."""
+        """Send a job's notification if it is still due, because whoever had to send it was cut off."""
         job = self.store.get(job_id)
         if job is not None:
             self._announce(job)
@@ -240,19 +237,16 @@ class Notifier:
         # Waiting for a turn tells nothing about the account, which still needs a person.
         is_aside = self._account_may_refuse(job) and document["code"] == PriceUnknown.code
         changes: Fields = {"next_try_at": from_now(self._pause(document, held_for))}
-        if not (is_aside and _is_of_account(job.error)):
+        if not (is_aside and (job.error or {}).get("error") in _ACCOUNT_ERRORS):
             changes |= {"error": document, "held_until": from_now(self._longest(document) - held_for)}
-        ends = self._out_of_date(job, document)
+        # A wait for another day has outlasted the account's hold: its next trouble is a hold of its own.
+        is_over = document["code"] == DailyLimitReached.code and not self._account_may_refuse(job)
+        ends: tuple[Hold, ...] = ("held_since",) if is_over else ()
         return _written(lambda: self.store.hold(job, _kind_of_hold(document), is_quiet=is_aside, ends=ends, **changes))
 
     def _account_may_refuse(self, job: Job) -> bool:
         """Whether the account refused the job in a hold that has not lasted too long."""
         return job.held_since is not None and time.time() - job.held_since < self.hold_hours * 3600
-
-    def _out_of_date(self, job: Job, document: Mapping[str, Any]) -> tuple[Hold, ...]:
-        """The account's hold, where a wait for another day has outlasted it: its next trouble is a hold of its own."""
-        is_over = document["code"] == DailyLimitReached.code and not self._account_may_refuse(job)
-        return ("held_since",) if is_over else ()
 
     def _announce(self, job: Job) -> None:
         """Count the job's status and notify people of it, if that is still due. An ended job keeps no signed link."""
@@ -276,14 +270,14 @@ class Notifier:
 
 
 def _planned(job: Job, *, ended: str, error: str, cause: str) -> tuple[bool, Fields]:
-    """What follows on an interruption: whether people are notified, and what the record is to say."""
+    """Return what follows an interruption: whether people are notified, and the fields of the record."""
     plan = redrives.plan(job, ended=ended, error=error, now=int(time.time()))
     advised = plan.advise(reason_of(ended=ended, error=error, cause=cause))
     return plan.is_news, {"error": advised, "redrive_at": plan.redrive_at, "redrive_until": plan.redrive_until}
 
 
 def _written(write: Callable[[], Job]) -> Job:
-    """The job after a write, or as it is where that was refused."""
+    """Return the job after a write, or as it is where the write was refused."""
     try:
         return write()
     except TransitionConflict as refused:
@@ -293,7 +287,7 @@ def _written(write: Callable[[], Job]) -> Job:
 
 
 def reason_of(*, ended: str, error: str, cause: str) -> dict[str, Any]:
-    """Why an execution left its job open, for the job's record. The arguments are the execution's own."""
+    """Return why an execution left its job open, for the job's record. The arguments are the execution's own."""
     _, document = _document({"Error": error or ended, "Cause": cause})
     return {"advice": "Fix what the message names, then redrive the execution.", **document}
 
@@ -304,12 +298,7 @@ def publish(notice: Notification, *, sns: SNSClient, topic_arn: str) -> None:
         TopicArn=topic_arn,
         Subject=notice.subject,
         Message=json.dumps(
-            {
-                "default": json_text(notice.message),
-                "email": notice.text,
-                "sms": notice.short,
-            },
-            ensure_ascii=False,
+            {"default": json_text(notice.message), "email": notice.text, "sms": notice.short}, ensure_ascii=False
         ),
         MessageStructure="json",
         MessageAttributes={
@@ -334,7 +323,8 @@ def _count(job: Job, status: Status) -> None:
         is_left = job.status is status and job.redrive_at is None
         metrics.add_metric(name="JobsLeftInterrupted", unit=MetricUnit.Count, value=int(is_left))
     if status in TERMINAL and status in job.timeline:
-        seconds = _seconds(job, status)
+        began, ended = (datetime.fromisoformat(moment) for moment in (job.created_at, job.timeline[status]))
+        seconds = (ended - began).total_seconds()
         logger.info("the job ended", status=status.value, seconds=seconds)
         if status is Status.SUCCEEDED:
             metrics.add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
@@ -343,11 +333,6 @@ def _count(job: Job, status: Status) -> None:
 def _is_of_limit(document: Mapping[str, Any] | None) -> bool:
     """Whether an error's document is about the daily limit."""
     return document is not None and document.get("code") in LIMIT_CODES
-
-
-def _is_of_account(document: Mapping[str, Any] | None) -> bool:
-    """Whether an error's document is about the account."""
-    return document is not None and document.get("error") in _ACCOUNT_ERRORS
 
 
 def _kind_of_hold(document: Mapping[str, Any]) -> Hold:
@@ -370,14 +355,8 @@ def _advice_at_the_end(error: str, document: Mapping[str, Any], ending: Status) 
     return {}
 
 
-def _seconds(job: Job, end: Status) -> float:
-    """From the request to the job's end, in seconds."""
-    began, ended = (datetime.fromisoformat(moment) for moment in (job.created_at, job.timeline[end]))
-    return (ended - began).total_seconds()
-
-
 def _require_no_running_attempt(job: Job, execution_arn: str) -> None:
-    """Let an execution not end its job while another attempt may still be sending the paid call.
+    """Refuse to end a job while another attempt may still be sending its paid call.
 
     Raises:
         SubmissionInProgress: It may.

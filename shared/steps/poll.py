@@ -39,10 +39,9 @@ _HAS_ANOTHER = "the job has another video now; this one is not followed any more
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poller:
-    """Polls videos.
+    """Poll videos.
 
     Args:
-        vendor: The vendor's client.
         scheduler: Says how long to wait next, and when the video is late.
     """
 
@@ -77,7 +76,7 @@ class Poller:
         try:
             video = self.vendor.get_video(video_id)
         except Fault as fault:
-            # Past the deadline it is the retries' turn, which come to an end.
+            # After the deadline the error is raised: the state machine's retries end, polls would not.
             if not isinstance(fault, RateLimited) or fault.retry_after is None or overdue:
                 note_retry(self.store, job, fault)
                 raise
@@ -86,7 +85,7 @@ class Poller:
             return state | goes_on
         if job.status not in (Status.PROCESSING, Status.DELIVERING):
             job = self._followed(job, job_id, video_id, submitted_at, execution_arn)
-        word = _other_word(job, video)
+        word = _shown(job, video.other_word) if video.other_word else None
         self._note_answer(job, word)
         if video.status == "succeeded":
             if job.status is not Status.DELIVERING:
@@ -111,7 +110,7 @@ class Poller:
         """The job's record, with the execution's video as the job's.
 
         Raises:
-            JobClosed: The job was closed, or has another video. This one stands on the record all the same.
+            JobClosed: The job was closed, or has another video. This one is on the record nevertheless.
         """
         job = self.store.get(job_id)
         if job is None or job.video_id is None:
@@ -182,7 +181,7 @@ class Poller:
 
 
 def closed(refused: TransitionConflict) -> JobClosed:
-    """What to say where a paid job cannot go on, because it was closed meanwhile."""
+    """Return the error of a paid job that cannot go on, because it was closed meanwhile."""
     state = "gone" if refused.current is None else refused.current.status
     if refused.current is not None and refused.current.video_id is not None and not refused.current.is_terminal:
         return JobClosed(_HAS_ANOTHER, paid=Paid.YES)
@@ -190,13 +189,9 @@ def closed(refused: TransitionConflict) -> JobClosed:
 
 
 def failure(job: Job, video: Video) -> GenerationFailed:
-    """The vendor's reason for a generation that failed, without what it may quote of the request."""
+    """Return the vendor's reason for a failed generation, without what it may quote from the request."""
     reason = _shown(job, video.error) if video.error else "no reason given"
     return GenerationFailed(f"the generation failed: {reason}", paid=Paid.YES)
-
-
-def _other_word(job: Job, video: Video) -> str | None:
-    return _shown(job, video.other_word) if video.other_word else None
 
 
 def _shown(job: Job, text: str) -> str:
@@ -204,7 +199,7 @@ def _shown(job: Job, text: str) -> str:
 
 
 def _late(video: Video, word: str | None, minutes: int) -> str:
-    """What to say at the deadline: what the vendor says, and no more."""
+    """Describe at the deadline what the vendor says, and no more."""
     if word is None:
         return f"the vendor had not finished after {minutes} minutes"
     if video.lacks_link:
@@ -215,5 +210,5 @@ def _late(video: Video, word: str | None, minutes: int) -> str:
 
 
 def _ended(status: str, fault: Fault) -> dict[str, Any]:
-    # As a caught error would look, so that the states behind need not care where it came from.
+    # Like a caught error, so that the following states need not know where it came from.
     return {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}

@@ -1,4 +1,4 @@
-"""The paid step: resolve the request, claim the job, call generate once, write down what came back.
+"""Run the paid step: resolve the request, claim the job, call generate once, record the answer.
 
 Repeating it is safe at every point. A repeat finds a video (goes on with it, no POST), a claim whose attempt may still
 be running (`SubmissionInProgress`, no POST), one whose end nobody knows (`SubmissionUncertain`, no POST), or a free job
@@ -47,7 +47,7 @@ _TRUSTED_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """All that an attempt has to know before it claims the job.
+    """What an attempt must know before it claims the job.
 
     Attributes:
         resolution: What the job asks for.
@@ -64,16 +64,14 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitter:
-    """Sends jobs to the vendor.
+    """Send jobs to the vendor.
 
     Args:
         resolver: Turns a job into a generate body.
-        vendor: The vendor's client.
         scheduler: Says when to poll the video, and when it is late.
         trust_idempotency: Whether the vendor is trusted to charge once for one `Idempotency-Key`.
         remaining: Seconds that are left for it.
         limiter: Counts jobs against the daily limit. None: there is no limit.
-        sleep: Pauses for so many seconds.
     """
 
     store: JobStore
@@ -171,8 +169,8 @@ class Submitter:
         # The key before the claim: reading it can fail or hang, and a claim that is cut off ends as uncertain.
         self.vendor.check_key()
         # A claim that is taken over was counted when it was taken, for the same payment.
-        is_counted = self.limiter is None or job.claim is not None
-        estimate = None if is_counted else self._estimate(resolution)
+        limiter = self.limiter if job.claim is None else None
+        estimate = limiter.estimate(resolution.model_id, resolution.request) if limiter else None
         return _Prepared(resolution, request, known, estimate)
 
     def _require_no_twin(self, job: Job, resolution: Resolution) -> None:
@@ -190,16 +188,13 @@ class Submitter:
             if is_twin and not (other.is_terminal and other.paid is Paid.NO):
                 raise JobConflict(f"job {other.job_id} of an earlier upload of this batch is the same row")
 
-    def _estimate(self, resolution: Resolution) -> Estimate | None:
-        return self.limiter.estimate(resolution.model_id, resolution.request) if self.limiter else None
-
     def _is_overtaken(self, job: Job) -> bool:
         """Whether another attempt has claimed the job since it was read: what became of that one counts."""
         now = self.store.get(job.job_id)
         return now is not None and (now.claim, now.video_id) != (job.claim, job.video_id)
 
     def _claim(self, job: Job, attempt: str, prepared: _Prepared, execution_arn: str) -> Job | None:
-        """The job with this attempt's claim, or a job that has a video already. None: it must be looked at anew."""
+        """Return the job with this attempt's claim, or a job that has a video already. None: read the job again."""
         resolution = prepared.resolution
         facts: dict[str, Any] = {
             "execution": execution_arn,
@@ -217,8 +212,8 @@ class Submitter:
                 return now
             if now.execution not in (None, execution_arn) and not now.is_terminal:
                 raise JobClosed("another execution has the job now; this one sends nothing") from None
-            # Only the claim that was read is taken over, and only a job as it was read is counted. Each new look needs
-            # a change by somebody else, so there is an end.
+            # Only the claim that was read is taken over, and only a job as it was read is counted. Each new attempt
+            # needs a change by somebody else, so this ends.
             if _claimed_so_far(now) != _claimed_so_far(job) and not now.is_terminal:
                 return None
             raise _closed(now) from None
@@ -258,7 +253,7 @@ class Submitter:
             report_if_second(job, video_id)
 
     def _insist(self, write: Callable[[], _Written], what: str) -> _Written | None:
-        """Write down what nobody else knows, as often as there is time for.
+        """Record what nobody else knows. Try again while there is time.
 
         Returns:
             What `write` returned. None also if it never did.
@@ -348,7 +343,7 @@ def _is_unsettled(job: Job) -> bool:
 
 
 def _claimed_so_far(job: Job) -> tuple[object, ...]:
-    """What a job's next claim depends on, beside its status, its execution and its video."""
+    """Return what a job's next claim depends on, besides its status, execution and video."""
     return job.claim, job.resubmissions, job.claims_given_back
 
 
@@ -358,7 +353,7 @@ def _is_recent(job: Job) -> bool:
 
 
 def _closed(job: Job) -> Fault:
-    """Why nothing is sent for a job without a video."""
+    """Return why nothing is sent for a job without a video."""
     if job.claim is not None:
         return SubmissionUncertain(
             "an earlier attempt sent the paid call, or was about to, and ended before its outcome was written down",

@@ -1,7 +1,7 @@
-"""Every video that the vendor was paid for stands on its job's record, whatever became of the job meanwhile.
+"""Record every video that the vendor was paid for on its job, whatever happened to the job meanwhile.
 
-A job has one video, unless an operator paid again while the first call was still under way, or a trusted key was not
-honoured: then the record has the others as well. Must not know how a job is sent or followed.
+A job has one video, unless an operator paid again while the first call was still under way, or the vendor did not
+honour a trusted key. Then the record has the others as well. Must not know how a job is sent or followed.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | Non
 def keep_named_video(store: JobStore, job: Job, document: Mapping[str, Any]) -> None:
     """Write down the video that an error names, if its job's record does not have it yet.
 
-    The attempt that met the error writes it down, but may have failed to. No search finds what stands in an error only.
+    The attempt that had the error records it, but may have failed to. A video that only an error names cannot be found.
 
     Args:
         job: The job as it was read.
@@ -172,15 +172,15 @@ def _add(
 
 
 def _keep(store: JobStore, job: Job, video_id: str, facts: Mapping[str, Any]) -> Job:
-    """Write the video of a job down that ended while the call was under way, or is being delivered already."""
+    """Record the video of a job that ended while the call was under way, or that is being delivered already."""
     again = _notified_again(job, facts["submitted_at"]) if job.video_id is None else {}
     return store.record_video(job.job_id, video_id, **facts, **again)
 
 
 def _notified_again(job: Job, moment: int) -> dict[str, Any]:
-    """Notify of the video whoever was notified of the job's status: the sweep sends what is due.
+    """Return what makes another notification due, where people were notified of the job's status. The sweep sends it.
 
-    The status was counted when it was entered, unless that is still due as well.
+    The status was counted when it was entered, unless its own notification is still due.
     """
     if not STATES[job.status].metric:
         return {}
