@@ -1,7 +1,7 @@
-"""How a job gets its name, so that the same event or request always means the same job.
+"""Derive a job's id, so that the same event or request always means the same job.
 
 A job's id is also the name of its execution. Events are delivered at least once and callers repeat requests, so ids are
-derived from what was asked, never drawn at random where a repeat is possible. Knows nothing of AWS clients.
+derived from what was asked for, and are random only where no repeat is possible. Knows nothing of AWS clients.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def plain_key(key: str) -> str:
 def keys_in(header: str) -> list[str]:
     """The different keys in an `Idempotency-Key` header, as they are written.
 
-    API Gateway joins headers of one name with commas, so a comma parts keys unless it stands within quotes.
+    API Gateway joins headers of one name with commas, so a comma separates keys unless it is within quotes.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
     """
     members = (member.strip() for member in _MEMBER.findall(header))
@@ -81,7 +81,7 @@ def keys_in(header: str) -> list[str]:
 
 
 def for_row(bucket: str, batch: str, fingerprint: str, copy: int) -> str:
-    """The job of a row of a batch. The row's place is no part of it: a row that moves stays the same job.
+    """Return the id of a batch row's job. It does not depend on the row's place: a row that moves stays the same job.
 
     Args:
         bucket: The bucket that the batch was uploaded to.
@@ -98,7 +98,7 @@ def new() -> str:
 
 
 def for_handover(recipe: str, name: str) -> str:
-    """An id for a file that was announced and is still to come. Its key is to be `uploads/<recipe>/<id>/<name>`.
+    """Create an id for a file that is still to be uploaded, with the key `uploads/<recipe>/<id>/<name>`.
 
     The id ends with a digest of the rest of that key, so under another key it names no job. The digest is too long to
     search for another key that has the same one.

@@ -35,9 +35,9 @@ def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
-    """The condition that nobody has moved the job, taken it up or learned of a video of it since it was read.
+    """Return the condition that the job's status, execution and videos have not changed since it was read.
 
-    What is known of its further videos counts as well: whoever writes them writes all of them.
+    That includes what is known of its further videos, because a write replaces all of them.
     """
     condition, values = "#status = :seen_status", {":seen_status": job.status.value}
     for name in ("execution", "video_id", "possible_video_id"):
@@ -54,7 +54,7 @@ def as_seen(job: Job) -> tuple[str, dict[str, Any]]:
 
 
 def counted_as_read(**numbers: int) -> tuple[str, dict[str, int]]:
-    """The condition that these counts of a job are as they were read. A record without one has counted nothing."""
+    """Return the condition that these counts of a job have not changed since they were read. A missing one is 0."""
     conditions = (
         f"{name} = :seen_{name}" if number else f"attribute_not_exists({name})" for name, number in numbers.items()
     )

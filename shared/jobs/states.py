@@ -1,4 +1,4 @@
-"""The life of a job: one row for each status, with all that the rest of the project needs to know of it.
+"""Define the life of a job: one row for each status, with all that the rest of the project needs to know of it.
 
 The code checks transitions against this table, and takes metrics, sentences and the sweep's duties from it. The docs
 print it and the tests walk it. A new status is a member of `Status` and a row. Knows nothing of AWS.
