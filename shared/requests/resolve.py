@@ -10,7 +10,6 @@ import re
 import unicodedata
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +56,7 @@ from shared.requests.recipes import (
 from shared.requests.s3_errors import is_archived, is_missing, is_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
@@ -318,11 +317,9 @@ class Resolver:
 
     def _is_recipe(self, name: str) -> bool:
         try:
-            self._s3.head_object(Bucket=self._bucket, Key=f"{RECIPES}{name}.json")
-        except ClientError as error:
-            if isinstance(_unreadable(error), UploadUnreadable):
-                return False
-            raise
+            self._ask(self._s3.head_object, f"{RECIPES}{name}.json")
+        except UploadUnreadable:
+            return False
         return True
 
     def _values(self, upload: _File, recipe: object) -> dict[str, str]:
@@ -340,10 +337,7 @@ class Resolver:
         return values
 
     def _tags(self, upload: _File) -> Iterator[tuple[str, str]]:
-        try:
-            answer = self._s3.get_object_tagging(Bucket=self._bucket, Key=upload.key, **_version(upload.version_id))
-        except ClientError as error:
-            raise _unreadable(error) from None
+        answer = self._ask(self._s3.get_object_tagging, upload.key, upload.version_id)
         return ((tag["Key"], tag["Value"]) for tag in answer["TagSet"])
 
     def _assets(self, manifest: _File) -> dict[str, _File]:
@@ -361,10 +355,7 @@ class Resolver:
     def _inspect(
         self, key: str, version_id: str | None, *, missing: type[UploadUnreadable] = UploadUnreadable
     ) -> _File:
-        try:
-            head = self._s3.head_object(Bucket=self._bucket, Key=key, **_version(version_id))
-        except ClientError as error:
-            raise _unreadable(error, missing=missing) from None
+        head = self._ask(self._s3.head_object, key, version_id, missing=missing)
         if head["ContentLength"] == 0:
             raise UploadUnreadable("the uploaded file is empty")
         if head["ContentLength"] > self._max_bytes:
@@ -376,24 +367,12 @@ class Resolver:
 
     def _known(self, file: _File) -> _File:
         """Return the file with the kind of its content."""
-        kind = kind_of(partial(self._part, file), file.size)
+        kind = kind_of(lambda *part: self._read(file.key, file.version_id, part=part), file.size)
         if kind is None:
             raise UploadUnsupported(
                 "the uploaded file's content is not a picture, video or sound, whatever its name says"
             )
         return replace(file, kind=kind)
-
-    def _part(self, file: _File, offset: int, length: int) -> bytes:
-        try:
-            answer = self._s3.get_object(
-                Bucket=self._bucket,
-                Key=file.key,
-                Range=f"bytes={offset}-{offset + length - 1}",
-                **_version(file.version_id),
-            )
-        except ClientError as error:
-            raise _unreadable(error) from None
-        return answer["Body"].read()
 
     def _recipe(self, name: str) -> object:
         try:
@@ -403,15 +382,37 @@ class Resolver:
         return _json(text, RecipeInvalid, f"recipe '{name}'")
 
     def _read(self, key: str, version_id: str | None, *, part: tuple[int, int] | None = None) -> bytes:
-        """Read a small document, or a part of a large one given as offset and length in bytes."""
+        """Read a small document, or a part of a large file given as offset and length in bytes."""
         span: Any = {"Range": f"bytes={part[0]}-{part[0] + part[1] - 1}"} if part else {}
-        try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=key, **_version(version_id), **span)
-        except ClientError as error:
-            raise _unreadable(error) from None
+        answer = self._ask(self._s3.get_object, key, version_id, **span)
         if answer["ContentLength"] > MAX_DOCUMENT_BYTES:
             raise UploadTooLarge(f"a request or recipe may have at most {MAX_DOCUMENT_BYTES} bytes")
-        return answer["Body"].read()
+        return bytes(answer["Body"].read())
+
+    def _ask(
+        self,
+        call: Callable[..., Any],
+        key: str,
+        version_id: str | None = None,
+        *,
+        missing: type[UploadUnreadable] = UploadUnreadable,
+        **options: Any,
+    ) -> Any:
+        """Ask S3 about an object.
+
+        Raises:
+            UploadUnreadable: It is missing (then `missing`) or forbidden. Any other error is AWS's and is retried.
+        """
+        try:
+            return call(Bucket=self._bucket, Key=key, **_version(version_id), **options)
+        except ClientError as error:
+            if is_missing(error):
+                raise missing("the object is not in the uploads bucket") from None
+            if is_unreadable(error) or is_archived(error):
+                raise UploadUnreadable(
+                    "this stack may not read the object (its owner, key or storage class forbids it)"
+                ) from None
+            raise
 
     def _signed(self, file: _File) -> str:
         return self._s3.generate_presigned_url(
@@ -450,12 +451,3 @@ def _json(data: bytes, fault: type[RequestFault], what: str) -> object:
         raise fault(f"{what} has the key '{one_line(repeated.key)[:_MAX_KEY]}' twice in one object") from None
     except (ValueError, RecursionError):
         raise fault(f"{what} is not valid JSON") from None
-
-
-def _unreadable(error: ClientError, *, missing: type[UploadUnreadable] = UploadUnreadable) -> Exception:
-    """Map a missing or forbidden object to an error of the uploader. Any other error is AWS's and is retried."""
-    if is_missing(error):
-        return missing("the object is not in the uploads bucket")
-    if is_unreadable(error) or is_archived(error):
-        return UploadUnreadable("this stack may not read the object (its owner, key or storage class forbids it)")
-    return error

@@ -1,4 +1,4 @@
-"""Tell from an error of S3 whether the object is missing, or may not be read."""
+"""Tell from an error of S3 why an object cannot be read."""
 
 from __future__ import annotations
 
