@@ -37,19 +37,7 @@ if TYPE_CHECKING:
     from shared.faults import Fault
     from shared.requests.csv_rows import Record
 
-__all__ = [
-    "BATCH",
-    "MAX_BYTES",
-    "MAX_ROWS",
-    "Plan",
-    "Row",
-    "checked_key",
-    "is_check",
-    "name_of",
-    "plan",
-    "read",
-    "source_in",
-]
+__all__ = ["MAX_BYTES", "MAX_ROWS", "Plan", "Row", "checked_key", "is_check", "name_of", "plan", "read", "source_in"]
 
 MAX_BYTES = 32 * 1024 * 1024
 _MAX_ISSUES = 20
