@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         _say("", "Interrupted. It is safe to give the same command again.", error=True)
         return 130
     except BrokenPipeError:
-        # Who read the output has enough of it. https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        # The reader of the output has closed it. https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     else:
@@ -258,6 +258,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
     error, output = job.shown_error or {}, job.output or {}
     where = job.source.get("key") or job.source.get("caller") or ""
     lives = execution["status"] if execution else "not started, or forgotten"
+    is_held = job.status is Status.ON_HOLD and job.next_try_at is not None
     return {
         "job": job.job_id,
         "status": f"{job.status} since {job.timeline.get(job.status, '?')}",
@@ -279,7 +280,7 @@ def _facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
         "advice": error.get("advice"),
         "retrying": _retries(job),
-        "tried again": f"{job.next_try_at}; the hold ends at {job.held_until}" if _is_held(job) else None,
+        "tried again": f"{job.next_try_at}; the hold ends at {job.held_until}" if is_held else None,
         "notice due": job.notice_due,
         "execution": f"{job.execution or job.job_id} {lives}",
     }
@@ -291,10 +292,6 @@ def _retries(job: Job) -> list[str] | None:
         return None
     many = f"{now['tries']} failed since {now['since']}, the next comes by {now['next_try_by']}"
     return [f"{now['error']['code']}: {now['error']['message']}", many]
-
-
-def _is_held(job: Job) -> bool:
-    return job.status is Status.ON_HOLD and job.next_try_at is not None
 
 
 def _vendor_status(job: Job) -> str | None:

@@ -1,4 +1,4 @@
-"""From a link, an address or a key, as people copy them, to a bucket and a key.
+"""Turn a link, an address or a key, as people copy them, into a bucket and a key.
 
 Knows how S3, its console, AWS's command line and this stack's API write addresses. Must not know what lies there.
 """
@@ -61,7 +61,7 @@ def readings(text: str, buckets: Collection[str]) -> list[Address]:
 
 
 def _unwrapped(text: str) -> Iterator[str]:
-    """A text without what stands around it in an e-mail, a chat or Markdown; a key may end in any of that itself."""
+    """Yield a text without what surrounds it in an e-mail, a chat or Markdown; a key itself may end in any of that."""
     for form in (_MARKDOWN, _SLACK):
         if wrapped := form.fullmatch(text):
             text = wrapped[1]

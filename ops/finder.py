@@ -1,8 +1,8 @@
-"""From what a person holds to the jobs behind it: an id of any kind, a name, a key, a link.
+"""Find the jobs behind what a person has: an id of any kind, a name, a key or a link.
 
-Most of them name the job, or are what its id was derived from. For the rest all jobs are looked through: for a video's
-id, an `Idempotency-Key` (its caller stands on the record), a file's name or one that S3 has deleted. Reads only. Knows
-the stack's buckets and how ids are derived; must not know the command line.
+Most of these name the job, or its id was derived from them. For the rest, all jobs are searched: for a video's id, an
+`Idempotency-Key` (its caller is on the record), a file's name, or a file that S3 has deleted. Only reads. Must not know
+the command line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links ho
 _REPORT = re.compile(r"batches/(.+)/(?:[^/]+\.(?:json|csv))?", re.DOTALL)
 _NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
 _NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch|upload)_[a-z]+(?:#.*)?")
-# A finished video or what lies beside it, as a key or in a link; also a job's address in the API.
+# A finished video or a file beside it, as a key or in a link; also a job's address in the API.
 _VIDEO = re.compile(
     r"(?:.*/)?videos/(?:\d{4}/\d\d/\d\d/)?([^/.?]+)(?:\.\d{1,3})?(?:\.(?:mp4|json|mp4\.partial))?(?:\?.*)?"
 )
@@ -42,7 +42,7 @@ _VIDEO = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finder:
-    """Finds jobs.
+    """Find jobs.
 
     Args:
         uploads: The uploads bucket.
@@ -55,7 +55,7 @@ class Finder:
     videos: str
 
     def find(self, what: str) -> list[Job]:
-        """Every job that may be meant, oldest first. Some come without their requests and errors.
+        """Return every job that may be meant, oldest first. Some come without their requests and errors.
 
         Raises:
             Refused: There is none; the text says where it was looked for.
@@ -108,15 +108,11 @@ class Finder:
         return {job_id: job for job_id, job in self._known(ids).items() if _videos_of(job) & set(names)}
 
     def _job_ids_of(self, key: str) -> Iterator[str]:
-        """What the jobs of an upload may be called: as a form named it, and as its versions do."""
+        """Yield the ids that the jobs of an upload may have: from its form, or from its versions, if it has any."""
         if named := identity.of_form(key):
             yield named
-        yield from (identity.for_object(self.uploads, key, version) for version in self._versions(key))
-
-    def _versions(self, key: str) -> Iterator[str]:
-        """What the versions of an upload may be called: none, or as those that S3 still has."""
-        yield ""
-        yield from (version["VersionId"] for version in self._listed(key))
+        versions = (version["VersionId"] for version in self._listed(key))
+        yield from (identity.for_object(self.uploads, key, version) for version in ("", *versions))
 
     def _listed(self, key: str) -> Iterator[ObjectVersionTypeDef]:
         """An object's versions. A listing begins with the key itself."""
