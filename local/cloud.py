@@ -193,7 +193,7 @@ class Cloud:
             layer=built.layer,
         )
         self.endpoints = self._endpoints(outputs, genviral)
-        self._fill(outputs)
+        self._set_key_and_recipes(outputs)
 
     def _note_failed_start(self, line: dict[str, Any]) -> None:
         failed = line["failed_start"]
@@ -223,7 +223,7 @@ class Cloud:
             state_machine_arn=outputs["StateMachineArn"],
         )
 
-    def _fill(self, outputs: Mapping[str, str]) -> None:
+    def _set_key_and_recipes(self, outputs: Mapping[str, str]) -> None:
         """Set the API key and upload the recipes, as an operator does after the first deployment."""
         key = self._api_key or self.genviral_keys["valid"]
         self.client("secretsmanager").put_secret_value(SecretId=outputs["ApiKeySecretArn"], SecretString=key)

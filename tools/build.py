@@ -103,8 +103,8 @@ def runtime_python() -> Path | None:
     found = shutil.which(f"python{RUNTIME}")
     for candidate in (*([Path(found)] if found else []), *installed):
         # Pyenv's commands on the PATH fail if the version is not chosen.
-        asked = subprocess.run([candidate, "-S", "-c", ""], capture_output=True)  # noqa: S603
-        if asked.returncode == 0:
+        tried = subprocess.run([candidate, "-S", "-c", ""], capture_output=True)  # noqa: S603
+        if tried.returncode == 0:
             return candidate
     return None
 

@@ -129,7 +129,7 @@ def _moving_picture(file: Path, size: tuple[int, int]) -> _Painter:
     source = Image.new("RGB", stage, (24, 24, 28))
     source.paste(cover, mask=cover)
     # The picture's digest chooses the direction, so that pictures move differently.
-    chance = random.Random(file.name)  # noqa: S311 -- a look, not a secret
+    chance = random.Random(file.name)  # noqa: S311 -- not a secret
     drift_x, drift_y = chance.choice((-0.7, 0.7)), chance.uniform(-0.5, 0.5)
 
     def paint(progress: float) -> Image.Image:
@@ -146,7 +146,7 @@ def _moving_picture(file: Path, size: tuple[int, int]) -> _Painter:
 
 def _drifting_colours(clip: Clip) -> _Painter:
     """Return a painter of soft lights that move over a dark ground, painted small and enlarged."""
-    chance = random.Random(clip.prompt)  # noqa: S311 -- a look, not a secret
+    chance = random.Random(clip.prompt)  # noqa: S311 -- not a secret
     ground, *lights = chance.choice(_PALETTES)
     width, height = small = (max(8, clip.size[0] // 8), max(8, clip.size[1] // 8))
     fall_off = [round(230 * _ease(max(0.0, 1 - value / _RIM))) for value in range(256)]

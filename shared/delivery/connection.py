@@ -242,7 +242,7 @@ class Response:
         if self._left is not None:
             self._left -= count
             self._ended = self._left == 0
-            if self._ended and self._is_range and self._goes_on():
+            if self._ended and self._is_range and self._continues():
                 raise Surplus
         return count
 
@@ -268,7 +268,7 @@ class Response:
             raise
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
-    def _goes_on(self) -> bool:
+    def _continues(self) -> bool:
         """Whether bytes follow the range. Without a length or chunks, only the end of the connection shows it."""
         if self._early:
             return True

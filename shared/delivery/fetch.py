@@ -138,7 +138,7 @@ class Reply:
         except Surplus:
             self._refuse("sent more than the range that it names")
         except (OSError, h11.ProtocolError):
-            raise OutputUnreachable(f"The connection to {self.host} broke off or fell silent.") from None
+            raise OutputUnreachable(f"The connection to {self.host} broke or timed out.") from None
 
 
 class Fetcher:
@@ -189,7 +189,7 @@ class Fetcher:
             response = self._get(target, [*headers, (b"Cookie", sent)] if sent else headers)
             location = response.raw_field("location")
             if response.status not in _REDIRECTS or not location:
-                _judge(response, target.host)
+                _require_body(response, target.host)
                 return Reply(response, given if any(jar.values()) else url, target.host, span[0] if span else None)
             cookies.update(response.cookies())
             self.close()
@@ -240,7 +240,7 @@ class Fetcher:
         self._connection = self._response = None
 
 
-def _judge(response: Response, host: str) -> None:
+def _require_body(response: Response, host: str) -> None:
     """Require a success with a body.
 
     Raises:

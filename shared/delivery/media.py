@@ -152,7 +152,7 @@ class HeaderCapture:
         self._kept = bytearray()
         self._wanted: tuple[int, int] | None = None
         self._found: Container | None = None
-        self._go_on(None)
+        self._advance(None)
 
     def feed(self, piece: bytearray) -> None:
         """Process the next bytes of the file; the caller may then reuse the buffer."""
@@ -165,10 +165,10 @@ class HeaderCapture:
             self._kept += piece[at : at + length - len(self._kept)]
             if len(self._kept) < length:
                 break
-            self._go_on(bytes(self._kept))
+            self._advance(bytes(self._kept))
         self._passed = end
 
-    def _go_on(self, data: bytes | None) -> None:
+    def _advance(self, data: bytes | None) -> None:
         """Send the walk the bytes it asked for, and store its next request."""
         start = self._wanted[0] if self._wanted is not None else 0
         try:
@@ -182,7 +182,7 @@ class HeaderCapture:
     def examine(self) -> Container:
         """Return the result, once the whole file has been fed."""
         while self._wanted is not None:
-            self._go_on(bytes(self._kept) if self._wanted[0] <= self._passed else None)
+            self._advance(bytes(self._kept) if self._wanted[0] <= self._passed else None)
         assert self._found is not None  # noqa: S101
         return self._found
 

@@ -75,7 +75,7 @@ class Store:
         self._s3 = s3
         self._before_publish = before_publish
         self._at: Any = {"Bucket": bucket, "Key": key}
-        self._note: Any = {"Bucket": bucket, "Key": f"{key}.partial"}
+        self._record: Any = {"Bucket": bucket, "Key": f"{key}.partial"}
         self._begun = False
         self._labels: Any = {"Metadata": {**metadata, _MARK[0]: _MARK[1]}}
         if tags:
@@ -85,7 +85,7 @@ class Store:
         """Return whether the key exists, and whether an unfinished upload is recorded. One request for both."""
         listing = self._s3.list_objects_v2(Bucket=self._at["Bucket"], Prefix=self._at["Key"], MaxKeys=10)
         names = {entry["Key"] for entry in listing.get("Contents", ())}
-        self._begun = self._note["Key"] in names
+        self._begun = self._record["Key"] in names
         return self._at["Key"] in names, self._begun
 
     def finished(self, media: MediaFacts | None = None) -> Delivery | None:
@@ -147,11 +147,11 @@ class Store:
         if not beside:
             self.clear(keep=created["UploadId"])
         if version is not None:
-            note = {"upload_id": created["UploadId"], **asdict(version)}
-            self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
+            record = {"upload_id": created["UploadId"], **asdict(version)}
+            self._s3.put_object(**self._record, Body=json.dumps(record).encode(), ContentType="application/json")
             self._begun = True
         return Upload(
-            self._s3, self._at, self._note if version else None, created["UploadId"], {}, self._before_publish
+            self._s3, self._at, self._record if version else None, created["UploadId"], {}, self._before_publish
         )
 
     def clear(self, keep: str | None = None) -> None:
@@ -161,23 +161,23 @@ class Store:
             if leftover["Key"] == self._at["Key"] and leftover["UploadId"] != keep:
                 self._s3.abort_multipart_upload(**self._at, UploadId=leftover["UploadId"])
         if self._begun:
-            self._s3.delete_object(**self._note)
+            self._s3.delete_object(**self._record)
 
     def resume(self, version: Version, parts: Sequence[Part]) -> Upload | None:
         """Return the recorded upload with its parts, if it has exactly this version of the file."""
         if not self._begun:
             return None
         try:
-            note = json.loads(self._s3.get_object(**self._note)["Body"].read())
-            upload_id = str(note.pop("upload_id"))
-            if note != asdict(version):
+            record = json.loads(self._s3.get_object(**self._record)["Body"].read())
+            upload_id = str(record.pop("upload_id"))
+            if record != asdict(version):
                 return None
             stored = self._stored(upload_id, parts)
         except (self._s3.exceptions.NoSuchKey, self._s3.exceptions.NoSuchUpload):
             return None
         except (ValueError, KeyError, AttributeError):  # not a record of this version of the code
             return None
-        return Upload(self._s3, self._at, self._note, upload_id, stored, self._before_publish)
+        return Upload(self._s3, self._at, self._record, upload_id, stored, self._before_publish)
 
     def _stored(self, upload_id: str, parts: Sequence[Part]) -> dict[int, CompletedPartTypeDef]:
         lengths = {part.number: part.length for part in parts}
@@ -197,14 +197,14 @@ class Upload:
         self,
         s3: S3Client,
         at: Any,
-        note: Any,
+        record: Any,
         upload_id: str,
         stored: dict[int, CompletedPartTypeDef],
         before_publish: Callable[[], None],
     ) -> None:
         self._s3 = s3
         self._at = at
-        self._note = note
+        self._record = record
         self._upload_id = upload_id
         self._stored = stored
         self._before_publish = before_publish
@@ -241,8 +241,8 @@ class Upload:
         self._forget()
 
     def _forget(self) -> None:
-        if self._note is not None:
-            self._s3.delete_object(**self._note)
+        if self._record is not None:
+            self._s3.delete_object(**self._record)
 
 
 def _blob(body: bytearray) -> Any:

@@ -223,7 +223,7 @@ class GenviralClient:
             return self._answer(request, paid=paid)
         except _NoAnswerError as error:
             if error.sent:
-                raise GenviralUnavailable(f"Genviral was asked, then {error.reason}.", paid=paid) from None
+                raise GenviralUnavailable(f"The GET was sent to Genviral, then {error.reason}.", paid=paid) from None
             raise GenviralUnreachable(f"Genviral could not be reached: {error.reason}.", paid=paid) from None
 
     def _answer(self, request: _Request, *, paid: Paid = Paid.NO) -> Answer:

@@ -215,14 +215,14 @@ class Answer:
         """
         head, size = bytearray(), 0
 
-        def noted() -> Iterator[bytes]:
+        def counted() -> Iterator[bytes]:
             nonlocal size
             for piece in body:
                 size += len(piece)
                 head.extend(piece[: _MAX_TEXT_BYTES - len(head)])
                 yield piece
 
-        envelope, is_whole = partial_json.read(noted(), _MEMBERS, enough=enough)
+        envelope, is_whole = partial_json.read(counted(), _MEMBERS, enough=enough)
         text = "" if envelope else _plain_text(bytes(head))
         private = tuple(private)
         named = tuple(named for named in ids.named_ids(envelope) if not holds_private(named.text, private))
