@@ -1,5 +1,4 @@
 """Run the cloud on a laptop: this project's own template, functions and state machine in a stand-in for AWS.
 
-Nothing outside `local/` imports it. It knows the template's outputs and parameters by name. Beyond the template it must
-not know the project.
+Nothing outside `local/` imports it. It knows the template's outputs and parameters, and nothing else of the project.
 """

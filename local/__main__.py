@@ -21,7 +21,7 @@ _ended = threading.Event()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Answers the exit status: 2 if it could not start."""
+    """Run a command. Returns the exit status: 2 if it could not start."""
     terminal.accept_all_text()
     chosen = _parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -39,9 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _end(*_: object) -> None:
-    """Take down what was started so far, whenever the signal comes; a second one must not disturb that.
+    """Start the shutdown. A second signal must not disturb it.
 
-    The event is for the case that the exception strikes where Python drops exceptions, as in a finalizer.
+    The event is needed because Python drops exceptions in some places, such as finalizers.
     """
     if not _ended.is_set():
         _ended.set()
@@ -53,9 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     up = commands.add_parser("up", help="deploy this project on this machine and serve it until Ctrl-C")
     up.set_defaults(run=_up)
-    up.add_argument("--json", action="store_true", help="print one line of JSON when ready, and nothing else")
-    up.add_argument("--port", type=port, default=0, help="where AWS is served on 127.0.0.1 (default: a free port)")
-    up.add_argument("--genviral-url", help="another Partner API endpoint than the stand-in; needs its API key")
+    up.add_argument("--json", action="store_true", help="print only one line of JSON, when ready")
+    up.add_argument("--port", type=port, default=0, help="port for AWS on 127.0.0.1 (default: a free one)")
+    up.add_argument("--genviral-url", help="a Partner API endpoint instead of the stand-in; needs its API key")
     up.add_argument(
         "--api-key-file",
         type=_key,
@@ -63,17 +63,17 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a file with the key for --genviral-url (default: ${API_KEY})",
     )
     up.add_argument("--api-key", type=_no_key, help=argparse.SUPPRESS)
-    up.add_argument("--time-scale", type=number, default=1.0, help="multiplies Waits and back-off (default: 1)")
-    up.add_argument("--generation-seconds", type=number, help="how long the stand-in takes for a video")
+    up.add_argument("--time-scale", type=number, default=1.0, help="factor for waits and backoff (default: 1)")
+    up.add_argument("--generation-seconds", type=number, help="seconds that the stand-in takes for a video")
     up.add_argument(
         "--set", type=_assignment, action="append", default=[], metavar="Parameter=value", help="a template parameter"
     )
     show = commands.add_parser("demo", help="run the whole job on one picture and show every step")
     show.set_defaults(run=_demo)
     show.add_argument("--image", type=_file, default=demo.SAMPLE, help="the picture (default: a sample)")
-    show.add_argument("--recipe", type=_file, help="what to make of it (default: recipes/default.json)")
-    show.add_argument("--prompt", help="a prompt in the place of the recipe's own")
-    show.add_argument("--out", type=_folder, default=Path("demo-out"), help="where the video goes (default: demo-out)")
+    show.add_argument("--recipe", type=_file, help="the recipe (default: recipes/default.json)")
+    show.add_argument("--prompt", help="a prompt instead of the recipe's own")
+    show.add_argument("--out", type=_folder, default=Path("demo-out"), help="folder for the video (default: demo-out)")
     return parser
 
 
@@ -89,7 +89,7 @@ def _up(chosen: argparse.Namespace) -> int:
         time_scale=chosen.time_scale,
         parameters=dict(chosen.set),
         genviral_url=chosen.genviral_url,
-        # For the stand-in, a key of the real vendor is of no use.
+        # The stand-in does not accept a key of the real vendor.
         api_key=chosen.api_key_file or (os.environ.get(API_KEY) if chosen.genviral_url else None),
         generation_seconds=chosen.generation_seconds,
     )
@@ -100,7 +100,7 @@ def _up(chosen: argparse.Namespace) -> int:
 
 
 def _welcome(at: Endpoints) -> str:
-    # Which of the two regions a tool reads differs.
+    # Tools differ in which of the two region variables they read.
     return f"""\
 The cloud on your laptop is ready. Ctrl-C ends it and removes everything.
 
@@ -117,7 +117,7 @@ In another terminal:
   export UPLOADS_BUCKET={at.uploads_bucket} VIDEOS_BUCKET={at.videos_bucket}
   export TOPIC_ARN={at.topic_arn}
 
-  # a recipe of your own and a picture in, a video out
+  # upload a recipe and a picture, then list the videos
   aws s3 cp recipes/default.json s3://{at.uploads_bucket}/recipes/shoes.json
   aws s3 cp shoe.jpg s3://{at.uploads_bucket}/uploads/shoes/shoe.jpg
   aws s3 ls --recursive s3://{at.videos_bucket}/videos/
@@ -144,7 +144,7 @@ def _key(text: str) -> str:
     except UnicodeDecodeError:
         key = ""
     if not key or len(key.split()) != 1:
-        raise argparse.ArgumentTypeError(f"'{text}' does not hold an API key and nothing else")
+        raise argparse.ArgumentTypeError(f"'{text}' must contain an API key and nothing else")
     return key
 
 
@@ -162,7 +162,7 @@ def _file(text: str) -> Path:
 
 
 def _folder(text: str) -> Path:
-    """Return a folder that is there or can be made."""
+    """Return a folder that exists or can be created."""
     path = Path(text)
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not there.is_dir():

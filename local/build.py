@@ -1,7 +1,7 @@
 """Build the parts of a Lambda function for this machine: `python -m local.build`.
 
-Three folders under build/local: `SharedLayer` and `functions`, made by the same Makefile targets as the real artefacts,
-and `lambda-runtime`, the packages that every Lambda runtime has. Each is kept until its sources change.
+It builds three folders under build/local: `SharedLayer` and `functions`, by the same Makefile targets as the real
+artefacts, and `lambda-runtime`, the packages of every Lambda runtime. Each is kept until its sources change.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ FUNCTIONS = ROOT / "functions"
 
 
 class BuildFailed(Exception):
-    """A build tool is missing or failed; the text says which and what to do."""
+    """A build tool is missing or failed; the text names it and the fix."""
 
 
 class Built(NamedTuple):
-    """The folders that were built. `functions` has one folder for each function, named as under functions/."""
+    """The built folders. `functions` has a folder for each function, named as under functions/."""
 
     layer: Path
     runtime_packages: Path
@@ -37,10 +37,10 @@ class Built(NamedTuple):
 
 
 def build(python: Path | None = None) -> Built:
-    """Build all folders, or bring them up to date. Takes half a minute the first time, and next to nothing later.
+    """Build all folders whose sources changed. The first build takes half a minute.
 
     Args:
-        python: Build for this interpreter, apart from what is built for the one that runs this.
+        python: Build for this interpreter, into folders of its own.
 
     Raises:
         BuildFailed: make or pip is missing or failed.
@@ -54,14 +54,14 @@ def build(python: Path | None = None) -> Built:
 
 
 class _Builder:
-    """Builds into a folder, for an interpreter. Pip need not be there: this process's own installs for another."""
+    """Builds into a folder, for an interpreter, with this process's own pip."""
 
     def __init__(self, output: Path, python: Path) -> None:
         self._output = output
         self._python = python
 
     def layer(self) -> Path:
-        """The layer. Its dependencies and the package `shared` are kept apart: an edit must not cost a run of pip."""
+        """Build the layer. An edit of the package `shared` rebuilds it without a run of pip."""
         layer = self._output / "SharedLayer"
         package = layer / "python" / "shared"
         dependencies = self._stamp(layer, SOURCE / "requirements.txt", *BUILD_STEPS)
@@ -119,8 +119,8 @@ class _Builder:
         _command(*command, python=self._python, ARTIFACTS_DIR=str(artefact), PYTHON=sys.executable)
 
     def _compile(self, folder: Path) -> None:
-        """Compile ahead: without it imports take five times as long, and Lambda's folders are read-only."""
-        # What cannot be compiled stays a source, and fails where it is imported.
+        """Compile to bytecode. Otherwise imports take five times as long, because Lambda's folders are read-only."""
+        # A module that cannot be compiled fails when it is imported.
         mode = ("--invalidation-mode", "unchecked-hash")
         subprocess.run([self._python, "-m", "compileall", "-qq", *mode, folder], check=False)
 
@@ -130,7 +130,7 @@ def _sources(folder: Path) -> list[Path]:
 
 
 class _Stamp:
-    """Remembers what a folder was built from: these files, for this interpreter, in this place."""
+    """Records the sources, the interpreter and the location that a folder was built from."""
 
     def __init__(self, folder: Path, file: Path, python: Path, *sources: Path) -> None:
         parts = [
@@ -150,7 +150,7 @@ class _Stamp:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal what takes time. Standard output belongs to `--json`."""
+    """Print progress to standard error, because standard output is for `--json`."""
     print(terminal.visible(text), file=sys.stderr, flush=True)
 
 
@@ -160,9 +160,9 @@ def _clear(folder: Path) -> None:
 
 
 def _command(*command: str, python: Path, **variables: str) -> None:
-    """Run a build tool; a pip in it installs for the interpreter.
+    """Run a build tool, whose pip installs for the interpreter.
 
-    Paths reach make as environment variables: in its arguments a dollar sign or a quote would mean something.
+    Paths are passed to make in environment variables, because dollar signs and quotes are special in its arguments.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     environment |= {"PIP_PYTHON": str(python), **variables}

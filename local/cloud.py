@@ -1,4 +1,4 @@
-"""Start the whole cloud on a laptop: the stand-ins, this project deployed, the key and the recipes in place.
+"""Start the whole cloud on a laptop: start the stand-ins, deploy this project, set the key, upload the recipes.
 
 `local.aws` stands in for AWS and `local.genviral` for the vendor; this module only starts them.
 """
@@ -34,16 +34,16 @@ READY_SECONDS = 30
 STOP_SECONDS = 10
 STACK = "genviral-video"
 API_KEY = "GENVIRAL_API_KEY"
-"""The environment variable with the key for another vendor endpoint than the stand-in."""
+"""The environment variable with the key for a vendor endpoint other than the stand-in."""
 
 
 class CloudFailed(Exception):
-    """The cloud could not be started; the text says why and what to do."""
+    """The cloud could not be started; the text gives the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where everything is, once it runs."""
+    """The URLs, names and ARNs of a running cloud."""
 
     aws_endpoint: str
     api_url: str
@@ -58,27 +58,27 @@ class Endpoints:
 
 
 class Cloud:
-    """A context manager: entering it takes a few seconds, leaving it leaves no process and no file.
+    """A context manager. Entering it takes a few seconds; leaving it removes every process and file.
 
     Args:
-        port: Where AWS is served on 127.0.0.1; 0 takes a free port.
-        time_scale: What Waits and back-off of the state machine are multiplied by.
-        parameters: Template parameters; they win over those that the laptop needs.
-        genviral_url: Another vendor endpoint, instead of the stand-in for Genviral. Needs `api_key`.
-        api_key: The API key that goes into the secret, instead of the stand-in's valid one.
-        template: Another template than this project's.
-        generation_seconds: How long the stand-in for Genviral takes for a video, in seconds.
-        sigv4: Verify signatures and enforce the roles and policies of the template. The HTTP API then takes signed
-            requests only; `client` acts as the account's root.
+        port: The port for AWS on 127.0.0.1; 0 chooses a free one.
+        time_scale: Factor for waits and backoff of the state machine.
+        parameters: Template parameters; they override those that the laptop needs.
+        genviral_url: A vendor endpoint instead of the stand-in for Genviral. Needs `api_key`.
+        api_key: The API key for the secret, instead of the stand-in's valid one.
+        template: A template instead of this project's.
+        generation_seconds: Seconds that the stand-in for Genviral takes for a video.
+        sigv4: Verify signatures and enforce the roles and policies of the template. The HTTP API then accepts only
+            signed requests; `client` acts as the account's root.
 
     Attributes:
-        endpoints: Where everything is.
+        endpoints: The URLs, names and ARNs.
         genviral_keys: The stand-in's API keys by the state of their account; empty for another vendor endpoint.
-        failed_starts: What is known of functions' processes that failed before they asked for work, oldest first. Each
-            is written on the standard error stream when it happens.
+        failed_starts: Reports of functions' processes that failed before they asked for an invocation, oldest first.
+            Each is also written to standard error at once.
 
     Raises:
-        CloudFailed: Something could not be started, or the parameters make no sense.
+        CloudFailed: Something could not be started, or the parameters are invalid.
         build.BuildFailed: A build tool is missing or failed.
         deploy.DeploymentFailed: CloudFormation refused the template or a resource.
     """
@@ -135,21 +135,21 @@ class Cloud:
         )
 
     def logs(self) -> str:
-        """Return all that the functions have logged so far."""
+        """Return the logs of all functions so far."""
         files = sorted((self._work / "logs").glob("*.log"))
         return "".join(file.read_text("utf-8", "replace") for file in files)
 
     def check(self) -> None:
-        """Raise where a function cannot start, so that nobody waits for what will never come.
+        """Check that no function failed to start, because a job would then never end.
 
         Raises:
-            CloudFailed: A function's process failed before it asked for work.
+            CloudFailed: A function's process failed before it asked for an invocation.
         """
         if self.failed_starts:
             raise CloudFailed("A function could not start; its log is above. Correct it and start again.")
 
     def decisions(self) -> list[dict[str, Any]]:
-        """Return what was decided about calls of the template's roles so far, oldest first; only with `sigv4`.
+        """Return the decisions about calls of the template's roles, oldest first; only with `sigv4`.
 
         Each has `role` (its name), `action`, `resource` (an ARN) and `allowed`.
         """
@@ -164,7 +164,7 @@ class Cloud:
         with _uninterrupted():
             self._work = Path(tempfile.mkdtemp(prefix="genviral-local-"))
             cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
-        # Both start at once, and each takes most of a second.
+        # Start both at once, because each takes most of a second.
         aws = cleanup.enter_context(
             _Child(
                 "local.aws",
@@ -183,7 +183,7 @@ class Cloud:
         self.genviral_keys = genviral.get("keys", {})
         laptop = {"GenviralBaseUrl": genviral["genviral_url"], "AllowPrivateOutput": "true"}
         if urlsplit(genviral["genviral_url"]).hostname in ("127.0.0.1", "localhost", "::1"):
-            # A stand-in's videos take seconds; the template's own defaults are made for minutes.
+            # A stand-in's videos take seconds; the template's defaults fit minutes.
             laptop |= {"PollFloorSeconds": "1", "PollCapSeconds": "2"}
         outputs = deploy.deploy(
             self._template,
@@ -193,7 +193,7 @@ class Cloud:
             layer=built.layer,
         )
         self.endpoints = self._endpoints(outputs, genviral)
-        self._fill(outputs)
+        self._set_key_and_recipes(outputs)
 
     def _note_failed_start(self, line: dict[str, Any]) -> None:
         failed = line["failed_start"]
@@ -208,7 +208,7 @@ class Cloud:
         return _Child("local.genviral", "--port", "0", "--json", *pace, work=self._work)
 
     def _endpoints(self, outputs: Mapping[str, str], genviral: Mapping[str, Any]) -> Endpoints:
-        # A name below execute-api does not resolve everywhere; the stand-in takes the same call as a path.
+        # A name below execute-api does not resolve everywhere, so the API is called by its path.
         api_id = (urlsplit(outputs["ApiUrl"]).hostname or "").split(".")[0]
         return Endpoints(
             aws_endpoint=self._aws_endpoint,
@@ -223,8 +223,8 @@ class Cloud:
             state_machine_arn=outputs["StateMachineArn"],
         )
 
-    def _fill(self, outputs: Mapping[str, str]) -> None:
-        """What an operator does after the first deployment: set the API key, upload the recipes."""
+    def _set_key_and_recipes(self, outputs: Mapping[str, str]) -> None:
+        """Set the API key and upload the recipes, as an operator does after the first deployment."""
         key = self._api_key or self.genviral_keys["valid"]
         self.client("secretsmanager").put_secret_value(SecretId=outputs["ApiKeySecretArn"], SecretString=key)
         s3 = self.client("s3")
@@ -235,7 +235,7 @@ class Cloud:
 
 
 class _Child:
-    """A stand-in in a process of its own. It says on its first line that it is ready, and ends with its input."""
+    """A stand-in in its own process. Its first line reports that it is ready; it ends when its input closes."""
 
     def __init__(self, module: str, *arguments: str, work: Path) -> None:
         self._module = module
@@ -249,7 +249,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            # A Ctrl-C at the terminal is for the parent, which ends its children in order.
+            # A Ctrl-C at the terminal must reach only the parent, which ends its children in order.
             start_new_session=True,
         )
 
@@ -257,7 +257,7 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ask the process to end by closing its input, and insist after a while."""
+        """End the process by closing its input, and kill it after `STOP_SECONDS`."""
         assert self._process.stdin is not None  # noqa: S101 - they are pipes, which Popen's type does not say
         assert self._process.stdout is not None  # noqa: S101
         self._process.stdin.close()
@@ -272,7 +272,7 @@ class _Child:
         self._errors.close()
 
     def each_line(self, act: Callable[[dict[str, Any]], None]) -> None:
-        """Call `act` with every further line that it prints, in a thread, until it ends. Comes after `ready`."""
+        """Call `act` with every further line of its output, in a thread. Must follow `ready`."""
         self._reader = threading.Thread(target=self._read, args=(act,), daemon=True)
         self._reader.start()
 
@@ -282,14 +282,14 @@ class _Child:
             act(json.loads(line))
 
     def ready(self) -> dict[str, Any]:
-        """Wait for the line that says where it is.
+        """Wait for its first line, and return it.
 
         Raises:
-            CloudFailed: It ended, or said nothing for `READY_SECONDS`.
+            CloudFailed: It ended, or printed nothing for `READY_SECONDS`.
         """
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe, which Popen's type does not say
         timer = threading.Timer(READY_SECONDS, self._process.kill)
-        timer.daemon = True  # an interrupt while it starts must not make the exit wait for it
+        timer.daemon = True  # otherwise an interrupt during the start would wait for it
         try:
             timer.start()
             line = self._process.stdout.readline()
@@ -306,7 +306,7 @@ class _Child:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Make something together with the promise to remove it: a signal that comes in between strikes afterwards."""
+    """Delay signals, so that none comes between creating something and registering its removal."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -315,7 +315,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _session() -> boto3.session.Session:
-    """Return a session that reads no profile and no file of a real AWS account."""
+    """Return a session that reads no profile and no file of AWS."""
     nothing = (None, None, os.devnull, None)
     return boto3.session.Session(
         botocore_session=botocore.session.Session(
@@ -325,7 +325,7 @@ def _session() -> boto3.session.Session:
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """Return the children get nothing of a real AWS account, and leave their temporary files where they are removed."""
+    """Return variables for the children: no real AWS credentials, and `work` for temporary files."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name != API_KEY}
     nothing = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     return kept | nothing | {"TMPDIR": str(work), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}

@@ -1,7 +1,6 @@
 """Run a whole job for one picture and show its upload, states, file, facts and notification.
 
-The demo uses the cloud on a laptop from outside, as a user of AWS would: S3, Step Functions' history and a subscribed
-queue.
+Like a user of AWS, the demo uses only S3, Step Functions' history, the HTTP API and a subscribed queue.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ SAMPLE = ROOT / "samples" / "product.jpg"
 PARAMETERS = {"PollFloorSeconds": "1", "PollCapSeconds": "1"}
 """The demo polls often, because its generation takes seconds; the template's defaults fit minutes."""
 GENERATION_SECONDS = 4.0
-_PATIENCE_SECONDS = 120.0
-_GLANCE_SECONDS = 0.1
-_ASK_SECONDS = 1.0
+_TIMEOUT_SECONDS = 120.0
+_POLL_SECONDS = 0.1
+_ESTIMATE_SECONDS = 1.0
 _RECIPE = "demo"
 _SILENT = frozenset({"ChoiceStateExited", "PassStateExited"})
 
 
 class DemoFailed(Exception):
-    """The job did not end with a video and its notification; the text says what came instead."""
+    """The job did not end with a video and its notification; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a player finds in the file: codecs' names, bytes, seconds, pixels."""
+    """Facts about a video file: codecs' names, bytes, seconds, pixels."""
 
     codec: str
     audio: str | None
@@ -55,7 +54,7 @@ class Facts:
 
     @classmethod
     def of(cls, file: Path) -> Facts:
-        """Open the file and decode its first picture, so that it is known to play.
+        """Read the facts, and decode the first frame to verify that the file plays.
 
         Raises:
             DemoFailed: It is no playable video.
@@ -86,7 +85,7 @@ class Facts:
 
 
 class Progress:
-    """One line a step. On a terminal the last line counts; elsewhere each line is written once, when it is done."""
+    """Prints one line per step. On a terminal, the last line also shows the current state."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -95,12 +94,12 @@ class Progress:
         self._open: str | None = None
 
     def done(self, text: str) -> None:
-        """Write a line that stays."""
+        """Print a permanent line."""
         self._clear()
         print(self._line(text), flush=True)
 
     def waiting(self, text: str) -> None:
-        """Write what is going on, where a line can be written over."""
+        """Print the current state if the line can be overwritten."""
         if self._live:
             self._clear()
             print(self._line(f"{text} ..."), end="", flush=True)
@@ -118,14 +117,14 @@ class Progress:
 
 
 def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | None = None, out: Path) -> None:
-    """Upload the picture and see the job through.
+    """Upload the picture and follow the job to its end.
 
     Args:
         cloud: The running cloud.
         image: The picture.
-        recipe: What to make of it. The default recipe where there is none.
-        prompt: A prompt to put in the place of the recipe's own.
-        out: The folder that the video goes to.
+        recipe: The recipe's file; None for the default recipe.
+        prompt: A prompt instead of the recipe's own.
+        out: The folder for the video.
 
     Raises:
         DemoFailed: The job did not end with a playable video and its notification.
@@ -149,7 +148,7 @@ def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | 
 
 
 class _Inbox:
-    """A queue that is subscribed to the topic, as a user's would be."""
+    """A queue that is subscribed to the topic, like a user's."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -164,7 +163,7 @@ class _Inbox:
         )
 
     def wait_for(self, job_id: str) -> dict[str, Any]:
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + _TIMEOUT_SECONDS
         while time.monotonic() < end:
             self._cloud.check()
             for item in self._sqs.receive_message(QueueUrl=self._url, WaitTimeSeconds=1).get("Messages", []):
@@ -172,11 +171,11 @@ class _Inbox:
                 message: dict[str, Any] = json.loads(item["Body"])
                 if message.get("job_id") == job_id:
                     return message
-        raise DemoFailed("No notification came.")
+        raise DemoFailed(f"No notification came within {_TIMEOUT_SECONDS:.0f} seconds.")
 
 
 class _Estimate:
-    """How long it will still take, as the API tells anyone who asks."""
+    """The remaining time, from the API."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._api = cloud.endpoints.api_url
@@ -184,10 +183,10 @@ class _Estimate:
         self._said = ""
 
     def of(self, job_id: str) -> str:
-        """Return the estimate, asked for at most once a second."""
-        if time.monotonic() > self._asked + _ASK_SECONDS:
+        """Return the estimate, requested at most once a second."""
+        if time.monotonic() > self._asked + _ESTIMATE_SECONDS:
             self._asked = time.monotonic()
-            # On a busy machine it may be late; the video does not depend on it.
+            # The estimate is optional, and may time out on a busy machine.
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 self._said = httpx.get(f"{self._api}/videos/{job_id}", timeout=5).json().get("estimate", "")
         return self._said
@@ -212,13 +211,13 @@ def _with_prompt(recipe: bytes, prompt: str) -> bytes:
     try:
         return json.dumps({**json.loads(recipe), "prompt": prompt}).encode()
     except (ValueError, TypeError):
-        return recipe  # the job says what is wrong with it
+        return recipe  # the job reports the mistake
 
 
 def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
-    """Show the states of the execution that the upload starts, until it ends. Answers the job's id."""
+    """Show the states of the upload's execution until it ends. Returns the job's id."""
     sfn = cloud.client("stepfunctions")
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end = time.monotonic() + _TIMEOUT_SECONDS
     execution = None
     estimate = _Estimate(cloud)
     seen = 0
@@ -230,7 +229,7 @@ def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
             started = sfn.list_executions(stateMachineArn=cloud.endpoints.state_machine_arn)["executions"]
             execution = started[0] if started else None
         if execution is not None:
-            # The status first: what comes after it would be missing from the history.
+            # Read the status first: a final status then means a complete history.
             status = sfn.describe_execution(executionArn=execution["executionArn"])["status"]
             events = sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
             for event in events[seen:]:
@@ -239,12 +238,12 @@ def _follow(cloud: Cloud, key: str, progress: Progress) -> str:
             if status != "RUNNING":
                 return str(execution["name"])
             progress.waiting(f"{state:<16} {estimate.of(execution['name']) if state == 'Wait' else ''}".rstrip())
-        time.sleep(_GLANCE_SECONDS)
-    raise DemoFailed(f"The job of {key} did not end within {_PATIENCE_SECONDS:.0f} seconds.")
+        time.sleep(_POLL_SECONDS)
+    raise DemoFailed(f"The job of {key} did not end within {_TIMEOUT_SECONDS:.0f} seconds.")
 
 
 def _show(event: dict[str, Any], state: str, progress: Progress) -> str:
-    """Write a line for a state that has ended. Answers the state that the execution is in."""
+    """Print a line if the event ends a state. Returns the current state."""
     if entered := event.get("stateEnteredEventDetails"):
         return str(entered["name"])
     left = event.get("stateExitedEventDetails")
@@ -255,7 +254,7 @@ def _show(event: dict[str, Any], state: str, progress: Progress) -> str:
 
 
 def _said(state: str, output: dict[str, Any]) -> str:
-    """Return what a state's output has to say to a person."""
+    """Return the readable part of a state's output."""
     if error := output.get("error"):
         return str(error["Error"])
     if state == "Submit":

@@ -1,4 +1,4 @@
-"""Package and deploy a SAM template over the CloudFormation API, as `sam deploy` does, in a second instead of ten."""
+"""Package and deploy a SAM template over the CloudFormation API, like `sam deploy`, in one second instead of ten."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEPLOY_SECONDS = 120
 
 
 class DeploymentFailed(Exception):
-    """The template could not be deployed; the text lists what failed and why."""
+    """The template could not be deployed; the text lists the failures and their reasons."""
 
 
 def parameters_of(template: Path) -> Mapping[str, Any]:
@@ -45,8 +45,8 @@ def deploy(
         template: The SAM template; paths in it are relative to its folder.
         stack: The stack's name.
         parameters: Values for the template's parameters.
-        client: Makes a boto3 client for a service.
-        layer: The built content of the template's layer, in place of its `ContentUri`.
+        client: Returns a boto3 client for a service.
+        layer: The built content of the template's layer, instead of its `ContentUri`.
 
     Returns:
         The stack's outputs.
@@ -91,7 +91,7 @@ def _read(template: Path) -> dict[str, Any]:
 
 
 def _package(properties: dict[str, Any], root: Path, layer: Path, upload: Callable[[bytes], str]) -> None:
-    """Replace the local files that a resource names by uploaded ones."""
+    """Upload the local files of a resource, and replace their paths."""
     if isinstance(properties.get("CodeUri"), str):
         properties["CodeUri"] = upload(_archive(root / properties["CodeUri"], without="__pycache__"))
     if isinstance(properties.get("ContentUri"), str):
@@ -101,9 +101,9 @@ def _package(properties: dict[str, Any], root: Path, layer: Path, upload: Callab
 
 
 def _archive(folder: Path, without: str = "") -> bytes:
-    """Return a ZIP of a folder, the same bytes for the same files; `without` names folders to leave out.
+    """Return a ZIP of a folder, with the same bytes for the same files. `without`: name of folders to leave out.
 
-    Not compressed: it travels over the loopback only.
+    It is not compressed, because it is sent only over the loopback.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

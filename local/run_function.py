@@ -1,8 +1,8 @@
 """Run a single built function outside of the repository, with the settings of a deployed stack.
 
-It gets what Lambda would give it: its artefact, the layer, the runtime's own packages, and the environment that the
-template declares. It cannot import anything else of this machine's Python, so a module or package that an artefact
-lacks is an error here, too.
+As on Lambda, it has only its artefact, the layer, the runtime's own packages, and the template's environment variables.
+It cannot import anything else of this machine's Python, so a module or package that is missing in an artefact is an
+error here, too.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 TRACE = "Root=1-00000000-000000000000000000000000;Sampled=0"
-"""The X-Ray header of an invocation that is not traced."""
+"""The X-Ray header of an untraced invocation."""
 
 
 def functions(cloud: Cloud, built: Built, python: Path, work: Path) -> dict[str, Function]:
-    """Return the stack's functions by the names of their folders, each made of its artefact.
+    """Return the stack's functions by the names of their folders, each with its artefact.
 
     Args:
-        cloud: A running cloud, whose tables, buckets and vendor they use.
-        built: What was built for `python`.
-        python: The interpreter that they run in.
+        cloud: A running cloud with the tables, buckets and vendor for them.
+        built: The folders that were built for `python`.
+        python: The interpreter for them.
         work: A folder for their logs and temporary files.
     """
     client = cloud.client("lambda")
@@ -44,7 +44,7 @@ def functions(cloud: Cloud, built: Built, python: Path, work: Path) -> dict[str,
 
 
 def invoke(function: Function, event: bytes, number: int = 1) -> Answer:
-    """Return the answer of a fresh environment to one event; `number` tells its log from those of others."""
+    """Invoke a function in a fresh environment with one event. `number` must be unique, for the log's name."""
     environment = Environment(function, number)
     try:
         return environment.invoke(event, f"alone-{number}", TRACE)

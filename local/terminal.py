@@ -10,21 +10,21 @@ import unicodedata
 
 
 def accept_all_text() -> None:
-    """Escape what the terminal's encoding has no letter for, instead of raising UnicodeEncodeError."""
+    """Escape characters that the terminal's encoding lacks, instead of raising UnicodeEncodeError."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def columns() -> int | None:
-    """Return the width that lines must keep to; None where output goes to a file or a pipe without `COLUMNS`."""
+    """Return the terminal's width; None if output goes to a file or a pipe without `COLUMNS`."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return None
 
 
 def visible(text: str) -> str:
-    r"""Write `\x1b` for what cannot be seen: file names and logs of functions may hold what steers a terminal."""
+    r"""Escape invisible characters (`\x1b`): file names and logs may contain control sequences for a terminal."""
     return "".join(
         letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
         for letter in text
@@ -32,11 +32,11 @@ def visible(text: str) -> str:
 
 
 def fit(text: str, width: int | None) -> str:
-    """Make one line of a text: what cannot be seen is escaped, and of a text that is too wide the middle is left out.
+    """Return a text as one line: invisible characters are escaped, and the middle of too wide a text is left out.
 
     Args:
         text: Any text.
-        width: Columns that it may take; None is no bound.
+        width: Most columns; None for no limit.
     """
     line = visible(text).replace("\n", "\\n")
     if width is None or _width(line) <= width:
@@ -48,6 +48,6 @@ def fit(text: str, width: int | None) -> str:
 
 
 def _width(text: str) -> int:
-    """https://www.unicode.org/reports/tr11/"""
+    """Return the columns of a text: https://www.unicode.org/reports/tr11/."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)

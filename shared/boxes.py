@@ -18,7 +18,7 @@ PICTURE_BRANDS = frozenset(
 SOUND_BRANDS = (b"M4A", b"M4B", b"M4P", b"F4A", b"F4B")
 """How the brands of sound begin."""
 HEADER_BYTES = 16
-"""How much of a box `parse` needs to see, in bytes."""
+"""Bytes of a box that `parse` needs."""
 _HEAD, _LONG_LENGTH = struct.Struct(">I4s"), struct.Struct(">Q")
 
 

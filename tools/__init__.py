@@ -1,1 +1,1 @@
-"""Tools that maintainers run by hand or in the build. Deployed code must not import them."""
+"""Tools for maintainers and the build. Deployed code must not import them."""

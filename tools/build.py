@@ -1,8 +1,8 @@
 """Build the artefacts and report them: `python -m tools.build`, `--twice` to prove that the build is reproducible.
 
-`sam build` makes the artefacts. This tool adds bytecode, because Lambda's folders are read-only, and refuses files that
-do not belong on Lambda. `sam deploy` uploads an artefact under its digest, so an unchanged digest means that nothing is
-uploaded and nothing changes. The tool needs only SAM's command line and `tools.sbom`.
+`sam build` makes the artefacts. This tool adds bytecode, because Lambda's folders are read-only, and rejects files that
+do not belong on Lambda. `sam deploy` uploads an artefact under its digest, so an unchanged artefact is not uploaded.
+The tool needs only SAM's command line and `tools.sbom`.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ SBOM = ROOT / ".aws-sam" / "sbom.cdx.json"
 MAX_LAYER_BYTES = 15_000_000
 SOURCES = ("template.yaml", "functions", "shared", "statemachine")
 NO_BYTECODE = f"""\
-No python{RUNTIME} was found, so the artefacts hold no bytecode. They work, but each cold start compiles what
-it imports, which about doubles it. Put a python{RUNTIME} on the PATH and build again."""
+No python{RUNTIME} was found, so the artefacts have no bytecode. They work, but each cold start compiles its
+imports and takes about twice as long. Put a python{RUNTIME} on the PATH and build again."""
 
 
 class BuildFailed(Exception):
-    """The build failed, or what it made must not be deployed; the text says why."""
+    """The build failed, or its result must not be deployed; the text says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.build", description="Build what is deployed.")
-    parser.add_argument("--twice", action="store_true", help="build in two fresh places and compare")
+    parser = argparse.ArgumentParser(prog="python -m tools.build", description="Build the artefacts for deployment.")
+    parser.add_argument("--twice", action="store_true", help="build in two new folders and compare")
     try:
         if parser.parse_args(arguments).twice:
             _compare()
         else:
             print(_listing(build(ROOT)))
             sbom.write(ROOT / ".aws-sam" / "build" / LAYER / "python", SBOM)
-            print(f"What the layer holds: {SBOM.relative_to(ROOT)} (CycloneDX)")
+            print(f"The layer's packages: {SBOM.relative_to(ROOT)} (CycloneDX)")
     except BuildFailed as error:
         print(error, file=sys.stderr)
         return 1
@@ -57,14 +57,14 @@ def build(root: Path, *, environment: dict[str, str] | None = None, umask: int =
 
     Args:
         root: The folder with template.yaml.
-        environment: More environment variables for the build.
-        umask: The umask that it runs with; -1 keeps this process's own.
+        environment: Additional environment variables for the build.
+        umask: The umask of the build; -1 keeps this process's own.
 
     Returns:
         The artefacts' folders.
 
     Raises:
-        BuildFailed: SAM failed, or an artefact is not fit to be deployed.
+        BuildFailed: SAM failed, or an artefact must not be deployed.
     """
     sam = Path(sys.executable).parent
     variables = os.environ | {"PATH": f"{sam}{os.pathsep}{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"}
@@ -89,35 +89,33 @@ def build(root: Path, *, environment: dict[str, str] | None = None, umask: int =
         if python:
             compile_ahead(artefact, python, place="/opt" if artefact.name == LAYER else "/var/task")
         if unfit := misplaced(artefact):
-            raise BuildFailed(f"{artefact.name} holds what has no place on Lambda: {', '.join(unfit[:5])}")
+            raise BuildFailed(f"{artefact.name} contains files that do not belong on Lambda: {', '.join(unfit[:5])}")
     size = zipped_bytes(root / ".aws-sam" / "build" / LAYER)
     if size > MAX_LAYER_BYTES:
-        raise BuildFailed(
-            f"The layer has {size:,} bytes as a ZIP, and {MAX_LAYER_BYTES:,} are the most that it should."
-        )
+        raise BuildFailed(f"The layer has {size:,} bytes as a ZIP; the limit is {MAX_LAYER_BYTES:,}.")
     return artefacts
 
 
 def runtime_python() -> Path | None:
-    """An interpreter of the functions' version on this machine: on the PATH, or among those that pyenv installed."""
+    """Return an interpreter of the functions' version from the PATH or pyenv, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     installed = sorted(pyenv.glob(f"versions/{RUNTIME}.*/bin/python{RUNTIME}"))
     found = shutil.which(f"python{RUNTIME}")
     for candidate in (*([Path(found)] if found else []), *installed):
-        # Pyenv puts commands onto the PATH that only say that the version is not chosen.
-        asked = subprocess.run([candidate, "-S", "-c", ""], capture_output=True)  # noqa: S603
-        if asked.returncode == 0:
+        # Pyenv's commands on the PATH fail if the version is not chosen.
+        tried = subprocess.run([candidate, "-S", "-c", ""], capture_output=True)  # noqa: S603
+        if tried.returncode == 0:
             return candidate
     return None
 
 
 def compile_ahead(folder: Path, python: Path, *, place: str) -> None:
-    """Put bytecode beside every module: valid without a look at its source, and the same wherever it is compiled.
+    """Add bytecode beside every module. It does not depend on times, or on the folder of the build.
 
     Args:
         folder: An artefact.
         python: The interpreter that compiles.
-        place: Where Lambda unpacks the artefact; tracebacks name it.
+        place: The artefact's folder on Lambda, for tracebacks.
 
     Raises:
         BuildFailed: A module cannot be compiled.
@@ -130,12 +128,12 @@ def compile_ahead(folder: Path, python: Path, *, place: str) -> None:
 
 
 def misplaced(folder: Path) -> list[str]:
-    """Files of an artefact that Lambda has no use for: tests, pages, build files, bytecode of another version."""
+    """Return files that do not belong on Lambda: tests, pages, build files, bytecode of another version."""
     wrong = []
     for file in _files(folder):
         name = file.relative_to(folder)
         foreign = file.suffix == ".pyc" and f".cpython-{RUNTIME.replace('.', '')}." not in file.name
-        # botocore imports a package `docs` of its own; pages are in no package.
+        # botocore has a package `docs`; pages are not in a package.
         pages = any(part.name == "docs" and not (folder / part / "__init__.py").exists() for part in name.parents)
         if foreign or pages or {"tests", "test", "Makefile", "requirements.txt"} & set(name.parts):
             wrong.append(str(name))
@@ -143,7 +141,7 @@ def misplaced(folder: Path) -> list[str]:
 
 
 def digest(folder: Path) -> str:
-    """The name that SAM uploads an artefact under: MD5 over every file's path and content, and nothing else of it.
+    """Return the name under which SAM uploads an artefact: MD5 of only every file's path and content.
 
     https://github.com/aws/aws-sam-cli/blob/v1.170.0/samcli/lib/utils/hash.py
     """
@@ -155,7 +153,7 @@ def digest(folder: Path) -> str:
 
 
 def zipped_bytes(folder: Path) -> int:
-    """Size of an artefact as SAM uploads it."""
+    """Return the size of an artefact as SAM uploads it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in _files(folder):
@@ -174,10 +172,10 @@ def _listing(artefacts: list[Path]) -> str:
 
 
 def _compare() -> None:
-    """Build two copies of the sources as two people would, in other places and with other habits.
+    """Build two copies of the sources in different folders and environments, and compare them.
 
     Raises:
-        BuildFailed: They differ; the text says in which files.
+        BuildFailed: They differ; the text names the files.
     """
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory(suffix="-of-somebody-else") as other:
         here, there = _copy(ROOT, Path(one) / "project"), _copy(Path(one) / "project", Path(other) / "a" / "b")
@@ -187,7 +185,7 @@ def _compare() -> None:
         if different:
             raise BuildFailed(f"Two builds differ in {len(different)} files, first in {', '.join(different[:10])}")
         print(_listing(first))
-        print("A second build in another place came out the same.")
+        print("A second build in another folder has the same digests.")
 
 
 def _copy(root: Path, target: Path) -> Path:

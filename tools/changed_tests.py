@@ -1,7 +1,7 @@
-"""Print the unit tests that a change concerns most: the test modules that import a changed module.
+"""Print the test modules that import a changed module.
 
-`make check` runs them, so that it stays under a minute. `make test` covers everything else: modules that import a
-changed one indirectly, and files that are not imported (the template, a state machine, a page).
+`make check` runs only these, so that it stays under a minute. `make test` also covers indirect imports, and files that
+are not imported (the template, a state machine, a page).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ TESTS = ("tests/unit", "tests/workflow")
 
 
 def changed_since(base: str) -> set[Path]:
-    """Return the files that differ from a commit, and those that git does not know yet, relative to the root."""
+    """Return the files that differ from a commit, and untracked files, relative to the root."""
     differing = _git("diff", "--name-only", "--relative", base)
     unknown = _git("ls-files", "--others", "--exclude-standard")
     return {Path(name) for name in (*differing, *unknown)}
 
 
 def concerned(changed: set[Path]) -> list[Path]:
-    """Return the test modules below tests/unit and tests/workflow that are changed, or that import a changed module."""
+    """Return the modules of tests/unit and tests/workflow that are changed or import a changed module."""
     names = set().union(*map(_names, changed))
     tests = [path for folder in TESTS for path in (ROOT / folder).glob("test_*.py")]
     return sorted(
@@ -32,7 +32,7 @@ def concerned(changed: set[Path]) -> list[Path]:
 
 
 def _names(path: Path) -> set[str]:
-    """What a file is called in an import statement."""
+    """Return a file's name in import statements; empty if it has none."""
     if path.suffix != ".py":
         return set()
     return {".".join(path.with_suffix("").parts).removesuffix(".__init__")}

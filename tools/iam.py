@@ -1,4 +1,4 @@
-"""List the rights of every role in the template, after SAM's transform."""
+"""List the rights of every role in the template after SAM's transform."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PREFIX = re.compile(r"^arn:\$\{AWS::Partition\}:\w+:\$\{AWS::Region\}:\$\{AWS::
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One action on one resource, allowed to one role.
+    """One allowed action of one role on one resource.
 
     Attributes:
         role: The role's id in the transformed template.
-        policy: The name of the role's policy, or the id of a policy that has an id of its own.
+        policy: The name of the role's inline policy, or the id of a managed policy.
         statement: The statement's position in it.
-        sid: The statement's name; empty for one that SAM wrote.
+        sid: The statement's name; empty for SAM's own statements.
         action: The action.
-        resource: The resource, with ids of the template in place of ARNs: `JobsTable/index/by_status`.
+        resource: The resource, with the template's ids instead of ARNs: `JobsTable/index/by_status`.
         position: The resource's position in the statement.
     """
 
@@ -38,7 +38,7 @@ class Right:
 
 
 def rights() -> Iterator[Right]:
-    """Yield every right of every role that stands in the template, one by one."""
+    """Yield every right of every role in the template."""
     for role, policy, document in _policies():
         for number, statement in enumerate(document["Statement"]):
             if statement["Effect"] == "Allow":
@@ -46,7 +46,7 @@ def rights() -> Iterator[Right]:
 
 
 def managed_by_aws() -> dict[str, list[str]]:
-    """Role → the policies of AWS's own that it has."""
+    """Return role → its AWS managed policies."""
     return {
         role: [_named(arn).rpartition("/")[2] for arn in properties.get("ManagedPolicyArns", [])]
         for role, properties in _of_type("AWS::IAM::Role")
@@ -54,7 +54,7 @@ def managed_by_aws() -> dict[str, list[str]]:
 
 
 def _policies() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Role, policy and document; a policy of several roles comes once for each."""
+    """Yield role, policy and document; a policy of several roles once for each."""
     for role, properties in _of_type("AWS::IAM::Role"):
         for policy in properties.get("Policies", []):
             yield role, policy["PolicyName"], policy["PolicyDocument"]

@@ -1,8 +1,8 @@
 """Prove that no role has more rights than it needs: `make iam-proof` removes one right at a time and runs the tests.
 
-First the integration tests run with every right, and the rights that each test uses are recorded. Then, for each right
-in the template, a new cloud starts without that right, and the tests that used it run until one fails. A right whose
-absence breaks nothing is superfluous, unless `NOT_SHOWN` says why the cloud on a laptop cannot show that it is needed.
+First the integration tests run with every right, and each test's used rights are recorded. Then, for each right in the
+template, a new cloud starts without it, and the tests that used it run until one fails. If none fails, the right is
+superfluous, unless `NOT_SHOWN` says why the cloud on a laptop cannot show that it is needed.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 _MAP = (
-    "A map in distributed mode starts, follows and redrives its children with it; the stand-in runs the map itself. "
+    "A distributed map starts, observes and redrives its children with it; the stand-in runs the map itself. "
     "https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html"
 )
 NOT_SHOWN = {
     "*:sqs:SendMessage:EventsDlq": (
-        "Lambda sends events here that a function failed to handle; the stand-in keeps none. "
+        "Lambda sends failed events to this queue; the stand-in does not. "
         "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"
     ),
     "*:logs:*": (
-        "Step Functions sets up the delivery of its log with it; the stand-in delivers none. "
+        "Step Functions needs it to deliver its log; the stand-in delivers none. "
         "https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html"
     ),
     "*:events:*:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule": (
-        "Step Functions hears with it of the end of the executions that it started; the stand-in asks. "
+        "Step Functions gets events about nested executions with it; the stand-in polls. "
         "https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html"
     ),
     "BatchJobRole:states:StartExecution:BatchJob": _MAP,
     "BatchJobRole:states:*:execution:BatchJob*": _MAP,
     "*:kms:*": (
-        "Only with KmsKeyArn, and the stand-in asks no key whether it may be used. "
+        "Needed only with KmsKeyArn, and the stand-in does not check key policies. "
         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html"
     ),
 }
-"""`role:action:resource`, with wildcards → why nothing breaks here without it, and where AWS says that it is needed."""
+"""`role:action:resource`, with wildcards → why nothing fails here without it, and AWS's page that requires it."""
 
-# These depend on earlier tests, so on their own they would fail even with every right.
-_NOT_ALONE = ("nothing_private_is_written_anywhere", "the_worked_recipes_make_videos")
+# These depend on earlier tests, so alone they would fail even with every right.
+_DEPENDENT = ("nothing_private_is_written_anywhere", "the_worked_recipes_make_videos")
 _TESTS = "tests/integration"
-_PATIENCE_SECONDS = "30"
+_TEST_TIMEOUT_SECONDS = "30"
 _LONGEST_RUN_SECONDS = 900
 
 
 class ProofFailed(Exception):
-    """The tests fail with every right in place, so nothing can be shown by taking one away."""
+    """The tests fail even with every right, so removing one shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Run:
 
     Attributes:
         failed: The first test that failed, or None.
-        refused: What roles were refused: (role, action).
+        refused: The denied (role, action) pairs.
         used: Test → the (role, action) pairs that it used.
-        said: The end of what the run printed.
+        said: The end of the run's output.
     """
 
     failed: str | None
@@ -83,7 +83,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of taking one right away."""
+    """The result of removing one right."""
 
     right: iam.Right
     verdict: str
@@ -91,10 +91,10 @@ class Finding:
 
 
 def run(tests: list[str], *, without: iam.Right | None = None) -> Run:
-    """Run tests in a cloud of their own, until one fails."""
+    """Run tests in a new cloud until one fails."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"
-        environment = os.environ | {"IAM_PROOF_NOTES": str(notes), "TEST_PATIENCE_SECONDS": _PATIENCE_SECONDS}
+        environment = os.environ | {"IAM_PROOF_NOTES": str(notes), "TEST_PATIENCE_SECONDS": _TEST_TIMEOUT_SECONDS}
         if without is not None:
             environment["IAM_PROOF_WITHDRAW"] = json.dumps(asdict(without))
         try:
@@ -118,12 +118,12 @@ def run(tests: list[str], *, without: iam.Right | None = None) -> Run:
 
 
 def _id(role: str) -> str:
-    """A role's id in the template: CloudFormation puts the stack's name before it and something random behind."""
+    """Return a role's id in the template, without the stack's name before it and the random suffix."""
     return re.sub(r"^.*-(\w+)-\w+$", r"\1", role)
 
 
 def examine(right: iam.Right, used: dict[str, set[tuple[str, str]]]) -> Finding:
-    """Take one right away and see what breaks."""
+    """Remove one right and run the tests that used it."""
     tests = [test for test, pairs in used.items() if (right.role, right.action) in pairs]
     excuse = next((key for key in NOT_SHOWN if fnmatch.fnmatchcase(_name(right), key)), None)
     outcome = run(tests, without=right) if tests else None
@@ -133,7 +133,7 @@ def examine(right: iam.Right, used: dict[str, set[tuple[str, str]]]) -> Finding:
     if (right.role, right.action) not in outcome.refused:
         return Finding(right, f"UNCLEAR: a test failed, but this was never refused: {outcome.said}", outcome.failed)
     if excuse:
-        return Finding(right, f"SHOWN, so it must go from NOT_SHOWN: {excuse}", outcome.failed)
+        return Finding(right, f"SHOWN, so remove it from NOT_SHOWN: {excuse}", outcome.failed)
     return Finding(right, "needed", outcome.failed)
 
 
@@ -145,20 +145,20 @@ def prove(wanted: list[str], workers: int) -> Iterator[Finding]:
     """Examine every right whose `role:action:resource` matches one of the patterns.
 
     Raises:
-        ProofFailed: The tests fail with every right in place.
+        ProofFailed: The tests fail even with every right.
     """
     whole = run([_TESTS])
     if whole.failed is not None:
-        raise ProofFailed(f"With every right in place, {whole.failed} fails:\n{whole.said}")
-    used = {test: pairs for test, pairs in whole.used.items() if not any(name in test for name in _NOT_ALONE)}
+        raise ProofFailed(f"Even with every right, {whole.failed} fails:\n{whole.said}")
+    used = {test: pairs for test, pairs in whole.used.items() if not any(name in test for name in _DEPENDENT)}
     with ThreadPoolExecutor(workers) as pool:
         chosen = [right for right in iam.rights() if any(fnmatch.fnmatchcase(_name(right), one) for one in wanted)]
         yield from pool.map(lambda right: examine(right, used), chosen)
 
 
 def main(arguments: list[str]) -> int:
-    """Print a line for each right. Answers the exit status: 1 if one is surplus, or nothing could be shown."""
-    parser = argparse.ArgumentParser(prog="tools.iam_proof", description="Takes each right away and shows what breaks.")
+    """Print a line for each right. Returns the exit status: 1 if one is superfluous, or nothing could be shown."""
+    parser = argparse.ArgumentParser(prog="tools.iam_proof", description="Remove each right and show which test fails.")
     parser.add_argument("--only", nargs="+", default=["*"], help="role:action:resource, with wildcards (default: all)")
     parser.add_argument("--workers", type=int, default=2, help="how many clouds at once (default: 2)")
     chosen = parser.parse_args(arguments)
@@ -174,7 +174,7 @@ def main(arguments: list[str]) -> int:
     except ProofFailed as failure:
         print(failure, file=sys.stderr)
         return 1
-    print(f"\n{count} rights taken away one by one, {bad} of them without good reason to be there.")
+    print(f"\n{count} rights removed one by one; {bad} of them are not shown to be needed.")
     return 1 if bad else 0
 
 

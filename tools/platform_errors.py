@@ -1,8 +1,8 @@
 """List every error that Step Functions and Lambda document for a task, and how the state machines handle it.
 
-The documentation's table is generated from this list. Tests compare it with the state machines and with what AWS
-publishes: the service model of `Invoke`, the Python runtime's own names, the names of the States Language. Errors of
-this project and of the vendor are in `shared`.
+The documentation's table is generated from this list. Tests compare it with the state machines and with AWS's sources:
+the service model of `Invoke`, the Python runtime's names, the names of the States Language. Errors of this project and
+of the vendor are in `shared`.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ PYTHON = "https://github.com/aws/aws-lambda-python-runtime-interface-client/blob
 
 
 class Handling(Enum):
-    """What the state machines do about an error: what happened, and what a person does if it does not pass."""
+    """How the state machines handle an error: what happened, and what a person does if it persists."""
 
     THROTTLED = (
         "Too many calls at once. The function did not run.",
         "Raise the concurrency or run fewer jobs at a time, then redrive the execution.",
     )
     PASSING = (
-        "The function could not be called, or did not come to its end. It mostly passes.",
+        "The function could not be called, or did not finish. This is usually temporary.",
         "Fix what the cause names (a key, a quota, a change that hangs), then redrive the execution.",
     )
     MEMORY = (
-        "The function ran out of memory. A new environment may do.",
+        "The function ran out of memory. A new environment may suffice.",
         "Deploy it with more memory, then redrive the execution.",
     )
     DEPLOYMENT = (
-        "The call, the function or a permission is wrong. Another try changes nothing.",
+        "The call, the function or a permission is wrong. A retry does not help.",
         "Deploy a corrected version, then redrive the execution.",
     )
     FINAL = (
-        "A state's data is too large, or has not the shape that the definition expects. No Retry or Catch applies.",
+        "A state's data is too large, or not of the form that the definition expects. No Retry or Catch applies.",
         "Please report it. Deploy a corrected version, then redrive the execution.",
     )
     LIST = ("The list of a batch's rows could not be read.", "Upload the file again: only rows without a job are paid.")
-    ABSENT = ("It needs what this project does not use.", "")
-    WILDCARD = ("A word for other errors, in a Retry or a Catch.", "")
+    ABSENT = ("It needs a feature that this project does not use.", "")
+    WILDCARD = ("A wildcard in a Retry or a Catch.", "")
 
     def __init__(self, what: str, advice: str) -> None:
         self.what = what
@@ -61,10 +61,10 @@ class PlatformError:
     """An error of the platform.
 
     Attributes:
-        name: As Step Functions reports it, and as `ErrorEquals` names it.
-        handling: What is done about it.
-        source: Where AWS documents it.
-        needs: For one that cannot come, what it needs.
+        name: The name in Step Functions and in `ErrorEquals`.
+        handling: How the state machines handle it.
+        source: The page that documents it.
+        needs: The unused feature that it needs, if it cannot occur.
     """
 
     name: str
@@ -158,7 +158,7 @@ _REFUSED_BY_LAMBDA = (
     ),
 )
 _NO_ANSWER = (
-    # Lambda.Unknown also stands for whatever has no name of its own.
+    # Lambda.Unknown also covers errors without a name.
     *_listed(
         Handling.PASSING,
         BEST_PRACTICE,
@@ -218,7 +218,7 @@ _STATES = (
 )
 
 ERRORS: tuple[PlatformError, ...] = (*_REFUSED_BY_LAMBDA, *_NO_ANSWER, *_FUNCTION_FAILED, *_STATES)
-"""One line an error. None is there twice."""
+"""All errors. Each occurs once."""
 
 
 def named(handling: Handling) -> list[str]:

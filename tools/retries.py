@@ -21,20 +21,20 @@ def rule_for(task: Mapping[str, Any], field: str, error: str) -> dict[str, Any] 
 
 
 def attempts(task: Mapping[str, Any], error: str) -> int:
-    """Return how often a state is tried when all that comes is this error."""
+    """Return how often a state is tried if it always ends with this error."""
     retrier = rule_for(task, "Retry", error)
     return 1 + (retrier["MaxAttempts"] if retrier else 0)
 
 
 def longest_seconds(retrier: Mapping[str, Any]) -> float:
-    """Return how long the pauses of a retrier last at most, in seconds."""
+    """Return the longest total of a retrier's pauses, in seconds."""
     return sum(_caps(retrier))
 
 
 def first_percentile_seconds(retrier: Mapping[str, Any]) -> float:
-    """What 99 of 100 executions wait at least before they give up, in seconds. The attempts' own time comes on top.
+    """Return the seconds of pauses that 99 of 100 executions exceed before they give up.
 
-    With the jitter FULL each pause is drawn evenly between nothing and what it would be without jitter.
+    With the jitter FULL, each pause is uniformly random between 0 and the pause without jitter.
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html#error-handling-retrying-after-an-error
     """
     if retrier.get("JitterStrategy") != "FULL":
@@ -44,7 +44,7 @@ def first_percentile_seconds(retrier: Mapping[str, Any]) -> float:
 
 @cache
 def _first_percentile(caps: tuple[float, ...]) -> float:
-    rng = random.Random("first percentile")  # noqa: S311 - the same figures at each run
+    rng = random.Random("first percentile")  # noqa: S311 - the same figures in each run
     totals = sorted(sum(rng.uniform(0, cap) for cap in caps) for _ in range(_RUNS))
     return totals[_RUNS // 100]
 

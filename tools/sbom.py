@@ -1,7 +1,7 @@
 """List the layer's packages in CycloneDX, each with its version, licence and package URL.
 
-Reads the metadata of the packages in the built layer, so the list is what is deployed, not what was requested. It
-contains no time and no machine: the same layer gives the same file.
+It reads the metadata of the packages in the built layer, so it lists the deployed packages, not the requested ones. The
+file contains no time and no machine: the same layer gives the same file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def write(packages: Path, target: Path) -> None:
 
     Args:
         packages: The layer's folder of Python packages.
-        target: The file, replaced if it is there.
+        target: The file; an existing one is replaced.
     """
     found = importlib.metadata.distributions(path=[str(packages)])
     components = sorted(map(_component, found), key=lambda component: component.name)
@@ -58,7 +58,7 @@ def _component(package: importlib.metadata.Distribution) -> Component:
 
 
 def _licenses(package: importlib.metadata.Distribution) -> list[License]:
-    """Return what the package says of its licence: an expression, or else its classifiers."""
+    """Return a package's licences: its expression, or else its classifiers."""
     make = LicenseFactory().make_from_string
     expressions: list[str] = package.metadata.get_all("License-Expression", [])
     kinds = [kind for kind in package.metadata.get_all("Classifier", []) if kind.startswith("License ::")]

@@ -1,7 +1,7 @@
-"""Translate the template for tools that do not know SAM: `python -m tools.translate_template FOLDER` writes it there.
+"""Translate the template for tools that do not know SAM: `python -m tools.translate_template FOLDER`.
 
-`template.json` is the template as CloudFormation sees it; `NAME.asl.json` is a state machine with its substitutions
-made.
+It writes `template.json`, the template for CloudFormation, and `NAME.asl.json`, each state machine with its
+substitutions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ARNS = {
 
 @cache
 def template() -> dict[str, Any]:
-    """Return the template as CloudFormation sees it: SAM's resources replaced by those that they stand for."""
+    """Return the template for CloudFormation, with SAM's resources expanded."""
     document = _document()
     for resource in document["Resources"].values():
         properties = resource.get("Properties", {})
@@ -44,11 +44,11 @@ def template() -> dict[str, Any]:
 
 
 def machines() -> dict[str, dict[str, Any]]:
-    """File name → definition of every state machine, with made-up ARNs and the parameters' defaults put in.
+    """Return file name → definition of every state machine, with invented ARNs and the parameters' defaults.
 
     Raises:
         KeyError: A placeholder has no substitution.
-        ValueError: A file under statemachine/ belongs to no state machine of the template, or the other way round.
+        ValueError: The files under statemachine/ and the template's state machines differ.
     """
     document = _document()
     found = {}
@@ -73,7 +73,7 @@ def _document() -> dict[str, Any]:
 
 
 def _value(intrinsic: Any, document: dict[str, Any]) -> str:
-    """Return what a substitution stands for."""
+    """Return the value of a substitution."""
     match intrinsic:
         case {"Ref": name} if name in document["Parameters"]:
             return str(document["Parameters"][name]["Default"])
@@ -83,7 +83,7 @@ def _value(intrinsic: Any, document: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the files into the folder that is named."""
+    """Write the files into the given folder."""
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):

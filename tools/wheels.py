@@ -1,8 +1,8 @@
 """Check on which machines the locked packages install without a compiler: `python -m tools.wheels [LOCK …]`.
 
-Asks the package index of `PIP_INDEX_URL` for the files of every locked package (PEP 691), keeps those whose digest is
-in the lock, and looks for one that pip would take on each platform and Python. Prints a table in Markdown of the
-packages without a wheel somewhere.
+It requests the files of every locked package from the index in `PIP_INDEX_URL` (PEP 691), keeps those whose digest is
+in the lock, and searches one for each platform and Python. It prints a Markdown table of the packages without a wheel
+somewhere.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 class Platform(NamedTuple):
-    """A kind of machine: its name, its tags best first, and what environment markers see."""
+    """A kind of machine: its name, its tags (best first), and its values for environment markers."""
 
     name: str
     tags: tuple[str, ...]
@@ -39,7 +39,7 @@ class Platform(NamedTuple):
 
 
 class Locked(NamedTuple):
-    """A package of a lock."""
+    """A package in a lock file."""
 
     name: str
     version: str
@@ -70,7 +70,7 @@ PLATFORMS = (
     _mac("macOS 13 arm64", "arm64"),
     _mac("macOS 13 x86-64", "x86_64"),
 )
-"""glibc up to 2.28 and musl up to 1.2: what Debian 10, Alpine 3.13 and everything newer have."""
+"""glibc up to 2.28 and musl up to 1.2, as in Debian 10, Alpine 3.13 and everything newer."""
 
 
 def main(arguments: list[str]) -> int:
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read(lock: str) -> Iterator[Locked]:
-    """Yield the packages of a lock that pip or uv wrote."""
+    """Yield the packages of a lock file of pip or uv."""
     for entry in re.split(r"\n(?=\S)", lock):
         if found := _REQUIREMENT.match(entry.split("\n", 1)[0]):
             yield Locked(found["name"], found["version"], found["marker"], frozenset(_DIGEST.findall(entry)))
@@ -115,7 +115,7 @@ def files_of(package: Locked) -> list[str]:
 
 
 def missing(package: Locked, files: list[str]) -> list[str]:
-    """Return where a package that is wanted has no wheel: `platform (Pythons)`."""
+    """Return the platforms where a required package has no wheel: `platform (Pythons)`."""
     wheels = [tag for name in files if name.endswith(".whl") for tag in parse_wheel_filename(name)[3]]
     lacking = []
     for platform in PLATFORMS:

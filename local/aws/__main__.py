@@ -1,8 +1,8 @@
-"""The process of the AWS stand-in: `python -m local.aws --work DIR --runtime-packages DIR [--port N] …`.
+"""Run the AWS stand-in's process: `python -m local.aws --work DIR --runtime-packages DIR [--port N] …`.
 
-Prints one line of JSON when it takes requests, and one more for each process of a function that fails to start. Ends on
-SIGINT, SIGTERM or the end of its standard input, so that it never outlives the process that started it. It then removes
-`--work` and everything in it.
+It prints one line of JSON when it is ready, and one for each process of a function that fails to start. It ends on
+SIGINT, SIGTERM or the end of its standard input, so it never outlives its parent. It then removes `--work` with its
+content.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REGION = "us-east-1"
 
 
 def main() -> int:
-    """Run until told to stop. Answers the exit status: 2 if it could not start."""
+    """Run until a signal or the end of the parent. Returns the exit status: 2 if it could not start."""
     arguments = _arguments()
     work: Path = arguments.work
     work.mkdir(parents=True, exist_ok=True)
@@ -58,18 +58,20 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.aws", description="The AWS stand-in.")
     parser.add_argument("--work", type=Path, required=True, help="folder for its files; removed at the end")
     parser.add_argument("--runtime-packages", type=Path, required=True, help="folder with awslambdaric and boto3")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free port")
     parser.add_argument("--sigv4", action="store_true", help="verify signatures and enforce the roles and policies")
-    parser.add_argument("--allowed-origin", action="append", default=[], help="pages of it may call APIs and buckets")
-    parser.add_argument("--time-scale", type=float, default=1.0, help="what waits and back-off are multiplied by")
+    parser.add_argument(
+        "--allowed-origin", action="append", default=[], help="an origin whose pages may call APIs and buckets"
+    )
+    parser.add_argument("--time-scale", type=float, default=1.0, help="factor for waits and backoff")
     return parser.parse_args()
 
 
 def _configure(port: int, work: Path, *, sigv4: bool) -> None:
-    """Set what MiniStack reads from the environment. It reads it when it is imported."""
+    """Set the environment variables that MiniStack reads when it is imported."""
     os.environ |= {
         "AUTH": str(sigv4).lower(),
-        "DOCKER_HOST": f"unix://{work}/no-docker",  # otherwise it clears up containers that others left
+        "DOCKER_HOST": f"unix://{work}/no-docker",  # otherwise it removes other programs' containers
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
         "LAMBDA_EXECUTOR": "local",
@@ -136,12 +138,12 @@ def _serve(listener: socket.socket, arguments: argparse.Namespace) -> None:
 
 
 def _report(failed: FailedStart) -> None:
-    with contextlib.suppress(OSError):  # the reader is gone when everything ends
+    with contextlib.suppress(OSError):  # at the end, the reader may be gone
         print(json.dumps({"failed_start": failed._asdict()}), flush=True)
 
 
 def _as_if_encrypted(app: Any) -> Any:
-    """Return the loopback counts as TLS for policies on `aws:SecureTransport`."""
+    """Treat the loopback as TLS, for policies on `aws:SecureTransport`."""
 
     async def serve_request(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await app({**scope, "scheme": "https"} if scope["type"] == "http" else scope, receive, send)
@@ -157,5 +159,5 @@ def _until_parent_ends(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> 
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
-    # Threads of MiniStack may still wait for a process that is gone.
+    # Threads of MiniStack may still wait for an ended process.
     os._exit(status)

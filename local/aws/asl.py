@@ -1,4 +1,4 @@
-"""Read a definition in the Amazon States Language and find the mistakes that a grammar cannot see."""
+"""Read a definition in the Amazon States Language and find mistakes beyond its grammar."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class InvalidDefinition(ValueError):
-    """The text is not a state machine; the message names each mistake and where it is."""
+    """The text is not a state machine; the message lists the mistakes and their places."""
 
 
 def load(text: str, substitutions: Mapping[str, str] | None = None) -> str:
     """Read a definition in JSON or YAML and return it as JSON.
 
-    `${Name}` is replaced in the text before it is read, as CloudFormation's `DefinitionSubstitutions` are, so that an
-    unquoted placeholder can become a number.
+    Like CloudFormation's `DefinitionSubstitutions`, `${Name}` is replaced before parsing, so that an unquoted
+    placeholder can become a number.
 
     Raises:
         InvalidDefinition: The text is neither JSON nor YAML, or has no states.
@@ -39,7 +39,7 @@ def check_targets(machine: Mapping[str, Any]) -> None:
     """Check that every transition leads to a state, and every state can be reached.
 
     Raises:
-        InvalidDefinition: A target is missing, or a state is never reached; lists all of them.
+        InvalidDefinition: Targets are missing or states are never reached; the text lists them.
     """
     mistakes = list(_mistakes(machine, ""))
     if mistakes:
@@ -66,7 +66,7 @@ def _targets(state: Mapping[str, Any]) -> set[str]:
 
 
 def machines_in(state: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Yield the machines inside a Parallel or Map state, each with its place in the state."""
+    """Yield the machines inside a Parallel or Map state, each with its path in the state."""
     yield from ((branch, f"Branches/{index}") for index, branch in enumerate(state.get("Branches", [])))
     yield from ((state[field], field) for field in ("ItemProcessor", "Iterator") if field in state)
 

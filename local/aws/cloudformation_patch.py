@@ -1,4 +1,4 @@
-"""Patch MiniStack's CloudFormation where it differs from AWS, as far as this project's template needs it."""
+"""Patch MiniStack's CloudFormation where this project's template needs AWS's behaviour."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from ministack.services.cloudformation import provisioners
 
 Created = tuple[str, dict[str, str]]
 
-# What only AWS reads, and MiniStack does not know: saved log queries, and how an alias moves to another version.
+# MiniStack lacks these: saved log queries, and the shift of an alias to another version.
 _ON_AWS_ONLY = ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Logs::QueryDefinition")
 
 
 def install() -> None:
-    """Make `Ref` of a secret its ARN, as on AWS; MiniStack answers its name. Accept what is for AWS only.
+    """Make `Ref` of a secret its ARN, as on AWS; MiniStack returns its name. Accept resources that only AWS has.
 
-    The CORS rules of an HTTP API get the names that MiniStack reads.
-
-    Alarms over several metrics are for AWS only, too: MiniStack knows alarms of one metric, and none ever fires there.
+    The CORS rules of an HTTP API get the names that MiniStack reads. Alarms over several metrics are skipped: MiniStack
+    has only alarms of one metric, and none ever fires.
     """
     handlers = provisioners._RESOURCE_HANDLERS
     secret, alarm = handlers["AWS::SecretsManager::Secret"], handlers["AWS::CloudWatch::Alarm"]

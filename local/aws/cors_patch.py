@@ -1,6 +1,6 @@
 """Patch MiniStack so that web pages may read only what the CORS rules of the buckets and the APIs allow.
 
-MiniStack lets every page read every answer of a bucket. Its HTTP APIs already follow their rules.
+MiniStack allows every page to read every response of a bucket. Its HTTP APIs already follow their rules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 
 def by_rules(app: App) -> App:
-    """Answer preflights to buckets by their rules, and let no other answer be read by other origins."""
+    """Answer preflights to buckets by their rules, and allow no other response to other origins."""
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}

@@ -1,8 +1,8 @@
 """Run a state machine on moto's interpreter of the Amazon States Language. Only this module imports it.
 
 moto's interpreter is strict where it matters (Retry, Catch, jitter, timeouts, data limits), but it expects moto's own
-services around it. Here it gets a `Host` instead, which says what a task answers and how long a wait lasts. Supported
-are Lambda functions, nested executions that are waited for, and maps over a list in S3.
+services. Here a `Host` replaces them and provides the results of tasks and the length of waits. The engine supports
+Lambda functions, nested executions that are waited for, and maps over a list in S3.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pins.require("moto")
 
 @contextmanager
 def _without_batch() -> Iterator[None]:
-    """Import without moto.batch, which drags in all of EC2 (a second) for one enum of a service not used here."""
+    """Import without moto.batch, which imports all of EC2 (one second) for one unused enum."""
     utils = types.ModuleType("moto.batch.utils")
     vars(utils)["JobStatus"] = Enum("JobStatus", ["SUCCEEDED", "FAILED"])
     stand_ins = {"moto.batch": types.ModuleType("moto.batch"), "moto.batch.utils": utils}
@@ -74,20 +74,20 @@ with _without_batch():
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
     from moto.stepfunctions.parser.utils import TMP_THREADS
 
-# moto logs every failure with the data that caused it: inputs do not belong in a log.
+# moto logs every failure with the data that caused it, but inputs must not be logged.
 logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
 
 _TASKS = (":::lambda:invoke", ":::states:startExecution.sync:2")
 _READER = ":::s3:getObject"
 _MAX_BYTES = 256 * 1024  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-_POLL_SECONDS = 0.05  # between two polls of a nested execution; AWS is told of its end
+_POLL_SECONDS = 0.05  # between two polls of a nested execution; AWS uses an event instead
 
 Pause = Literal["wait", "backoff"]
 Status = Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 
 
 class FunctionError(Exception):
-    """A Lambda function answered with an error. `payload` is its JSON answer, with `errorType` and `errorMessage`."""
+    """A Lambda function failed. `payload` is its JSON answer, with `errorType` and `errorMessage`."""
 
     def __init__(self, payload: str) -> None:
         super().__init__(payload)
@@ -95,7 +95,7 @@ class FunctionError(Exception):
 
 
 class TaskError(Exception):
-    """A task failed with this `Error` and `Cause`, for example `Lambda.ServiceException` or `States.Timeout`."""
+    """A task failed. `error` and `cause` are its `Error`, such as `States.Timeout`, and `Cause`."""
 
     def __init__(self, error: str, cause: str = "") -> None:
         super().__init__(error, cause)
@@ -104,13 +104,13 @@ class TaskError(Exception):
 
 
 class Host(Protocol):
-    """The world around an execution. Called from the interpreter's threads, several at once for parallel branches."""
+    """The services around an execution. Its methods are called from several threads at once for parallel branches."""
 
     def entered(self, state: str) -> None:
-        """A state was entered. An exception from here ends the execution."""
+        """Handle that a state was entered. An exception ends the execution."""
 
     def pause(self, seconds: float, reason: Pause) -> float:
-        """Return the state machine asks for a pause of `seconds`; answers how many seconds it shall really last."""
+        """Return the real length, in seconds, of a pause for which the state machine asks for `seconds`."""
 
     def invoke(self, function: str, payload: bytes) -> Any:
         """Invoke a Lambda function and return its JSON answer.
@@ -121,14 +121,14 @@ class Host(Protocol):
         """
 
     def start(self, machine: str, name: str, given: str) -> str:
-        """Start an execution of another state machine with this input (JSON text); answers its ARN.
+        """Start an execution of another state machine with this input (JSON text), and return its ARN.
 
         Raises:
             TaskError: It could not be started.
         """
 
     def ended(self, execution: str) -> dict[str, Any] | None:
-        """Return what DescribeExecution answers about an execution that has ended, or None while it runs."""
+        """Return the DescribeExecution response of an ended execution, or None while it runs."""
 
     def read(self, bucket: str, key: str) -> str:
         """Return the text of an object in S3.
@@ -140,7 +140,7 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an execution ended. `output` is JSON text, and only a succeeded execution has one."""
+    """The result of an execution. `output` is JSON text; None unless it succeeded."""
 
     status: Status
     output: str | None = None
@@ -150,11 +150,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an execution is.
+    """The position of an execution.
 
     Attributes:
         state: The state that was entered last.
-        given: What it was entered with, a JSON value.
+        given: The state's input, a JSON value.
     """
 
     state: str
@@ -163,17 +163,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Redrive:
-    """What a redriven execution goes on with.
+    """The data for redriving an execution.
 
-    A state starts anew, and its retriers count anew. That holds for a map, too: AWS would start only those of its
-    children again that did not succeed.
+    The state restarts, and its retriers start at zero. So does a map; AWS would restart only its failed children.
     https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 
     Attributes:
-        count: How often the execution has been redriven, this time included.
-        moment: When, ISO 8601.
-        events: Its history so far.
-        place: Where it stopped. None: it had entered no state.
+        count: The number of redrives, including this one.
+        moment: The time of this one, ISO 8601.
+        events: The history so far.
+        place: The position where it stopped. None: it had entered no state.
     """
 
     count: int
@@ -183,10 +182,10 @@ class Redrive:
 
 
 def check(definition: str) -> None:
-    """Check a definition (JSON) as CreateStateMachine does: grammar, targets, and what this engine carries.
+    """Check a definition (JSON) as CreateStateMachine does: grammar, targets, and resources that this engine supports.
 
     Raises:
-        asl.InvalidDefinition: Lists the mistakes.
+        asl.InvalidDefinition: The definition has mistakes; the text lists them.
     """
     machine = json.loads(definition)
     asl.check_targets(machine)
@@ -201,13 +200,13 @@ class Execution:
 
     Args:
         definition: The state machine as JSON.
-        arn: The execution's ARN; its account and region are the execution's own.
+        arn: The execution's ARN, with its account and region.
         machine_arn: The state machine's ARN.
         role_arn: The role of the state machine.
         input_: The execution's input, a JSON value.
         started: When it was started, ISO 8601.
-        host: Answers tasks and pauses.
-        redrive: What it goes on with. None: it starts from the beginning.
+        host: Runs tasks and sets the length of pauses.
+        redrive: The data for a redrive. None: it starts from the beginning.
     """
 
     def __init__(
@@ -224,7 +223,7 @@ class Execution:
     ) -> None:
         region, account = arn.split(":")[3:5]
         around = evaluation_details.AWSExecutionDetails(account=account, region=region, role_arn=role_arn)
-        # Every environment of an execution, also those of branches and tasks, shares this object.
+        # All environments of an execution, including those of branches and tasks, share this object.
         around.host = _Stoppable(host)
         self._host = around.host
         self._worker = _Worker(
@@ -242,9 +241,9 @@ class Execution:
         )
 
     def run(self) -> Outcome:
-        """Run to the end and say how it ended."""
+        """Run to the end and return the outcome."""
         self._worker._execution_logic()
-        TMP_THREADS.clear()  # moto keeps every thread that it ever started
+        TMP_THREADS.clear()  # otherwise moto keeps every thread forever
         env = self._worker.env
         state = env.program_state()
         if isinstance(state, program_state.ProgramEnded):
@@ -257,17 +256,17 @@ class Execution:
         return Outcome("FAILED", error=error.get("error"), cause=error.get("cause"))
 
     def stop(self, error: str | None, cause: str | None) -> None:
-        """End the execution before its next state. A task that is running is not interrupted, as on AWS."""
+        """End the execution before its next state. As on AWS, a running task is not interrupted."""
         self._host.stopped = True
         self._worker.stop(datetime.now(UTC), error, cause)
 
     def time_out(self) -> None:
-        """End the execution as if its `TimeoutSeconds` were over."""
+        """End the execution as if its `TimeoutSeconds` had passed."""
         self._worker.env.set_timed_out()
 
     @property
     def place(self) -> Place | None:
-        """Where it is, or where it stopped. None: it has entered no state yet."""
+        """The position where it is or stopped. None: it has entered no state yet."""
         entered = self._worker.env.event_manager.entered
         return Place(entered["name"], json.loads(entered["input"])) if entered else None
 
@@ -278,11 +277,11 @@ class Execution:
 
 
 class _Stopped(Exception):
-    """The execution was stopped before moto's interpreter was running, which moto would not notice."""
+    """The execution was stopped before moto's interpreter ran, which moto would ignore."""
 
 
 class _Stoppable:
-    """A host that lets no state be entered any more once its execution was stopped."""
+    """A host that raises when a stopped execution enters a state."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -298,7 +297,7 @@ class _Stoppable:
 
 
 class _History(EventManager):  # type: ignore[misc]
-    """The history, and the state of the machine itself (not of a branch or a child) that was entered last."""
+    """The history, and the last entered state of the machine itself (not of a branch or a child)."""
 
     def __init__(self, host: _Stoppable, own: Any, redrive: Redrive | None) -> None:
         super().__init__()
@@ -324,7 +323,7 @@ class _History(EventManager):  # type: ignore[misc]
         return event
 
     def _is_scheduled_again(self, event_type: Any) -> bool:
-        """Whether a redrive resumes with this state's task: it is scheduled, and the state is not entered again."""
+        """Whether a redrive resumes at this state: its task is scheduled again, but the state is not entered again."""
         again, self._scheduled_again = self._scheduled_again, False
         return again and event_type == HistoryEventType.TaskStateEntered
 
@@ -342,7 +341,7 @@ class _Worker(ExecutionWorker):  # type: ignore[misc]
         execution |= {"RedriveCount": redrive.count, "RedriveTime": redrive.moment} if redrive else {"RedriveCount": 0}
 
     def terminated(self) -> None:
-        """moto tells its own service here that the execution is over; `run` returns instead."""
+        """Do nothing: moto would notify its own service, but here `run` returns."""
 
     def _execution_logic(self) -> None:
         if self._redrive is None:
@@ -352,7 +351,7 @@ class _Worker(ExecutionWorker):  # type: ignore[misc]
         if place := self._redrive.place:
             program = copy.copy(program)
             program.start_at = StartAt(place.state)
-            # The context object keeps the execution's own input; only the state gets what it was entered with.
+            # The context object keeps the execution's input; only the state gets its own input.
             self.env.states.reset(place.given)
         program.eval(self.env)
 
@@ -368,16 +367,16 @@ _parsing = threading.Lock()
 
 @functools.lru_cache(maxsize=32)
 def _program(definition: str) -> Any:
-    """Parse once per definition. moto's parsers share tables between threads without a lock, and are slow."""
+    """Parse each definition once. moto's parsers are slow, and share tables between threads without a lock."""
     with _parsing:
         try:
             return AmazonStateLanguageParser.parse(definition)[0]
-        except Exception as error:  # noqa: BLE001 - moto raises whatever its parser meets
+        except Exception as error:  # noqa: BLE001 - moto's parser raises many kinds
             raise asl.InvalidDefinition(str(error) or type(error).__name__) from None
 
 
 def _resources(machine: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the resources that this engine does not carry."""
+    """Yield the resources that this engine does not support."""
     for state in machine["States"].values():
         resource = str(state.get("Resource", ""))
         if state.get("Type") == "Task" and not (resource.endswith(_TASKS) or ":function:" in resource):
@@ -390,18 +389,18 @@ def _resources(machine: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sleep(env: Any, seconds: float, reason: Pause) -> None:
-    """Sleep as long as the host says, or until the execution is over."""
+    """Sleep for the host's length of the pause, or until the execution ends."""
     end = time.monotonic() + env.aws_execution_details.host.pause(seconds, reason)
     while env.is_running() and (left := end - time.monotonic()) > 0:
-        # In slices: moto's event is cleared as soon as it is set, so a waiter can miss it.
+        # In slices, because moto clears its event as soon as it is set, so a waiter can miss it.
         env.program_state_event.wait(min(left, 0.5))
 
 
 def _invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials: Any) -> None:
-    """Stands in for moto's call of the Lambda API."""
+    """Replace moto's call of the Lambda API."""
     around = {name: value for name, value in parameters.items() if name != "Payload"}
     if len(json.dumps(around)) + len(parameters["Payload"]) > _MAX_BYTES:
-        # moto checks results only. On AWS, what a task is given after `Parameters` counts as well.
+        # moto checks only results. AWS also checks a task's input after `Parameters`.
         # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
         failure = TaskError("States.DataLimitExceeded", "The input of the task has more than 256 KiB.")
         raise failure_event.FailureEventException(_failure(env, failure))
@@ -411,7 +410,7 @@ def _invoke(env: Any, parameters: dict[str, Any], region: str, state_credentials
         raise lambda_eval_utils.LambdaFunctionErrorException("Unhandled", error.payload) from None
     except TaskError as error:
         raise failure_event.FailureEventException(_failure(env, error)) from None
-    if not env.is_running():  # timed out in the meantime: the answer comes too late to be part of the history
+    if not env.is_running():  # timed out in the meantime, so the answer is too late for the history
         raise TimeoutError
     env.stack.append({"ExecutedVersion": "$LATEST", "Payload": payload, "StatusCode": 200})
 
@@ -428,7 +427,7 @@ def _failure(env: Any, error: TaskError, resource: str = "invoke", kind: str = "
 
 
 def _start(self: Any, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any) -> None:
-    """Stands in for moto's call of its own Step Functions API."""
+    """Replace moto's call of its own Step Functions API."""
     machine, name, given = (normalised_parameters.get(key) for key in ("StateMachineArn", "Name", "Input"))
     try:
         arn = env.aws_execution_details.host.start(machine, name, given)
@@ -440,14 +439,14 @@ def _start(self: Any, env: Any, resource_runtime_part: Any, normalised_parameter
 def _await_end(
     self: Any, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
 ) -> None:
-    """Stands in for what moto does about `.sync:2`: it asks twice a second, and reads the answer wrongly."""
+    """Replace moto's `.sync:2`, which polls twice a second and misreads the answer."""
     started = env.stack.pop()
     host = env.aws_execution_details.host
     while (ended := host.ended(started["ExecutionArn"])) is None:
         if not env.is_running():
             raise TimeoutError
         time.sleep(_POLL_SECONDS)
-    # As on AWS, the nested execution's own names begin with capitals, and its input and output are JSON values.
+    # As on AWS, the nested execution's fields begin with capitals, and its input and output are JSON values.
     answer = {name[0].upper() + name[1:]: value for name, value in ended.items() if value is not None}
     answer |= {name: json.loads(answer[name]) for name in ("Input", "Output") if name in answer}
     if ended["status"] != "SUCCEEDED":
@@ -457,7 +456,7 @@ def _await_end(
 
 
 def _read(env: Any, resource_runtime_part: Any, state_credentials: Any) -> None:
-    """Stands in for moto's call of the S3 API."""
+    """Replace moto's call of the S3 API."""
     place = env.stack.pop()
     try:
         env.stack.append(env.aws_execution_details.host.read(place["Bucket"], place["Key"]))
@@ -467,7 +466,7 @@ def _read(env: Any, resource_runtime_part: Any, state_credentials: Any) -> None:
 
 
 def _work(self: Any, job: Any, worker_frame: Any) -> None:
-    """One worker of a map: item after item. moto calls itself once for each, and ends at Python's recursion limit."""
+    """Process a map's items in a loop. moto's worker recurses for each item and hits Python's recursion limit."""
     while job is not None:
         frame = worker_frame.open_inner_frame()
         self._eval_job(env=frame, job=job)
@@ -477,7 +476,7 @@ def _work(self: Any, job: Any, worker_frame: Any) -> None:
 
 
 def _map(self: Any, env: Any, eval_input: Any) -> None:
-    """Fail the map when more children failed than it tolerates, as AWS does; moto does not look.
+    """Fail the map when more children failed than it tolerates, as AWS does; moto does not check.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html#maprun-fail-threshold
     """
@@ -490,12 +489,12 @@ def _map(self: Any, env: Any, eval_input: Any) -> None:
 
 
 def _error_name(name: str) -> Any:
-    """moto refuses `States.…` where AWS takes it: in a Fail state that passes on what was caught."""
+    """Accept `States.…` in a Fail state that passes on a caught error, as AWS does; moto refuses it."""
     return StatesErrorName.from_name(name) if name.startswith("States.") else CustomErrorName(name)
 
 
 def _equals(self: Any, env: Any) -> None:
-    """Match wildcards as AWS does: `States.ALL` all that may be caught, `States.TaskFailed` all of that but time-outs.
+    """Match wildcards as AWS does: `States.ALL` any catchable error, `States.TaskFailed` any of these but timeouts.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     """
@@ -508,7 +507,7 @@ def _equals(self: Any, env: Any) -> None:
 
 
 class _BackOff(threading.local):
-    """Stands in for the module `time` in moto's retrier, which sleeps without saying for which execution."""
+    """Replacement for `time` in moto's retrier, which sleeps without passing its execution."""
 
     env: Any
 
@@ -550,5 +549,5 @@ retrier_decl.time = _back_off
 retrier_decl.RetrierDecl._eval_body = _retry
 WaitFunction._wait_interval = _wait
 json_path.parse = _path
-# A program is shared by all executions of a definition, so the key of a component must not depend on who asks first.
+# All executions of a definition share a program, so a component's key must not depend on the first execution.
 EvalComponent.heap_key = property(lambda self: str(id(self)))

@@ -1,4 +1,4 @@
-"""Patch MiniStack so that a POST form to S3 must have its file as the last field."""
+"""Patch MiniStack so that the file must be the last field of a POST form to S3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _parse = s3._parse_multipart_form
 
 
 def install() -> None:
-    """Read no further than the file, as S3 does: it ignores the fields that follow.
+    """Ignore the fields after the file, as S3 does.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTForms.html#sigv4-HTTPPOSTFormFields
     """

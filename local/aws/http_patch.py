@@ -1,7 +1,7 @@
 """Patch MiniStack so that its HTTP APIs accept unsigned requests.
 
-A route with IAM authorization answers 403 to a request without a signature, and signing is inconvenient on a laptop.
-Here an unsigned request counts as one of the account's root; a request with a signature or a token keeps its caller.
+A route with IAM authorization answers 403 to an unsigned request, and signing is inconvenient on a laptop. Here an
+unsigned request gets the account's root as its caller; a request with a signature or a token keeps its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _handle = apigateway.handle_execute
 
 
 def install() -> None:
-    """Sign for those who did not."""
+    """Sign unsigned requests."""
     apigateway.handle_execute = _handle_signed
 
 

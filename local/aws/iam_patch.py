@@ -1,8 +1,8 @@
 """Patch MiniStack so that it records its decisions about the calls of roles, one line of JSON each.
 
-On AWS, CloudTrail has them. With this record a test can tell which right a step used, and which was denied. Two rules
-that MiniStack lacks are added: a caller without the right to list a bucket does not learn that an object is missing,
-and only its owner may use a topic without a policy.
+On AWS, CloudTrail has them. The record shows tests which rights a step used and which were denied. It also adds two
+rules that MiniStack lacks: a caller without the right to list a bucket does not learn that an object is missing, and
+only its owner may use a topic without a policy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _topic_policy = sns.topic_policy_for_arn
 
 
 def install(record: Path) -> None:
-    """Write down every decision about a role from now on.
+    """Record every decision about a role from now on.
 
     Args:
         record: The file. Each line has `role`, `action`, `resource` and `allowed`.
@@ -48,14 +48,14 @@ def install(record: Path) -> None:
 
 
 def _bucket_without(object_arn: str) -> str | None:
-    """Return the bucket that a missing object would be in."""
+    """Return the ARN of the bucket of a missing object; None if the object exists."""
     arn, _, key = object_arn.partition("/")
     bucket = s3._buckets.get(arn.rpartition(":")[2])
     return arn if bucket is not None and key not in bucket["objects"] else None
 
 
 def _own_topic_policy(arn: str) -> tuple[str, str] | None:
-    """MiniStack's CloudFormation gives a topic a policy that lets everyone publish; AWS's lets only its owner.
+    """Drop MiniStack's default policy of a topic, by which everyone may publish; on AWS only the owner may.
 
     https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.iam.permissions.html
     """

@@ -1,6 +1,6 @@
 """Run a state machine in process, without sockets and without sleeping, for tests of a workflow.
 
-The cloud on a laptop uses the same engine, so a test's result about Retry, Catch and Choice holds there. Tasks are
+The cloud on a laptop uses the same engine, so tests of Retry, Catch and Choice also hold there. Tasks are
 Python callables. Waits and backoff do not sleep; they are recorded and advance a virtual clock, which the machine's own
 `TimeoutSeconds` uses.
 """
@@ -24,12 +24,12 @@ MAX_STATES = 500
 
 
 class TooManyStates(Exception):
-    """The run entered more states than it may: most likely a loop whose tasks never let it end."""
+    """The run entered more states than allowed, most likely in an endless loop."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What happened in one run.
+    """The result of one run.
 
     Attributes:
         status: SUCCEEDED, FAILED or TIMED_OUT.
@@ -37,10 +37,10 @@ class Run:
         error: The error name of a run that did not succeed.
         cause: Its cause.
         states: The names of the states entered, in order.
-        waits: Seconds asked for by Wait states, in order.
-        backoffs: Seconds asked for by retriers, in order, after jitter.
+        waits: Seconds of the Wait states, in order.
+        backoffs: Seconds of the retriers' pauses, in order, after jitter.
         events: The history, in the form of GetExecutionHistory.
-        place: Where it came to its end.
+        place: The position where it ended.
     """
 
     status: Status
@@ -71,17 +71,17 @@ def run(
     Args:
         definition: The state machine, as JSON or YAML text or as a mapping, placeholders already replaced.
         input: The execution's input, a JSON value.
-        tasks: For each Lambda function, by name or ARN as it stands in the definition, a callable that takes the
-            payload and returns a JSON value. It fails the task by raising `TaskError`, or any other exception, which
-            becomes an error the way Lambda makes one: named after its class.
-        machines: For each state machine that is started, by ARN as it stands in the definition, a callable that takes
-            the execution's name and input and returns its output. It raises `TaskError` for an execution that could not
-            be started, and any other exception for one that failed.
+        tasks: Lambda function, by name or ARN as in the definition → a callable that takes the payload and returns a
+            JSON value. It fails the task by raising `TaskError`, or any other exception, whose class becomes the
+            error's name, as on Lambda.
+        machines: State machine to start, by ARN as in the definition → a callable that takes the execution's name and
+            input and returns its output. It raises `TaskError` if the execution could not be started, and any other
+            exception if it failed.
         objects: Takes a bucket and a key, and returns the text of the object that a map reads.
         name: The execution's name.
-        max_states: How many states the run may enter; those of a map's children do not count.
-        redrive: A run of the same execution that did not succeed, which is resumed at the state that failed.
-        paused: Is told of each pause, in seconds, for a clock of the caller's own.
+        max_states: Most states that the run may enter; those of a map's children do not count.
+        redrive: A failed run of the same execution, which is resumed at the state that failed.
+        paused: Called with the seconds of each pause, for the caller's own clock.
 
     Raises:
         asl.InvalidDefinition: The definition has no states, or moto's parser refuses it.
@@ -183,7 +183,7 @@ class _Host:
             output = self.machines[machine](name, json.loads(given))
         except TaskError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is how that execution ended
+        except Exception as error:  # noqa: BLE001 - any exception means that the execution failed
             self.nested[arn] = {"status": "FAILED", "error": type(error).__name__, "cause": str(error)}
         else:
             self.nested[arn] = {"status": "SUCCEEDED", "output": json.dumps(output)}

@@ -1,7 +1,7 @@
 """Patch MiniStack so that its Lambda functions run in real execution environments.
 
-MiniStack's own Python worker turns every exception into `Runtime.HandlerError`, which no Retry or Catch would match.
-This module passes invocations to `runtime_api` instead.
+MiniStack's own Python worker converts every exception to `Runtime.HandlerError`, which no Retry or Catch would match.
+Here `runtime_api` handles invocations instead.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Functions:
     """All functions of the stand-in, each with its pool of execution environments.
 
     Args:
-        endpoint: Where the functions reach AWS.
-        work: The folder for code, layers, logs and scratch folders. It must exist, and its owner removes it.
+        endpoint: The URL of AWS for the functions.
+        work: The existing folder for code, layers, logs and scratch folders. The caller removes it.
         runtime_packages: The folder with awslambdaric and boto3.
-        report: Called when a function's process fails before it asks for work.
+        report: Called when a function's process fails before it asks for an invocation.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Functions:
         self._closed = False
 
     def install(self) -> None:
-        """Take the place of MiniStack's worker pool."""
+        """Replace MiniStack's worker pool."""
         lambda_svc._execute_function_warm = self._execute
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class Functions:
         return result | {"error": True} if answer.failed else result
 
     def _pool(self, config: dict[str, Any], code: bytes) -> Pool:
-        """Return the pool for this configuration: a changed function gets new environments, as on Lambda."""
+        """Return the pool for this configuration. As on Lambda, a changed function gets new environments."""
         fields = ("FunctionArn", "CodeSha256", "Handler", "Runtime", "Timeout", "MemorySize", "Environment", "Layers")
         key = json.dumps([config.get(field) for field in fields], sort_keys=True, default=str)
         with self._lock:

@@ -1,6 +1,6 @@
-"""Patch MiniStack so that an HTTP API has only the paths of its routes.
+"""Patch MiniStack so that an HTTP API serves only the exact paths of its routes.
 
-MiniStack ignores extra slashes in a path; API Gateway finds no route then.
+MiniStack ignores extra slashes in a path, but API Gateway does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOT_FOUND = b'{"message":"Not Found"}'
 
 
 def exact(app: App) -> App:
-    """Answer 404 to a path of an HTTP API that has a slash too many."""
+    """Answer 404 to a path of an HTTP API with an extra slash."""
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
         path = _path_of(scope)

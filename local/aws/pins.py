@@ -12,7 +12,7 @@ PINS = {"ministack": "1.5.33", "moto": "5.2.5", "awslambdaric": "4.2.2"}
 
 
 class WrongVersion(Exception):
-    """Another version is installed than the one that the patches were written for."""
+    """A package is missing, or its version is not the one that the patches were written for."""
 
 
 def require(*packages: str) -> None:

@@ -11,21 +11,21 @@ from datetime import datetime, timedelta
 REDRIVABLE_PERIOD = timedelta(days=14)
 LONGEST_EXECUTION = timedelta(days=365)
 MOST_EVENTS = 24_999
-"""A redrive needs room for its own event and one more: the history must be shorter than this."""
+"""The history must be shorter than this, because a redrive adds its own event and one more."""
 _TOKENS, _TOKEN_LIFE = 10, timedelta(minutes=15)
 
 
 def refusal(*, status: str, started: datetime, stopped: datetime | None, events: int, now: datetime) -> str | None:
-    """Say why an execution cannot be redriven, in the words of `redriveStatusReason`. None: it can.
+    """Return the `redriveStatusReason` of an execution that cannot be redriven, or None.
 
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
 
     Args:
         status: The execution's status.
-        started: When it was started.
-        stopped: When it ended, if it has.
-        events: How many events its history has.
-        now: The present moment.
+        started: Its start time.
+        stopped: Its end time, if it has ended.
+        events: The length of its history.
+        now: The current time.
     """
     if stopped is None or status in ("RUNNING", "SUCCEEDED", "PENDING_REDRIVE"):
         return f"Execution is {status} and cannot be redriven"
@@ -44,16 +44,16 @@ class Redrives:
 
     count: int = 0
     last: str | None = None
-    """When the last one was, ISO 8601."""
+    """The time of the last one, ISO 8601."""
     _tokens: dict[str, tuple[datetime, str]] = field(default_factory=dict)
 
     def repeated(self, token: str | None, now: datetime) -> str | None:
-        """Answer when the redrive was that a client token stands for, if it is still known. Otherwise None."""
+        """Return the time of the redrive with this client token, or None if the token is unknown or too old."""
         used, moment = self._tokens.get(token or "", (None, None))
         return moment if used is not None and now - used <= _TOKEN_LIFE else None
 
     def add(self, token: str | None, now: datetime) -> str:
-        """Count a redrive; answers its moment, ISO 8601."""
+        """Count a redrive and return its time, ISO 8601."""
         self.count += 1
         self.last = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if token:

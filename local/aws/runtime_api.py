@@ -1,8 +1,7 @@
-"""Run a Lambda execution environment: a process with the handler in it, and the Runtime API that the process calls.
+"""Run a Lambda execution environment: a process with the handler, and the Runtime API that the process calls.
 
-The process is the runtime's own client (awslambdaric), so imports, error types, timeouts and exits are what Lambda
-reports. It can import the function's code, its layers and what every Lambda runtime has, and nothing else of this
-machine's Python.
+The process runs AWS's own runtime client (awslambdaric), so imports, error types, timeouts and exits are as on Lambda.
+It can import only the function's code, its layers and the packages of every Lambda runtime.
 
 The API: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INIT_SECONDS = 20
-"""How long a process may take until it asks for work: twice what Lambda gives, since a laptop may be busy."""
+"""Limit for a process to ask for its first invocation: twice Lambda's, since a laptop may be busy."""
 
 TAIL_LINES = 15
 
 RUNTIME_CLIENT = "GENVIRAL_RUNTIME_CLIENT"
-"""The environment variable that chooses the runtime client: with `python` it is ours, wherever the native one is."""
+"""The environment variable for the runtime client: `python` chooses ours even if the native one exists."""
 
 PURE = Path(__file__).parent / "pure"
 """The folder of our own `runtime_client`."""
@@ -57,31 +56,31 @@ except ImportError:
 sys.argv = ["awslambdaric", handler]
 runpy.run_module("awslambdaric", run_name="__main__")
 """
-"""Starts awslambdaric, with our own runtime client where the native one is missing (macOS) or ours is asked for.
+"""Starts awslambdaric, with our own runtime client if the native one is missing (macOS) or ours is chosen.
 
-Ends the process when its parent is gone, however that came about.
+Ends the process when its parent has ended for any reason.
 """
 
 
 @dataclass(frozen=True)
 class Function:
-    """What an execution environment is made from.
+    """The configuration of an execution environment.
 
     Attributes:
         name: The function's name.
-        arn: The ARN that an invocation reports.
+        arn: The ARN in the invocation's context.
         handler: `module.function`.
         runtime: The runtime's name, such as `python3.13`.
         timeout: Seconds that one invocation may take.
-        memory: Megabytes that the function is told it has.
-        log_format: `Text` or `JSON`: how the runtime itself logs. With JSON comes a log level, always Lambda's default.
+        memory: Memory in megabytes, as the function's context reports it.
+        log_format: The runtime's log format, `Text` or `JSON`. JSON has a log level, here always Lambda's default.
         code: The folder with the code.
         layers: The folders of its layers, in order.
         environment: Environment variables of the function, and its credentials.
-        runtime_packages: The folder with what every Lambda runtime has: awslambdaric and boto3.
+        runtime_packages: The folder with the packages of every Lambda runtime: awslambdaric and boto3.
         logs: The folder that gets one log file per environment.
         scratch: The folder that gets one private folder per environment, as `/tmp` is on Lambda.
-        python: The interpreter; the code, layers and packages must be made for it.
+        python: The interpreter; the code, layers and packages must be built for it.
     """
 
     name: str
@@ -101,7 +100,7 @@ class Function:
 
 
 class Answer(NamedTuple):
-    """What came of an invocation: the JSON text of its result or error, whether it is an error, and what it logged."""
+    """The outcome of an invocation: the JSON text of its result or error, whether it failed, and its log."""
 
     payload: str
     failed: bool
@@ -109,7 +108,7 @@ class Answer(NamedTuple):
 
 
 class FailedStart(NamedTuple):
-    """A process that ended or was ended before it asked for work: what happened, and the tail of its log."""
+    """A process that ended before it asked for an invocation: the reason, and the end of its log."""
 
     function: str
     reason: str
@@ -126,9 +125,9 @@ class Environment:
     """One process that handles one invocation at a time.
 
     Args:
-        function: What it is made from.
-        number: Tells its log and its scratch folder from those of the function's other processes.
-        report: Called when the process fails before it asks for work.
+        function: Its configuration.
+        number: Makes the names of its log and scratch folder unique among the function's processes.
+        report: Called when the process fails before it asks for an invocation.
     """
 
     def __init__(self, function: Function, number: int, report: Callable[[FailedStart], None] | None = None) -> None:
@@ -160,19 +159,19 @@ class Environment:
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another invocation."""
+        """Whether it can handle another invocation."""
         return self._process.poll() is None
 
     def await_ready(self) -> None:
-        """Wait until the handler is imported, or could not be."""
+        """Wait until the handler is imported or its import has failed."""
         self._ready.wait(INIT_SECONDS)
 
     def invoke(self, payload: bytes, request_id: str, trace: str) -> Answer:
-        """Invoke the handler once and wait for its answer, at most the function's time-out.
+        """Invoke the handler once and wait for its answer, at most the function's timeout.
 
         Args:
             payload: The event as JSON.
-            request_id: The id that the handler's context shows.
+            request_id: The id in the handler's context.
             trace: The X-Ray trace header.
         """
         logged = self._log.stat().st_size
@@ -206,7 +205,7 @@ class Environment:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
-        """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+        """Return the variables of https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
         function = self._function
         # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
         level = {"AWS_LAMBDA_LOG_LEVEL": "INFO"} if function.log_format == "JSON" else {}
@@ -247,7 +246,7 @@ class Environment:
         self._ready.set()
 
     def _initialize(self) -> _Outcome | None:
-        """Wait until the handler is imported; answers what went wrong, if something did."""
+        """Wait until the handler is imported. Returns the failure, if any."""
         self.await_ready()
         try:
             return self._outcomes.get_nowait()
@@ -274,7 +273,7 @@ class Environment:
                 return outcome
 
     def _fail(self, request_id: str, error: str, message: str) -> _Outcome:
-        """Note a failure that the process itself could not report, as Lambda does, and give the environment up."""
+        """Log a failure that the process could not report itself, as Lambda does, and close the environment."""
         text = f"RequestId: {request_id} Error: {message}"
         with self._log.open("a", encoding="utf-8") as log:
             log.write(text + "\n")
@@ -283,7 +282,7 @@ class Environment:
 
     def _failed_start(self, outcome: _Outcome) -> FailedStart:
         error = json.loads(outcome.body)
-        # The runtime ends the lines of a traceback with a carriage return.
+        # The runtime separates the lines of a traceback by carriage returns.
         lines = self._log.read_text("utf-8", "replace").splitlines()
         reason = f"{error['errorType']}: {error['errorMessage']}"
         return FailedStart(self._function.name, reason, "\n".join(lines[-TAIL_LINES:]))
@@ -298,7 +297,7 @@ class _RuntimeApi(ThreadingHTTPServer):
         self.put = put
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A process that was ended leaves its long poll behind; nobody needs to read about it."""
+        """Ignore the aborted long polls of ended processes."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -307,7 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _RuntimeApi
 
     def parse_request(self) -> bool:
-        """Refuse what a web page sends: it could speak in a function's name."""
+        """Refuse requests of web pages, which could impersonate a function."""
         if not super().parse_request():
             return False
         if web_guard.refused(self.headers.items()):
@@ -317,7 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def do_GET(self) -> None:
-        """`/2018-06-01/runtime/invocation/next`: a long poll for the next invocation."""
+        """Serve `/2018-06-01/runtime/invocation/next`, a long poll for the next invocation."""
         invocation = self.server.take()
         if invocation is None:
             self.close_connection = True
@@ -325,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, *invocation)
 
     def do_POST(self) -> None:
-        """`…/invocation/{id}/response`, `…/invocation/{id}/error` or `…/init/error`."""
+        """Serve `…/invocation/{id}/response`, `…/invocation/{id}/error` and `…/init/error`."""
         parts = self.path.strip("/").split("/")
         body = self._body().decode("utf-8", "replace")
         init = parts[2] == "init"
@@ -333,7 +332,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.put(_Outcome("init", "", body) if init else _Outcome(parts[4], parts[3], body))
 
     def log_message(self, *_: Any) -> None:
-        """The Runtime API keeps no access log."""
+        """Write no access log."""
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -356,7 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Pool:
-    """The execution environments of one function: a warm one is used again, a new one starts when all are busy."""
+    """The execution environments of one function. A new one starts only when all are busy."""
 
     def __init__(self, function: Function, report: Callable[[FailedStart], None] | None = None) -> None:
         self._function = function

@@ -1,4 +1,4 @@
-"""Patch MiniStack's S3 where it differs from AWS, as far as this project's rights, events and metadata need it."""
+"""Patch MiniStack's S3 where this project's rights, events and metadata need AWS's behaviour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ministack.core import iam_actions
 from ministack.services import eventbridge, s3
 
 _META = "x-amz-meta-"
-# Printable ASCII that stands for itself in a word of the encoding Q.
+# Printable ASCII that stays as it is in an encoded word of the encoding Q.
 _UNQUOTED = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("=?_")
 
 _version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version", default=None)
@@ -27,10 +27,10 @@ _respond = s3._object_response_headers
 
 
 def install() -> None:
-    """Make events, rights and metadata those of AWS.
+    """Make events, rights and metadata behave as on AWS.
 
-    Events of a versioned bucket have the version. Tags of a new object need the right to tag. Metadata is read and
-    returned as S3 does it, which matters where it is not ASCII.
+    Events of a versioned bucket contain the version. Tags of a new object need the right to tag. Metadata beyond ASCII
+    is read and returned as S3 does.
     """
     s3._extract_user_metadata = _extract_as_s3_reads
     s3._object_response_headers = _respond_as_s3_writes
@@ -48,7 +48,7 @@ def _fire_with_version(*arguments: Any, version_id: str | None = None, **more: A
 
 
 def _dispatch_with_version(event: dict[str, Any], *rest: Any, **more: Any) -> Any:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
+    """Add the version to events: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html."""
     version = _version.get()
     if version is not None and event.get("Source") == "aws.s3":
         detail = json.loads(event["Detail"])
@@ -60,7 +60,10 @@ def _dispatch_with_version(event: dict[str, Any], *rest: Any, **more: Any) -> An
 def _checks_with_tags(
     method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> list[tuple[str, str]]:
-    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, the same for CreateMultipartUpload."""
+    """Require the right to tag, for PutObject and CreateMultipartUpload.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
+    """
     checks: list[tuple[str, str]] = _checks(method, path, headers, body, query)
     if headers.get("x-amz-tagging"):
         checks.append(("s3:PutObjectTagging", f"arn:aws:s3:::{path.strip('/')}"))
@@ -68,7 +71,7 @@ def _checks_with_tags(
 
 
 def keeping_headers(app: Any) -> Any:
-    """Keep each request's headers as they came: MiniStack reads them as UTF-8, and S3 does not."""
+    """Keep each request's raw metadata headers, because MiniStack, unlike S3, decodes them as UTF-8."""
 
     async def serve_request(scope: dict[str, Any], receive: Any, send: Any) -> None:
         raw = {name.decode("latin-1").lower(): value for name, value in scope.get("headers", ())}
@@ -82,7 +85,7 @@ def keeping_headers(app: Any) -> Any:
 
 
 def _extract_as_s3_reads(headers: dict[str, str]) -> dict[str, str]:
-    """Read a header's bytes as Latin-1, and decode encoded words. A form's field or a link's parameter is UTF-8."""
+    """Decode headers as Latin-1 with encoded words. Form fields and query parameters are UTF-8."""
     sent = _headers.get() or {}
     found: dict[str, str] = _extract(headers)
     return {name: _read(sent[name.lower()]) if name.lower() in sent else value for name, value in found.items()}
@@ -104,10 +107,10 @@ def _respond_as_s3_writes(*arguments: Any, **more: Any) -> dict[str, str]:
 
 
 def _written(text: str) -> str:
-    """Return a text in ASCII: as it is, or as one encoded word; the encoding Q if most of it is ASCII.
+    """Return a text in ASCII: unchanged, or as one encoded word, with the encoding Q if most of it is ASCII.
 
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata, and as AWS was observed in
-    localstack/localstack (tests/aws/services/s3/test_s3.snapshot.json) and in minio/minio (pull request 21282).
+    Sources: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html#UserMetadata, and AWS's responses
+    in localstack/localstack (tests/aws/services/s3/test_s3.snapshot.json) and minio/minio (pull request 21282).
     """
     plain = sum(" " <= character <= "~" or character == "\t" for character in text)
     if plain == len(text):

@@ -1,8 +1,8 @@
 """Patch MiniStack so that its Step Functions API runs executions on `engine`.
 
-MiniStack's own interpreter accepts any definition and ignores much of Retry. Here definitions are checked when they are
-deployed, executions run on the strict engine, waits and backoff shrink by a time scale, and status changes are sent
-through MiniStack's EventBridge.
+MiniStack's own interpreter accepts any definition and ignores much of Retry. Here deployments check definitions,
+executions run on the strict engine, a time scale applies to waits and backoff, and MiniStack's EventBridge sends status
+changes.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class StateMachines:
     """Runs the executions of all state machines.
 
     Args:
-        endpoint: Where tasks reach the Lambda API.
-        time_scale: What Waits and back-off are multiplied by. Time-outs are never scaled.
+        endpoint: The URL of the AWS APIs for tasks.
+        time_scale: Factor for Wait states and backoff. Timeouts are not scaled.
     """
 
     def __init__(self, endpoint: str, time_scale: float) -> None:
@@ -61,7 +61,7 @@ class StateMachines:
         self._clients: dict[tuple[str, str], Any] = {}
 
     def install(self) -> None:
-        """Take the place of MiniStack's interpreter."""
+        """Replace MiniStack's interpreter."""
         stepfunctions._create_state_machine = lambda data: _refuse(data) or _create(data)
         stepfunctions._update_state_machine = lambda data: _refuse(data) or _update(data)
         stepfunctions._start_execution = _start_once
@@ -79,7 +79,7 @@ class StateMachines:
         machine = stepfunctions._state_machines[record["stateMachineArn"]]
         host = _Host(self._time_scale, functools.partial(self._client, machine["roleArn"]))
         with self._lock:
-            # A redrive uses the definition that the execution was started with, whatever was deployed since.
+            # A redrive uses the definition from the execution's start, even after a new deployment.
             definition = self._definitions.setdefault(arn, machine["definition"])
         execution = engine.Execution(
             definition,
@@ -104,7 +104,7 @@ class StateMachines:
         stepfunctions._emit_execution_status_event(record)
 
     def _forget(self, arn: str, execution: engine.Execution) -> None:
-        """Keep of an execution that has ended what its record and a redrive need."""
+        """Keep only what the record and a redrive need of an ended execution."""
         del self._running[arn]
         self._stopped_at[arn] = execution.place
         stepfunctions._executions[arn]["events"][:] = execution.history()
@@ -124,7 +124,7 @@ class StateMachines:
         return await _handle(method, path, headers, body, query_params)
 
     def _redrive(self, data: dict[str, Any]) -> Any:
-        """RedriveExecution: resume an execution at the state that did not come to its end.
+        """Implement RedriveExecution: resume an execution at its unfinished state.
 
         https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html
         """
@@ -146,7 +146,7 @@ class StateMachines:
                 count=past.count, moment=moment, events=list(record["events"]), place=self._stopped_at.pop(arn, None)
             )
         stepfunctions._emit_execution_status_event(record)
-        # The account and the region of the request are kept in context variables.
+        # Context variables hold the account and the region of the request.
         run = functools.partial(contextvars.copy_context().run, self._run, arn, redrive)
         threading.Thread(target=run, daemon=True).start()
         return responses.json_response({"redriveDate": moment})
@@ -167,7 +167,7 @@ class StateMachines:
         }
 
     def _list(self, data: dict[str, Any]) -> Any:
-        """ListExecutions with what MiniStack leaves out: its refusals, its default page, and redrives.
+        """Implement what MiniStack's ListExecutions lacks: validation, the default page size, and redrives.
 
         https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
         """
@@ -185,7 +185,7 @@ class StateMachines:
         return responses.json_response(answer)
 
     def _put_events(self, data: dict[str, Any], **options: Any) -> Any:
-        """Put what MiniStack does not know of redrives into the events that it sends about executions."""
+        """Add the facts about redrives to MiniStack's events about executions."""
         for entry in data.get("Entries", []):
             if entry.get("Source") == "aws.states" and options.get("allow_aws_source"):
                 detail = json.loads(entry["Detail"])
@@ -202,7 +202,7 @@ class StateMachines:
         return _history(data)
 
     def _client(self, role_arn: str, service: str) -> Any:
-        """Return a client that acts as the state machine's role. Made once per role and service: making one is slow."""
+        """Return a client with the state machine's role. Cached per role and service, because creating one is slow."""
         with self._lock:
             if (role_arn, service) not in self._clients:
                 identity = {"FunctionArn": _function_arn("states"), "FunctionName": "states", "Role": role_arn}
@@ -220,14 +220,14 @@ class StateMachines:
 
 
 class _Host:
-    """One execution's world: what the stand-in has, as far as the role may use it, and pauses in scaled time."""
+    """The host of an execution: calls the stand-in's services with the role's rights, and scales pauses."""
 
     def __init__(self, time_scale: float, client: Callable[[str], Any]) -> None:
         self._time_scale = time_scale
         self._client = client
 
     def entered(self, state: str) -> None:
-        """The history has it already."""
+        """Do nothing: the history already has it."""
 
     def pause(self, seconds: float, reason: engine.Pause) -> float:
         return seconds * self._time_scale
@@ -250,7 +250,7 @@ class _Host:
             answer = self._client("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=given)
         except ClientError as error:
             refusal = error.response["Error"]
-            # AWS's own name for it has the suffix, whatever the API's model calls the error.
+            # Step Functions always adds this suffix, even if the API's error code lacks it.
             code = refusal["Code"].removesuffix("Exception")
             raise engine.TaskError(f"StepFunctions.{code}Exception", refusal["Message"]) from None
         except BotoCoreError as error:
@@ -258,7 +258,7 @@ class _Host:
         return str(answer["executionArn"])
 
     def ended(self, execution: str) -> dict[str, Any] | None:
-        # Step Functions is told of the end by an event; the right to look is used once, for the answer.
+        # Step Functions gets an event at the end, so it calls DescribeExecution only once.
         if stepfunctions._executions[execution]["status"] == "RUNNING":
             return None
         answer = self._client("stepfunctions").describe_execution(executionArn=execution)
@@ -292,14 +292,14 @@ def _function_arn(name: str) -> str:
 
 
 def _checked_definition(properties: dict[str, Any]) -> str:
-    """What CloudFormation deploys: JSON or YAML with its substitutions made, refused if it is no state machine."""
+    """Return a definition for CloudFormation, from JSON or YAML with its substitutions, and check it."""
     definition = asl.load(_definition(properties))
     engine.check(definition)
     return definition
 
 
 def _refuse(data: dict[str, Any]) -> Any:
-    """Return the answer to a definition that AWS would not take, or None."""
+    """Return the error response for an invalid definition, or None."""
     try:
         if "definition" in data:
             engine.check(asl.load(data["definition"]))
@@ -310,7 +310,7 @@ def _refuse(data: dict[str, Any]) -> Any:
 
 
 def _start_once(data: dict[str, Any]) -> Any:
-    """Like AWS: the same name and input as a running execution answers with that execution; bad JSON is refused.
+    """Return a running execution with the same name and input, and refuse invalid JSON, as AWS does.
 
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """

@@ -1,7 +1,6 @@
 """Patch MiniStack so that it answers programs on this machine, and only those web pages that `AllowedOrigins` names.
 
-MiniStack does not distinguish users, so everyone who reaches it may do everything, including a page in the developer's
-browser.
+MiniStack does not distinguish users, so every client may do everything, including a page in the developer's browser.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from local.web_guard import REFUSED, Sender
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
-# What a document from a bucket is shown as: of no origin, so that it may no more than any other page.
+# Gives a document from a bucket an opaque origin, so that it has no more rights than any other page.
 _SANDBOX = (b"content-security-policy", b"sandbox")
 
 
 def guarded(app: App, allowed_origins: Collection[str]) -> App:
-    """Refuse requests of web pages, before anything of them is read.
+    """Refuse requests of web pages before reading their bodies.
 
     Args:
-        app: What answers all others.
-        allowed_origins: Pages that may call HTTP APIs, and buckets by their CORS rules.
+        app: The app for all other requests.
+        allowed_origins: The origins whose pages may call HTTP APIs, and buckets by their CORS rules.
     """
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -52,7 +51,7 @@ def _let_in(scope: dict[str, Any], allowed_origins: Collection[str]) -> bool:
 
 
 def _is_public(scope: dict[str, Any], headers: dict[str, str]) -> bool:
-    """Whether AWS serves this to pages: an HTTP API, a bucket with CORS rules, or an object by a presigned link."""
+    """Whether AWS serves this to pages: an HTTP API, a bucket with CORS rules, or an object by a presigned URL."""
     host, path = headers.get("host", ""), scope["path"]
     if ministack._parse_execute_api_url(host, path):
         return True

@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m local.genviral", description="A stand-in for Genviral's Partner API."
     )
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free port")
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
     parser.add_argument("--generation-seconds", type=float, default=6.0, metavar="S")
     parser.add_argument("--honour-idempotency", action="store_true", help="replay a repeated Idempotency-Key")
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _watch_parent(ended: threading.Event) -> None:
-    """A parent that dies closes its end of the pipe."""
+    """Set `ended` when the parent has ended, which closes the pipe."""
     while os.read(sys.stdin.fileno(), 4096):
         pass
     ended.set()

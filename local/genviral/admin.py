@@ -24,7 +24,7 @@ ADMIN_PATH = "/_standin"
 
 
 class RequestCounts:
-    """How often each route gave each outcome: a status, or `reset`."""
+    """Counts of each route's outcomes: a status, or `reset`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class _Settings(_Body):
 
 
 class Admin:
-    """Answers requests under `/_standin`; a wrong one gets a 400 that says what is wrong, an unknown one the list."""
+    """Answers requests under `/_standin`: a 400 and the reason if invalid, a 404 and the routes if unknown."""
 
     def __init__(self, vendor_state: VendorState, faults: FaultPlan, counts: RequestCounts) -> None:
         self._vendor_state = vendor_state
@@ -77,7 +77,7 @@ class Admin:
         return [f"{method} {ADMIN_PATH}/{name}" for method, name in self._routes]
 
     def answer(self, request: Request) -> Reply:
-        """Do it, then answer with the state as it is now."""
+        """Carry out a request and return the new state."""
         act = self._routes.get((request.method, request.path.removeprefix(f"{ADMIN_PATH}/")))
         if act is None:
             return json_reply(404, {"error": "Unknown admin route", "routes": self.routes()})
@@ -87,7 +87,7 @@ class Admin:
             faults = error.errors(include_input=False, include_url=False, include_context=False)
             return json_reply(400, {"error": "; ".join(_sentence(fault["loc"], fault["msg"]) for fault in faults)})
         except KeyError as error:
-            return json_reply(400, {"error": f"Unknown account {error}; accounts are named, not keyed"})
+            return json_reply(400, {"error": f"Unknown account {error}; use the account's name, not its key"})
         return json_reply(200, self._state())
 
     def _state(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def resolve(method: str, path: str) -> tuple[str, str | None]:
-    """Return the route's name and the video in its path; `other` where there is no such route."""
+    """Return the route's name and the video id in its path; `other` for an unknown route."""
     for route, verb, pattern in _ROUTES:
         if verb == method and (match := pattern.fullmatch(path)):
             return route, match.group(1) if match.groups() else None
@@ -49,8 +49,8 @@ class App:
     """Answers requests as the vendor would.
 
     Args:
-        origin: `http://host:port` that links begin with.
-        link_seconds: How long an `output_url` is good for, from the moment it was handed out.
+        origin: The `http://host:port` of links.
+        link_seconds: Seconds that an `output_url` is valid after each response.
     """
 
     def __init__(self, vendor_state: VendorState, media: MediaStore, *, origin: str, link_seconds: float) -> None:
@@ -107,7 +107,7 @@ class App:
         return json_reply(200, errors.success(200, "Models retrieved", {"models": models}))
 
     def _output(self, request: Request) -> Reply:
-        """Return the file, to whoever holds a link that is signed and not expired."""
+        """Return the file if the link has a valid signature and has not expired."""
         video_id, expires = request.video_id or "", request.query.get("expires", "")
         given = request.query.get("signature", "")
         genuine = hmac.compare_digest(self._sign(video_id, expires).encode(), given.encode())
@@ -141,7 +141,7 @@ def _clip(payload: Payload, picture: Path | None) -> Clip:
 
 
 def _file(file: Path, etag: str, headers: Mapping[str, str]) -> Reply:
-    """The whole file or one range of it (RFC 9110, section 14). Several ranges at once are answered with the whole."""
+    """Return the whole file or one range of it (RFC 9110, section 14); the whole file for several ranges."""
     size = file.stat().st_size
     common = {"Content-Type": "video/mp4", "Accept-Ranges": "bytes", "ETag": etag}
     wanted = _RANGE.fullmatch(headers.get("range", ""))

@@ -1,6 +1,6 @@
 """Define the vendor's envelope, and the status, `error_code` and message of each documented error.
 
-Where the documentation gives no message, it is the stand-in's own.
+If the documentation gives no message, the text is the stand-in's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _BILLING = "https://www.genviral.io/billing"
 
 
 class Refusal(Exception):
-    """An answer with `ok: false`. `error_code` is optional in the contract, so it may be None here."""
+    """A response with `ok: false`. `error_code` is optional in the contract, so it may be None."""
 
     def __init__(self, status: int, error_code: str | None, message: str, **extras: Any) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ def success(status: int, message: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def issue(path: tuple[str | int, ...], message: str) -> dict[str, Any]:
-    """One entry of a 422's `issues`. The vendor's shape was never seen; a list of path segments is the common one."""
+    """Return an entry of a 422's `issues`. The vendor's form is unknown; a list of path segments is common."""
     return {"path": list(path), "message": message}
 
 

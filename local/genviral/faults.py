@@ -1,4 +1,4 @@
-"""Inject faults. A fault either answers in place of the application or changes the application's answer."""
+"""Inject faults. A fault either replaces the application or changes its reply."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ ALL = ("generate", "status", "output", "models")
 _API = ("generate", "status", "models")
 
 Answer = Callable[[Request], Reply]
-"""The application itself: handles the request, with all its effects."""
+"""The application, which handles the request with all its effects."""
 
 
 class Fault(BaseModel):
     """One planned fault.
 
     Attributes:
-        times: How many more matching requests it hits.
-        video_id: Hit only requests about this video.
+        times: Number of matching requests that it still affects.
+        video_id: The only video whose requests it affects.
         retry_after: `Retry-After` of `rate_limited`, seconds or an HTTP date.
-        seconds: Length of `hang` and `slow`.
+        seconds: Duration of `hang` and `slow`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +51,7 @@ class Fault(BaseModel):
         return self
 
     def spoil(self, request: Request, answer: Answer) -> Reply:
-        """Return the reply as this fault leaves it."""
+        """Return the reply with this fault."""
         return KINDS[self.kind].spoil(self, request, answer)
 
 
@@ -141,7 +141,7 @@ def _no_ranges(_fault: Fault, request: Request, answer: Answer) -> Reply:
 
 
 def _instead(make: Callable[[], Reply]) -> Callable[[Fault, Request, Answer], Reply]:
-    """Return a fault that answers in place of the application, which never sees the request."""
+    """Return a fault that replies without calling the application."""
     return lambda _fault, _request, _answer: make()
 
 
@@ -172,7 +172,7 @@ KINDS: dict[str, Kind] = {
 
 
 class FaultPlan:
-    """Planned faults in the order they were added; the first that matches a request is used up by it."""
+    """Planned faults in the order they were added. The first that matches a request is used."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -183,7 +183,7 @@ class FaultPlan:
             self._faults.append(fault)
 
     def take(self, route: str, video_id: str | None) -> Fault | None:
-        """Return the fault for this request, if one is planned."""
+        """Use and return the planned fault for this request, if any."""
         with self._lock:
             for fault in self._faults:
                 if fault.route == route and fault.video_id in (None, video_id):

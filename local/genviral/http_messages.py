@@ -1,4 +1,4 @@
-"""Define a request and a reply as plain data, including how a reply can be broken when it is sent.
+"""Define requests and replies as plain data, including the ways to break a reply when it is sent.
 
 `server` receives and sends them; `app` and `faults` create replies.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """`route` is the name under which requests are counted; header names are in lower case."""
+    """A request. `route` is its name for counts; header names are in lower case."""
 
     method: str
     route: str
@@ -28,13 +28,13 @@ class Request:
 
 @dataclass
 class Reply:
-    """What to send and how.
+    """A reply and how to send it.
 
     Attributes:
         delay: Seconds of silence before the first byte.
         trickle: Seconds over which the body is spread.
         truncated: Send half of the announced body, then close.
-        reset: Send nothing at all, reset the connection.
+        reset: Send nothing and reset the connection.
     """
 
     status: int

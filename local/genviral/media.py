@@ -1,6 +1,6 @@
-"""Fetch a request's reference media, check them, and keep them by content.
+"""Fetch a request's reference media, check them, and store them by content.
 
-Private addresses are allowed on purpose: the pictures of a laptop cloud are on the loopback.
+Private addresses are allowed, because the pictures of a laptop cloud are on the loopback.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://*.localhost")
 
 
 class _Unusable(Exception):
-    """Why one reference cannot be used, in words that are safe to send back."""
+    """A reference cannot be used; the text is safe for the response."""
 
 
 class MediaStore:
@@ -36,7 +36,7 @@ class MediaStore:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        # A proxy from the environment is for the internet, never for this machine.
+        # A proxy from the environment must not be used for this machine.
         self._client = httpx.Client(
             follow_redirects=True,
             max_redirects=3,
@@ -54,7 +54,7 @@ class MediaStore:
             The first picture's file, or None if there is no picture.
 
         Raises:
-            Refusal: 422 `invalid_input` that names the first reference which is unreachable or unreadable.
+            Refusal: 422 `invalid_input` with the first reference that is unreachable or unreadable.
         """
         deadline = time.monotonic() + FETCH_SECONDS
         picture: Path | None = None
@@ -91,7 +91,7 @@ class MediaStore:
                 _check_picture(content)
             else:
                 _check_stream(content, kind)
-            # Two requests may bring the same new content at once: each replaces the file whole.
+            # Two requests may have the same new content at once, so each replaces the file atomically.
             partial = file.with_suffix(f".{time.monotonic_ns()}")
             partial.write_bytes(content)
             partial.replace(file)

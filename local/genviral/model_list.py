@@ -1,6 +1,6 @@
 """List the stand-in's video models with their prices, inputs and outputs.
 
-They are the models that the vendor's documentation names, and two more for tests.
+They are the models in the vendor's documentation, and two more for tests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ RESOLUTIONS = {"480p": 480, "720p": 720, "1080p": 1080}
 DURATION_SECONDS = (1.0, 60.0)
 FRAMES_PER_SECOND = (8.0, 60.0)
 ASPECT_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
-"""What the catalogue advertises; any other ratio is taken too, as long as the long side stays within `MAX_SIDE`."""
+"""The listed ratios. Any other ratio is accepted, too, if the long side is at most `MAX_SIDE`."""
 MAX_SIDE = 3840
 
 _TEXT = ("prompt", "negative_prompt")
@@ -26,10 +26,10 @@ class Model:
     """One entry of `GET /studio/models`.
 
     Attributes:
-        cost: Credits taken per accepted request.
-        optional: Body fields it takes beside `required`.
-        slowness: How many times the usual generation time it needs.
-        fails: Whether every generation ends `failed`.
+        cost: Credits per accepted request.
+        optional: Body fields that it accepts beside `required`.
+        slowness: Factor for the generation time.
+        fails: Whether every generation ends as `failed`.
     """
 
     model_id: str

@@ -1,6 +1,6 @@
 """Validate the body of a generate request as the vendor's page describes it.
 
-An accepted body may still be refused for its media or for lack of credits.
+A valid body may still be refused because of its media or a lack of credits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Strict(BaseModel):
 
 
 class Params(_Strict):
-    """The five normalized parameters; seconds, frames per second, `W:H`."""
+    """The five normalized parameters: duration in seconds, ratio as `W:H`."""
 
     resolution: str = "480p"
     duration_seconds: float = 5.0
@@ -37,7 +37,7 @@ class Params(_Strict):
 
 
 class Payload(_Strict):
-    """A body whose form is right. An absent field holds its empty value; an explicit null is refused."""
+    """A well-formed body. An absent field has its empty value; an explicit null is refused."""
 
     model_id: str = Field(min_length=1)
     prompt: _Text = ""
@@ -59,9 +59,9 @@ class Payload(_Strict):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels: even, and of exactly the requested ratio.
+        """Width and height in pixels: even, and with exactly the requested ratio.
 
-        The short side is as near to the resolution's name as such sizes allow (9:16 at 480p is 486x864).
+        The short side is as near to the resolution as such sizes allow (9:16 at 480p is 486x864).
         """
         width, height = (int(part) for part in self.params.aspect_ratio.split(":"))
         ratio = Fraction(width, height)
@@ -84,7 +84,7 @@ def read(body: bytes) -> Payload:
     """Parse a request body.
 
     Raises:
-        Refusal: 400 `invalid_json`, or 422 `invalid_payload` with one issue per fault.
+        Refusal: 400 `invalid_json`, or 422 `invalid_payload` with one issue per mistake.
     """
     try:
         document = json.loads(body, parse_constant=_no_constant)
@@ -105,7 +105,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def check_against_model(payload: Payload) -> None:
-    """Refuse what the named model cannot use.
+    """Refuse fields and parameters that the model cannot use.
 
     Raises:
         Refusal: 422 `invalid_input`, `model_requires_image` or `model_input_not_supported`.

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 _SAMPLE_RATE = 48_000
 _FADE_SECONDS = 0.6
 _OVERSCAN = 1.2
-"""How much larger than the frame a picture is prepared, so that the camera has room to move."""
+"""Factor by which a picture is larger than the frame, so that the camera can move."""
 _CLOSEST = 1.02
 _RIM = 179
-"""Pillow's radial gradient reaches 255 in its corners and this in the middle of its sides: there a light is out."""
+"""Value of Pillow's radial gradient in the middle of its sides, where a light must end; 255 in the corners."""
 _MAX_LINES = 6
 
 _Colour = tuple[int, int, int]
@@ -43,20 +43,20 @@ _PALETTES: tuple[tuple[_Colour, ...], ...] = (
 
 
 class Cancelled(Exception):
-    """The stand-in is going down in the middle of a video."""
+    """The stand-in is shutting down during a rendering."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Everything that decides what a video looks and sounds like, so it is also its identity.
+    """All inputs of a rendering. Equal clips give the same video.
 
     Attributes:
         size: Width and height in pixels, both even.
         seconds: Length.
         fps: Frames per second.
-        prompt: Shown as text.
+        prompt: The displayed text.
         caption: A small line below it.
-        picture: The picture to move, or None for drifting colours.
+        picture: The picture to animate, or None for drifting colours.
     """
 
     size: tuple[int, int]
@@ -119,7 +119,7 @@ def _ease(progress: float) -> float:
 
 
 def _moving_picture(file: Path, size: tuple[int, int]) -> _Painter:
-    """Return a slow zoom towards a point off the centre; subpixel boxes keep it smooth."""
+    """Return a painter of a slow zoom towards a point off the centre; subpixel boxes keep it smooth."""
     stage = (round(size[0] * _OVERSCAN), round(size[1] * _OVERSCAN))
     with Image.open(file) as opened:
         # A large JPEG is decoded at a fraction of its size; either side may become the longer one.
@@ -128,8 +128,8 @@ def _moving_picture(file: Path, size: tuple[int, int]) -> _Painter:
     cover = ImageOps.fit(upright, stage, Image.Resampling.LANCZOS)
     source = Image.new("RGB", stage, (24, 24, 28))
     source.paste(cover, mask=cover)
-    # The picture's own bytes choose the direction, so that two pictures do not move alike.
-    chance = random.Random(file.name)  # noqa: S311 -- a look, not a secret
+    # The picture's digest chooses the direction, so that pictures move differently.
+    chance = random.Random(file.name)  # noqa: S311 -- not a secret
     drift_x, drift_y = chance.choice((-0.7, 0.7)), chance.uniform(-0.5, 0.5)
 
     def paint(progress: float) -> Image.Image:
@@ -145,8 +145,8 @@ def _moving_picture(file: Path, size: tuple[int, int]) -> _Painter:
 
 
 def _drifting_colours(clip: Clip) -> _Painter:
-    """Soft lights wandering over a dark ground, painted small and enlarged."""
-    chance = random.Random(clip.prompt)  # noqa: S311 -- a look, not a secret
+    """Return a painter of soft lights that move over a dark ground, painted small and enlarged."""
+    chance = random.Random(clip.prompt)  # noqa: S311 -- not a secret
     ground, *lights = chance.choice(_PALETTES)
     width, height = small = (max(8, clip.size[0] // 8), max(8, clip.size[1] // 8))
     fall_off = [round(230 * _ease(max(0.0, 1 - value / _RIM))) for value in range(256)]
@@ -170,7 +170,7 @@ def _drifting_colours(clip: Clip) -> _Painter:
 
 
 def _lettering(clip: Clip) -> Image.Image:
-    """Return the lower part of every frame: a scrim that fades in from above, the prompt, the caption."""
+    """Return the lower part of every frame: a gradient shade, the prompt and the caption."""
     width, height = clip.size
     unit = min(clip.size)
     margin = round(unit * 0.07)
@@ -196,9 +196,9 @@ def _draw_progress(picture: Image.Image, progress: float) -> None:
 
 
 def wrap(text: str, width: float, measure: Callable[[str], float]) -> list[str]:
-    """Break any text into at most six lines no wider than `width` pixels; the last ends in "…" if text is left.
+    """Break any text into at most six lines of `width` pixels; the last ends in "…" if text is left.
 
-    Words are kept whole where they fit. Control characters count as spaces.
+    Words that fit stay whole. Control characters count as spaces.
     """
     lines: list[str] = []
     current = ""
@@ -227,7 +227,7 @@ def _words(text: str) -> list[str]:
 
 
 def _pieces(word: str, width: float, measure: Callable[[str], float]) -> list[str]:
-    """One word cut wherever it no longer fits: long links, scripts without spaces."""
+    """Cut a word that is too wide, such as a long link or a script without spaces."""
     pieces = [""]
     for character in word:
         if pieces[-1] and measure(pieces[-1] + character) > width:
@@ -262,7 +262,7 @@ def _padded(data: bytes, size: int) -> bytes:
 
 @cache
 def _melody() -> array[int]:
-    """Four seconds of a pentatonic figure, interleaved stereo; each note rings on over the next ones."""
+    """Return four seconds of a pentatonic melody, interleaved stereo. Each note continues over the next ones."""
     beat = _SAMPLE_RATE // 2
     ring = 2 * beat
     notes = (220.0, 329.63, 440.0, 277.18, 369.99, 440.0, 329.63, 277.18)
@@ -278,7 +278,7 @@ def _melody() -> array[int]:
 
 
 def _tone(pitch: float, count: int) -> list[float]:
-    """One soft bell: quick swell, long decay, a little of the octave above."""
+    """Return one soft bell: quick attack, long decay, a little of the octave above."""
     step = math.tau * pitch / _SAMPLE_RATE
     return [
         6000

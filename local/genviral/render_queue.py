@@ -1,6 +1,6 @@
 """Render videos in one background worker, and keep them.
 
-The same clip is rendered once, however many jobs ask for it. The queue's length is limited.
+Equal clips are rendered only once. The queue's length is limited.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Rendering:
-    """A video in the making or ready. `finished` is set in either outcome; `etag` stays empty after a failure."""
+    """A requested video. `finished` is set after a success or a failure; `etag` stays empty after a failure."""
 
     def __init__(self, clip: Clip, file: Path) -> None:
         self.clip = clip
@@ -34,19 +34,19 @@ class Rendering:
 
 
 class RenderQueue:
-    """Makes one video at a time in the order of the requests, into `folder`.
+    """Renders one video at a time, in the order of the requests, into `folder`.
 
     Args:
-        capacity: How many different clips may wait.
+        capacity: Most different clips that may wait.
     """
 
     def __init__(self, folder: Path, capacity: int = 256) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._waiting: queue.Queue[Rendering] = queue.Queue(capacity)
-        self._shelf: dict[Clip, Rendering] = {}
+        self._renderings: dict[Clip, Rendering] = {}
         self._closing = threading.Event()
-        self._worker = threading.Thread(target=self._work, name="genviral-render_queue", daemon=True)
+        self._worker = threading.Thread(target=self._work, name="genviral-render-queue", daemon=True)
         self._worker.start()
 
     def request(self, clip: Clip) -> Rendering:
@@ -55,19 +55,19 @@ class RenderQueue:
         Raises:
             queue.Full: Too many different clips are waiting.
         """
-        if (known := self._shelf.get(clip)) is not None:
+        if (known := self._renderings.get(clip)) is not None:
             return known
-        rendering = Rendering(clip, self._folder / f"{len(self._shelf):06}.mp4")
+        rendering = Rendering(clip, self._folder / f"{len(self._renderings):06}.mp4")
         self._waiting.put_nowait(rendering)
-        self._shelf[clip] = rendering
+        self._renderings[clip] = rendering
         return rendering
 
     def count(self) -> int:
-        """Return how many different videos were asked for so far."""
-        return len(self._shelf)
+        """Return the number of different videos requested so far."""
+        return len(self._renderings)
 
     def close(self) -> None:
-        """Stop the worker, in the middle of a video if need be."""
+        """Stop the worker, even during a rendering."""
         self._closing.set()
         self._worker.join(timeout=10)
 
@@ -83,6 +83,6 @@ class RenderQueue:
             except Cancelled:
                 return
             except Exception as error:  # noqa: BLE001 -- one bad video must not stop the videos after it
-                _log.warning("A video could not be made: %s", type(error).__name__)
+                _log.warning("A video could not be rendered: %s", type(error).__name__)
             finally:
                 rendering.finished.set()

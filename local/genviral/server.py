@@ -1,6 +1,6 @@
-"""Receive requests over sockets and send replies, intact or broken as requested.
+"""Receive requests over sockets and send replies, intact or with a planned fault.
 
-It speaks HTTP/1.1 with keep-alive, and never logs a body, a header, a query or a key.
+It supports HTTP/1.1 with keep-alive, and never logs a body, a header, a query or a key.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _TRICKLE_STEPS = 20
 
 
 class GenviralStandIn:
-    """The whole stand-in in this process, on the loopback. A context manager; `start` and `stop` do the same.
+    """The whole stand-in in this process, on the loopback. Use it as a context manager, or call `start` and `stop`.
 
     Args:
-        port: 0 takes a free one.
-        generation_seconds: From acceptance to the end of a generation.
+        port: 0 chooses a free port.
+        generation_seconds: Seconds from acceptance to the end of a generation.
         honour_idempotency: Replay a repeated `Idempotency-Key` instead of charging again.
-        link_seconds: Lifetime of an `output_url`.
+        link_seconds: Lifetime of an `output_url`, in seconds.
 
     Raises:
         OSError: The port is taken.
@@ -68,7 +68,7 @@ class GenviralStandIn:
         self.url = f"{origin}{BASE_PATH}"
         self.admin_url = f"{origin}{ADMIN_PATH}"
         self.keys = dict(KEYS)
-        self._render_queue = RenderQueue(folder / "films")
+        self._render_queue = RenderQueue(folder / "videos")
         self._media = MediaStore(folder / "media")
         state = VendorState(
             self._render_queue, generation_seconds=generation_seconds, honour_idempotency=honour_idempotency
@@ -82,12 +82,12 @@ class GenviralStandIn:
         return self
 
     def stop(self) -> None:
-        """Close every connection, stop the worker, remove every file."""
+        """Close all connections, stop the worker and remove all files."""
         self._server.closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._server.hang_up()
+        self._server.close_connections()
         self._render_queue.close()
         self._media.close()
         self._files.cleanup()
@@ -125,18 +125,18 @@ class _Server(ThreadingHTTPServer):
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def hang_up(self) -> None:
-        """End idle keep-alive connections; their threads then end by themselves."""
+    def close_connections(self) -> None:
+        """Shut down keep-alive connections, which ends their threads."""
         with self._lock:
             connections = list(self._open)
         for connection in connections:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                continue  # already gone
+                continue  # already closed
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news; anything else is a bug."""
+        """Log bugs, but not a connection that the client closed."""
         if not isinstance(sys.exc_info()[1], OSError):
             _log.exception("The stand-in has a bug")
 
@@ -151,13 +151,13 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 120.0
 
     def __getattr__(self, name: str) -> Callable[[], None]:
-        """Serve every method alike: the base class looks for `do_<METHOD>`."""
+        """Serve every method in the same way: the base class calls `do_<METHOD>`."""
         if name.startswith("do_"):
             return self._serve
         raise AttributeError(name)
 
     def log_message(self, *_: Any) -> None:
-        """The base class would print query strings, and with them signatures."""
+        """Print nothing: the base class would print query strings with signatures."""
 
     def _serve(self) -> None:
         if web_guard.refused(self.headers.items()):
@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def _reset(self) -> None:
-        """Close with RST: a zero linger time, and no orderly shutdown before it."""
+        """Close with RST, by a zero linger time and without a shutdown."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         socket.close(self.connection.detach())

@@ -27,7 +27,7 @@ KEYS = {
     "scheduler": "standin-scheduler.not-a-secret",
     "no_credits": "standin-no-credits.not-a-secret",
 }
-"""Account name → API key. An account is named after the state it starts in."""
+"""Account name → API key. An account has the name of its initial state."""
 
 
 class AccountState(StrEnum):
@@ -46,7 +46,7 @@ class Account:
     spent: int = 0
 
     def enter(self, state: AccountState) -> None:
-        """Change the state. Running out of credits empties the balance; becoming valid fills an empty one."""
+        """Change the state. `no_credits` empties the balance; `valid` fills an empty one."""
         if state is AccountState.NO_CREDITS:
             self.credits = 0
         elif state is AccountState.VALID and not self.credits:
@@ -54,7 +54,7 @@ class Account:
         self.state = state
 
     def top_up(self, amount: int) -> None:
-        """Set the balance; credits are what ends `no_credits`."""
+        """Set the balance. More than 0 ends `no_credits`."""
         self.credits = amount
         if amount and self.state is AccountState.NO_CREDITS:
             self.state = AccountState.VALID
@@ -65,8 +65,8 @@ class Video:
     """One accepted, paid generation.
 
     Attributes:
-        ready_at: When it may be finished, in monotonic seconds.
-        rendering: None where the model always fails.
+        ready_at: Earliest end, in monotonic seconds.
+        rendering: None if the model always fails.
     """
 
     video_id: str
@@ -78,7 +78,7 @@ class Video:
     rendering: Rendering | None
 
     def document(self) -> dict[str, Any]:
-        """Return what the answer to the submission says."""
+        """Return the data for the response to the submission."""
         return {
             "video_id": self.video_id,
             "prediction_id": f"pred_{self.video_id[:8]}",
@@ -90,7 +90,7 @@ class Video:
         }
 
     def submission(self) -> dict[str, Any]:
-        """Return what the books say."""
+        """Return the record of the submission."""
         return {
             "video_id": self.video_id,
             "key": self.owner,
@@ -101,7 +101,7 @@ class Video:
         }
 
     def status(self) -> str:
-        """`processing`, `succeeded` or `failed`, as of now."""
+        """Return the current status: `processing`, `succeeded` or `failed`."""
         if time.monotonic() < self.ready_at:
             return "processing"
         if self.rendering is None:
@@ -115,7 +115,7 @@ class VendorState:
     """All mutable state behind one lock, so that credits are counted exactly.
 
     Args:
-        generation_seconds: From acceptance to the end of a generation; applies to later submissions.
+        generation_seconds: Seconds from acceptance to the end of a generation; applies to later submissions.
         honour_idempotency: Whether a repeated `Idempotency-Key` replays the first answer instead of charging again.
     """
 
@@ -132,7 +132,7 @@ class VendorState:
         self._first_by_key: dict[tuple[str, str], Video] = {}
 
     def authenticate(self, authorization: str) -> Account:
-        """Return the account behind an `Authorization` header whose plan includes the Partner API.
+        """Return the account of an `Authorization` header, if its plan includes the Partner API.
 
         Raises:
             Refusal: 401, 402 `subscription_required` or 403 `tier_not_allowed`.
@@ -156,16 +156,16 @@ class VendorState:
         return self._accounts.get(name)
 
     def replay(self, account: Account, idempotency_key: str | None) -> Video | None:
-        """Return the video this key already paid for, if the stand-in was told to honour such keys."""
+        """Return the video that this key already paid for, if the stand-in honours such keys."""
         if not self._honour_idempotency or idempotency_key is None:
             return None
         return self._first_by_key.get((account.name, idempotency_key))
 
     def accept(self, account: Account, model: Model, clip: Clip, idempotency_key: str | None) -> Video:
-        """Take the credits and start the generation, both or neither.
+        """Charge the credits and start the generation, both or neither.
 
         Raises:
-            Refusal: 403 `insufficient_credits`, or 429 when too many videos wait.
+            Refusal: 403 `insufficient_credits`, or 429 if too many videos wait.
         """
         with self._lock:
             if (first := self.replay(account, idempotency_key)) is not None:
@@ -204,7 +204,7 @@ class VendorState:
             account.enter(state)
 
     def document(self) -> dict[str, Any]:
-        """Return the books as data, for tests and demos."""
+        """Return the state as data, for tests and demos."""
         with self._lock:
             return {
                 "accounts": {
@@ -212,7 +212,7 @@ class VendorState:
                     for account in self._accounts.values()
                 },
                 "submissions": [video.submission() for video in self._videos.values()],
-                "films": self._render_queue.count(),
+                "videos": self._render_queue.count(),
                 "settings": {
                     "generation_seconds": self.generation_seconds,
                     "honour_idempotency": self._honour_idempotency,

@@ -3,14 +3,14 @@
     deliver(source, s3=…, bucket=…, key=…, limits=…, …) -> Delivery
 
     copy ── the plan: ranges, stream or one put
-     ├── fetch ── reads answers ── connection ── HTTP/1.1
-     │     └── links, guard: which address is meant, and may it be fetched
+     ├── fetch ── reads responses ── connection ── HTTP/1.1
+     │     └── links, guard: normalize a link, decide whether it may be fetched
      ├── store ── S3
      ├── media ── the file's kind, completeness and content ── movie, boxes, ebml
      └── limits, errors
 
 Must not know the vendor or jobs. Beyond the standard library it imports only h11 and idna, which the vendor's client
-needs, too, so it adds nothing to a cold start. The boto3 client is passed in.
+needs, too, so it adds nothing to a cold start. The caller passes the boto3 client.
 """
 
 from shared.delivery.copy import deliver

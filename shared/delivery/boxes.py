@@ -1,4 +1,4 @@
-"""Finds boxes within boxes, the building blocks of an MP4 or MOV. Must not know kinds of boxes, or a file."""
+"""Find nested boxes, the building blocks of an MP4 or MOV. Must not know kinds of boxes, or a file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MAX_CHILDREN = 256
 
 
 class Unsound(Exception):
-    """When a box that must be there is missing, or holds what cannot be."""
+    """A required box is missing, or a box has impossible content."""
 
 
 def children(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Return kind and body of each box in a body.
+    """Yield kind and body of each box in a body.
 
     Raises:
-        Unsound: There are more than 256: no writer makes so many.
+        Unsound: There are more than 256, which no writer makes.
     """
     offset = 0
     for _ in range(_MAX_CHILDREN):

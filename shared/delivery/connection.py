@@ -1,7 +1,7 @@
-"""Send a GET over a guarded HTTP/1.1 connection, read the head of the answer, and return its body.
+"""Send a GET over a guarded HTTP/1.1 connection, and read the response's head and body.
 
-h11 reads heads and chunks, by the same rules as httpx. A body of known length is read from the socket directly into the
-caller's buffer, from which S3 is sent. The delivery's deadline applies to every read and write.
+h11 reads heads and chunks, by the same rules as httpx. A body of known length goes directly from the socket into the
+caller's buffer, which is then uploaded to S3. The delivery's deadline applies to every read and write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.delivery.limits import Limits
 
 Headers = list[tuple[bytes, bytes]]
-"""Fields of a request."""
+"""Header fields of a request."""
 _HEAD_BYTES = 64 * 1024
 _HEAD_FIELDS = 480
 _INTERIM_ANSWERS = 200
@@ -32,23 +32,23 @@ _BODILESS = frozenset({204, 304})
 
 
 class DeadlineExceeded(Exception):
-    """The time of this delivery is over, or another worker has failed. Never leaves the package."""
+    """This delivery is out of time, or another worker has failed. Never leaves the package."""
 
 
 class Truncated(Exception):
-    """The body ended before its announced end. Never leaves the package."""
+    """The body ended too early. Never leaves the package."""
 
 
 class Surplus(Exception):
-    """The body continued after the range that its head names. Never leaves the package."""
+    """The body continued beyond the range in its head. Never leaves the package."""
 
 
 class Deadline:
-    """The time one delivery has, shared by its workers.
+    """The deadline of one delivery, shared by its workers.
 
     Args:
-        remaining: Seconds the caller has left.
-        limits: `total_seconds` and `reserve_seconds` count.
+        remaining: Returns the seconds that the caller has left.
+        limits: For `total_seconds` and `reserve_seconds`.
     """
 
     def __init__(self, remaining: Callable[[], float], limits: Limits) -> None:
@@ -58,10 +58,10 @@ class Deadline:
         self._stopped = threading.Event()
 
     def left(self) -> float:
-        """Seconds left, more than zero.
+        """Return the seconds left, more than zero.
 
         Raises:
-            DeadlineExceeded: There are none.
+            DeadlineExceeded: None are left.
         """
         left = min(self._end - time.monotonic(), self._remaining() - self._reserve)
         if left <= 0 or self._stopped.is_set():
@@ -69,15 +69,15 @@ class Deadline:
         return left
 
     def stop(self) -> None:
-        """Let every worker end at its next read."""
+        """Make every worker end at its next read."""
         self._stopped.set()
 
     def resume(self) -> None:
-        """Let new work begin after a `stop`, within the same time."""
+        """Allow new work after a `stop`, with the same deadline."""
         self._stopped.clear()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but no longer than there is time."""
+        """Wait, but not beyond the deadline."""
         self._stopped.wait(min(seconds, self.left()))
 
 
@@ -89,12 +89,12 @@ def _tls() -> ssl.SSLContext:
 
 
 class Connection:
-    """Connect to an address that the guard has checked. A certificate is verified for the host's name.
+    """A connection to an address that the guard has checked. Certificates are verified for the host's name.
 
     Raises:
         OutputRefused, OutputUnreachable: As `guard.resolve`.
-        OSError: No address answers.
-        DeadlineExceeded: The time is over.
+        OSError: No address accepts a connection.
+        DeadlineExceeded: The deadline has passed.
     """
 
     def __init__(self, target: Target, limits: Limits, deadline: Deadline) -> None:
@@ -105,12 +105,12 @@ class Connection:
         self._socket = _connect(target, limits, deadline)
 
     def get(self, headers: Headers) -> Response:
-        """Send a GET for the target's path and read the head of the answer. Interim answers (1xx) are passed over.
+        """Send a GET for the target's path and read the response's head. Interim responses (1xx) are skipped.
 
         Raises:
-            OSError: The connection broke, or was silent for too long.
-            h11.ProtocolError: The answer is not HTTP/1.1, or its head is too large.
-            DeadlineExceeded: The time is over.
+            OSError: The connection broke or timed out.
+            h11.ProtocolError: The response is not HTTP/1.1, or its head is too large.
+            DeadlineExceeded: The deadline has passed.
         """
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
         request = h11.Request(method="GET", target=self.target.path, headers=[(b"Host", _host(self.target)), *headers])
@@ -125,29 +125,29 @@ class Connection:
         raise h11.RemoteProtocolError("no final answer, or one with too many fields")
 
     def next_event(self, parser: h11.Connection) -> object:
-        """Return what comes next, as far as `parser` has to read it. Raises as `get`."""
+        """Return the parser's next event. Raises as `get`."""
         while (event := parser.next_event()) is h11.NEED_DATA:
             self._arm()
             parser.receive_data(self._socket.recv(_RECEIVE_BYTES))
         return event
 
     def receive_into(self, view: memoryview) -> int:
-        """Fill some of `view` from the socket. Returns the number of bytes; 0 when the other side has closed.
+        """Read into `view` from the socket. Returns the number of bytes; 0 when the peer has closed.
 
         Raises:
-            OSError: The connection broke, or was silent for too long.
-            DeadlineExceeded: The time is over.
+            OSError: The connection broke or timed out.
+            DeadlineExceeded: The deadline has passed.
         """
         self._arm()
         return self._socket.recv_into(view)
 
     def has_arrived(self) -> bool:
-        """Whether there are bytes that nobody has asked for. Does not wait; drops the connection's next byte."""
+        """Whether unread bytes have arrived. Does not wait; drops the connection's next byte."""
         self._timeout = 0.0
         self._socket.settimeout(0.0)
         try:
             return bool(self._socket.recv(1))
-        except OSError:  # nothing, or an end without a goodbye
+        except OSError:  # nothing, or closed without TLS's close_notify
             return False
 
     def _arm(self) -> None:
@@ -157,18 +157,18 @@ class Connection:
             self._timeout = timeout
 
     def close(self) -> None:
-        """Drop it."""
+        """Close the socket."""
         self._socket.close()
 
 
 class Response:
-    """The head of an answer, and its body as it arrives.
+    """A response's head, and its body as it arrives.
 
     Attributes:
         status: The HTTP status.
-        length: Bytes of the body by `Content-Length`, if it is framed by that.
-        delimited: Whether the body's end can be told from a broken connection: by a length, by chunks, or by the
-            goodbye that TLS says (RFC 9112 section 8).
+        length: Bytes of the body, if `Content-Length` delimits it.
+        delimited: Whether the body's end differs from a broken connection: by a length, by chunks, or by TLS's
+            close_notify (RFC 9112 section 8).
     """
 
     def __init__(self, connection: Connection, parser: h11.Connection, head: h11.Response) -> None:
@@ -189,28 +189,28 @@ class Response:
         self._is_range = False
 
     def field(self, name: str) -> str | None:
-        """The value of a header field by its lower-case name, without blanks around it; the first if there are more."""
+        """Return the first header field of this lower-case name, stripped of white space."""
         value = self.raw_field(name)
         return None if value is None else value.decode("latin-1")
 
     def raw_field(self, name: str) -> bytes | None:
-        """Return the same as it came."""
+        """Return the same field as bytes."""
         return next((value for found, value in self._head.headers if found == name.encode()), None)
 
     def cookies(self) -> dict[bytes, bytes]:
-        """Names and values of the cookies that it sets."""
+        """Return names and values of the cookies that it sets."""
         fields = (value.partition(b";")[0] for found, value in self._head.headers if found == b"set-cookie")
         pairs = (field.partition(b"=") for field in fields)
         return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
     def limit(self, count: int) -> None:
-        """Set the body's length to that of a range of `count` bytes; more bytes are an error."""
+        """Limit the body to a range of `count` bytes; more bytes are an error."""
         self._left = count
         self._is_range = True
 
     @property
     def reusable(self) -> bool:
-        """Whether the body is read to its end and the connection stays open for another request."""
+        """Whether the body was read to its end and the connection stays open."""
         framed = self._chunked or self.length is not None
         return framed and self._ended and not self._surplus and self._stays_open()
 
@@ -218,14 +218,14 @@ class Response:
         return self._head.http_version == b"1.1" and "close" not in (self.field("connection") or "").lower()
 
     def read_into(self, view: memoryview) -> int:
-        """Read the body into `view`. Fewer bytes than it holds mean that the body has ended where it should.
+        """Read the body into `view`. Returns fewer bytes than `view` holds only at the body's proper end.
 
         Raises:
-            Truncated: It ended early.
-            Surplus: It went on behind its range.
-            OSError: The connection broke, or was silent for too long.
+            Truncated: It ended too early.
+            Surplus: It continued beyond its range.
+            OSError: The connection broke or timed out.
             h11.ProtocolError: Its chunks are not well-formed.
-            DeadlineExceeded: The time is over.
+            DeadlineExceeded: The deadline has passed.
         """
         at = 0
         while at < len(view) and not self._ended:
@@ -233,7 +233,7 @@ class Response:
         return at
 
     def _some(self, view: memoryview) -> int:
-        """Fill some of `view`, and notice the body's end."""
+        """Read some bytes into `view`, and detect the body's end."""
         count = self._early_into(view) or self._next_into(view)
         if count == 0:
             if self._left:
@@ -242,12 +242,12 @@ class Response:
         if self._left is not None:
             self._left -= count
             self._ended = self._left == 0
-            if self._ended and self._is_range and self._goes_on():
+            if self._ended and self._is_range and self._continues():
                 raise Surplus
         return count
 
     def _early_into(self, view: memoryview) -> int:
-        """Take bytes that came along with the head or with a chunk."""
+        """Take bytes that arrived with the head or a chunk."""
         piece, self._early = self._early[: len(view)], self._early[len(view) :]
         view[: len(piece)] = piece
         return len(piece)
@@ -259,17 +259,17 @@ class Response:
         return self._early_into(view)
 
     def _next_chunk(self) -> bytes:
-        """Some bytes out of a chunk; empty when the last chunk has come."""
+        """Return some bytes of a chunk; empty after the last chunk."""
         try:
             event = self._connection.next_event(self._parser)
         except h11.RemoteProtocolError:
-            if self._parser.trailing_data[1]:  # closed by the other side
+            if self._parser.trailing_data[1]:  # closed by the peer
                 raise Truncated from None
             raise
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
-    def _goes_on(self) -> bool:
-        """Whether anything comes behind the range. Without a length or chunks, only the connection's end shows."""
+    def _continues(self) -> bool:
+        """Whether bytes follow the range. Without a length or chunks, only the end of the connection shows it."""
         if self._early:
             return True
         if self._chunked:
@@ -300,7 +300,7 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
     if target.scheme != "https":
         return sock
     try:
-        # A body that ends without TLS's own goodbye may have been cut off, so a ragged end is an error.
+        # A body that ends without TLS's close_notify may be cut off, so a ragged end is an error.
         return _tls().wrap_socket(sock, server_hostname=target.host, suppress_ragged_eofs=False)
     except BaseException:
         sock.close()

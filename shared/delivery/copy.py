@@ -1,11 +1,11 @@
-"""Copy a video from its link into the bucket: in parallel ranges where the origin can, in one stream where it cannot.
+"""Copy a video from its link into the bucket: in parallel ranges if the origin supports them, else in one stream.
 
-Origins answer ranges in many wrong ways, and most of them answer a plain GET well. So each call tries ranges first, as
-long as they are answered as RFC 9110 says, then one plain GET, and only then fails.
+Many origins answer ranges wrongly but a plain GET well. So each call first tries ranges, if they are served as RFC 9110
+requires, then one plain GET, and only then fails.
 
-Memory is bounded by the parts in flight, whatever the size of the file: the buffer of a part is reused. Nothing is
-published before its length and container are verified. A ranged copy can stop at any moment, even because its process
-is killed, and a later call resumes it.
+Memory is bounded by the parts in flight, whatever the size of the file, because buffers are reused. Nothing is
+published before its length and container are verified. A ranged copy can stop at any moment, even when its process is
+killed, and a later call resumes it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 """Requests for the same bytes before the copy by ranges fails."""
 ANSWERS = 64
-"""Answers that one part may take: an origin may send less than requested."""
+"""Most responses for one part: an origin may send less than requested."""
 _BACKOFF_SECONDS = 0.25
 _LEAST_TO_COMPARE = 16
-"""Two places of a video have this many equal bytes only by accident, which costs no more than a plain GET."""
+"""Fewest bytes to compare. If two places of a video happen to be equal, that costs one plain GET."""
 _CUT_OFF = "The video is cut off: its container announces more than the origin sent."
 _NO_VIDEO = "The file is no video: its header lists only sound or pictures."
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
@@ -66,7 +66,7 @@ class _Link:
                 self.url = final
 
     def renew(self, stale: str) -> None:
-        """Ask for a fresh link, unless another worker already has."""
+        """Get a fresh link, unless another worker already did."""
         with self._lock:
             if self.url == stale:
                 self.url = self.given = self._source()
@@ -74,7 +74,7 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A file at its origin, of one version, that can be read in ranges. `head`: its first bytes."""
+    """One version of a file at its origin, which can be read in ranges. `head`: its first bytes."""
 
     link: _Link
     deadline: Deadline
@@ -82,12 +82,12 @@ class _Origin:
     head: bytes
 
     def read(self, fetcher: Fetcher, start: int, view: memoryview, opened: Reply | None = None) -> None:
-        """Fill `view` with the bytes from `start`. `opened` is an answer that begins there.
+        """Fill `view` with the bytes from `start`. `opened` is a response that begins there.
 
         Raises:
-            RangesUnusable: The origin answers with something else than these bytes of this version.
+            RangesUnusable: The origin sends anything but these bytes of this version.
             OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: Several attempts failed.
-            DeadlineExceeded: The time is over.
+            DeadlineExceeded: The deadline has passed.
         """
         for _ in range(ANSWERS):
             count = self._read_answer(fetcher, start, view, opened)
@@ -99,7 +99,7 @@ class _Origin:
         raise RangesUnusable("sends too little at a time")
 
     def _read_answer(self, fetcher: Fetcher, start: int, view: memoryview, opened: Reply | None) -> int:
-        """Read one answer to the end, with retries. Returns its bytes, which may be fewer than asked for."""
+        """Read one response to its end, with retries. Returns its size in bytes, which may be less than requested."""
         attempt = 0
         while True:
             attempt += 1
@@ -118,12 +118,12 @@ class _Origin:
                 self.deadline.sleep(random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311
 
     def _begins_with_head(self, view: memoryview) -> bool:
-        """Whether bytes from the middle of the file are its first ones, whatever their `Content-Range` says."""
+        """Whether bytes from the middle of the file equal its first bytes, whatever their `Content-Range` says."""
         count = min(len(view), len(self.head))
         return count >= _LEAST_TO_COMPARE and view[:count] == self.head[:count]
 
     def _expected(self, reply: Reply, wanted: int) -> int:
-        """Return how many bytes the answer brings, if they belong to this version of the file."""
+        """Return the response's size in bytes, if it belongs to this version of the file."""
         of_version = (reply.partial, reply.validator, reply.total) == (True, self.version.validator, self.version.total)
         if not of_version or reply.length is None or reply.length > wanted:
             raise RangesUnusable("does not stay with one version of the file, or sends other bytes than asked for")
@@ -154,8 +154,8 @@ def deliver(
         tags: Tags of the object.
         remaining: Seconds the caller has left.
         before_publish: Called right before the object appears; if it raises, the object does not appear.
-        first: The caller knows that no earlier call has begun, so the bucket is not searched for its parts. If that is
-            wrong, the file is only fetched again.
+        first: No earlier call has begun, so the bucket is not searched for its parts. If that is wrong, the file is
+            only fetched again.
 
     Raises:
         DeliveryIncomplete: Out of time, progress kept; call again.
@@ -177,19 +177,19 @@ def deliver(
         try:
             return _Copy(_Link(source), fetcher, store, limits, deadline).run(begun=begun)
         except Exception as error:
-            # A call that was given up but still runs may end after its successor; nothing would remove what it leaves.
+            # An abandoned call that still runs may end after its successor; nothing else would remove its leftovers.
             with contextlib.suppress(Exception):
                 finished, _ = _finished(store)
                 if finished is not None:
                     return finished
             if isinstance(error, DeadlineExceeded):
-                message = "The origin is too slow: the file did not arrive in the time there is."
+                message = "The origin is too slow: the file did not arrive in the available time."
                 raise OutputUnreachable(message) from None
             raise
 
 
 def _finished(store: Store) -> tuple[Delivery | None, bool]:
-    """Return the finished file, after removing leftovers; otherwise whether an earlier call has begun."""
+    """Return the finished file, after removing leftovers, and whether an earlier call has begun."""
     there, begun = store.probe()
     finished = store.finished() if there else None
     if finished is not None and begun:
@@ -199,13 +199,12 @@ def _finished(store: Store) -> tuple[Delivery | None, bool]:
 
 @dataclass(slots=True)
 class _Copy:
-    """The attempts of one call.
+    """The attempts of one `deliver` call.
 
     Attributes:
         kept: Whether parts copied by ranges are in the bucket, from an earlier call or from this one.
-        asked: Bytes that the range of the current request asked for; 0 without a range.
-        refused: Size in bytes of a whole file, not sent in ranges, that is truncated or not a video by its own
-            container.
+        asked: Bytes that the current request's range asks for; 0 without a range.
+        refused: Size in bytes of a file that came without ranges and is truncated or no video by its container.
         reason: Why it was refused.
     """
 
@@ -220,7 +219,7 @@ class _Copy:
     reason: str = ""
 
     def run(self, *, begun: bool) -> Delivery:
-        """Copy by ranges, else by one plain GET. `begun`: an earlier call has left parts."""
+        """Copy by ranges, else by one plain GET. `begun`: an earlier call left parts."""
         failed: Exception | None = None
         self.kept = begun
         try:
@@ -228,7 +227,7 @@ class _Copy:
         except RangesUnusable:
             pass
         except (OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable) as error:
-            # Some origins redirect only ranges, for example to a sign-in page, so a plain GET is checked separately.
+            # Some origins redirect only ranges, for example to a sign-in page, so try a plain GET, too.
             if not self.fetcher.connected:
                 raise
             failed = error.with_traceback(None)  # its frames hold the buffers of the parts
@@ -249,9 +248,9 @@ class _Copy:
         return self._ranges(_Origin(self.link, self.deadline, version, head), kind, None if begun else reply)
 
     def _with_plain_get(self, failed: Exception | None) -> Delivery:
-        """Ask once more, without a range. `failed` is the reason, unless ranges were only not usable.
+        """Request the file without a range. `failed`: the error of the ranges, unless they were only unusable.
 
-        Parts that were copied by ranges stay until the whole file is stored: the next call has them if this fails.
+        Parts that were copied by ranges stay until the whole file is stored, so the next call can use them.
         """
         self.fetcher.close()
         self.deadline.resume()
@@ -267,7 +266,7 @@ class _Copy:
             raise
 
     def _open_whole(self) -> Reply:
-        """Ask for the whole file; with a fresh link, if the current one was valid for the first request only."""
+        """Request the whole file, with a fresh link if the current one was valid only once."""
         url = self.link.given
         try:
             return self.fetcher.open(url)
@@ -283,7 +282,7 @@ class _Copy:
             raise OutputInvalid(self.reason)
 
     def _stream(self, reply: Reply, kind: str) -> Delivery:
-        """Copy a body that comes in one piece; a part is uploaded while the next ones are read."""
+        """Copy the body of one response; parts are uploaded while the next ones are read."""
         size = part_size(self.limits.max_bytes if reply.total is None else reply.total, self.limits)
         buffer = bytearray(size if reply.total is None else min(size, reply.total))
         count = reply.fill(memoryview(buffer))
@@ -301,12 +300,12 @@ class _Copy:
             _discard(upload)
             raise
         if self.kept:
-            with contextlib.suppress(Exception):  # the file is complete, and its parts are not needed any more
+            with contextlib.suppress(Exception):  # the file is complete without these parts
                 self.store.clear()
         return _published(self.store, total, container.facts)
 
     def _ranges(self, origin: _Origin, kind: str, opened: Reply | None) -> Delivery:
-        """Copy part by part, several at once, after the parts that an earlier call copied."""
+        """Copy the missing parts, several at once."""
         version = origin.version
         parts = parts_of(version.total, self.limits)
         upload = self.store.resume(version, parts) or self.store.begin(kind, version)
@@ -339,8 +338,8 @@ class _Copy:
     def _require_whole_video(self, reply: Reply, container: Container, size: int) -> None:
         """Verify a file that came in one answer of `size` bytes."""
         if size == self.asked:
-            # As long as what was asked for: a part that calls itself the whole file looks the same.
-            raise RangesUnusable("sent as much as it was asked for, and says that this is all")
+            # A part that claims to be the whole file would have this size, too.
+            raise RangesUnusable("sent exactly the requested size and calls it the whole file")
         try:
             _require_video(container)
         except OutputInvalid as error:
@@ -357,7 +356,7 @@ def _require_video(container: Container) -> None:
 def _approved(reply: Reply, limits: Limits) -> tuple[bytes, str]:
     """Return the first bytes and the content type of a body that may be copied, decided before anything is written."""
     if reply.total is not None and reply.total > limits.max_bytes:
-        if reply.partial:  # its head describes the file; a plain GET's describes the body
+        if reply.partial:  # this size may be wrong; a plain GET's describes the body itself
             raise RangesUnusable("names a size beyond the limit")
         raise OutputTooLarge(f"The file has {reply.total} bytes; the limit is {limits.max_bytes}.")
     head = reply.peek(SNIFF_BYTES)
@@ -366,7 +365,7 @@ def _approved(reply: Reply, limits: Limits) -> tuple[bytes, str]:
     kind = content_type(head)
     if kind is None:
         raise OutputInvalid(f"{reply.host} sent {_described(head, reply.encoding)}, not an MP4, MOV or WebM video.")
-    # Whatever `Content-Encoding` says, these are a video's own bytes: nothing is encoded.
+    # These are a video's bytes, so nothing is encoded, whatever `Content-Encoding` says.
     return head, kind
 
 
@@ -377,7 +376,7 @@ def _described(head: bytes, encoding: str) -> str:
 
 
 def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tuple[int, Container]:
-    """Upload the full `buffer` and the rest of the body behind it. Returns the size in bytes, and the container."""
+    """Upload `buffer` and the rest of the body. Returns the size in bytes and the container."""
 
     def send(number: int, body: bytearray) -> bytearray:
         upload.put(number, body)
@@ -385,7 +384,7 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tu
 
     size = count = len(buffer)
     depth = max(1, parts_in_flight(size, limits) - 1)  # one buffer is being filled
-    total, number, skim = 0, 0, HeaderCapture()
+    total, number, capture = 0, 0, HeaderCapture()
     pending: deque[Future[bytearray]] = deque()
     with ThreadPoolExecutor(depth) as pool:
         while count:
@@ -393,7 +392,7 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tu
             if total > limits.max_bytes:
                 raise OutputTooLarge(f"The file has more than {limits.max_bytes} bytes, which is the limit.")
             del buffer[count:]
-            skim.feed(buffer)
+            capture.feed(buffer)
             pending.append(pool.submit(send, number, buffer))
             if count < size:
                 break
@@ -401,7 +400,7 @@ def _pump(reply: Reply, buffer: bytearray, upload: Upload, limits: Limits) -> tu
             count = reply.fill(memoryview(buffer))
         for sent in pending:
             sent.result()
-    return total, skim.examine()
+    return total, capture.examine()
 
 
 def _read(origin: _Origin, fetcher: Fetcher, start: int, length: int) -> bytes:
@@ -440,7 +439,7 @@ def _transfer(
                 origin.deadline.stop()
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:
-        # Stopped workers report that they ran out of time; the worker that failed has the reason.
+        # Stopped workers report an exceeded deadline; the failed worker has the reason.
         raise next((error for error in errors if not isinstance(error, DeadlineExceeded)), errors[0])
 
 

@@ -1,4 +1,4 @@
-"""Reads EBML, the elements that a WebM or Matroska file is made of: an id, a size, a body.
+"""Read EBML, the elements of a WebM or Matroska file: an id, a size, a body.
 
 The layout is RFC 8794, https://www.rfc-editor.org/rfc/rfc8794. Must not know where bytes come from.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADER_BYTES = 12
-"""How much of an element `parse` needs to see, in bytes: an id of at most 4 and a size of at most 8."""
+"""Bytes of an element that `parse` needs: at most 4 for the id and 8 for the size."""
 MAGIC = b"\x1a\x45\xdf\xa3"
 """The id of the first element of every file."""
 SEGMENT = 0x18538067
@@ -33,9 +33,9 @@ class Element:
     """The head of an element.
 
     Attributes:
-        id: Which element this is, with the bits that say how long the id is, as specifications write it.
+        id: The element's id with its length marker, as specifications write it.
         header: Length of its head, in bytes.
-        size: Length of its body, in bytes; `None` if it was not known when the head was written.
+        size: Length of its body, in bytes; `None` if unknown when it was written.
     """
 
     id: int
@@ -44,25 +44,25 @@ class Element:
 
 
 def parse(head: bytes) -> Element | None:
-    """Read the head of an element. `None` if these bytes are no such head, or too few."""
+    """Read the head of an element. `None` if the bytes are no head, or too few."""
     id_bytes = _width(head[:1], longest=4)
     size_bytes = _width(head[id_bytes : id_bytes + 1], longest=8)
     header = id_bytes + size_bytes
     if not id_bytes or not size_bytes or len(head) < header:
         return None
-    unknown = (1 << 7 * size_bytes) - 1  # all bits behind the one that marks the width are set
+    unknown = (1 << 7 * size_bytes) - 1  # all bits after the width marker are set
     size = int.from_bytes(head[id_bytes:header], "big") & unknown
     return Element(int.from_bytes(head[:id_bytes], "big"), header, None if size == unknown else size)
 
 
 def _width(first: bytes, longest: int) -> int:
-    """How many bytes a number has that begins with this byte: as many as its first set bit says. 0 if it is none."""
+    """Return the bytes of a number by its first byte, whose first set bit marks the width. 0 if it is invalid."""
     width = 9 - first[0].bit_length() if first else 0
     return width if width <= longest else 0
 
 
 def doctype(head: bytes) -> bytes | None:
-    """Read what kind of file the EBML header says this is, by the first bytes of the file. `None` if it does not."""
+    """Read the file's kind from its EBML header, given the first bytes of the file. `None` if it is missing."""
     header = parse(head)
     if header is None or not head.startswith(MAGIC):
         return None
@@ -74,7 +74,7 @@ def doctype(head: bytes) -> bytes | None:
 
 
 def may_have_video(tracks: bytes) -> bool:
-    """Whether the body of a `Tracks` element lists a video, or does not say what it lists."""
+    """Whether the body of a `Tracks` element lists a video, or gives no track types."""
     entries = (content for identifier, content in _children(tracks) if identifier == _TRACK)
     parts = itertools.chain.from_iterable(map(_children, entries))
     types = {int.from_bytes(content, "big") for identifier, content in parts if identifier == _TRACK_TYPE}
@@ -82,7 +82,7 @@ def may_have_video(tracks: bytes) -> bool:
 
 
 def _children(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Return id and body of each element in a body, as far as they can be read; the last may be cut off."""
+    """Yield id and body of each readable element in a body; the last may be cut off."""
     end = 0
     for _ in range(_MAX_CHILDREN):
         element = parse(body[end : end + HEADER_BYTES])

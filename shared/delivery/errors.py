@@ -1,12 +1,12 @@
-"""What can go wrong between a finished video's link and the bucket, one class per situation.
+"""Define the errors between a finished video's link and the bucket, one class per situation.
 
     Fault
     ├── OutputExpired        the link itself is refused
     ├── OutputUnreachable    the host cannot be reached, redirects without end, or is too slow
-    ├── OutputInvalid        what came is not the whole video
+    ├── OutputInvalid        the body is not the whole video
     ├── OutputTooLarge       more than the limit allows
-    ├── OutputRefused        the guard will not go where the link points
-    └── DeliveryIncomplete   out of time, with the finished parts kept
+    ├── OutputRefused        the guard does not allow the link
+    └── DeliveryIncomplete   out of time; the copied parts are kept
 
 In every case the video has been paid for, so all errors except a refused link are retried and then left uncaught; a
 redrive continues from there. A message contains no more of a link than its host name.
@@ -20,7 +20,7 @@ from shared.faults import Branch, Fault, Paid
 
 
 class OutputExpired(Fault):
-    """When the origin answers the link with 400, 401, 403, 404 or 410: it was signed for a time that is over."""
+    """The origin answers the link with 400, 401, 403, 404 or 410: it has probably expired."""
 
     code = "output_expired"
     paid = Paid.YES
@@ -29,7 +29,7 @@ class OutputExpired(Fault):
 
 
 class OutputUnreachable(Fault):
-    """When the origin's host does not resolve or connect, speaks no HTTP, redirects without end, or is too slow."""
+    """The origin's host does not resolve or connect, speaks no HTTP, redirects without end, or is too slow."""
 
     code = "output_unreachable"
     paid = Paid.YES
@@ -38,8 +38,9 @@ class OutputUnreachable(Fault):
 
 
 class OutputInvalid(Fault):
-    """When the body is truncated, empty, encoded, not a video, or of another length than announced; also when nothing
-    would show where it was cut off: neither a length nor chunks nor the end of a TLS connection.
+    """The body is truncated, empty, encoded, no video, of another length than announced, or without a marked end.
+
+    A length, chunks or the end of a TLS connection marks it. Without one, truncation would go unnoticed.
     """
 
     code = "output_invalid"
@@ -49,7 +50,7 @@ class OutputInvalid(Fault):
 
 
 class OutputTooLarge(Fault):
-    """When the file is larger than the limit, as announced or as counted while reading."""
+    """The file is larger than the limit, as announced or as counted while reading."""
 
     code = "output_too_large"
     paid = Paid.YES
@@ -58,9 +59,7 @@ class OutputTooLarge(Fault):
 
 
 class OutputRefused(Fault):
-    """When the link, or where it redirects, is not a public https address: fetching it could reach into the account.
-    Also when what the vendor calls a link is none.
-    """
+    """The link or its redirect is malformed or no public https address: fetching it could reach into the account."""
 
     code = "output_refused"
     paid = Paid.YES
@@ -69,7 +68,7 @@ class OutputRefused(Fault):
 
 
 class DeliveryIncomplete(Fault):
-    """When too little of the caller's time is left. The copied parts are kept, and the next call continues."""
+    """Too little of the caller's time is left. The copied parts are kept, and the next call continues."""
 
     code = "delivery_incomplete"
     paid = Paid.YES
@@ -85,4 +84,4 @@ ERRORS: tuple[type[Fault], ...] = (
     OutputRefused,
     DeliveryIncomplete,
 )
-"""Every error of this package, for the documentation and for the tests that hold the state machine against it."""
+"""Every error of this package, for the documentation and the tests of the state machine."""

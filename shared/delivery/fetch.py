@@ -1,8 +1,8 @@
-"""Open a link: follow a few redirects, check the head of the answer, and return a counted body.
+"""Open a link: follow a few redirects, check the response's head, and return the body with its length.
 
-The guard checks every hop, and the socket connects only to an address that it has checked. h11 and a socket are used
-instead of httpx for three reasons: a body is read directly into the buffer from which S3 is sent, the socket's address
-and timeouts are under control, and no logger can write a signed link.
+The guard checks every hop, and the socket connects only to an address that it has checked. h11 and a socket replace
+httpx for three reasons: a body is read directly into the buffer for S3, the socket's address and timeouts are under
+control, and no logger can write a presigned URL.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# S3 answers 400 to a link whose session has ended, 403 to one whose time is over, 404 or 410 when the file is gone.
+# S3 answers 400 when a link's session has ended, 403 when the link has expired, 404 or 410 when the file is gone.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _WITHOUT_BODY = frozenset({204, 205})
 _PARTIAL, _RANGE_NOT_SATISFIABLE = 206, 416
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\Z", re.IGNORECASE)
-# The least that a Content-Range says, however it is written.
+# The first and last byte, and the size, in a Content-Range of any spelling.
 _SPAN = re.compile(r"([0-9]{1,18}) *- *([0-9]{1,18})")
 _TOTAL = re.compile(r"/ *([0-9]{1,18})")
 _STRONG_ETAG = re.compile(r'"[!#-~]+"\Z')
-# h11 names the field that it refuses.
+# h11's error names the field that it rejects.
 _FRAMING = ("Content-Length", "Transfer-Encoding")
 
 
 class RangesUnusable(Exception):
-    """The origin does not answer ranges as RFC 9110 says. A plain GET may still work. Never leaves the package."""
+    """The origin does not serve ranges as RFC 9110 requires. A plain GET may still work. Never leaves the package."""
 
 
 class Reply:
-    """An answer with a usable body, whose head has been checked.
+    """A response with a checked head and a usable body.
 
     Attributes:
-        url: What to ask next time: where redirects ended, or the first link where they set cookies. A secret.
-        host: For messages.
-        length: Bytes of this body; `None` when the origin does not say how many.
-        total: Bytes of the whole file, as far as the origin says.
+        url: The URL for the next request: where redirects ended, or the first link if they set cookies. A secret.
+        host: The host, for messages.
+        length: Bytes of this body; `None` if unknown.
+        total: Bytes of the whole file; `None` if unknown.
         partial: Whether this is a range of the file.
         validator: The strong ETag, quoted, if there is one.
-        encoding: What `Content-Encoding` says; empty if nothing.
+        encoding: `Content-Encoding`; empty without it.
 
     Raises:
-        RangesUnusable: A range was asked for, and what came is none that can be used.
-        OutputInvalid: Nothing says where the body ends, or the head says that this is only a part of the file.
+        RangesUnusable: A range was requested, and the response is no usable range.
+        OutputInvalid: The body's end is not marked, or the head describes only a part of the file.
     """
 
     def __init__(self, response: Response, url: str, host: str, first: int | None) -> None:
@@ -74,7 +74,7 @@ class Reply:
             self._take_whole(content_range)
 
     def _take_range(self, content_range: str, first: int) -> None:
-        """Learn from `Content-Range` which bytes these are."""
+        """Read from `Content-Range` which bytes these are."""
         match = _CONTENT_RANGE.match(content_range)
         if match is None or int(match[1]) != first or int(match[2]) < first:
             self._refuse("sent another range than it was asked for")
@@ -86,9 +86,9 @@ class Reply:
         self.length, self.total = span, total
 
     def _take_whole(self, content_range: str) -> None:
-        """Require that the body's end can be told, and that nothing says that this is a part of the file.
+        """Require a marked end of the body, and a head that does not describe a part of the file.
 
-        No range was asked for, so a `Content-Range` that cannot be read says nothing.
+        No range was requested, so an unreadable `Content-Range` is ignored.
         """
         span, of = _SPAN.search(content_range), _TOTAL.search(content_range)
         end = None if span is None else int(span[2]) + 1
@@ -116,13 +116,13 @@ class Reply:
         return self._peeked
 
     def fill(self, view: memoryview) -> int:
-        """Read the body into `view`. Fewer bytes than it holds mean that the body has ended where it should.
+        """Read the body into `view`. Returns fewer bytes than `view` holds only at the body's proper end.
 
         Raises:
-            RangesUnusable: The body goes on behind its range.
-            OutputInvalid: The body ended early.
-            OutputUnreachable: The connection broke, or was silent for too long.
-            DeadlineExceeded: The time is over.
+            RangesUnusable: The body continues beyond its range.
+            OutputInvalid: The body ended too early.
+            OutputUnreachable: The connection broke or timed out.
+            DeadlineExceeded: The deadline has passed.
         """
         peeked = self._peeked[: len(view)]
         self._peeked = self._peeked[len(peeked) :]
@@ -138,14 +138,14 @@ class Reply:
         except Surplus:
             self._refuse("sent more than the range that it names")
         except (OSError, h11.ProtocolError):
-            raise OutputUnreachable(f"The connection to {self.host} broke off or fell silent.") from None
+            raise OutputUnreachable(f"The connection to {self.host} broke or timed out.") from None
 
 
 class Fetcher:
-    """One connection, kept open from one request to the next. For one thread.
+    """One connection, kept open between requests. For one thread.
 
     Attributes:
-        connected: Whether any host has taken a connection so far.
+        connected: Whether any host has accepted a connection so far.
     """
 
     def __init__(self, limits: Limits, deadline: Deadline) -> None:
@@ -162,14 +162,14 @@ class Fetcher:
         self.close()
 
     def open(self, url: str, span: tuple[int, int] | None = None, validator: str | None = None) -> Reply:
-        """Ask for a file, or for the bytes `span[0]` to `span[1]`, inclusive, of the version `validator`.
+        """Request a file, or the bytes `span[0]` to `span[1]`, inclusive, of the version `validator`.
 
-        A cookie that a redirect sets goes back to its own host until the redirects end, and nowhere else.
+        A cookie from a redirect is sent back only to its own host, until the redirects end.
 
         Raises:
-            RangesUnusable: A span was asked for, and the answer cannot be used as one.
-            OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: As their own texts say.
-            DeadlineExceeded: The time is over.
+            RangesUnusable: A span was requested, and the response is no usable range.
+            OutputExpired, OutputInvalid, OutputRefused, OutputUnreachable: See `shared.delivery.errors`.
+            DeadlineExceeded: The deadline has passed.
         """
         headers: Headers = [
             (b"Accept", b"*/*"),
@@ -189,7 +189,7 @@ class Fetcher:
             response = self._get(target, [*headers, (b"Cookie", sent)] if sent else headers)
             location = response.raw_field("location")
             if response.status not in _REDIRECTS or not location:
-                _judge(response, target.host)
+                _require_body(response, target.host)
                 return Reply(response, given if any(jar.values()) else url, target.host, span[0] if span else None)
             cookies.update(response.cookies())
             self.close()
@@ -212,7 +212,7 @@ class Fetcher:
         if (kept := self._reusable(target)) is not None:
             try:
                 self._response = kept.get(headers)
-            except (ConnectionError, ssl.SSLError, h11.RemoteProtocolError):  # closed since its last answer, perhaps
+            except (ConnectionError, ssl.SSLError, h11.RemoteProtocolError):  # perhaps closed since its last response
                 self.close()
             else:
                 return self._response
@@ -234,17 +234,17 @@ class Fetcher:
         return connection
 
     def close(self) -> None:
-        """Drop the connection; the next request makes a new one."""
+        """Close the connection; the next request opens a new one."""
         if self._connection is not None:
             self._connection.close()
         self._connection = self._response = None
 
 
-def _judge(response: Response, host: str) -> None:
-    """Let only an answer with a body pass.
+def _require_body(response: Response, host: str) -> None:
+    """Require a success with a body.
 
     Raises:
-        OutputExpired, OutputInvalid, OutputUnreachable: As their own texts say.
+        OutputExpired, OutputInvalid, OutputUnreachable: See `shared.delivery.errors`.
     """
     status = response.status
     if status in _EXPIRED:

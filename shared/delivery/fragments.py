@@ -1,7 +1,7 @@
-"""Reads the fragments of an MP4 (`moof`): how long their samples last, and where in the file they end.
+"""Read the fragments of an MP4 (`moof`): the duration of their samples, and where in the file they end.
 
 The layout is ISO/IEC 14496-12, 8.8.4 to 8.8.8, in short at https://www.w3.org/TR/mse-byte-stream-format-isobmff/. Works
-on bytes that are in memory already; must not know where they come from.
+on bytes in memory; must not know where they come from.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _SAMPLE_HAS_TICKS, _SAMPLE_HAS_BYTES, _SAMPLE_HAS_FLAGS, _SAMPLE_HAS_LEAD = 0x10
 
 
 class Defaults(NamedTuple):
-    """What holds for a sample where nothing closer to it says otherwise.
+    """Defaults for a sample that has no values of its own.
 
     Attributes:
-        ticks: Its duration in ticks of the track.
-        size: Its size in bytes.
+        ticks: Duration in ticks of the track.
+        size: Size in bytes.
     """
 
     ticks: int | None = None
@@ -36,9 +36,9 @@ class Header(NamedTuple):
 
     Attributes:
         track: The track's number.
-        base: Where in the file offsets of its samples count from, if it says so.
+        base: Offset in the file from which its samples' offsets count, if it is given.
         base_is_moof: Whether they count from the start of the `moof` box.
-        defaults: What holds for its samples.
+        defaults: Defaults for its samples.
     """
 
     track: int
@@ -48,7 +48,7 @@ class Header(NamedTuple):
 
     @classmethod
     def read(cls, fragment: memoryview, defaults_of: Callable[[int], Defaults]) -> Header:
-        """Read the header in the body of a `traf` box. `defaults_of` gives what holds for a track, by its number.
+        """Read the header in the body of a `traf` box. `defaults_of` returns the defaults of a track, by its number.
 
         Raises:
             Unsound, struct.error: It cannot be read.
@@ -67,14 +67,14 @@ class Header(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The `trun` box of samples that lie one behind the other.
+    """The `trun` box of consecutive samples.
 
     Attributes:
-        flags: Which of the fields there are.
-        samples: How many there are.
-        offset: Where the first begins, if it says so; counted as the header of the fragment says.
-        rows: What is said of each sample.
-        row_bytes: How many bytes that is for each.
+        flags: Which fields are present.
+        samples: Number of samples.
+        offset: Where the first begins, if it is given; it counts from the base of the fragment's header.
+        rows: The fields of all samples.
+        row_bytes: Bytes per sample in `rows`.
     """
 
     flags: int
@@ -101,18 +101,18 @@ class Run(NamedTuple):
         return cls(flags, count, offset, rows, row_bytes)
 
     def ticks(self, default: int | None) -> int:
-        """Return how long its samples last together. `default` holds for each where it does not say.
+        """Return the total duration of its samples. `default` is the duration of one, if they have none of their own.
 
         Raises:
-            Unsound: Nothing says it.
+            Unsound: No duration is given.
         """
         return self._total(_SAMPLE_HAS_TICKS, 0, default)
 
     def size(self, default: int | None) -> int:
-        """Return how many bytes its samples have together. `default` holds for each where it does not say.
+        """Return the total bytes of its samples. `default` is the size of one, if they have none of their own.
 
         Raises:
-            Unsound: Nothing says it.
+            Unsound: No size is given.
         """
         return self._total(_SAMPLE_HAS_BYTES, 4 if self.flags & _SAMPLE_HAS_TICKS else 0, default)
 
@@ -126,7 +126,7 @@ class Run(NamedTuple):
 
     @property
     def lead(self) -> int:
-        """Ticks from decoding the first sample until it is displayed."""
+        """Ticks from decoding the first sample to displaying it."""
         if not self.flags & _SAMPLE_HAS_LEAD:
             return 0
         (ticks,) = struct.unpack_from(">i", self.rows, self.row_bytes - 4)
@@ -134,12 +134,12 @@ class Run(NamedTuple):
 
 
 def media_end(moof: memoryview, start: int, defaults_of: Callable[[int], Defaults]) -> int:
-    """Find where in the file the last sample of a fragment ends. 0 if it has none.
+    """Return the offset in the file where the last sample of a fragment ends. 0 if it has none.
 
     Args:
         moof: The body of its `moof` box.
-        start: Where in the file that box begins.
-        defaults_of: Gives what holds for the samples of a track, by its number.
+        start: Offset of that box in the file.
+        defaults_of: Returns the defaults of a track, by its number.
 
     Raises:
         Unsound, struct.error: It cannot be read.
@@ -147,7 +147,7 @@ def media_end(moof: memoryview, start: int, defaults_of: Callable[[int], Default
     last, end = 0, start
     for fragment in find_all(moof, b"traf"):
         header = Header.read(fragment, defaults_of)
-        # Where nothing is said, samples follow those of the track before.
+        # Without a base, samples follow those of the previous track.
         base = start if header.base_is_moof else end
         base = end = base if header.base is None else header.base
         for run in map(Run.read, find_all(fragment, b"trun")):

@@ -26,13 +26,13 @@ _PORTS = {"https": 443, "http": 80}
 _PRINTABLE_ASCII = re.compile(r"[!-~]+")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
-# What WHATWG's URL standard reads as an IPv4 address: `127.1`, `0x7f.1`, `017700000001`. https://url.spec.whatwg.org/#ends-in-a-number-checker
+# What the WHATWG URL standard reads as an IPv4 address: `127.1`, `0x7f.1`, `017700000001`. https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
 
-# What Azure answers with within its own machines: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+# Azure's platform service, reachable from its machines: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
 _AZURE = "168.63.129.16/32"
 # https://www.iana.org/assignments/iana-ipv4-special-registry, all that is not globally reachable, plus multicast and
-# the retired 6to4 relays. `ipaddress.is_global` of Python 3.11 is not asked: it lets 192.0.0.8 and others through.
+# the retired 6to4 relays. `ipaddress.is_global` of Python 3.11 is not used: it allows 192.0.0.8 and others.
 _SPECIAL_IPV4 = tuple(
     map(
         IPv4Network,
@@ -57,18 +57,18 @@ _SPECIAL_IPV4 = tuple(
     )
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# Inside global unicast, yet not public: protocol assignments with Teredo, ORCHID and benchmarking; documentation; 6to4.
+# Global unicast that is not public: protocol assignments with Teredo, ORCHID and benchmarking; documentation; 6to4.
 _SPECIAL_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 _NAT64 = IPv6Network("64:ff9b::/96")
-# What a laptop may be asked for beside the public internet: itself and its own networks. Link-local addresses and every
-# cloud's metadata service are not among them.
+# Allowed on a laptop beside the public internet: itself and its own networks, but no link-local address and no cloud's
+# metadata service.
 _LAPTOP = tuple(
     map(
         ip_network,
         ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"),
     )
 )
-# What clouds answer at unique local addresses, some with credentials. Of AWS: metadata, EKS Pod Identity, DNS, time.
+# Clouds' services at unique local addresses, some with credentials. AWS: metadata, EKS Pod Identity, DNS, time.
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
 # https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html
 # Google: https://cloud.google.com/compute/docs/metadata/querying-metadata
@@ -91,7 +91,7 @@ _METADATA = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A link that passed the guard's reading of its text. `path` includes the query and is a secret."""
+    """A parsed and allowed link. `path` includes the query and is a secret."""
 
     scheme: str
     host: str
@@ -100,7 +100,7 @@ class Target:
 
 
 def check(url: str, limits: Limits) -> Target:
-    """Take a link apart, strictly.
+    """Parse a link strictly.
 
     Raises:
         OutputRefused: It is not a plain `https://host/path` link of an allowed host.
@@ -149,7 +149,7 @@ def _matches(host: str, allowed: str) -> bool:
 
 
 def resolve(target: Target, limits: Limits) -> tuple[Address, ...]:
-    """Return every address of the target's host, in the resolver's order. All of them are allowed, or the call fails.
+    """Return every address of the target's host, in the resolver's order. All of them must be allowed.
 
     Raises:
         OutputRefused: At least one address is not public, nor (with `allow_private`) the laptop's own. A name with
@@ -176,7 +176,7 @@ def is_public(address: Address) -> bool:
     """Whether an address belongs to the public internet, however it is written.
 
     IPv6 forms that embed an IPv4 address are not public, with one exception: in an IPv6-only network every IPv4 host
-    appears behind NAT64's well-known prefix (RFC 6052), so there the embedded address is judged.
+    has NAT64's well-known prefix (RFC 6052), so there the embedded address decides.
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _SPECIAL_IPV4)

@@ -18,16 +18,16 @@ class Limits:
 
     Args:
         max_bytes: Largest file that is copied, in bytes.
-        total_seconds: Longest one call may take, in seconds, whatever the caller has left.
+        total_seconds: Longest one call may take, in seconds, even if the caller has more time.
         idle_seconds: Longest silence of the origin, in seconds.
         connect_seconds: Longest time for one TCP and TLS handshake, in seconds.
-        reserve_seconds: What is left to the caller when time runs out, in seconds: enough to finish one upload request.
-        part_bytes: Size of a part, in bytes. A file of at most this size is one request. Grows for files that would
-            otherwise have more than 10,000 parts.
-        buffer_bytes: Memory for parts in flight, in bytes. It decides how many parts are copied at once.
-        hosts: Hosts that may be fetched from; `.example.com` stands for the subdomains too. Empty: every public host.
-        allow_http: Plain http is accepted. For a laptop.
-        allow_private: The machine's own and its private networks' addresses, and any port, are accepted. For a laptop.
+        reserve_seconds: Seconds left to the caller when time runs out: enough to finish one upload request.
+        part_bytes: Size of a part, in bytes. A file of at most this size takes one request. Larger for files that
+            would otherwise have more than 10,000 parts.
+        buffer_bytes: Memory for parts in flight, in bytes. It limits how many parts are copied at once.
+        hosts: Hosts that may be fetched from; `.example.com` includes subdomains. Empty: every public host.
+        allow_http: Accept plain http. For a laptop.
+        allow_private: Accept the machine's own addresses, private networks and any port. For a laptop.
     """
 
     max_bytes: int = 5 * 1024 * MIB
@@ -61,7 +61,7 @@ class Part:
 
 
 def part_size(total: int, limits: Limits) -> int:
-    """Bytes per part, so that `total` bytes fit into the parts S3 allows. A whole number of MiB."""
+    """Return the bytes per part, in whole MiB, so that `total` bytes fit into the parts that S3 allows."""
     needed = -(-total // MAX_PARTS)
     return max(limits.part_bytes, -(-needed // MIB) * MIB)
 

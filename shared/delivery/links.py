@@ -1,4 +1,4 @@
-"""Turn what a vendor or a redirect calls a link into the address that every client would ask for.
+"""Normalize a link from the vendor or a redirect to the URL that other clients would request.
 
 Spaces and letters beyond ASCII are percent-encoded, and host names beyond ASCII go through IDNA, as in browsers and
 curl. The guard decides afterwards whether the address may be fetched.
@@ -12,11 +12,11 @@ from urllib.parse import quote, urljoin
 
 from shared.delivery.errors import OutputRefused
 
-# What stands for itself, `%` included: an escape stays as it is, and so does a stray percent sign.
+# Characters that stay as they are, including `%`, so escapes and stray percent signs do not change.
 # https://url.spec.whatwg.org/#path-percent-encode-set and #query-percent-encode-set
 _IN_QUERY = "".join(set(string.punctuation) - set('"<>'))
 _IN_PATH = "".join(set(_IN_QUERY) - set("^`{}"))
-# An IPv6 address with nothing but a port behind it. What else stands beside brackets, parsers read differently.
+# An IPv6 address, perhaps with a port. Parsers disagree about anything else beside brackets.
 _BRACKETS = re.compile(r"(?:[^\[\]]*@)?\[[^\[\]]*\](?::[0-9]*)?\Z")
 _BLANKS = " \t\r\n\f"
 
@@ -25,7 +25,7 @@ def normalize(link: str) -> str:
     """Percent-encode a link.
 
     Raises:
-        OutputRefused: It holds a control character or text that no address can carry.
+        OutputRefused: It contains a control character or text that no URL can contain.
     """
     link = link.strip(_BLANKS)
     if any(letter < " " or letter == "\x7f" for letter in link):
@@ -39,9 +39,9 @@ def normalize(link: str) -> str:
 
 
 def follow(url: str, location: bytes) -> str:
-    """Return the address that a redirect from `url` names. `location` is the header's value as it came.
+    """Return the URL of a redirect from `url`. `location` is the raw value of the header.
 
-    Its bytes are kept: what is not UTF-8 is percent-encoded as it is, as curl and Chromium do.
+    Bytes that are not UTF-8 are percent-encoded, as in curl and Chromium.
 
     Raises:
         OutputRefused: It is not well-formed.
@@ -65,13 +65,13 @@ def _host(authority: str) -> str:
     """Return the host and its port in ASCII.
 
     Raises:
-        UnicodeError: The host's name is not a valid international one, or something stands beside its brackets.
+        UnicodeError: The name is not a valid international one, or there is text beside its brackets.
     """
     if ("[" in authority or "]" in authority) and not _BRACKETS.match(authority):
         raise UnicodeError
     if authority.isascii():
         return authority
-    # Its tables are large, and few links need them.
+    # Imported here because its tables are large, and few links need them.
     import idna
 
     host, colon, port = authority.partition(":")

@@ -1,12 +1,12 @@
-"""Tells a video from anything else by its first bytes, whether it is whole, and what its header says of it.
+"""Recognize a video by its first bytes, check that it is complete, and read its header.
 
-The file comes from outside, so it is read in bounded steps: a hostile one ends in "unknown", never in a crash, a loop
-or a large read. A file that can be read anywhere (`examine`) and one that goes by once (`HeaderCapture`) are judged
-alike: the same walk asks for the same bytes of both. Knows no network and no bucket.
+The file comes from outside, so it is read in bounded steps: a hostile file gives "unknown", never a crash, an endless
+loop or a large read. `examine` is for a file with random access, `HeaderCapture` for a stream. Both run the same walk,
+so they judge a file alike. Must not know the network or the bucket.
 
-    media ── the walk over the outermost parts of a file
+    media ── walks over the top-level parts of a file
      ├── movie ── the header of an MP4 or MOV, and its fragments
-     │    └── fragments ── where the samples of a fragment lie
+     │    └── fragments ── where the samples of a fragment are
      │         └── boxes
      └── ebml ── the elements of a WebM
 """
@@ -26,24 +26,24 @@ from shared.delivery.movie import MediaFacts, Movie
 __all__ = ["SNIFF_BYTES", "Container", "HeaderCapture", "MediaFacts", "content_type", "examine"]
 
 SNIFF_BYTES = 1024
-"""How much of a file `content_type` wants to see, in bytes. An EBML header may have a comment in front of its type."""
+"""Bytes of a file that `content_type` needs. In an EBML header, a comment may precede the type."""
 
 MAX_READS = 256
-"""Reads of a file that `examine` makes. Each may be a request to the file's origin."""
+"""Most reads of a file by `examine`. Each may be a request to the file's origin."""
 _MAX_STEPS = 50_000
 _MAX_HEADER_BYTES = 4 * 1024 * 1024
 _MAX_SEGMENT_PARTS = 100
 _READ_BYTES, _MAX_READ_BYTES = 2 * 1024, 1024 * 1024
 _NEAR_BYTES = 128 * 1024
-"""What lies closer is read along: it takes no longer than another request."""
+"""Smaller gaps are read too, because that takes no longer than another request."""
 
-# Pictures and sound files start like an MP4 too, and say so in their brand. The brands of pictures in HEVC are let in:
-# a writer may call a video by its codec, and whether there is one is seen by its tracks.
+# Picture and sound files start like an MP4, too, and differ in their brand. The brands of HEVC pictures are accepted,
+# because a writer may name a video by its codec; the tracks then show whether there is a video.
 _NO_VIDEO_BRANDS = boxes.PICTURE_BRANDS - {b"hevc", b"hevx", b"hevm", b"hevs"} | {b"jp2 ", b"jpx ", b"jpm "}
-# What shows that a file is a MOV from before there was `ftyp`, where there is none.
+# Boxes that identify an old MOV without `ftyp`.
 # https://developer.apple.com/documentation/quicktime-file-format/movie_files
 _MOV_SIGNS = frozenset({b"wide", b"mdat", b"moov", b"pnot"})
-# https://mp4ra.org/registered-types/boxes, those that stand at the top level.
+# The top-level boxes of https://mp4ra.org/registered-types/boxes.
 _TOP_LEVEL = _MOV_SIGNS | {
     *(b"ftyp", b"styp", b"pdin", b"moof", b"mfra", b"imda", b"uuid", b"udta", b"meta", b"meco", b"free", b"skip"),
     *(b"emsg", b"prft", b"sidx", b"ssix", b"PICT"),
@@ -52,20 +52,20 @@ _MEDIA = frozenset({b"mdat", b"imda"})
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -_.\xa9")
 _SHORT_HEADER_BYTES = 8
 _BRAND_BYTES = boxes.HEADER_BYTES + 4
-"""How much of an `ftyp` box must be seen to know its brand, in bytes."""
+"""Bytes of an `ftyp` box up to the end of its brand."""
 _MIN_TEXT_LENGTH = 0x0900_0000
-"""The length that a box would have whose first four bytes are text, beginning with a tab."""
+"""The smallest box length that could be text: four characters, the first of them a tab."""
 
 _Walk = Generator[tuple[int, int], bytes | None, "Container"]
-"""Asks for `(start, length)`, each start no less than the one before, and ends with its finding.
+"""Yields `(start, length)`, with starts that never decrease, and returns the result.
 
-It is sent these bytes, fewer where the file ends, or `None` where the file ends before them.
+It is sent these bytes: fewer where the file ends, `None` where the file ends before `start`.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a file turned out to be.
+    """The result of examining a file.
 
     Attributes:
         whole: False if the file ends too early: a box reaches beyond its end, or there is no header.
@@ -82,9 +82,9 @@ _CUT_OFF = Container(whole=False, facts=None)
 
 
 def content_type(head: bytes) -> str | None:
-    """Return the type of a video by its first `SNIFF_BYTES` bytes, or `None` if they are no MP4, MOV or WebM.
+    """Return a video's content type by its first `SNIFF_BYTES` bytes, or `None` if it is no MP4, MOV or WebM.
 
-    Matroska files that are not WebM are none of these: browsers do not promise to play them.
+    Other Matroska files give `None`: browsers do not promise to play them.
     """
     if head.startswith(ebml.MAGIC):
         return "video/webm" if ebml.doctype(head[:SNIFF_BYTES]) == b"webm" else None
@@ -96,20 +96,20 @@ def content_type(head: bytes) -> str | None:
         if box.kind in _MOV_SIGNS:
             kind = "video/quicktime"
         offset += box.length or len(head)
-    # What a large box hides here, `examine` judges later. Players take both kinds for the other.
+    # `examine` judges later what a large box hides here. Players accept an MP4 as a MOV and the reverse.
     is_hidden = len(head) >= SNIFF_BYTES and offset > len(head) - _BRAND_BYTES
     return kind or ("video/mp4" if is_hidden else None)
 
 
 def _may_be_first(box: boxes.Box) -> bool:
-    """Whether this is a box that may stand in front of a video's header: no text, no fragment, no open end."""
+    """Whether this box may precede a video's header: no text, no fragment, no open end."""
     is_text = _has_text_length(box) and box.kind not in _MEDIA
     is_last = not box.length and box.kind not in _MOV_SIGNS
     return _is_named(box) and not is_text and not is_last and box.kind != b"moof"
 
 
 def _is_named(box: boxes.Box) -> bool:
-    """Whether this is a box that is known, or could be another writer's, and no stray bytes."""
+    """Whether this is a known box or a plausible private one, and not stray bytes."""
     return box.kind in _TOP_LEVEL or (all(letter in _LETTERS for letter in box.kind) and not _has_text_length(box))
 
 
@@ -127,8 +127,8 @@ def examine(read: Callable[[int, int], bytes], size: int) -> Container:
     """Judge a file of `size` bytes.
 
     Args:
-        read: Gives the bytes at `(start, length)`, all of them within the file. Called at most `MAX_READS` times.
-        size: Of the file, in bytes.
+        read: Returns the bytes at `(start, length)`, all of them within the file. Called at most `MAX_READS` times.
+        size: Size of the file, in bytes.
     """
     walk, data = _walk(MAX_READS), None
     while True:
@@ -141,21 +141,21 @@ def examine(read: Callable[[int, int], bytes], size: int) -> Container:
 
 
 class HeaderCapture:
-    """Judges a file while it goes by in pieces, for a file that cannot be read a second time.
+    """Examines a stream, which cannot be read a second time.
 
-    It keeps what the walk asked for last, up to 4 MiB: memory does not grow with the file.
+    It keeps only the bytes that the walk asked for last, at most 4 MiB, so memory does not grow with the file.
     """
 
     def __init__(self) -> None:
-        self._walk = _walk(max_reads=_MAX_STEPS)  # the bytes go by anyway: a read is no request
+        self._walk = _walk(max_reads=_MAX_STEPS)  # reads of a stream cost no request
         self._passed = 0
         self._kept = bytearray()
         self._wanted: tuple[int, int] | None = None
         self._found: Container | None = None
-        self._go_on(None)
+        self._advance(None)
 
     def feed(self, piece: bytearray) -> None:
-        """Take the next bytes of the file; they are not needed afterwards."""
+        """Process the next bytes of the file; the caller may then reuse the buffer."""
         end = self._passed + len(piece)
         while self._wanted is not None:
             start, length = self._wanted
@@ -165,11 +165,11 @@ class HeaderCapture:
             self._kept += piece[at : at + length - len(self._kept)]
             if len(self._kept) < length:
                 break
-            self._go_on(bytes(self._kept))
+            self._advance(bytes(self._kept))
         self._passed = end
 
-    def _go_on(self, data: bytes | None) -> None:
-        """Let the walk have what it asked for, and ask for more."""
+    def _advance(self, data: bytes | None) -> None:
+        """Send the walk the bytes it asked for, and store its next request."""
         start = self._wanted[0] if self._wanted is not None else 0
         try:
             self._wanted = self._walk.send(data)
@@ -180,9 +180,9 @@ class HeaderCapture:
             del self._kept[: self._wanted[0] - start]
 
     def examine(self) -> Container:
-        """Return what there is to know about the file when all of it has gone by."""
+        """Return the result, once the whole file has been fed."""
         while self._wanted is not None:
-            self._go_on(bytes(self._kept) if self._wanted[0] <= self._passed else None)
+            self._advance(bytes(self._kept) if self._wanted[0] <= self._passed else None)
         assert self._found is not None  # noqa: S101
         return self._found
 
@@ -193,11 +193,11 @@ def _finding(end: StopIteration) -> Container:
 
 
 class _EnoughError(Exception):
-    """When a file takes more reads than there may be."""
+    """The file needs more reads than allowed."""
 
 
 class _Window:
-    """The part of the file that is at hand."""
+    """The part of the file that is in memory."""
 
     def __init__(self, max_reads: int) -> None:
         self._max_reads = max_reads
@@ -208,10 +208,10 @@ class _Window:
         self._ahead = _READ_BYTES
 
     def read(self, start: int, length: int) -> Generator[tuple[int, int], bytes | None, bytes | None]:
-        """Return bytes as `_Walk` describes them, and read ahead while what is asked for lies close together.
+        """Return bytes as `_Walk` describes them, and read ahead while the requested ranges are close together.
 
         Raises:
-            _EnoughError: It was too often.
+            _EnoughError: There were too many reads.
         """
         end = self._start + len(self._data)
         if start + length > end and not self._ends:
@@ -236,7 +236,7 @@ def _walk(max_reads: int) -> _Walk:
 
 
 def _walk_elements(window: _Window) -> _Walk:
-    """Go over the outermost elements of a WebM until the one that holds the video."""
+    """Walk over the top-level elements of a WebM up to the Segment, which holds the video."""
     offset = 0
     with contextlib.suppress(_EnoughError):
         for _ in range(_MAX_STEPS):
@@ -253,7 +253,7 @@ def _walk_elements(window: _Window) -> _Walk:
 
 
 def _walk_segment(window: _Window, start: int, end: int | None) -> _Walk:
-    """Go over the parts of a WebM's segment that stand before its frames, and look for its end, if that is known."""
+    """Walk over the parts of a WebM's Segment before its frames, and check that its end exists, if that is known."""
     tracks = yield from _read_tracks(window, start, end)
     if tracks is None or (end is not None and (yield from window.read(end, 1)) is None):
         return _CUT_OFF
@@ -263,7 +263,7 @@ def _walk_segment(window: _Window, start: int, end: int | None) -> _Walk:
 def _read_tracks(
     window: _Window, start: int, end: int | None
 ) -> Generator[tuple[int, int], bytes | None, bytes | None]:
-    """Read the list of a segment's tracks. Empty if it does not stand before the frames, `None` if it is cut off."""
+    """Read the list of a Segment's tracks. Empty if it does not precede the frames, `None` if it is cut off."""
     for _ in range(_MAX_SEGMENT_PARTS):
         head = yield from window.read(start, ebml.HEADER_BYTES)
         part = ebml.parse(head or b"")
@@ -280,7 +280,7 @@ def _read_tracks(
 
 
 class _BoxWalk:
-    """Goes over the outermost boxes of an MP4 or MOV."""
+    """Walks over the top-level boxes of an MP4 or MOV."""
 
     def __init__(self, window: _Window) -> None:
         self._window = window
@@ -293,7 +293,7 @@ class _BoxWalk:
         self._missed = False
 
     def run(self) -> _Walk:
-        """Walk as far as that goes, and sum up."""
+        """Walk to the end of the boxes and return the result."""
         whole = True
         with contextlib.suppress(_EnoughError):
             whole = (yield from self._step()) and (yield from self._has_samples())
@@ -324,7 +324,7 @@ class _BoxWalk:
             else:
                 self._missed |= box.kind == b"moof"
             self._has_moov |= box.kind == b"moov"
-            # The samples of a fragment are usually behind it, so the ones before do not vouch for them.
+            # The samples of a fragment usually follow it, so an earlier `mdat` does not prove that they exist.
             self._has_media = (self._has_media and box.kind != b"moof") or (box.kind in _MEDIA and box.length > 0)
             if not box.length:
                 self._sees_all = True
@@ -333,7 +333,7 @@ class _BoxWalk:
         return True
 
     def _is_tail(self, box: boxes.Box) -> bool:
-        """Whether these are stray bytes at the end of the file, which players ignore, and no box."""
+        """Whether these are stray bytes at the end of the file, which players ignore."""
         return self._has_moov and box.length > 0 and not _is_named(box)
 
     @property
@@ -346,7 +346,7 @@ class _BoxWalk:
         return self._sees_all and not self._missed and self._movie is not None and self._movie.awaits_fragments
 
     def _wants(self, box: boxes.Box) -> bool:
-        """Whether the body of this box is read: the first `moov`, and what belongs to it, 4 MiB altogether."""
+        """Whether to read the body of this box: the first `moov` and its fragments, 4 MiB altogether."""
         is_header = box.kind == b"moov" and not self._has_moov
         is_fragment = box.kind == b"moof" and self._movie is not None
         return (is_header or is_fragment) and self._header_bytes + box.length <= _MAX_HEADER_BYTES
@@ -355,15 +355,14 @@ class _BoxWalk:
         self._header_bytes += len(body)
         if self._movie is not None:
             self._movie.add(body, self._offset)
-        elif len(body) + box.header < _MAX_HEADER_BYTES:  # without a length, there may be more of it
+        elif len(body) + box.header < _MAX_HEADER_BYTES:  # a box without a length may continue
             with contextlib.suppress(Unsound, struct.error):
                 self._movie = Movie(body)
 
     def _has_samples(self) -> Generator[tuple[int, int], bytes | None, bool]:
-        """Whether the samples are there that are listed: a file may end before one of its `mdat` boxes, or with one
-        that does not say how long it is.
+        """Whether the listed samples exist: a file may end before an `mdat` box, or with one of unknown length.
 
-        A complete `mdat` proves those of a fragment. Some writers count their offsets in a way of their own.
+        For a fragment, a complete `mdat` is enough: some writers count its offsets in a way of their own.
         """
         if self._movie is None or (self._is_fragmented and self._has_media):
             return True
@@ -372,7 +371,7 @@ class _BoxWalk:
 
 
 def _is_cut_header(tail: bytes) -> bool:
-    """Whether these bytes at the end of a file begin the header of a box, and are no padding and no text."""
+    """Whether these bytes at the end of a file begin a box header, and are neither padding nor text."""
     if not any(tail) or len(tail) >= boxes.HEADER_BYTES:
         return False
     if tail.startswith(b"\0\0\0\1") and len(tail) >= _SHORT_HEADER_BYTES:  # the length of 64 bits is missing

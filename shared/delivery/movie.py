@@ -1,8 +1,7 @@
-"""Reads the header of an MP4 or MOV (`moov`) and of its fragments (`moof`): duration, size, codecs.
+"""Read the header of an MP4 or MOV (`moov`) and of its fragments (`moof`): duration, size, codecs.
 
-A fact is true or absent. Works on bytes that are in memory already; must not know where they come from. The layout is
-ISO/IEC 14496-12, as Apple documents it at
-https://developer.apple.com/documentation/quicktime-file-format/movie_atom.
+What cannot be read reliably is left out. Works on bytes in memory; must not know where they come from. The layout is
+ISO/IEC 14496-12, as in https://developer.apple.com/documentation/quicktime-file-format/movie_atom.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
 
 _MIN_SECONDS, _MAX_SECONDS = 0.001, 7 * 24 * 3600
 _UNKNOWN = (0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
-"""Durations that say nothing: ISO/IEC 14496-12 has all bits set for "cannot be determined"; live encoders write 0."""
+"""Unknown durations: ISO/IEC 14496-12 sets all bits for "cannot be determined"; live encoders write 0."""
 _VIDEO, _SOUND = b"vide", b"soun"
 _NOTHING = memoryview(b"")
 _VISUAL_ENTRY_BYTES = 86
-"""Fixed part of the description of a video's samples; boxes follow."""
+"""Fixed part of a visual sample entry; boxes follow."""
 _MAX_ENTRY_BYTES = 4096
 _MAX_PIXEL_RATIO = 8
 
@@ -54,7 +53,7 @@ _CODECS = {
     b"fLaC": "flac",
     b".mp3": "mp3",
 }
-# `mp4v` and `mp4a` stand for all that has a number at https://mp4ra.org/registered-types/object-types.
+# `mp4v` and `mp4a` stand for every codec with a number at https://mp4ra.org/registered-types/object-types.
 _OBJECT_TYPES = {
     0x20: "mpeg4",
     0x40: "aac",
@@ -75,14 +74,14 @@ _PICTURES = frozenset({"mjpeg", "png", "jpeg2000", "gif", "tiff"})
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What a video's own header says.
+    """Facts from a video's header.
 
     Attributes:
-        duration: In seconds; `None` if the file does not say, or not credibly.
+        duration: In seconds; `None` if unknown or not credible.
         width: In pixels, as displayed.
         height: In pixels, as displayed.
-        video_codec: By its usual name.
-        audio_codec: By its usual name; `None` without sound.
+        video_codec: Usual name.
+        audio_codec: Usual name; `None` without sound.
     """
 
     duration: float | None
@@ -94,20 +93,20 @@ class MediaFacts:
 
 @dataclass(slots=True)
 class _Track:
-    """A track of the movie, and what has been counted of its fragments.
+    """A track of the movie, with the totals of its fragments so far.
 
     Attributes:
         body: The `trak` box.
         header: Its `tkhd` box.
-        tables: Its `stbl` box, which lists the samples; empty where nobody asks for it.
-        entry: The first description of its samples; empty where nobody asks for it.
-        number: What fragments call it.
-        handler: What it holds: `vide`, `soun` or something else.
-        enabled: Whether players use it unless they are told otherwise.
-        codec: By its usual name; empty if unknown.
-        defaults: What holds for samples whose fragment does not say.
+        tables: Its `stbl` box, which lists the samples; empty unless it is video or sound.
+        entry: The first description of its samples; empty unless it is video or sound.
+        number: Its id, as fragments use it.
+        handler: Kind of media: `vide`, `soun` or another.
+        enabled: Whether players use it by default.
+        codec: Usual name; empty if unknown.
+        defaults: Defaults for samples in fragments.
         ticks: Duration of the samples in fragments, in ticks of the track.
-        lead: Ticks from decoding the first of these until it is displayed; `None` before there is one.
+        lead: Ticks from decoding the first of these to displaying it; `None` before the first.
     """
 
     body: memoryview
@@ -149,9 +148,9 @@ class _Track:
             self.lead = run.lead
 
     def played(self, timescale: int, *, fragmented: bool) -> float:
-        """Return how long it is played in seconds, by its samples and edits. `timescale` is the movie's."""
+        """Return how many seconds it plays, by its samples and edits. `timescale` is the movie's."""
         own_timescale, _ = _times(required(self.body, b"mdia", b"mdhd"))
-        # FFmpeg writes the duration of PCM sound that is in fragments here, too, and a size of it nowhere.
+        # FFmpeg also writes here the duration of PCM sound in fragments, but lists no samples of it.
         ticks, lead = _listed_samples(self.tables) if self.samples else (0, None)
         ticks, lead = ticks + self.ticks, self.lead or 0 if lead is None else lead
         if not ticks or not own_timescale:
@@ -159,7 +158,7 @@ class _Track:
         delay, skipped, edited = _edits(self.body)
         if edited and not fragmented:
             return edited / timescale
-        # The edits of a fragmented file say where it begins. They were written before it was known where it ends.
+        # The edits of a fragmented file give only its start: its end was unknown when they were written.
         return delay / timescale + (ticks + lead - skipped) / own_timescale
 
 
@@ -167,7 +166,7 @@ class Movie:
     """The header of a file, and the fragments that belong to it.
 
     Attributes:
-        fragmented: Whether it has fragments, or announces some.
+        fragmented: Whether it has or announces fragments.
     """
 
     def __init__(self, moov: memoryview) -> None:
@@ -189,19 +188,17 @@ class Movie:
 
     @property
     def has_video(self) -> bool:
-        """Whether there is anything but sound, covers and text. A header without tracks does not say."""
+        """Whether there is more than sound, covers and text, or no list of tracks."""
         return not self._tracks or bool(self._videos())
 
     @property
     def awaits_fragments(self) -> bool:
-        """Whether all samples are in fragments, and none was added."""
+        """Whether all samples are in fragments, and no fragment was added."""
         return self.fragmented and self._last_fragment is None and not any(track.samples for track in self._tracks)
 
     @property
     def media_end(self) -> int:
-        """Where in the file the last sample of video or sound ends that the header or the last fragment lists. 0 if
-        they list none.
-        """
+        """Offset in the file where the last listed sample of video or sound ends. 0 if none is listed."""
         ends = [0]
         for track in self._tracks:
             if track.handler in (_VIDEO, _SOUND):
@@ -213,7 +210,7 @@ class Movie:
         return max(ends)
 
     def add(self, moof: memoryview, start: int) -> None:
-        """Count the samples of a fragment, given the body of its `moof` box, and where in the file that begins."""
+        """Count the samples of a fragment. `moof`: the body of its box; `start`: the offset of that box in the file."""
         self.fragmented = True
         self._last_fragment = moof, start
         try:
@@ -238,7 +235,7 @@ class Movie:
         return next((track for track in self._tracks if track.number == number), None)
 
     def facts(self, *, complete: bool) -> MediaFacts | None:
-        """Sum up. `complete` says that all fragments of the file were added. `None` if size or codec cannot be read."""
+        """Return the facts; `None` if size or codec cannot be read. `complete`: all fragments were added."""
         videos = self._videos()
         if not videos:
             return None
@@ -253,7 +250,7 @@ class Movie:
         return MediaFacts(self._duration(complete), width, height, video.codec, sound.codec if sound else None)
 
     def _rank(self, track: _Track) -> tuple[bool, bool, bool, int]:
-        """How likely a player shows this video: no picture, no track that is switched off, no smaller version."""
+        """Rank by how likely a player shows this track: moving, no picture, enabled, large."""
         moves = self.fragmented or track.samples > 1
         return moves, track.codec not in _PICTURES, track.enabled, math.prod(_size(track))
 
@@ -262,7 +259,7 @@ class Movie:
             track
             for track in self._tracks
             if track.handler == _VIDEO
-            and (self.fragmented or track.codec not in _PICTURES or track.samples != 1)  # or else it is a cover
+            and (self.fragmented or track.codec not in _PICTURES or track.samples != 1)  # otherwise it is a cover
         ]
 
     def _duration(self, complete: bool) -> float | None:
@@ -275,11 +272,11 @@ class Movie:
         return None
 
     def _durations(self, complete: bool) -> Iterator[float]:
-        """Return the length of the video in seconds by everything that says so, the best first."""
+        """Yield the video's length in seconds from each source, the most reliable first."""
         timescale, ticks = _times(required(self._moov, b"mvhd"))
         if not timescale:
             return
-        # In a fragmented file this may be the length of all of it, of its first fragment, or of nothing.
+        # In a fragmented file this may be the length of the file, of its first fragment, or 0.
         if not self.fragmented:
             yield ticks / timescale
         if complete and self._counted:
@@ -292,7 +289,7 @@ class Movie:
 
 
 def _is_long(full_box: memoryview) -> bool:
-    """Whether times in this box are of 64 bits: version 1 of its layout."""
+    """Whether times in this box have 64 bits: version 1 of its layout."""
     return full_box[:1].tobytes() == b"\x01"
 
 
@@ -301,7 +298,7 @@ def _known(ticks: int) -> int:
 
 
 def _times(header: memoryview) -> tuple[int, int]:
-    """Ticks a second and duration in ticks, 0 if unknown, of an `mvhd` or `mdhd` box."""
+    """Return ticks per second and duration in ticks (0 if unknown) of an `mvhd` or `mdhd` box."""
     layout, at = (">IQ", 20) if _is_long(header) else (">II", 12)
     timescale, ticks = struct.unpack_from(layout, header, at)
     return timescale, _known(ticks)
@@ -334,17 +331,17 @@ def _object_type(entry: bytes) -> int:
 
 
 def _descriptor(data: bytes, at: int, tag: int) -> int:
-    """Return where the body of the descriptor begins that stands here; 0 if it is another one."""
+    """Return the offset of the body of the descriptor at `at`; 0 if its tag is another."""
     if data[at : at + 1] != bytes([tag]):
         return 0
     at += 1
-    while data[at : at + 1] >= b"\x80":  # its length: seven bits a byte, the eighth says that more follow
+    while data[at : at + 1] >= b"\x80":  # its length: seven bits per byte; the eighth bit means that more follow
         at += 1
     return at + 1
 
 
 def _size(track: _Track) -> tuple[int, int]:
-    """Width and height in pixels, as displayed, before the video is turned."""
+    """Return width and height in pixels, as displayed, before rotation."""
     shown = struct.unpack_from(">II", track.header, 88 if _is_long(track.header) else 76)
     shown = (shown[0] >> 16, shown[1] >> 16)
     stored = struct.unpack_from(">HH", track.entry, 32)
@@ -358,13 +355,13 @@ def _size(track: _Track) -> tuple[int, int]:
 
 
 def _is_turned(header: memoryview, matrix: int) -> bool:
-    """Whether a `tkhd` or `mvhd` box lays the picture on its side. `matrix` is where it says so if times are short."""
+    """Whether a `tkhd` or `mvhd` box rotates the picture by 90°. `matrix`: its offset in a box with 32-bit times."""
     a, b, _, c, d = struct.unpack_from(">5i", header, matrix + (12 if _is_long(header) else 0))
     return bool(abs(a) + abs(d) < abs(b) + abs(c))
 
 
 def _listed_samples(tables: memoryview) -> tuple[int, int | None]:
-    """Duration of all samples that the header lists, and how long after decoding the first is displayed, in ticks."""
+    """Return the duration of all listed samples, and the first one's delay from decoding to display, in ticks."""
     durations, offsets = find(tables, b"stts"), find(tables, b"ctts")
     if durations is None or not _rows(durations, 8):
         return 0, None
@@ -373,7 +370,7 @@ def _listed_samples(tables: memoryview) -> tuple[int, int | None]:
 
 
 def _rows(table: memoryview, width: int, skip: int = 4) -> memoryview:
-    """Return the rows of a table whose number stands `skip` bytes behind its beginning."""
+    """Return the rows of a table. Their number is `skip` bytes after its beginning."""
     (count,) = struct.unpack_from(">I", table, skip)
     rows = table[skip + 4 : skip + 4 + count * width]
     if len(rows) < count * width:
@@ -382,9 +379,9 @@ def _rows(table: memoryview, width: int, skip: int = 4) -> memoryview:
 
 
 def _edits(track: memoryview) -> tuple[int, int, int]:
-    """Ticks of the movie until a track begins, ticks of the track that are skipped, ticks of the movie altogether.
+    """Return a track's delay in ticks of the movie, skipped ticks of the track, and total ticks of the movie.
 
-    The last is 0 if the edits do not say.
+    The total is 0 if unknown.
     """
     edits = find(track, b"edts", b"elst")
     if edits is None:
@@ -398,13 +395,13 @@ def _edits(track: memoryview) -> tuple[int, int, int]:
 
 
 def _media_end(track: _Track) -> int:
-    """Return where in the file the last sample ends that the header lists of a track. 0 if it lists none."""
+    """Return the offset in the file where a track's last listed sample ends. 0 if none is listed."""
     tables = track.tables
     short, long = find(tables, b"stco"), find(tables, b"co64")
     chunks = _rows(short, 4) if short is not None else _rows(long, 8) if long is not None else memoryview(b"")
     per_chunk = _rows(required(tables, b"stsc"), 12)
     (source,) = struct.unpack_from(">I", required(track.body, b"mdia", b"minf", b"dinf", b"dref"), 16)
-    if not chunks or not per_chunk or not source & 1:  # the last: the samples are in another file
+    if not chunks or not per_chunk or not source & 1:  # without the flag, the samples are in another file
         return 0
     width = 4 if short is not None else 8
     last_chunk = int.from_bytes(chunks[-width:], "big")
@@ -418,12 +415,12 @@ def _media_end(track: _Track) -> int:
 
 
 def _in_last_chunk(per_chunk: memoryview, chunks: int, samples: int) -> int:
-    """Return how many of a track's samples its last chunk holds: fewer than it could, where there are no more.
+    """Return how many samples the last chunk of a track holds; the last chunk may be incomplete.
 
     Args:
-        per_chunk: The rows of its `stsc` box: number of the first chunk, samples in each from there on, description.
-        chunks: How many chunks there are.
-        samples: How many samples there are.
+        per_chunk: The rows of its `stsc` box: first chunk's number, samples per chunk from there on, description.
+        chunks: Number of chunks.
+        samples: Number of samples.
     """
     rows: list[tuple[int, int, int]] = list(struct.iter_unpack(">III", per_chunk))
     ends = [first for first, _, _ in rows[1:]] + [chunks]

@@ -1,7 +1,7 @@
-"""Write a video to S3: find what is already there, put it in one request, or resume a multipart upload.
+"""Write a video to S3: find an earlier delivery, put the file in one request, or resume a multipart upload.
 
-A multipart upload keeps its parts but does not say which file they belong to. So a small object beside the key
-(`<key>.partial`) records which upload has which version of the file, from the first part until the end.
+A multipart upload does not record which file its parts belong to. So until it is complete, a small object beside the
+key (`<key>.partial`) records the upload and the version of the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.delivery.limits import Part
 
 _MARK = ("delivery", "1")
-"""Metadata of every object written here. It becomes visible only with a finished object, so it means: complete."""
+"""Metadata of every object written here. Only finished objects are visible, so it marks a complete one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Delivery:
     """A file in the bucket.
 
     Attributes:
-        bytes: Its size.
-        crc32: Checksum of the whole file as S3 keeps it, base64 of four bytes; `None` if the store reports none.
-        content_type: By its first bytes, not by what the origin said.
-        etag: S3's, without quotes.
-        version_id: In a versioned bucket.
-        parts: Parts it was uploaded in; 1 for a plain put.
-        media: What is in it; `None` if its header could not be read.
+        bytes: Size.
+        crc32: S3's checksum of the whole file, base64 of four bytes; `None` if the store reports none.
+        content_type: Content type by the first bytes, not by the origin's header.
+        etag: S3's ETag, without quotes.
+        version_id: The version in a versioned bucket.
+        parts: Number of uploaded parts; 1 for a plain put.
+        media: Facts from its header; `None` if unreadable.
     """
 
     bytes: int
@@ -53,7 +53,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A file and its division into parts. Only parts of one version fit together."""
+    """A version of a file and its division into parts. Parts of different versions do not fit together."""
 
     validator: str
     total: int
@@ -75,17 +75,17 @@ class Store:
         self._s3 = s3
         self._before_publish = before_publish
         self._at: Any = {"Bucket": bucket, "Key": key}
-        self._note: Any = {"Bucket": bucket, "Key": f"{key}.partial"}
+        self._record: Any = {"Bucket": bucket, "Key": f"{key}.partial"}
         self._begun = False
         self._labels: Any = {"Metadata": {**metadata, _MARK[0]: _MARK[1]}}
         if tags:
             self._labels["Tagging"] = urlencode(tags)
 
     def probe(self) -> tuple[bool, bool]:
-        """Whether the key is there, and whether an unfinished upload of it is noted. One request for both."""
+        """Return whether the key exists, and whether an unfinished upload is recorded. One request for both."""
         listing = self._s3.list_objects_v2(Bucket=self._at["Bucket"], Prefix=self._at["Key"], MaxKeys=10)
         names = {entry["Key"] for entry in listing.get("Contents", ())}
-        self._begun = self._note["Key"] in names
+        self._begun = self._record["Key"] in names
         return self._at["Key"] in names, self._begun
 
     def finished(self, media: MediaFacts | None = None) -> Delivery | None:
@@ -108,7 +108,7 @@ class Store:
         return self._s3.get_object(**self._at, Range=f"bytes={start}-{start + length - 1}")["Body"].read()
 
     def put(self, body: bytearray, content_type: str, media: MediaFacts | None) -> Delivery:
-        """Write the whole file in one request. An unfinished upload that an earlier version left is removed."""
+        """Write the whole file in one request, after removing a recorded unfinished upload."""
         if self._begun:
             self.clear()
         crc32 = _crc32(body)
@@ -132,9 +132,9 @@ class Store:
         )
 
     def begin(self, content_type: str, version: Version | None, *, beside: bool = False) -> Upload:
-        """Start a multipart upload. Record it if it has a version, so that it can be resumed.
+        """Start a multipart upload, and record it for a resume if it has a version.
 
-        Leftovers are removed, unless they are kept `beside` it.
+        Leftovers are removed, unless `beside` keeps them.
         """
         created = self._s3.create_multipart_upload(
             **self._at,
@@ -143,41 +143,41 @@ class Store:
             ChecksumAlgorithm="CRC32",
             ChecksumType="FULL_OBJECT",
         )
-        # Afterwards, because botocore repeats a call whose answer was lost, and then there are two.
+        # Clear afterwards: botocore repeats a call whose response was lost, which leaves a second upload.
         if not beside:
             self.clear(keep=created["UploadId"])
         if version is not None:
-            note = {"upload_id": created["UploadId"], **asdict(version)}
-            self._s3.put_object(**self._note, Body=json.dumps(note).encode(), ContentType="application/json")
+            record = {"upload_id": created["UploadId"], **asdict(version)}
+            self._s3.put_object(**self._record, Body=json.dumps(record).encode(), ContentType="application/json")
             self._begun = True
         return Upload(
-            self._s3, self._at, self._note if version else None, created["UploadId"], {}, self._before_publish
+            self._s3, self._at, self._record if version else None, created["UploadId"], {}, self._before_publish
         )
 
     def clear(self, keep: str | None = None) -> None:
-        """Remove what unfinished deliveries left: the last record, and all uploads of this key except `keep`."""
+        """Remove leftovers of unfinished deliveries: the record, and all uploads of this key except `keep`."""
         listing = self._s3.list_multipart_uploads(Bucket=self._at["Bucket"], Prefix=self._at["Key"])
         for leftover in listing.get("Uploads", ()):
             if leftover["Key"] == self._at["Key"] and leftover["UploadId"] != keep:
                 self._s3.abort_multipart_upload(**self._at, UploadId=leftover["UploadId"])
         if self._begun:
-            self._s3.delete_object(**self._note)
+            self._s3.delete_object(**self._record)
 
     def resume(self, version: Version, parts: Sequence[Part]) -> Upload | None:
-        """Return the recorded upload with its parts, if it is of exactly this version of the file."""
+        """Return the recorded upload with its parts, if it has exactly this version of the file."""
         if not self._begun:
             return None
         try:
-            note = json.loads(self._s3.get_object(**self._note)["Body"].read())
-            upload_id = str(note.pop("upload_id"))
-            if note != asdict(version):
+            record = json.loads(self._s3.get_object(**self._record)["Body"].read())
+            upload_id = str(record.pop("upload_id"))
+            if record != asdict(version):
                 return None
             stored = self._stored(upload_id, parts)
         except (self._s3.exceptions.NoSuchKey, self._s3.exceptions.NoSuchUpload):
             return None
-        except (ValueError, KeyError, AttributeError):  # not a note of this version of the code
+        except (ValueError, KeyError, AttributeError):  # not a record of this version of the code
             return None
-        return Upload(self._s3, self._at, self._note, upload_id, stored, self._before_publish)
+        return Upload(self._s3, self._at, self._record, upload_id, stored, self._before_publish)
 
     def _stored(self, upload_id: str, parts: Sequence[Part]) -> dict[int, CompletedPartTypeDef]:
         lengths = {part.number: part.length for part in parts}
@@ -197,25 +197,25 @@ class Upload:
         self,
         s3: S3Client,
         at: Any,
-        note: Any,
+        record: Any,
         upload_id: str,
         stored: dict[int, CompletedPartTypeDef],
         before_publish: Callable[[], None],
     ) -> None:
         self._s3 = s3
         self._at = at
-        self._note = note
+        self._record = record
         self._upload_id = upload_id
         self._stored = stored
         self._before_publish = before_publish
 
     @property
     def stored(self) -> frozenset[int]:
-        """Numbers of the parts that S3 has."""
+        """The numbers of the parts in S3."""
         return frozenset(self._stored)
 
     def put(self, number: int, body: bytearray) -> None:
-        """Upload one part. S3 compares the checksum and refuses the part if it differs."""
+        """Upload one part. S3 rejects it if the checksum differs."""
         crc32 = _crc32(body)
         part = self._s3.upload_part(
             **self._at, UploadId=self._upload_id, PartNumber=number, Body=_blob(body), ChecksumCRC32=crc32
@@ -223,7 +223,7 @@ class Upload:
         self._stored[number] = _completed(number, part["ETag"], crc32)
 
     def complete(self, total: int) -> None:
-        """Publish the object, if its parts add up to `total` bytes."""
+        """Publish the object. S3 rejects this if its parts do not add up to `total` bytes."""
         self._before_publish()
         self._s3.complete_multipart_upload(
             **self._at,
@@ -235,24 +235,24 @@ class Upload:
 
     def abort(self) -> None:
         """Remove the upload and its parts."""
-        # A call that was given up but still runs may find that the next one has removed the upload.
+        # An abandoned call that still runs may find that its successor has removed the upload.
         with contextlib.suppress(self._s3.exceptions.NoSuchUpload):
             self._s3.abort_multipart_upload(**self._at, UploadId=self._upload_id)
         self._forget()
 
     def _forget(self) -> None:
-        if self._note is not None:
-            self._s3.delete_object(**self._note)
+        if self._record is not None:
+            self._s3.delete_object(**self._record)
 
 
 def _blob(body: bytearray) -> Any:
-    """Return a body as botocore sends it, without a copy. Its type stubs know only `bytes`."""
+    """Return the body untyped, to avoid a copy: botocore sends it, but its stubs accept only `bytes`."""
     return body
 
 
 def _crc32(body: bytearray) -> str:
-    """CRC-32 as S3 writes it. The one checksum that S3 keeps for a whole multipart object and that the standard library
-    computes at memory speed; SHA-256 exists only per part. https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+    """Return the CRC-32 as S3 writes it: S3 keeps it for a whole multipart object, and the standard library computes it
+    at memory speed. SHA-256 exists only per part. https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
     """
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 

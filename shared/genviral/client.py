@@ -1,12 +1,12 @@
-"""Send requests to Genviral: one request, one answer, bounded in time and size.
+"""Send requests to Genviral, bounded in time and size.
 
-When no answer comes, the errors say whether the paid request was sent. `responses` reads the answers, `models`
-validates requests.
+Without an answer, the error says whether the paid request was sent. `responses` reads the answers, `models` validates
+requests.
 
-Every call uses a new connection. A reused one may have died while the Lambda slept between calls, and a paid POST on a
-dead connection looks the same as one that the vendor accepted and never answered. Nothing is repeated except a request
-that a 401 refused, once, with a key that has changed. Redirects are not followed, and proxies, certificates and
-passwords are not taken from the environment, so the key goes to the configured host only.
+Every call uses a new connection. A kept one may have been closed while the Lambda was frozen, and a paid POST on a
+closed connection looks the same as one that the vendor accepted and never answered. Only a request that got a 401 is
+repeated, once, with a changed key. Redirects are not followed, and proxies, certificates and passwords are not taken
+from the environment, so the key goes to the configured host only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeGuard
 from urllib.parse import quote, urlsplit
 
-import httpcore  # noqa: F401 - httpx imports it with its first client, when a Lambda has less processor than now
+import httpcore  # noqa: F401 - otherwise imported with the first client, when a Lambda has less CPU than now
 import httpx
 
 from shared.faults import Paid
@@ -41,8 +41,8 @@ from shared.genviral.responses import (
     Model,
     Video,
     generation_in,
+    is_enough_of_video,
     models_in,
-    tells_video,
     video_in,
 )
 
@@ -55,7 +55,7 @@ __all__ = ["BASE_URL", "Generation", "GenviralClient", "Model", "Timeouts", "Vid
 BASE_URL: Final = "https://www.genviral.io/api/partner/v1"
 """The vendor's documented address."""
 
-_TLS: Final = httpx.create_ssl_context(trust_env=False)  # reads 118 certificates, and no client of ours differs in it
+_TLS: Final = httpx.create_ssl_context(trust_env=False)  # shared, because it reads 118 certificates
 _NOT_SENT: Final = (
     httpx.ConnectError,  # includes DNS and the TLS handshake
     httpx.ConnectTimeout,
@@ -66,14 +66,14 @@ _NOT_SENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the vendor may take, in seconds.
+    """Limits on the vendor's time, in seconds.
 
     Attributes:
-        connect: Until the connection stands.
-        read: Between two pieces of the answer, and until its first.
+        connect: Until the connection is open.
+        read: Until the first piece of the answer, and between two pieces.
         write: Between two pieces of the request.
         pool: Until a connection may be opened.
-        total: For the whole call, including a repeat with a renewed key. Name resolution may take longer, because the
+        total: For the whole call, including a repeat with a changed key. Name resolution may take longer, because the
             operating system has its own limit.
     """
 
@@ -85,10 +85,10 @@ class Timeouts:
 
 
 class GenviralClient:
-    """The calls of the Partner API that this project needs.
+    """Client for the calls of the Partner API that this project needs.
 
     Args:
-        api_key: Returns the key; called with `True` after a 401 to read a cached key again. Its errors are passed on.
+        api_key: Returns the key; called with `True` after a 401 to bypass a cache. Its errors are passed on.
         base_url: The API's address, up to and including the version.
         timeouts: The limits for each call.
         transport: Replaces the network, for tests.
@@ -140,14 +140,14 @@ class GenviralClient:
         self.close()
 
     def close(self) -> None:
-        """Close what is still open."""
+        """Close all connections."""
         self._http.close()
 
     def check_key(self) -> None:
         """Fetch the key and check its form. Sends nothing to the vendor.
 
         Raises:
-            AuthenticationFailed: There is no usable key.
+            AuthenticationFailed: No usable key is stored.
         """
         self._key(Paid.NO)
 
@@ -163,7 +163,7 @@ class GenviralClient:
 
         Raises:
             SubmissionUncertain: The request was sent, and its outcome is unknown.
-            GenviralUnreachable: It was not sent.
+            GenviralUnreachable: The request was not sent.
             InvalidPayload: `body` cannot be written as JSON, or the vendor refused it.
             GenviralFault: Another refusal, see the table in `errors`.
             ValueError: `idempotency_key` cannot be a header value.
@@ -175,7 +175,7 @@ class GenviralClient:
             "studio/videos/generate",
             headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
             content=_as_json(body),
-            # The model's id is not secret, and messages about it are useless without it.
+            # The model's id is not secret, and messages about the model need it.
             private=tuple(strings_of({name: value for name, value in body.items() if name != "model_id"})),
         )
         try:
@@ -202,7 +202,7 @@ class GenviralClient:
         if not video_id or video_id in (".", ".."):
             raise VideoNotFound("This is not the id of a video.")
         path = f"studio/videos/{quote(video_id, safe='', errors='replace')}"
-        return video_in(self._get(_Request("GET", path, enough=tells_video), paid=Paid.YES), video_id)
+        return video_in(self._get(_Request("GET", path, enough=is_enough_of_video), paid=Paid.YES), video_id)
 
     def list_models(self, mode: str = "video") -> list[Model]:
         """Return the available models. This is free and safe to repeat.
@@ -223,7 +223,7 @@ class GenviralClient:
             return self._answer(request, paid=paid)
         except _NoAnswerError as error:
             if error.sent:
-                raise GenviralUnavailable(f"Genviral was asked, then {error.reason}.", paid=paid) from None
+                raise GenviralUnavailable(f"The GET was sent to Genviral, then {error.reason}.", paid=paid) from None
             raise GenviralUnreachable(f"Genviral could not be reached: {error.reason}.", paid=paid) from None
 
     def _answer(self, request: _Request, *, paid: Paid = Paid.NO) -> Answer:
@@ -233,7 +233,7 @@ class GenviralClient:
         if answer.refuses_key:
             fresh = _usable(self._api_key(True), paid)
             left = ends_at - time.monotonic()
-            # A paid call needs all the time for its answer: without one, nobody would know whether it was paid for.
+            # A paid call needs the full time to read: without an answer, the payment would be uncertain.
             needed = self._timeouts.read if request.method == "POST" else 0.0
             if fresh != key and left > needed:
                 answer = self._send(request, fresh, left)
@@ -241,14 +241,14 @@ class GenviralClient:
 
     def _key(self, paid: Paid) -> str:
         key = self._api_key(False)
-        # A cached key of the wrong form may have been corrected since, and is never sent, so no 401 would renew it.
+        # A malformed cached key is never sent, so no 401 would renew it, although it may have been corrected.
         return key if _is_usable(key) else _usable(self._api_key(True), paid)
 
     def _send(self, request: _Request, key: str, seconds: float) -> Answer:
         """Send the request once.
 
         Raises:
-            _NoAnswerError: Not even an HTTP status came back.
+            _NoAnswerError: No HTTP status was received.
         """
         with _Deadline(seconds) as deadline:
             try:
@@ -299,7 +299,7 @@ class _NoAnswerError(Exception):
 class _Deadline:
     """Close a request's connection when its time is up, which ends the read.
 
-    httpx limits each read separately, so an answer that comes byte by byte would never end.
+    httpx limits each read separately, so a response that arrives byte by byte would never end.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -316,7 +316,7 @@ class _Deadline:
         self._timer.cancel()
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Learn which socket the request uses, from httpcore's `trace` extension."""
+        """Store the request's socket, from httpcore's `trace` extension."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             stream = info["return_value"]
             self._socket = stream.get_extra_info("socket")
@@ -328,7 +328,7 @@ class _Deadline:
         self.passed = True
         if self._socket is not None:
             with suppress(OSError):
-                # The plain socket's own method: an SSLSocket's would drop the TLS state that the reader is using.
+                # The plain socket's method: an SSLSocket's would drop the TLS state that the reader is using.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 

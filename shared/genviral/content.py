@@ -1,7 +1,7 @@
 """Unpack a body that arrives in pieces.
 
-The first bytes decide whether it is compressed, not the header `Content-Encoding`, which may be wrong: no JSON begins
-like compressed bytes. The result is bounded, because a small body can unpack to a very large one.
+The first bytes decide whether it is compressed, because the header `Content-Encoding` may be wrong, and no JSON begins
+like compressed data. The result is bounded, because a small body can unpack to a very large one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EITHER_KIND = 32 + zlib.MAX_WBITS  # gzip or zlib, by its header
 
 
 def unpacked(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Yield up to `limit` decompressed bytes of a body. Broken compressed bytes end it."""
+    """Yield up to `limit` decompressed bytes of a body. Broken compressed data ends it."""
     pieces, head = iter(pieces), b""
     while len(head) < len(_GZIP) and (piece := next(pieces, b"")):
         head += piece

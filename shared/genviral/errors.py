@@ -61,7 +61,7 @@ class TierNotAllowed(AccountFault):
     """The account's plan has no access to the Partner API, or access is refused without a reason.
 
     This includes Genviral's own 403 without a reason: a person has to check the account in any case, and holding a job
-    is harmless, while giving up a paid one is not. It does not include the page of a firewall in front of Genviral.
+    is safe, while ending a paid one is not. It does not include the page of a firewall in front of Genviral.
     """
 
     code = "tier_not_allowed"
@@ -109,7 +109,7 @@ class InvalidInput(RequestRefused):
 
 
 class RequestRejected(RequestRefused):
-    """Refused with another 4xx."""
+    """The vendor refused the request with another 4xx."""
 
     code = "request_rejected"
     advice = (
@@ -119,7 +119,7 @@ class RequestRejected(RequestRefused):
 
 
 class RateLimited(GenviralFault):
-    """Too many requests at a time."""
+    """There were too many requests at a time."""
 
     code = "rate_limited"
     branch = Branch.RETRY
@@ -135,7 +135,7 @@ class GenerationFailed(GenviralFault):
 
 
 class GenviralUnreachable(GenviralFault):
-    """No connection: name, refusal, timeout or TLS handshake. Not a byte of the request was sent."""
+    """No connection: DNS, refusal, timeout or TLS handshake. Nothing of the request was sent."""
 
     code = "genviral_unreachable"
     branch = Branch.RETRY
@@ -146,7 +146,7 @@ class GenviralUnreachable(GenviralFault):
 
 
 class SubmissionUncertain(GenviralFault):
-    """The paid request was sent, and no answer tells its outcome.
+    """The paid request was sent, and its outcome is unknown.
 
     Args:
         message: What happened.
@@ -178,7 +178,7 @@ class SubmissionUncertain(GenviralFault):
 
 
 class SubmissionUnconfirmed(SubmissionUncertain):
-    """The same situation where the operator declared that the vendor honours the Idempotency-Key.
+    """The outcome is unknown, and the operator has declared that the vendor honours the Idempotency-Key.
 
     The client never raises it: the step that knows the operator's setting converts a `SubmissionUncertain` into it.
     """
@@ -213,7 +213,7 @@ class GenviralUnavailable(GenviralFault):
 
 
 class Call(StrEnum):
-    """Which of the vendor's calls an error belongs to."""
+    """The vendor's calls that can raise an error."""
 
     SUBMIT = "POST"
     READ = "GET"
@@ -222,10 +222,10 @@ class Call(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the error table.
+    """One row of the error table.
 
     Attributes:
-        fault: The class; its name, `paid`, `branch` and `advice` are the rest of the line.
+        fault: The class; its name, `paid`, `branch` and `advice` complete the row.
         when: What happened, as the documentation describes it.
         call: The calls that can raise it.
         codes: The vendor's `error_code`s that mean it. They decide first.

@@ -1,6 +1,6 @@
-"""Find the ids that an answer names, at any depth, the most likely video id first.
+"""Find the ids in an answer, at any depth, the most likely video id first.
 
-An answer outside the contract may still name the video that was paid for, in any place and under any name.
+An answer outside the contract may still contain the id of the paid video, in any place and under any name.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _MAX_CHARACTERS = 512
 _MAX_IDS, _MAX_ITEMS, _DEPTH = 20, 20, 4
-_LARGEST_EXACT = 2**53  # beyond it, a number with a fraction is not what the vendor meant
+_LARGEST_EXACT = 2**53  # a larger float may have lost digits
 
-# What an id may be of, the most likely to be a video first. "" is an `id` that does not say.
+# The kinds of ids that may be a video's, the most likely first. "" is an `id` of unknown kind.
 _KINDS = ("video", "generation", "", "task", "job", "prediction")
-# What an id is of that no video has.
+# The kinds of ids that are never a video's.
 _OTHERS = ("request", "event", "trace")
 _OTHER_ID = re.compile(rf"(?:req|evt|{'|'.join(_OTHERS)})[_-]", re.IGNORECASE)
 _PLAIN_NAMES = ("id", "_id", "ID", "ids", "uuid", "UUID")
@@ -35,13 +35,13 @@ _HOLDERS = (
     *("data", "result", "results", "response", "payload", "item", "items"),
     *(name for kind in filter(None, _KINDS) for name in (kind, f"{kind}s")),
 )
-# Where the text itself may be the id.
+# Members whose text itself may be the id.
 _DIRECT = frozenset({"data", "video", "videos", "generation", "generations"})
 _LIKE_ID = re.compile(r"(?=.*\d)[\w-]{1,128}")
 
 
 def members(value: int, depth: int = _DEPTH) -> dict[str, Any]:
-    """Return which members of an object may have ids, as `partial_json.read` expects it, `value` characters each."""
+    """Return the members that may hold ids, for `partial_json.read`, with `value` characters each."""
     inner = dict.fromkeys(_HOLDERS, members(value, depth - 1)) if depth else {}
     return {**dict.fromkeys(_KIND_OF, value), **inner}
 
@@ -50,10 +50,10 @@ class NamedId(NamedTuple):
     """An id in an answer.
 
     Attributes:
-        kind: What it is of: `video`, `generation`, `request` and others; empty if nothing says so.
-        name: What the answer calls it; `video` for the id of a video.
+        kind: What it identifies: `video`, `generation`, `request` and others; empty if unknown.
+        name: The answer's name for it; `video` for the id of a video.
         text: The id.
-        is_outermost: Whether it stands beside `data`, where an id may be that of the answer.
+        is_outermost: Whether it is beside `data`, where it may identify the answer itself.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class NamedId(NamedTuple):
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
-        """How unlikely it is the video's."""
+        """Sort key: lower for a more likely video id."""
         rank = _KINDS.index(self.kind) if self.kind in _KINDS else len(_KINDS)
         return not self.may_be_video, self.is_outermost and not self.kind, rank
 
@@ -82,7 +82,7 @@ def named_ids(envelope: Mapping[str, Any]) -> tuple[NamedId, ...]:
 
 
 def _found(value: object, holder: str, depth: int) -> Iterator[NamedId]:
-    """Return the ids in a value, which the member `holder` has."""
+    """Yield the ids in the value of the member `holder`."""
     match value:
         case dict() if depth:
             for name, item in value.items():
@@ -103,7 +103,7 @@ def _found(value: object, holder: str, depth: int) -> Iterator[NamedId]:
 
 
 def _under(name: str, value: object, holder: str) -> Iterator[NamedId]:
-    """Return the id, or the list of ids, that a member has whose name says that it is one."""
+    """Yield the id, or the ids of a list, in a member with an id's name."""
     own, is_outermost = _KIND_OF[name], not holder
     kind = own or _kind(holder)
     label = "video" if own == "video" or (kind == "video" and name in ("id", "_id", "ID", "ids")) else name
@@ -126,13 +126,13 @@ def _parsed(text: str) -> object:
 
 def is_video_id(text: str) -> bool:
     """Whether this could be a video's id: printable, and usable in a path."""
-    if text in (".", "..") or "\ufffd" in text:  # a path's own words; a character that was lost on the way
+    if text in (".", "..") or "\ufffd" in text:  # special path segments; a character that was lost in decoding
         return False
     return 0 < len(text) <= _MAX_CHARACTERS and text.isprintable() and not text.isspace()
 
 
 def id_of(value: object) -> str | None:
-    """Read an id as a text, without blanks around it. A number is one, too, unless it may have lost digits."""
+    """Return an id as a stripped text. Numbers are accepted unless they may have lost digits."""
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):

@@ -16,7 +16,7 @@ KEPT_SECONDS = 600
 
 @dataclass(slots=True)
 class ModelList:
-    """The list of models, requested at most every `KEPT_SECONDS` in each Lambda environment.
+    """The list of models. Each Lambda environment requests it at most every `KEPT_SECONDS`.
 
     Args:
         vendor: Returns the vendor's client.

@@ -1,10 +1,10 @@
 """Validate the body of the vendor's generate call before it costs anything.
 
 Checks every field of `POST /studio/videos/generate` as the vendor documents it. An error never repeats a value of the
-body. What the vendor does not document (unknown models, which model takes which input) is left to the vendor, whose
+body. The vendor itself checks what it does not document (unknown models, which model takes which input), because its
 refusal is free.
 
-Imports pydantic, so import this module only to validate.
+It imports pydantic, so import this module only to validate.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ _WORDS = {
 # invisible characters. The tags beyond U+FFFF are left out, because JavaScript's patterns need a flag for them.
 _CONTROLS = rf"\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb{IGNORABLE}"
 _CONTROL = re.compile(rf"[{_CONTROLS}]|{UNSEEN}")
-# A text for people has lines, may use a script that is written from right to left, and may have joiners in emoji. Other
-# control characters come from a damaged file or a wrong encoding, and would be paid for.
+# Prose has lines, may be written from right to left, and may have joiners in emoji. Other control characters come from
+# a damaged file or a wrong encoding, and would be paid for.
 _CONTROLS_OF_TEXT = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 _CONTROL_OF_TEXT = re.compile(f"[{_CONTROLS_OF_TEXT}]")
 _M = TypeVar("_M", bound=BaseModel)
 _PROMPT_DRIVEN = re.compile(r"(openai/sora-2|google/veo-3)(-pro|-fast)?")
 _SEEDANCE = "bytedance/seedance"
 _SPEECH = ("speech_text", "voice_id")
-# The vendor says "at least one image or video reference". Whether `image_url` and `video_url` count is not said, so
-# they do: the vendor refuses for free, and a refusal here would be final.
+# The vendor requires "at least one image or video reference". It does not say whether `image_url` and `video_url`
+# count, so they do: the vendor refuses for free, and a refusal here would be final.
 _VISIBLE = ("reference_image_urls", "reference_video_urls", "image_url", "video_url")
 
 
@@ -100,7 +100,7 @@ def _text(text: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether a short text could change what a terminal or a page shows of others."""
+    """Whether a short text could change how a terminal or a page shows the text around it."""
     return _CONTROL.search(text) is not None
 
 
@@ -118,21 +118,21 @@ def _json_object(value: dict[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, check_circular=False).encode()
     except (TypeError, ValueError, RecursionError):
-        raise ValueError("must hold nothing but JSON") from None
+        raise ValueError("must contain only JSON") from None
     if len(text) > _MAX_RAW_PARAMS:
         raise ValueError(f"must be at most {_MAX_RAW_PARAMS} bytes of JSON")
-    if _is_deeper(text, _MAX_NESTING):  # how deep Python itself can go differs from version to version
+    if _is_deeper(text, _MAX_NESTING):  # Python's own limit differs between versions
         raise ValueError(f"must be nested at most {_MAX_NESTING} levels deep")
     return value
 
 
 def _is_surely_small_json(value: dict[str, Any]) -> bool:
-    """Whether a value is JSON within the limits, judged by a text that is written several times as fast as Python's."""
+    """Whether a value is surely JSON within the limits. pydantic's encoder is several times as fast as Python's."""
     try:
         text = to_json(value)
-    except ValueError:  # half a character, or endless nesting
+    except ValueError:  # a lone surrogate, or endless nesting
         return False
-    # Python's text has blanks between members as well, and `e+16` and `e-05` for `e16` and `e-5`.
+    # Python's text also has spaces between members, and `e+16` and `e-05` for `e16` and `e-5`.
     size = len(text) + text.count(b",") + text.count(b":") + text.count(b"e")
     if size > _MAX_RAW_PARAMS or b"NaN" in text or b"Infinity" in text:
         return False
@@ -140,7 +140,7 @@ def _is_surely_small_json(value: dict[str, Any]) -> bool:
 
 
 def _is_deeper(text: bytes, levels: int) -> bool:
-    """Whether values lie deeper than this in a JSON text. Fast also where most of the text is brackets."""
+    """Whether a JSON text is nested deeper than this. Fast even if most of the text is brackets."""
     without_empty = _JSON_STRING.sub(b"0", text).replace(b"[]", b"").replace(b"{}", b"")
     steps = memoryview(without_empty.translate(_STEPS, delete=_NO_BRACKETS)).cast("b")
     return max(accumulate(steps), default=0) > levels
@@ -151,13 +151,13 @@ Text = Annotated[
     Field(max_length=_MAX_TEXT, json_schema_extra={"pattern": f"^[^{_CONTROLS_OF_TEXT}]*$"}),
     AfterValidator(_text),
 ]
-# The patterns describe the API to callers: what they allow, the validators take. Of links, the validators take more:
-# other scripts, which format "uri" leaves out, and IP addresses in brackets.
+# The patterns describe the API to callers: the validators accept all that they allow. Of links, the validators accept
+# more: other scripts, which format "uri" excludes, and IP addresses in brackets.
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 _NAME = r"[0-9A-Za-z._~%!$&'()*+,;=-]"
 _URL_PATTERN = rf"^[Hh][Tt][Tt][Pp][Ss]?://(?:(?:{_NAME}|:)*@)?{_NAME}+(?::{_PORT})?(?:[/?#][!-~]*)?$"
 PATTERN_OF_NAMES = f"^[^{_CONTROLS}]*$"
-"""What the names of a caller's own labels look like."""
+"""Pattern for the names of a caller's own labels."""
 Word = Annotated[
     str,
     Field(
@@ -201,7 +201,7 @@ class Params(Strict):
 
 
 def _schema_of(name: str) -> dict[str, Any]:
-    """Return a schema of bodies that give a field."""
+    """Return a schema that matches bodies with this field."""
     given = {"type": "array", "minItems": 1} if name.endswith("s") else {"type": "string"}
     return {"required": [name], "properties": {name: given}}
 
@@ -210,7 +210,7 @@ def _schema_of_models(pattern: str) -> dict[str, Any]:
     return {"required": ["model_id"], "properties": {"model_id": {"pattern": pattern}}}
 
 
-# `_contradictions`, for the document of the API.
+# The rules of `_contradictions`, for the OpenAPI document.
 _CONSISTENT: list[dict[str, Any]] = [
     {
         "if": _schema_of_models(f"^{_PROMPT_DRIVEN.pattern}$"),
@@ -248,7 +248,7 @@ class GenerateRequest(Strict):
     raw_params: JsonObject | None = None
 
     def to_body(self) -> dict[str, Any]:
-        """Return the body for the wire: the given fields and no nulls. `raw_params` is passed on untouched."""
+        """Return the request body: the given fields without nulls. `raw_params` stays unchanged."""
         body = self.model_dump(exclude_none=True, exclude={"raw_params"})
         return body if self.raw_params is None else {**body, "raw_params": self.raw_params}
 
@@ -260,7 +260,7 @@ def parse_generate(body: object) -> GenerateRequest:
         body: The body of a caller or a recipe, as parsed JSON.
 
     Raises:
-        InvalidPayload: It is not valid. There is one issue for each error, and none repeats a value.
+        InvalidPayload: It is not valid. It has one issue for each error, and none repeats a value.
     """
     request = validated(GenerateRequest, body)
     if issues := tuple(_contradictions(request)):
@@ -272,7 +272,7 @@ def validated(model: type[_M], body: object) -> _M:
     """Validate a body by its model only.
 
     Raises:
-        InvalidPayload: It is not valid. There is one issue for each wrong field.
+        InvalidPayload: It is not valid. It has one issue for each wrong field.
     """
     try:
         return model.model_validate(body)
@@ -290,7 +290,7 @@ def _invalid(issues: tuple[dict[str, str], ...]) -> InvalidPayload:
 
 
 def _contradictions(request: GenerateRequest) -> Iterator[dict[str, str]]:
-    """Yield errors that concern several fields together."""
+    """Yield errors between several fields."""
     if _PROMPT_DRIVEN.fullmatch(request.model_id):
         for name in _SPEECH:
             if getattr(request, name) is not None:

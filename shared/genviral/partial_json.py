@@ -1,8 +1,8 @@
-"""Read the few members that matter out of a JSON object that arrives in pieces.
+"""Read only the wanted members of a JSON object that arrives in pieces.
 
-An answer may repeat a request's media and a model's whole log, and a byte of JSON can take 25 bytes of memory once it
-is parsed. So unwanted members are skipped without being built, and reading stops as soon as enough is known. Of an
-object that breaks off, the part before the break is used.
+An answer may repeat a request's media and a model's whole log, and a parsed byte of JSON can take 25 bytes of memory.
+So unwanted members are skipped without building them, and reading stops as soon as enough is known. If an object breaks
+off, the part before that is used.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_NAME = 256
-"""Characters of a member's name in the text; longer names are not wanted ones."""
+"""Characters of a member's name in the text; no wanted name is longer."""
 MAX_PREFIX = 64
 """Characters that may precede the object: guards like `)]}'`, a callback's name, the bracket of a list."""
 MAX_OTHER = 65_536
-"""Characters of a value that is not an object where one is wanted."""
+"""Characters of a value that is not an object although an object is wanted."""
 MAX_MEMBERS = 10_000
 """Members of one object. Each costs some microseconds, and no genuine answer has this many."""
 
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _REST_OF_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _REST_OF_SCALAR = re.compile(r'[^\s,:"\[\]{}]*+')
-# A string that was cut: up to its last whole escape.
+# A truncated string, up to its last complete escape.
 _START_OF_STRING = re.compile(r'"(?:[^"\\]++|\\(?:u[0-9A-Fa-f]{4}|[^u]))*+', re.DOTALL)
-# What a list or an object holds, up to the first string that is not whole.
+# The content of a list or an object, up to the first incomplete string.
 _WHOLE_TOKENS = re.compile(r'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _TOKEN = re.compile(r'[\[\]{}]|"(?:[^"\\]++|\\.)*+"|[^"\[\]{}]++', re.DOTALL)
 _NO_BRACKET = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"|[^"\[\]{}]++)++', re.DOTALL)
@@ -49,14 +49,14 @@ def read(
     """Read an object as far as needed. Never fails.
 
     Args:
-        pieces: The text, in one of JSON's encodings. An error while fetching a piece ends it.
-        wanted: Name of a member → how many characters its text may have. A longer string is cut, any other longer value
-            is left out. A mapping means an object of which only these members are wanted; any other value there may
-            have `MAX_OTHER` characters.
-        enough: Whether what was read so far is enough. Called before another piece is fetched.
+        pieces: The text, in one of JSON's encodings.
+        wanted: Name of a member → most characters of its text. A longer string is cut, any other longer value is left
+            out. A mapping means an object of which only these members are wanted; any other value there may have
+            `MAX_OTHER` characters.
+        enough: Whether the members read so far are enough. Called before each further piece.
 
     Returns:
-        The wanted members that there are, and whether these are all: the object was read to its end, or it was enough.
+        The wanted members, and whether the object was read to its end or far enough.
     """
     found: dict[str, Any] = {}
 
@@ -101,7 +101,7 @@ def _decoded(pieces: Iterable[bytes]) -> Iterator[str]:
     for piece in pieces:
         if decoder is None:
             head += piece
-            if len(head) < 4:  # so many bytes tell the encoding
+            if len(head) < 4:  # the encoding shows in four bytes
                 continue
             decoder, piece = codecs.getincrementaldecoder(json.detect_encoding(head))("replace"), head
         yield decoder.decode(piece)
@@ -116,12 +116,12 @@ class _Text:
         self._pieces = pieces
         self._text = ""
         self._at = 0
-        self._from: int | None = None  # where in `_text` a value begins that is being kept
+        self._from: int | None = None  # start in `_text` of the value that is being kept
         self._kept = ""
         self._room = 0
 
     def ahead(self) -> str:
-        """Return the next character that is no blank."""
+        """Return the next character that is not white space."""
         self._pass(_BLANKS)
         while self._at == len(self._text):
             self._more()
@@ -129,7 +129,7 @@ class _Text:
         return self._text[self._at]
 
     def skip_prefix(self) -> None:
-        """Go to the first object, past what may stand in front of it. A page or a text in quotes holds none."""
+        """Go to the first object, past a short prefix. Fail at markup or a quoted text."""
         for _ in range(MAX_PREFIX):
             if (mark := self.ahead()) == "{":
                 return
@@ -139,13 +139,13 @@ class _Text:
         raise _BrokenError
 
     def take(self, mark: str) -> None:
-        """Go past this character."""
+        """Skip this character."""
         if self.ahead() != mark:
             raise _BrokenError
         self._at += 1
 
     def name(self) -> str:
-        """Return a member's name. Empty: it is too long to be one that is known."""
+        """Return a member's name; empty if it is longer than any wanted name."""
         if self.ahead() != '"':
             raise _BrokenError
         raw, whole = self._keeping(MAX_NAME)
@@ -153,7 +153,7 @@ class _Text:
         return name if isinstance(name, str) else ""
 
     def value(self, limit: int) -> Any:
-        """Read a value. `_NO_VALUE`: it is too long, or no JSON."""
+        """Return a value; `_NO_VALUE` if it is too long or not JSON."""
         self.ahead()
         raw, whole = self._keeping(limit)
         if not whole:
@@ -162,7 +162,7 @@ class _Text:
         return _parsed(raw)
 
     def skip(self) -> None:
-        """Go past a value."""
+        """Skip a value."""
         mark = self.ahead()
         if mark == '"':
             self._string()
@@ -172,7 +172,7 @@ class _Text:
             self._scalar()
 
     def _keeping(self, limit: int) -> tuple[str, bool]:
-        """Go past a value; its text, and whether that is all of it."""
+        """Skip a value; return its text, and whether that is complete."""
         self._from, self._kept, self._room = self._at, "", limit
         self.skip()
         self._keep()
@@ -203,7 +203,7 @@ class _Text:
             self._pass(_REST_OF_SCALAR)
 
     def _container(self) -> None:
-        """Go past a list or an object, block by block: 16 MiB of `[],[],…` must not take one step each."""
+        """Skip a list or an object block by block: 16 MiB of `[],[],…` must not take one step each."""
         depth, size = 1, _FIRST_BLOCK
         self._at += 1
         while True:
@@ -225,7 +225,7 @@ class _Text:
         self._at += len(_matched(pattern, self._text, self._at))
 
     def _more(self) -> None:
-        """Let go of what was read, and take the next piece."""
+        """Drop the text that was read, and append the next piece."""
         self._keep()
         piece = next(self._pieces, None)
         if piece is None:
@@ -241,7 +241,7 @@ def _matched(pattern: re.Pattern[str], text: str, start: int, end: int = sys.max
 
 
 def _end_of_bracket(block: str, number: int) -> int:
-    """Return where the bracket of this number ends, those within strings not counted."""
+    """Return where the n-th bracket ends; brackets in strings do not count."""
     brackets = (token for token in _TOKEN.finditer(block) if token[0] in _DEEPER)
     return next(itertools.islice(brackets, number, None)).end()
 
@@ -251,7 +251,7 @@ _NO_VALUE = object()
 
 def _parsed(raw: str) -> Any:
     try:
-        # Not strict: a line break within a string of the vendor's is no reason not to read it.
+        # Not strict: accept a line break within a string.
         return json.loads(raw, strict=False)
     except (ValueError, RecursionError):
         return _NO_VALUE

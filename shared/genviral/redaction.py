@@ -14,15 +14,15 @@ MAX_TEXT = 300
 
 _MARK = "[…]"
 _LONGEST_INPUT = 4_096
-# Shorter values ("9:16", "720p") are not secret, and removing them would garble every message.
+# Shorter values ("9:16", "720p") are not secret, and masking them would garble every message.
 _SHORTEST_PRIVATE = 8
-# A part of a private text this long is removed, too: vendors quote the start of a prompt. Shorter parts would match
+# Parts of a private text this long are masked, too: vendors quote the start of a prompt. Shorter parts would match
 # common phrases such as "reference image".
 _RUN = 16
 _MARKUP = re.compile(r"<[A-Za-z/!][^<>]*>?")
-# The ways to write one character of a link: as it is, escaped in JSON or percent-encoded (any number of times), or in
-# its full-width form. HTML's entities are resolved before. All repetitions are bounded, so that no text takes long.
-# Texts and no compiled patterns: compiling takes 10 ms of every cold start, and few calls meet an error.
+# The spellings of one character of a link: plain, escaped in JSON or percent-encoded (any number of times), or
+# full-width. HTML entities are resolved before. All repetitions are bounded, so that no text takes long. These are not
+# compiled here, because that takes 10 ms of every cold start, and few calls meet an error.
 _ESCAPE = r"(?:\\{1,16}[ux]|%u)\{?(?:00){0,3}"
 _PERCENT = r"%(?:25){0,8}"
 _SLASH = rf"(?:\\{{0,16}}/|\\|{_PERCENT}2f|{_ESCAPE}2f|\uff0f)"
@@ -32,11 +32,11 @@ _QUERY = rf"(?:[?#\uff1f\uff03]|=3f|{_PERCENT}(?:3f|23)|{_ESCAPE}(?:3f|23))"
 _LAST_LABEL = r"(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24})"
 _HOST = rf"(?:(?:[\w-]{{1,63}}\.){{1,9}}{_LAST_LABEL}|(?:\d{{1,3}}\.){{3}}\d{{1,3}}|localhost|\[[0-9a-f:.]{{2,45}}\])"
 _LINK = rf"(?i){_SLASH}{{2}}|(?<![\w.-]){_HOST}(?::\d{{1,5}})?(?={_SLASH}|{_QUERY})"
-# A query with a name in it. Behind a slash it is a link's, whatever its host looks like.
+# A query with a name in it. After a slash it belongs to a link, whatever the host looks like.
 _NAMED_QUERY = rf"(?i){_QUERY}[\w.%\[\]-]{{1,64}}{_EQUALS}"
 _URL_USER = rf"(?i)({_SLASH}{{2}})(?:(?!{_PERCENT}2f)[^\s/\\]){{1,512}}(?:@|{_PERCENT}40)"
 _USER = r"(?i)(?<![\w.+-])[a-z][\w.+-]{0,63}:[^\s:/@]{1,128}@(?=[\w\[])"
-# What opens a link or an account, wherever it is quoted: name=value, name%3Dvalue, "name": "value", <name>value</name>.
+# Credentials in any notation: name=value, name%3Dvalue, "name": "value", <name>value</name>.
 _LONG_NAME = r"""(?:signature(?:[-_]?provided)?|credentials?|passw(?:or)?d|passphrase|secret|key[-_]?pair[-_]?id
     |access[-_]?id|(?:access|account|api|auth|private|secret|session|shared|signing)[-_]?(?:key|token)(?:[-_]?id)?)"""
 _NAME = rf"""(?:
@@ -49,16 +49,16 @@ _SECRET = rf"""(?ix)
     (?:{_QUOTE}?\s?(?:{_EQUALS}>?|:{_EQUALS})\s?b?{_QUOTE}?|{_QUOTE}\s?:\s?b?{_QUOTE}
       |{_QUOTE}[\s,]{{1,3}}{_QUOTE}?value{_QUOTE}?\s?[:=]\s?b?{_QUOTE}|(?:\s[^<>]{{0,200}})?>))
     {_VALUE}
-    # As a header has it. "token: expired" and "policy: no-violence-please" are sentences.
+    # As in a header. "token: expired" and "policy: no-violence-please" are sentences.
     | ((?!policy){_NAME}\s?:\s{{0,3}}{_QUOTE}?)(?=\S{{0,64}}?\d|\S{{16}})[^\s"'&,;<>\\]{{8,}}
     | ((?<![a-z0-9])Authorization{_QUOTE}?\s?[:=]\s?{_QUOTE}?(?:[\w-]{{1,32}}\s)?)
       (?=\S{{0,64}}?\d|\S{{16}})(?>[^\s"',=]{{8,}})(?!=\w)
     | ((?<![a-z0-9])Cookie{_QUOTE}?\s?[:=]\s?{_QUOTE}?)[^\s=]{{1,64}}=[^\s;]+(?:;\s?[^\s=]{{1,64}}=[^\s;]+)*
     | (\b(?:Bearer|Basic|ApiKey)(?:\s|:\s?|{_PERCENT}20|\+))[\w.~+/=%-]{{8,}}
-    # A token that names itself: https://www.rfc-editor.org/rfc/rfc7519#section-3
+    # A JSON Web Token: https://www.rfc-editor.org/rfc/rfc7519#section-3
     | (?<![\w-])eyJ[\w-]{{5,}}\.[\w-]{{4,}}\.[\w-]*
     """
-# A long word with a query in it that a line break tore apart, as it is or escaped, and what follows of it.
+# A long word with a query that is split by a plain or escaped line break, and its continuation.
 _WRAPPED = (
     rf"(?i)((?:{_QUERY}|{_EQUALS})\S{{0,256}}?)=?(?:\r?\n|(?:\\{{1,16}}r)?\\{{1,16}}n)[\t >]{{0,16}}"
     r"(?=(?=\S{0,512}?\d|\S{16})[\w%&=+/.~-]{8})"
@@ -73,15 +73,15 @@ _MOST_LAYERS = 3
 
 
 def one_line(text: str) -> str:
-    """Return the text with each run of white space, control characters and lone surrogates as one blank."""
+    """Replace each run of white space, control characters and lone surrogates by one space."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def redact(text: str, private: Iterable[str] = ()) -> str:
-    """Make a foreign text safe for a log line, an error or a notification.
+    """Make the vendor's text safe for a log line, an error or a notification.
 
     Args:
-        text: The foreign text.
+        text: The vendor's text.
         private: Texts that must not appear, whole (from 8 characters) or in parts (from 16).
 
     Returns:
@@ -98,24 +98,24 @@ def redact(text: str, private: Iterable[str] = ()) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Return the text without HTML's entities, also where they were escaped again."""
+    """Resolve HTML entities, including repeatedly escaped ones."""
     for _ in range(_MOST_LAYERS):
         if "&" not in text:
             break
-        import html  # here, because few errors are HTML
+        import html  # imported here, because few errors are HTML
 
         text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     return text
 
 
 def _lettered(text: str) -> str:
-    """Return the text with plain letters and digits, so that no spelling hides a name."""
+    """Replace encoded letters and digits by plain ones, so that no spelling hides a name."""
     text = text.translate(_FULL_WIDTH)
     return re.sub(_LETTER, lambda found: chr(int(found[1], 16)), text) if "%" in text or "\\" in text else text
 
 
 def _joined(text: str) -> str:
-    """Return the text with links and signatures in one piece that were broken into lines."""
+    """Join links and signatures that are split over several lines."""
     text = re.sub(_TORN_QUERY, "", text)
     for _ in range(_MOST_LINES):
         joined = re.sub(_WRAPPED, r"\1", text)
@@ -126,23 +126,23 @@ def _joined(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the text as one line without characters that take no place, which may part a word and are not seen."""
+    """Return the text as one line without zero-width characters, which can split a word invisibly."""
     return one_line("".join(character for character in text if category(character) != "Cf"))
 
 
 def hide_secrets(text: str) -> str:
-    """The text without queries, fragments and users of links, and without the values of signatures and tokens."""
+    """Remove queries, fragments and users of links, and the values of signatures and tokens."""
     return hide_values(re.sub(r"\S+", lambda word: _without_query(word[0]), text))
 
 
 def hide_values(text: str) -> str:
-    """Return the text without users of links, and without the values of signatures and tokens."""
+    """Remove users of links, and the values of signatures and tokens."""
     text = re.sub(_USER, f"{_MARK}@", re.sub(_URL_USER, r"\1", text)) if "@" in text or "%" in text else text
     return re.sub(_SECRET, lambda found: f"{next(filter(None, found.groups()), '')}{_MARK}", text)
 
 
 def _without_query(word: str) -> str:
-    """Return the word, cut at the query or fragment of the first link in it."""
+    """Cut the word at the query or fragment of the first link in it."""
     link = re.search(_LINK, word)
     query = re.search(f"(?i){_QUERY}", word[link.end() :]) if link else None
     word = word[: link.end() + query.start()] if link and query else word
@@ -152,7 +152,7 @@ def _without_query(word: str) -> str:
 
 
 def holds_private(text: str, private: Iterable[str]) -> bool:
-    """Whether a text holds a private one, whole (from 8 characters) or in parts (from 16)."""
+    """Whether a text contains a private text, whole (from 8 characters) or in parts (from 16)."""
     line = _plain(text)
     return _mask(line, tuple(map(_plain, private))) != line
 

@@ -1,13 +1,13 @@
 """Read the vendor's answers into typed values, or into named errors where they are outside the contract.
 
-An error is classified by `error_code` first and by HTTP status second. Every text of the vendor goes through
-`redaction` before it is shown.
+An error is classified by `error_code` first and by HTTP status second. Every text of the vendor is redacted before it
+is shown.
 
-An answer to the paid POST that the contract does not describe counts as "may have been paid", unless the vendor itself
-says otherwise: a 2xx without `ok: true` and a video id, any redirect, a 4xx or 5xx that says `ok: true` or names a
-video, and a 5xx that does not name a known cause in a valid envelope (a crash after the charge looks the same). A 402
-or 403 without the envelope counts, too: it comes from something in front of Genviral, such as a firewall. Most of these
-refuse a request before the vendor sees it, but some block the vendor's answer, and then the job is paid for.
+An answer to the paid POST that the contract does not describe counts as "may have been paid", unless the vendor denies
+it: a 2xx without `ok: true` and a video id, any redirect, a 4xx or 5xx with `ok: true` or a video id, and a 5xx without
+a known cause in a valid envelope (a crash after the charge looks the same). A 402 or 403 without the envelope counts,
+too: it comes from something in front of Genviral, such as a firewall. Most firewalls block a request before the vendor
+sees it, but some block the vendor's answer, and then the job is paid for.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MAX_BODY_BYTES = 1 << 24
-"""How much of an answer is read."""
+"""Bytes of an answer that are read."""
 BLANK = "(blank)"
-"""Stands for a status that is present but empty."""
+"""Shown for a status that is present but empty."""
 MAX_RETRY_AFTER = 3_600.0
 """In seconds; a longer `Retry-After` is reduced to this."""
 
@@ -57,21 +57,21 @@ _MAX_PARTS = 20
 _MAX_DEPTH = 8
 _MAX_IDS, _MAX_FURTHER_ID = 5, 100
 _ACCEPTED = frozenset({200, 201, 202})
-# Something in front of the vendor may answer these, too: a firewall, or a host whose customer has not paid.
+# Something in front of the vendor may also send these: a firewall, or a host whose customer has not paid.
 _FOREIGN = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
-# The server may have received the request: it waited too long for it, or still handles the same key.
+# The server may have received the request: it timed out while reading, or is still processing the same key.
 _MAYBE_RECEIVED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
 _MAX_TEXT_BYTES = 4096
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
-# The members that are read of an answer, with the longest JSON text of each, in characters.
+# The members to read of an answer, with the longest JSON text of each, in characters.
 _VALUE, _LIST = 1 << 16, 1 << 20
-# Where vendors put a reason, the one for people first.
+# Members that may hold a reason; the one for people first.
 _MESSAGES = ("message", "error", "detail", "errors", "msg", "reason", "description", "title")
-# Where the reason of a video that failed may stand instead.
+# Members that may hold the reason of a failed video.
 _FAILURES = ("error", "failure_reason", "failureReason", "fail_reason", "error_message", "errorMessage", *_MESSAGES)
-# What an answer says of itself, beside the data, and not of the video.
+# Texts that describe the answer itself and not the video.
 _ANSWERED = re.compile(r"\s*(?:ok|done)\W*|.*\b(?:success|retrieved|fetched|found\b)", re.IGNORECASE | re.DOTALL)
 _NAMED = {**dict.fromkeys((*_FAILURES, "code"), _VALUE), **ids.members(_VALUE)}
 _MEMBERS: dict[str, Any] = {
@@ -83,7 +83,7 @@ _MEMBERS: dict[str, Any] = {
         "models": _LIST,
     },
 }
-# Where vendors put a reason, and a link, that is more than a string.
+# Members that may hold the text of a reason or a link that is an object.
 _REASONS = ("message", "detail", "msg", "reason", "description", "title", "error")
 _LINKS = ("url", "href", "video")
 
@@ -101,10 +101,10 @@ class Generation:
 
     Attributes:
         video_id: The vendor's id of the video.
-        credits_used: What it cost in the vendor's credits, where the answer says so.
+        credits_used: What it cost in the vendor's credits, if the answer has it.
         status: The vendor's word for the video's status, normally `processing`.
-        model_id: The model that was used, as the vendor names it.
-        provider: Who runs the model for the vendor.
+        model_id: The vendor's id of the model that was used.
+        provider: The company that runs the model for the vendor.
         prediction_id: The provider's id.
     """
 
@@ -118,16 +118,16 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video as a poll sees it.
+    """The result of a poll.
 
     Attributes:
-        video_id: The requested id, as the answer writes it.
-        status: `processing` also stands for unknown words, and for a success without a link.
-        raw_status: The vendor's own word, fit for a log. At most 100 characters.
-        output_url: Link to the file, if it succeeded. Any text; the delivery checks whether it is a link. A bearer
-            credential: not for logs, states or notifications.
-        error: Why it failed, in the vendor's words, redacted; or the reason beside an unknown status.
-        credits_used: What it cost in the vendor's credits, where the answer says so.
+        video_id: The requested id, in the answer's spelling.
+        status: `processing` also for unknown words, and for a success without a link.
+        raw_status: The vendor's own word, redacted. At most 100 characters.
+        output_url: Link to the file, if it succeeded. May be any text; the delivery validates it. A bearer credential:
+            not for logs, states or notifications.
+        error: The vendor's reason for a failure or beside an unknown status, redacted.
+        credits_used: What it cost in the vendor's credits, if the answer has it.
     """
 
     video_id: str
@@ -139,12 +139,12 @@ class Video:
 
     @property
     def other_word(self) -> str | None:
-        """The vendor's own word, if `status` is `processing` in place of another word."""
+        """The vendor's own word, if `status` is `processing` instead of it."""
         return self.raw_status if self.status == "processing" != _word(self.raw_status) else None
 
     @property
     def lacks_link(self) -> bool:
-        """Whether the vendor says that the video is finished, and gives no link to it."""
+        """Whether the vendor reports a finished video without a link."""
         return self.status == "processing" and _word(self.raw_status) == "succeeded"
 
 
@@ -153,9 +153,9 @@ class Model:
     """An available model.
 
     Attributes:
-        id: What goes into `model_id`.
-        name: Its name for people; the id where the vendor gives none.
-        provider: Who runs it.
+        id: The `model_id` for requests.
+        name: Its display name; the id if the vendor gives none.
+        provider: The company that runs it.
         default_cost: The usual price in credits.
         required: The inputs that it needs.
         optional: The other inputs that it accepts.
@@ -175,14 +175,14 @@ class Answer:
 
     Attributes:
         status: The HTTP status.
-        envelope: The wanted members of the JSON object in the body; empty if there was none.
-        text: The body's beginning, where it is plain text or JSON without an object.
-        is_whole: Whether the object was read to its end, or as far as needed. Otherwise the answer broke off or is too
+        envelope: The wanted members of the JSON object in the body; empty without one.
+        text: The body's beginning, if it is plain text or JSON without an object.
+        is_whole: Whether the object was read to its end, or as far as needed. If not, the answer broke off or is too
             long.
         is_too_long: Whether it is longer than the limit.
-        retry_after: Seconds to wait, if the vendor said so.
+        retry_after: Seconds to wait, if the vendor gives them.
         private: Texts that must not appear in any text from this answer.
-        ids: The ids that it names, the most likely video id first; none that contains private text.
+        ids: The ids in it, the most likely video id first; none that contains private text.
     """
 
     status: int
@@ -204,25 +204,25 @@ class Answer:
         private: Iterable[str],
         enough: Callable[[dict[str, Any]], bool] = lambda _: False,
     ) -> Answer:
-        """Read an answer, no more of it than needed. Never fails.
+        """Read an answer as far as needed. Never fails.
 
         Args:
             status: The HTTP status.
-            body: The body in pieces, which may end too soon.
-            retry_after: The header of that name.
-            private: Texts of the answer that must not appear.
-            enough: Whether what was read of the envelope so far is enough.
+            body: The body in pieces, which may break off.
+            retry_after: The `Retry-After` header.
+            private: Texts that must not appear in any text from the answer.
+            enough: Whether the members read so far are enough.
         """
         head, size = bytearray(), 0
 
-        def noted() -> Iterator[bytes]:
+        def counted() -> Iterator[bytes]:
             nonlocal size
             for piece in body:
                 size += len(piece)
                 head.extend(piece[: _MAX_TEXT_BYTES - len(head)])
                 yield piece
 
-        envelope, is_whole = partial_json.read(noted(), _MEMBERS, enough=enough)
+        envelope, is_whole = partial_json.read(counted(), _MEMBERS, enough=enough)
         text = "" if envelope else _plain_text(bytes(head))
         private = tuple(private)
         named = tuple(named for named in ids.named_ids(envelope) if not holds_private(named.text, private))
@@ -239,7 +239,7 @@ class Answer:
 
     @property
     def refuses(self) -> bool:
-        """Whether it is a refusal without any sign that a video was started nevertheless."""
+        """Whether it is a refusal without any sign that a video was started."""
         return self.envelope.get("ok") is not True and self.named_video is None
 
     @property
@@ -253,12 +253,12 @@ class Answer:
 
     @property
     def named_video(self) -> str | None:
-        """The id that the answer calls a video's, whatever else it says."""
+        """The id that the answer calls a video's, even in a refusal."""
         return next((named.text for named in self.ids if named.name == "video"), None)
 
     @property
     def possible_video(self) -> str | None:
-        """The possible id of the video: any id except a request's or an event's, whatever else the answer says."""
+        """The possible id of the video: any id except a request's or an event's, even in a refusal."""
         return next((named.text for named in self.ids if named.may_be_video), None)
 
     @property
@@ -268,15 +268,15 @@ class Answer:
         return self.status in _FOREIGN and not own
 
     def shown(self, value: object) -> str | None:
-        """Return what may be shown of a text in the answer."""
+        """Redact a text of the answer."""
         return (redact(value, self.private) or None) if isinstance(value, str) else None
 
     def reason(self, value: object) -> str | None:
-        """Return what may be shown of a reason in the answer, be it a text, an object or a list."""
+        """Redact a reason in the answer, which may be a text, an object or a list."""
         return self.shown(_reason_in(value))
 
     def fault(self, kind: type[GenviralFault], message: str, *, paid: Paid | None = None) -> GenviralFault:
-        """Return the error with all that the vendor said about it."""
+        """Return the error with the vendor's own message, redacted."""
         given = (self.reason(part.get(name)) for part in (self.envelope, self.data) for name in _MESSAGES)
         first = next(filter(None, given), None) or self.shown(self.text) or self._unknown_code
         texts = [text for text in (first, self.reason(self._hint)) if text]
@@ -296,7 +296,7 @@ class Answer:
 
     @property
     def _unknown_code(self) -> str | None:
-        """A word of the vendor's for what happened, where there is no other."""
+        """The vendor's own code for what happened, if it is not in the table."""
         code = self.envelope.get("code")
         word = self.error_code or (self.shown(code) if isinstance(code, str) and not code.isdecimal() else None)
         return None if word in _FAULT_OF_CODE else word
@@ -328,7 +328,7 @@ def generation_in(answer: Answer) -> Generation:
     """Return the video that the vendor accepted.
 
     Raises:
-        GenviralFault: The vendor refused, or nobody knows.
+        GenviralFault: The vendor refused, or the outcome is unknown.
     """
     data = answer.data
     video_id = id_of(data.get("video_id"))
@@ -345,10 +345,10 @@ def generation_in(answer: Answer) -> Generation:
 
 
 def video_in(answer: Answer, video_id: str) -> Video:
-    """Return the video as the vendor sees it now.
+    """Return the video's current state.
 
     Raises:
-        GenviralFault: The answer does not say.
+        GenviralFault: The answer has none.
     """
     data = answer.data
     status = _status_in(data)
@@ -367,10 +367,10 @@ def video_in(answer: Answer, video_id: str) -> Video:
 
 
 def _status_in(data: dict[str, Any]) -> Literal["processing", "succeeded", "failed"] | None:
-    """Return where a video is, by all that is said of it. `None`: nothing usable is.
+    """Return a video's status, or `None` if the data is unusable.
 
-    The status is a word. Where there is none, or only a number, a web link is enough for a success. A reason is not
-    enough for a failure, because a paid job must not end on so little.
+    The status is normally a word. Without one, or with only a number, a web link is enough for a success. A reason is
+    not enough for a failure, because a paid job must not end on so little.
     """
     word, link = _word(_status_text(data)) or "", _link_in(data.get("output_url"))
     has_word = any(letter.isalpha() for letter in word)
@@ -386,7 +386,7 @@ def _is_unknown(data: dict[str, Any]) -> bool:
 
 
 def _failure_in(answer: Answer) -> str | None:
-    """Return what may be shown of the reason: what the data says, else what the answer says that holds it."""
+    """Return the redacted reason of a failure, from the data or else from the envelope."""
     said = next(filter(None, (answer.reason(answer.data.get(name)) for name in _FAILURES)), None)
     if said or _word(_status_text(answer.data)) != "failed":
         return said
@@ -395,12 +395,12 @@ def _failure_in(answer: Answer) -> str | None:
 
 
 def _status_text(data: dict[str, Any]) -> str:
-    """Return the status as a text: also that within a list or an object, and a number."""
+    """Return the status as a text, even if it is a number or inside a list or an object."""
     return _reason_in(data.get("status"))
 
 
-def tells_video(envelope: dict[str, Any]) -> bool:
-    """Whether enough of a poll's answer was read. What follows may be the request and megabytes of logs."""
+def is_enough_of_video(envelope: dict[str, Any]) -> bool:
+    """Whether enough of a poll's answer was read. The rest may be the request and megabytes of logs."""
     data = _object(envelope.get("data"))
     status = _status_in(data)
     if status is None or "status" not in data or envelope.get("ok") is not True:
@@ -411,10 +411,10 @@ def tells_video(envelope: dict[str, Any]) -> bool:
 
 
 def models_in(answer: Answer) -> list[Model]:
-    """Return the models in the answer; entries without an id are passed over.
+    """Return the models in the answer; entries without an id are skipped.
 
     Raises:
-        GenviralFault: The answer holds no list.
+        GenviralFault: The answer has no list.
     """
     entries = answer.data.get("models")
     if not answer.accepted or not isinstance(entries, list):
@@ -423,7 +423,7 @@ def models_in(answer: Answer) -> list[Model]:
 
 
 def submission_fault(answer: Answer) -> GenviralFault:
-    """Return what an answer to the paid POST that accepts nothing means."""
+    """Return the error for an answer to the paid POST that does not confirm a video."""
     if answer.refuses and 400 <= answer.status < 500 and not answer.is_foreign:
         kind = _refusal(answer)
         if kind is not RequestRejected or answer.status not in _MAYBE_RECEIVED:
@@ -435,16 +435,16 @@ def submission_fault(answer: Answer) -> GenviralFault:
 
 
 def _says_it_failed(answer: Answer) -> bool:
-    """Whether a crash of the vendor says itself that nothing came of it, and nothing was charged."""
+    """Whether the vendor's 5xx itself reports that nothing was started or charged."""
     charged = _number(answer.data.get("credits_used"))
     return answer.refuses and answer.envelope.get("ok") is False and not charged
 
 
 def read_fault(answer: Answer, *, of_video: bool) -> GenviralFault:
-    """Return what an unusable answer to a GET means.
+    """Return the error for an unusable answer to a GET.
 
-    An account error needs a person, and a rate limit passes. All else means "poll again later", because a refused poll
-    must never end a paid job.
+    An account error needs a person, and a rate limit is temporary. Everything else means "poll again later", because a
+    refused poll must never end a paid job.
 
     Args:
         answer: The vendor's answer.
@@ -460,7 +460,7 @@ def read_fault(answer: Answer, *, of_video: bool) -> GenviralFault:
 
 
 def _shortcoming(answer: Answer, kind: type[GenviralFault]) -> str:
-    """Return what Genviral did instead of saying where a video is."""
+    """Describe what Genviral did instead of returning the video or the list."""
     if kind is not GenviralUnavailable:
         return "refused to answer"
     if answer.is_too_long:
@@ -469,7 +469,7 @@ def _shortcoming(answer: Answer, kind: type[GenviralFault]) -> str:
 
 
 def seconds_of(retry_after: str | None) -> float | None:
-    """A `Retry-After` header (RFC 9110 section 10.2.3: seconds or a date) in seconds from now, at most an hour."""
+    """Convert `Retry-After` (RFC 9110 section 10.2.3: seconds or a date) to seconds from now, at most an hour."""
     text = (retry_after or "").strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), MAX_RETRY_AFTER)
@@ -481,7 +481,7 @@ def seconds_of(retry_after: str | None) -> float | None:
 
 
 def _refusal(answer: Answer) -> type[GenviralFault]:
-    """The class of a refusal: by `error_code` if it is known, else by status; but a 401 is always about the key."""
+    """Return the class of a refusal: by a known `error_code`, else by status. A 401 is always about the key."""
     if answer.status == HTTPStatus.UNAUTHORIZED:
         return AuthenticationFailed
     code = answer.error_code
@@ -538,12 +538,12 @@ def _strings(value: object) -> tuple[str, ...]:
 
 
 def _word(value: object) -> str | None:
-    """Return a word of the vendor's as it is compared: without regard to case and to blanks around it."""
+    """Return a word of the vendor's in lower case and stripped, for comparisons."""
     return value.strip().lower() if isinstance(value, str) else None
 
 
 def _plain_text(body: bytes) -> str:
-    """Return a body as a text for people. Empty: it is markup or no text. A cut letter at its end is left out."""
+    """Return a body as readable text; empty if it is markup or no text. A truncated character at its end is dropped."""
     try:
         text = body.decode("utf-8-sig") if len(body) < _MAX_TEXT_BYTES else body.decode("utf-8-sig", "ignore")
     except UnicodeDecodeError:
@@ -561,7 +561,7 @@ def _bounded(word: str) -> str:
 
 
 def _reason_in(value: object, depth: int = _MAX_DEPTH) -> str:
-    """A reason as one text: what the members that usually hold it say, with the code behind it; else all there is."""
+    """Return a reason as one text: the usual members and the code after them, else all texts in it."""
     match value:
         case str() if depth and value.lstrip()[:1] in ("{", "["):
             return _reason_in_json(value, depth - 1) or value
@@ -583,7 +583,7 @@ def _reason_in(value: object, depth: int = _MAX_DEPTH) -> str:
 
 
 def _reason_in_json(text: str, depth: int) -> str:
-    """Return the reason in a text that is JSON; empty if it is none."""
+    """Return the reason in a JSON text; empty if it is not JSON."""
     try:
         return _reason_in(json.loads(text), depth)
     except (ValueError, RecursionError):
@@ -595,7 +595,7 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 def _link_in(value: object, depth: int = _MAX_DEPTH) -> str | None:
-    """What the vendor gives for a link; whether it is one is for the delivery to say. None: there is none yet."""
+    """Return the vendor's link, which the delivery validates later; `None` if there is none yet."""
     match value:
         case None | False:
             return None

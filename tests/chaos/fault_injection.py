@@ -540,7 +540,7 @@ def warm_up(vendor: GenviralStandIn, recipes: Iterable[str] = RECIPES) -> None:
             trust_env=False,
         )
         answer.raise_for_status()
-    for rendering in vendor._render_queue._shelf.values():
+    for rendering in vendor._render_queue._renderings.values():
         assert rendering.finished.wait(60)
 
 

@@ -164,7 +164,7 @@ def test_without_json_it_tells_a_person_what_to_type(up: Any) -> None:
         (["--set", "PollFloorSeconds=soon"], "PollFloorSeconds"),
         (["--genviral-url", "http://127.0.0.1:9/api"], "needs its API key: set GENVIRAL_API_KEY, or "),
         (["--api-key", "a.key"], "every program on this machine can read a command line. Set GENVIRAL_API_KEY, or "),
-        (["--api-key-file", "README.md"], "'README.md' does not hold an API key and nothing else"),
+        (["--api-key-file", "README.md"], "'README.md' must contain an API key and nothing else"),
         (["--api-key-file", "nowhere"], "'nowhere' cannot be read: No such file or directory"),
         (["--time-scale", "-1"], "must be a number of at least 0"),
         (["--port", "70000"], "is not a port"),

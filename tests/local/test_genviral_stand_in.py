@@ -332,7 +332,7 @@ def test_fifty_posts_at_once_spend_exactly_what_there_is(driver: Driver) -> None
     assert state["accounts"]["valid"] == {"state": "valid", "credits": 2, "spent": 150}
     assert [submission["cost"] for submission in state["submissions"]] == [5] * 30
     assert state["requests"]["generate"] == {"202": 30, "403": 20}
-    assert state["films"] == 1, "equal requests share one film"
+    assert state["videos"] == 1, "equal requests share one video"
 
 
 def test_an_idempotency_key_is_recorded_but_charged_again(driver: Driver) -> None:
@@ -568,7 +568,7 @@ def test_the_process_announces_itself_and_leaves_nothing_behind(tmp_path: Path, 
             long = {**SEED_BODY, "params": {"duration_seconds": 60, "resolution": "1080p"}}
             answer = client.post(f"{facts['genviral_url']}/studio/videos/generate", json=long)
             assert answer.status_code == 202
-            assert client.get(f"{facts['admin_url']}/state").json()["films"] == 1
+            assert client.get(f"{facts['admin_url']}/state").json()["videos"] == 1
             assert list(tmp_path.iterdir())
             if end == "the parent dies":
                 assert process.stdin is not None

@@ -150,7 +150,7 @@ def test_a_video_that_is_found_in_the_same_moment_is_not_replaced(world: World) 
 
 UNKNOWN = {
     "not known": ([refusing(404, "video_not_found")], "Genviral does not know the video"),
-    "no answer": ([breaking(httpx.ReadTimeout)], "Genviral was asked, then the answer took too long"),
+    "no answer": ([breaking(httpx.ReadTimeout)], "The GET was sent to Genviral, then the answer took too long"),
     "nobody there": ([breaking(httpx.ConnectError)], "could not be reached"),
     "no key": ([refusing(401, "invalid_token")], "refused to answer"),
 }

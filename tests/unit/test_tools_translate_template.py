@@ -52,4 +52,4 @@ def test_a_state_machine_that_is_not_deployed_is_no_state_machine(
     ],
 )
 def test_which_complaints_are_dropped(complaint: str, wrong: bool) -> None:
-    assert any(re.search(pattern, complaint) for pattern in asl.WRONG) == wrong
+    assert any(re.search(pattern, complaint) for pattern in asl.FALSE_FINDINGS) == wrong

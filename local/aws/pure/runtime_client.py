@@ -1,7 +1,7 @@
 """A replacement for the native module `runtime_client` of awslambdaric, which is built for Linux only.
 
-Has the same calls and raises the same errors, so the rest of awslambdaric runs unchanged. A function's process imports
-it where the native module is missing. Knows the Runtime API as a client; must not import anything of this project.
+It has the same calls and raises the same errors, so the rest of awslambdaric runs unchanged. A function's process
+imports it where the native module is missing. Must not import anything of this project.
 
 The API: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 The original: https://github.com/aws/aws-lambda-python-runtime-interface-client/blob/main/awslambdaric/runtime_client.cpp
@@ -39,13 +39,13 @@ _client: _Client | None = None
 
 
 def initialize_client(user_agent: str) -> None:
-    """Set what every call sends; must come before all other calls."""
+    """Set the address and the user agent. Must be called before all other functions."""
     global _client
     _client = _Client(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), user_agent)
 
 
 def next() -> tuple[bytes, dict[str, str | int | None]]:  # noqa: A001 - the original's name
-    """Wait for the next invocation, however long it takes.
+    """Wait for the next invocation, without a time limit.
 
     Returns:
         The event as JSON, and the headers that describe the invocation. A header that is missing or empty is None.
@@ -81,11 +81,11 @@ def post_invocation_result(request_id: str, result: bytes, content_type: str, in
 
 
 def post_error(request_id: str, error: str, xray_fault: str, invocation_id: str | None) -> None:
-    """Send a handler's error, and what X-Ray is to show of it. Both are JSON.
+    """Send a handler's error, and its form for X-Ray, both as JSON.
 
     Raises:
         RuntimeError: The Runtime API did not answer, or refused; the client is not initialized; or a text has lone
-            surrogates, which are not UTF-8.
+            surrogates, which UTF-8 cannot encode.
     """
     try:
         body, fault = error.encode(), xray_fault.encode()
