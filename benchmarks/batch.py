@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEY = "batches/thousand.jsonl"
-PATIENCE_SECONDS = 1800
+TIMEOUT_SECONDS = 1800
 
 
 def _file(rows: int) -> bytes:
@@ -49,7 +49,7 @@ def _upload(cloud: Cloud, data: bytes) -> tuple[dict[str, Any], float]:
     began = time.monotonic()
     s3.put_object(Bucket=at.uploads_bucket, Key=KEY, Body=data)
     while not (new := _reports(s3, at.videos_bucket) - known):
-        if time.monotonic() > began + PATIENCE_SECONDS:
+        if time.monotonic() > began + TIMEOUT_SECONDS:
             sys.exit("No report came.")
         time.sleep(0.2)
     seconds = time.monotonic() - began

@@ -2,7 +2,7 @@
 
 The run is the whole system (this template, real Lambda processes, the real state machine) with a turnstile in front of
 AWS (`benchmarks.counting`). Each request belongs to the invocation during which it was made, so every step has its own
-count, and a job with any number of looks can be put together. What a laptop cannot tell is assumed below, in the open:
+count, and a job with any number of polls can be put together. What a laptop cannot tell is assumed below, in the open:
 how long real networks make a function wait, and how much slower a share of a CPU is. Storage and what a vendor takes
 for the video are left out.
 
@@ -67,9 +67,9 @@ VM_A_MONTH = {
 
 # ---- what is assumed -------------------------------------------------------------------------------------------------
 
-LOOKS = {"this project, once warm": 5.6, "this project, unknown model": 14.0, "before": 13.0, "every 15 s": 20.0}
-"""Looks at a five-minute generation that is spread by a quarter (`make bench-polling`); 300 / 15 for the fixed wait."""
-DURABLE_LOOKS = 7.9
+POLLS = {"this project, once warm": 5.6, "this project, unknown model": 14.0, "before": 13.0, "every 15 s": 20.0}
+"""Polls at a five-minute generation that is spread by a quarter (`make bench-polling`); 300 / 15 for the fixed wait."""
+DURABLE_POLLS = 7.9
 FULL_CPU_MEGABYTES = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: so much memory comes with one whole CPU."""
 NETWORK_SECONDS = {"uploads": 0.1, "submit": 1.5, "status": 0.4, "deliver": 3.0, "notify": 0.1}
@@ -99,7 +99,7 @@ class Use:
 
     def add(self, name: str, amount: float = 1) -> None:
         assert name in PRICES, name  # noqa: S101 - a typing error here
-        self.of[name] += amount  # type: ignore[assignment]
+        self.of[name] += amount  # type: ignore[assignment]  # a Counter of floats
 
     def plus(self, other: Use, times: float = 1) -> Use:
         return Use(
@@ -115,18 +115,18 @@ class Use:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the runs told: the use of each step, and of a look that finds nothing and of the one that finds it."""
+    """What the runs told: the use of each step, and of a poll that finds nothing and of the one that finds it."""
 
     steps: dict[str, Use]
-    looks: list[int]
-    transitions_beside_looks: int
+    polls: list[int]
+    transitions_beside_polls: int
 
-    def job(self, looks: float) -> Use:
-        """One job that was looked at so often."""
+    def job(self, polls: float) -> Use:
+        """One job that was polled so often."""
         total = Use()
         for name, step in self.steps.items():
-            total = total.plus(step, looks - 1 if name == "a poll in between" else 1)
-        total.add("state transition", self.transitions_beside_looks + 3 * looks)
+            total = total.plus(step, polls - 1 if name == "a poll in between" else 1)
+        total.add("state transition", self.transitions_beside_polls + 3 * polls)
         return total
 
 
@@ -162,10 +162,10 @@ def count() -> Measured:
             (json.loads(line) for line in counts.read_text("utf-8").splitlines()), key=lambda fact: fact["at"]
         )
     entered = [_entered(history) for history in histories]
-    looks = [states.count("Poll") for states in entered]
-    beside = {len(states) - 3 * number for states, number in zip(entered, looks, strict=True)}
-    assert len(beside) == 1, "the runs differ in more than their looks"  # noqa: S101
-    return Measured(_steps(facts), looks, beside.pop())
+    polls = [states.count("Poll") for states in entered]
+    beside = {len(states) - 3 * number for states, number in zip(entered, polls, strict=True)}
+    assert len(beside) == 1, "the runs differ in more than their polls"  # noqa: S101
+    return Measured(_steps(facts), polls, beside.pop())
 
 
 def teach(cloud: laptop.Cloud, kind: str, seconds: float) -> None:
@@ -303,11 +303,11 @@ def _size(item: dict[str, Any]) -> int:
 
 
 def _lines(measured: Measured) -> Iterator[str]:
-    yield f"Counted in {RUNS} jobs from an upload, polled {measured.looks} times. Prices: {PRICES_READ}."
+    yield f"Counted in {RUNS} jobs from an upload, polled {measured.polls} times. Prices: {PRICES_READ}."
     yield ""
-    job = measured.job(LOOKS["this project, once warm"])
-    before = measured.job(LOOKS["before"])
-    yield f"### One job, a generation of five minutes, {LOOKS['this project, once warm']} polls"
+    job = measured.job(POLLS["this project, once warm"])
+    before = measured.job(POLLS["before"])
+    yield f"### One job, a generation of five minutes, {POLLS['this project, once warm']} polls"
     yield ""
     yield "| what | how much | at | $ a job | share | before learning, $ |"
     yield "|---|---|---|---|---|---|"
@@ -335,10 +335,10 @@ def _lines(measured: Measured) -> Iterator[str]:
     yield ""
     yield "| | polls | 1 job | 1,000 jobs | 1,000,000 jobs |"
     yield "|---|---|---|---|---|"
-    for name, looks in LOOKS.items():
-        yield _month(name, looks, measured.job(looks).dollars)
-    yield _month("durable functions, default waits", DURABLE_LOOKS, _durable(measured, DURABLE_LOOKS))
-    warm = LOOKS["this project, once warm"]
+    for name, polls in POLLS.items():
+        yield _month(name, polls, measured.job(polls).dollars)
+    yield _month("durable functions, default waits", DURABLE_POLLS, _durable(measured, DURABLE_POLLS))
+    warm = POLLS["this project, once warm"]
     yield _month("durable functions, this project's waits", warm, _durable(measured, warm))
     vm = sum(price for price, _ in VM_A_MONTH.values())
     beside = job.plus(Use(Counter({"state transition": job.of["state transition"]})), -1).dollars
@@ -350,16 +350,16 @@ def _price(price: float) -> str:
     return f"{price:.2f}" if price >= 0.01 else f"{price * 1e6:.6g} a million"
 
 
-def _month(name: str, looks: float, dollars: float) -> str:
+def _month(name: str, polls: float, dollars: float) -> str:
     sums = " | ".join(f"{SECRET_A_MONTH + dollars * jobs:,.2f}" for jobs in (1, 1_000, 1_000_000))
-    return f"| {name} | {looks:g} | {sums} |"
+    return f"| {name} | {polls:g} | {sums} |"
 
 
-def _durable(measured: Measured, looks: float) -> float:
-    """The same steps as operations of one durable function: a start, each look, and the four other steps."""
-    job = measured.job(looks)
+def _durable(measured: Measured, polls: float) -> float:
+    """The same steps as operations of one durable function: a start, each poll, and the four other steps."""
+    job = measured.job(polls)
     steps = job.dollars - PRICES["state transition"][0] * job.of["state transition"]
-    return steps + (5 + looks) * (DURABLE_OPERATION + DURABLE_GB_WRITTEN * DURABLE_BYTES / 1e9)
+    return steps + (5 + polls) * (DURABLE_OPERATION + DURABLE_GB_WRITTEN * DURABLE_BYTES / 1e9)
 
 
 def main() -> None:

@@ -48,11 +48,11 @@ def _counted(app: Any) -> Any:
             asked.extend(message.get("body", b"") if service != "s3" else b"")
             return message
 
-        async def tell(message: dict[str, Any]) -> None:
+        async def reply(message: dict[str, Any]) -> None:
             answered.extend(message.get("body", b"") if service != "s3" else b"")
             await send(message)
 
-        await app(scope, listen, tell)
+        await app(scope, listen, reply)
         _write(
             service=service,
             operation=_operation(service, scope["method"], query, headers, bytes(asked)),
@@ -109,7 +109,7 @@ if __name__ == "__main__":
         lambda original, app: original(_counted(app)),
         stand_in._as_if_encrypted,  # noqa: SLF001
     )
-    runtime_api.Environment.invoke = _timed(runtime_api.Environment.invoke)  # type: ignore[method-assign]
+    runtime_api.Environment.invoke = _timed(runtime_api.Environment.invoke)  # type: ignore[method-assign]  # patched to be timed
     status = stand_in.main()
     sys.stdout.flush()
     os._exit(status)

@@ -37,7 +37,7 @@ REQUEST: dict[str, Any] = {
     "params": {"duration_seconds": 1, "fps": 8},
 }
 PARAMETERS = {"PollFloorSeconds": "2", "PollCapSeconds": "600"}
-PATIENCE_SECONDS = 600
+TIMEOUT_SECONDS = 600
 TERMINAL = ("succeeded", "failed", "uncertain", "timed_out", "canceled")
 
 
@@ -197,7 +197,7 @@ def run(jobs: int, rate: float, generation_seconds: float) -> bool:
 
 def _wait_for(cloud: Cloud, inbox: Inbox, jobs: int, began: float) -> float:
     """Wait until every job is told of; answers when that was, in seconds since the first request."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < end and len(inbox.heard) < jobs:
         time.sleep(1)
     ended = time.monotonic() - began

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from local.cloud import STACK, Cloud
-from tests.support.pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
+from tests.support.pages import CHROMIUM, TIMEOUT_SECONDS, Site, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,7 +198,7 @@ def test_a_page_gets_nothing_on_any_port_and_a_terminal_gets_all(cloud: Cloud, t
         # Another port of this machine, another site, and a name that was made to point to this machine.
         for number, origin in enumerate((site.origin, f"http://localhost:{site.port}", f"http://{EVIL}:{site.port}")):
             with browser(f"{origin}/", tmp_path / str(number), f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"):
-                assert site.shown.get(timeout=PATIENCE_SECONDS) == {"got": []}
+                assert site.shown.get(timeout=TIMEOUT_SECONDS) == {"got": []}
     finally:
         site.close()
     assert seen(cloud) == before

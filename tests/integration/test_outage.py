@@ -51,11 +51,11 @@ def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: Ru
     job_id = paid_and_running(world)
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     with outage(world):
-        notice = world.notice_of_job(job_id, "interrupted")
-    assert (notice["error"]["error"], notice["paid"]) == ("AwsCallFailed", "yes")
+        notification = world.notification_of_job(job_id, "interrupted")
+    assert (notification["error"]["error"], notification["paid"]) == ("AwsCallFailed", "yes")
     shown = world.get(job_id)
-    assert (shown["redrive_at"], shown["redrive_until"]) == (notice["redrive_at"], notice["redrive_until"])
-    assert f"tried again at {notice['redrive_at']}" in done(world, "show", job_id)
+    assert (shown["redrive_at"], shown["redrive_until"]) == (notification["redrive_at"], notification["redrive_until"])
+    assert f"tried again at {notification['redrive_at']}" in done(world, "show", job_id)
     assert sweep(world)["redriven"] == 0
     # A quarter of an hour later.
     world.table.update_item(
@@ -65,9 +65,9 @@ def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: Ru
         ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
     )
     assert sweep(world)["redriven"] == 1
-    assert world.notice_of_job(job_id, "succeeded")["paid"] == "yes"
+    assert world.notification_of_job(job_id, "succeeded")["paid"] == "yes"
     assert len(submissions(world, job_id)) == 1
-    assert [notice["status"] for notice in world.notices[job_id]] == ["interrupted", "succeeded"]
+    assert [notification["status"] for notification in world.notifications[job_id]] == ["interrupted", "succeeded"]
     history = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     kinds = [event["type"] for event in history]
     again = kinds.index("ExecutionRedriven")

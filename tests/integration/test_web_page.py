@@ -13,7 +13,7 @@ import pytest
 
 from local.cloud import Cloud
 from local.demo import SAMPLE
-from tests.support.pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
+from tests.support.pages import CHROMIUM, TIMEOUT_SECONDS, Site, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,11 +69,11 @@ def test_the_sample_page_makes_a_video_from_its_own_origin_only(
 ) -> None:
     own, other = sites
     with browser(address(own, cloud.endpoints.api_url), tmp_path / "own"):
-        shown = own.shown.get(timeout=PATIENCE_SECONDS)
+        shown = own.shown.get(timeout=TIMEOUT_SECONDS)
     assert shown["state"] == "succeeded", shown
     assert httpx.get(shown["video"]).content[4:8] == b"ftyp"
     with browser(address(other, cloud.endpoints.api_url), tmp_path / "other"):
-        shown = other.shown.get(timeout=PATIENCE_SECONDS)
+        shown = other.shown.get(timeout=TIMEOUT_SECONDS)
     assert (shown["state"], shown["text"]) == ("error", "Failed to fetch")
 
 

@@ -64,11 +64,11 @@ def processes_with(place: Path) -> dict[int, str]:
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
         except OSError:
             continue
-        if str(place).encode() in told and int(entry.name) != os.getpid():
-            found[int(entry.name)] = told.decode(errors="replace").replace("\0", " ")
+        if str(place).encode() in text and int(entry.name) != os.getpid():
+            found[int(entry.name)] = text.decode(errors="replace").replace("\0", " ")
     return found
 
 
@@ -117,10 +117,10 @@ def test_a_kill_of_the_parent_leaves_nothing_either(up: Any, place: Path) -> Non
 def test_functions_end_with_the_stand_in_that_ran_them(up: Any, place: Path) -> None:
     process = up("--json")
     run_a_function(ready(process))
-    (stand_in,) = (number for number, told in processes_with(place).items() if " -m local.aws " in told)
+    (stand_in,) = (number for number, text in processes_with(place).items() if " -m local.aws " in text)
     os.kill(stand_in, signal.SIGKILL)
     end = time.monotonic() + 10
-    while any("awslambdaric" in told for told in processes_with(place).values()):
+    while any("awslambdaric" in text for text in processes_with(place).values()):
         assert time.monotonic() < end
         time.sleep(0.05)
     process.terminate()

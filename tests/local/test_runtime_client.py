@@ -31,7 +31,7 @@ CALLS = """
 import sys
 sys.path[:0] = sys.argv[1:2]
 import runtime_client
-def tell(call, *arguments):
+def show(call, *arguments):
     try:
         returned = call(*arguments)
         print((returned[0], sorted(returned[1].items())) if returned else returned)
@@ -40,15 +40,15 @@ def tell(call, *arguments):
 if sys.argv[2:]:
     runtime_client.initialize_client("test/1")
 else:
-    tell(runtime_client.post_invocation_result, "id", b"1", "text/plain", None)
-    tell(runtime_client.post_error, "id", "{}", "{}", None)
+    show(runtime_client.post_invocation_result, "id", b"1", "text/plain", None)
+    show(runtime_client.post_error, "id", "{}", "{}", None)
     sys.exit()
-tell(runtime_client.next)
-tell(runtime_client.post_invocation_result, "one", '{"ü": 1}'.encode(), "application/json", None)
-tell(runtime_client.post_invocation_result, "two", b"", "application/unknown", "invocation")
-tell(runtime_client.post_error, "three", '{"errorMessage": "\\u00fc"}', '{"message": "\\u00fc"}', None)
-tell(runtime_client.post_error, "four", "{}", "", "invocation")
-tell(runtime_client.post_error, "five", "\\ud800", "{}", None)
+show(runtime_client.next)
+show(runtime_client.post_invocation_result, "one", '{"ü": 1}'.encode(), "application/json", None)
+show(runtime_client.post_invocation_result, "two", b"", "application/unknown", "invocation")
+show(runtime_client.post_error, "three", '{"errorMessage": "\\u00fc"}', '{"message": "\\u00fc"}', None)
+show(runtime_client.post_error, "four", "{}", "", "invocation")
+show(runtime_client.post_error, "five", "\\ud800", "{}", None)
 """
 
 FULL = {

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 PYTHON = runtime_python()
 NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}" if PYTHON is None else PYTHON.name
 EVENTS = build.ROOT / "events"
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 EXPECTED: dict[str, Callable[[Any], bool]] = {
     "submit": lambda answer: answer["job_id"] == "from-artefacts" and answer["video_id"] and answer["waiting"]["looks"],
@@ -78,7 +78,7 @@ class Bench:
         submitted = self.ask("submit", "submit_direct", execution_id=execution)
         yield "submit", submitted
         job = {"execution_id": execution, "video_id": submitted["video_id"], "submitted_at": submitted["submitted_at"]}
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + TIMEOUT_SECONDS
         while (seen := self.ask("status", "status", **job))["status"] == "processing" and time.monotonic() < end:
             pass
         yield "status", seen

@@ -144,7 +144,7 @@ class Origin:
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}/film.mp4?signature=s3cr3t"
+        return f"{self.scheme}://{self.host}:{self.port}/video.mp4?signature=s3cr3t"
 
     def asked(self) -> list[tuple[int, int]]:
         """The ranges asked for so far, in order."""

@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from shared.api.cancel import cancel_job
 from shared.api.create import create_job
@@ -341,7 +341,7 @@ class World:
 
     def flaky(self, fails: dict[int, str]) -> JobStore:
         """A store whose n-th call to DynamoDB fails: `before` or `after` it had its effect."""
-        return JobStore(Flaky(self.dynamodb, fails), TABLE)  # type: ignore[arg-type]
+        return JobStore(Flaky(self.dynamodb, fails), TABLE)  # type: ignore[arg-type]  # a double of the client
 
     def scheduler(self, durations: Durations | None = None) -> PollScheduler:
         known = durations or Durations(self.dynamodb, TABLE)

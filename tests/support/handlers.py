@@ -74,7 +74,7 @@ class Functions:
         self._capsys = capsys
         self._log = io.StringIO()
         self.handler = runtime.logger.registered_handler
-        self.handler.setStream(self._log)  # type: ignore[attr-defined]
+        self.handler.setStream(self._log)  # type: ignore[attr-defined]  # a StreamHandler
 
     def call(self, name: str, event: dict[str, Any]) -> Any:
         return function(name).handler(event, Context(name))

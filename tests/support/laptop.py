@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from local.cloud import Cloud
 
-PATIENCE_SECONDS = float(os.environ.get("TEST_PATIENCE_SECONDS", "60"))
+TIMEOUT_SECONDS = float(os.environ.get("TEST_PATIENCE_SECONDS", "60"))
 T = TypeVar("T")
 
 
@@ -49,7 +49,7 @@ class RunningCloud:
         self.sfn = cloud.client("stepfunctions")
         self.table = cloud.client("dynamodb")
         self.api = httpx.Client(base_url=self.at.api_url, auth=Signature(self.at.region), timeout=30)
-        self.notices: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.notifications: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._stop = threading.Event()
         self._queue = self.subscribe("test-subscriber")
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -75,20 +75,26 @@ class RunningCloud:
 
     # ---- what a test asks
 
-    def await_notice(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def await_notification(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first notification that is wanted, whenever it comes."""
-        return until(lambda: next((notice for notice in self.all_notices() if wanted(notice)), None))
-
-    def all_notices(self) -> list[dict[str, Any]]:
-        return [notice for notices in list(self.notices.values()) for notice in list(notices)]
-
-    def notification_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
-        return self.await_notice(
-            lambda notice: notice["source"].get("key") == key and status in (None, notice["status"])
+        return until(
+            lambda: next((notification for notification in self.all_notifications() if wanted(notification)), None)
         )
 
-    def notice_of_job(self, job_id: str, status: str | None = None) -> dict[str, Any]:
-        return self.await_notice(lambda notice: notice.get("job_id") == job_id and status in (None, notice["status"]))
+    def all_notifications(self) -> list[dict[str, Any]]:
+        return [
+            notification for notifications in list(self.notifications.values()) for notification in list(notifications)
+        ]
+
+    def notification_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
+        return self.await_notification(
+            lambda notification: notification["source"].get("key") == key and status in (None, notification["status"])
+        )
+
+    def notification_of_job(self, job_id: str, status: str | None = None) -> dict[str, Any]:
+        return self.await_notification(
+            lambda notification: notification.get("job_id") == job_id and status in (None, notification["status"])
+        )
 
     def execution(self, job_id: str) -> dict[str, Any]:
         """The job's execution once it has ended."""
@@ -109,7 +115,7 @@ class RunningCloud:
         """How often the vendor was paid for the job, by the vendor's own books."""
         return sum(submission["idempotency_key"] == job_id for submission in self.vendor()["submissions"])
 
-    def tell_vendor(self, what: str, **order: Any) -> None:
+    def control_vendor(self, what: str, **order: Any) -> None:
         httpx.post(f"{self.at.genviral_admin_url}/{what}", json=order).raise_for_status()
 
     def free_probes(self) -> None:
@@ -148,14 +154,16 @@ class RunningCloud:
         while not self._stop.is_set():
             received = sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
             for message in received.get("Messages", []):
-                notice = json.loads(message["Body"])
-                self.notices[notice.get("job_id", "")].append(notice)  # a recipe's notice is about no job
+                notification = json.loads(message["Body"])
+                self.notifications[notification.get("job_id", "")].append(
+                    notification
+                )  # a recipe's notification is about no job
                 sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
 
 
 def until(ask: Callable[[], T | None]) -> T:
     """Ask again until there is an answer; fail when it takes too long."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + TIMEOUT_SECONDS
     while (answer := ask()) is None:
         if time.monotonic() > end:
             pytest.fail("nothing came within the time that a test waits")

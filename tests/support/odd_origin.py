@@ -220,12 +220,12 @@ _RANGED: dict[str, Callable[[Answer], None]] = {
 }
 
 
-def _plain_206(told: str) -> Callable[[Answer], None]:
+def _plain_206(given: str) -> Callable[[Answer], None]:
     """The whole file as a range, which was not asked for. N stands for its length, L for its last byte."""
 
     def answer(it: Answer) -> None:
         size = len(it.body)
-        content_range = told.replace("N", str(size)).replace("L", str(size - 1))
+        content_range = given.replace("N", str(size)).replace("L", str(size - 1))
         it.send(PARTIAL, f"Content-Range: {content_range}", f"Content-Length: {size}", body=it.body)
 
     return answer
@@ -249,8 +249,8 @@ _PLAIN: dict[str, Callable[[Answer], None]] = {
         body=it.body,
     ),
     **{
-        f"206 with {told or 'an empty range'}": _plain_206(told)
-        for told in (
+        f"206 with {given or 'an empty range'}": _plain_206(given)
+        for given in (
             "",
             "bytes 0-N/N",
             "bytes=0-L/N",

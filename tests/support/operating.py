@@ -22,7 +22,7 @@ BODY: dict[str, Any] = {
     "params": {"duration_seconds": 1, "aspect_ratio": "16:9"},
 }
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def ops(world: RunningCloud, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def ops(world: RunningCloud, *arguments: str) -> subprocess.CompletedProcess[str
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
 

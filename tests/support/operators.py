@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from ops.__main__ import main
 from ops.operator import Operator
@@ -82,8 +82,8 @@ class Machine:
         if ".r" in arguments["executionArn"] and self._meanwhile is not None:
             happen, self._meanwhile = self._meanwhile, None
             happen()
-        told = self._sfn.describe_execution(**arguments)
-        return told | (self._shown if self._redrivable or self._refused else {})
+        described = self._sfn.describe_execution(**arguments)
+        return described | (self._shown if self._redrivable or self._refused else {})
 
     def redrive_execution(self, **arguments: str) -> None:
         if not self._redrivable:
@@ -92,7 +92,7 @@ class Machine:
         self.redriven.append(arguments["executionArn"])
 
 
-def operator(world: World, sfn: Any = None) -> Operator:
+def operator_of(world: World, sfn: Any = None) -> Operator:
     with_index(world)
     machine: Any = sfn or Machine(world)
     return Operator(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.laptop import RunningCloud
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 
 class Reader:
@@ -58,7 +58,7 @@ class Reader:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr + done.stdout
@@ -71,10 +71,10 @@ def heard(world: RunningCloud, queue: str, until_there: set[str]) -> set[str]:
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
     found: set[str] = set()
 
-    def look() -> bool | None:
+    def check() -> bool | None:
         received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         found.update(json.loads(message["Body"])["notification_id"] for message in received)
         return True if until_there <= found and not received else None
 
-    until(look)
+    until(check)
     return found

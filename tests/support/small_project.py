@@ -39,7 +39,7 @@ def outage(event, context):
         raise LookupError(event["until"])
     return event
 
-def look(event, context):
+def inspect(event, context):
     import importlib.util
     names = ("boto3", "httpx", "pydantic", "shared", "moto", "ministack")
     return {

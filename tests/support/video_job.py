@@ -11,7 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from local.aws import asl
 from local.aws.interpreter import Run, run
@@ -37,16 +37,16 @@ SUBMITTED: dict[str, Any] = {
     "wait_seconds": 60,
     "waiting": WAITING,
 }
-_LOOK = {name: value for name, value in SUBMITTED.items() if name != "wait_seconds"}
-PROCESSING = _LOOK | {"status": "processing", "wait_seconds": 17}
-SUCCEEDED = _LOOK | {"status": "succeeded"}
+_POLLED = {name: value for name, value in SUBMITTED.items() if name != "wait_seconds"}
+PROCESSING = _POLLED | {"status": "processing", "wait_seconds": 17}
+SUCCEEDED = _POLLED | {"status": "succeeded"}
 HELD: dict[str, Any] = {"job_id": JOB, "expired": False, "wait_seconds": 900}
 EXPIRED = HELD | {"expired": True}
 
 
 def ended(status: str, fault: Exception) -> dict[str, Any]:
     """What Poll answers about a video that will not come."""
-    return _LOOK | {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}
+    return _POLLED | {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}
 
 
 def said(cause: str | None) -> str:

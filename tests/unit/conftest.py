@@ -96,10 +96,10 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     if "function_api" in sys.modules:
         function("api")._model_list.cache_clear()
     stage = Functions(world, capsys)
-    stream = stage.handler.stream  # type: ignore[attr-defined]
+    stream = stage.handler.stream  # type: ignore[attr-defined]  # a StreamHandler
     yield stage
-    assert stage.handler.stream is stream  # type: ignore[attr-defined]
-    stage.handler.setStream(sys.__stdout__)  # type: ignore[attr-defined]
+    assert stage.handler.stream is stream  # type: ignore[attr-defined]  # a StreamHandler
+    stage.handler.setStream(sys.__stdout__)  # type: ignore[attr-defined]  # a StreamHandler
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_no_query_is_too_strange_to_be_judged(query: dict[str, str]) -> None:
             return [], None
 
     with contextlib.suppress(QueryInvalid):
-        Lookup(store=Nothing(), s3=None).list(query)  # type: ignore[arg-type]
+        Lookup(store=Nothing(), s3=None).list(query)  # type: ignore[arg-type]  # a double of the store
 
 
 # ---- cancel ----------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ from tests.support.fakes import (
     failed,
     refusing,
 )
-from tests.support.operators import operator
+from tests.support.operators import operator_of
 from tests.support.submissions import MAYBE_PAID, NOT_PAID, ONCE
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def shop(world: World) -> World:
 
 def test_without_a_limit_nothing_more_is_asked_for(shop: World) -> None:
     client = Flaky(shop.dynamodb)
-    shop.submitter(JobStore(client, TABLE)).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]
+    shop.submitter(JobStore(client, TABLE)).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]  # a double of the client
     assert [name for name, _ in client.calls] == ["get_item", "update_item", "update_item"]
     assert [request.method for request in shop.vendor.asked] == ["POST"]
     assert (spent(shop), shop.record().reserved) == (0, None)
@@ -143,11 +143,11 @@ def test_a_price_that_was_paid_once_is_known(shop: World) -> None:
 def test_a_model_without_a_price_counts_as_the_dearest(shop: World, prices: Answer, reserved: float) -> None:
     counts: list[float] = []
 
-    def look(request: httpx.Request) -> httpx.Response:
+    def answer_get(request: httpx.Request) -> httpx.Response:
         counts.append(spent(shop))
         return accepting()(request)
 
-    shop.vendor = vendor(look, prices=prices)
+    shop.vendor = vendor(answer_get, prices=prices)
     submit(shop, shop.limiter(100))
     assert (counts, spent(shop)) == ([reserved], 5)
 
@@ -551,7 +551,7 @@ def test_a_job_canceled_under_way_is_still_settled(shop: World) -> None:
 
 def test_an_unwritable_record_does_not_make_the_state_wait_for_credits(shop: World) -> None:
     client = Flaky(shop.dynamodb, dict.fromkeys(range(1, 200), "before"), only="update_item")
-    state = submit(shop, shop.limiter(100, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
+    state = submit(shop, shop.limiter(100, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]  # a double of the client
     assert state["video_id"] == VIDEO_ID
     assert all(":video_id" in arguments["ExpressionAttributeValues"] for _, arguments in client.calls)
 
@@ -694,7 +694,7 @@ def charging(cost: float | None, act: Callable[[], object] = lambda: None) -> An
     def answer(request: httpx.Request) -> httpx.Response:
         act()
         data = {"video_id": f"video-{request.headers['Idempotency-Key']}", "status": "processing"}
-        data |= {} if cost is None else {"credits_used": cost}  # type: ignore[dict-item]
+        data |= {} if cost is None else {"credits_used": cost}  # type: ignore[dict-item]  # a bad cost on purpose
         return httpx.Response(202, json={"ok": True, "code": 202, "data": data})
 
     return answer
@@ -935,7 +935,7 @@ def test_dynamodb_faults_after_a_probe_leave_neither_guess_nor_lock(
         client.fails |= {len(client.calls) + call: way for call in faults}
 
     shop.vendor.script["POST"] = [charging(250, answered)]
-    submit(shop, shop.limiter(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
+    submit(shop, shop.limiter(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]  # a double of the client
     budget = shop.limiter(1000).budget
     assert (spent(shop), shop.record().reserved, budget.probe_of_another("the next one")) == (250, None, False)
     assert shop.limiter(1000).estimate(BODY["model_id"], BODY).credits == 250, "the price is remembered"
@@ -973,7 +973,7 @@ def test_a_video_attached_during_its_probe_is_counted_with_its_cost(shop: World,
 
     def attach() -> None:
         shop.store.transition(JOB_ID, Status.CANCELED)
-        arn = operator(shop).attach(JOB_ID, attached, force=True)
+        arn = operator_of(shop).attach(JOB_ID, attached, force=True)
         for _ in range(2):
             shop.submitter(limiter=shop.limiter(1000)).submit(arn, GIVEN)
         assert shop.limiter(1000).budget.probe_of_another("the next one"), "the call is still under way"
@@ -984,7 +984,7 @@ def test_a_video_attached_during_its_probe_is_counted_with_its_cost(shop: World,
     assert not shop.limiter(1000).budget.probe_of_another("the next one")
     if named == "another video":
         shop.store.transition(JOB_ID, Status.FAILED)
-        arn = operator(shop).attach(JOB_ID, answered, force=True)
+        arn = operator_of(shop).attach(JOB_ID, answered, force=True)
         shop.submitter(limiter=shop.limiter(1000)).submit(arn, GIVEN)
         assert (spent(shop), shop.record().video_id) == (250, answered), "no video counts twice"
 

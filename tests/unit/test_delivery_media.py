@@ -552,10 +552,10 @@ def test_duration_that_cannot_be_is_not_believed() -> None:
 def test_fragments_are_counted_before_the_header_is_believed() -> None:
     """The header is believed where they cannot be counted: too large, too many, or of no track that there is."""
     plain = FRAGMENTED["fragments"]()
-    told = appended(plain, box(b"mehd", bytes(4), struct.pack(">I", 5000)), b"moov", b"mvex")
-    assert plays(told)[0] == FRAMES
-    assert facts_of(told).duration == facts_of(plain).duration == pytest.approx(2.2, abs=0.01)
-    for file, expected in ((plain, None), (told, 5.0)):
+    declared = appended(plain, box(b"mehd", bytes(4), struct.pack(">I", 5000)), b"moov", b"mvex")
+    assert plays(declared)[0] == FRAMES
+    assert facts_of(declared).duration == facts_of(plain).duration == pytest.approx(2.2, abs=0.01)
+    for file, expected in ((plain, None), (declared, 5.0)):
         assert facts_of(patched(file, b"tfhd", 4, struct.pack(">I", 99))).duration == expected
         assert facts_of(file + box(b"moof", bytes(5 << 20))).duration == expected
         assert facts_of(file + (box(b"moof") + box(b"mdat")) * 30_000).duration == expected

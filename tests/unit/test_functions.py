@@ -169,9 +169,12 @@ def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Functions) ->
     error = {"Error": type(refusal).__name__, "Cause": json.dumps({"errorMessage": str(refusal)})}
     carried.append(stage.call("notify", {"event": "on_hold", "execution_id": execution, "error": error}))
     carried.append(stage.call("submit", submit))
-    look = {"execution_id": execution, **{name: carried[-1][name] for name in ("video_id", "submitted_at", "waiting")}}
-    carried.append(stage.call("status", look))
-    carried.append(stage.call("deliver", look))
+    polled = {
+        "execution_id": execution,
+        **{name: carried[-1][name] for name in ("video_id", "submitted_at", "waiting")},
+    }
+    carried.append(stage.call("status", polled))
+    carried.append(stage.call("deliver", polled))
     carried.append(stage.call("notify", {"event": "succeeded", "execution_id": execution}))
 
     assert world.record(job_id).status is Status.SUCCEEDED

@@ -92,7 +92,7 @@ def generate(vendor: Vendor, *keys: str) -> GenviralFault:
     return caught.value
 
 
-def look(vendor: Vendor, *keys: str) -> GenviralFault:
+def read_status(vendor: Vendor, *keys: str) -> GenviralFault:
     with client_of(vendor, *keys) as client, pytest.raises(GenviralFault) as caught:
         client.get_video("v1")
     return caught.value
@@ -379,12 +379,12 @@ def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
     for status in (402, 403):
         vendor = answering(status, body)
         assert type(generate(vendor)).__name__ == "SubmissionUncertain"
-        assert type(look(vendor)).__name__ == "GenviralUnavailable"
+        assert type(read_status(vendor)).__name__ == "GenviralUnavailable"
         assert [request.method for request in vendor.requests] == ["POST", "GET"]
     # Whoever answers 401, it is about the key.
     assert (
         type(generate(answering(401, body))).__name__
-        == type(look(answering(401, body))).__name__
+        == type(read_status(answering(401, body))).__name__
         == "AuthenticationFailed"
     )
 
@@ -507,7 +507,7 @@ def test_a_missing_response_is_classed_by_whether_the_request_was_sent(
     error: type[httpx.RequestError], posted: str, read: str
 ) -> None:
     vendor = failing(error)
-    for call, name in ((generate, posted), (look, read)):
+    for call, name in ((generate, posted), (read_status, read)):
         fault = call(vendor)
         assert type(fault).__name__ == name
         assert "low-level" not in str(fault)
@@ -574,7 +574,7 @@ def test_a_renewed_key_is_tried_in_the_time_that_is_left(
     monkeypatch.setattr(client_module, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(client_module, "threading", SimpleNamespace(Timer=Timer))
     vendor = Vendor(late)
-    fault = (generate if call == "POST" else look)(vendor, "old.key", "new.key")
+    fault = (generate if call == "POST" else read_status)(vendor, "old.key", "new.key")
     assert type(fault).__name__ == "AuthenticationFailed"
     assert len(vendor.requests) == requests
     assert allowed == [45.0, 45.0 - took][:requests]
@@ -743,7 +743,7 @@ def test_a_status_that_is_no_word_leaves_the_word_to_the_link(kind: str, status_
     data, status, other_word = FORMS[kind]
     vendor = answering(200, {"ok": True, "data": dict(reversed(data.items())) if status_last else data})
     if status is None:
-        assert type(look(vendor)).__name__ == "GenviralUnavailable"
+        assert type(read_status(vendor)).__name__ == "GenviralUnavailable"
         return
     seen = client_of(vendor).get_video("v1")
     assert (seen.status, seen.other_word) == (status, other_word)
@@ -860,7 +860,7 @@ def test_fields_beside_an_unknown_status_are_kept_beside_a_known_one_not() -> No
 
 def test_an_answer_that_is_longer_than_is_read_did_not_break_off() -> None:
     long = {"data": {"logs": "x" * MAX_BODY_BYTES}, "ok": True}
-    assert look(answering(200, long)).message == (
+    assert read_status(answering(200, long)).message == (
         "Genviral gave no usable answer in 16 MiB, and no more is read (HTTP 200)."
     )
     assert "16 MiB" in generate(answering(202, long)).message
@@ -871,7 +871,7 @@ def test_an_answer_that_is_longer_than_is_read_did_not_break_off() -> None:
     [(401, b""), (403, refusal(403, "tier_not_allowed")), (429, b""), (402, refusal(402, "insufficient_credits"))],
 )
 def test_a_refused_poll_is_reported_as_refused(status: int, body: object) -> None:
-    assert look(answering(status, body)).message.startswith(f"Genviral refused to answer (HTTP {status})")
+    assert read_status(answering(status, body)).message.startswith(f"Genviral refused to answer (HTTP {status})")
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["status first", "status last"])
@@ -904,7 +904,7 @@ def test_an_accepted_video_is_found_behind_megabytes() -> None:
 def test_a_poll_that_breaks_off_before_its_link_or_reason_is_repeated(word: str) -> None:
     """It would be told as a success without a link, or as a failure without a reason."""
     broken = f'{{"ok": true, "data": {{"status": "{word}", "credits_used": 5, "out'.encode()
-    fault = look(answering(200, broken))
+    fault = read_status(answering(200, broken))
     assert (type(fault).__name__, fault.message) == ("GenviralUnavailable", "Genviral broke off its answer (HTTP 200).")
 
 
@@ -945,7 +945,7 @@ def test_an_id_cannot_leave_its_place_in_the_path() -> None:
     ],
 )
 def test_a_failed_poll_knows_that_the_video_was_paid_for(status: int, body: object, name: str) -> None:
-    fault = look(answering(status, body))
+    fault = read_status(answering(status, body))
     assert (type(fault).__name__, fault.paid) == (name, Paid.YES)
 
 

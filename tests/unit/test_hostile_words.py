@@ -374,9 +374,13 @@ def shown_of(word: str) -> Iterator[tuple[str, str]]:
         notice_due="failed",
     )
     yield "answer", str(fault)
-    for notice in (notification_for(job), notification_of_upload("id", source, fault=fault, occurred_at="x")):
-        yield from (("subject", notice.subject), ("sms", notice.short), ("notification", json_text(notice.message)))
-        yield from (("mail", line) for line in notice.text.split("\n"))
+    for notification in (notification_for(job), notification_of_upload("id", source, fault=fault, occurred_at="x")):
+        yield from (
+            ("subject", notification.subject),
+            ("sms", notification.short),
+            ("notification", json_text(notification.message)),
+        )
+        yield from (("mail", line) for line in notification.text.split("\n"))
     row = {
         "line": 3,
         "status": "failed",

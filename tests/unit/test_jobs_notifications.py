@@ -94,24 +94,24 @@ NOTICES: dict[str, Callable[[World], None]] = {
 }
 
 
-def recipe_notice() -> Notification:
+def recipe_notification() -> Notification:
     source = {"type": "recipe", "bucket": "example-uploads", "key": "recipes/shoes.json"}
     fault = RecipeInvalid("recipe 'shoes' is not valid JSON")
     return notification_of_recipe("s3-1", source, recipe="shoes", fault=fault, occurred_at="2026-11-22T10:15:30Z")
 
 
 @pytest.mark.parametrize("status", NOTICES)
-def test_every_notice_keeps_to_the_schema(world: World, status: str) -> None:
+def test_every_notification_keeps_to_the_schema(world: World, status: str) -> None:
     NOTICES[status](world)
     (message,) = world.messages()
     assert message.body["status"] == status
     valid(message.body)
 
 
-def test_a_recipes_notice_keeps_to_the_schema() -> None:
-    notice = recipe_notice()
-    valid(notice.message)
-    assert "job_id" not in notice.message
+def test_a_recipes_notification_keeps_to_the_schema() -> None:
+    notification = recipe_notification()
+    valid(notification.message)
+    assert "job_id" not in notification.message
 
 
 def test_the_schema_names_what_can_be_notified_and_nothing_else(world: World) -> None:
@@ -222,10 +222,10 @@ def test_a_name_cannot_write_a_line_of_its_own_into_the_mail(name: str) -> None:
 @pytest.mark.parametrize("line", [None, 3])
 def test_no_name_takes_the_place_of_what_happened_in_a_subject(name: str, line: int | None) -> None:
     source = {"type": "batch", "bucket": "b", "key": f"batches/{name}"} | ({"line": line} if line else {})
-    notice = about(name, source=source)
-    assert notice.subject.startswith("Nobody knows whether the video was paid for")
-    assert notice.short.startswith("Nobody knows whether the video was paid for")
-    assert len(notice.subject) <= 100
+    notification = about(name, source=source)
+    assert notification.subject.startswith("Nobody knows whether the video was paid for")
+    assert notification.short.startswith("Nobody knows whether the video was paid for")
+    assert len(notification.subject) <= 100
 
 
 @pytest.mark.parametrize(
@@ -262,9 +262,9 @@ def test_a_subject_says_what_happened_and_to_what(name: str, subject: str) -> No
     ],
 )
 def test_no_text_holds_a_clickable_link_and_each_is_broken_once(words: str, shown: str) -> None:
-    notice = about("a.jpg", error={"code": "x", "message": words})
-    assert shown in notice.text.splitlines()
-    assert shown in notice.short
+    notification = about("a.jpg", error={"code": "x", "message": words})
+    assert shown in notification.text.splitlines()
+    assert shown in notification.short
     if shown != words:
         assert f'"uploads/{shown}"' in about(words).text.splitlines()[0]
 
@@ -298,7 +298,9 @@ ROW = {"type": "batch", "bucket": "example-uploads", "key": "batches/a.csv", "li
 
 @pytest.mark.parametrize("past", ["as planned", "interrupted", "taken up"])
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED])
-def test_a_row_that_recovers_after_an_interruption_notice_is_mailed(world: World, past: str, status: Status) -> None:
+def test_a_row_that_recovers_after_an_interruption_notification_is_mailed(
+    world: World, past: str, status: Status
+) -> None:
     """Subscriptions leave out what carries `reported_in`, and the report may be older than this end."""
     world.paid_job(JOB_ID)
     execution = arn_of(f"{JOB_ID}.r1") if past == "taken up" else EXECUTION

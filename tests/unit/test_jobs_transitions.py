@@ -109,7 +109,7 @@ def test_a_second_create_finds_the_first(world: World) -> None:
 def test_one_of_many_attempts_gets_the_claim(world: World) -> None:
     world.job()
     start, won = threading.Barrier(8), []
-    store = JobStore(OneAtATime(world.dynamodb), TABLE)  # type: ignore[arg-type]
+    store = JobStore(OneAtATime(world.dynamodb), TABLE)  # type: ignore[arg-type]  # a double of the client
 
     def race(attempt: str) -> None:
         start.wait(10)
@@ -194,7 +194,7 @@ def test_a_video_is_kept_for_a_job_that_ended(world: World) -> None:
     assert (job.status, job.video_id, job.claim, job.credits_used) == (Status.CANCELED, VIDEO_ID, None, 5)
 
 
-def test_a_notice_is_crossed_off_only_while_it_is_the_one_due(world: World) -> None:
+def test_a_pending_notification_is_removed_only_by_its_own_id(world: World) -> None:
     world.job()
     world.store.update(JOB_ID, notice_due="interrupted#2")
     world.store.notification_sent(JOB_ID, "interrupted#1")
@@ -242,7 +242,7 @@ def test_a_record_expires_after_its_last_change_of_status(world: World) -> None:
 @pytest.fixture
 def watched(world: World) -> tuple[JobStore, Flaky]:
     client = Flaky(world.dynamodb)
-    return JobStore(client, TABLE), client  # type: ignore[arg-type]
+    return JobStore(client, TABLE), client  # type: ignore[arg-type]  # a double of the client
 
 
 def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky]) -> None:
@@ -257,7 +257,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.update(JOB_ID, notice_due="x")
     store.notification_sent(JOB_ID, "x")
     store.transition(JOB_ID, Status.CANCELED)
-    budget = CreditCounter(client, TABLE, 10)  # type: ignore[arg-type]
+    budget = CreditCounter(client, TABLE, 10)  # type: ignore[arg-type]  # a double of the client
     counted, _ = store.create("counted", source={"type": "api"})
     for attempt in ("one", "two"):
         reserved, counter = budget.reserve(5)

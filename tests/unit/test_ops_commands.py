@@ -480,7 +480,7 @@ def test_cancel_says_what_becomes_of_the_money(account: CommandLine) -> None:
     assert "attach" in account.run("cancel", JOB_ID)[1]
 
 
-REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
+ERRORS: dict[str, tuple[list[str], Exception | None, str]] = {
     "unknown job": (["cancel", "nobody"], None, "There is no job nobody"),
     "no job's name": (["cancel", "#intake"], None, "There is no job #intake"),
     "no job's item": (["show", "#intake"], None, "Nothing is known as #intake"),
@@ -494,9 +494,9 @@ REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize("case", ERRORS)
 def test_a_refusal_is_one_clear_line(account: CommandLine, case: str) -> None:
-    command, error, text = REFUSALS[case]
+    command, error, text = ERRORS[case]
     account.world.job()
     if error is not None:
         account.fails["DescribeStacks"] = error
@@ -536,7 +536,7 @@ def test_another_projects_stack_is_refused(account: CommandLine, monkeypatch: py
 
 
 def test_a_key_press_that_ends_a_command_shows_no_traceback(account: CommandLine) -> None:
-    account.fails["DescribeStacks"] = KeyboardInterrupt()  # type: ignore[assignment]
+    account.fails["DescribeStacks"] = KeyboardInterrupt()  # type: ignore[assignment]  # not an Exception
     status, _, err = account.run("list")
     assert status == 130
     assert "again" in err

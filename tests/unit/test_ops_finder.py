@@ -17,7 +17,7 @@ from shared.jobs.states import Status
 from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
-from tests.support.operators import LATER, operator, uncertain, with_index
+from tests.support.operators import LATER, operator_of, uncertain, with_index
 
 KEY = "uploads/shoes/red shoe:2.jpg"
 CALLER = "arn:aws:sts::123456789012:assumed-role/shop"
@@ -124,7 +124,7 @@ NAMES = {
 def test_what_holds_the_jobs_id_is_read(crowd: World, name: str) -> None:
     crowd.paid_job()
     reads = Reads(crowd.dynamodb)
-    crowd.store = type(crowd.store)(reads, TABLE)  # type: ignore[arg-type]
+    crowd.store = type(crowd.store)(reads, TABLE)  # type: ignore[arg-type]  # a double of the client
     assert find(crowd, NAMES[name]) == [JOB_ID]
     assert not reads.searched, "nobody waits for a search where the name says it"
 
@@ -313,7 +313,7 @@ def test_a_job_that_moves_on_during_the_search_is_not_missed(crowd: World) -> No
             return Pages()
 
     moving = Finder(
-        store=type(crowd.store)(Moving(crowd.dynamodb), TABLE),  # type: ignore[arg-type]
+        store=type(crowd.store)(Moving(crowd.dynamodb), TABLE),  # type: ignore[arg-type]  # a double of the client
         s3=crowd.s3,
         uploads=UPLOADS,
         videos=VIDEOS,
@@ -399,7 +399,7 @@ def test_what_is_not_there_is_said(crowd: World, case: str) -> None:
 def test_a_video_that_two_jobs_have_is_found_in_both(crowd: World) -> None:
     """One recorded it from Genviral's answer, and a person attached it to the other."""
     uncertain(crowd)
-    operator(crowd).attach(JOB_ID, VIDEO_ID)
+    operator_of(crowd).attach(JOB_ID, VIDEO_ID)
     crowd.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     assert sorted(find(crowd, VIDEO_ID)) == sorted(["another", JOB_ID])
 

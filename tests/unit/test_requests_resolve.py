@@ -296,7 +296,7 @@ def test_of_a_file_no_more_is_read_than_tells_its_kind(world: World) -> None:
     version = world.upload("uploads/voice.m4a", sound[:at] + free + sound[at:])
     world.upload("uploads/voice.m4a", b"overwritten")
     watched = Flaky(world.s3, only="get_object")
-    Resolver(watched, UPLOADS, max_bytes=9_000_000).resolve(job_for("uploads/voice.m4a", version))  # type: ignore[arg-type]
+    Resolver(watched, UPLOADS, max_bytes=9_000_000).resolve(job_for("uploads/voice.m4a", version))  # type: ignore[arg-type]  # a double of the client
     parts = [call for _, call in watched.calls if call["Key"] == "uploads/voice.m4a"]
     assert {call["VersionId"] for call in parts} == {version}
     spans = [tuple(map(int, call["Range"].removeprefix("bytes=").split("-"))) for call in parts]
@@ -307,7 +307,7 @@ def test_tags_are_the_event_versions_and_read_only_where_wanted(world: World) ->
     version = world.upload("uploads/a.jpg", PNG, Tagging="mood=first")
     world.upload("uploads/a.jpg", PNG, Tagging="mood=second")
     watched = Flaky(world.s3, only="get_object_tagging")
-    resolver = Resolver(watched, UPLOADS, max_bytes=1_000_000)  # type: ignore[arg-type]
+    resolver = Resolver(watched, UPLOADS, max_bytes=1_000_000)  # type: ignore[arg-type]  # a double of the client
     world.recipe(PLAIN)
     resolver.resolve(job_for("uploads/a.jpg", version))
     assert not watched.calls
@@ -715,7 +715,7 @@ def test_a_forbidden_object_is_named_and_a_passing_fault_is_retried(
             raise failed("GetObject", code)
 
     with pytest.raises(error):
-        Resolver(Forbidden(), UPLOADS, max_bytes=1).resolve(job_for("requests/a.json", kind="request"))  # type: ignore[arg-type]
+        Resolver(Forbidden(), UPLOADS, max_bytes=1).resolve(job_for("requests/a.json", kind="request"))  # type: ignore[arg-type]  # a double of the client
 
 
 def test_links_lose_what_opens_them() -> None:

@@ -57,7 +57,7 @@ from tests.support.fakes import (
     failed,
     refusing,
 )
-from tests.support.operators import dead, operator
+from tests.support.operators import dead, operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,11 +75,11 @@ SILENT: list[BotoCoreError | ClientError] = [
     ConnectionClosedError(endpoint_url="https://dynamodb"),
     failed("UpdateItem"),
     ClientError(
-        {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]  # the response's other keys are not read
         "UpdateItem",
     ),
     ClientError(
-        {"Error": {"Code": "TransactionInProgressException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": "TransactionInProgressException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]  # the response's other keys are not read
         "TransactWriteItems",
     ),
 ]
@@ -280,7 +280,7 @@ class Overtaken:
 
 
 def overtaken(world: World, act: Callable[[], Any]) -> dict[str, Any]:
-    submitter = replace(world.submitter(), resolver=Overtaken(act))  # type: ignore[arg-type]
+    submitter = replace(world.submitter(), resolver=Overtaken(act))  # type: ignore[arg-type]  # a double of the resolver
     return submitter.submit(EXECUTION, GIVEN)
 
 
@@ -336,12 +336,12 @@ def test_nobody_resubmits_a_job_that_is_being_sent(world: World, clock: Clock) -
     world.store.transition(JOB_ID, Status.UNCERTAIN)
     asked: list[Job] = []
     with pytest.raises(Refused, match=r"from 2027-01-15 08:05:30 UTC on"):
-        operator(world).resubmit(JOB_ID, asked.append)
+        operator_of(world).resubmit(JOB_ID, asked.append)
     said = next_step(world.record(), None, intake_stopped=False, sweep_by="soon")
     assert "wait until 2027-01-15 08:05:30 UTC" in said
     assert (asked, world.record().resubmissions, world.executions()) == ([], 0, [])
     clock.now += LONGEST
-    operator(world).resubmit(JOB_ID, asked.append)
+    operator_of(world).resubmit(JOB_ID, asked.append)
     assert (len(asked), world.record().resubmissions) == (1, 1)
 
 
@@ -351,7 +351,7 @@ def test_a_job_whose_attempt_said_that_it_ended_is_resubmitted_at_once(world: Wo
     with pytest.raises(SubmissionUncertain) as uncertain:
         submit(world)
     world.notifier().failed(EXECUTION, caught(uncertain.value))
-    operator(world).resubmit(JOB_ID)
+    operator_of(world).resubmit(JOB_ID)
     assert world.record().resubmissions == 1
 
 
@@ -524,7 +524,7 @@ def test_a_claim_that_lands_while_it_is_given_back_is_given_back(world: World) -
 def test_what_dynamodb_refuses_is_not_asked_again(world: World) -> None:
     world.job()
     denied = ClientError(
-        {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]  # the response's other keys are not read
         "UpdateItem",
     )
     client = Table(world.dynamodb, error=denied, then="before")
@@ -629,7 +629,7 @@ def test_a_refused_call_releases_its_claim_when_dynamodb_recovers(world: World) 
     world.vendor = Vendor([refusing(429)])
     client = Refusing(world.dynamodb, "#given_back", 50)
     with pytest.raises(RateLimited):
-        world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+        world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]  # a double of the client
     assert (client.left, world.record().claim, world.record().status) == (0, None, Status.QUEUED)
 
 
@@ -637,7 +637,7 @@ def test_an_accepted_video_is_recorded_when_dynamodb_recovers(world: World) -> N
     """A cancel before the first poll must find it there."""
     world.job()
     client = Refusing(world.dynamodb, "#video_id", 50)
-    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]  # a double of the client
     assert (client.left, world.record().video_id) == (0, VIDEO_ID)
     world.cancel_job(JOB_ID)
     assert (world.record().status, world.messages()[-1].body["video_id"]) == (Status.CANCELED, VIDEO_ID)
@@ -679,4 +679,4 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
 
 def taken_up(world: World) -> None:
     world.notifier().failed(EXECUTION, caught(RecipeMissing("made up")))
-    operator(world).resubmit(JOB_ID)
+    operator_of(world).resubmit(JOB_ID)

@@ -32,7 +32,7 @@ from tests.support.fakes import (
     refusing,
     showing,
 )
-from tests.support.operators import operator
+from tests.support.operators import operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def test_while_copies_fail_the_job_says_why_and_how_often(world: World, monkeypa
         DeliveryIncomplete("more"),
         COPIED,
     ]
-    told: list[dict[str, Any] | None] = []
+    retries: list[dict[str, Any] | None] = []
 
     def copy(_: Callable[[], str], **__: Any) -> Delivery:
         outcome = outcomes.pop(0)
@@ -92,10 +92,10 @@ def test_while_copies_fail_the_job_says_why_and_how_often(world: World, monkeypa
     for error in (OutputUnreachable, DeliveryIncomplete):
         with pytest.raises(error):
             world.deliverer().deliver(EXECUTION, VIDEO_ID)
-        told.append(world.lookup().show(JOB_ID)["retrying"])
-    assert told[0] == told[1]
-    assert told[0] is not None
-    assert (told[0]["error"]["code"], told[0]["tries"]) == ("output_unreachable", 1)
+        retries.append(world.lookup().show(JOB_ID)["retrying"])
+    assert retries[0] == retries[1]
+    assert retries[0] is not None
+    assert (retries[0]["error"]["code"], retries[0]["tries"]) == ("output_unreachable", 1)
     world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert world.record().retrying is None
 
@@ -366,7 +366,7 @@ def hold(world: World) -> None:
 
 def cancel_and_attach(world: World) -> None:
     world.notifier().canceled(JOB_ID)
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     poll(world)
 
 
@@ -432,6 +432,6 @@ def test_a_write_that_was_repeated_because_its_answer_was_lost_is_no_end(
                 return member
             return lambda **arguments: member(**arguments) and member(**arguments)
 
-    store = JobStore(Repeating(), TABLE)  # type: ignore[arg-type]
+    store = JobStore(Repeating(), TABLE)  # type: ignore[arg-type]  # a double of the client
     dataclasses.replace(world.deliverer(), store=store).deliver(EXECUTION, VIDEO_ID)
     assert copies

@@ -34,7 +34,7 @@ from shared.jobs.errors import (
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.transitions import JobStore
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
-from tests.support.operators import operator
+from tests.support.operators import operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,14 +67,14 @@ ENDINGS: list[tuple[str, Callable[[World], object], Callable[[Any], Any]]] = [
         lambda notifier: notifier.interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1"),
     ),
 ]
-each_ending = pytest.mark.parametrize(("status", "prepare", "tell"), ENDINGS, ids=[name for name, *_ in ENDINGS])
+each_ending = pytest.mark.parametrize(("status", "prepare", "notify"), ENDINGS, ids=[name for name, *_ in ENDINGS])
 
 
 @each_ending
-def test_one_message_however_often_it_is_notified(world: World, status: str, prepare: Any, tell: Any) -> None:
+def test_one_message_however_often_it_is_notified(world: World, status: str, prepare: Any, notify: Any) -> None:
     prepare(world)
     for _ in range(3):
-        tell(world.notifier())
+        notify(world.notifier())
     (message,) = world.messages()
     assert (message.body["status"], message.attributes["status"]) == (status, status)
     assert world.record().status == status
@@ -83,15 +83,15 @@ def test_one_message_however_often_it_is_notified(world: World, status: str, pre
 
 @each_ending
 def test_a_message_that_could_not_be_sent_is_sent_by_the_repeat(
-    world: World, status: str, prepare: Any, tell: Any
+    world: World, status: str, prepare: Any, notify: Any
 ) -> None:
     prepare(world)
     with pytest.raises(ClientError):
-        tell(world.notifier(sns=Flaky(world.sns, {1: "before"})))
+        notify(world.notifier(sns=Flaky(world.sns, {1: "before"})))
     assert world.record().status == status
     assert not world.messages()
     for _ in range(2):
-        tell(world.notifier())
+        notify(world.notifier())
     assert [message.body["status"] for message in world.messages()] == [status]
 
 
@@ -99,13 +99,13 @@ def test_a_message_that_could_not_be_sent_is_sent_by_the_repeat(
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
 @pytest.mark.parametrize("way", ["before", "after"])
 def test_a_failure_of_the_table_loses_no_message(
-    world: World, status: str, prepare: Any, tell: Any, call: int, way: str
+    world: World, status: str, prepare: Any, notify: Any, call: int, way: str
 ) -> None:
     prepare(world)
     try:
-        tell(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+        notify(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]  # a double of the client
     except ClientError:
-        tell(world.notifier())
+        notify(world.notifier())
     told = world.messages()
     assert {message.body["status"] for message in told} == {status}
     # A message whose crossing-off failed goes out again under the same id.
@@ -136,18 +136,18 @@ ONE: dict[str, dict[str, float]] = {
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
 @pytest.mark.parametrize("way", ["before", "after"])
 def test_no_failure_of_the_table_leaves_an_end_uncounted(
-    world: World, status: str, prepare: Any, tell: Any, call: int, way: str
+    world: World, status: str, prepare: Any, notify: Any, call: int, way: str
 ) -> None:
     prepare(world)
     with suppress(ClientError):
-        tell(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+        notify(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]  # a double of the client
     for _ in range(2):
-        tell(world.notifier())
+        notify(world.notifier())
     assert counted() == ONE[status]
 
 
 @each_ending
-def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: str, prepare: Any, tell: Any) -> None:
+def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: str, prepare: Any, notify: Any) -> None:
     """Its answer was lost, and the repeat finds what the first one has written."""
 
     class Repeating:
@@ -161,19 +161,19 @@ def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: s
             return twice if name == "update_item" else member
 
     prepare(world)
-    tell(world.notifier(store=JobStore(Repeating(), TABLE)))  # type: ignore[arg-type]
+    notify(world.notifier(store=JobStore(Repeating(), TABLE)))  # type: ignore[arg-type]  # a double of the client
     assert counted() == ONE[status]
     assert len(world.messages()) == 1
 
 
 @each_ending
 def test_an_end_is_counted_once_although_its_notification_fails_first(
-    world: World, status: str, prepare: Any, tell: Any
+    world: World, status: str, prepare: Any, notify: Any
 ) -> None:
     prepare(world)
     for _ in range(3):
         with pytest.raises(ClientError):
-            tell(world.notifier(sns=Flaky(world.sns, {1: "before"})))
+            notify(world.notifier(sns=Flaky(world.sns, {1: "before"})))
         assert counted() == ONE[status]
     for _ in range(2):
         world.notifier().remind(JOB_ID)  # as the sweep does
@@ -183,7 +183,7 @@ def test_an_end_is_counted_once_although_its_notification_fails_first(
 
 def test_a_cancel_is_counted_once_whoever_tells_of_it(world: World) -> None:
     world.paid_job()
-    operator(world).cancel(JOB_ID)  # which has no metrics of its own
+    operator_of(world).cancel(JOB_ID)  # which has no metrics of its own
     for _ in range(2):
         interrupt(world, ended="ABORTED", error="JobClosed")
     assert counted() == {"JobsCanceled": 1}
@@ -339,7 +339,7 @@ def test_the_platforms_text_is_passed_on_only_where_it_quotes_nothing(
 def test_a_second_end_of_the_same_kind_is_notified_under_another_id(world: World) -> None:
     world.job()
     world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
-    later = operator(world).resubmit(JOB_ID)
+    later = operator_of(world).resubmit(JOB_ID)
     world.notifier().failed(later, caught(SubmissionUncertain("no answer again")))
     told = [message.body["notification_id"] for message in world.messages()]
     assert told == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
@@ -348,7 +348,7 @@ def test_a_second_end_of_the_same_kind_is_notified_under_another_id(world: World
 def test_a_second_cancel_is_notified_under_another_id(world: World) -> None:
     world.paid_job()
     world.notifier().canceled(JOB_ID)
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     world.notifier().canceled(JOB_ID)
     told = [message.body["notification_id"] for message in world.messages()]
     assert told == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
@@ -417,10 +417,13 @@ ENDS_OF_HOLDS: dict[str, Callable[[World], Any]] = {
     "paid": lambda world: world.store.record_accepted(JOB_ID, VIDEO_ID),
     "failed": lambda world: world.notifier().failed(EXECUTION, NO_CREDITS),
     "canceled": lambda world: world.notifier().canceled(JOB_ID),
-    "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
+    "canceled by an operator": lambda world: operator_of(world).cancel(JOB_ID),
     "interrupted": lambda world: interrupt(world),
-    "resubmitted": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator(world).resubmit(JOB_ID)),
-    "attached": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator(world).attach(JOB_ID, VIDEO_ID)),
+    "resubmitted": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator_of(world).resubmit(JOB_ID)),
+    "attached": lambda world: (
+        world.store.transition(JOB_ID, Status.FAILED),
+        operator_of(world).attach(JOB_ID, VIDEO_ID),
+    ),
 }
 
 
@@ -533,16 +536,16 @@ FOREIGN = arn_of(f"{JOB_ID}.r1")
 
 
 @pytest.mark.parametrize(
-    "tell",
+    "notify",
     [
         lambda notifier: notifier.succeeded(FOREIGN),
         lambda notifier: notifier.failed(FOREIGN, caught(JobClosed("the job is processing"))),
         lambda notifier: notifier.interrupted(FOREIGN, ended="FAILED", error="X", cause="", moment="1"),
     ],
 )
-def test_a_foreign_execution_does_not_end_the_job(world: World, tell: Any) -> None:
+def test_a_foreign_execution_does_not_end_the_job(world: World, notify: Any) -> None:
     before = world.paid_job()
-    tell(world.notifier())
+    notify(world.notifier())
     assert (world.record(), world.messages()) == (before, [])
 
 
@@ -611,7 +614,7 @@ ENDS: dict[str, Callable[[World], object]] = {
     "timed out": lambda world: (accepted(world), world.notifier().failed(EXECUTION, caught(TimedOut("late")))),
     "hold is over": lambda world: world.notifier().failed(EXECUTION, caught(InsufficientCredits("none"))),
     "canceled by its owner": lambda world: world.notifier().canceled(JOB_ID),
-    "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
+    "canceled by an operator": lambda world: operator_of(world).cancel(JOB_ID),
     "canceled, told of by the sweep": canceled_then_reminded,
     "its execution's input was too large": lambda world: world.notifier().interrupted(
         EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1"

@@ -45,7 +45,7 @@ from tests.support.fakes import (
     showing,
 )
 from tests.support.notifications import valid
-from tests.support.operators import operator
+from tests.support.operators import operator_of
 from tests.support.submissions import MAYBE_PAID, NOT_PAID, ONCE, WAYS
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_a_video_that_an_uncertain_response_names_is_kept_and_notified(world: Wo
     assert "attach" in message.email
     assert len(world.vendor.posts) == 1
     # No search is needed.
-    follow = operator(world).attach(JOB_ID)
+    follow = operator_of(world).attach(JOB_ID)
     assert world.submitter().submit(follow, GIVEN)["video_id"] == VIDEO_ID
     assert len(world.vendor.posts) == 1
 
@@ -180,7 +180,7 @@ def test_an_id_of_any_form_goes_from_the_answer_to_the_end(world: World, video_i
     with world.vendor.client() as client:
         assert client.get_video(named).video_id == named
     world.sfn.start_execution(stateMachineArn=world.machine, name=JOB_ID)
-    operator(world).attach(JOB_ID)
+    operator_of(world).attach(JOB_ID)
     assert (world.record().status, world.record().video_id) == (Status.PROCESSING, named)
 
 
@@ -233,7 +233,7 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
     with pytest.raises(InsufficientCredits):
         world.submitter(trust=True).submit(EXECUTION, GIVEN)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    operator(world).redrive(JOB_ID)
+    operator_of(world).redrive(JOB_ID)
     assert world.record().claimed_at == almost
     world.store.update(JOB_ID, claimed_at=almost - 200)
     with pytest.raises(SubmissionUncertain):
@@ -268,7 +268,7 @@ def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
             return resolve(job)
 
     with pytest.raises(InsufficientCredits):
-        replace(submitter, resolver=Overtaken()).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]
+        replace(submitter, resolver=Overtaken()).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]  # a double of the resolver
     assert world.record().claim is not None
 
 
@@ -336,12 +336,12 @@ def test_a_video_is_kept_whatever_became_of_its_job_meanwhile(world: World, stat
     assert job.status is (status if status in TERMINAL else Status.PROCESSING)
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
+@pytest.mark.parametrize("notified", [True, False], ids=["notified before", "not notified yet"])
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
-def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, status: Status, told: bool) -> None:
+def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, status: Status, notified: bool) -> None:
     def during(request: httpx.Request) -> httpx.Response:
         world.store.transition(JOB_ID, status, notice_due=status.value)
-        if told:
+        if notified:
             world.notifier().remind(JOB_ID)
         return accepting()(request)
 
@@ -351,10 +351,10 @@ def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, stat
     for _ in range(2):
         world.notifier().remind(JOB_ID)  # as the sweep does
     *before, last = world.messages()
-    assert [message.body["paid"] for message in before] == ["unknown"] * told
+    assert [message.body["paid"] for message in before] == ["unknown"] * notified
     assert (last.body["status"], last.body["paid"], last.body["video_id"]) == (status, "yes", VIDEO_ID)
     assert ("paid for" in last.body["summary"]) is (status is Status.UNCERTAIN)
-    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + told
+    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + notified
     assert world.record().notice_due is None
 
 

@@ -33,7 +33,18 @@ from tests.support.fakes import (
     failed,
     showing,
 )
-from tests.support.operators import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
+from tests.support.operators import (
+    LATER,
+    Machine,
+    alive,
+    claimed,
+    dead,
+    follow,
+    operator_of,
+    paid,
+    uncertain,
+    with_index,
+)
 from tests.support.sweeps import paid_items, start, sweeper
 
 if TYPE_CHECKING:
@@ -70,7 +81,7 @@ def sweep(world: World, **options: Any) -> dict[str, int]:
     return sweeper(world, **options).sweep()
 
 
-def told(world: World) -> list[tuple[str, str]]:
+def notified(world: World) -> list[tuple[str, str]]:
     return [(message.body["job_id"], message.body["status"]) for message in world.messages()]
 
 
@@ -81,7 +92,7 @@ def test_a_job_that_was_never_started_is_started_once(world: World) -> None:
     assert world.executions() == [JOB_ID]
     given = json.loads(world.sfn.describe_execution(executionArn=EXECUTION)["input"])
     assert given == {"job_id": JOB_ID, "source": {"type": "api"}}
-    assert not told(world)
+    assert not notified(world)
 
 
 def test_a_job_that_changed_just_now_is_left_alone(world: World) -> None:
@@ -125,7 +136,7 @@ def test_a_job_whose_execution_died_is_interrupted_and_notified_once(world: Worl
     # The event that was late; its times are milliseconds.
     moment = str(round(stopped.timestamp() * 1000))
     world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment=moment)
-    assert told(world) == [(JOB_ID, "interrupted")]
+    assert notified(world) == [(JOB_ID, "interrupted")]
 
 
 def test_a_step_that_outlived_its_execution_leaves_no_job_behind(world: World) -> None:
@@ -162,7 +173,7 @@ def test_a_failed_interruption_is_notified_by_the_next_sweep(world: World) -> No
     with pytest.raises(ClientError):
         sweep(world, notifier=world.notifier(store=world.flaky({2: "before"})))
     sweep(world)
-    assert told(world) == [(JOB_ID, "interrupted")]
+    assert notified(world) == [(JOB_ID, "interrupted")]
 
 
 def test_ended_jobs_are_not_read(world: World) -> None:
@@ -175,7 +186,7 @@ def test_a_pending_notification_of_an_end_is_sent_once(world: World) -> None:
     assert sweep(world, quiet_seconds=300) == NOTHING
     assert sweep(world)["notified"] == 1
     assert sweep(world) == NOTHING
-    assert told(world) == [(JOB_ID, "uncertain")]
+    assert notified(world) == [(JOB_ID, "uncertain")]
 
 
 def test_an_interruption_whose_message_was_lost_is_notified_once(world: World) -> None:
@@ -183,10 +194,10 @@ def test_an_interruption_whose_message_was_lost_is_notified_once(world: World) -
     dead(world)
     with pytest.raises(ClientError):
         sweep(world, notifier=world.notifier(Flaky(world.sns, {1: "before", 2: "before"})))
-    assert (world.record().status, told(world)) == (Status.INTERRUPTED, [])
+    assert (world.record().status, notified(world)) == (Status.INTERRUPTED, [])
     for _ in range(2):
         sweep(world)
-    assert told(world) == [(JOB_ID, "interrupted")]
+    assert notified(world) == [(JOB_ID, "interrupted")]
 
 
 def test_a_message_about_a_status_that_was_left_is_crossed_off(world: World) -> None:
@@ -195,15 +206,15 @@ def test_a_message_about_a_status_that_was_left_is_crossed_off(world: World) -> 
     world.store.update(JOB_ID, notice_due="on_hold#1")
     sweep(world)
     assert world.record().notice_due is None
-    assert not told(world)
+    assert not notified(world)
 
 
 def test_the_cancel_of_a_job_without_a_live_execution_is_notified(world: World) -> None:
     world.job()
-    operator(world).cancel(JOB_ID)
+    operator_of(world).cancel(JOB_ID)
     sweep(world)
     assert sweep(world) == NOTHING
-    assert told(world) == [(JOB_ID, "canceled")]
+    assert notified(world) == [(JOB_ID, "canceled")]
 
 
 def test_while_intake_is_stopped_nothing_starts(world: World) -> None:
@@ -243,12 +254,12 @@ def test_the_switch_stays_where_it_was_put_and_is_no_job(world: World) -> None:
 def cut_off(world: World, act: Callable[[Any], Any]) -> None:
     machine = Flaky(Machine(world, redrivable=False), {1: "before"}, only="start_execution")
     with pytest.raises(ClientError):
-        act(operator(world, machine))
+        act(operator_of(world, machine))
 
 
 def test_a_cut_off_attach_is_finished_even_while_intake_is_stopped(world: World) -> None:
     uncertain(world)
-    cut_off(world, lambda desk: desk.attach(JOB_ID, VIDEO_ID))
+    cut_off(world, lambda operator: operator.attach(JOB_ID, VIDEO_ID))
     switch(world).stop()
     assert sweep(world)["started"] == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
@@ -258,7 +269,7 @@ def test_a_cut_off_attach_is_finished_even_while_intake_is_stopped(world: World)
 
 def test_a_cut_off_resubmit_is_finished_in_its_own_execution(world: World) -> None:
     uncertain(world)
-    cut_off(world, lambda desk: desk.resubmit(JOB_ID))
+    cut_off(world, lambda operator: operator.resubmit(JOB_ID))
     assert sweep(world)["started"] == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     follow(world, LATER)
@@ -267,7 +278,7 @@ def test_a_cut_off_resubmit_is_finished_in_its_own_execution(world: World) -> No
 
 def test_a_cut_off_redrive_of_a_paid_job_is_finished(world: World) -> None:
     paid(world, Status.INTERRUPTED)
-    cut_off(world, lambda desk: desk.redrive(JOB_ID))
+    cut_off(world, lambda operator: operator.redrive(JOB_ID))
     assert sweep(world)["started"] == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
 
@@ -276,7 +287,7 @@ def test_a_cut_off_redrive_of_an_unpaid_job_is_finished_and_pays_once(world: Wor
     world.job()
     dead(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    cut_off(world, lambda desk: desk.redrive(JOB_ID))
+    cut_off(world, lambda operator: operator.redrive(JOB_ID))
     switch(world).stop()
     assert sweep(world) == NOTHING | {"seen": 1}
     switch(world).start()
@@ -285,13 +296,13 @@ def test_a_cut_off_redrive_of_an_unpaid_job_is_finished_and_pays_once(world: Wor
     for _ in range(2):
         follow(world, LATER)
     assert len(world.vendor.posts) == 1
-    assert not told(world)
+    assert not notified(world)
 
 
 def test_a_cut_off_redrive_of_a_claimed_job_is_finished_and_sends_nothing(world: World) -> None:
     claimed(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    cut_off(world, lambda desk: desk.redrive(JOB_ID))
+    cut_off(world, lambda operator: operator.redrive(JOB_ID))
     assert sweep(world)["started"] == 1
     with pytest.raises(SubmissionUncertain):
         follow(world, LATER)
@@ -354,8 +365,8 @@ def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
     dead(world, "dead")
     world.paid_job("ended")
     world.store.transition("ended", Status.CANCELED, notice_due="canceled")
-    looks = iter([300.0] * 6)
-    count = sweep(world, remaining=lambda: next(looks, 5.0))
+    readings = iter([300.0] * 6)
+    count = sweep(world, remaining=lambda: next(readings, 5.0))
     assert (count["started"], count["interrupted"], count["notified"]) == (2, 1, 1)
     assert {"queued-0", "queued-1"} < set(world.executions())
 
@@ -387,13 +398,13 @@ def test_a_job_resumed_while_its_interruption_is_notified_stays_resumed(world: W
 
         def get_item(self, **arguments: Any) -> Any:
             item = world.dynamodb.get_item(**arguments)
-            operator(world, Machine(world, redrivable=False)).redrive(JOB_ID)
+            operator_of(world, Machine(world, redrivable=False)).redrive(JOB_ID)
             return item
 
-    store = JobStore(Table(), TABLE)  # type: ignore[arg-type]
+    store = JobStore(Table(), TABLE)  # type: ignore[arg-type]  # a double of the client
     sweep(world, notifier=world.notifier(store=store))
     assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
-    assert not told(world)
+    assert not notified(world)
 
 
 # ---- what runs is read by the page -----------------------------------------------------------------------
@@ -699,7 +710,7 @@ def test_a_job_that_somebody_canceled_in_the_same_moment_is_not_redriven(world: 
     class Canceled(Redriver):
         def describe_execution(self, **arguments: str) -> Any:
             if world.record().status is Status.INTERRUPTED:
-                operator(world).cancel(JOB_ID)
+                operator_of(world).cancel(JOB_ID)
             return super().describe_execution(**arguments)
 
     machine = Canceled(world)
@@ -804,7 +815,7 @@ def test_the_end_of_a_job_ends_the_outage_that_it_was_in(world: World, clock: li
     elif end == "canceled":
         world.notifier().canceled(JOB_ID)
     else:
-        operator(world).cancel(JOB_ID)
+        operator_of(world).cancel(JOB_ID)
     job = world.record()
     assert (job.is_terminal, job.redrives, job.redrive_at, job.redrive_until) == (True, 0, None, None)
 
@@ -813,7 +824,7 @@ def test_the_event_of_a_redriven_end_does_not_interrupt_the_job_again(world: Wor
     world.paid_job()
     machine = Redriver(world)
     fails(world, "InternalError", is_heard=False)
-    operator(world, machine).redrive(JOB_ID)
+    operator_of(world, machine).redrive(JOB_ID)
     clock[0] += 60
     world.poller().poll(EXECUTION, VIDEO_ID, NOW)
     world.notifier().interrupted(EXECUTION, ended="FAILED", error="InternalError", cause="", moment=f"{NOW}000")
@@ -851,7 +862,7 @@ def test_an_operator_who_redrives_a_job_begins_anew(world: World, clock: list[fl
     clock[0] += 900
     sweep(world, sfn=machine)
     fails(world)
-    operator(world, machine).redrive(JOB_ID)
+    operator_of(world, machine).redrive(JOB_ID)
     job = world.record()
     assert (job.redrives, job.redrive_at, job.redrive_until) == (0, None, None)
     clock[0] += 2400

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from aws_lambda_powertools import Logger
-from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
-from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # the package has no types
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # the package has no types
 
 from tools import docs
 from tools import translate_template as plain

@@ -111,8 +111,8 @@ def test_an_unreadable_batch_is_notified_and_fails_by_its_own_error(kind: type[E
     ran = stage.play()
     assert (ran.status, ran.error, ran.states) == ("FAILED", kind.__name__, ["Plan", "Rejected", "Failed"])
     assert json.loads(ran.cause or "")["message"] == "no column of that name"
-    (told,) = stage.calls["rejected"]
-    assert told["source"] == SOURCE
+    (message,) = stage.calls["rejected"]
+    assert message["source"] == SOURCE
 
 
 # ---- faults of the platform -------------------------------------------------------------------------------

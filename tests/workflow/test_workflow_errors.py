@@ -45,19 +45,19 @@ from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
 PAID_CALL = {row.fault for row in TABLE if row.call is not Call.READ}
-LOOK = {row.fault for row in TABLE if row.call is not Call.SUBMIT}
+POLLING = {row.fault for row in TABLE if row.call is not Call.SUBMIT}
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
 MEETS: dict[str, set[type[Fault]]] = {
     # It also looks at the list of prices, where a daily limit is set.
     "Submit": PAID_CALL | {GenviralUnavailable} | set(JOB_ERRORS) - {TimedOut} | EVERYWHERE,
-    "Poll": LOOK | {JobClosed} | EVERYWHERE,
-    "Deliver": LOOK | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,
+    "Poll": POLLING | {JobClosed} | EVERYWHERE,
+    "Deliver": POLLING | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,
     "Hold": EVERYWHERE,
     "NotifySucceeded": EVERYWHERE,
     # Where another attempt may be sending the paid call while this one's refusal is to end the job.
     "NotifyFailed": EVERYWHERE | {SubmissionInProgress},
 }
-# A job that was closed under way has had its notice; once an operator has reopened it, a redrive goes on right there.
+# A job that was closed meanwhile has been notified. When an operator reopens it, a redrive continues at that state.
 LEFT_UNCAUGHT = {("Poll", JobClosed), ("Deliver", JobClosed)}
 # Sent again while the vendor is still sure to know the key, but not by a redrive days later: then a person decides.
 RETRIED_THEN_UNCERTAIN = {SubmissionUnconfirmed}
@@ -209,5 +209,5 @@ def test_every_error_of_every_table_can_be_met_somewhere() -> None:
 
 
 def test_reading_the_video_is_retried_alike_in_poll_and_deliver() -> None:
-    for fault in LOOK:
+    for fault in POLLING:
         assert attempts("Poll", fault.__name__) == attempts("Deliver", fault.__name__), fault

@@ -132,7 +132,7 @@ def test_an_empty_account_holds_the_job_until_it_is_topped_up(world: World, topi
     ran = stage(world, topic).play()
     assert ran.states.count("Hold") == 3
     assert world.record().status is Status.SUCCEEDED
-    assert topic.statuses == ["on_hold", "on_hold", "succeeded"], "one notice a hold"
+    assert topic.statuses == ["on_hold", "on_hold", "succeeded"], "one notification a hold"
     assert world.vendor.accepted == 1
 
 
@@ -182,7 +182,7 @@ def overlapping(world: World, clock: SimpleNamespace, answers_after: int | None)
 
 
 @pytest.mark.parametrize("answers_after", [1, 2, 5])
-def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notice(
+def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notification(
     world: World, topic: Topic, clock: SimpleNamespace, answers_after: int
 ) -> None:
     world.job()
@@ -224,9 +224,9 @@ def test_an_input_that_leaves_no_room_is_refused_with_advice(
     world.notifier(topic).interrupted(
         arn_of(JOB), ended="FAILED", error=ran.error or "", cause=ran.cause or "", moment="1"
     )
-    (told,) = topic.heard
-    assert (told["status"], told["paid"], told["error"]["code"]) == ("failed", "no", "request_too_large")
-    assert "requests/<name>.json" in told["error"]["advice"]
+    (message,) = topic.heard
+    assert (message["status"], message["paid"], message["error"]["code"]) == ("failed", "no", "request_too_large")
+    assert "requests/<name>.json" in message["error"]["advice"]
 
 
 def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: World, topic: Topic) -> None:
@@ -275,7 +275,7 @@ def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(
     play._scripts |= {"Submit": [submit], "Hold": [hold]}
     ran = play.play()
     assert (ran.status, world.record().status) == ("SUCCEEDED", Status.SUCCEEDED)
-    assert topic.statuses == ["on_hold", "succeeded"], "one notice for the whole night"
+    assert topic.statuses == ["on_hold", "succeeded"], "one notification for the whole night"
     assert topic.heard[0]["error"]["code"] == "daily_credit_limit"
     midnight = NOON + 43_200
     assert [midnight <= moment < midnight + 3600 for moment in sent_at] == [True]
@@ -319,7 +319,7 @@ def listing(model_id: str, price: float) -> Answer:
     return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
 
 
-def test_nothing_private_is_left_in_the_history_or_in_a_notice(world: World, topic: Topic) -> None:
+def test_nothing_private_is_left_in_the_history_or_in_a_notification(world: World, topic: Topic) -> None:
     world.vendor.script["POST"] = [
         refusing(402, "insufficient_credits"),
         refusing(422, "invalid_input", f"bad: {PROMPT}"),
