@@ -1,4 +1,4 @@
-"""The world around a job, made up: an AWS account (moto), a vendor who counts what is paid, and broken DynamoDB calls.
+"""Simulate the surroundings of a job: an AWS account (moto), a vendor that counts charges, failing DynamoDB calls.
 
 Shared by the tests of `shared.jobs`, `shared.steps` and `functions`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,6 +120,36 @@ class Flaky:
             return answer
 
         return call
+
+
+class Repeating:
+    """A client that makes the first updates of a job twice, as botocore does after a lost answer. By default all."""
+
+    def __init__(self, real: Any, *, times: float = math.inf) -> None:
+        self._real = real
+        self._left = times
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._real, name)
+        if name != "update_item" or not self._left:
+            return member
+        self._left -= 1
+
+        def twice(**arguments: Any) -> Any:
+            member(**arguments)
+            return member(**arguments)
+
+        return twice
+
+
+class Clock:
+    """A replacement for `time.time` that a test moves."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
 
 
 Answer = Callable[[httpx.Request], httpx.Response]

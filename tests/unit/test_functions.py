@@ -36,6 +36,7 @@ from tests.support.fakes import (
     UPLOADS,
     VIDEO_ID,
     Answer,
+    Clock,
     Vendor,
     World,
     accepting,
@@ -792,14 +793,14 @@ def test_a_new_key_is_fetched_after_a_401(stage: Functions) -> None:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time, as the functions ask for it."""
-    clock = SimpleNamespace(now=1_800_000_000.0)
-    monkeypatch.setattr("time.time", lambda: clock.now)
+    clock = Clock(1_800_000_000.0)
+    monkeypatch.setattr("time.time", clock)
     return clock
 
 
-def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
+def after(seconds: float, answer: Answer, clock: Clock) -> Answer:
     """An answer that comes late, over a network that gives up when the client said so."""
 
     def late(request: httpx.Request) -> httpx.Response:
@@ -815,7 +816,7 @@ def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
 
 @pytest.mark.parametrize("seconds", [1, 100, 149])
 def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
-    stage: Functions, clock: SimpleNamespace, seconds: float
+    stage: Functions, clock: Clock, seconds: float
 ) -> None:
     version_of_the_event(stage.world)
 
@@ -833,7 +834,7 @@ def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
     assert stage.world.vendor.accepted == 1
 
 
-def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Functions, clock: SimpleNamespace) -> None:
+def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Functions, clock: Clock) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([after(151, accepting(), clock)])
     fault = stage.fails("submit", event("submit"))
@@ -849,7 +850,7 @@ def test_the_paid_call_ends_before_its_function_does() -> None:
     assert paid_call.total + writes <= SECONDS_FROM_CLAIM
 
 
-def test_a_poll_does_not_wait_that_long(stage: Functions, clock: SimpleNamespace) -> None:
+def test_a_poll_does_not_wait_that_long(stage: Functions, clock: Clock) -> None:
     stage.world.paid_job()
     stage.world.vendor = Vendor(get=[after(16, showing("processing"), clock)])
     assert type(stage.fails("status", event("status"))).__name__ == "GenviralUnavailable"

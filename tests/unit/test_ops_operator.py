@@ -27,6 +27,7 @@ from tests.support.fakes import (
     TABLE,
     VIDEO_ID,
     Flaky,
+    Repeating,
     Vendor,
     World,
     accepting,
@@ -643,32 +644,12 @@ def test_a_command_cut_off_before_the_start_is_finished_by_its_repeat(world: Wor
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
 
-class Repeating:
-    """A client whose first change of a job is made twice, as botocore does where the answer to the first is lost."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-        self._left = 1
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self._real, name)
-        if name != "update_item" or not self._left:
-            return member
-        self._left = 0
-
-        def twice(**arguments: Any) -> Any:
-            member(**arguments)
-            return member(**arguments)
-
-        return twice
-
-
 @pytest.mark.parametrize("name", TAKE_UPS)
 def test_a_command_whose_write_was_repeated_recognises_its_own(world: World, name: str) -> None:
     prepare, act = TAKE_UPS[name]
     prepare(world)
     operator = operator_of(world, Machine(world, redrivable=False))
-    assert act(replace(operator, store=JobStore(Repeating(world.dynamodb), TABLE))) == LATER  # type: ignore[arg-type]  # a double of the client
+    assert act(replace(operator, store=JobStore(Repeating(world.dynamodb, times=1), TABLE))) == LATER  # type: ignore[arg-type]  # a double of the client
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
@@ -676,7 +657,7 @@ def test_a_command_whose_write_was_repeated_recognises_its_own(world: World, nam
 def test_a_cancel_whose_write_was_repeated_stops_the_execution(world: World) -> None:
     world.paid_job()
     alive(world)
-    operator = replace(operator_of(world), store=JobStore(Repeating(world.dynamodb), TABLE))  # type: ignore[arg-type]  # a double of the client
+    operator = replace(operator_of(world), store=JobStore(Repeating(world.dynamodb, times=1), TABLE))  # type: ignore[arg-type]  # a double of the client
     assert operator.cancel(JOB_ID).status is Status.CANCELED
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
 

@@ -47,6 +47,7 @@ from tests.support.fakes import (
     JOB_ID,
     TABLE,
     VIDEO_ID,
+    Clock,
     TimeLeft,
     Vendor,
     World,
@@ -86,17 +87,9 @@ SILENT: list[BotoCoreError | ClientError] = [
 OPERATIONS = ("update_item", "transact_write_items")
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = float(NOW)
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(NOW)
     monkeypatch.setattr(time, "time", clock)
     return clock
 
@@ -264,6 +257,22 @@ def test_an_attempt_that_could_not_say_that_it_has_ended_is_waited_for(world: Wo
         submit(world, Table(world.dynamodb, "ok", then="before"), trust=trust)
     with pytest.raises(SubmissionInProgress):
         submit(world, trust=trust)
+
+
+class LateClaims(JobStore):
+    """A store in which something happens right before each claim."""
+
+    def __init__(self, world: World, act: Callable[[], None]) -> None:
+        super().__init__(world.dynamodb, TABLE)
+        self._act = act
+
+    def claim(self, *given: Any, **more: Any) -> Job:
+        self._act()
+        return super().claim(*given, **more)
+
+    def claim_counted(self, *given: Any, **more: Any) -> Job:
+        self._act()
+        return super().claim_counted(*given, **more)
 
 
 class Overtaken:
@@ -463,21 +472,12 @@ def test_a_job_whose_claim_was_given_back_since_it_was_read_is_read_again(world:
     world.job()
     world.know_price(5)
 
-    class Late(JobStore):
-        def _given_back(self) -> None:
-            if not world.record().claims_given_back:
-                world.store.claim(JOB_ID, "another", execution=EXECUTION)
-                world.store.release(JOB_ID, "another", {"code": "rate_limited"})
+    def release_another() -> None:
+        if not world.record().claims_given_back:
+            world.store.claim(JOB_ID, "another", execution=EXECUTION)
+            world.store.release(JOB_ID, "another", {"code": "rate_limited"})
 
-        def claim(self, *given: Any, **more: Any) -> Job:
-            self._given_back()
-            return super().claim(*given, **more)
-
-        def claim_counted(self, *given: Any, **more: Any) -> Job:
-            self._given_back()
-            return super().claim_counted(*given, **more)
-
-    late = Late(world.dynamodb, TABLE)
+    late = LateClaims(world, release_another)
     limiter = replace(world.limiter(limit), store=late) if limit else None
     assert world.submitter(late, limiter=limiter).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
     assert (len(world.vendor.posts), spent(world)) == (1, limit and 5)
@@ -657,17 +657,8 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
     dead(world)
     limiter = world.limiter(limit) if limit else None
 
-    class Late(JobStore):
-        def claim(self, *given: Any, **more: Any) -> Job:
-            taken_up(world)
-            return super().claim(*given, **more)
-
-        def claim_counted(self, *given: Any, **more: Any) -> Job:
-            taken_up(world)
-            return super().claim_counted(*given, **more)
-
     world.vendor = Vendor(get=[priced(model=3)])
-    late = Late(world.dynamodb, TABLE)
+    late = LateClaims(world, lambda: taken_up(world))
     limiter = replace(limiter, store=late) if limiter else None
     with pytest.raises(JobClosed):
         world.submitter(late, limiter=limiter).submit(EXECUTION, {"job_id": JOB_ID})

@@ -27,6 +27,7 @@ from tests.support.fakes import (
     TABLE,
     VIDEO_ID,
     VIDEOS,
+    Repeating,
     Vendor,
     World,
     refusing,
@@ -425,13 +426,6 @@ def test_a_write_that_was_repeated_because_its_answer_was_lost_is_no_end(
     delivering(world)
     interrupt(world)
 
-    class Repeating:
-        def __getattr__(self, name: str) -> Any:
-            member = getattr(world.dynamodb, name)
-            if name != "update_item":
-                return member
-            return lambda **arguments: member(**arguments) and member(**arguments)
-
-    store = JobStore(Repeating(), TABLE)  # type: ignore[arg-type]  # a double of the client
+    store = JobStore(Repeating(world.dynamodb), TABLE)  # type: ignore[arg-type]  # a double of the client
     dataclasses.replace(world.deliverer(), store=store).deliver(EXECUTION, VIDEO_ID)
     assert copies

@@ -33,7 +33,19 @@ from shared.jobs.errors import (
 )
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.transitions import JobStore
-from tests.support.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
+from tests.support.fakes import (
+    BODY,
+    EXECUTION,
+    JOB_ID,
+    PLAIN_BODY,
+    TABLE,
+    VIDEO_ID,
+    Flaky,
+    Repeating,
+    World,
+    arn_of,
+    caught,
+)
 from tests.support.operators import operator_of
 
 if TYPE_CHECKING:
@@ -150,18 +162,8 @@ def test_no_failure_of_the_table_leaves_an_end_uncounted(
 def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: str, prepare: Any, notify: Any) -> None:
     """Its answer was lost, and the repeat finds what the first one has written."""
 
-    class Repeating:
-        def __getattr__(self, name: str) -> Any:
-            member = getattr(world.dynamodb, name)
-
-            def twice(**arguments: Any) -> Any:
-                member(**arguments)
-                return member(**arguments)
-
-            return twice if name == "update_item" else member
-
     prepare(world)
-    notify(world.notifier(store=JobStore(Repeating(), TABLE)))  # type: ignore[arg-type]  # a double of the client
+    notify(world.notifier(store=JobStore(Repeating(world.dynamodb), TABLE)))  # type: ignore[arg-type]  # a double of the client
     assert counted() == ONE[status]
     assert len(world.messages()) == 1
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -26,6 +25,7 @@ from tests.support.fakes import (
     LINK,
     PROMPT,
     VIDEO_ID,
+    Clock,
     Vendor,
     World,
     accepting,
@@ -149,14 +149,14 @@ def test_no_lost_write_pays_twice_or_loses_the_video(world: World, topic: Topic,
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time, as the steps ask for it. Each call of Submit takes half a minute."""
-    clock = SimpleNamespace(now=NOON)
-    monkeypatch.setattr("time.time", lambda: clock.now)
+    clock = Clock(NOON)
+    monkeypatch.setattr("time.time", clock)
     return clock
 
 
-def overlapping(world: World, clock: SimpleNamespace, answers_after: int | None) -> Callable[[dict[str, Any]], Any]:
+def overlapping(world: World, clock: Clock, answers_after: int | None) -> Callable[[dict[str, Any]], Any]:
     """Submit, whose first call is given up by Step Functions and lives on.
 
     Args:
@@ -183,7 +183,7 @@ def overlapping(world: World, clock: SimpleNamespace, answers_after: int | None)
 
 @pytest.mark.parametrize("answers_after", [1, 2, 5])
 def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notification(
-    world: World, topic: Topic, clock: SimpleNamespace, answers_after: int
+    world: World, topic: Topic, clock: Clock, answers_after: int
 ) -> None:
     world.job()
     play = stage(world, topic)
@@ -196,7 +196,7 @@ def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notification(
 
 
 def test_a_call_that_was_given_up_and_never_comes_back_is_uncertain_once(
-    world: World, topic: Topic, clock: SimpleNamespace
+    world: World, topic: Topic, clock: Clock
 ) -> None:
     world.job()
     play = stage(world, topic)
