@@ -1,4 +1,4 @@
-"""The API against its own OpenAPI document, by schemathesis: answers as documented, and what it calls valid is taken.
+"""Test the API against its own OpenAPI document with schemathesis: answers match it, and valid requests are accepted.
 
 `API_CASES=700 make test ARGS=tests/integration/test_api_schema.py` tries more than 10,000 requests, others each time.
 """

@@ -1,4 +1,4 @@
-"""A batch on the running cloud: each row paid once, whatever is uploaded again; the report and the one notification."""
+"""Test batches on the running cloud: each row is paid for once, and one report and one notification follow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def row(prompt: str, **more: Any) -> dict[str, Any]:
 
 
 class Batch:
-    """A file under `batches/` that is uploaded again and again."""
+    """A file under `batches/` that is uploaded repeatedly."""
 
     def __init__(self, world: RunningCloud) -> None:
         self.world = world

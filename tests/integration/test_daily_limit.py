@@ -1,4 +1,4 @@
-"""The daily limit in the running system: a job waits for credits, is notified once, and goes on automatically.
+"""Test the daily limit in the running system: a job waits for credits, is notified once, and resumes automatically.
 
 The cloud of these tests has a limit that no test comes near, so every job of theirs is counted, with the roles of the
 template. Here the counter is moved instead of the clock.
@@ -40,7 +40,7 @@ def spent(world: RunningCloud) -> float:
 
 
 def count(world: RunningCloud, credits_used: float) -> None:
-    """Count credits that nobody used."""
+    """Add credits to the counter that no job has used."""
     world.table.update_item(
         TableName=world.at.jobs_table,
         Key=key_of_today(),

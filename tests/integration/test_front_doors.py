@@ -1,4 +1,4 @@
-"""The docs' own commands, run as a reader would run them, and what must come of them.
+"""Run the commands of the docs as a reader would, and check their results.
 
 Every `sh` and `python` block of the pages runs against the cloud on a laptop, in the order of the page.
 """
@@ -70,7 +70,7 @@ def test_the_page_about_uploads(world: RunningCloud, reader: Reader) -> None:
 
 
 def request_of(world: RunningCloud, notification: dict[str, Any]) -> dict[str, Any]:
-    """What was asked of the vendor, from the file beside the video."""
+    """Return the request to the vendor, from the file beside the video."""
     video = notification["video"]
     sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
     request: dict[str, Any] = json.loads(sidecar)["request"]

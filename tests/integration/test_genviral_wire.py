@@ -1,4 +1,4 @@
-"""The vendor client on real sockets: silence, resets and endless answers end in time and under the right name."""
+"""Test the vendor's client on real sockets: silence, resets and endless answers end in time with the right error."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_request_read_but_not_answered_is_uncertain_and_sent_once(script: Scri
 
 
 def chunked(body: object, status: str = "202 Accepted") -> bytes:
-    """An answer in chunks, without the one that ends it."""
+    """Return an answer in chunks without the final one."""
     content = json.dumps(body).encode()
     head = f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     sizes = (content[start : start + 16] for start in range(0, len(content), 16))

@@ -1,4 +1,4 @@
-"""A hostile web page against the laptop's cloud, in a real browser: nothing that it tries may succeed, on any port."""
+"""Test the local cloud against a hostile web page in a real browser: no attempt may succeed, on any port."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def cloud() -> Iterator[Cloud]:
 
 
 def attempts(cloud: Cloud) -> list[dict[str, Any]]:
-    """What the page tries, as requests that succeed from a terminal. A reset comes last."""
+    """Return the requests that the page tries. They succeed from a terminal. A reset comes last."""
     aws, vendor = cloud.endpoints.aws_endpoint, cloud.endpoints.genviral_admin_url
     assert vendor is not None
     archive = io.BytesIO()
@@ -129,7 +129,7 @@ def resource_of(cloud: Cloud, name: str) -> str:
 
 
 def ports(cloud: Cloud) -> set[int]:
-    """All ports on which the processes of the cloud listen."""
+    """Return all ports on which the processes of the cloud listen."""
     children = [
         child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
     ]
@@ -145,7 +145,7 @@ def ports(cloud: Cloud) -> set[int]:
 
 
 def seen(cloud: Cloud) -> Any:
-    """All that the attempts would change."""
+    """Return everything that the attempts would change."""
     functions = cloud.client("lambda").list_functions()["Functions"]
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=resource_of(cloud, "ApiKeySecret"))
     table = cloud.client("dynamodb").scan(TableName=cloud.endpoints.jobs_table)["Items"]

@@ -1,4 +1,4 @@
-"""Processes of functions killed by the operating system, at the moments that cost money or a video."""
+"""Test kills of function processes by the operating system, at the moments that cost money or a video."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_killed_after_the_vendor_took_the_paid_call(world: RunningCloud) -> None
 
 
 def age_claim(world: RunningCloud, job_id: str) -> None:
-    """Make a claim so old that the attempt which took it must have ended. The laptop shortens no time-outs."""
+    """Make a claim so old that the attempt that took it must have ended. The local cloud shortens no time-outs."""
     world.table.update_item(
         TableName=world.at.jobs_table,
         Key={"job_id": {"S": job_id}},
@@ -106,7 +106,7 @@ def _downloads(world: RunningCloud) -> int:
 
 
 def _video_file(world: RunningCloud, video_id: str) -> bytes:
-    """The video as the vendor hands it out."""
+    """Download the video from the vendor."""
     key = {"Authorization": f"Bearer {world.cloud.genviral_keys['valid']}"}
     answer = httpx.get(f"{world.at.genviral_url}/studio/videos/{video_id}", headers=key)
     return httpx.get(json.loads(answer.content)["data"]["output_url"]).content

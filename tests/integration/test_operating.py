@@ -1,4 +1,4 @@
-"""The operator's commands and the sweep on the running system, given as a person gives them."""
+"""Test the operator's commands and the sweep on the running system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def uncertain(world: RunningCloud) -> str:
-    """A job whose paid call arrived, and whose answer did not."""
+    """Make a job whose paid call arrived and whose answer was lost."""
     world.control_vendor("faults", route="generate", kind="reset_after_read")
     job_id: str = world.post(BODY).json()["job_id"]
     assert world.notification_of_job(job_id)["status"] == "uncertain"
@@ -31,7 +31,7 @@ def uncertain(world: RunningCloud) -> str:
 
 @pytest.fixture
 def slow_vendor(world: RunningCloud) -> Iterator[None]:
-    """Videos that are not finished while a test looks."""
+    """Keep videos unfinished during a test."""
     world.control_vendor("settings", generation_seconds=6)
     yield
     world.control_vendor("settings", generation_seconds=0.5)

@@ -1,4 +1,4 @@
-"""An outage that outlasts every retry, on a cloud whose waits are short enough to see its end."""
+"""Test an outage that outlasts every retry, on a cloud with short waits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[RunningCloud]:
-    """A cloud on which half an hour of retries takes a few seconds."""
+    """Run a cloud on which half an hour of retries takes a few seconds."""
     with Cloud(time_scale=0.003, generation_seconds=6, sigv4=True) as cloud:
         rights.withdraw(cloud)
         its = RunningCloud(cloud)
@@ -32,7 +32,7 @@ def world() -> Iterator[RunningCloud]:
 
 @contextmanager
 def outage(world: RunningCloud) -> Iterator[None]:
-    """AWS refuses the function that polls everything."""
+    """Let AWS deny the polling function everything."""
     iam, role = world.cloud.client("iam"), rights.physical(world.cloud, "StatusFunctionRole")
     policies = {
         name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]

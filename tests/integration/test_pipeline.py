@@ -1,4 +1,4 @@
-"""The whole system as its users meet it: files and requests in, videos and notifications out.
+"""Test the whole system as its users meet it: files and requests in, videos and notifications out.
 
 Everything here is real but AWS and the vendor: this repository's template, its functions in processes of their own, its
 state machine in a strict interpreter, HTTP, S3, SNS and SQS.
@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
 
 @pytest.fixture(scope="module", autouse=True)
 def recipes(world: RunningCloud) -> None:
-    """A recipe whose video is short."""
+    """Upload a recipe with a short video."""
     world.upload("recipes/short.json", json.dumps(RECIPE).encode())
 
 
@@ -302,7 +302,7 @@ def until_paid(world: RunningCloud, job_id: str) -> None:
 
 
 def test_nothing_private_is_written_anywhere(world: RunningCloud) -> None:
-    """Runs last: over all that the tests above made the system log, record and tell."""
+    """Runs last: covers all logs, records and notifications of the tests above."""
     world.upload("uploads/short/private.jpg", SAMPLE.read_bytes())
     notification = world.notification_of_upload("uploads/short/private.jpg")
     world.execution(notification["job_id"])

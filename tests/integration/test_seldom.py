@@ -1,4 +1,4 @@
-"""What happens seldom and needs rights of its own: videos of several parts, lost events, files that are gone."""
+"""Test rare cases that need rights of their own: videos of several parts, lost events, missing files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people, phones and tools put into the bucket: a video, a named error or a notification, never silence."""
+"""Test what people, phones and tools upload: each file ends as a video, a named error or a notification."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SPEAKING = {
 
 
 def recipe(world: RunningCloud, document: dict[str, Any]) -> str:
-    """A new recipe's name."""
+    """Return the name of a new recipe."""
     name = f"r{uuid.uuid4().hex[:8]}"
     world.upload(f"recipes/{name}.json", json.dumps(document).encode())
     return name
 
 
 def prompt_of(world: RunningCloud, notification: dict[str, Any]) -> str:
-    """The prompt that was sent, from the file beside the video."""
+    """Return the prompt that was sent, from the file beside the video."""
     video = notification["video"]
     sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
     return str(json.loads(sidecar)["request"]["prompt"])
@@ -136,7 +136,7 @@ def test_a_misplaced_file_is_reported_and_starts_nothing(world: RunningCloud) ->
 
 
 def test_what_arrives_in_the_wrong_order_succeeds_in_the_end(world: RunningCloud) -> None:
-    """As `aws s3 sync` uploads a folder: a manifest before its files, a picture before its recipe."""
+    """`aws s3 sync` may upload a manifest before its files, and a picture before its recipe."""
     name = f"late{uuid.uuid4().hex[:8]}"
     keys = f"uploads/{name}/a.jpg", f"uploads/{name}-pair/b.manifest.json"
     world.upload(keys[0], SAMPLE.read_bytes())

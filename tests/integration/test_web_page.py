@@ -1,4 +1,4 @@
-"""The sample page in a real browser, and the CORS rules that let it work: for its own origin, and for no other."""
+"""Test the sample page in a real browser, and that the CORS rules allow its own origin and no other."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_sample_page_makes_a_video_from_its_own_origin_only(
 
 
 def allowed(url: str, origin: str, **asked: str) -> list[str | None]:
-    """The origin that a preflight and an answer allow."""
+    """Return the origin that a preflight and an answer allow."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"} | asked
     answers = httpx.options(url, headers=headers), httpx.get(url, headers={"Origin": origin})
     return [answer.headers.get("access-control-allow-origin") for answer in answers]

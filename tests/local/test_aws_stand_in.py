@@ -1,4 +1,4 @@
-"""What a small template sees of the AWS stand-in: Lambda, Step Functions, EventBridge and the HTTP API."""
+"""Test the AWS stand-in with a small template: Lambda, Step Functions, EventBridge and the HTTP API."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_failure_has_the_name_that_lambda_gives_it(cloud: Cloud, event: Any, f
 
 @pytest.mark.parametrize(("function", "level"), [("probe", None), ("leveled", "INFO")])
 def test_lambdas_own_log_level_comes_with_the_format_json(cloud: Cloud, function: str, level: str | None) -> None:
-    """Powertools ranks it above a level of the function's settings, which would do nothing here as on AWS."""
+    """Powertools prefers it to the function's own setting, which then has no effect here as on AWS."""
     environment = invoke(cloud, {"do": "inspect"}, function)[0]["environment"]
     assert environment.get("AWS_LAMBDA_LOG_LEVEL") == level
 

@@ -1,4 +1,4 @@
-"""`python -m local up` as a person or a script meets it: ready, ended, killed, refused."""
+"""Test `python -m local up`: ready, ended, killed, refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ READY = {
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """The folder for temporary files of everything that `up` starts."""
+    """Return the folder for temporary files of everything that `up` starts."""
     build.build()
     return tmp_path
 
@@ -60,7 +60,7 @@ def up(place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def processes_with(place: Path) -> dict[int, str]:
-    """The command lines of the processes whose environment or command line names a folder in `place`, by id."""
+    """Return id → command line of the processes whose environment or command line names a folder in `place`."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -237,7 +237,7 @@ def test_an_edit_of_our_own_package_runs_no_installer_in_any_folder(
 def test_the_key_comes_from_a_file_or_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], key: str | None
 ) -> None:
-    """And the one of the environment only for another vendor: the stand-in has keys of its own."""
+    """The environment's key is used for another vendor only, because the stand-in has its own keys."""
     given: dict[str, Any] = {}
 
     def cloud(**options: Any) -> None:

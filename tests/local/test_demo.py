@@ -1,4 +1,4 @@
-"""`python -m local demo` where it does not end with a video: what a person is told."""
+"""Test the messages of `python -m local demo` where it does not end with a video."""
 
 from __future__ import annotations
 

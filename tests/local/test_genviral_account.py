@@ -1,4 +1,4 @@
-"""The stand-in's books under pressure: credits and videos are counted exactly. No sockets here."""
+"""Test that the stand-in counts credits and videos exactly under concurrency. No sockets here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def long_clip(prompt: str) -> Clip:
 
 
 class Hesitant(RenderQueue):
-    """Gives other threads their turn between the look at the balance and the charge."""
+    """Lets other threads run between the check of the balance and the charge."""
 
     def request(self, clip: Clip) -> Rendering:
         time.sleep(0.002)

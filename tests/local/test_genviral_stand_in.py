@@ -1,4 +1,4 @@
-"""The stand-in for Genviral as its clients meet it: over HTTP, on the loopback."""
+"""Test the stand-in for Genviral over HTTP, on the loopback."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def driver() -> Iterator[Driver]:
 
 @pytest.fixture(scope="module")
 def finished_video() -> Iterator[tuple[Driver, str]]:
-    """A stand-in with one finished video, for tests that only look at it; yields its `output_url`."""
+    """Yield a stand-in with one finished video and its `output_url`, for tests that only read it."""
     with GenviralStandIn(generation_seconds=0) as standin:
         driver = Driver(standin)
         answer = driver.client().post("studio/videos/generate", json=SEED_BODY)
@@ -103,7 +103,7 @@ def finished_video() -> Iterator[tuple[Driver, str]]:
 
 @pytest.fixture(scope="module")
 def pictures() -> Iterator[str]:
-    """Serves /red.png, /text.jpg, /empty.png; anything else is a 404."""
+    """Serve /red.png, /text.jpg and /empty.png. Anything else is a 404."""
     red = io.BytesIO()
     Image.new("RGB", (64, 48), (220, 10, 10)).save(red, "PNG")
     files = {"/red.png": red.getvalue(), "/cut.png": red.getvalue()[:60], "/text.jpg": b"hello", "/empty.png": b""}
@@ -407,7 +407,7 @@ BROKEN = (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)
 
 
 def outcome(driver: Driver, fault: dict[str, object]) -> httpx.Response | None:
-    """The answer to the one generate request that a fault hits; None if the connection broke."""
+    """Return the answer to the one generate request that a fault hits. None if the connection broke."""
     driver.control("faults", route="generate", **fault)
     try:
         return generate(driver.client())

@@ -1,4 +1,4 @@
-"""The stand-in's videos: real, exact, and about what was asked for. No sockets here."""
+"""Test that the stand-in's videos are real and match the request. No sockets here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each function runs from its built artefact alone, as on Lambda: a module or package that it lacks fails here.
+"""Test that each function runs from its built artefact alone, as on Lambda: a missing module or package fails here.
 
 One job goes through the functions of the state machine, on the cloud's tables, buckets and vendor; the others get their
 sample events. Python 3.13 runs them where it is installed, as on Lambda; the tests' names say which Python did.
@@ -46,7 +46,7 @@ EXPECTED: dict[str, Callable[[Any], bool]] = {
 
 
 class Bench:
-    """Built functions, each run in a fresh process for each event."""
+    """Built functions, each run in a new process for each event."""
 
     def __init__(self, cloud: Cloud, work: Path) -> None:
         self.cloud = cloud
@@ -59,20 +59,20 @@ class Bench:
         return alone.invoke(function, json.dumps(event).encode(), self._runs)
 
     def ask(self, name: str, sample: str, **changes: Any) -> Any:
-        """The answer to a sample event, some of whose values are changed."""
+        """Return the answer to a sample event with some values changed."""
         answer = self.run(self.functions[name], json.loads((EVENTS / f"{sample}.json").read_text()) | changes)
         assert not answer.failed, f"{answer.payload}\n{answer.log}"
         return json.loads(answer.payload)
 
     def batch(self) -> dict[str, str]:
-        """A batch of one row, where no event sets the cloud's own functions to work on it."""
+        """Upload a batch of one row, where no event starts the cloud's own functions."""
         bucket, key = self.cloud.endpoints.uploads_bucket, "unwatched/one.csv"
         body = b"model_id,prompt\nbytedance/seedance-2.0,A paper boat\n"
         self.cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
         return {"type": "batch", "bucket": bucket, "key": key}
 
     def job(self) -> Iterator[tuple[str, Any]]:
-        """Each function of the state machine with its answer, for one whole job."""
+        """Return each function of the state machine with its answer, for one whole job."""
         machine = self.cloud.endpoints.state_machine_arn
         execution = f"{machine.replace(':stateMachine:', ':execution:')}:from-artefacts"
         submitted = self.ask("submit", "submit_direct", execution_id=execution)

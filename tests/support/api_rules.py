@@ -1,4 +1,4 @@
-"""What schemathesis must know beside the OpenAPI document: what JSON Schema cannot say. Loaded by its command.
+"""Extend schemathesis with rules that JSON Schema cannot express. Loaded by its command.
 
 Set `SCHEMATHESIS_HOOKS=tests.support.api_rules` and ask for the check `valid_data_acceptance` instead of its own
 `positive_data_acceptance`. It differs in what is named here, and in nothing else.
@@ -26,7 +26,7 @@ _BEYOND_SCHEMAS = {
 
 @schemathesis.check
 def valid_data_acceptance(ctx: CheckContext, response: Response, case: Case[Any]) -> bool | None:
-    """Take what the document calls valid, save for what it cannot say."""
+    """Check that requests valid by the document are accepted, except for the rules that it cannot express."""
     if response.status_code == 422 and _is_beyond_schemas(response.json()):
         return None
     return positive_data_acceptance(ctx, response, case)

@@ -1,4 +1,4 @@
-"""The batch's real state machine with made-up ARNs, and a script in place of its function."""
+"""Run the batch's real state machine with made-up ARNs, and scripted answers of its function."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOURCE = {"type": "batch", "bucket": "uploads", "key": "batches/spring.csv"}
 
 
 class BatchJobRun:
-    """The function and the video jobs of one performance.
+    """The function and the video jobs of one run.
 
     Args:
         rows: How many rows the plan has.

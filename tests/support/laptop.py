@@ -1,4 +1,4 @@
-"""A running cloud on a laptop as a test sees it: what users do, subscribers receive and the vendor was paid."""
+"""Access a running local cloud from a test: what users do, subscribers receive and the vendor charged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Signature(httpx.Auth):
 
 
 class RunningCloud:
-    """The running cloud with what tests ask of it again and again."""
+    """The running cloud, with helpers for its tests."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -76,7 +76,7 @@ class RunningCloud:
     # ---- what a test asks
 
     def await_notification(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first notification that is wanted, whenever it comes."""
+        """Wait for the first notification that matches."""
         return until(
             lambda: next((notification for notification in self.all_notifications() if wanted(notification)), None)
         )
@@ -97,7 +97,7 @@ class RunningCloud:
         )
 
     def execution(self, job_id: str) -> dict[str, Any]:
-        """The job's execution once it has ended."""
+        """Return the job's execution once it has ended."""
         arn = f"{self.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
 
         def ended() -> dict[str, Any] | None:
@@ -107,12 +107,12 @@ class RunningCloud:
         return until(ended)
 
     def vendor(self) -> dict[str, Any]:
-        """The vendor's own books."""
+        """Return the vendor's own state."""
         books: dict[str, Any] = httpx.get(f"{self.at.genviral_admin_url}/state").json()
         return books
 
     def paid(self, job_id: str) -> int:
-        """How often the vendor was paid for the job, by the vendor's own books."""
+        """Return how often the vendor charged for the job."""
         return sum(submission["idempotency_key"] == job_id for submission in self.vendor()["submissions"])
 
     def control_vendor(self, what: str, **order: Any) -> None:
@@ -128,7 +128,7 @@ class RunningCloud:
             )
 
     def subscribe(self, queue: str, **attributes: str) -> str:
-        """A new queue that hears what the topic says; its address."""
+        """Create a queue that is subscribed to the topic, and return its URL."""
         sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
         url: str = sqs.create_queue(QueueName=queue)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -162,7 +162,7 @@ class RunningCloud:
 
 
 def until(ask: Callable[[], T | None]) -> T:
-    """Ask again until there is an answer; fail when it takes too long."""
+    """Poll until there is an answer. Fail when it takes too long."""
     end = time.monotonic() + TIMEOUT_SECONDS
     while (answer := ask()) is None:
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""An origin with manners: how it answers ranges, frames bodies, names versions, redirects and speaks before it answers.
+"""Run an origin with configurable manners: ranges, framing, version names, redirects, interim answers.
 
 Each way was seen in the wild, at CDNs and object stores that every browser copes with. `Manners` says which; `behave`
 turns them into answers on the wire.
@@ -68,7 +68,7 @@ class Manners:
 
 @dataclass
 class Answer:
-    """One request to an origin of these manners, with what is needed to answer it."""
+    """One request to an origin of these manners, and what is needed to answer it."""
 
     request: Request
     manners: Manners
@@ -94,13 +94,13 @@ class Answer:
 
 
 def _moov_first(size: int, seed: int = 1) -> bytes:
-    """As for the web: whatever part of the file is cut, its header is there."""
+    """Put the `moov` first, as for the web, so that a cut file still has its header."""
     front = box(b"ftyp", b"isom", bytes(4), b"isommp42") + moov()
     return front + box(b"mdat", random.Random(seed).randbytes(size - len(front) - 8))  # noqa: S311
 
 
 def _element(name: str, body: bytes, size: int | None = None) -> bytes:
-    """An element with a size of eight bytes; `None` is the body's, -1 is unknown."""
+    """Return an element with a size of eight bytes. `None` is the body's size, -1 is unknown."""
     known = len(body) if size is None else size & ((1 << 56) - 1)
     return bytes.fromhex(name) + b"\1" + known.to_bytes(7, "big") + body
 
@@ -157,14 +157,14 @@ def _multipart(it: Answer) -> None:
 
 
 def _in_one(it: Answer, body: bytes, *fields: str) -> None:
-    """The head and the body in one piece, so that what is too much is there at once."""
+    """Send the head and the body in one piece, so that surplus bytes arrive at once."""
     head = "\r\n".join([f"HTTP/1.1 {PARTIAL}", it.content_range(), *fields, *it.fields, "", ""])
     it.request.connection.sendall(head.encode() + body)
     it.request.connection.close()
 
 
 def _as_range(body: Callable[[Answer], bytes], framing: str) -> Callable[[Answer], None]:
-    """A head that names the right range, and another body."""
+    """Send a head that names the right range, and another body."""
     match framing:
         case "length":
             return lambda it: _in_one(it, body(it), f"Content-Length: {len(it.part)}")
@@ -221,7 +221,7 @@ _RANGED: dict[str, Callable[[Answer], None]] = {
 
 
 def _plain_206(given: str) -> Callable[[Answer], None]:
-    """The whole file as a range, which was not asked for. N stands for its length, L for its last byte."""
+    """Send the whole file as a range without a request for one. N stands for its length, L for its last byte."""
 
     def answer(it: Answer) -> None:
         size = len(it.body)
@@ -302,7 +302,7 @@ def _ranged(it: Answer) -> None:
 
 
 def behave(manners: Manners) -> Callable[[Request], None]:
-    """The behaviour of an origin with these manners."""
+    """Return the behaviour of an origin with these manners."""
     numbers: Iterator[int] = itertools.count()
 
     def answer(request: Request) -> None:
