@@ -34,7 +34,7 @@ LATER = arn_of(f"{JOB_ID}.r1")
 
 
 def with_index(world: World) -> None:
-    """Give the jobs table the indexes that the template declares, with no more in them than it says."""
+    """Give the jobs table the template's indexes, with the attributes that they project."""
     if world.dynamodb.describe_table(TableName=TABLE)["Table"].get("GlobalSecondaryIndexes"):
         return
     table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
@@ -126,7 +126,7 @@ def claimed(world: World) -> None:
 
 
 def ended(world: World, status: Status) -> None:
-    """A job without a video at this end."""
+    """Create a job without a video in this final status."""
     world.job()
     dead(world)
     world.store.transition(JOB_ID, status, execution=EXECUTION)
@@ -139,12 +139,12 @@ def paid(world: World, status: Status) -> None:
 
 
 def follow(world: World, arn: str) -> dict[str, Any]:
-    """What Submit does in this execution."""
+    """Run Submit for this execution."""
     return world.submitter().submit(arn, {"job_id": JOB_ID})
 
 
 def generation_failed(world: World, source: str = "api") -> None:
-    """The vendor took the job, and then could not make its video."""
+    """Make a job whose video the vendor accepted and could not generate."""
     world.paid_job()
     world.store.set_source(JOB_ID, {"type": source})
     dead(world)
@@ -159,7 +159,7 @@ STACK = "genviral-video"
 
 @dataclass
 class CommandLine:
-    """AWS behind the commands: all calls noted, a stack of this project, and a redrive, which moto has not."""
+    """AWS behind the commands: recorded calls, a stack of this project, and a redrive, which moto lacks."""
 
     world: World
     capsys: pytest.CaptureFixture[str]
@@ -199,7 +199,7 @@ class CommandLine:
         }
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """The exit status of a command, and what it said on both channels."""
+        """Run a command, and return its exit status and both outputs."""
         self.capsys.readouterr()
         status = main(list(arguments))
         said = self.capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Web pages in a real browser, for tests: a site with one page, and a headless Chromium that opens it."""
+"""Open web pages in a headless Chromium: a site with one page, and the browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 90
 
 
 class Site:
-    """A web server with one page, at an origin of its own. The page posts to `/shown` what it has to tell."""
+    """A web server with one page at its own origin. The page posts its results to `/shown`."""
 
     def __init__(self, page: str) -> None:
         self.page = page
@@ -54,7 +54,7 @@ class Site:
 
 @contextmanager
 def browser(address: str, folder: Path, *switches: str) -> Iterator[None]:
-    """Show an address in a browser, with a folder for its profile."""
+    """Open an address in a browser, with a folder for its profile."""
     assert CHROMIUM is not None
     # Its sandbox wants rights that a container does not have; the only pages it opens are ours.
     usual = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]

@@ -1,4 +1,4 @@
-"""A small project for the AWS stand-in: one function that does what its event says, one state machine."""
+"""Write a small project for the AWS stand-in: one state machine, and one function that does what its event says."""
 
 from __future__ import annotations
 

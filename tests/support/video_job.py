@@ -1,4 +1,4 @@
-"""The real state machine on a stage: its definition with made-up ARNs, and actors in place of the four functions.
+"""Run the real state machine with made-up ARNs, and scripted answers of the four functions.
 
 An actor answers by script. What it answers has the shape of the real step's answer, and nothing of its work.
 """
@@ -45,12 +45,12 @@ EXPIRED = HELD | {"expired": True}
 
 
 def ended(status: str, fault: Exception) -> dict[str, Any]:
-    """What Poll answers about a video that will not come."""
+    """Return the answer of Poll about a video that failed."""
     return _POLLED | {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}
 
 
 def said(cause: str | None) -> str:
-    """What a function said, out of the document that Lambda puts around an error."""
+    """Return the function's message from the document that Lambda puts around an error."""
     return str(json.loads(cause)["errorMessage"]) if cause and '"errorMessage"' in cause else cause or ""
 
 
@@ -74,7 +74,7 @@ _NOTIFY = {"succeeded": "NotifySucceeded", "failed": "NotifyFailed", "on_hold": 
 
 
 class VideoJobRun:
-    """One performance.
+    """One run of the state machine.
 
     Args:
         **scripts: State → what the function behind it answers, call by call; the last answer is given again and again.
@@ -119,7 +119,7 @@ class VideoJobRun:
 
 
 def entries(ran: Run) -> list[tuple[str, Any]]:
-    """Every state that was entered, with its input."""
+    """Return every state that was entered, with its input."""
     entered = [event["stateEnteredEventDetails"] for event in ran.events if "stateEnteredEventDetails" in event]
     return [(details["name"], json.loads(details["input"])) for details in entered]
 

@@ -1,4 +1,4 @@
-"""What every unit test gets: no network, made-up AWS settings, and nothing left over from the test before."""
+"""Prepare every unit test: no network, made-up AWS settings, and a clean state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """An AWS account with the stack's resources and nothing in them, and a vendor who accepts everything."""
+    """Make an AWS account with the stack's empty resources, and a vendor that accepts everything."""
     with mock_aws():
         yield World()
 

@@ -1,4 +1,4 @@
-"""The daily limit: a job is counted once, on the day it is sent, and nothing goes that the limit does not cover."""
+"""Test the daily limit: a job counts once, on the day it is sent, and is not sent beyond the limit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def submit(world: World, limiter: CreditLimiter, job_id: str = JOB_ID, **options
 
 @pytest.fixture
 def shop(world: World) -> World:
-    """A world with prices and a job."""
+    """Make a world with prices and a job."""
     world.vendor = vendor()
     world.job()
     return world
@@ -311,7 +311,7 @@ def test_a_young_hold_is_tried_often_even_where_every_second_counts(shop: World,
 
 
 def price_unknown(world: World) -> PriceUnknown:
-    """What the job meets while another job's probe has the lock."""
+    """Submit the job while another job's probe holds the lock."""
     counter: Any = {
         "TableName": TABLE,
         "Key": {"job_id": {"S": time.strftime("#credits %Y-%m-%d", time.gmtime(time.time()))}},
@@ -361,7 +361,7 @@ IN_TURN: list[tuple[tuple[str, ...], list[str]]] = [
 def test_no_trouble_ends_the_hold_of_another_kind(
     shop: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, in_turn: tuple[str, ...], notified: list[str]
 ) -> None:
-    """So each kind is notified once, and the job comes to an end, whatever it meets in between."""
+    """Each kind is then notified once, and the job ends, whatever errors occur in between."""
     # Nobody sends them here, and there is room for a hundred.
     monkeypatch.setattr(metrics, "add_metric", lambda **_: None)
     longest = 3 * DAY if "insufficient_credits" in in_turn else 14 * DAY
@@ -434,7 +434,7 @@ def test_a_job_that_waits_for_its_turn_still_says_what_the_account_lacks(shop: W
 
 @pytest.mark.parametrize("kind", ["insufficient_credits", "daily_credit_limit"])
 def test_a_hold_that_an_older_version_began_goes_on_as_what_it_is(shop: World, clock: Clock, kind: str) -> None:
-    """It kept both kinds in `held_since`, and this job waits for the daily limit."""
+    """That version kept both kinds in `held_since`, and this job waits for the daily limit."""
     since = int(clock.now - 13 * DAY)
     shop.store.transition(JOB_ID, Status.ON_HOLD, held_since=since, error=DailyLimitReached("no").document())
     assert not hold(shop, TROUBLE[kind](shop))["expired"]
@@ -448,7 +448,7 @@ def test_a_hold_that_an_older_version_began_goes_on_as_what_it_is(shop: World, c
 
 
 class Between:
-    """A client that lets something happen right before its first transaction."""
+    """A client that runs an action right before its first transaction."""
 
     def __init__(self, real: Any, act: Callable[[], Any]) -> None:
         self._real = real
@@ -465,7 +465,7 @@ class Between:
 
 
 class Colliding:
-    """A client whose first transactions collide with another one, as DynamoDB reports it."""
+    """A client whose first transactions conflict with another one, as DynamoDB reports it."""
 
     def __init__(self, real: Any, times: int) -> None:
         self._real = real
@@ -589,7 +589,7 @@ def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World, cl
 def test_no_failure_of_the_table_pays_twice_or_beyond_the_limit(
     shop: World, plan: dict[int, str], answers: list[Answer], price: float
 ) -> None:
-    """With credits for one video, no failure lets a second one through, and what was paid is counted."""
+    """With credits for one video, no failure allows a second one, and every charge is counted."""
     shop.vendor = vendor(*answers, prices=priced(model=price))
     client = Flaky(shop.dynamodb, plan)
     error: Exception | None = None
@@ -616,7 +616,7 @@ def test_no_failure_of_the_table_pays_twice_or_beyond_the_limit(
 
 
 def test_a_transaction_that_is_sent_twice_counts_once(shop: World) -> None:
-    """botocore repeats what was not answered, and not every table keeps its promise to know a repeat."""
+    """botocore repeats unanswered calls, and a table may not recognise the repeat."""
 
     class Twice:
         def __getattr__(self, name: str) -> Any:
@@ -675,7 +675,7 @@ def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: 
 
 
 def charging(cost: float | None, act: Callable[[], object] = lambda: None) -> Answer:
-    """Accept a job for so many credits, after something else has happened."""
+    """Accept a job for so many credits, after an action."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         act()
@@ -815,7 +815,7 @@ def test_a_job_of_known_price_does_not_wait_for_a_probe(shop: World) -> None:
 
 @pytest.mark.parametrize("limit", [6, 1000])
 def test_the_lock_differs_from_the_limit_and_holds_if_both_jobs_fit(shop: World, limit: int) -> None:
-    """A transaction that comes a moment after another one."""
+    """The transaction comes a moment after another one."""
     shop.job(OTHER, LONGER)
 
     def first() -> None:
@@ -928,7 +928,7 @@ def test_dynamodb_faults_after_a_probe_leave_neither_guess_nor_lock(
 
 
 def test_a_limit_holds_although_no_price_can_be_remembered(shop: World) -> None:
-    """The counter must not depend on anything else that is written after the paid call."""
+    """The counter must not depend on other writes after the paid call."""
 
     class Forgetful:
         def __getattr__(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What counts as a link: what every client would ask for is asked for, and the guard judges the result."""
+"""Test what counts as a link: links are requested as every client would, and the guard checks the result."""
 
 from __future__ import annotations
 

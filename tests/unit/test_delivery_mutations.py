@@ -1,4 +1,4 @@
-"""Files damaged in every way end in bounded reads and a verdict, the same one for all ways of reading them.
+"""Test damaged files: reads stay bounded, and all ways of reading give the same result.
 
 A few thousand here; MEDIA_MUTATIONS=100000 makes that many (two minutes):
 
@@ -35,7 +35,7 @@ _KINDS = (
 
 
 def originals() -> list[bytes]:
-    """One file of each layout, most of it header: samples are not looked at, so most of them are left out."""
+    """Return one file of each layout, mostly header: samples are not read, so most are left out."""
     names = ("moov last", "moov first", "C2PA behind moov", "300 small boxes, moov last", "mdat without a length")
     files = [MP4S[name]() for name in names] + [MOVS["MOV without ftyp, wide first"]()]
     files += [FRAGMENTED[name]() for name in ("fragments", "fragments, moov has the first", "fragments of DASH")]
@@ -44,7 +44,7 @@ def originals() -> list[bytes]:
 
 
 def headers(data: bytes) -> list[int]:
-    """Where damage does most: in the boxes that are read, and at the head of each of the others."""
+    """Return the ranges where damage matters most: boxes that are read, and the heads of all others."""
     places: list[int] = []
     for kind, start, end in outermost(data):
         places += range(start, end if kind in (b"moov", b"moof") else min(end, start + 16))
@@ -52,7 +52,7 @@ def headers(data: bytes) -> list[int]:
 
 
 def mutated(rng: random.Random, data: bytes, places: list[int]) -> bytes:
-    """Up to five kinds of damage, one after the other."""
+    """Apply up to five kinds of damage, one after the other."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3, 5))):
         at = min(rng.choice(places), max(len(changed) - 8, 0))

@@ -1,4 +1,4 @@
-"""Each answer of the vendor, and each silence, becomes the one right value or error; the paid request is sent once."""
+"""Test that each answer of the vendor becomes the right value or error, and that the paid request is sent once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Vendor(httpx.MockTransport):
-    """Answers every request in the same way and remembers it."""
+    """Gives the same answer to every request and keeps the requests."""
 
     def __init__(self, handler: Handler) -> None:
         self.requests: list[httpx.Request] = []
@@ -275,7 +275,7 @@ def test_an_uncertain_answer_that_names_a_video_says_which(status: int, body: ob
 )
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "broken off"])
 def test_an_uncertain_answer_with_an_id_of_another_name_says_which(name: str, whole: bool) -> None:
-    """It may be the video's. Nobody is told to resubmit because Genviral does not know it."""
+    """It may be the video's id. Then no advice to resubmit is given because Genviral does not know it."""
     for body in ({"ok": True, "data": {name: 7}}, {name: "7"}, {"data": {"result": {name: "7"}}}):
         content = json.dumps({**body, "z": 1}).encode()
         fault = generate(answering(202, content if whole else content[:-3]))
@@ -375,7 +375,7 @@ def test_an_id_of_any_printable_form_is_taken_and_asked_for(kind: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html><h1>403 Forbidden</h1>", b'{"message": "Forbidden"}', b"[1]", b'"no"'])
 def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
-    """Nobody can tell whether it judged the request, or the answer to a request that was paid for."""
+    """It may have blocked the request, or the answer to a request that was paid for."""
     for status in (402, 403):
         vendor = answering(status, body)
         assert type(generate(vendor)).__name__ == "SubmissionUncertain"
@@ -557,7 +557,7 @@ def test_a_refused_key_is_read_anew_once() -> None:
 def test_a_renewed_key_is_tried_in_the_time_that_is_left(
     monkeypatch: pytest.MonkeyPatch, took: float, call: str, requests: int
 ) -> None:
-    """A paid call that could not wait for its answer would not know whether it was paid for."""
+    """A paid call without time for its answer would have an unknown outcome."""
     now = 1000.0
     allowed: list[float] = []
 
@@ -590,13 +590,13 @@ def test_a_key_that_is_no_header_value_is_never_sent(key: str) -> None:
 
 
 def test_a_client_reads_no_certificates_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That takes longer than all the rest of it, and is done while a Lambda starts."""
+    """Reading them takes longer than the rest, and would happen while a Lambda starts."""
     monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: pytest.fail("a second TLS context"))
     GenviralClient(lambda _: KEY, base_url=BASE_URL, timeouts=Timeouts()).close()
 
 
 def test_a_key_that_cannot_be_one_is_read_anew_before_it_is_refused() -> None:
-    """The vendor is not there to refuse it, and a new stack's empty one would stay cached for minutes."""
+    """It never reaches the vendor, and the empty key of a new stack would stay cached for minutes."""
     vendor = answering(202, ACCEPTED)
     client_of(vendor, "", "new.key").generate(BODY, idempotency_key="job-1")
     client_of(vendor, "", "new.key").check_key()
@@ -787,7 +787,7 @@ def test_all_that_is_given_for_a_link_goes_on_to_the_delivery(kind: str) -> None
 
 
 def test_a_video_in_place_of_its_link_is_no_link() -> None:
-    """A data URL of megabytes is cut, and still goes on to the delivery, which refuses it."""
+    """A data URL of megabytes is cut, and still reaches the delivery, which refuses it."""
     given = "data:video/mp4;base64," + "A" * 3_000_000
     seen = client_of(answering(200, video("succeeded", output_url=given))).get_video("v1")
     assert seen.output_url is not None
@@ -902,7 +902,7 @@ def test_an_accepted_video_is_found_behind_megabytes() -> None:
 
 @pytest.mark.parametrize("word", ["succeeded", "failed"])
 def test_a_poll_that_breaks_off_before_its_link_or_reason_is_repeated(word: str) -> None:
-    """It would be told as a success without a link, or as a failure without a reason."""
+    """Otherwise it would be reported as a success without a link, or a failure without a reason."""
     broken = f'{{"ok": true, "data": {{"status": "{word}", "credits_used": 5, "out'.encode()
     fault = read_status(answering(200, broken))
     assert (type(fault).__name__, fault.message) == ("GenviralUnavailable", "Genviral broke off its answer (HTTP 200).")

@@ -1,4 +1,4 @@
-"""What is judged before the paid request: the seed's fields, limits and contradictions, without repeating a value."""
+"""Test the checks before the paid request: the seed's fields, limits and contradictions, without repeating a value."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 def levels_of(value: Any) -> int:
-    """How many levels of members a value has. Empty lists and objects have none."""
+    """Return how many levels of members a value has. Empty lists and objects have none."""
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(levels_of, members)) if members else 0
 

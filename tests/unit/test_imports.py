@@ -1,4 +1,4 @@
-"""Who may import whom. The arrows run one way: functions → api → steps → requests → jobs → genviral."""
+"""Test which module may import which: functions → api → steps → requests → jobs → genviral."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def modules(folder: str) -> list[Path]:
 
 
 def imported(path: Path, *, for_types: bool = False) -> Iterator[str]:
-    """Full names of all that a module imports when it runs, and on request of what only the type checker sees."""
+    """Return the full names that a module imports at run time, and on request those for the type checker only."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -139,7 +139,7 @@ ALLOWED = {
 
 
 def loaded_by(name: str) -> set[str]:
-    """The modules that are there once a function has started, in a process of its own."""
+    """Return the modules loaded after a function's start in its own process."""
     code = f"import runpy, sys; runpy.run_path('functions/{name}/app.py'); print(*sys.modules)"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""What programs and people read: the data keeps to its schema, the text says what happened, what to do and where."""
+"""Test notifications: the data matches its schema, and the text says what happened, what to do and where."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ LONG = "Your account is suspended and nothing was paid for " * 4
 
 
 def about(name: str, **facts: Any) -> Notification:
-    """What is said of a job that may be paid for, and that has this name."""
+    """Return the notification of a job of this name that may have been paid for."""
     source = {"type": "upload", "bucket": "b", "key": f"uploads/{name}"}
     return notification_for(
         Job(
@@ -301,7 +301,7 @@ ROW = {"type": "batch", "bucket": "example-uploads", "key": "batches/a.csv", "li
 def test_a_row_that_recovers_after_an_interruption_notification_is_mailed(
     world: World, past: str, status: Status
 ) -> None:
-    """Subscriptions leave out what carries `reported_in`, and the report may be older than this end."""
+    """Mail subscriptions filter out `reported_in`, and the report may be older than this end."""
     world.paid_job(JOB_ID)
     execution = arn_of(f"{JOB_ID}.r1") if past == "taken up" else EXECUTION
     world.store.set_source(JOB_ID, ROW)
@@ -320,7 +320,7 @@ def test_a_row_that_recovers_after_an_interruption_notification_is_mailed(
 
 
 def with_two_videos(world: World, **other: Any) -> None:
-    """The job's second video is followed; the first one cost seven credits."""
+    """Return a job that follows its second video. The first one cost seven credits."""
     world.paid_job()
     world.store.update(JOB_ID, other_videos={"the-first": {"credits_used": 7, "submitted_at": 1, **other}})
 

@@ -1,4 +1,4 @@
-"""Which interruptions are tried again automatically, how long the pauses are, and when people are notified."""
+"""Test which interruptions are redriven automatically, how long the pauses are, and when people are notified."""
 
 from __future__ import annotations
 

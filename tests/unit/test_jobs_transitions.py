@@ -1,4 +1,4 @@
-"""The table of moves holds against every writer, and one attempt alone gets the claim."""
+"""Test that every writer follows the table of transitions, and that only one attempt gets the claim."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOVE_PAIRS = [(source, target) for source in Status for target in Status]
 
 
 class OneAtATime(Flaky):
-    """DynamoDB writes an item whole or not at all; moto alone does not promise that to threads."""
+    """A client whose calls are serial: DynamoDB writes items atomically, and moto does not with threads."""
 
     def __init__(self, real: Any) -> None:
         super().__init__(real)
@@ -44,7 +44,7 @@ class OneAtATime(Flaky):
 
 
 def put(world: World, status: Status, **attributes: Any) -> Job:
-    """A job that is simply there, whatever way it came."""
+    """Create a job in this status directly."""
     world.job(**attributes)
     world.overwrite(JOB_ID, status=status.value)
     return world.record()

@@ -1,4 +1,4 @@
-"""The API's description: fresh, well-formed, about the routes that are deployed, and true of real answers."""
+"""Test the API's description: fresh, well-formed, complete for the deployed routes, and true of real answers."""
 
 from __future__ import annotations
 

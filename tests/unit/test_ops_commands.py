@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what it prints, what it asks, how it refuses, and what it needs in AWS."""
+"""Test the command line: its output, its questions, its errors, and what it needs in AWS."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class Terminal(io.StringIO):
-    """Somebody who types this."""
+    """A terminal with this input."""
 
     def isatty(self) -> bool:
         return True
@@ -132,7 +132,7 @@ def stopped(world: World) -> None:
 
 
 def in_an_outage(world: World, at: int = 4_102_444_800, name: str = JOB_ID, **attributes: Any) -> None:
-    """A paid job that is redriven automatically, in the year 2100 or when it is said."""
+    """Create a paid job that is redriven automatically, by default in the year 2100."""
     world.paid_job(name)
     dead(world, name)
     error = {"error": "GenviralUnavailable", "code": "genviral_unavailable", "message": "no answer"}

@@ -1,4 +1,4 @@
-"""Which jobs a person means by what they hold, and what they are told where there is none."""
+"""Test how the commands find jobs by what they contain, and the message if there is none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALLER = "arn:aws:sts::123456789012:assumed-role/shop"
 
 
 class Reads:
-    """DynamoDB, with its whole index read noted."""
+    """DynamoDB that records reads of the whole index."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -56,7 +56,7 @@ def _job_of(world: World, key: str, version: str) -> str:
 
 @pytest.fixture
 def crowd(world: World) -> World:
-    """A table with many jobs, of which none is meant."""
+    """Make a table with many other jobs."""
     with_index(world)
     for number in range(5):
         world.job(f"other-{number}")
@@ -397,7 +397,7 @@ def test_what_is_not_there_is_said(crowd: World, case: str) -> None:
 
 
 def test_a_video_that_two_jobs_have_is_found_in_both(crowd: World) -> None:
-    """One recorded it from Genviral's answer, and a person attached it to the other."""
+    """One recorded it from Genviral's answer, and an operator attached it to the other."""
     uncertain(crowd)
     operator_of(crowd).attach(JOB_ID, VIDEO_ID)
     crowd.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)

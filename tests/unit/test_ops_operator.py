@@ -1,4 +1,4 @@
-"""What an operator may do with a job: who may pay, what a cut-off command leaves, and who wins a race."""
+"""Test what an operator may do with a job: who may pay, what an interrupted command leaves, and who wins a race."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_job_that_needs_no_video_takes_none(world: World, status: str) -> None
 
 
 def test_a_job_that_runs_again_is_left_to_it(world: World) -> None:
-    """Redriven: interrupted on the record until its first step, but alive."""
+    """After a redrive the record says interrupted until the first step, but the execution runs."""
     world.paid_job()
     alive(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
@@ -188,7 +188,7 @@ def test_a_video_that_another_job_has_is_attached_only_by_force(world: World, st
 
 
 def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> None:
-    """The index is read, and is behind the table."""
+    """The index that is read lags behind the table."""
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     operator = operator_of(world)
@@ -220,7 +220,7 @@ def test_a_video_attached_by_mistake_is_free_once_that_is_corrected(world: World
 
 
 class Meanwhile:
-    """A store in which something happens once, after the search for another job that has the video."""
+    """A store that runs an action once, after the search for another job with the video."""
 
     def __init__(self, world: World, happen: Callable[[], Any]) -> None:
         self._store = world.store
@@ -292,7 +292,7 @@ def test_an_attach_whose_answer_was_lost_is_not_refused_for_its_own_write(world:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_job_that_had_anothers_video_leaves_no_trace_in_its_place(world: World, force: bool) -> None:
-    """The job that Genviral was paid for keeps its further video, however often it is given away by mistake."""
+    """The job that Genviral was paid for keeps its further video, however often that is attached elsewhere."""
     uncertain(world)
     world.store.create("the owner", source={"type": "api"}, video_id=OTHER_VIDEO)
     record_video(world.store, VIDEO_ID, {"submitted_at": 1_700_000_000}, job_id="the owner", origin={})
@@ -307,7 +307,7 @@ def test_a_job_that_had_anothers_video_leaves_no_trace_in_its_place(world: World
 
 
 class Stale:
-    """A store whose index shows what was there before."""
+    """A store whose index shows an earlier state."""
 
     def __init__(self, store: Any, listed: list[str]) -> None:
         self._store = store
@@ -374,7 +374,7 @@ def test_only_an_unsettled_or_unpaid_end_is_resubmitted(world: World, status: St
 
 
 def test_the_decision_to_pay_is_about_the_job_that_was_shown(world: World) -> None:
-    """While a person thinks, the first call's answer may come after all, or another person may act."""
+    """Before the confirmation, the first call's answer may arrive, or another operator may act."""
     uncertain(world)
 
     def late_answer(_: Job) -> None:
@@ -422,7 +422,7 @@ def test_a_redrive_resumes_the_same_execution(world: World) -> None:
 
 
 def test_a_redrive_gives_the_video_time_again(world: World) -> None:
-    """An interrupted job could not be polled, and its deadline may be over."""
+    """An interrupted job could not be polled, and its deadline may have passed."""
     paid(world, Status.INTERRUPTED)
     world.store.update(JOB_ID, deadline_at=1_700_000_000)
     began = int(time.time())
@@ -449,7 +449,7 @@ def test_what_cannot_be_redriven_any_more_goes_on_in_a_later_execution(world: Wo
     ],
 )
 def test_a_redrive_given_twice_starts_no_second_execution(world: World, said: str, shown: dict[str, str]) -> None:
-    """A description may be too old to say that the first redrive has begun."""
+    """A description may be too old to show that the first redrive has begun."""
     paid(world, Status.INTERRUPTED)
     before = world.record()
     with pytest.raises(Refused, match="runs again"):
@@ -460,7 +460,7 @@ def test_a_redrive_given_twice_starts_no_second_execution(world: World, said: st
 
 @pytest.mark.parametrize("error", ["SubmissionUncertain", "SubmissionUnconfirmed"])
 def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: World, error: str) -> None:
-    """The execution stands in its Fail state: a redrive would fail there for ever."""
+    """The execution is in its Fail state, where every redrive would fail."""
     world.paid_job()
     dead(world)
     world.notifier().failed(EXECUTION, {"Error": error, "Cause": "{}"})
@@ -522,7 +522,7 @@ def test_a_job_that_was_never_sent_asks_first_and_is_sent_once(world: World, sta
 
 
 def test_a_job_whose_call_may_be_refused_after_all_asks_first(world: World) -> None:
-    """Its claim may be given back between the question and the redrive, which then sends the paid call."""
+    """Its claim may be released between the question and the redrive, which then sends the paid call."""
     claimed(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     asked: list[str | None] = []

@@ -1,4 +1,4 @@
-"""Looks fall where generations end: few, in time and spread by chance; what was seen is learned, and told to people."""
+"""Test when polls happen: few, timely and spread by chance; durations are learned and shown to people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANCE = st.floats(0, 0.999999)
 
 
 def follow(plan: list[int], took: float, policy: PollingPolicy = POLICY) -> tuple[int, float, float]:
-    """How many polls it took, when the video was last seen unfinished, and when it was seen finished."""
+    """Return the number of polls, the last time the video was unfinished, and when it was found finished."""
     unfinished, at, polls = 0.0, 0.0, 0
     while at < took or polls == 0:
         unfinished, at, polls = at, at + policy.wait(plan, at), polls + 1

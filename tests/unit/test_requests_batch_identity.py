@@ -1,4 +1,4 @@
-"""A row is one job however it is written, and what was paid for under the older rule is found again."""
+"""Test that a row is one job in every notation, and that jobs paid for under the older rule are found again."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ GOLDEN: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_an_id_is_what_it_was_and_so_are_those_of_the_older_rule(kind: str) -> None:
-    """Another id would be another job, and paid again."""
+    """A different id would be a different job, and paid for again."""
     row, job_id, older = GOLDEN[kind]
     plan = batches.plan(batches.read(lines({"model_id": MODEL, **row}), JSONL), BUCKET, JSONL)
     (job,) = plan.jobs
@@ -134,7 +134,7 @@ def with_nothing(request: dict[str, Any], nothing: Any) -> dict[str, Any]:
 
 
 def as_fractions(request: dict[str, Any]) -> str:
-    """Whole numbers with a fraction, as spreadsheets' exports and some serializers write them."""
+    """Write whole numbers with a fraction, as spreadsheets and some serializers do."""
     params = {
         name: float(value) if isinstance(value, int) else value for name, value in request.get("params", {}).items()
     }
@@ -253,7 +253,7 @@ def test_a_label_paid_under_the_former_rule_in_other_line_ends_is_found() -> Non
 
 
 def test_rows_that_differ_in_their_spelling_alone_count_as_equal_rows() -> None:
-    """Two equal rows are two videos, and stay the same two however they are written next time."""
+    """Two equal rows are two videos, and stay these two in whatever notation they come next time."""
     first = ids(lines({"model_id": MODEL, "prompt": "a\r\nb"}, {"model_id": MODEL, "prompt": "a\nb"}))
     assert len(set(first)) == 2
     again = ids(lines({"model_id": MODEL, "prompt": "a\nb"}, {"model_id": MODEL, "prompt": "a\nb", "params": {}}))
@@ -269,7 +269,7 @@ def test_a_batch_is_the_same_under_its_name_in_either_normal_form() -> None:
 
 
 def older_ids(requests: list[dict[str, Any]], name: str = NAME) -> list[str]:
-    """What the rule before this one called the jobs of these requests, as it read them: written down once more."""
+    """Return the job ids of the older rule, implemented a second time."""
 
     def whole(text: str) -> float:
         return int(float(text)) if float(text).is_integer() else float(text)

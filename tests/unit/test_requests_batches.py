@@ -1,4 +1,4 @@
-"""A batch's file: each row is a request or refused with name, field and reason; a row that moves stays the same job."""
+"""Test batch files: each row is a request or a named error with field and reason, and a moved row is the same job."""
 
 from __future__ import annotations
 
@@ -597,7 +597,7 @@ def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
 
 
 def test_a_key_in_two_spellings_in_one_object_is_refused_by_name() -> None:
-    """Their values would be one in what the row is known by, and a change of the other would be no other job."""
+    """The row's identity would hold only one of the values, and a change of the other would be no new job."""
     for name, twin in (("\u00e9", "e\u0301"), ("a\nb", "a\r\nb"), ("a\nb", "a\rb"), ("\u00e9\n", "e\u0301\r")):
         for raw in ({name: 1, twin: 2}, {twin: 1, name: 2}, {"a": [{name: 1, twin: 2}]}):
             (row,) = batches.read(lines_of({"model_id": MODEL, "raw_params": raw}), "batches/a.jsonl")

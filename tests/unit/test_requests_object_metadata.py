@@ -1,4 +1,4 @@
-"""Metadata comes back from S3 as it was meant, in whatever words S3 wraps it."""
+"""Test that metadata from S3 is decoded as it was meant, whatever encoding S3 uses."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_what_the_standard_library_wraps_is_unwrapped(text: str, encoding: str) 
 
 
 def _twice(text: str) -> bool:
-    """Whether a text is what bytes of another one look like."""
+    """Tell whether a text looks like the bytes of another one."""
     try:
         return text.encode("latin-1").decode() != text
     except UnicodeError:

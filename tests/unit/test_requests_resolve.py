@@ -1,4 +1,4 @@
-"""From an upload to a generate body: what is sent, what is kept, and the name of everything that can be wrong."""
+"""Test the way from an upload to a generate body: what is sent, what is kept, and the name of every error."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_each_field_takes_its_kind_and_no_other(world: World, field: str, kind: 
 
 
 def wrong(world: World, name: str) -> Resolution:
-    """Each thing that can be wrong with an upload, by name."""
+    """Return every possible error of an upload, by name."""
     good = world.upload("uploads/good.jpg", PNG)
     world.recipe(PLAIN)
     match name:
@@ -624,14 +624,14 @@ def test_a_file_may_have_any_name_that_no_text_holds(world: World) -> None:
 
 
 def document_with(field: str, text: str) -> dict[str, Any]:
-    """A valid request with a text in some field."""
+    """Return a valid request with a text in some field."""
     outer, dot, inner = field.partition(".")
     return {"model_id": "m", "prompt": "p", outer: {inner: text} if dot else text}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_request_file_in_any_encoding_of_unicode_is_read(world: World, encoding: str) -> None:
-    """Also a text with the characters of an escape in it: `\\ufffd`, and not the character."""
+    """Covers a text with the characters of an escape, such as `\ufffd` written out."""
     world.upload("requests/a.json", json.dumps({"model_id": "m", "prompt": "grün \\ufffd"}).encode(encoding))
     assert resolve(world, "requests/a.json", kind="request").body["prompt"] == "grün \\ufffd"
 

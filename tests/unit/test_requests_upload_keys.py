@@ -1,4 +1,4 @@
-"""A key asks for one thing, or for nothing; and then it is said what was meant."""
+"""Test that a key asks for one thing or for nothing, and that the error then says what was meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample consumers do what they say with real notifications."""
+"""Test that the sample consumers work with real notifications."""
 
 from __future__ import annotations
 

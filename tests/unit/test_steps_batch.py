@@ -1,4 +1,4 @@
-"""A batch from its file to its report: what is planned, who may start, what a row submits, what people are told."""
+"""Test a batch from its file to its report: the plan, admission, submission of rows, and notifications."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def jobs_of(world: World, planned: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def given(job: dict[str, Any]) -> dict[str, Any]:
-    """The input of a row's execution, as the state machine makes it."""
+    """Return the input of a row's execution, as the state machine makes it."""
     return {"job_id": job["job_id"], "source": job["source"]}
 
 
@@ -69,7 +69,7 @@ def reporter(world: World, models: Callable[[], list[Model]] = lambda: MODELS) -
 
 
 def report(world: World, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The report as JSON, and the rows of the one for a spreadsheet."""
+    """Return the report as JSON, and the rows of the CSV report."""
     key = facts["report"]["key"]
     text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read()
     table = world.s3.get_object(Bucket=VIDEOS, Key=key.replace(".json", ".csv"))["Body"].read().decode()
@@ -78,7 +78,7 @@ def report(world: World, facts: dict[str, Any]) -> tuple[dict[str, Any], list[di
 
 
 def notification(world: World) -> dict[str, Any]:
-    """The one message about the batch."""
+    """Return the one message about the batch."""
     (message,) = [message for message in world.messages() if message.attributes["status"].startswith("batch_")]
     jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(message.body)
     assert "reported_in" not in message.attributes, "people want this one"
@@ -174,7 +174,7 @@ def test_a_batch_row_paid_under_the_older_rule_is_not_paid_again(world: World, o
 @pytest.mark.parametrize("first", ["the earlier upload", "this upload"])
 @pytest.mark.parametrize("spelling", [f"{PROMPT}\r\nx", f" {PROMPT}\n", f"{PROMPT} e\u0301"])
 def test_a_row_of_a_batch_under_way_during_an_update_is_paid_once(world: World, spelling: str, first: str) -> None:
-    """The earlier release planned it under an id of the older rule; the same file is uploaded again meanwhile."""
+    """The earlier release planned it under an id of the older rule. The same file is uploaded again meanwhile."""
     older = {**A, "prompt": spelling}
     body = json.dumps(older).encode()
     version = world.upload("plans/older.jsonl", body)
@@ -513,7 +513,7 @@ def test_many_jobs_are_read_whatever_dynamodb_leaves_out(world: World, monkeypat
     monkeypatch.setattr("time.sleep", lambda _: None)
 
     class Busy:
-        """Answers at most thirty keys a call, and now and then none."""
+        """A client that answers at most thirty keys a call, and sometimes none."""
 
         def __init__(self) -> None:
             self.calls = 0

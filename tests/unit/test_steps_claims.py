@@ -1,4 +1,4 @@
-"""Whoever may still be sending is waited for, and a claim that nothing was sent for never ends as uncertain."""
+"""Test claims: a running attempt is waited for, and a claim without a POST never ends as uncertain."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _another_process() -> None:
 
 
 class Table:
-    """A client whose writes of a job fail by script: `ok`, `before` or `after` they had their effect; then all is well.
+    """A client whose writes of a job follow a script: `ok`, or failures `before` or `after` they take effect.
 
     Args:
         real: The client that carries the calls.
@@ -173,7 +173,7 @@ def test_an_attempt_that_may_still_be_running_is_waited_for(
 
 
 def test_a_claim_that_was_taken_over_is_as_young_as_its_last_attempt(world: World, clock: Clock) -> None:
-    """The hour in which a key is trusted goes on; the time in which an attempt may run begins anew."""
+    """The hour of a trusted key continues. The time in which an attempt may run starts again."""
     world.job()
     world.store.claim(JOB_ID, "the first", execution=EXECUTION)
     clock.now += 1000
@@ -202,7 +202,7 @@ def test_a_clock_that_is_ahead_makes_no_claim_older(world: World, clock: Clock) 
 
 @pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
 def test_a_late_answer_finds_its_job_waiting(world: World, limit: float) -> None:
-    """Step Functions gave the first call up, its function ran on, and the retry came in between."""
+    """Step Functions abandoned the first call, its function kept running, and the retry came in between."""
     world.job()
     world.know_price(5)
 
@@ -260,7 +260,7 @@ def test_an_attempt_that_could_not_say_that_it_has_ended_is_waited_for(world: Wo
 
 
 class LateClaims(JobStore):
-    """A store in which something happens right before each claim."""
+    """A store that runs an action right before each claim."""
 
     def __init__(self, world: World, act: Callable[[], None]) -> None:
         super().__init__(world.dynamodb, TABLE)
@@ -276,7 +276,7 @@ class LateClaims(JobStore):
 
 
 class Overtaken:
-    """A resolver that lets another attempt act, and then finds that the request is no good."""
+    """A resolver that lets another attempt act, and then rejects the request."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self._act: Callable[[], Any] | None = act
@@ -439,7 +439,7 @@ def test_a_refusal_that_could_not_free_its_job_is_known_to_its_process(world: Wo
 @pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
 @pytest.mark.parametrize("way", ["given back", "refused before it landed"])
 def test_a_claim_that_lands_after_it_was_given_back_is_refused(world: World, way: str, limit: float) -> None:
-    """A request can arrive after whoever sent it has given it up, however often that happened before and since."""
+    """A request can arrive after its sender has given up, whatever was given up before and since."""
     world.job()
     read: list[Job] = []
 
@@ -505,7 +505,7 @@ def test_a_claim_that_lands_while_it_is_given_back_is_given_back(world: World) -
     world.job()
 
     class Late(Table):
-        """The claim arrives right before the note that it must not."""
+        """The claim takes effect right before the write that forbids it."""
 
         def __getattr__(self, name: str) -> Any:
             if name == "update_item" and self.writes == 3:
@@ -535,7 +535,7 @@ def test_what_dynamodb_refuses_is_not_asked_again(world: World) -> None:
 
 @pytest.mark.parametrize("close", [Status.CANCELED, Status.FAILED], ids=lambda status: status.value)
 def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world: World, close: Status) -> None:
-    """botocore repeats a write whose answer was lost; the claim that stands there is this attempt's own."""
+    """botocore repeats a write whose answer was lost. The claim that it finds is this attempt's own."""
     world.job()
 
     class Repeating(Table):
@@ -605,7 +605,7 @@ def test_a_claim_taken_over_unanswered_keeps_the_first_calls_cost(world: World, 
 
 
 class Refusing:
-    """A DynamoDB that fails the first so many writes of one kind."""
+    """A DynamoDB that fails the first writes of one kind."""
 
     def __init__(self, real: Any, kind: str, many: int) -> None:
         self._real, self._kind, self.left = real, kind, many
@@ -634,7 +634,7 @@ def test_a_refused_call_releases_its_claim_when_dynamodb_recovers(world: World) 
 
 
 def test_an_accepted_video_is_recorded_when_dynamodb_recovers(world: World) -> None:
-    """A cancel before the first poll must find it there."""
+    """A cancel before the first poll needs it."""
     world.job()
     client = Refusing(world.dynamodb, "#video_id", 50)
     world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]  # a double of the client
@@ -652,7 +652,7 @@ def test_what_is_repeated_leaves_the_function_time_to_answer() -> None:
 
 @pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
 def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World, limit: float) -> None:
-    """It was given up, runs on, and comes to its claim when an operator has taken the job up in a later execution."""
+    """It was abandoned, keeps running, and reaches its claim after an operator has started a later execution."""
     world.job()
     dead(world)
     limiter = world.limiter(limit) if limit else None

@@ -1,4 +1,4 @@
-"""One message for each end, hold and interruption, whatever fails or comes twice, and nobody else ends a job."""
+"""Test notifications: one for each end, hold and interruption, whatever fails or repeats; foreign events end no job."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_failure_of_the_table_loses_no_message(
 
 
 def counted() -> dict[str, float]:
-    """What was counted so far of how jobs ended, held or were interrupted."""
+    """Return how often each end, hold and interruption was counted."""
     return {
         name: sum(metric["Value"]) for name, metric in runtime.metrics.metric_set.items() if name.startswith("Jobs")
     }
@@ -241,7 +241,7 @@ BEFORE_THE_VIDEO = [
 def test_an_error_from_before_its_video_ends_no_job_that_has_one(
     world: World, error: Exception, status: Status
 ) -> None:
-    """An attempt that was given up runs on: it was accepted after another one had failed."""
+    """An abandoned attempt keeps running, and was accepted after another one had failed."""
     world.paid_job()
     if status is not Status.PROCESSING:
         world.store.transition(JOB_ID, status)
@@ -276,7 +276,7 @@ HOLDS: dict[str, tuple[Fault, int, int, int]] = {
 
 @pytest.mark.parametrize("kind", HOLDS)
 def test_a_job_on_hold_says_when_it_is_tried_again_and_until_when(world: World, kind: str) -> None:
-    """Also one that an older version put on hold: it kept both kinds of hold in `held_since`."""
+    """Covers a job that an older version put on hold, with both kinds of hold in `held_since`."""
     fault, held_for, next_try, end = HOLDS[kind]
     world.job()
     if held_for:
@@ -493,7 +493,7 @@ def test_each_interruption_is_notified_once(world: World) -> None:
 @pytest.mark.parametrize("late", ["1", "2", "1970-01-01T00:00:00.001Z"])
 @pytest.mark.parametrize("goes_on", [Status.PROCESSING, Status.DELIVERING])
 def test_news_that_is_late_interrupts_no_job_that_goes_on(world: World, late: str, goes_on: Status) -> None:
-    """EventBridge tries for a day, and repeats itself."""
+    """EventBridge retries for a day, and may repeat an event."""
     world.paid_job()
     for moment in ("1", "2"):
         interrupt(world, moment)
@@ -553,7 +553,7 @@ def test_a_foreign_execution_does_not_end_the_job(world: World, notify: Any) -> 
 
 @pytest.mark.parametrize("due", ["on_hold#1", "interrupted#1", "failed"])
 def test_an_outdated_notification_is_not_sent(world: World, due: str) -> None:
-    """A leftover of a failed SNS call, found by a foreign or repeated event when the job has gone on."""
+    """It is left from a failed SNS call, and found by a foreign or repeated event after the job has continued."""
     world.paid_job()
     world.store.update(JOB_ID, notice_due=due)
     interrupt(world, execution=FOREIGN)
@@ -595,7 +595,7 @@ def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
 
 
 def accepted(world: World) -> Job:
-    """The video is known, but the write that would have replaced the request was lost."""
+    """Make a job whose video is known, where the write that replaces the request was lost."""
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     return world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
 
@@ -637,7 +637,7 @@ def test_an_ended_job_keeps_nothing_that_opens_a_link(world: World, end: str) ->
 
 @pytest.mark.parametrize("status", sorted(OPEN))
 def test_an_open_job_keeps_its_links(world: World, status: Status) -> None:
-    """It may be sent yet: a held one with the next try, an interrupted one by a redrive."""
+    """It may still be sent: a held job with the next try, an interrupted one by a redrive."""
     job = world.job(request=BODY)
     world.store.strip_links(replace(job, status=status))
     assert json.loads(world.record().request or "") == BODY

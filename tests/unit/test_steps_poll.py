@@ -1,4 +1,4 @@
-"""A poll says what the vendor says, fixes the record, and never ends a paid job by mistake."""
+"""Test that a poll reports the vendor's answer, fixes the record, and never ends a paid job by mistake."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_a_video_only_the_execution_knows_is_recorded_on_an_ended_job(world: Wor
 
 
 def test_a_second_video_only_the_execution_knows_is_recorded_too(world: World) -> None:
-    """Submit could not write it down; meanwhile an operator had the job paid for once more."""
+    """Submit could not record it, and meanwhile an operator paid for the job again."""
     world.job()
     world.store.record_accepted(JOB_ID, "the-first")
     for _ in range(2):
@@ -272,7 +272,7 @@ def test_a_second_video_only_the_execution_knows_is_recorded_too(world: World) -
 
 
 def test_a_poll_that_an_operator_overtook_moves_no_other_video_on(world: World) -> None:
-    """It was asking for the video that an operator has replaced meanwhile."""
+    """It polled the video that an operator has replaced meanwhile."""
     world.paid_job()
 
     def replace(request: httpx.Request) -> httpx.Response:
@@ -368,7 +368,7 @@ KIND = kind_of(BODY["model_id"], BODY)
 
 
 def submitted(world: World) -> dict[str, Any]:
-    """What the state machine carries after a submission, some minutes ago."""
+    """Return the state machine's data some minutes after a submission."""
     world.job()
     state = world.submitter().submit(EXECUTION, {})
     return state | {"submitted_at": state["submitted_at"] - 300}

@@ -1,4 +1,4 @@
-"""A job is never paid for twice and a paid video is never lost, whatever fails, repeats or comes in between."""
+"""Test that a job is never paid for twice and a paid video never lost, whatever fails, repeats or intervenes."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_trusted_key_survives_an_interruption(world: World, status: Status) ->
 
 
 def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
-    """The vendor may forget it while the job is on hold, or until it is redriven. A new try begins no new hour."""
+    """The vendor may forget it during a hold or before a redrive. A new try starts no new hour."""
     world.vendor = Vendor([refusing(402, "insufficient_credits")])
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
@@ -242,7 +242,7 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
 
 
 def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: World) -> None:
-    """Its execution would stand before a record of another video, and no redrive could fix that."""
+    """Its execution would meet a record with another video, and no redrive could fix that."""
     world.job()
 
     def beaten(request: httpx.Request) -> httpx.Response:
@@ -254,7 +254,7 @@ def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: Worl
 
 
 def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
-    """Whoever had not would give it back after a refusal, and the job would look unpaid."""
+    """Otherwise it would be released after an error, and the job would appear unpaid."""
     world.vendor = Vendor([refusing(402, "insufficient_credits")])
     world.job()
     submitter = world.submitter(trust=True)
@@ -273,7 +273,7 @@ def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
 
 
 def test_a_refusal_after_an_unknown_outcome_keeps_the_outcome_unknown(world: World) -> None:
-    """Trusted or not, the first call may have been paid: a later refusal must not make the job look unpaid."""
+    """Trusted key or not, the first call may have been paid for. A later error must not make the job appear unpaid."""
     world.vendor = Vendor([breaking(httpx.ReadTimeout), refusing(422, "invalid_payload")])
     world.complete()
     world.job()
@@ -311,7 +311,7 @@ def test_nothing_is_sent_for_a_job_that_ended(world: World, status: Status, trus
 
 
 def meanwhile(world: World, answer: Answer, *, status: Status | None = None, **changes: Any) -> None:
-    """Make something happen to the job while the paid call is under way."""
+    """Run an action on the job during the paid call."""
 
     def during(request: httpx.Request) -> httpx.Response:
         if status is not None:
@@ -387,7 +387,7 @@ def test_a_video_on_the_record_is_never_replaced(world: World) -> None:
 
 @pytest.mark.parametrize("second", [accepting(), refusing(402, "insufficient_credits"), refusing(409)])
 def test_a_late_first_answer_is_not_lost_to_the_attempt_that_took_over(world: World, second: Answer) -> None:
-    """With a trusted key two attempts may be under way at once; whichever brings the video, it is on the record."""
+    """With a trusted key two attempts may overlap. The record gets the video of either."""
     world.job()
 
     def slow(request: httpx.Request) -> httpx.Response:
@@ -427,7 +427,7 @@ TWICE: list[dict[int, str]] = [{call: way, call + 1: then} for call in range(2, 
 
 
 def run_job(world: World, store: JobStore, given: object) -> tuple[dict[str, Any] | None, Exception | None]:
-    """Submit as the state machine repeats it."""
+    """Run Submit with the retries of the state machine."""
     error: Exception | None = None
     for _ in range(6):
         try:
@@ -462,7 +462,7 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
 
 
 def test_an_account_error_after_an_unrecorded_video_keeps_the_video(world: World) -> None:
-    """The record misses the video, and the first poll ends on hold: the way back must be Poll, not Submit."""
+    """The record lacks the video, and the first poll ends on hold: the hold must return to Poll, not to Submit."""
     world.job()
     # get and claim, then the write of the video, again and again
     state = world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
@@ -485,7 +485,7 @@ def test_a_refusal_outlives_the_failure_to_free_the_job(world: World) -> None:
 
 
 def forget() -> None:
-    """What another process does not know."""
+    """Clear what another process does not know."""
     claims._unpaid.clear()
 
 
@@ -541,7 +541,7 @@ ROWS = [
 
 
 def planned(world: World) -> list[dict[str, Any]]:
-    """The inputs of the executions of a batch's rows, whose bodies lie where they say."""
+    """Return the inputs of the executions of a batch's rows, whose bodies are stored as they say."""
     text = "\n".join(json.dumps(row) for row in ROWS).encode()
     plan = batches.plan(batches.read(text, "batches/boats.jsonl"), UPLOADS, "batches/boats.jsonl")
     world.upload(plan.key, plan.requests)
@@ -615,7 +615,7 @@ def test_a_request_that_fits_no_record_is_refused_with_advice_that_helps(
 
 
 def test_the_largest_request_that_is_taken_fits_into_its_record(world: World) -> None:
-    """Texts of the greatest length in the widest characters, and as many links as there may be."""
+    """It has texts of the greatest length in the widest characters, and as many links as allowed."""
     link = "https://example.com/" + "x" * 5_000
     texts = dict.fromkeys(("prompt", "speech_text", "negative_prompt"), "\N{SAUROPOD}" * 20_000)
     largest = {**BODY, **texts, "params": {"duration_seconds": 5}, "reference_image_urls": [link] * 9}
@@ -632,7 +632,7 @@ def test_half_a_character_is_no_request(world: World) -> None:
 
 
 def test_an_input_that_step_functions_cannot_pass_on_ends_its_job(world: World) -> None:
-    """It fails before Submit is called, by an error that States.ALL does not catch; a redrive would only fail again."""
+    """It fails before Submit is called, with an error that States.ALL does not catch. A redrive would fail again."""
     for _ in range(2):
         world.notifier().interrupted(
             EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="made up", moment="1"

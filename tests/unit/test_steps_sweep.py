@@ -1,4 +1,4 @@
-"""What the sweep picks up, and what it must leave alone."""
+"""Test what the sweep resumes, and what it must leave alone."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ DAY = 86_400
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, as its only member."""
+    """Replace the time by the only member of a list."""
     now = [float(NOW)]
     monkeypatch.setattr("time.time", lambda: now[0])
     return now
@@ -67,7 +67,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def world(world: World) -> World:
-    """A world whose table has the template's indexes."""
+    """Make a world whose table has the template's indexes."""
     with_index(world)
     return world
 
@@ -77,7 +77,7 @@ def switch(world: World) -> IntakeSwitch:
 
 
 def sweep(world: World, **options: Any) -> dict[str, int]:
-    """One sweep. Unless told otherwise, to it the youngest change is old enough."""
+    """Run one sweep. By default the youngest change is old enough for it."""
     return sweeper(world, **options).sweep()
 
 
@@ -140,7 +140,7 @@ def test_a_job_whose_execution_died_is_interrupted_and_notified_once(world: Worl
 
 
 def test_a_step_that_outlived_its_execution_leaves_no_job_behind(world: World) -> None:
-    """It was told that the job is interrupted and unpaid; then the step's last write moved the job on."""
+    """People were notified that the job is interrupted and unpaid. Then the step's last write changed its status."""
     world.job()
     dead(world)
     sweep(world)
@@ -315,7 +315,7 @@ IDLE = {"OldestOpenJobSeconds": 0, "JobsOpen": 0, "JobsOnHold": 0, "JobsAwaiting
 
 
 def measured(world: World) -> dict[str, int]:
-    """What one sweep measures that leaves every job alone."""
+    """Return the metrics of one sweep that leaves every job alone."""
     metrics.clear_metrics()
     assert sweep(world, quiet_seconds=10**9) == NOTHING
     return {name: int(metrics.metric_set[name]["Value"][-1]) for name in IDLE}
@@ -357,7 +357,7 @@ def test_what_stands_still_is_measured_even_where_a_job_is_in_trouble(world: Wor
 
 
 def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
-    """Every sweep ends early, and each kind gets its turn all the same: those longest unchanged first."""
+    """Every sweep ends early, and each kind still gets its turn, the longest unchanged jobs first."""
     for number in range(8):
         world.job(f"queued-{number}")
         world.overwrite(f"queued-{number}", changed_at=1_000 + number)
@@ -388,7 +388,7 @@ def test_one_job_in_trouble_does_not_keep_the_others_waiting(world: World) -> No
 
 
 def test_a_job_resumed_while_its_interruption_is_notified_stays_resumed(world: World) -> None:
-    """Between the sweep's look at the record and its write, an operator redrives the job."""
+    """An operator redrives the job between the sweep's read of the record and its write."""
     world.paid_job()
     dead(world)
 
@@ -491,7 +491,7 @@ def test_queued_jobs_cost_no_call_while_intake_is_stopped(world: World) -> None:
 
 
 class Table:
-    """A jobs table with many paid jobs that moto has not: it takes minutes for what DynamoDB reads in a second."""
+    """A jobs table with many paid jobs, without moto, which needs minutes for what DynamoDB reads in a second."""
 
     def __init__(self, world: World, names: Iterable[str]) -> None:
         self._dynamodb = world.dynamodb
@@ -547,7 +547,7 @@ def test_the_paces_are_below_the_quotas_of_the_smaller_regions(pace: Any, burst:
 
 
 class Redriver(Counting):
-    """Step Functions with a redrive. Afterwards the execution runs."""
+    """Step Functions with a redrive, after which the execution runs."""
 
     def redrive_execution(self, **arguments: str) -> None:
         execution = execution_of(arguments["executionArn"])
@@ -563,7 +563,7 @@ def execution_of(arn: str = EXECUTION) -> Any:
 
 
 def fails(world: World, error: str = "GenviralUnavailable", *, ended: str = "FAILED", is_heard: bool = True) -> None:
-    """The job's execution comes to this end."""
+    """End the job's execution in this way."""
     if JOB_ID not in world.executions():
         alive(world)
     execution = execution_of()
@@ -806,7 +806,7 @@ def test_a_later_execution_that_could_not_start_is_started_by_the_next(world: Wo
 
 @pytest.mark.parametrize("end", ["failed", "canceled", "canceled by an operator"])
 def test_the_end_of_a_job_ends_the_outage_that_it_was_in(world: World, clock: list[float], end: str) -> None:
-    """A form's job may go on with another file, and its next outage is news."""
+    """A form's job may continue with another file, and its next outage must be notified."""
     assert clock == [NOW]
     world.job()
     fails(world, "GenviralUnreachable")
@@ -838,7 +838,7 @@ def test_the_event_of_a_redriven_end_does_not_interrupt_the_job_again(world: Wor
 def test_a_video_accepted_after_another_failed_attempt_is_followed(
     world: World, clock: list[float], error: str, is_heard: bool
 ) -> None:
-    """Its execution stands in the state `Failed`, where a redrive would only fail again."""
+    """Its execution is in the state `Failed`, where a redrive would fail again."""
     world.paid_job()
     fails(world, error, is_heard=is_heard)
     machine = Redriver(world)

@@ -1,4 +1,4 @@
-"""A second video that was paid for is never a log line: the record has it, people are told, and attach fetches it."""
+"""Test second videos that were paid for: the record has them, people are notified, and attach fetches them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ORIGIN = {"source": {"type": "api"}}
 
 
 def count(name: str) -> float:
-    """How often a metric was counted so far."""
+    """Return how often a metric was counted so far."""
     return float(sum(runtime.metrics.metric_set.get(name, {"Value": []})["Value"]))
 
 
@@ -71,7 +71,7 @@ def others(world: World) -> dict[str, Any]:
 
 
 def resubmitted_meanwhile(world: World, answer: Answer, **options: Any) -> Answer:
-    """An operator pays again although the first call is still under way: its attempt lived longer than it may."""
+    """Let an operator pay again during the first call, whose attempt lives longer than allowed."""
 
     def slow(request: httpx.Request) -> httpx.Response:
         world.age_claim()
@@ -379,7 +379,7 @@ def test_a_video_that_becomes_known_during_an_attach_is_not_lost_to_it(world: Wo
 
 
 def test_a_late_second_video_does_not_end_a_job_twice(world: World) -> None:
-    """The notification of the end was sent; what follows it is another notification about the same end."""
+    """The end was notified. The second video causes another notification about the same end."""
     world.paid_job()
     world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
     world.notifier().succeeded(EXECUTION)
@@ -397,7 +397,7 @@ NAMED = {"paid": "unknown"}
 
 
 def breaking_off(video_id: str) -> Answer:
-    """A 202 that ends after the video's id."""
+    """Answer with a 202 that ends after the video's id."""
     text = f'{{"ok": true, "code": 202, "data": {{"video_id": "{video_id}", "status": "proc'
     return lambda _: httpx.Response(202, content=text.encode())
 
@@ -411,7 +411,7 @@ def named_by_a_call_of_unknown_end(world: World, execution: str = EXECUTION) -> 
 
 
 def shown_by_all(world: World, video_id: str) -> None:
-    """Whoever asks about the job learns of the video, and attach reaches it."""
+    """Check that every view of the job shows the video, and that attach reaches it."""
     with_index(world)
     assert video_id in [other["video_id"] for other in world.lookup().show(JOB_ID)["other_videos"]]
     assert f"{video_id}, may be paid: attach {JOB_ID} {video_id}" in _facts(world.record(), None)["other videos"]
@@ -442,7 +442,7 @@ def test_a_named_video_is_not_forgotten_when_a_trusted_key_pays_again(world: Wor
 
 @pytest.mark.parametrize("end", ["failed", "interrupted"])
 def test_a_video_that_stands_in_an_error_only_is_known_and_found(world: World, end: str) -> None:
-    """DynamoDB took no write after the claim for as long as the function ran."""
+    """DynamoDB accepted no write after the claim while the function ran."""
     with_index(world)
     world.job()
     world.vendor = Vendor([breaking_off(FIRST)])
@@ -591,7 +591,7 @@ def test_no_failure_of_the_table_forgets_a_named_video(world: World, call: int, 
 
 @pytest.mark.parametrize("way", ["before", "after"])
 def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, way: str) -> None:
-    """Also where it is repeated: a repeat finds what the first write brought about."""
+    """Covers a repeated write, which finds the first one's effect."""
     world.job()
     client = Flaky(world.dynamodb)
 
@@ -621,7 +621,7 @@ def first_is_named(world: World) -> None:
 def test_a_second_video_that_only_the_execution_knows_is_counted_once(
     world: World, first: Callable[[World], None], call: int, way: str
 ) -> None:
-    """Whichever call to the table fails, also where only its answer is lost."""
+    """This holds whichever call to the table fails, also if only its answer is lost."""
     first(world)
     for store in (world.flaky({call: way}), world.store, world.store):
         with contextlib.suppress(Fault, ClientError):

@@ -91,7 +91,7 @@ Metric = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 def kind_of(reference: str) -> str:
-    """`SubmitFunction` → its resource type; an attribute stays behind it. A rule is made by SAM out of an event."""
+    """Return the resource type of `SubmitFunction`, with an attribute if any. SAM makes a rule of an event."""
     if reference == "AWS::StackName":
         return reference
     name, _, attribute = reference.partition(".")
@@ -106,7 +106,7 @@ def kind_of(reference: str) -> str:
 
 
 def value_of(given: Any) -> str:
-    """What a dimension's value is taken from."""
+    """Return the source of a dimension's value."""
     return given.get("Ref") or ".".join(given["Fn::GetAtt"])
 
 
@@ -155,7 +155,7 @@ def error_of(name: str, code: str = "made_up", paid: str = "unknown") -> dict[st
 
 
 def beaten_to_it(world: World) -> Answer:
-    """A paid call that is accepted after another one of the same job was."""
+    """Make a paid call that is accepted after another one of the same job."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         world.store.record_accepted(JOB_ID, "the-first")
@@ -298,7 +298,7 @@ WORDS = set("fields filter sort limit stats by as and or not in desc asc isprese
 
 
 def fields_of(query: str) -> set[str]:
-    """The names of log fields in a query, without its language, its text in quotes and the names that it gives."""
+    """Return the log fields in a query, without its keywords, quoted texts and aliases."""
     bare = re.sub(r'"[^"]*"|\bas \w+|SOURCE \S+', "", query)
     given = set(re.findall(r"\bas (\w+)", query))
     return set(re.findall(r"@?[a-zA-Z_][\w.]*", bare)) - WORDS - given - {"@timestamp"}

@@ -1,4 +1,4 @@
-"""The batch's state machine: every row is waited for, none fails the batch, and other faults are left for a redrive."""
+"""Test the batch's state machine: it waits for every row, no row fails it, other errors are left for a redrive."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_fault_is_tried_again_and_then_left_for_a_redrive(state: str, name: st
 
 @pytest.mark.parametrize("name", [*_FAULTS, *named(Handling.FINAL)])
 def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: str) -> None:
-    """A redrive has nothing to do then: the file, uploaded again, starts the row."""
+    """A redrive then has nothing to do. Uploading the file again starts the row."""
     tries = attempts("Admit", name)
     start = {"next": "start", "wait_seconds": 900}
     stage = BatchJobRun(rows=2, concurrency=1, admit=[TaskError(name, "Not our doing.")] * tries + [start])
@@ -149,7 +149,7 @@ def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: s
 
 
 def test_no_row_however_it_ends_fails_the_batch() -> None:
-    """Even if every row breaks in a way that nobody can catch: the next state cannot read this answer."""
+    """This holds even if every row fails uncatchably, because the next state cannot read this answer."""
     stage = BatchJobRun(rows=3, admit=[{"next": "wait", "wait_seconds": "soon"}])
     ran = stage.play()
     assert (ran.status, len(stage.calls["report"])) == ("SUCCEEDED", 1)

@@ -1,4 +1,4 @@
-"""What the definition has to be, whatever happens on the stage: bounded, spread out, reachable, within AWS's limits."""
+"""Test the definition itself: bounded, with jitter, reachable, within AWS's limits."""
 
 from __future__ import annotations
 

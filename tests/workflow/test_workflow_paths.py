@@ -1,4 +1,4 @@
-"""The ways through the state machine: what is called, with what, in which order, and what is never carried along."""
+"""Test the paths of the state machine: which calls, with what, in which order, and which data is never passed on."""
 
 from __future__ import annotations
 

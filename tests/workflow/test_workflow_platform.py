@@ -1,4 +1,4 @@
-"""Every error that Step Functions and Lambda document for a task: where each state puts it, and for how long."""
+"""Test every error that Step Functions and Lambda document for a task: where each state sends it, and how long."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def figures(rule: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def states() -> Iterator[dict[str, Any]]:
-    """Every state of both machines."""
+    """Return every state of both machines."""
     row = ROWS["ItemProcessor"]["States"]
     yield from [*VIDEO_JOB["States"].values(), *BATCH_JOB["States"].values(), *row.values()]
 
@@ -68,7 +68,7 @@ def states() -> Iterator[dict[str, Any]]:
 
 
 def test_every_error_that_lambda_documents_for_invoke_is_in_the_list() -> None:
-    """When this fails, AWS has documented another one: say in `tools/platform_errors.py` what is done about it."""
+    """If this fails, AWS has documented another one. Add its handling to `tools/platform_errors.py`."""
     model = botocore.session.get_session().get_service_model("lambda").operation_model("Invoke")
     documented = {f"Lambda.{error.name}" for error in model.error_shapes}
     assert len(documented) > 40
@@ -195,6 +195,6 @@ ABSENT: dict[str, Callable[[], bool]] = {
 
 
 def test_what_cannot_come_still_cannot() -> None:
-    """When this fails, the project has begun to use it: give its errors a place in every state that can meet them."""
+    """If this fails, the project has begun to use it. Handle its errors in every state that can raise them."""
     assert {error.needs for error in ERRORS if error.needs} == ABSENT.keys()
     assert [needs for needs, holds in ABSENT.items() if not holds()] == []

@@ -1,4 +1,4 @@
-"""Five minutes of throttles in every state of both machines: no row is lost or paid for twice, and people hear once.
+"""Test five minutes of throttles in every state: no row is lost or paid for twice, and one notification is sent.
 
 Both state machines are the real ones and so are the steps, but for the copy. Rows run one after another, under one
 virtual clock.
@@ -47,7 +47,7 @@ ROWS = [{**BODY, "prompt": prompt} for prompt in ("one", "one that is held first
 
 
 class ThrottledAccount:
-    """A batch in an account whose calls are throttled, each state of each execution for five minutes from its first.
+    """A batch in a throttled account: each state of each execution for five minutes from its first call.
 
     Args:
         world: AWS, the vendor and the steps.
@@ -197,7 +197,7 @@ def test_five_minutes_of_throttles_only_delay_a_rejections_notification(account:
 def test_with_fewer_tries_they_lose_a_row_or_end_the_batch(
     account: ThrottledAccount, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    """So each state is shown to need its long retrier."""
+    """This shows that each state needs its long retrier."""
     task = batch.TASKS[state]
     short = [{**rule, "MaxAttempts": 6, "MaxDelaySeconds": 60} for rule in task["Retry"]]
     monkeypatch.setitem(task, "Retry", short)

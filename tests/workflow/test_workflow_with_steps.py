@@ -1,4 +1,4 @@
-"""The state machine and the real steps together: both promises, kept across faults, holds and a redrive.
+"""Test the state machine with the real steps: both promises hold across faults, holds and a redrive.
 
 AWS is moto's, the vendor answers by script. Only the copy itself is played: it has tests of its own.
 """
@@ -45,7 +45,7 @@ NOON = 1_795_348_800.0
 
 
 class Topic:
-    """What subscribers hear."""
+    """A topic that keeps what subscribers receive."""
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
@@ -75,7 +75,7 @@ def topic() -> Topic:
 
 
 def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> VideoJobRun:
-    """The functions, without Lambda around them. Each call of Submit uses the next store, the last one for ever."""
+    """Return the functions without Lambda. Each call of Submit uses the next store, and then the last one."""
     stores = list(stores_of_submit) or [world.store]
 
     def submit(payload: dict[str, Any]) -> Any:
@@ -150,14 +150,14 @@ def test_no_lost_write_pays_twice_or_loses_the_video(world: World, topic: Topic,
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time, as the steps ask for it. Each call of Submit takes half a minute."""
+    """Replace the time of the steps. Each call of Submit takes half a minute."""
     clock = Clock(NOON)
     monkeypatch.setattr("time.time", clock)
     return clock
 
 
 def overlapping(world: World, clock: Clock, answers_after: int | None) -> Callable[[dict[str, Any]], Any]:
-    """Submit, whose first call is given up by Step Functions and lives on.
+    """Return a Submit whose first call is abandoned by Step Functions and keeps running.
 
     Args:
         world: The world.
@@ -212,7 +212,7 @@ def test_a_call_that_was_given_up_and_never_comes_back_is_uncertain_once(
 def test_an_input_that_leaves_no_room_is_refused_with_advice(
     world: World, topic: Topic, room: int, status: str
 ) -> None:
-    """Step Functions passes at most 256 KiB to a task: the execution's input, and what is added to it."""
+    """Step Functions passes at most 256 KiB to a task, including what is added to the execution's input."""
     request = {"model_id": BODY["model_id"], "prompt": "A paper boat", "metadata": {"note": "x"}}
     given = {"request": request, "padding": ""}
     given["padding"] = "x" * (256 * 1024 - len(json.dumps(given)) - room)
