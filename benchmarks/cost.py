@@ -1,12 +1,12 @@
-"""What one job costs on AWS: `make cost`. Requests are counted in a real run on the laptop, prices are list prices.
+"""Compute what one job costs on AWS: `make cost`. A real local run counts the requests, priced at list prices.
 
-The run is the whole system (this template, real Lambda processes, the real state machine) with a turnstile in front of
-AWS (`benchmarks.counting`). Each request belongs to the invocation during which it was made, so every step has its own
-count, and a job with any number of polls can be put together. What a laptop cannot tell is assumed below, in the open:
-how long real networks make a function wait, and how much slower a share of a CPU is. Storage and what a vendor takes
-for the video are left out.
+The run is the whole system (this template, real Lambda processes, the real state machine) with a request counter in
+front of AWS (`benchmarks.counting`). Each request belongs to the invocation that made it, so every step has its own
+count, and the cost of a job with any number of polls can be added up. Two values cannot be measured on a laptop and are
+assumed below: how long real networks make a function wait, and how much slower a share of a CPU is. Storage and the
+vendor's price of the video are left out.
 
-It writes its tables into `docs/cost.md`, between the marks.
+Writes its tables into `docs/cost.md`, between the marks.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _INDEXES = {
 
 @dataclass
 class Use:
-    """What one step or one job uses: name of a price → how much."""
+    """What one step or one job uses: name of a price → amount."""
 
     of: Counter[str] = field(default_factory=Counter)
 
@@ -115,14 +115,14 @@ class Use:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the runs told: the use of each step, and of a poll that finds nothing and of the one that finds it."""
+    """The measured use of each step, of a poll that finds nothing, and of the poll that finds the video."""
 
     steps: dict[str, Use]
     polls: list[int]
     transitions_beside_polls: int
 
     def job(self, polls: float) -> Use:
-        """One job that was polled so often."""
+        """Return the use of one job with so many polls."""
         total = Use()
         for name, step in self.steps.items():
             total = total.plus(step, polls - 1 if name == "a poll in between" else 1)
@@ -132,7 +132,7 @@ class Measured:
 
 @contextlib.contextmanager
 def counted_cloud(counts: Path, parameters: dict[str, str], generation_seconds: float) -> Iterator[laptop.Cloud]:
-    """The cloud on a laptop with the turnstile in the stand-in's place, which writes to `counts`."""
+    """Run the local cloud with the counting AWS stand-in, which writes to `counts`."""
     child = laptop._Child  # noqa: SLF001
 
     def start(module: str, *arguments: str, work: Path) -> Any:
@@ -147,7 +147,7 @@ def counted_cloud(counts: Path, parameters: dict[str, str], generation_seconds: 
 
 
 def count() -> Measured:
-    """Run some jobs one after the other, after one to warm up, and count."""
+    """Run some jobs in a row, after one to warm up, and count their requests."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts"
         counts.touch()
@@ -169,14 +169,14 @@ def count() -> Measured:
 
 
 def teach(cloud: laptop.Cloud, kind: str, seconds: float) -> None:
-    """Let the table know how long a kind of video takes, as it does after some dozen jobs."""
+    """Store durations of a kind of video, as after some dozen jobs."""
     durations, rnd = Durations(cloud.client("dynamodb"), cloud.endpoints.jobs_table), random.Random(1)  # noqa: S311
     for number in range(8 * SLOTS):
         durations.learn(kind, f"seen-{number}", seconds * math.exp(rnd.gauss(0, SPREAD)))
 
 
 def _run(cloud: laptop.Cloud, name: str) -> list[dict[str, Any]]:
-    """One upload, followed to its end. Answers the execution's history."""
+    """Upload one file, wait for its end, and return the execution's history."""
     sfn = cloud.client("stepfunctions")
     known = {one["executionArn"] for one in _executions(cloud)}
     cloud.client("s3").put_object(
@@ -205,12 +205,12 @@ def _executions(cloud: laptop.Cloud) -> list[dict[str, Any]]:
 
 
 def _entered(history: list[dict[str, Any]]) -> list[str]:
-    """Every state that was entered, in order: each is one transition, and so would be each retry (there are none)."""
+    """Return every state that was entered, in order. Each is a transition, as each retry would be (there are none)."""
     return [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
 
 
 def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
-    """The mean use of each step."""
+    """Return the mean use of each step."""
     uses: dict[str, list[Use]] = {}
     items: dict[str, dict[str, Any]] = {}
     pending: list[dict[str, Any]] = []
@@ -274,7 +274,7 @@ def _request(use: Use, fact: dict[str, Any], items: dict[str, dict[str, Any]]) -
 
 
 def _table(use: Use, operation: str, item: dict[str, Any], items: dict[str, dict[str, Any]]) -> None:
-    """Units of one request, the indexes' included.
+    """Return the units of one request, including the indexes.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html: one write where an indexed item comes,
     changes or goes, two where its key changes.
@@ -295,11 +295,11 @@ def _table(use: Use, operation: str, item: dict[str, Any], items: dict[str, dict
 
 
 def _size(item: dict[str, Any]) -> int:
-    """About what DynamoDB counts: names and values, without the marks of their types."""
+    """Estimate DynamoDB's size of an item: names and values, without type descriptors."""
     return len(re.sub(r'\{"[SNBM]":|"L":|"BOOL":|[{}"\s]', "", json.dumps(item, ensure_ascii=False)).encode())
 
 
-# ---- telling ---------------------------------------------------------------------------------------------------------
+# ---- reporting -------------------------------------------------------------------------------------------------------
 
 
 def _lines(measured: Measured) -> Iterator[str]:
@@ -356,14 +356,14 @@ def _month(name: str, polls: float, dollars: float) -> str:
 
 
 def _durable(measured: Measured, polls: float) -> float:
-    """The same steps as operations of one durable function: a start, each poll, and the four other steps."""
+    """Price the same steps as operations of one durable function: a start, each poll, and the four other steps."""
     job = measured.job(polls)
     steps = job.dollars - PRICES["state transition"][0] * job.of["state transition"]
     return steps + (5 + polls) * (DURABLE_OPERATION + DURABLE_GB_WRITTEN * DURABLE_BYTES / 1e9)
 
 
 def main() -> None:
-    """Count, and write it down."""
+    """Count, and write the result."""
     argparse.ArgumentParser(prog="python -m benchmarks.cost").parse_args()
     measured = count()
     text = "\n".join(_lines(measured))

@@ -1,12 +1,12 @@
-"""How this project waits, against the usual ways: `make bench-polling`, a seeded simulation.
+"""Compare this project's polling with common strategies in a seeded simulation: `make bench-polling`.
 
-Generations take as long as a made-up distribution says; each strategy says when to poll. A poll in time costs money
-and a place in the vendor's rate limit, a late poll costs a person's time: both are counted. Our own strategy sees what
-the state machine would see (the times of its polls, never the truth), learns with ten jobs in flight, and starts with
-no knowledge at all. Knows the policy (`shared.polling.policy`) and nothing else of the project.
+Durations come from made-up distributions, and each strategy chooses when to poll. A poll costs money and a part of the
+vendor's rate limit, and a late poll costs a person's time. Both are counted. Our own strategy sees only what the state
+machine would see (the times of its polls), learns with ten jobs in flight, and starts without knowledge. Knows the
+policy (`shared.polling.policy`) and nothing else of the project.
 
-Beside it stands a bound: no strategy whatsoever, not even one that knows the distribution exactly, reaches both delay
-targets with fewer polls on average. It is the Lagrangian dual of that problem, solved on a grid of 1 % steps.
+The benchmark also prints a bound: no strategy, not even one that knows the distribution, meets both delay targets with
+fewer polls on average. It is the Lagrangian dual of that problem, solved on a grid of 1 % steps.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Generation = Callable[[random.Random, int], tuple[str, float]]
 
 
 def log_normal(median: float, spread: float, kind: str = "model") -> Generation:
-    """Seconds around a median; about two thirds lie within ± spread, as a share."""
+    """Return seconds around a median. About two thirds lie within ± spread, as a share."""
     return lambda rnd, _: (kind, median * math.exp(rnd.gauss(0, spread)))
 
 
@@ -52,17 +52,17 @@ def either(share: float, one: Generation, other: Generation) -> Generation:
 
 
 def drifting(rnd: random.Random, job: int) -> tuple[str, float]:
-    """Two minutes become four and two again, over 500 jobs each way."""
+    """Drift from two minutes to four and back, over 500 jobs each way."""
     return "model", 120 * (1 + abs(1 - job / 500 % 2)) * math.exp(rnd.gauss(0, 0.1))
 
 
 def stepping(rnd: random.Random, job: int) -> tuple[str, float]:
-    """Every 500 jobs the model is replaced by one three times as fast or as slow."""
+    """Replace the model every 500 jobs by one three times as fast or as slow."""
     return "model", (300 if job // 500 % 2 else 100) * math.exp(rnd.gauss(0, 0.1))
 
 
 def mixed(rnd: random.Random, job: int) -> tuple[str, float]:
-    """Three models in turn."""
+    """Alternate three models."""
     median, spread = ((30, 0.1), (180, 0.15), (900, 0.2))[job % 3]
     return f"model {median}", median * math.exp(rnd.gauss(0, spread))
 
@@ -85,7 +85,7 @@ BOUNDED = [name for name, of in GENERATIONS.items() if of not in (drifting, step
 
 
 class Strategy:
-    """Says when to poll at a job, in seconds since its submission, and is told what came of it."""
+    """Chooses when to poll a job, in seconds since its submission, and learns from the outcome."""
 
     def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         raise NotImplementedError
@@ -96,7 +96,7 @@ class Strategy:
 
 @dataclass
 class Waits(Strategy):
-    """Waits that depend on chance and on how many there were, nothing else."""
+    """Waits that depend only on chance and on the number of polls."""
 
     wait: Callable[[random.Random, int], float]
 
@@ -105,7 +105,7 @@ class Waits(Strategy):
 
 
 class Former(Strategy):
-    """What this project did before it learned: a minute, then a growing, jittered wait of at most a minute."""
+    """The former waits of this project: a minute, then a growing, jittered wait of at most a minute."""
 
     def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         at = 60.0
@@ -115,7 +115,7 @@ class Former(Strategy):
 
 
 class Oracle(Strategy):
-    """Knows each job's end."""
+    """Polls right after each job's end."""
 
     def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         yield truth
@@ -147,7 +147,7 @@ class Learned(Strategy):
 
 
 def durable(rnd: random.Random, number: int) -> float:
-    """The durable execution SDK's default: 5 s, 1.5 times as long each time, at most 5 min, plus full jitter."""
+    """Yield the durable execution SDK's default waits: 5 s, times 1.5 each time, at most 5 min, plus full jitter."""
     base = min(5 * 1.5**number, 300)
     return round(base + rnd.random() * base)
 
@@ -170,7 +170,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One job: seconds that it took, seconds from its end to the poll that found it, and polls."""
+    """The outcome of one job: its duration, the delay from its end to the poll that found it, and its polls."""
 
     took: float
     delay: float
@@ -178,7 +178,7 @@ class Outcome:
 
 
 def simulate(strategy: Strategy, generation: Generation, jobs: int, seed: str) -> list[Outcome]:
-    """Jobs in a row, of which ten are always under way."""
+    """Simulate jobs in a row, ten at a time."""
     rnd = random.Random(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big"))  # noqa: S311
     under_way: deque[tuple[str, float, float]] = deque()
     outcomes = []
@@ -198,7 +198,7 @@ def simulate(strategy: Strategy, generation: Generation, jobs: int, seed: str) -
 
 @dataclass(frozen=True)
 class Figures:
-    """What is told of many outcomes."""
+    """The statistics of many outcomes."""
 
     polls: float
     median: float
@@ -219,7 +219,7 @@ class Figures:
 
     @property
     def good(self) -> bool:
-        """Whether the targets are met, to the precision that is printed."""
+        """Tell whether the targets are met, to the printed precision."""
         return (
             round(self.polls, 1) <= MAX_POLLS
             and round(self.median_share, 3) <= MAX_MEDIAN
@@ -228,7 +228,7 @@ class Figures:
 
 
 def figures(name: str, generation: Generation, seeds: int) -> dict[str, tuple[Figures, Figures]]:
-    """Strategy → figures of its first jobs, and of those after 200."""
+    """Return strategy → figures of its first jobs, and of those after 200."""
     found = {}
     for strategy, make in STRATEGIES.items():
         cold, warm = [], []
@@ -244,7 +244,7 @@ def figures(name: str, generation: Generation, seeds: int) -> dict[str, tuple[Fi
 
 
 def bound(generation: Generation, step: float = 0.01) -> float:
-    """The fewest polls, on average, with which any strategy could meet both delay targets.
+    """Return the fewest polls, on average, with which any strategy could meet both delay targets.
 
     For every price of missing a target, the cheapest plan's cost less what the allowed misses cost is a lower bound
     (weak duality); the highest of them is returned.
@@ -263,7 +263,7 @@ def bound(generation: Generation, step: float = 0.01) -> float:
 
 
 def _cost(ended: list[float], median: float, p95: float, step: float) -> float:
-    """What polls and missed targets cost under the best plan, by dynamic programming from its end."""
+    """Compute the cost of polls and missed targets under the best plan, by dynamic programming from its end."""
     # A job that ended so many cells before a poll is late by more than 5 or 15 %. Half a cell in favour of the bound.
     late, too_late = (math.floor(math.log(1 + share) / step) + 1 for share in (MAX_MEDIAN, MAX_P95))
     cells = len(ended) - 1
@@ -289,7 +289,7 @@ HEAD = (
 
 
 def row(name: str, seen: Figures) -> str:
-    """One line of a table."""
+    """Format one line of a table."""
     transitions = seen.polls * TRANSITIONS_PER_POLL
     return (
         f"| {name} | {seen.polls:.1f} | {seen.median:.1f} s | {seen.p95:.1f} s | {seen.median_share:.1%} "
@@ -299,7 +299,7 @@ def row(name: str, seen: Figures) -> str:
 
 
 def report(name: str, found: dict[str, tuple[Figures, Figures]]) -> bool:
-    """Print what was found; returns whether it is as it must be."""
+    """Print the results. Returns whether the targets are met where they can be."""
     print(f"\n### {name}\n\n{HEAD}\n|{'---|' * 9}")
     for strategy, (_, warm) in found.items():
         print(row(strategy, warm))
@@ -329,7 +329,7 @@ def _at(panel: tuple[int, int], polls: float, share: float) -> tuple[float, floa
 
 
 def draw(found: dict[str, dict[str, tuple[Figures, Figures]]], path: Path) -> None:
-    """One panel a distribution: polls to the right, median delay upwards, both logarithmic, the targets as a field."""
+    """Draw one panel a distribution: polls (x) and median delay (y), both logarithmic, with the targets as an area."""
     rows = math.ceil((len(found) + 1) / _COLUMNS)
     image = Image.new("RGB", (_WIDTH * _COLUMNS, _HEIGHT * rows), "white")
     pen, font, small = ImageDraw.Draw(image), ImageFont.load_default(14), ImageFont.load_default(11)
@@ -357,7 +357,7 @@ def draw(found: dict[str, dict[str, tuple[Figures, Figures]]], path: Path) -> No
 
 
 def main() -> None:
-    """Run what the command line asks for. Exit 1 where a target is missed that can be met."""
+    """Run the command line. Exit 1 if a target that can be met is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.polling")
     parser.add_argument("--seeds", type=int, default=3, help=f"repeats of {JOBS} jobs each")
     parser.add_argument("--only", default="", help="distributions that begin like this")

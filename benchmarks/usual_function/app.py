@@ -1,7 +1,7 @@
-"""The function that `make bench-coldstart` compares with: a poll at a job, written as the usual template shows it.
+"""Handle a poll as the usual template shows it. `make bench-coldstart` compares with this function.
 
-Everything is imported and made at the top: boto3 with the two clients that are used most, Powertools' logger, metrics
-and tracer, a pydantic model of the event. It asks each client once, and no vendor.
+Everything is imported and created at the top: boto3 with the two clients that are used most, Powertools' logger,
+metrics and tracer, a pydantic model of the event. It calls each client once, and not the vendor.
 """
 
 from __future__ import annotations

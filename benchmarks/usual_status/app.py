@@ -1,7 +1,7 @@
-"""The work of `functions/status`, written as the usual template shows it: `make bench-coldstart` compares the two.
+"""Do the work of `functions/status` as the usual template shows it. `make bench-coldstart` compares the two.
 
-Everything is imported and made at the top: a boto3 resource, Powertools' logger, metrics, tracer and parameters, httpx,
-and pydantic models of what comes in. It reads the job and the key, asks the vendor, and writes down what it saw.
+Everything is imported and created at the top: a boto3 resource, Powertools' logger, metrics, tracer and parameters,
+httpx, and pydantic models of the inputs. It reads the job and the key, polls the vendor, and records the result.
 """
 
 from __future__ import annotations

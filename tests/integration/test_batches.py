@@ -92,7 +92,7 @@ def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world:
     more = batch.items(batch.upload(row("A paper plane"), *rows))
     assert [item["job_id"] for item in more[1:]] == [item["job_id"] for item in first[:3]]
     assert batch.paid(more) == [1, 1, 1, 1]
-    # Each row told its own end, marked as one that the report tells again.
+    # Each row's end was notified, marked as one that the report repeats.
     own = world.notification_of_job(more[0]["job_id"], "succeeded")
     assert own["source"] == {"type": "batch", "bucket": world.at.uploads_bucket, "key": batch.key, "line": 1}
 

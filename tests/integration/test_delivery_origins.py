@@ -164,7 +164,7 @@ def test_any_origin_delivers_what_httpx_gets_and_nothing_that_was_cut(
     break, of which clients disagree to which host it leads.
     """
     body = BODIES[kind](size, seed)
-    if kind == "live WebM":  # what the origin has is the file: neither httpx nor a player could tell
+    if kind == "live WebM":  # neither httpx nor a player could detect the cut, so the origin's body is the file
         body, manners = body[: size - manners.cut], dataclasses.replace(manners, cut=0)
     with serve(body, behave(manners)) as origin:
         whole = httpx_gets(origin.url) == body and manners.redirects <= 5

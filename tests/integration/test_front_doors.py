@@ -142,7 +142,7 @@ def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: R
     notification = world.notification_of_job(job_id)
     assert (notification["status"], notification["paid"]) == ("canceled", "yes")
     assert world.api.delete(f"/videos/{job_id}").status_code == 200
-    # The end of the execution has been told by now, and found nothing left to say.
+    # The event of the execution's end has arrived by now, and caused no further notification.
     marker = world.post(BODY).json()["job_id"]
     world.notification_of_job(marker)
     assert len(world.notifications[job_id]) == 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 EVIL = "evil.example"
-# The page tries each attempt in every way that a page has, and tells what it could read, and which sockets opened.
+# The page makes each attempt in every way that a page can, and reports what it could read and which sockets opened.
 PAGE = """<body><script>
 const attempts = %s;
 const got = [];
@@ -179,7 +179,7 @@ def test_every_port_refuses_before_it_parses(cloud: Cloud, headers: dict[str, st
 
 def test_a_page_gets_nothing_on_any_port_and_a_terminal_gets_all(cloud: Cloud, tmp_path: Path) -> None:
     if CHROMIUM is None or not Path("/proc/self/task").is_dir():
-        pytest.skip("no Chromium is installed, or no /proc tells the ports")
+        pytest.skip("no Chromium is installed, or there is no /proc to list the ports")
     tried = attempts(cloud)
     before = seen(cloud)
     body = json.dumps({"errorType": "Stolen", "errorMessage": "x"})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them"),
+    pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes in Linux's /proc"),
 ]
 BODY: dict[str, Any] = {
     "model_id": "bytedance/seedance-2.0",

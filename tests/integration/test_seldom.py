@@ -30,7 +30,7 @@ BODY: dict[str, Any] = {
 }
 
 
-@pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them")
+@pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes in Linux's /proc")
 def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: RunningCloud) -> None:
     name = f"direct-{uuid.uuid4().hex}"
     place = {"Bucket": world.at.videos_bucket, "Key": f"videos/{datetime.now(UTC):%Y/%m/%d}/{name}.mp4"}

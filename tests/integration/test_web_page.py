@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 PAGE = (Path(__file__).parents[2] / "samples" / "web" / "index.html").read_text()
 EVIL = "https://evil.example"
-# What a person would do: choose a file and press the button. Then it tells the test what the page shows.
+# Choose a file and press the button, as a person would. Then send what the page shows to the test.
 _PERSON = """<script>
   const bytes = Uint8Array.from(atob('%s'), letter => letter.charCodeAt(0));
   const chosen = new DataTransfer();

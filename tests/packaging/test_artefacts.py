@@ -72,7 +72,7 @@ class Bench:
         return {"type": "batch", "bucket": bucket, "key": key}
 
     def job(self) -> Iterator[tuple[str, Any]]:
-        """Return each function of the state machine with its answer, for one whole job."""
+        """Yield each function of the state machine with its answer, for one whole job."""
         machine = self.cloud.endpoints.state_machine_arn
         execution = f"{machine.replace(':stateMachine:', ':execution:')}:from-artefacts"
         submitted = self.ask("submit", "submit_direct", execution_id=execution)

@@ -121,7 +121,7 @@ def listed(world: World) -> None:
 
 
 def adopt(execution: str | None, world: World) -> None:
-    """Use the state machine that the sample events name."""
+    """Give the job the execution that the sample event names."""
     if execution and world.store.get(JOB_ID):
         world.store.update(JOB_ID, execution=execution)
 

@@ -94,7 +94,7 @@ class Answer:
 
 
 def _moov_first(size: int, seed: int = 1) -> bytes:
-    """Put the `moov` first, as for the web, so that a cut file still has its header."""
+    """Return a file with its `moov` first, as for the web, so that a cut file still has its header."""
     front = box(b"ftyp", b"isom", bytes(4), b"isommp42") + moov()
     return front + box(b"mdat", random.Random(seed).randbytes(size - len(front) - 8))  # noqa: S311
 

@@ -187,7 +187,7 @@ DIFFERENT = [
 
 
 def test_a_key_belongs_to_the_principal_that_api_gateway_names() -> None:
-    assert len({caller.name for caller in DIFFERENT}) == len(DIFFERENT) - 1  # the last two are both nobody
+    assert len({caller.name for caller in DIFFERENT}) == len(DIFFERENT) - 1  # the last two are both anonymous
     assert [one.name for one, _ in SAME] == [other.name for _, other in SAME]
 
 

@@ -137,7 +137,7 @@ def test_an_open_job_is_closed_notified_once_and_stopped(world: World, status: S
     for _ in range(2):
         answer = world.cancel_job(JOB_ID, sfn)
         assert answer["status"] == "canceled"
-    # The execution's end comes back as an event, and finds nothing left to tell.
+    # The event of the execution's end finds nothing left to notify.
     world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
     assert [message.body["status"] for message in world.messages()] == ["canceled"]
     assert world.record().status is Status.CANCELED

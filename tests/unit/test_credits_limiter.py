@@ -311,7 +311,7 @@ def test_a_young_hold_is_tried_often_even_where_every_second_counts(shop: World,
 
 
 def price_unknown(world: World) -> PriceUnknown:
-    """Submit the job while another job's probe holds the lock."""
+    """Submit while another job's probe holds the lock, and return the error."""
     counter: Any = {
         "TableName": TABLE,
         "Key": {"job_id": {"S": time.strftime("#credits %Y-%m-%d", time.gmtime(time.time()))}},

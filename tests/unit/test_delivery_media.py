@@ -48,12 +48,12 @@ def judged(data: bytes) -> Container:
 
 def passing(data: bytes, cuts: list[int]) -> Container:
     """Return the facts of a file read in these pieces. Each buffer is overwritten afterwards."""
-    skim, places = HeaderCapture(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    capture, places = HeaderCapture(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in itertools.pairwise(places):
         piece = bytearray(data[start:end])
-        skim.feed(piece)
+        capture.feed(piece)
         piece[:] = bytes(len(piece))
-    return skim.examine()
+    return capture.examine()
 
 
 def facts_of(data: bytes) -> MediaFacts:
@@ -230,11 +230,11 @@ def test_hundreds_of_fragments_that_go_by_are_all_judged() -> None:
     """For a file that is read in ranges, that would be too many requests."""
     _, (_, _, start), (_, first, _), (_, _, end), *_ = outermost(FRAGMENTED["fragments"]())
     fragment = FRAGMENTED["fragments"]()[first:end] + box(b"free", bytes(140 * 1024))
-    skims = whole, cut = HeaderCapture(), HeaderCapture()
-    for skim in skims:
-        skim.feed(bytearray(FRAGMENTED["fragments"]()[:start]))
+    captures = whole, cut = HeaderCapture(), HeaderCapture()
+    for capture in captures:
+        capture.feed(bytearray(FRAGMENTED["fragments"]()[:start]))
         for _ in range(MAX_READS + 44):
-            skim.feed(bytearray(fragment))
+            capture.feed(bytearray(fragment))
     whole.feed(bytearray(fragment))
     cut.feed(bytearray(fragment[:-1]))
     assert whole.examine().whole
@@ -373,7 +373,7 @@ def test_webm_that_lists_no_video_is_no_video(tracks: bytes, video: bool, close:
     cluster = element("1f43b675", bytes(3000), 2)
     data = ebml_head() + close(element("18538067", head + element(TRACK, tracks, 4) + cluster, 8))
     assert judged(data) == passing(data, [40, 5000]) == Container(whole=True, facts=None, video=video)
-    # Tracks may stand behind the frames. They are not looked for there.
+    # Tracks may stand behind the frames. They are not searched for there.
     late = ebml_head() + close(element("18538067", head + cluster + element(TRACK, tracks, 4), 8))
     assert judged(late) == Container(whole=True, facts=None)
 
@@ -652,13 +652,13 @@ def test_small_boxes_are_read_together_and_large_ones_passed_by() -> None:
 
 def test_what_is_kept_of_a_file_that_goes_by_is_bounded() -> None:
     for piece in (box(b"moov", bytes(1 << 20)), box(b"free") * 10_000, box(b"mdat", bytes(50_000))):
-        skim = HeaderCapture()
+        capture = HeaderCapture()
         for _ in range(100):
-            skim.feed(bytearray(piece))
-            assert len(skim._kept) <= 4 << 20
-    skim = HeaderCapture()
-    skim.feed(bytearray(struct.pack(">I", 1 << 30) + b"moov" + bytes(8 << 20)))
-    assert len(skim._kept) <= 2048
+            capture.feed(bytearray(piece))
+            assert len(capture._kept) <= 4 << 20
+    capture = HeaderCapture()
+    capture.feed(bytearray(struct.pack(">I", 1 << 30) + b"moov" + bytes(8 << 20)))
+    assert len(capture._kept) <= 2048
 
 
 def test_damage_to_a_header_never_yields_nonsense() -> None:

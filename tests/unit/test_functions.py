@@ -180,8 +180,8 @@ def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Functions) ->
 
     assert world.record(job_id).status is Status.SUCCEEDED
     assert [message.body["status"] for message in world.messages()] == ["on_hold", "succeeded"]
-    told = json.dumps([stage.log, carried, [vars(message) for message in world.messages()]])
-    assert not [secret for secret in SECRETS if secret in told]
+    written = json.dumps([stage.log, carried, [vars(message) for message in world.messages()]])
+    assert not [secret for secret in SECRETS if secret in written]
     assert {line["job_id"] for line in stage.log} == {job_id}
     assert len(world.vendor.posts) == 2
     assert world.vendor.posts[0].headers["Authorization"] == f"Bearer {KEY}"
@@ -287,7 +287,7 @@ class Form:
         return job_id
 
     def submit(self) -> Fault | None:
-        """Run the execution that the record names, and return its result."""
+        """Run Submit for the execution that the record names, and return its error."""
         world = self.stage.world
         execution = world.record(self.job_id).execution or arn_of(self.job_id)
         try:
@@ -545,16 +545,16 @@ def test_the_vendors_wish_for_quiet_is_passed_on(stage: Functions) -> None:
 )
 def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Functions, answer: Any, code: str) -> None:
     stage.world.vendor = Vendor(get=[answer])
-    told = stage.call("api", event("api_list_models"))
-    document = json.loads(told["body"])
-    assert (told["statusCode"], document["error_code"]) == (502, code)
-    assert "by itself" not in document["advice"] or "hold" in document["advice"]
+    response = stage.call("api", event("api_list_models"))
+    document = json.loads(response["body"])
+    assert (response["statusCode"], document["error_code"]) == (502, code)
+    assert "automatically" not in document["advice"] or "hold" in document["advice"]
 
 
 def test_a_key_that_cannot_be_read_makes_the_models_unavailable(stage: Functions) -> None:
     client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
-    told = stage.call("api", event("api_list_models"))
-    assert (told["statusCode"], json.loads(told["body"])["error_code"]) == (503, "unavailable")
+    response = stage.call("api", event("api_list_models"))
+    assert (response["statusCode"], json.loads(response["body"])["error_code"]) == (503, "unavailable")
 
 
 def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Functions) -> None:

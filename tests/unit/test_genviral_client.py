@@ -932,7 +932,7 @@ def test_an_id_cannot_leave_its_place_in_the_path() -> None:
         (200, refusal(402, "insufficient_credits"), "InsufficientCredits"),
         (403, refusal(403), "TierNotAllowed"),
         (429, b"", "RateLimited"),
-        # Nothing else that a look brings may end a paid job.
+        # No other result of a poll may end a paid job.
         (400, refusal(400, "invalid_json"), "GenviralUnavailable"),
         (422, refusal(422, "invalid_payload"), "GenviralUnavailable"),
         (500, refusal(500, "generation_failed"), "GenviralUnavailable"),

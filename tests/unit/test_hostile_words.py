@@ -140,7 +140,7 @@ class Doors:
         return answer
 
     def submit(self, job_id: str, given: dict[str, Any] | None = None) -> None:
-        """Send a job, and report a failure."""
+        """Submit a job, and pass a failure to Notify."""
         self.jobs.add(job_id)
         execution = arn_of(job_id)
         fault = self.call("submit", {"execution_id": execution, "input": given or {"job_id": job_id}})
@@ -269,7 +269,7 @@ class Seen:
         self.doors, self.account, self.world = doors, account, doors.world
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Return each output's source and line."""
+        """Yield each output's source and line."""
         for text in self.doors.said:
             yield "answer", text
         for line in self.doors.stage._log.getvalue().split("\n"):

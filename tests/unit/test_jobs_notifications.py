@@ -32,7 +32,7 @@ from tests.support.notifications import SCHEMA, valid
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Told by tests/unit/test_steps_batch.py, and held against the schema there.
+# Sent in tests/unit/test_steps_batch.py, and validated against the schema there.
 BATCH_STATUSES = (BATCH_FINISHED, BATCH_CHECKED, BATCH_REJECTED, BATCH_INTERRUPTED)
 OUTPUT = {
     "bucket": "example-videos",
@@ -320,7 +320,7 @@ def test_a_row_that_recovers_after_an_interruption_notification_is_mailed(
 
 
 def with_two_videos(world: World, **other: Any) -> None:
-    """Return a job that follows its second video. The first one cost seven credits."""
+    """Give the job two videos. It follows the second one, and the first one cost seven credits."""
     world.paid_job()
     world.store.update(JOB_ID, other_videos={"the-first": {"credits_used": 7, "submitted_at": 1, **other}})
 

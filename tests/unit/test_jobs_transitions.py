@@ -61,7 +61,7 @@ def test_the_table_of_moves_is_whole() -> None:
     assert STATES[Status.INTERRUPTED].leads_to >= of_open - {Status.INTERRUPTED}
 
 
-@pytest.mark.parametrize("reopen", [False, True], ids=["by itself", "by an operator"])
+@pytest.mark.parametrize("reopen", [False, True], ids=["automatically", "by an operator"])
 def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> None:
     world.job()
     item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})["Item"]

@@ -28,8 +28,8 @@ def seconds_until(moment: str) -> float:
 def repeated() -> set[str]:
     """Return the names of the errors of a poll or a delivery that are retried and shown."""
     vendor = [row.fault for row in TABLE if row.call is not Call.SUBMIT]
-    told: list[type[Fault]] = [*vendor, *delivery.ERRORS, AwsCallFailed]
-    return {fault.__name__ for fault in told if fault.branch is Branch.RETRY} - {"DeliveryIncomplete"}
+    retried: list[type[Fault]] = [*vendor, *delivery.ERRORS, AwsCallFailed]
+    return {fault.__name__ for fault in retried if fault.branch is Branch.RETRY} - {"DeliveryIncomplete"}
 
 
 @pytest.mark.parametrize("state", ["Poll", "Deliver"])

@@ -112,7 +112,7 @@ def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Functions) -> Non
     job = json.loads(answer["body"])
     assert "url" in job["video"]
     conforms(job, schema_of("api_get_video", 200))
-    # Nothing is told that is not described.
+    # Every field that is shown is described.
     assert set(job) <= set(DOCUMENT["components"]["schemas"]["Job"]["properties"])
     refusal = stage.call("api", post({"prompt": "no model"}))
     conforms(json.loads(refusal["body"]), schema_of("api_post_videos", 422))

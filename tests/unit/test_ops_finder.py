@@ -56,7 +56,7 @@ def _job_of(world: World, key: str, version: str) -> str:
 
 @pytest.fixture
 def crowd(world: World) -> World:
-    """Make a table with many other jobs."""
+    """Make a table with many jobs, none of them the one that is searched for."""
     with_index(world)
     for number in range(5):
         world.job(f"other-{number}")
@@ -150,7 +150,7 @@ def test_an_execution_that_somebody_named_freely_is_found(crowd: World) -> None:
     "key", [KEY, "uploads/shoe.jpg", "requests/boat.json", "uploads/pair/spring.manifest.json", "uploads/videos/a.mp4"]
 )
 def test_every_version_of_an_upload_is_found(crowd: World, form: str, key: str) -> None:
-    crowd.job("a")  # a job that somebody called like a part of a key
+    crowd.job("a")  # a job with a name like a part of a key
     jobs = [upload(crowd, key) for _ in range(3)]
     crowd.s3.delete_object(Bucket=UPLOADS, Key=key)
     assert sorted(find(crowd, form.format(bucket=UPLOADS, key=key))) == sorted(jobs)

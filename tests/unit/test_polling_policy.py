@@ -136,7 +136,7 @@ def test_a_model_that_changes_is_followed_by_polls_alone() -> None:
         assert abs(statistics.median(slots.values()) / median - 1) < 0.1
 
 
-# ---- what people are told --------------------------------------------------------------------------------------------
+# ---- what people are shown -------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_expected_from_a_handful() -> None:

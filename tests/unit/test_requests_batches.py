@@ -196,10 +196,10 @@ def test_all_unknown_columns_are_named_at_once() -> None:
 def test_a_file_without_a_line_of_names_shows_none_of_its_first_row() -> None:
     with pytest.raises(BatchUnreadable) as refused:
         batches.read(b"bytedance/seedance-2.0,A secret prompt,https://example.com/s/key\n", KEY)
-    told = json.dumps(refused.value.document())
+    text = json.dumps(refused.value.document())
     assert [issue["path"] for issue in refused.value.issues] == ["column 1", "column 2", "column 3"]
-    assert "secret" not in told
-    assert "example.com" not in told
+    assert "secret" not in text
+    assert "example.com" not in text
 
 
 def test_one_large_cell_refuses_one_row() -> None:

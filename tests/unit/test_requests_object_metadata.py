@@ -33,7 +33,7 @@ from shared.requests.object_metadata import decoded
         ("=?windows-1252?Q?=80_5?=", "€ 5"),
         ("=?UTF-8*en?Q?=C3=A9?=", "é"),
         ("=?UTF-8?B?w6k?=", "é"),  # without its padding
-        # Text that only looks as if it had been read twice.
+        # Text that only appears to be decoded twice.
         ("=?UTF-8?Q?Voil=C3=A0=C2=A0=C2=BB?=", "Voilà\xa0»"),
         ("=?UTF-8?Q?N=C3=83O?=", "NÃO"),
     ],

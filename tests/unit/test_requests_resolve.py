@@ -144,7 +144,7 @@ def test_each_field_takes_its_kind_and_no_other(world: World, field: str, kind: 
 
 
 def wrong(world: World, name: str) -> Resolution:
-    """Return every possible error of an upload, by name."""
+    """Resolve an upload with the named error."""
     good = world.upload("uploads/good.jpg", PNG)
     world.recipe(PLAIN)
     match name:

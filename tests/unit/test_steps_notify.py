@@ -65,8 +65,8 @@ def delivered(world: World) -> None:
 
 
 def interrupt(world: World, moment: str = "1", execution: str = EXECUTION, **how: str) -> None:
-    told = {"ended": "FAILED", "error": "AwsCallFailed", "cause": "", **how}
-    world.notifier().interrupted(execution, moment=moment, **told)
+    ending = {"ended": "FAILED", "error": "AwsCallFailed", "cause": "", **how}
+    world.notifier().interrupted(execution, moment=moment, **ending)
 
 
 ENDINGS: list[tuple[str, Callable[[World], object], Callable[[Any], Any]]] = [
@@ -118,11 +118,11 @@ def test_a_failure_of_the_table_loses_no_message(
         notify(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]  # a double of the client
     except ClientError:
         notify(world.notifier())
-    told = world.messages()
-    assert {message.body["status"] for message in told} == {status}
+    messages = world.messages()
+    assert {message.body["status"] for message in messages} == {status}
     # A message whose crossing-off failed goes out again under the same id.
-    assert len({message.body["notification_id"] for message in told}) == 1
-    assert len(told) <= 2
+    assert len({message.body["notification_id"] for message in messages}) == 1
+    assert len(messages) <= 2
     assert world.record().notice_due is None
 
 
@@ -209,7 +209,7 @@ CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
     (lambda world: world.job(), InsufficientCredits("no"), "failed", "no"),
     (lambda world: world.paid_job(), GenerationFailed("no", paid=Paid.YES), "failed", "yes"),
     (lambda world: world.paid_job(), TimedOut("late"), "timed_out", "yes"),
-    # A hold that lasted too long must not make a paid video look like one that was never bought.
+    # A hold that lasted too long must not make a paid video appear unpaid.
     (lambda world: world.paid_job(), AuthenticationFailed("no", paid=Paid.YES), "timed_out", "yes"),
     (lambda world: claimed(world), SubmissionUncertain("?"), "uncertain", "unknown"),
     # The attempt that was thought lost has come back with a refusal, and gave its claim back.
@@ -343,8 +343,8 @@ def test_a_second_end_of_the_same_kind_is_notified_under_another_id(world: World
     world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
     later = operator_of(world).resubmit(JOB_ID)
     world.notifier().failed(later, caught(SubmissionUncertain("no answer again")))
-    told = [message.body["notification_id"] for message in world.messages()]
-    assert told == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
+    ids = [message.body["notification_id"] for message in world.messages()]
+    assert ids == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
 
 
 def test_a_second_cancel_is_notified_under_another_id(world: World) -> None:
@@ -352,8 +352,8 @@ def test_a_second_cancel_is_notified_under_another_id(world: World) -> None:
     world.notifier().canceled(JOB_ID)
     operator_of(world).attach(JOB_ID, VIDEO_ID)
     world.notifier().canceled(JOB_ID)
-    told = [message.body["notification_id"] for message in world.messages()]
-    assert told == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
+    ids = [message.body["notification_id"] for message in world.messages()]
+    assert ids == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
 
 
 def test_a_hold_is_notified_once_however_often_it_is_tried(world: World) -> None:
@@ -532,7 +532,7 @@ def test_an_execution_without_a_record_gets_one(world: World) -> None:
     assert len(world.messages()) == 1
 
 
-# ---- somebody else's execution ---------------------------------------------------------------------------
+# ---- foreign executions ----------------------------------------------------------------------------------
 
 FOREIGN = arn_of(f"{JOB_ID}.r1")
 
@@ -595,7 +595,7 @@ def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
 
 
 def accepted(world: World) -> Job:
-    """Make a job whose video is known, where the write that replaces the request was lost."""
+    """Record a job's video, without the write that would have replaced the request."""
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     return world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
 
@@ -617,7 +617,7 @@ ENDS: dict[str, Callable[[World], object]] = {
     "hold is over": lambda world: world.notifier().failed(EXECUTION, caught(InsufficientCredits("none"))),
     "canceled by its owner": lambda world: world.notifier().canceled(JOB_ID),
     "canceled by an operator": lambda world: operator_of(world).cancel(JOB_ID),
-    "canceled, told of by the sweep": canceled_then_reminded,
+    "canceled, notified by the sweep": canceled_then_reminded,
     "its execution's input was too large": lambda world: world.notifier().interrupted(
         EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1"
     ),

@@ -111,7 +111,7 @@ WORDS = {
 
 @pytest.mark.parametrize("kind", WORDS)
 def test_the_vendors_text_is_kept_shown_and_notified_at_the_deadline(world: World, kind: str) -> None:
-    answer, word, told = WORDS[kind]
+    answer, word, text = WORDS[kind]
     world.paid_job()
     assert poll(world, answer)["status"] == "processing"
     assert world.record().vendor_status == world.lookup().show(JOB_ID).get("vendor_status") == word
@@ -119,7 +119,7 @@ def test_the_vendors_text_is_kept_shown_and_notified_at_the_deadline(world: Worl
     state = poll(world, answer, submitted_at=int(time.time()) - 600)
     assert state["status"] == "timed_out"
     message = json.loads(state["error"]["Cause"])["message"]
-    assert re.search(told, message)
+    assert re.search(text, message)
     world.notifier().failed(EXECUTION, state["error"])
     (sent,) = world.messages()
     assert message in sent.email
@@ -304,10 +304,10 @@ def test_while_polls_fail_the_job_says_why_how_often_and_when_next(world: World,
     for tries in (1, 2, 3):
         with contextlib.suppress(Fault):
             poll(world, answer)
-        told = world.lookup().show(JOB_ID)["retrying"]
-        assert told == world.record().current_retry
-        assert (told["error"]["code"], told["tries"]) == (code, tries)
-        assert told["since"] < told["next_try_by"]
+        retrying = world.lookup().show(JOB_ID)["retrying"]
+        assert retrying == world.record().current_retry
+        assert (retrying["error"]["code"], retrying["tries"]) == (code, tries)
+        assert retrying["since"] < retrying["next_try_by"]
     poll(world, showing("processing"))
     assert "retrying" not in world.lookup().show(JOB_ID)
     assert world.record().retrying is None
@@ -415,7 +415,7 @@ def test_a_refused_poll_has_found_nothing(world: World) -> None:
 
 def test_a_finished_video_teaches_how_long_its_kind_takes(world: World) -> None:
     state = submitted(world)
-    for _ in range(2):  # a repeat of the step tells nothing new
+    for _ in range(2):  # a repeat of the step adds nothing
         seen(world, FINISHED, state, unfinished=280, next=299)
     assert learned(world) == [pytest.approx(290, abs=2)]
 

@@ -307,7 +307,7 @@ def test_nothing_is_sent_for_a_job_that_ended(world: World, status: Status, trus
     assert not world.vendor.asked
 
 
-# ---- somebody comes in between ---------------------------------------------------------------------------
+# ---- other writers in between ----------------------------------------------------------------------------
 
 
 def meanwhile(world: World, answer: Answer, *, status: Status | None = None, **changes: Any) -> None:
@@ -485,7 +485,7 @@ def test_a_refusal_outlives_the_failure_to_free_the_job(world: World) -> None:
 
 
 def forget() -> None:
-    """Clear what another process does not know."""
+    """Clear the state that another process would not have."""
     claims._unpaid.clear()
 
 
@@ -503,7 +503,7 @@ def test_a_job_held_with_its_claim_ends_as_uncertain(world: World) -> None:
     assert len(world.vendor.posts) == 1
 
 
-# ---- executions that somebody started directly -----------------------------------------------------------
+# ---- executions that were started directly --------------------------------------------------------------
 
 DIRECT = {"request": {**BODY, "metadata": {"campaign": "autumn"}}}
 

@@ -381,7 +381,7 @@ def test_a_sweep_that_runs_out_of_time_stops(world: World) -> None:
 def test_one_job_in_trouble_does_not_keep_the_others_waiting(world: World) -> None:
     for number in range(3):
         world.job(f"job-{number}")
-    with pytest.raises(ClientError):  # so that the function's own alarm tells
+    with pytest.raises(ClientError):  # so that the function's own alarm fires
         sweep(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"))
     assert world.executions() == ["job-1", "job-2"]
     assert sweep(world)["started"] == 1
@@ -465,7 +465,7 @@ def test_without_a_list_each_job_is_described_and_the_error_reported(world: Worl
     alive(world, "alive")
     world.job("new")
     machine = Counting(world, refused=True)
-    with pytest.raises(ClientError):  # so that the function's own alarm tells
+    with pytest.raises(ClientError):  # so that the function's own alarm fires
         sweep(world, sfn=machine)
     assert world.executions() == ["alive", "new"]
     assert machine.calls["describe_execution"] == 2
@@ -681,7 +681,7 @@ def test_an_unreported_end_after_a_redrive_is_recorded_first(world: World, clock
     if ended == "FAILED":
         assert world.record().redrive_at == clock[0] + 1800
         assert statuses(world) == ["interrupted"]
-    else:  # somebody stopped it
+    else:  # it was stopped
         assert world.record().redrive_at is None
         assert statuses(world) == ["interrupted", "interrupted"]
 

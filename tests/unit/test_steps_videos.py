@@ -217,7 +217,7 @@ def test_a_video_is_added_although_the_job_changes_meanwhile(world: World) -> No
     assert sorted(others(world)) == sorted([SECOND, "a third one"])
 
 
-# ---- who is told -----------------------------------------------------------------------------------------------------
+# ---- notifications ---------------------------------------------------------------------------------------------------
 
 
 def test_the_notification_of_the_end_names_both(world: World) -> None:
@@ -335,9 +335,9 @@ def test_each_video_gets_a_file_of_its_own(world: World) -> None:
     world.store.transition(JOB_ID, Status.DELIVERING, copy_began=2)
     world.store.update(JOB_ID, output={"bucket": "videos", "key": key_of(job)})
     world.notifier().succeeded(LATER)
-    told = [message.body for message in world.messages()]
-    assert [message["notification_id"] for message in told] == [f"{JOB_ID}/succeeded", f"{JOB_ID}/succeeded#r1"]
-    for message in told:
+    bodies = [message.body for message in world.messages()]
+    assert [message["notification_id"] for message in bodies] == [f"{JOB_ID}/succeeded", f"{JOB_ID}/succeeded#r1"]
+    for message in bodies:
         valid(message)
 
 

@@ -91,7 +91,7 @@ Metric = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 def kind_of(reference: str) -> str:
-    """Return the resource type of `SubmitFunction`, with an attribute if any. SAM makes a rule of an event."""
+    """Return the resource type behind a reference, with its attribute if any. SAM makes a rule of an event."""
     if reference == "AWS::StackName":
         return reference
     name, _, attribute = reference.partition(".")

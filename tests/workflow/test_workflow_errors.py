@@ -48,7 +48,7 @@ PAID_CALL = {row.fault for row in TABLE if row.call is not Call.READ}
 POLLING = {row.fault for row in TABLE if row.call is not Call.SUBMIT}
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
 MEETS: dict[str, set[type[Fault]]] = {
-    # It also looks at the list of prices, where a daily limit is set.
+    # It also reads the price list if a daily limit is set.
     "Submit": PAID_CALL | {GenviralUnavailable} | set(JOB_ERRORS) - {TimedOut} | EVERYWHERE,
     "Poll": POLLING | {JobClosed} | EVERYWHERE,
     "Deliver": POLLING | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,

@@ -139,7 +139,7 @@ def test_an_empty_account_holds_the_job_until_it_is_topped_up(world: World, topi
 @pytest.mark.parametrize("how", ["before", "after"])
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_no_lost_write_pays_twice_or_loses_the_video(world: World, topic: Topic, call: int, how: str) -> None:
-    # The third call writes the paid video down; nobody but the execution knows it then, not even during a hold.
+    # The third call records the paid video. Until then only the execution knows it, even during a hold.
     world.job()
     world.vendor.script["GET"] = [refusing(401, "invalid_token"), FINISHED]
     ran = stage(world, topic, world.flaky({call: how}), world.store).play()
