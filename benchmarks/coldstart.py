@@ -66,7 +66,7 @@ SETTLED_SECONDS = 0.3
 class Start(NamedTuple):
     """One start: seconds until the handler is imported, until the answer, and until the answer on Lambda.
 
-    Until the handler is imported Lambda gives a whole processor, afterwards what the function's memory buys of one.
+    Lambda gives a whole processor until the handler is imported, and then the share that the function's memory buys.
     https://serverlessland.com/content/service/lambda/guides/effectively-running-java-on-serverless/init-heavy-lifting
     """
 
@@ -137,7 +137,7 @@ class Field:
         self._start("notify", _event("notify_succeeded", execution_id=execution))
         self._start("api", _event("api_get_health"))
         self._start("sweep", _event("sweep_schedule"))
-        # The job of an upload would run beside the next start.
+        # The job of an upload would run during the next start.
         self._switch.stop()
         self._start("uploads", _event("uploads_object_created"))
         self._switch.start()

@@ -88,7 +88,7 @@ _INDEXES = {
     "by_status": ("status", "changed_at", "created_at", "source", "execution", "model_id", "video_id"),
     "by_notice": ("status", "notice_due", "changed_at"),
 }
-"""Index → its two keys and what it holds besides (template.yaml)."""
+"""Index → its two keys and its other attributes (template.yaml)."""
 
 
 @dataclass
@@ -276,8 +276,8 @@ def _request(use: Use, fact: dict[str, Any], items: dict[str, dict[str, Any]]) -
 def _table(use: Use, operation: str, item: dict[str, Any], items: dict[str, dict[str, Any]]) -> None:
     """Return the units of one request, including the indexes.
 
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html: one write where an indexed item comes,
-    changes or goes, two where its key changes.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html: one write where an indexed item is
+    added, changed or removed, two where its key changes.
     """
     if operation == "GetItem":
         use.add("DynamoDB read unit", math.ceil(max(_size(item), 1) / 4096))

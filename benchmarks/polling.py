@@ -39,7 +39,7 @@ MAX_POLLS, MAX_MEDIAN, MAX_P95 = 6, 0.05, 0.15
 # ---- how long generations take ---------------------------------------------------------------------------------------
 
 Generation = Callable[[random.Random, int], tuple[str, float]]
-"""Chance and the job's number → the kind of video (which is learned apart), and seconds."""
+"""Random generator and the job's number → the kind of video (learned separately), and seconds."""
 
 
 def log_normal(median: float, spread: float, kind: str = "model") -> Generation:
@@ -246,8 +246,8 @@ def figures(name: str, generation: Generation, seeds: int) -> dict[str, tuple[Fi
 def bound(generation: Generation, step: float = 0.01) -> float:
     """Return the fewest polls, on average, with which any strategy could meet both delay targets.
 
-    For every price of missing a target, the cheapest plan's cost less what the allowed misses cost is a lower bound
-    (weak duality); the highest of them is returned.
+    For every price of missing a target, the cost of the cheapest plan minus that of the allowed misses is a lower bound
+    (weak duality). The highest one is returned.
     """
     rnd = random.Random(1)  # noqa: S311
     logs = sorted(math.log(generation(rnd, 0)[1]) for _ in range(100_000))

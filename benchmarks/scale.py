@@ -201,7 +201,7 @@ def _wait_for(cloud: Cloud, inbox: Inbox, jobs: int, began: float) -> float:
     while time.monotonic() < end and len(inbox.heard) < jobs:
         time.sleep(1)
     ended = time.monotonic() - began
-    time.sleep(5)  # for what should not come any more
+    time.sleep(5)  # for notifications that should not come
     return ended
 
 

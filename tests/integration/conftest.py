@@ -23,7 +23,7 @@ def world() -> Iterator[RunningCloud]:
         "HoldSeconds": "2",
         "MaxUploadMegabytes": "1",
         "SweepQuietSeconds": "1",
-        # Far away, so that every job is counted: tests/integration/test_daily_limit.py comes near.
+        # Far away, so that every job is counted. Only tests/integration/test_daily_limit.py approaches it.
         "DailyCreditLimit": "1000000",
     }
     with Cloud(time_scale=0.05, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:

@@ -88,7 +88,7 @@ def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world:
     again = batch.items(repeated)
     assert again == [item | ({"paid_before": True} if "video" in item else {}) for item in first]
     assert batch.paid(again) == [1, 1, 1]
-    # A row more at the top: one payment more.
+    # One more row at the top costs one more payment.
     more = batch.items(batch.upload(row("A paper plane"), *rows))
     assert [item["job_id"] for item in more[1:]] == [item["job_id"] for item in first[:3]]
     assert batch.paid(more) == [1, 1, 1, 1]
@@ -200,7 +200,7 @@ def test_no_row_starts_while_intake_is_stopped(world: RunningCloud) -> None:
     world.table.put_item(**switch, Item={"job_id": {"S": "#intake"}})
     try:
         world.upload(batch.key, json.dumps(row("later")).encode())
-        # Time for the plan, and for the row to ask more than once.
+        # Time for the plan, and for several admission requests of the row.
         time.sleep(4)
         assert len(world.vendor()["submissions"]) == before
         assert not [

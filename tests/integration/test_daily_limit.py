@@ -1,7 +1,7 @@
 """Test the daily limit in the running system: a job waits for credits, is notified once, and resumes automatically.
 
-The cloud of these tests has a limit that no test comes near, so every job of theirs is counted, with the roles of the
-template. Here the counter is moved instead of the clock.
+The cloud of these tests has a limit far above their use, so every job is counted, with the roles of the template. Here
+the counter is changed instead of the clock.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def delivered(
     s3: S3Client, body: bytes, behaviour: Callable[[Request], None], within: limits.Limits
 ) -> tuple[bytes | None, Fault | None]:
     """Return the object after the first delivery of a video, and the error if there was one."""
-    for name in (KEY, f"{KEY}.partial"):  # parts that another video has left would be taken for this one's
+    for name in (KEY, f"{KEY}.partial"):  # leftover parts of another video would be used for this one
         s3.delete_object(Bucket=BUCKET, Key=name)
     for upload in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
         s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -159,9 +159,9 @@ def test_any_origin_delivers_what_httpx_gets_and_nothing_that_was_cut(
     size: int,
     seed: int,
 ) -> None:
-    """Two kinds are left out on purpose, see docs/delivery.md. httpx gets both, and both are refused: a body over plain
-    http with neither length nor chunks, whose truncation nothing would show, and a link with a backslash or a line
-    break, of which clients disagree to which host it leads.
+    """Two kinds are excluded on purpose, see docs/delivery.md. httpx gets both, and both are refused: a body over plain
+    http with neither length nor chunks, because its truncation is undetectable, and a link with a backslash or a
+    line break, because clients disagree about its host.
     """
     body = BODIES[kind](size, seed)
     if kind == "live WebM":  # neither httpx nor a player could detect the cut, so the origin's body is the file
@@ -173,7 +173,7 @@ def test_any_origin_delivers_what_httpx_gets_and_nothing_that_was_cut(
         assert error is None
         assert found == body
     else:
-        # Ranges may have what the plain GET has lost on the way; but a file is whole, or it is not there.
+        # Ranges may have what the plain GET has lost on the way, but a file is either complete or absent.
         assert found in (None, body)
         assert found is None or not manners.cut
 

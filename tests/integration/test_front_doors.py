@@ -1,6 +1,6 @@
 """Run the commands of the docs as a reader would, and check their results.
 
-Every `sh` and `python` block of the pages runs against the cloud on a laptop, in the order of the page.
+Every `sh` and `python` block of the pages runs against the local cloud, in the order of the page.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def test_the_page_about_uploads(world: RunningCloud, reader: Reader) -> None:
     assert prompts["uploads/shoes/moon.jpg"].startswith("Méliès reveal")
     pair = request_of(world, notified["uploads/pair/spring.manifest.json"])
     assert [url.rpartition("/")[2] for url in pair["reference_image_urls"]] == ["shoe.jpg", "room.jpg"]
-    # The right recipes said nothing.
+    # The correct recipes caused no notification.
     recipes = {
         notification["source"]["key"]
         for notification in world.all_notifications()

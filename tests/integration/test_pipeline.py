@@ -1,6 +1,6 @@
 """Test the whole system as its users meet it: files and requests in, videos and notifications out.
 
-Everything here is real but AWS and the vendor: this repository's template, its functions in processes of their own, its
+Everything except AWS and the vendor is real: this repository's template, its functions in their own processes, its
 state machine in a strict interpreter, HTTP, S3, SNS and SQS.
 """
 

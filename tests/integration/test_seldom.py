@@ -35,7 +35,7 @@ def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: RunningC
     name = f"direct-{uuid.uuid4().hex}"
     place = {"Bucket": world.at.videos_bucket, "Key": f"videos/{datetime.now(UTC):%Y/%m/%d}/{name}.mp4"}
     leftover = world.s3.create_multipart_upload(**place)["UploadId"]
-    # What cannot be compressed makes a video that needs more than one part.
+    # Incompressible content makes a video of more than one part.
     noise = io.BytesIO()
     Image.frombytes("RGB", (2304, 1296), os.urandom(2304 * 1296 * 3)).save(noise, "JPEG")
     world.upload("assets/noise.jpg", noise.getvalue())

@@ -71,7 +71,7 @@ def test_files_of_every_kind_are_taken_for_what_they_are(world: RunningCloud) ->
         manifest = {"assets": {"face": face, "voice": f"assets/{pictures}-{name}"}}
         good[f"uploads/{speaking}/{name}.manifest.json"] = json.dumps(manifest).encode()
     wrong = {
-        # Brands without a picture behind them: that is for the vendor to find out.
+        # Brands without a picture. Only the vendor can find that out.
         f"uploads/{pictures}/mif1.heic": (brands, "InvalidInput"),
         f"uploads/{pictures}/notes.txt": ("Notes for the speaker".encode("utf-16"), "UploadUnsupported"),
         f"uploads/{clips}/voice.m4a": (sounds["android.m4a"], "UploadUnsupported"),

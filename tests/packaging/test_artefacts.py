@@ -1,7 +1,7 @@
 """Test that each function runs from its built artefact alone, as on Lambda: a missing module or package fails here.
 
-One job goes through the functions of the state machine, on the cloud's tables, buckets and vendor; the others get their
-sample events. Python 3.13 runs them where it is installed, as on Lambda; the tests' names say which Python did.
+One job goes through the functions of the state machine, with the local cloud's tables, buckets and vendor. The other
+functions get their sample events. Python 3.13 runs them if it is installed, as on Lambda. The test ids name the Python.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Provide the parts of the AWS command line that the docs use, so that they need no other installation.
 
-Operations and parameters come from botocore's own models, so a command that AWS would not take fails here, too. Run as
+Operations and parameters come from botocore's own models, so a command that AWS would reject fails here, too. Run as
 `aws_command.py s3 cp FILE s3://BUCKET/KEY` or `aws_command.py SERVICE OPERATION --parameter value …`.
 """
 

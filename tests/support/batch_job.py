@@ -29,9 +29,9 @@ class BatchJobRun:
     """The function and the video jobs of one run.
 
     Args:
-        rows: How many rows the plan has.
-        concurrency: How many may be under way.
-        **scripts: State → what it answers, call by call, the last for ever. An exception is raised.
+        rows: The number of rows in the plan.
+        concurrency: The number of rows that may run at once.
+        **scripts: State → its answers, call by call. The last one repeats. An exception is raised.
     """
 
     def __init__(self, rows: int = 3, concurrency: int = 2, **scripts: list[Any]) -> None:

@@ -1,6 +1,6 @@
 """Run an origin on the loopback with configurable faults, and make a video to serve from it.
 
-Shared by the delivery tests. Speaks HTTP by hand, because a proper server would not tell lies.
+Shared by the delivery tests. Writes HTTP by hand, because a proper server cannot send invalid answers.
 """
 
 from __future__ import annotations

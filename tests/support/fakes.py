@@ -60,7 +60,7 @@ BODY: dict[str, Any] = {
     "params": {"duration_seconds": 5},
 }
 PLAIN_BODY = {**BODY, "reference_image_urls": ["https://example.com/product.jpg"]}
-"""The same without anything that opens a link, so that a job may be sent again after its end."""
+"""The same without signed links, so that a job may be sent again after its end."""
 VIDEO_ID = "22222222-2222-2222-2222-222222222222"
 LINK = "https://cdn.example.com/out/video.mp4?token=very-secret-token"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -259,7 +259,7 @@ class World:
         )
         self.store = JobStore(self.dynamodb, TABLE)
 
-    # The rest is made when it is first asked for: most tests need one of them.
+    # The rest is created on first use, because most tests need only one of them.
 
     @functools.cached_property
     def s3(self) -> Any:

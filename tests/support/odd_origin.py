@@ -1,7 +1,7 @@
 """Run an origin with configurable manners: ranges, framing, version names, redirects, interim answers.
 
-Each way was seen in the wild, at CDNs and object stores that every browser copes with. `Manners` says which; `behave`
-turns them into answers on the wire.
+Each of them exists at CDNs and object stores that every browser supports. `Manners` selects them; `behave` turns them
+into answers.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class Manners:
     """How an origin behaves.
 
     Attributes:
-        ranges: What becomes of a request with a range; see `_RANGED`. A number is a status.
-        later: Whether only ranges that do not begin at 0 are answered so; the others well.
-        etag: `strong`, `weak`, `none`, or `each` for another one with each answer.
+        ranges: The answer to a request with a range; see `_RANGED`. A number is a status.
+        later: Whether this applies only to ranges that do not begin at 0.
+        etag: `strong`, `weak`, `none`, or `each` for a new one with each answer.
         plain: How the whole file is framed; see `_PLAIN`.
         encoding: The value of `Content-Encoding`.
-        interim: The answers before the answer.
-        fields: How many header fields there are that nobody needs.
-        redirects: How many redirects come first.
-        location: How they are written; see `LOCATIONS`.
-        cookie: Whether it redirects until the cookies that it has set come back.
-        cut: How many bytes at the end of the file the origin has lost without knowing it.
-        lost: How many bytes of each body do not arrive, although they were announced.
+        interim: The interim answers before the final one.
+        fields: The number of superfluous header fields.
+        redirects: The number of redirects before the answer.
+        location: The form of their `Location`; see `LOCATIONS`.
+        cookie: Whether it redirects until its cookies are sent back.
+        cut: The number of bytes that are missing at the end of the origin's file.
+        lost: The number of announced bytes of each body that do not arrive.
     """
 
     ranges: str | int = "good"

@@ -47,14 +47,14 @@ def with_index(world: World) -> None:
 
 
 class Machine:
-    """Step Functions with a redrive, which moto has not; and something that may happen in the middle.
+    """Step Functions with a redrive, which moto lacks, and an action that may happen in between.
 
     Args:
-        world: Where the executions are.
+        world: The world with the executions.
         redrivable: Whether a redrive succeeds.
-        said: The text of its refusal otherwise.
-        shown: What a description says beyond what moto says; where a redrive is refused, only afterwards.
-        meanwhile: What happens before a job is resumed.
+        said: The text of the error otherwise.
+        shown: Additional fields of a description. If a redrive is refused, only afterwards.
+        meanwhile: Runs before a job is resumed.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Machine:
         return getattr(self._sfn, name)
 
     def describe_execution(self, **arguments: str) -> Any:
-        # The last call before a job is resumed: is the name of the later execution free?
+        # The last call before a job is resumed checks whether the name of the later execution is free.
         if ".r" in arguments["executionArn"] and self._meanwhile is not None:
             happen, self._meanwhile = self._meanwhile, None
             happen()

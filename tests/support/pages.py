@@ -56,7 +56,7 @@ class Site:
 def browser(address: str, folder: Path, *switches: str) -> Iterator[None]:
     """Open an address in a browser, with a folder for its profile."""
     assert CHROMIUM is not None
-    # Its sandbox wants rights that a container does not have; the only pages it opens are ours.
+    # Its sandbox needs rights that a container lacks. It opens only our own pages.
     usual = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     with subprocess.Popen(  # noqa: S603 - a browser on the project's own page
         [CHROMIUM, *usual, *switches, f"--user-data-dir={folder}", "--remote-debugging-port=0", address],

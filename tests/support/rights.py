@@ -1,6 +1,6 @@
 """Serve `make iam-proof` (`tools.iam_proof`) in a test run: remove one right, and record the rights used.
 
-Both come by environment variables, and without them nothing happens. Knows IAM's API, and no role of this project.
+Both are set by environment variables, and without them nothing happens. Knows IAM's API, and no role of this project.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def physical(cloud: Cloud, resource: str) -> str:
 def without(statement: dict[str, Any], action: str, position: int) -> list[dict[str, Any]]:
     """Return a statement without one action on one of its resources: two statements, one, or none."""
     actions, resources = listed(statement["Action"]), listed(statement["Resource"])
-    rest = {name: value for name, value in statement.items() if name != "Sid"}  # which must not be there twice
+    rest = {name: value for name, value in statement.items() if name != "Sid"}  # an id must be unique
     others = [one for one in actions if one != action]
     elsewhere = [resource for place, resource in enumerate(resources) if place != position]
     parts = [(others, resources), ([action], elsewhere)]

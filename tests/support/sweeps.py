@@ -1,6 +1,6 @@
 """Make sweeps, and many open jobs with running executions.
 
-Shared by the tests of the sweep and its benchmark. Knows how moto keeps executions; must not know what is expected.
+Shared by the tests of the sweep and its benchmark. Knows how moto stores executions, and no expected results.
 """
 
 from __future__ import annotations

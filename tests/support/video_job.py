@@ -1,6 +1,6 @@
 """Run the real state machine with made-up ARNs, and scripted answers of the four functions.
 
-An actor answers by script. What it answers has the shape of the real step's answer, and nothing of its work.
+The scripted answers have the shape of the real steps' answers.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _closed(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 Scripts = dict[str, list[Any]]
-"""State → what the function behind it answers, call by call."""
+"""State → the answers of its function, call by call."""
 
 HEALTHY: Scripts = {
     "Submit": [SUBMITTED],
@@ -77,9 +77,8 @@ class VideoJobRun:
     """One run of the state machine.
 
     Args:
-        **scripts: State → what the function behind it answers, call by call; the last answer is given again and again.
-            An exception is raised, a callable is asked, anything else is the answer. Where there is no script, all goes
-            well.
+        **scripts: State → the answers of its function, call by call. The last answer repeats. An exception is raised, a
+            callable is called, anything else is the answer. Without a script, the call succeeds.
     """
 
     def __init__(self, **scripts: list[Any]) -> None:
@@ -92,8 +91,8 @@ class VideoJobRun:
 
         Args:
             given: The execution's input, or with `start` that state's.
-            start: Where to begin.
-            redrive: A run that failed, which is resumed.
+            start: The first state.
+            redrive: A failed run to resume.
         """
         return run(
             {**MACHINE, "StartAt": start or MACHINE["StartAt"]},

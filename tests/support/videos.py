@@ -1,6 +1,6 @@
 """Make real videos with FFmpeg's encoders and muxers, and change them as other writers do.
 
-Shared by the tests of what a file is. Each function gives bytes; `plays` proves that FFmpeg plays them.
+Shared by the tests of media files. Each function returns bytes. `plays` checks that FFmpeg plays them.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def encode(
     """Encode two seconds of ten frames each, with two key frames a second. `flags` are FFmpeg's `movflags`.
 
     Args:
-        container: FFmpeg's name of it.
-        tracks: Video tracks; one of the usual size if none are given.
-        sound: Whether there is a sound track, or its codec; the container's usual one unless it is named.
+        container: FFmpeg's name of the container.
+        tracks: Video tracks. By default one of the usual size.
+        sound: Whether there is a sound track, or its codec. By default the container's usual one.
         flags: FFmpeg's `movflags`.
         delay: When the video begins, in seconds.
     """
-    with tempfile.NamedTemporaryFile() as file:  # FFmpeg opens it a second time to put `moov` in front
+    with tempfile.NamedTemporaryFile() as file:  # FFmpeg opens it again to put `moov` in front
         _write(file.name, container, tracks or (Video(),), sound=sound, flags=flags, delay=delay)
         return Path(file.name).read_bytes()
 

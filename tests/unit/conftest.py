@@ -81,7 +81,7 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(runtime.metrics.provider, "namespace", "GenviralVideo", raising=False)
 
     def vendor(*arguments: Any, **options: Any) -> GenviralClient:
-        # Functions keep their client. Each call has to reach the vendor that the world has by then.
+        # Functions cache their client, and each call must reach the world's current vendor.
         transport = httpx.MockTransport(lambda request: world.vendor.handle_request(request))
         return GenviralClient(*arguments, **options, transport=transport)
 

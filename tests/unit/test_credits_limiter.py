@@ -342,7 +342,7 @@ TROUBLE: dict[str, Callable[[World], Fault]] = {
     "daily_credit_limit": reached,
     "price_unknown": price_unknown,
 }
-# What a job meets in turn, again and again, until it ends; who is notified of it.
+# The errors that a job meets in turn, repeated until it ends, and the notifications.
 IN_TURN: list[tuple[tuple[str, ...], list[str]]] = [
     (("price_unknown", "rate_limited"), ["price_unknown"]),
     (("daily_credit_limit", "rate_limited"), ["daily_credit_limit"]),
@@ -362,7 +362,7 @@ def test_no_trouble_ends_the_hold_of_another_kind(
     shop: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, in_turn: tuple[str, ...], notified: list[str]
 ) -> None:
     """Each kind is then notified once, and the job ends, whatever errors occur in between."""
-    # Nobody sends them here, and there is room for a hundred.
+    # Nothing flushes them here, and they hold at most a hundred.
     monkeypatch.setattr(metrics, "add_metric", lambda **_: None)
     longest = 3 * DAY if "insufficient_credits" in in_turn else 14 * DAY
     for kind in itertools.cycle(in_turn):

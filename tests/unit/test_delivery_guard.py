@@ -207,7 +207,7 @@ def test_any_text_is_taken_apart_or_refused(text: str) -> None:
         try:
             target = check(url, LIMITS)
         except OutputRefused as error:
-            # A few letters may stand in any sentence, and the host's name is meant to.
+            # A few letters may occur in any sentence, and the host's name is meant to be there.
             assert len(text) < 12 or text not in error.message  # noqa: PT017
         else:
             assert target.port == 443

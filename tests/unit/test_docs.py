@@ -39,7 +39,7 @@ LAYERS = (
     {"shared.api"},
     {"functions", "ops", "local", "tools"},
 )
-"""A part may import from the layers above its own in this list, never from its own or a later one."""
+"""A part may import only from layers above its own in this list."""
 
 
 def errors_of(module: ModuleType) -> dict[str, type[Fault]]:

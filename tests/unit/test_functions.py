@@ -772,7 +772,7 @@ def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Functions)
     assert (type(fault), fault.paid) == (AwsCallFailed, Paid.NO)
     assert fault.message == "GetSecretValue failed with ResourceNotFoundException"
     record = stage.world.record()
-    # Not claimed at all: a claim that is cut off while the key is read would end as uncertain.
+    # There is no claim: one that is interrupted while the key is read would end as uncertain.
     assert (record.status, record.claim, "submitting" in record.timeline) == (Status.QUEUED, None, False)
 
 
@@ -821,7 +821,7 @@ def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
     version_of_the_event(stage.world)
 
     def meanwhile(request: httpx.Request) -> httpx.Response:
-        # Step Functions gave the call up and makes the next one, which neither pays nor gives up.
+        # Step Functions abandons the call and makes the next one, which neither pays nor ends the job.
         assert type(stage.fails("submit", event("submit"))).__name__ == "SubmissionInProgress"
         return accepting()(request)
 

@@ -144,7 +144,7 @@ DOCUMENTED = [
     ("status", "error_code", "name"),
     [
         *DOCUMENTED,
-        # The code decides first, whatever status it came with.
+        # The error code takes precedence over the status.
         (402, "tier_not_allowed", "TierNotAllowed"),
         (402, " Insufficient_Credits ", "InsufficientCredits"),
         (400, "insufficient_credits", "InsufficientCredits"),
@@ -152,7 +152,7 @@ DOCUMENTED = [
         (502, "generation_failed", "GenerationFailed"),
         (401, "insufficient_credits", "AuthenticationFailed"),
         # Without a known code the status decides; an account error is never the end of a job.
-        # This client sends no broken JSON, so a 400 without a known code is about something else.
+        # This client sends no broken JSON, so a 400 without a known code has another cause.
         (400, None, "RequestRejected"),
         (401, None, "AuthenticationFailed"),
         (401, "brand_new", "AuthenticationFailed"),
@@ -381,7 +381,7 @@ def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
         assert type(generate(vendor)).__name__ == "SubmissionUncertain"
         assert type(read_status(vendor)).__name__ == "GenviralUnavailable"
         assert [request.method for request in vendor.requests] == ["POST", "GET"]
-    # Whoever answers 401, it is about the key.
+    # A 401 is about the key, whichever server sent it.
     assert (
         type(generate(answering(401, body))).__name__
         == type(read_status(answering(401, body))).__name__
@@ -760,7 +760,7 @@ LINKS = {
     "a list with a gap": ([None, "", "https://cdn.example/v"], "https://cdn.example/v"),
     "an object": ({"url": "https://cdn.example/v", "width": 5}, "https://cdn.example/v"),
     "an object within": ({"video": {"href": "https://cdn.example/v"}}, "https://cdn.example/v"),
-    # No links, and the delivery has to say so.
+    # These are no links, and the delivery must report that.
     "no address": ("n/a", "n/a"),
     "a path": ("/v.mp4", "/v.mp4"),
     "a file": ("file:///etc/passwd", "file:///etc/passwd"),

@@ -76,7 +76,7 @@ def test_nulls_and_absent_fields_are_not_sent() -> None:
     assert parse_generate(body).to_body() == {"model_id": "any/unknown-model", "params": {"resolution": "720p"}}
 
 
-# They count as letters, marks or symbols, and show nothing.
+# They count as letters, marks or symbols, and are invisible.
 EMPTY_SIGNS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180f\u2800\u3164\ufe00\ufe0f\uffa0\U0001d173\U000e0100"
 
 

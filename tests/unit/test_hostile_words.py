@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 COUNT, A_TIME, MOST_SHOWN = int(os.environ.get("HOSTILE_WORDS", "300")), 60, 40
 THROUGH_DOORS = max(1, COUNT // A_TIME // 3)
-"""Rounds of whole functions and commands. They take a second for each word; all words go through what shows them."""
+"""Texts that go through whole functions and commands, at a second each. All texts go through the formatters."""
 PIECES = [
     *("\x1b[2J", "\x1b]0;t\x07", "\x00", "\x08", "\t", "\r", "\n", "\x7f", "\x85", "\x9b31m", "\xad", "\u061c"),
     *("\u200b", "\u200d", "\u200f", "\u2028", "\u2029", "\u202a", "\u202e", "\u2066", "\u2069", "\ufeff", "\ufffa"),
@@ -127,7 +127,7 @@ class Doors:
     def __init__(self, stage: Functions) -> None:
         self.stage, self.world = stage, stage.world
         self.said: list[str] = []
-        """What functions answered or raised."""
+        """The answers and errors of the functions."""
         self.jobs: set[str] = set()
 
     def call(self, name: str, given: dict[str, Any]) -> Any:
@@ -346,7 +346,7 @@ def test_no_word_steers_a_terminal_or_forges_a_line_or_link(
 def require_harmless(where: str, line: str) -> None:
     assert not [sign for sign in line if not sign.isprintable() and sign not in "\xa0\u202f\u3000"], (where, line)
     assert not _NOTHING.search(line), (where, line)
-    # The report for programs is JSON and repeats a key as it is: blanks push nothing out of sight there.
+    # The JSON report repeats a key unchanged, because blanks hide nothing there.
     if where in ("subject", "sms", "mail", "command") or (where == "report" and not line.startswith("{")):
         assert not re.search(" {60}", line), (where, line)
     if where in ("subject", "sms", "mail"):

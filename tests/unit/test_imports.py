@@ -104,10 +104,10 @@ def test_helpers_of_tests_are_imported_by_their_full_names(folder: str) -> None:
     assert not wrong, "tests/support is the place for what several test modules use"
 
 
-# What every function imports: the logger and the AWS clients, and what those bring along.
+# Every function imports the logger, the AWS clients, and their dependencies.
 BASE = {"aws_lambda_powertools", "botocore", "certifi", "dateutil", "jmespath", "six", "typing_extensions", "urllib3"}
 VENDOR = {"anyio", "h11", "httpcore", "httpx", "idna"}
-# httpcore and httpx take them where they are; the layer has none.
+# httpcore and httpx use them if installed. The layer has none.
 ONLY_HERE = {"h2", "hpack", "hyperframe", "click", "rich", "pygments", "markdown_it", "mdurl"}
 MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_inspection"}
 BUDGET = {
@@ -120,7 +120,7 @@ BUDGET = {
     "batch": BASE,
     "api": BASE,
 }
-"""Each function's third-party packages when it starts. Another one costs milliseconds on every cold start."""
+"""Each function's third-party packages at its start. One more costs milliseconds on every cold start."""
 HEAVY = (
     "aws_lambda_powertools.event_handler",
     "aws_lambda_powertools.utilities.idempotency",

@@ -55,7 +55,7 @@ def test_the_table_of_moves_is_whole() -> None:
     assert set(Status) == OPEN | TERMINAL
     assert {status.value for status in TERMINAL} == {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
     assert STATES[Status.SUCCEEDED].leads_to == {Status.PROCESSING}, "for another video that was paid for as well"
-    # Whatever is open can be interrupted, and an interruption hides no way on.
+    # Every open job can be interrupted, and an interruption permits the same transitions.
     assert all(Status.INTERRUPTED in STATES[status].leads_to for status in OPEN)
     of_open = {target for source in OPEN for target in STATES[source].leads_to}
     assert STATES[Status.INTERRUPTED].leads_to >= of_open - {Status.INTERRUPTED}

@@ -70,7 +70,7 @@ def test_every_route_may_be_refused_by_the_gateway_and_one_by_genviral() -> None
     for key, operation in OPERATIONS.items():
         refusal = operation["responses"]["429"]
         assert "API Gateway's own" in refusal["description"]
-        # The gateway has neither our body nor our header.
+        # The gateway sends neither our body nor our header.
         own = key == "GET /models"
         assert ["content" in refusal, "headers" in refusal] == [own, own]
 

@@ -410,7 +410,7 @@ def test_many_are_redriven_after_one_question(
     assert err.count("Type redrive") == 1
     assert (status, "Redriven: 3." in out) == ((0, True) if sent else (2, False))
     assert ("states:RedriveExecution" in account.calls) is sent
-    # A person took it up, so what fails next is news.
+    # An operator resumed it, so the next failure is notified.
     assert account.world.record("job-down").redrives == (0 if sent else 3)
 
 
@@ -573,7 +573,7 @@ def test_the_documented_policy_is_just_enough(account: CommandLine) -> None:
     assert all(statement["Effect"] == "Allow" and statement["Resource"] != "*" for statement in statements)
 
 
-# Where an action is not called like its operation. https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+# Actions with other names than their operations. https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 _ACTIONS = {
     "s3:ListObjectVersions": "s3:ListBucketVersions",
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html

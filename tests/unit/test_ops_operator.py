@@ -75,7 +75,7 @@ def test_an_attached_video_is_followed_and_not_paid_for(world: World, beginning:
     began = int(time.time())
     assert operator_of(world).attach(JOB_ID, VIDEO_ID) == LATER
     job = world.record()
-    # A deadline from now on: the old one may be over.
+    # A new deadline, because the old one may have passed.
     assert began + 7200 <= (job.deadline_at or 0) <= time.time() + 7200
     assert (job.status, job.video_id, job.execution) == (Status.PROCESSING, VIDEO_ID, LATER)
     assert (job.claim, job.notice_due, job.error) == (None, None, None)
@@ -636,7 +636,7 @@ def test_a_command_cut_off_before_the_start_is_finished_by_its_repeat(world: Wor
     first = world.record()
     if how == "before":
         assert act(operator_of(world, Machine(world, redrivable=False))) == LATER
-    else:  # it had begun, and a repeat has nothing to do
+    else:  # it had begun, so a repeat does nothing
         with pytest.raises(Refused):
             act(operator_of(world, Machine(world, redrivable=False)))
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]

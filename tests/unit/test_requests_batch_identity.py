@@ -88,7 +88,7 @@ def test_an_id_is_what_it_was_and_so_are_those_of_the_older_rule(kind: str) -> N
 
 # ---- one id, however it is written --------------------------------------------------------------------------
 
-# No quotes, no `#` and no backslash: what a CSV makes of those has its own tests.
+# No quotes, no `#` and no backslash: they have their own CSV tests.
 _LETTERS = (
     st.text("abcZ äöüßé 한글 日本 नि 😀 ,;|.!?-_=+@\n\t(){}[]/", min_size=1, max_size=30).map(str.strip).filter(bool)
 )
@@ -236,7 +236,7 @@ def test_what_makes_another_video_makes_another_job(changed: dict[str, Any]) -> 
 )
 def test_a_metadata_number_or_boolean_is_one_in_any_spelling(spellings: list[Any]) -> None:
     assert len({ids(lines(row(metadata={"x": spelling})))[0] for spelling in spellings}) == 1
-    # Whichever spelling was paid for by the former rule is found where it stands again.
+    # A notation paid for under the former rule is found when it is used again.
     for spelling in spellings:
         paid = older_ids([row(metadata={"x": spelling})])
         assert ids(lines(row(metadata={"x": spelling})), known=paid) == paid
@@ -358,7 +358,7 @@ def test_one_more_equal_row_beside_an_older_one_is_one_more_job() -> None:
     first = ids(lines(row(prompt="a\r\nb"), row(prompt="a\nb")), known=[older])
     assert first[0] == older
     assert first[1] != older
-    # Whichever of them exist by then, and in whatever order they stand.
+    # Any of them may exist by then, in any order.
     for known in ([older], first):
         again = ids(lines(row(prompt="a\nb"), row(prompt="a\r\nb")), known=known)
         assert sorted(again) == sorted(first)

@@ -273,7 +273,7 @@ AMBIGUOUS = {
     "an ideographic comma and no beginning": "https://example.com/a.jpg\u3001www.example.com/b.jpg",
     "a full-width comma and no beginning": "https://example.com/a.jpg\uff0cwww.example.com/b.jpg",
 }
-# `+` and the like may stand within a link, so neither form takes them for a separator.
+# `+` and similar characters may occur in a link, so neither form treats them as a separator.
 TORN = {
     "nothing between": "https://example.com/a.jpghttps://example.com/b.jpg",
     "nothing between queries": f"{A_LINK}{B_LINK}",
@@ -475,7 +475,7 @@ DAMAGED = {
 def test_a_damaged_text_is_refused_wherever_it_stands(kind: str) -> None:
     text = DAMAGED[kind]
     for name in ("prompt", "metadata.sku"):
-        # Far behind the beginning, where the encoding is judged.
+        # Far behind the beginning, from which the encoding is detected.
         *good, row = batches.read(csv_of(*[{"model_id": MODEL}] * 9, {"model_id": MODEL, name: text}), KEY)
         assert [one.fault for one in good] == [None] * 9
         assert [path for path, _ in issues(row)] == [name]
@@ -751,7 +751,7 @@ def test_every_file_is_accepted_or_refused_with_a_name(file: tuple[bytes, str]) 
     for job in plan.jobs:
         source = batches.source_in(json.loads(json.dumps(job)))
         assert source is not None
-        # What Submit will read is what was judged, and it is judged alike.
+        # Submit reads what was checked, and checks it in the same way.
         body = json.loads(plan.requests[source["offset"] : source["offset"] + source["length"]])
         request, metadata = parse_request(body)
         assert request | ({"metadata": metadata} if metadata else {}) == body

@@ -203,7 +203,7 @@ def test_of_a_large_file_little_is_read_wherever_its_tracks_are() -> None:
     at = len(brand(b"mp42")) + 10**9
     assert judged_from({0: head, at: tail}, at + len(tail)) == (AUDIO, 2)
     assert size < at + len(tail) + 100
-    # No file makes more work than that, whatever it is made of.
+    # This is the limit for any file.
     many = box(b"free") * 200_000
     kind, reads = judged_from({0: brand(b"isom") + many}, 28 + len(many))
     assert (kind, reads) == (VIDEO, 40)

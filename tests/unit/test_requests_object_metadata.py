@@ -19,7 +19,7 @@ from shared.requests.object_metadata import decoded
         ("=?UTF-8?B?R3LDvMOfIEdvdHQ=?=", "Grüß Gott"),
         ("=?UTF-8?Q?Gr=C3=BC=C3=9F_Gott?=", "Grüß Gott"),
         ("=?utf-8?q?a=5Fb=3F=3D_=F0=9F=91=91?=", "a_b?= 👑"),
-        # What S3 was seen to return: localstack/localstack, tests/aws/services/s3/test_s3.snapshot.json
+        # Values that S3 has returned: localstack/localstack, tests/aws/services/s3/test_s3.snapshot.json
         ("=?UTF-8?Q?test=5F=E2=80=94=5Ffile%E2%80%94=5F=C3=A9=5F2=3F.pdf?=", "test_—_file%E2%80%94_é_2?.pdf"),
         ("=?UTF-8?B?77+977+977+9?=", "\ufffd\ufffd\ufffd"),
         # A header in UTF-8, read byte by byte. https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html

@@ -264,7 +264,7 @@ def test_metadata_is_sent_as_it_was_meant_and_not_as_s3_wraps_it(world: World) -
     [
         ("uploads/हिन्दी.jpg", "हिन्दी.jpg", "हिन्दी"),
         ("uploads/😀.jpg", "😀.jpg", "😀"),
-        ("uploads/Scho\u0308ne.jpg", "Schöne.jpg", "Schöne"),  # as a Mac takes it apart
+        ("uploads/Scho\u0308ne.jpg", "Schöne.jpg", "Schöne"),  # decomposed, as on a Mac
         ("uploads/default/", "default", "default"),
     ],
 )
@@ -407,7 +407,7 @@ def test_the_worked_recipes_are_valid_with_a_plain_upload(world: World, file: Pa
         SPEAKING,
         {"model_id": "{{metadata.model}}", "image_url": "{{tags.logo}}", "prompt": "{{metadata.a|b}} {{metadata.a}}"},
         {"model_id": "m"},
-        # A name in another case, and what stands in labels, metadata and tags.
+        # A name in another case, and values from labels, metadata and tags.
         {**PLAIN, "prompt": "{{Stem}} {{FileName}} {{Metadata.Style|film}} {{TAGS.Mood of it|calm}} {{date}}"},
         {"model_id": "m", "image_url": "{{Asset_URL}}", "prompt": "{{metadata.x-amz-meta-style|a}} {{assets.a_1-B|b}}"},
         # One file for two fields of its kind; two files for two kinds; a manifest's file, or else the upload's.
@@ -437,7 +437,7 @@ def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
         ({**PLAIN, "prompt": "{{stem"}, "prompt"),
         ({**PLAIN, "prompt": "{{stem {{filename}}"}, "prompt"),
         ({**PLAIN, "prompt": "{{{stem}}}"}, "prompt"),
-        # A mistyped name is none, whatever default it has.
+        # A mistyped name is unknown, even with a default.
         *(
             ({**PLAIN, "prompt": f"{{{{{name}|Cinematic}}}}"}, "prompt")
             for name in (
@@ -463,12 +463,12 @@ def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
                 "",
             )
         ),
-        # One file cannot be of two kinds, and no upload has both a file of its own and those of a manifest.
+        # One file cannot be of two kinds, and no upload has both its own file and those of a manifest.
         ({**PLAIN, "video_url": "{{asset_url}}"}, "video_url"),
         ({**PLAIN, "reference_audio_urls": ["{{Asset_URL}}"]}, "reference_audio_urls.0"),
         ({"model_id": "m", "audio_url": "{{assets.a}}", "image_url": "{{assets.a}}"}, "image_url"),
         ({**PLAIN, "video_url": "{{assets.a}}"}, "image_url"),
-        # A name of a file is no link.
+        # A file name is no link.
         ({"model_id": "m", "image_url": "{{stem}}"}, "image_url"),
         ({"model_id": "m", "image_url": "{{filename}}"}, "image_url"),
     ],
@@ -486,7 +486,7 @@ def _prompt(text: str) -> bytes:
     return f'{{"model_id": "m", "prompt": "{text}"}}'.encode()
 
 
-# A search that goes back over what it has seen, or a path that is written for each value, takes minutes here.
+# A search with backtracking, or building a path for each value, would take minutes here.
 LARGE = {
     "an opening and blanks": _prompt("{{" + " " * (_SIZE - 100)),
     "many openings": _prompt("{{" * (_SIZE // 2 - 50)),

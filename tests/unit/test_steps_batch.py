@@ -357,7 +357,7 @@ def test_rows_not_started_are_named_and_a_repeat_pays_only_them(world: World) ->
     assert [row["status"] for row in table] == ["processing", "not_started"]
     assert "Upload the same file again" in document["advice"]
     assert notification(world)["batch"]["advice"] == document["advice"]
-    # The same file once more: the one gets in, the other is known.
+    # The same file again: one row is admitted, and the other is known.
     admit = functools.partial(
         admit_row, store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900
     )

@@ -120,7 +120,7 @@ def test_a_failure_of_the_table_loses_no_message(
         notify(world.notifier())
     messages = world.messages()
     assert {message.body["status"] for message in messages} == {status}
-    # A message whose crossing-off failed goes out again under the same id.
+    # A message whose removal from the record failed is sent again under the same id.
     assert len({message.body["notification_id"] for message in messages}) == 1
     assert len(messages) <= 2
     assert world.record().notice_due is None
@@ -212,7 +212,7 @@ CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
     # A hold that lasted too long must not make a paid video appear unpaid.
     (lambda world: world.paid_job(), AuthenticationFailed("no", paid=Paid.YES), "timed_out", "yes"),
     (lambda world: claimed(world), SubmissionUncertain("?"), "uncertain", "unknown"),
-    # The attempt that was thought lost has come back with a refusal, and gave its claim back.
+    # The attempt that seemed lost has returned with an error, and released its claim.
     (lambda world: world.job(), SubmissionUncertain("?"), "uncertain", "no"),
     (lambda world: claimed(world), InvalidInput("no"), "uncertain", "unknown"),
     (lambda world: claimed(world), InsufficientCredits("no"), "uncertain", "unknown"),

@@ -57,7 +57,7 @@ GIVEN = {"job_id": JOB_ID}
 
 
 def test_an_accepted_job_is_written_down_and_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A second that turns between the answer and the plan of the polls would shorten the first wait.
+    # A change of the second between the answer and the poll plan would shorten the first wait.
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now)
     world.job(request=BODY, metadata={"order": 1})
@@ -129,7 +129,7 @@ NAMED: Answer = lambda _: httpx.Response(502, json={"data": {"video_id": VIDEO_I
 def test_a_video_that_an_uncertain_response_names_is_kept_and_notified(world: World, lost: bool) -> None:
     world.vendor = Vendor([NAMED])
     world.job()
-    # Each time the job is read again. The rest of the function's time is spent on it.
+    # The job is read again each time, for the rest of the function's time.
     store = world.flaky(dict.fromkeys(range(3, 200), "before") if lost else {})
     with pytest.raises(SubmissionUncertain) as fault:
         world.submitter(store).submit(EXECUTION, GIVEN)
@@ -451,7 +451,7 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
         state, error = run_job(world, world.flaky(plan), given)
         assert world.vendor.accepted <= 1, plan
         if world.vendor.accepted:
-            # What the record lacks is in the execution's state, from where the first poll brings it back.
+            # The first poll restores what the record lacks from the execution's state.
             assert state is not None, plan
             world.poller().poll(EXECUTION, state["video_id"], state["submitted_at"])
             assert (world.record().video_id, world.record().status) == (VIDEO_ID, Status.PROCESSING), plan
@@ -598,7 +598,7 @@ def test_an_input_that_names_another_job_is_a_conflict_whatever_it_is(world: Wor
 @pytest.mark.parametrize(
     "request_",
     [
-        {**BODY, "raw_params": {"list": [1e15] * 50_000}},  # 250 KB as it was written, and 900 KB as Python writes it
+        {**BODY, "raw_params": {"list": [1e15] * 50_000}},  # 250 KB as written, and 900 KB as serialized by Python
         {**BODY, "prompt": "x" * 310_000},
     ],
     ids=["by its numbers", "by its text"],

@@ -133,7 +133,7 @@ def test_a_job_whose_execution_died_is_interrupted_and_notified_once(world: Worl
     assert (job.status, job.execution) == (Status.INTERRUPTED, EXECUTION)
     assert "redrive" in (job.error or {})["advice"]
     stopped = world.sfn.describe_execution(executionArn=EXECUTION)["stopDate"]
-    # The event that was late; its times are milliseconds.
+    # The late event. Its times are milliseconds.
     moment = str(round(stopped.timestamp() * 1000))
     world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment=moment)
     assert notified(world) == [(JOB_ID, "interrupted")]
@@ -159,7 +159,7 @@ def test_a_job_that_is_interrupted_once_more_says_why(world: World) -> None:
     world.job()
     dead(world)
     sweep(world)
-    world.store.claim(JOB_ID, "attempt")  # by a step that outlived the execution; it takes the error off the record
+    world.store.claim(JOB_ID, "attempt")  # by a step that outlived the execution and removes the error from the record
     sweep(world)
     job = world.record()
     assert (job.status, job.claim) == (Status.INTERRUPTED, "attempt")

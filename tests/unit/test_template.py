@@ -1,5 +1,7 @@
-"""What the template promises besides its functions: logs that end, queues somebody watches, names that do not collide,
-tags, boundaries, keys, and a canary where one works. Figures of AWS are in `test_template_watch`."""
+"""Test the template beside its functions.
+
+Covers retention of logs, alarms of queues, unique names, tags, boundaries, keys, and a canary where one works.
+Figures of AWS are in `test_template_watch`."""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ TAGGED = {
     "AWS::SQS::Queue",
     "AWS::SecretsManager::Secret",
 }
-"""What appears on a bill and can carry tags."""
+"""Resources that appear on a bill and can have tags."""
 
 
 def of_type(*kinds: str) -> dict[str, dict[str, Any]]:
@@ -141,7 +143,7 @@ def test_every_queue_lets_events_in_and_has_an_alarm(queue: str) -> None:
         for statement in policy["PolicyDocument"]["Statement"]
     ]
     assert [one["Principal"]["Service"] for one in statements] == ["events.amazonaws.com"]
-    # Every rule of this account and region, and no other's. EventBridge documents `aws:SourceArn` alone.
+    # Every rule of this account and region only. EventBridge documents `aws:SourceArn` alone.
     rules = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*"
     assert statements[0]["Condition"] == {"ArnLike": {"aws:SourceArn": {"Fn::Sub": rules}}}
     watched = [one.get("Dimensions") for one in of_type("AWS::CloudWatch::Alarm").values()]
@@ -173,7 +175,7 @@ def test_videos_and_jobs_outlive_the_stack_except_a_failed_first_deploy() -> Non
 NO_NAME_OF_A_THING = {
     "AttributeName", "DeploymentConfigName", "FunctionName", "IndexName", "MetricName", "ApplicationName", "StageName",
 }  # fmt: skip
-"""Properties at a resource's top that name another thing, or one inside the resource."""
+"""Top-level properties that name something else, or a part of the resource."""
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_a_release_moves_the_api_by_a_canary_and_back_by_its_alarm() -> None:
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatereplacepolicy.html
     kept = RESOURCES["ApiVersion"]["DeletionPolicy"], RESOURCES["ApiVersion"]["UpdateReplacePolicy"]
     assert kept == ("RetainExceptOnCreate", "Retain")
-    # Each of them changes with the release: the version, or none is made; the function, or Lambda makes no second one.
+    # Both must change with a release: without the version none is published, and without the function no second one.
     assert RESOURCES["ApiVersion"]["Properties"]["Description"] == {"Ref": "Release"}
     assert RESOURCES["ApiFunction"]["Properties"]["Environment"]["Variables"]["RELEASE"] == {"Ref": "Release"}
     alarms = RESOURCES["ApiCanary"]["Properties"]["AlarmConfiguration"]["Alarms"]

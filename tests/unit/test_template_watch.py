@@ -1,5 +1,7 @@
-"""Every alarm, dashboard and saved query asks for what there is: metrics that the functions really emit, or that AWS
-documents, with the very dimensions; fields that stand in real log lines."""
+"""Test that every alarm, dashboard and saved query uses existing data.
+
+Its metrics are emitted by the functions or documented by AWS, with the same dimensions. Its fields occur in log
+lines."""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ AWS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ("QueueName", "AWS::SQS::Queue.QueueName", SQS),
     ("AWS/SNS", "NumberOfNotificationsFailed"): ("TopicName", "AWS::SNS::Topic.TopicName", SNS),
 }  # fmt: skip
-"""AWS's metrics that are used: the dimension, the resource whose name is its value, and where AWS says so."""
+"""The AWS metrics in use: the dimension, the resource whose name is its value, and AWS's documentation."""
 
 SERVICE, SOURCE = ("service",), ("service", "source")
 EMITTED: dict[str, tuple[Any, ...]] = {
@@ -84,7 +86,7 @@ EMITTED: dict[str, tuple[Any, ...]] = {
     "SweptRedriven": ("sweep_schedule", SERVICE),
     "SweptStarted": ("sweep_schedule", SERVICE),
 }
-"""Our own metrics: a sample event of which a function makes each, and the sets of dimensions it is emitted under."""
+"""Our own metrics: the sample event that causes each, and its sets of dimensions."""
 
 Metric = tuple[str, str, tuple[tuple[str, str], ...]]
 """Namespace, name, and the dimensions with their values."""

@@ -21,8 +21,8 @@ from tools.retries import attempts as attempts_of
 REJECTIONS: set[type[Exception]] = {*BATCH_ERRORS, UploadUnreadable}
 BY_NAME = sorted(REJECTIONS, key=lambda kind: kind.__name__)
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
-# What the optimized integration of StartExecution can answer beside the end of what it started. The names are those
-# that AWS shows for it: `StepFunctions.` and the error's name, or the client's for what its model does not name.
+# Errors of the optimized integration of StartExecution, besides those of the started execution. The names are those
+# that AWS shows for it: `StepFunctions.` and the error's name, or the client's if its model does not name it.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 NOT_NOW = {
     "StepFunctions.ExecutionLimitExceeded",
@@ -52,7 +52,7 @@ def test_every_row_becomes_an_execution_named_like_its_job() -> None:
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"])
     made = sorted(stage.calls["make"], key=lambda call: call["input"]["source"]["line"])
     assert [call["name"] for call in made] == [job["job_id"] for job in stage.jobs]
-    # The very input that a later upload of the same row gives: Step Functions then answers with the same execution.
+    # The same input as a later upload of the row, so that Step Functions answers with the same execution.
     assert [call["input"] for call in made] == [
         {"job_id": job["job_id"], "source": job["source"]} for job in stage.jobs
     ]
@@ -130,7 +130,7 @@ def test_a_fault_is_tried_again_and_then_left_for_a_redrive(state: str, name: st
     assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", name, state)
     tries = attempts(state, name)
     assert len(stage.calls[_OF_FUNCTION[state]]) == tries
-    # Plan alone can meet a file that a person must correct, and so retries no error that it does not name.
+    # Only Plan can meet a file that a person must correct, and so retries no error that it does not name.
     retried = name in PLATFORM or name == "AwsCallFailed" or state != "Plan"
     assert tries > 2 if retried else tries == 1
 

@@ -59,17 +59,17 @@ MEETS: dict[str, set[type[Fault]]] = {
 }
 # A job that was closed meanwhile has been notified. When an operator reopens it, a redrive continues at that state.
 LEFT_UNCAUGHT = {("Poll", JobClosed), ("Deliver", JobClosed)}
-# Sent again while the vendor is still sure to know the key, but not by a redrive days later: then a person decides.
+# Retried while the vendor surely knows the key, but not by a redrive days later: then a person decides.
 RETRIED_THEN_UNCERTAIN = {SubmissionUnconfirmed}
-# The first must never be sent again; the others need another deployment or a higher limit. Where no error is a person's
-# to decide about, whatever has no retrier of its own is tried a few times.
+# The first must never be sent again; the others need another deployment or a higher limit. Where a person decides about
+# no error, errors without their own retrier are tried a few times.
 ONE_TRY = {SubmissionUncertain, InternalError, SettingsInvalid, delivery.OutputTooLarge}
 
 UNDECIDED = {state for state, faults in MEETS.items() if {fault.branch for fault in faults} == {Branch.RETRY}}
-"""The states that no error leaves for a person to decide: what is not named there is tried again, too."""
-# What a second upload may still bring.
+"""The states without errors that a person must decide about. They also retry errors that they do not name."""
+# A second upload may still add these.
 WAITED_FOR = {RecipeMissing, AssetMissing}
-# Another job is sent in the meantime, which takes seconds. Only a long wait for that is a hold.
+# Another job is being sent, which takes seconds. Only a long wait for it is a hold.
 TRIED_THEN_HELD = {PriceUnknown}
 
 CASES = [(state, fault) for state, faults in MEETS.items() for fault in sorted(faults, key=lambda kind: kind.__name__)]

@@ -39,10 +39,10 @@ NAMED: dict[Handling, tuple[int, int, int] | None] = {
     Handling.FINAL: None,
     Handling.ABSENT: None,
 }
-"""What a state that calls a function says by name: first pause, longest pause, retries. The wildcard is not counted."""
+"""The named retriers of a state that calls a function: first pause, longest pause, retries. Without the wildcard."""
 
 MINUTES_15, MINUTES_90 = 900, 5400
-# None of these is a fault that passes.
+# None of these is transient.
 MAY_BE_SHORT = {
     "PriceUnknown": "no fault: the job is on hold afterwards, and tried again",
     "GenerationFailed": "the vendor's own verdict; a retry or two may change it",
@@ -108,7 +108,7 @@ def test_every_error_goes_where_the_list_says_in_every_task_state(state: str, ha
         rules = [rule for rule in FUNCTIONS[state]["Retry"] if name in rule["ErrorEquals"]]
         assert [figures(rule) for rule in rules] == ([NAMED[handling]] if NAMED[handling] else []), name
         caught = rule_for(FUNCTIONS[state], "Catch", name)
-        # A catcher would take the redrive away. A row of a batch has none: it ends as not started.
+        # A catcher would prevent the redrive. A row of a batch has none and ends as not started.
         assert bool(caught) == (state == "Admit" and handling is not Handling.FINAL), name
 
 

@@ -1,7 +1,6 @@
 """Test five minutes of throttles in every state: no row is lost or paid for twice, and one notification is sent.
 
-Both state machines are the real ones and so are the steps, but for the copy. Rows run one after another, under one
-virtual clock.
+Both state machines and the steps are real, except for the copy. Rows run one after another under one virtual clock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Test the state machine with the real steps: both promises hold across faults, holds and a redrive.
 
-AWS is moto's, the vendor answers by script. Only the copy itself is played: it has tests of its own.
+AWS is moto, and the vendor answers by script. Only the copy is replaced, because it has its own tests.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def overlapping(world: World, clock: Clock, answers_after: int | None) -> Callab
     """Return a Submit whose first call is abandoned by Step Functions and keeps running.
 
     Args:
-        world: The world.
+        world: The world of the job.
         clock: The time.
         answers_after: How many calls later its paid call is answered. None: never.
     """
