@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 SMALL, LARGE = video_bytes(200_000), video_bytes(12 * MIB)
-PATIENT = dataclasses.replace(LAPTOP, max_bytes=40 * MIB)
-IMPATIENT = dataclasses.replace(PATIENT, total_seconds=1.0, idle_seconds=0.4)
+LONG_LIMITS = dataclasses.replace(LAPTOP, max_bytes=40 * MIB)
+SHORT_LIMITS = dataclasses.replace(LONG_LIMITS, total_seconds=1.0, idle_seconds=0.4)
 
 
 @pytest.fixture
@@ -162,6 +162,6 @@ def test_wrong_body_never_becomes_an_object(
     s3: S3Client, behaviour: Callable[[Request], None], error: type[Exception]
 ) -> None:
     with serve(SMALL, behaviour) as origin, pytest.raises(error) as raised:
-        copy(origin, s3, IMPATIENT if error is OutputUnreachable else PATIENT)
+        copy(origin, s3, SHORT_LIMITS if error is OutputUnreachable else LONG_LIMITS)
     assert left_behind(s3) == ([], 0)
     assert "s3cr3t" not in str(raised.value)

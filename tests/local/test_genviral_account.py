@@ -49,8 +49,8 @@ def test_threads_that_meet_never_overdraw_an_account(render_queue: RenderQueue, 
     def post(key: str) -> str:
         try:
             return state.accept(account, MODEL, long_clip("the same"), key).video_id
-        except Refusal as refusal:
-            return str(refusal.error_code)
+        except Refusal as raised:
+            return str(raised.error_code)
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(post, keys))

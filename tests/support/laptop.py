@@ -108,8 +108,8 @@ class RunningCloud:
 
     def vendor(self) -> dict[str, Any]:
         """Return the vendor's own state."""
-        books: dict[str, Any] = httpx.get(f"{self.at.genviral_admin_url}/state").json()
-        return books
+        state: dict[str, Any] = httpx.get(f"{self.at.genviral_admin_url}/state").json()
+        return state
 
     def paid(self, job_id: str) -> int:
         """Return how often the vendor charged for the job."""

@@ -149,9 +149,9 @@ def test_a_model_without_a_price_counts_as_the_dearest(shop: World, prices: Answ
 )
 def test_without_a_list_of_prices_nothing_is_sent(shop: World, answer: Answer, error: type[Fault]) -> None:
     shop.vendor = vendor(prices=answer)
-    with pytest.raises(error) as refusal:
+    with pytest.raises(error) as raised:
         submit(shop, shop.limiter(100))
-    assert refusal.value.paid is Paid.NO
+    assert raised.value.paid is Paid.NO
     assert not shop.vendor.posts
     assert (spent(shop, TODAY), shop.record().claim) == (0, None)
 
@@ -229,10 +229,10 @@ def test_what_the_limit_does_not_cover_waits_for_the_next_day(shop: World, clock
     shop.job(OTHER)
     submit(shop, limiter, OTHER)
     for _ in range(3):
-        with pytest.raises(DailyLimitReached) as refusal:
+        with pytest.raises(DailyLimitReached) as raised:
             submit(shop, limiter)
-    said = refusal.value.message
-    assert (refusal.value.paid, refusal.value.error_code) == (Paid.NO, "daily_credit_limit")
+    said = raised.value.message
+    assert (raised.value.paid, raised.value.error_code) == (Paid.NO, "daily_credit_limit")
     assert "costs 5 credits" in said
     assert "5 of the stack's daily limit of 8" in said
     assert f"{TODAY} (UTC)" in said
@@ -250,11 +250,11 @@ def test_a_raised_limit_lets_the_job_go_on(shop: World) -> None:
 
 
 def test_a_job_beyond_every_day_says_so(shop: World) -> None:
-    with pytest.raises(DailyLimitReached) as refusal:
+    with pytest.raises(DailyLimitReached) as raised:
         submit(shop, shop.limiter(4.5))
-    assert "costs 5 credits, more than the stack's whole daily limit of 4.5" in refusal.value.message
-    assert "cannot go on" in refusal.value.message
-    assert "DailyCreditLimit" in refusal.value.advice
+    assert "costs 5 credits, more than the stack's whole daily limit of 4.5" in raised.value.message
+    assert "cannot go on" in raised.value.message
+    assert "DailyCreditLimit" in raised.value.advice
 
 
 def test_a_paid_job_is_never_held_by_the_limit(shop: World) -> None:
@@ -270,9 +270,9 @@ def hold(world: World, fault: Fault) -> dict[str, Any]:
 
 
 def reached(world: World) -> DailyLimitReached:
-    with pytest.raises(DailyLimitReached) as refusal:
+    with pytest.raises(DailyLimitReached) as raised:
         submit(world, world.limiter(1))
-    return refusal.value
+    return raised.value
 
 
 def test_a_hold_is_notified_once_in_its_own_words(shop: World) -> None:
@@ -320,18 +320,18 @@ def price_unknown(world: World) -> PriceUnknown:
     world.dynamodb.update_item(
         **counter, UpdateExpression="SET probe = :probe, probe_until = :until", ExpressionAttributeValues=lock
     )
-    with pytest.raises(PriceUnknown) as refusal:
+    with pytest.raises(PriceUnknown) as raised:
         submit(world, world.limiter(1000))
     world.dynamodb.update_item(**counter, UpdateExpression="REMOVE probe")
-    return refusal.value
+    return raised.value
 
 
 def refused_with(status: int, code: str) -> Callable[[World], Fault]:
     def refused(world: World) -> Fault:
         world.vendor = vendor(refusing(status, code))
-        with pytest.raises(Fault) as refusal:
+        with pytest.raises(Fault) as raised:
             submit(world, world.limiter(1000))
-        return refusal.value
+        return raised.value
 
     return refused
 
@@ -383,20 +383,20 @@ def test_the_accounts_trouble_after_a_long_wait_is_a_hold_of_its_own(shop: World
     clock.now += 5 * DAY
     empty = refusing(402, "insufficient_credits")
     shop.vendor = vendor(empty) if before == "the paid call" else vendor(prices=refusing(401))
-    with pytest.raises(Fault) as refusal:
+    with pytest.raises(Fault) as raised:
         submit(shop, shop.limiter(100))
-    assert not hold(shop, refusal.value)["expired"]
+    assert not hold(shop, raised.value)["expired"]
     assert [message.body["status"] for message in shop.messages()] == ["on_hold", "on_hold"]
     assert shop.record().held_since == int(clock.now)
     clock.now += 4 * DAY
-    assert hold(shop, refusal.value)["expired"]
+    assert hold(shop, raised.value)["expired"]
 
 
 def test_the_limit_after_the_accounts_trouble_is_a_hold_of_its_own(shop: World, clock: Clock) -> None:
     shop.vendor = vendor(refusing(402, "insufficient_credits"))
-    with pytest.raises(Fault) as refusal:
+    with pytest.raises(Fault) as raised:
         submit(shop, shop.limiter(100))
-    hold(shop, refusal.value)
+    hold(shop, raised.value)
     clock.now += DAY
     fault = reached(shop)
     for _ in range(2):
@@ -884,9 +884,9 @@ def test_a_probe_beyond_the_limit_is_the_last_of_its_day(shop: World) -> None:
     assert spent(shop, TODAY) == 250
     for name, request in (("listed", OTHER_MODEL), ("guessed", LONGER)):
         shop.job(name, request)
-        with pytest.raises(DailyLimitReached) as refusal:
+        with pytest.raises(DailyLimitReached) as raised:
             submit(shop, shop.limiter(100), name)
-    assert "costs 100 credits at most, as far as is known" in refusal.value.message
+    assert "costs 100 credits at most, as far as is known" in raised.value.message
 
 
 def test_an_attempt_cut_off_before_it_settles_is_settled_by_the_next(shop: World) -> None:

@@ -89,11 +89,11 @@ def examined(data: bytes) -> Container:
     return found
 
 
-def skimmed(data: bytes, step: int) -> Container:
-    skim = HeaderCapture()
+def captured(data: bytes, step: int) -> Container:
+    capture = HeaderCapture()
     for start in range(0, len(data), step):
-        skim.feed(bytearray(data[start : start + step]))
-    return skim.examine()
+        capture.feed(bytearray(data[start : start + step]))
+    return capture.examine()
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
@@ -105,7 +105,7 @@ def test_mutated_container_ends_in_bounded_reads_and_one_result(round_: int) -> 
         kind = content_type(data[:SNIFF_BYTES])
         assert kind in (None, "video/mp4", "video/quicktime", "video/webm")
         found = examined(data)
-        assert found == skimmed(data, rng.choice((999, 4096, 1 << 20)))
+        assert found == captured(data, rng.choice((999, 4096, 1 << 20)))
         if found.facts is not None:
             assert found.whole
             assert found.facts.duration is None or 0 < found.facts.duration <= 7 * 24 * 3600

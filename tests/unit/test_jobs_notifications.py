@@ -83,7 +83,7 @@ def canceled(world: World) -> None:
     world.notifier().canceled(JOB_ID)
 
 
-NOTICES: dict[str, Callable[[World], None]] = {
+NOTIFICATIONS: dict[str, Callable[[World], None]] = {
     "succeeded": delivered,
     "failed": failed,
     "on_hold": held,
@@ -100,9 +100,9 @@ def recipe_notification() -> Notification:
     return notification_of_recipe("s3-1", source, recipe="shoes", fault=fault, occurred_at="2026-11-22T10:15:30Z")
 
 
-@pytest.mark.parametrize("status", NOTICES)
+@pytest.mark.parametrize("status", NOTIFICATIONS)
 def test_every_notification_keeps_to_the_schema(world: World, status: str) -> None:
-    NOTICES[status](world)
+    NOTIFICATIONS[status](world)
     (message,) = world.messages()
     assert message.body["status"] == status
     valid(message.body)
@@ -116,7 +116,12 @@ def test_a_recipes_notification_keeps_to_the_schema() -> None:
 
 def test_the_schema_names_what_can_be_notified_and_nothing_else(world: World) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert set(SCHEMA["properties"]["status"]["enum"]) == {*NOTICES, RECIPE_INVALID, UPLOAD_IGNORED, *BATCH_STATUSES}
+    assert set(SCHEMA["properties"]["status"]["enum"]) == {
+        *NOTIFICATIONS,
+        RECIPE_INVALID,
+        UPLOAD_IGNORED,
+        *BATCH_STATUSES,
+    }
     assert SCHEMA["properties"]["version"]["const"] == VERSION
     delivered(world)
     (message,) = world.messages()

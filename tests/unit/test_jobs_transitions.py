@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shared.jobs.record import Job
 
-MOVE_PAIRS = [(source, target) for source in Status for target in Status]
+TRANSITION_PAIRS = [(source, target) for source in Status for target in Status]
 
 
 class OneAtATime(Flaky):
@@ -50,7 +50,7 @@ def put(world: World, status: Status, **attributes: Any) -> Job:
     return world.record()
 
 
-def test_the_table_of_moves_is_whole() -> None:
+def test_the_table_of_transitions_is_complete() -> None:
     assert set(STATES) == set(Status)
     assert set(Status) == OPEN | TERMINAL
     assert {status.value for status in TERMINAL} == {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
@@ -62,10 +62,10 @@ def test_the_table_of_moves_is_whole() -> None:
 
 
 @pytest.mark.parametrize("reopen", [False, True], ids=["automatically", "by an operator"])
-def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> None:
+def test_every_transition_of_the_table_and_no_other(world: World, reopen: bool) -> None:
     world.job()
     item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})["Item"]
-    for source, target in MOVE_PAIRS:
+    for source, target in TRANSITION_PAIRS:
         if reopen and source in OPEN:
             continue
         world.dynamodb.put_item(TableName=TABLE, Item=item | {"status": {"S": source.value}})
@@ -80,7 +80,7 @@ def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> Non
     assert sources_of(Status.QUEUED) < sources_of(Status.QUEUED, reopen=True)
 
 
-def test_no_move_makes_a_job(world: World) -> None:
+def test_no_transition_creates_a_job(world: World) -> None:
     attempts: list[Callable[[], object]] = [
         lambda: world.store.transition(JOB_ID, Status.PROCESSING),
         lambda: world.store.update(JOB_ID, output={"key": "x"}),

@@ -121,13 +121,13 @@ def test_a_mistyped_video_can_be_replaced_but_only_on_purpose(world: World) -> N
     assert world.record().video_id == OTHER_VIDEO
 
 
-def looking_for_a_mistyped_video(world: World) -> None:
+def following_a_mistyped_video(world: World) -> None:
     world.paid_job()
     alive(world)
 
 
 def test_a_mistyped_video_is_replaced_while_it_is_polled(world: World) -> None:
-    looking_for_a_mistyped_video(world)
+    following_a_mistyped_video(world)
     with pytest.raises(Refused, match=VIDEO_ID):
         operator_of(world).attach(JOB_ID, OTHER_VIDEO)
     assert operator_of(world).attach(JOB_ID, OTHER_VIDEO, replace=True) == LATER
@@ -141,7 +141,7 @@ def test_a_mistyped_video_is_replaced_while_it_is_polled(world: World) -> None:
 
 
 def test_a_video_that_is_found_in_the_same_moment_is_not_replaced(world: World) -> None:
-    looking_for_a_mistyped_video(world)
+    following_a_mistyped_video(world)
     found = Machine(world, meanwhile=lambda: world.store.transition(JOB_ID, Status.DELIVERING))
     with pytest.raises(Refused, match="delivering"):
         operator_of(world, found).attach(JOB_ID, OTHER_VIDEO, replace=True)
@@ -622,7 +622,7 @@ TAKE_UPS: dict[str, tuple[Callable[[World], None], Act]] = {
     "attach": (uncertain, lambda operator: operator.attach(JOB_ID, VIDEO_ID)),
     "resubmit": (uncertain, lambda operator: operator.resubmit(JOB_ID)),
     "redrive": (lambda world: paid(world, Status.INTERRUPTED), lambda operator: operator.redrive(JOB_ID)),
-    "replace": (looking_for_a_mistyped_video, lambda operator: operator.attach(JOB_ID, OTHER_VIDEO, replace=True)),
+    "replace": (following_a_mistyped_video, lambda operator: operator.attach(JOB_ID, OTHER_VIDEO, replace=True)),
 }
 
 
@@ -681,7 +681,7 @@ STOPS: dict[str, Act] = {
 @pytest.mark.parametrize("code", ["ValidationException", "ExecutionDoesNotExist"])
 @pytest.mark.parametrize("name", STOPS)
 def test_an_execution_that_ends_just_before_its_stop_fails_no_command(world: World, name: str, code: str) -> None:
-    looking_for_a_mistyped_video(world)
+    following_a_mistyped_video(world)
     STOPS[name](operator_of(world, Flaky(Machine(world), {1: "after"}, only="stop_execution", code=code)))
     job = world.record()
     assert (job.status, job.execution) == {
@@ -692,7 +692,7 @@ def test_an_execution_that_ends_just_before_its_stop_fails_no_command(world: Wor
 
 @pytest.mark.parametrize("name", STOPS)
 def test_a_stop_that_fails_otherwise_is_no_success(world: World, name: str) -> None:
-    looking_for_a_mistyped_video(world)
+    following_a_mistyped_video(world)
     with pytest.raises(ClientError, match="AccessDenied"):
         STOPS[name](
             operator_of(

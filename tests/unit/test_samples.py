@@ -37,7 +37,7 @@ def sample(name: str) -> ModuleType:
 
 
 @pytest.fixture
-def told(world: World) -> World:
+def notified(world: World) -> World:
     """A job that went well and one that did not, both notified."""
     world.s3.put_object(Bucket=VIDEOS, Key="videos/a.mp4", Body=b"video")
     world.paid_job()

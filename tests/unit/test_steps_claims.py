@@ -551,9 +551,9 @@ def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world:
 
             return twice
 
-    with pytest.raises(JobClosed) as refusal:
+    with pytest.raises(JobClosed) as raised:
         submit(world, Repeating(world.dynamodb))
-    assert refusal.value.paid is Paid.NO
+    assert raised.value.paid is Paid.NO
     job = world.record()
     assert (job.status, job.claim, job.paid, world.vendor.posts) == (close, None, Paid.NO, [])
 

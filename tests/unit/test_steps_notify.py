@@ -183,7 +183,7 @@ def test_an_end_is_counted_once_although_its_notification_fails_first(
     assert len(world.messages()) == 1
 
 
-def test_a_cancel_is_counted_once_whoever_tells_of_it(world: World) -> None:
+def test_a_cancel_is_counted_once_by_any_notifier(world: World) -> None:
     world.paid_job()
     operator_of(world).cancel(JOB_ID)  # which has no metrics of its own
     for _ in range(2):
@@ -191,7 +191,7 @@ def test_a_cancel_is_counted_once_whoever_tells_of_it(world: World) -> None:
     assert counted() == {"JobsCanceled": 1}
 
 
-def test_success_tells_where_the_video_is(world: World) -> None:
+def test_success_says_where_the_video_is(world: World) -> None:
     delivered(world)
     world.store.update(JOB_ID, error={"code": "old"})
     state = world.notifier().succeeded(EXECUTION)

@@ -99,9 +99,9 @@ def test_a_repeat_goes_on_with_the_video(world: World) -> None:
 def test_a_definite_refusal_frees_the_job(world: World, answer: Answer, error: type[Fault]) -> None:
     world.vendor = Vendor([answer, accepting()])
     world.job()
-    with pytest.raises(error) as refusal:
+    with pytest.raises(error) as raised:
         world.submitter().submit(EXECUTION, GIVEN)
-    assert refusal.value.paid is Paid.NO
+    assert raised.value.paid is Paid.NO
     assert (world.record().status, world.record().claim) == (Status.QUEUED, None)
     assert world.submitter().submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
     assert {post.headers["Idempotency-Key"] for post in world.vendor.posts} == {JOB_ID}
@@ -408,9 +408,9 @@ def test_two_executions_of_one_job_pay_once(world: World) -> None:
     def slow(request: httpx.Request) -> httpx.Response:
         for error, age in ((SubmissionInProgress, 0), (SubmissionUncertain, 400)):
             world.age_claim(seconds=age)
-            with pytest.raises(error) as refusal:
+            with pytest.raises(error) as raised:
                 world.submitter().submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
-        outcomes.append(world.notifier().failed(arn_of(f"{JOB_ID}.r1"), caught(refusal.value))["status"])
+        outcomes.append(world.notifier().failed(arn_of(f"{JOB_ID}.r1"), caught(raised.value))["status"])
         return accepting()(request)
 
     world.vendor = Vendor([slow, accepting("a second one")])
@@ -477,10 +477,10 @@ def test_an_account_error_after_an_unrecorded_video_keeps_the_video(world: World
 def test_a_refusal_outlives_the_failure_to_free_the_job(world: World) -> None:
     world.vendor = Vendor([refusing(422, "invalid_input", "this model takes a picture"), accepting()])
     world.job()
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInput) as raised:
         world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
     world.age_claim()
-    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "uncertain"
+    assert world.notifier().failed(EXECUTION, caught(raised.value))["status"] == "uncertain"
     assert (world.record().error or {})["error"] == "InvalidInput"
 
 
@@ -492,9 +492,9 @@ def forget() -> None:
 def test_a_job_held_with_its_claim_ends_as_uncertain(world: World) -> None:
     world.vendor = Vendor([refusing(402, "insufficient_credits"), accepting()])
     world.job()
-    with pytest.raises(InsufficientCredits) as refusal:
+    with pytest.raises(InsufficientCredits) as raised:
         world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
-    assert world.notifier().on_hold(EXECUTION, caught(refusal.value))["video_id"] is None
+    assert world.notifier().on_hold(EXECUTION, caught(raised.value))["video_id"] is None
     forget()
     world.age_claim()
     with pytest.raises(SubmissionUncertain) as uncertain:
@@ -606,9 +606,9 @@ def test_an_input_that_names_another_job_is_a_conflict_whatever_it_is(world: Wor
 def test_a_request_that_fits_no_record_is_refused_with_advice_that_helps(
     world: World, request_: dict[str, Any]
 ) -> None:
-    with pytest.raises(RequestTooLarge) as refusal:
+    with pytest.raises(RequestTooLarge) as raised:
         world.submitter().submit(EXECUTION, {"request": request_})
-    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
+    assert world.notifier().failed(EXECUTION, caught(raised.value))["status"] == "failed"
     (message,) = world.messages()
     assert (message.body["paid"], message.body["error"]["code"]) == ("no", "request_too_large")
     assert "requests/<name>.json" in message.body["error"]["advice"]
@@ -663,9 +663,9 @@ def test_too_much_data_does_not_end_a_paid_job(world: World) -> None:
     ],
 )
 def test_a_bad_direct_request_is_named_and_notified_as_unpaid(world: World, given: object, error: type[Fault]) -> None:
-    with pytest.raises(error) as refusal:
+    with pytest.raises(error) as raised:
         world.submitter().submit(EXECUTION, given)
-    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
+    assert world.notifier().failed(EXECUTION, caught(raised.value))["status"] == "failed"
     assert not world.vendor.asked
     (message,) = world.messages()
     assert (message.body["error"]["error"], message.body["paid"]) == (error.__name__, "no")

@@ -704,7 +704,7 @@ def test_a_video_that_failed_is_not_attached_but_on_purpose(world: World) -> Non
 
 
 @pytest.mark.parametrize("status", [Status.SUBMITTING, Status.INTERRUPTED, Status.UNCERTAIN])
-def test_whoever_resubmits_too_early_learns_when_they_may(world: World, status: Status) -> None:
+def test_a_resubmission_that_is_too_early_says_when_it_is_allowed(world: World, status: Status) -> None:
     world.job()
     world.store.claim(JOB_ID, "made up", execution=EXECUTION)
     if status is not Status.SUBMITTING:

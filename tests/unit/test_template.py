@@ -1,7 +1,8 @@
 """Test the template beside its functions.
 
 Covers retention of logs, alarms of queues, unique names, tags, boundaries, keys, and a canary where one works.
-Figures of AWS are in `test_template_watch`."""
+Figures of AWS are in `test_template_watch`.
+"""
 
 from __future__ import annotations
 

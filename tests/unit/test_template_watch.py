@@ -1,7 +1,8 @@
 """Test that every alarm, dashboard and saved query uses existing data.
 
 Its metrics are emitted by the functions or documented by AWS, with the same dimensions. Its fields occur in log
-lines."""
+lines.
+"""
 
 from __future__ import annotations
 
