@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
-from tests.support.readers import Reader, heard
+from tests.support.readers import Reader, notification_ids
 
 if TYPE_CHECKING:
     from tests.support.laptop import RunningCloud
@@ -34,24 +34,24 @@ class Batch:
     def __init__(self, world: RunningCloud) -> None:
         self.world = world
         self.key = f"batches/{uuid.uuid4().hex}.jsonl"
-        self._heard: set[str] = set()
+        self._seen: set[str] = set()
 
     def upload(self, *rows: Any, key: str | None = None) -> dict[str, Any]:
         """Upload the rows, and wait for the notification about the batch."""
         key = key or self.key
         self.world.upload(key, "\n".join(json.dumps(one) for one in rows).encode())
-        return self.hear(key)
+        return self.next_notification(key)
 
-    def hear(self, key: str | None = None) -> dict[str, Any]:
+    def next_notification(self, key: str | None = None) -> dict[str, Any]:
         wanted = key or self.key
         notification = self.world.await_notification(
             lambda notification: (
                 notification["status"].startswith("batch_")
                 and notification["source"]["key"] == wanted
-                and notification["notification_id"] not in self._heard
+                and notification["notification_id"] not in self._seen
             )
         )
-        self._heard.add(notification["notification_id"])
+        self._seen.add(notification["notification_id"])
         return notification
 
     def items(self, notification: dict[str, Any]) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ def test_a_check_in_another_spelling_pays_nothing(world: RunningCloud, behind: s
     before = len(world.vendor()["submissions"])
     key = batch.key.replace(".jsonl", behind)
     world.upload(key, f"model_id,prompt,params.duration_seconds\n{MODEL},A boat,1\n".encode())
-    notification = batch.hear(key)
+    notification = batch.next_notification(key)
     assert notification["status"] == ("batch_rejected" if "v2" in behind else "batch_checked")
     assert notification["paid"] == "no"
     assert len(world.vendor()["submissions"]) == before
@@ -140,7 +140,7 @@ def test_a_row_is_paid_once_in_whatever_spelling_and_form_it_comes(world: Runnin
     jobs = set()
     for text in (f'{header}\r\n{MODEL},"Shot one\r\nShot two",1\r\n', f'{header}\n{MODEL},"Shot one\nShot two",1\n'):
         world.upload(key, text.encode())
-        jobs.add(batch.items(batch.hear(key))[0]["job_id"])
+        jobs.add(batch.items(batch.next_notification(key))[0]["job_id"])
     for more in ({}, {"negative_prompt": None, "metadata": None}, {"negative_prompt": ""}):
         jobs.add(batch.items(batch.upload(row("Shot one\nShot two", **more)))[0]["job_id"])
     (job_id,) = jobs
@@ -161,7 +161,7 @@ def test_ambiguous_rows_are_refused_by_check_and_run_and_not_paid(world: Running
     for suffix in (".check.csv", ".csv"):
         key = batch.key.replace(".jsonl", suffix)
         world.upload(key, MISREAD[kind].encode())
-        (item,) = batch.items(batch.hear(key))
+        (item,) = batch.items(batch.next_notification(key))
         assert item["status"] == "refused"
         assert item["error"]["issues"]
     assert len(world.vendor()["submissions"]) == before
@@ -177,7 +177,7 @@ def test_two_links_in_one_cell_are_sent_as_two(world: RunningCloud) -> None:
         links.append(world.s3.generate_presigned_url("get_object", Params=where))
     header = "model_id;reference_image_urls;params.duration_seconds"
     world.upload(key, f'{header}\r\n{MODEL};"{links[0]},{links[1]}";1\r\n'.encode())
-    (item,) = batch.items(batch.hear(key))
+    (item,) = batch.items(batch.next_notification(key))
     assert (item["status"], world.paid(item["job_id"])) == ("succeeded", 1)
     record = world.table.get_item(TableName=world.at.jobs_table, Key={"job_id": {"S": item["job_id"]}})["Item"]
     sent = json.loads(record["request"]["S"])["reference_image_urls"]
@@ -188,7 +188,7 @@ def test_an_unreadable_batch_is_notified(world: RunningCloud) -> None:
     batch = Batch(world)
     key = batch.key.replace(".jsonl", ".csv")
     world.upload(key, b"model_id,promt\na,b\n")
-    notification = batch.hear(key)
+    notification = batch.next_notification(key)
     assert (notification["status"], notification["error"]["code"]) == ("batch_rejected", "batch_unreadable")
     assert [issue["path"] for issue in notification["error"]["issues"]] == ["promt"]
 
@@ -208,7 +208,7 @@ def test_no_row_starts_while_intake_is_stopped(world: RunningCloud) -> None:
         ]
     finally:
         world.table.delete_item(**switch, Key={"job_id": {"S": "#intake"}})
-    items = batch.items(batch.hear())
+    items = batch.items(batch.next_notification())
     assert ([item["status"] for item in items], batch.paid(items)) == (["succeeded"], [1])
 
 
@@ -218,7 +218,7 @@ def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: Ru
     world.subscribe(queue, FilterPolicy=json.dumps(subscription["FilterPolicy"]))
     batch = Batch(world)
     notification = batch.upload(row("one"), row("two"))
-    ids = heard(world, queue, until_there={notification["notification_id"]})
+    ids = notification_ids(world, queue, until_there={notification["notification_id"]})
     assert not ids & {f"{item['job_id']}/succeeded" for item in batch.items(notification)}
 
 
@@ -226,11 +226,11 @@ def test_the_page_about_batches(world: RunningCloud, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     Reader(world, tmp_path).follow("batches.md", "sh")
     batch = Batch(world)
-    checked = batch.hear("batches/boats.check.csv")
+    checked = batch.next_notification("batches/boats.check.csv")
     assert checked["status"] == "batch_checked"
     assert checked["batch"]["rows"] == 3
     for key, rows in (("batches/boats.csv", 3), ("batches/boats.jsonl", 2)):
-        notification = batch.hear(key)
+        notification = batch.next_notification(key)
         assert notification["batch"]["counts"] == {"succeeded": rows}
         report = notification["batch"]["report"]
         table = world.s3.get_object(Bucket=report["bucket"], Key=report["key"].replace(".json", ".csv"))["Body"].read()

@@ -14,7 +14,7 @@ import pytest
 
 from local.demo import SAMPLE
 from tests.support.laptop import until
-from tests.support.readers import Reader, heard
+from tests.support.readers import Reader, notification_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,4 +193,4 @@ def test_the_page_about_notifications(world: RunningCloud, reader: Reader) -> No
         "no-rows-of-batches": set(notified),
     }
     for queue, ids in expected.items():
-        assert heard(world, queue, until_there=ids) & set(notified) == ids, queue
+        assert notification_ids(world, queue, until_there=ids) & set(notified) == ids, queue

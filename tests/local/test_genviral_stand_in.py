@@ -200,7 +200,7 @@ def test_models_are_listed_with_cost_and_inputs(driver: Driver) -> None:
     assert refused(driver.client().get("studio/models?mode=opera")) == (422, "invalid_query")
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize(

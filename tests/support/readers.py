@@ -65,7 +65,7 @@ class Reader:
         return done.stdout
 
 
-def heard(world: RunningCloud, queue: str, until_there: set[str]) -> set[str]:
+def notification_ids(world: RunningCloud, queue: str, until_there: set[str]) -> set[str]:
     """Return the ids of the notifications in a queue, once the expected ones have arrived."""
     sqs = world.cloud.client("sqs")
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]

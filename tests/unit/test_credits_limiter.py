@@ -955,7 +955,7 @@ def test_a_video_whose_cost_cannot_be_counted_goes_on(shop: World) -> None:
 @pytest.mark.parametrize("named", ["the same video", "another video"])
 def test_a_video_attached_during_its_probe_is_counted_with_its_cost(shop: World, named: str) -> None:
     answered = f"video-{JOB_ID}"
-    attached = answered if named == "the same video" else "video-of-the-studio"
+    attached = answered if named == "the same video" else "video-of-the-vendor"
 
     def attach() -> None:
         shop.store.transition(JOB_ID, Status.CANCELED)

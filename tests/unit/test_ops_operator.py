@@ -618,7 +618,7 @@ def test_an_ended_job_is_not_canceled(world: World) -> None:
 # ---- what may come in between ----------------------------------------------------------------------------
 
 Act = Callable[[Operator], Any]
-TAKE_UPS: dict[str, tuple[Callable[[World], None], Act]] = {
+RESUMING: dict[str, tuple[Callable[[World], None], Act]] = {
     "attach": (uncertain, lambda operator: operator.attach(JOB_ID, VIDEO_ID)),
     "resubmit": (uncertain, lambda operator: operator.resubmit(JOB_ID)),
     "redrive": (lambda world: paid(world, Status.INTERRUPTED), lambda operator: operator.redrive(JOB_ID)),
@@ -627,9 +627,9 @@ TAKE_UPS: dict[str, tuple[Callable[[World], None], Act]] = {
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
-@pytest.mark.parametrize("name", TAKE_UPS)
+@pytest.mark.parametrize("name", RESUMING)
 def test_a_command_cut_off_before_the_start_is_finished_by_its_repeat(world: World, name: str, how: str) -> None:
-    prepare, act = TAKE_UPS[name]
+    prepare, act = RESUMING[name]
     prepare(world)
     with pytest.raises(ClientError):
         act(operator_of(world, Flaky(Machine(world, redrivable=False), {1: how}, only="start_execution")))
@@ -644,9 +644,9 @@ def test_a_command_cut_off_before_the_start_is_finished_by_its_repeat(world: Wor
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
 
-@pytest.mark.parametrize("name", TAKE_UPS)
+@pytest.mark.parametrize("name", RESUMING)
 def test_a_command_whose_write_was_repeated_recognises_its_own(world: World, name: str) -> None:
-    prepare, act = TAKE_UPS[name]
+    prepare, act = RESUMING[name]
     prepare(world)
     operator = operator_of(world, Machine(world, redrivable=False))
     assert act(replace(operator, store=JobStore(Repeating(world.dynamodb, times=1), TABLE))) == LATER  # type: ignore[arg-type]  # a double of the client
@@ -710,9 +710,9 @@ def test_what_a_cut_off_cancel_left_running_stops_before_a_reopening(world: Worl
     assert world.record().execution == LATER
 
 
-@pytest.mark.parametrize("name", TAKE_UPS)
+@pytest.mark.parametrize("name", RESUMING)
 def test_of_two_operators_one_wins(world: World, name: str) -> None:
-    prepare, act = TAKE_UPS[name]
+    prepare, act = RESUMING[name]
     prepare(world)
     other = operator_of(world, Machine(world, redrivable=False))
     with pytest.raises(Refused, match="changed meanwhile"):

@@ -658,7 +658,7 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
     limiter = world.limiter(limit) if limit else None
 
     world.vendor = Vendor(get=[priced(model=3)])
-    late = LateClaims(world, lambda: taken_up(world))
+    late = LateClaims(world, lambda: resubmitted_after_failure(world))
     limiter = replace(limiter, store=late) if limiter else None
     with pytest.raises(JobClosed):
         world.submitter(late, limiter=limiter).submit(EXECUTION, {"job_id": JOB_ID})
@@ -668,6 +668,6 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
     assert len(world.vendor.posts) == 1
 
 
-def taken_up(world: World) -> None:
+def resubmitted_after_failure(world: World) -> None:
     world.notifier().failed(EXECUTION, caught(RecipeMissing("made up")))
     operator_of(world).resubmit(JOB_ID)

@@ -45,7 +45,7 @@ MINUTES_15, MINUTES_90 = 900, 5400
 # None of these is transient.
 MAY_BE_SHORT = {
     "PriceUnknown": "no fault: the job is on hold afterwards, and tried again",
-    "GenerationFailed": "the vendor's own verdict; a retry or two may change it",
+    "GenerationFailed": "the vendor's own result; a retry or two may change it",
     "RecipeMissing": "a second upload, which comes within minutes or not at all",
     "AssetMissing": "the same",
     "DeliveryIncomplete": "each try copies more of the video",

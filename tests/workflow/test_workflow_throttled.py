@@ -180,8 +180,8 @@ def test_five_minutes_of_throttles_lose_no_row_and_pay_none_twice(account: Throt
     assert (account.world.vendor.accepted, len(account.world.vendor.posts)) == (2, 4)
     keys = Counter(request.headers["Idempotency-Key"] for request in account.world.vendor.posts)
     assert sorted(keys.values()) == [1, 1, 2], "the row that was on hold was sent again, once"
-    heard = Counter(message.body["status"] for message in account.world.messages())
-    assert heard == {"succeeded": 2, "failed": 1, "on_hold": 1, "batch_finished": 1}
+    statuses = Counter(message.body["status"] for message in account.world.messages())
+    assert statuses == {"succeeded": 2, "failed": 1, "on_hold": 1, "batch_finished": 1}
 
 
 def test_five_minutes_of_throttles_only_delay_a_rejections_notification(account: ThrottledAccount) -> None:

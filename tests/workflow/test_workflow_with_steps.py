@@ -48,14 +48,14 @@ class Topic:
     """A topic that keeps what subscribers receive."""
 
     def __init__(self) -> None:
-        self.heard: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
 
     def publish(self, **message: Any) -> None:
-        self.heard.append(json.loads(json.loads(message["Message"])["default"]))
+        self.messages.append(json.loads(json.loads(message["Message"])["default"]))
 
     @property
     def statuses(self) -> list[str]:
-        return [message["status"] for message in self.heard]
+        return [message["status"] for message in self.messages]
 
 
 OUTPUT = {"bucket": "videos", "key": f"videos/2026/11/22/{JOB}.mp4", "bytes": 4_711}
@@ -224,7 +224,7 @@ def test_an_input_that_leaves_no_room_is_refused_with_advice(
     world.notifier(topic).interrupted(
         arn_of(JOB), ended="FAILED", error=ran.error or "", cause=ran.cause or "", moment="1"
     )
-    (message,) = topic.heard
+    (message,) = topic.messages
     assert (message["status"], message["paid"], message["error"]["code"]) == ("failed", "no", "request_too_large")
     assert "requests/<name>.json" in message["error"]["advice"]
 
@@ -238,7 +238,7 @@ def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: Wor
     world.notifier(topic).interrupted(
         execution, ended="FAILED", error=outage.error or "", cause=outage.cause or "", moment="1"
     )
-    assert [(message["status"], message["paid"]) for message in topic.heard] == [("interrupted", "yes")]
+    assert [(message["status"], message["paid"]) for message in topic.messages] == [("interrupted", "yes")]
     world.vendor.script["GET"] = [FINISHED]
     home = stage(world, topic).play(redrive=outage)
     assert (home.status, home.states[0]) == ("SUCCEEDED", "Poll")
@@ -276,7 +276,7 @@ def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(
     ran = play.play()
     assert (ran.status, world.record().status) == ("SUCCEEDED", Status.SUCCEEDED)
     assert topic.statuses == ["on_hold", "succeeded"], "one notification for the whole night"
-    assert topic.heard[0]["error"]["code"] == "daily_credit_limit"
+    assert topic.messages[0]["error"]["code"] == "daily_credit_limit"
     midnight = NOON + 43_200
     assert [midnight <= moment < midnight + 3600 for moment in sent_at] == [True]
     assert sum(ran.waits[:-1]) == sent_at[0] - NOON
@@ -310,8 +310,8 @@ def test_a_job_of_unknown_price_waits_while_another_one_is_sent(
     assert (ran.status, asked, world.vendor.accepted) == ("SUCCEEDED", tries, 1)
     assert topic.statuses == (["succeeded"] if tries == 3 else ["on_hold", "succeeded"])
     if tries > 3:
-        assert (topic.heard[0]["error"]["code"], topic.heard[0]["paid"]) == ("price_unknown", "no")
-        assert topic.heard[0]["summary"].startswith("The job waits: its price is not known yet")
+        assert (topic.messages[0]["error"]["code"], topic.messages[0]["paid"]) == ("price_unknown", "no")
+        assert topic.messages[0]["summary"].startswith("The job waits: its price is not known yet")
 
 
 def listing(model_id: str, price: float) -> Answer:
@@ -328,4 +328,4 @@ def test_nothing_private_is_left_in_the_history_or_in_a_notification(world: Worl
     assert (ran.error, topic.statuses) == ("InvalidInput", ["on_hold", "failed"])
     after_submit = json.dumps([given for _, given in entries(ran)[1:]]) + (ran.cause or "")
     for private in (PROMPT, LINK, "X-Amz-Signature"):
-        assert private not in after_submit + json.dumps(topic.heard)
+        assert private not in after_submit + json.dumps(topic.messages)
