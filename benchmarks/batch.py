@@ -1,7 +1,7 @@
-"""A batch of a thousand rows on one machine, and the same file again: `make bench-batch`.
+"""Measure a batch of a thousand rows on one machine, and the same file again: `make bench-batch`.
 
-The whole system of the cloud on a laptop. The first upload must account for every row and pay for each of them once;
-the second must pay for nothing. Knows the system from outside: the file it uploads, the report, the vendor's ledger.
+Runs the whole system in the local cloud. The first upload must account for every row and pay for each once; the
+second must pay for nothing. Knows the system from outside: the uploaded file, the report, the vendor's ledger.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEY = "batches/thousand.jsonl"
-PATIENCE_SECONDS = 1800
+TIMEOUT_SECONDS = 1800
 
 
 def _file(rows: int) -> bytes:
-    """Rows that all differ, and all ask for something small, because a laptop makes a thousand of them."""
+    """Make rows that all differ and ask for small videos, because a laptop renders a thousand of them."""
     bodies = ({**REQUEST, "prompt": f"{REQUEST['prompt']}, number {number}"} for number in range(rows))
     return b"\n".join(json.dumps(body).encode() for body in bodies)
 
@@ -38,18 +38,18 @@ def _admin(cloud: Cloud, method: str, what: str, body: object = None) -> dict[st
 
 
 def _paid(cloud: Cloud) -> list[str]:
-    """The job of each submission that the vendor was paid for."""
+    """Return the job of each submission that the vendor charged for."""
     return [submission["idempotency_key"] for submission in _admin(cloud, "GET", "state")["submissions"]]
 
 
 def _upload(cloud: Cloud, data: bytes) -> tuple[dict[str, Any], float]:
-    """Upload the file and wait for its report; answers the report and how long it took, in seconds."""
+    """Upload the file and wait for its report. Returns the report and the time, in seconds."""
     s3, at = cloud.client("s3"), cloud.endpoints
     known = _reports(s3, at.videos_bucket)
     began = time.monotonic()
     s3.put_object(Bucket=at.uploads_bucket, Key=KEY, Body=data)
     while not (new := _reports(s3, at.videos_bucket) - known):
-        if time.monotonic() > began + PATIENCE_SECONDS:
+        if time.monotonic() > began + TIMEOUT_SECONDS:
             sys.exit("No report came.")
         time.sleep(0.2)
     seconds = time.monotonic() - began
@@ -63,7 +63,7 @@ def _reports(s3: Any, bucket: str) -> set[str]:
 
 
 def run(rows: int, concurrency: int, time_scale: float) -> bool:
-    """Both uploads; prints what came of them and returns whether all rows are accounted for and paid once."""
+    """Upload the file twice and print the results. Returns whether all rows are accounted for and paid once."""
     parameters: Mapping[str, str] = {
         "BatchConcurrency": str(concurrency),
         "PollFloorSeconds": "1",
@@ -97,7 +97,7 @@ def run(rows: int, concurrency: int, time_scale: float) -> bool:
 
 
 def main() -> None:
-    """Run what the command line asks for. Exit 1 where a row was lost or paid twice."""
+    """Run the command line. Exit 1 if a row was lost or paid twice."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--concurrency", type=int, default=20)

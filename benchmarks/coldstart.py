@@ -1,11 +1,11 @@
-"""From nothing to the first answer: `make bench-coldstart`. Every function, an empty one and the usual one, in turns.
+"""Measure cold starts up to the first answer: `make bench-coldstart`. All functions, an empty and a usual one.
 
-Each start is a new process of the runtime's own client with the built artefacts, bytecode included, and nothing else of
-this machine's Python; the clock runs until the answer is there. Tables, buckets and the vendor are the laptop's cloud,
-so an answer takes real calls, over the loopback. In each round one job goes through the state machine's functions.
-Knows the functions' events and answers. It writes its table into `docs/cold-start.md`, between the marks.
+Each start is a new process of the runtime's own client with the built artefacts, including bytecode, and nothing else
+of this machine's Python. The time is measured until the answer. Tables, buckets and the vendor are the local cloud's,
+so an answer takes real calls over the loopback. In each round one job goes through the state machine's functions.
+Knows the functions' events and answers. Writes its table into `docs/cold-start.md`, between the marks.
 
-What it cannot show is Lambda's own part (fetching the code, starting the sandbox) and the smaller processors there.
+It does not measure Lambda's own part (fetching the code, starting the sandbox) or its smaller processors.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ SETTLED_SECONDS = 0.3
 
 
 class Start(NamedTuple):
-    """One start, in seconds: until the handler is imported, until the answer, and until the answer on Lambda.
+    """One start: seconds until the handler is imported, until the answer, and until the answer on Lambda.
 
-    Until the handler is imported Lambda gives a whole processor, afterwards what the function's memory buys of one.
+    Lambda gives a whole processor until the handler is imported, and then the share that the function's memory buys.
     https://serverlessland.com/content/service/lambda/guides/effectively-running-java-on-serverless/init-heavy-lifting
     """
 
@@ -76,7 +76,7 @@ class Start(NamedTuple):
 
 
 class Field:
-    """A cloud, and what starts in it. Remembers each start by its function.
+    """A cloud and its starts, recorded by function.
 
     Args:
         cloud: A running cloud.
@@ -137,7 +137,7 @@ class Field:
         self._start("notify", _event("notify_succeeded", execution_id=execution))
         self._start("api", _event("api_get_health"))
         self._start("sweep", _event("sweep_schedule"))
-        # The job of an upload would run beside the next start.
+        # The job of an upload would run during the next start.
         self._switch.stop()
         self._start("uploads", _event("uploads_object_created"))
         self._switch.start()
@@ -159,7 +159,7 @@ class Field:
         return json.loads(answer.payload)
 
     def _await_video(self, video_id: str) -> None:
-        """Wait until the vendor is done, so that making the video disturbs no start."""
+        """Wait until the vendor is done, so that rendering disturbs no start."""
         url = f"{self._cloud.endpoints.genviral_url}/studio/videos/{video_id}"
         key = {"Authorization": f"Bearer {self._cloud.genviral_keys['valid']}"}
         end = time.monotonic() + VIDEO_SECONDS
@@ -181,7 +181,7 @@ def _written(work: Path, name: str, code: str) -> Path:
 
 
 def _packages(built: build.Built, python: Path, *, bytecode: bool) -> Path:
-    """A layer with what the usual function brings along, as pip installs it; made once."""
+    """Install the usual function's packages into a layer, once."""
     layer = built.layer.with_name("usual-layer" if bytecode else "usual-layer-as-built")
     if not (layer / "python").exists():
         requirements = build.ROOT / "requirements" / "bench.txt"
@@ -222,7 +222,7 @@ def _lines(starts: dict[str, list[Start]], python: str) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measure, and write it down."""
+    """Measure, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coldstart")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"starts of each function (default {ROUNDS})")
     rounds: int = parser.parse_args().rounds

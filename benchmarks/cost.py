@@ -1,12 +1,12 @@
-"""What one job costs on AWS: `make cost`. Requests are counted in a real run on the laptop, prices are list prices.
+"""Compute what one job costs on AWS: `make cost`. A real local run counts the requests, priced at list prices.
 
-The run is the whole system (this template, real Lambda processes, the real state machine) with a turnstile in front of
-AWS (`benchmarks.counting`). Each request belongs to the invocation during which it was made, so every step has its own
-count, and a job with any number of looks can be put together. What a laptop cannot tell is assumed below, in the open:
-how long real networks make a function wait, and how much slower a share of a CPU is. Storage and what a vendor takes
-for the video are left out.
+The run is the whole system (this template, real Lambda processes, the real state machine) with a request counter in
+front of AWS (`benchmarks.counting`). Each request belongs to the invocation that made it, so every step has its own
+count, and the cost of a job with any number of polls can be added up. Two values cannot be measured on a laptop and are
+assumed below: how long real networks make a function wait, and how much slower a share of a CPU is. Storage and the
+vendor's price of the video are left out.
 
-It writes its tables into `docs/cost.md`, between the marks.
+Writes its tables into `docs/cost.md`, between the marks.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ VM_A_MONTH = {
 
 # ---- what is assumed -------------------------------------------------------------------------------------------------
 
-LOOKS = {"this project, once warm": 5.6, "this project, unknown model": 14.0, "before": 13.0, "every 15 s": 20.0}
-"""Looks at a five-minute generation that is spread by a quarter (`make bench-polling`); 300 / 15 for the fixed wait."""
-DURABLE_LOOKS = 7.9
+POLLS = {"this project, once warm": 5.6, "this project, unknown model": 14.0, "before": 13.0, "every 15 s": 20.0}
+"""Polls at a five-minute generation that is spread by a quarter (`make bench-polling`); 300 / 15 for the fixed wait."""
+DURABLE_POLLS = 7.9
 FULL_CPU_MEGABYTES = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: so much memory comes with one whole CPU."""
 NETWORK_SECONDS = {"uploads": 0.1, "submit": 1.5, "status": 0.4, "deliver": 3.0, "notify": 0.1}
@@ -88,18 +88,18 @@ _INDEXES = {
     "by_status": ("status", "changed_at", "created_at", "source", "execution", "model_id", "video_id"),
     "by_notice": ("status", "notice_due", "changed_at"),
 }
-"""Index → its two keys and what it holds besides (template.yaml)."""
+"""Index → its two keys and its other attributes (template.yaml)."""
 
 
 @dataclass
 class Use:
-    """What one step or one job uses: name of a price → how much."""
+    """What one step or one job uses: name of a price → amount."""
 
     of: Counter[str] = field(default_factory=Counter)
 
     def add(self, name: str, amount: float = 1) -> None:
         assert name in PRICES, name  # noqa: S101 - a typing error here
-        self.of[name] += amount  # type: ignore[assignment]
+        self.of[name] += amount  # type: ignore[assignment]  # a Counter of floats
 
     def plus(self, other: Use, times: float = 1) -> Use:
         return Use(
@@ -115,24 +115,24 @@ class Use:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the runs told: the use of each step, and of a look that finds nothing and of the one that finds it."""
+    """The measured use of each step, of a poll that finds nothing, and of the poll that finds the video."""
 
     steps: dict[str, Use]
-    looks: list[int]
-    transitions_beside_looks: int
+    polls: list[int]
+    transitions_beside_polls: int
 
-    def job(self, looks: float) -> Use:
-        """One job that was looked at so often."""
+    def job(self, polls: float) -> Use:
+        """Return the use of one job with so many polls."""
         total = Use()
         for name, step in self.steps.items():
-            total = total.plus(step, looks - 1 if name == "a poll in between" else 1)
-        total.add("state transition", self.transitions_beside_looks + 3 * looks)
+            total = total.plus(step, polls - 1 if name == "a poll in between" else 1)
+        total.add("state transition", self.transitions_beside_polls + 3 * polls)
         return total
 
 
 @contextlib.contextmanager
 def counted_cloud(counts: Path, parameters: dict[str, str], generation_seconds: float) -> Iterator[laptop.Cloud]:
-    """The cloud on a laptop with the turnstile in the stand-in's place, which writes to `counts`."""
+    """Run the local cloud with the counting AWS stand-in, which writes to `counts`."""
     child = laptop._Child  # noqa: SLF001
 
     def start(module: str, *arguments: str, work: Path) -> Any:
@@ -147,7 +147,7 @@ def counted_cloud(counts: Path, parameters: dict[str, str], generation_seconds: 
 
 
 def count() -> Measured:
-    """Run some jobs one after the other, after one to warm up, and count."""
+    """Run some jobs in a row, after one to warm up, and count their requests."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts"
         counts.touch()
@@ -162,21 +162,21 @@ def count() -> Measured:
             (json.loads(line) for line in counts.read_text("utf-8").splitlines()), key=lambda fact: fact["at"]
         )
     entered = [_entered(history) for history in histories]
-    looks = [states.count("Poll") for states in entered]
-    beside = {len(states) - 3 * number for states, number in zip(entered, looks, strict=True)}
-    assert len(beside) == 1, "the runs differ in more than their looks"  # noqa: S101
-    return Measured(_steps(facts), looks, beside.pop())
+    polls = [states.count("Poll") for states in entered]
+    beside = {len(states) - 3 * number for states, number in zip(entered, polls, strict=True)}
+    assert len(beside) == 1, "the runs differ in more than their polls"  # noqa: S101
+    return Measured(_steps(facts), polls, beside.pop())
 
 
 def teach(cloud: laptop.Cloud, kind: str, seconds: float) -> None:
-    """Let the table know how long a kind of video takes, as it does after some dozen jobs."""
+    """Store durations of a kind of video, as after some dozen jobs."""
     durations, rnd = Durations(cloud.client("dynamodb"), cloud.endpoints.jobs_table), random.Random(1)  # noqa: S311
     for number in range(8 * SLOTS):
         durations.learn(kind, f"seen-{number}", seconds * math.exp(rnd.gauss(0, SPREAD)))
 
 
 def _run(cloud: laptop.Cloud, name: str) -> list[dict[str, Any]]:
-    """One upload, followed to its end. Answers the execution's history."""
+    """Upload one file, wait for its end, and return the execution's history."""
     sfn = cloud.client("stepfunctions")
     known = {one["executionArn"] for one in _executions(cloud)}
     cloud.client("s3").put_object(
@@ -205,12 +205,12 @@ def _executions(cloud: laptop.Cloud) -> list[dict[str, Any]]:
 
 
 def _entered(history: list[dict[str, Any]]) -> list[str]:
-    """Every state that was entered, in order: each is one transition, and so would be each retry (there are none)."""
+    """Return every state that was entered, in order. Each is a transition, as each retry would be (there are none)."""
     return [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
 
 
 def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
-    """The mean use of each step."""
+    """Return the mean use of each step."""
     uses: dict[str, list[Use]] = {}
     items: dict[str, dict[str, Any]] = {}
     pending: list[dict[str, Any]] = []
@@ -274,10 +274,10 @@ def _request(use: Use, fact: dict[str, Any], items: dict[str, dict[str, Any]]) -
 
 
 def _table(use: Use, operation: str, item: dict[str, Any], items: dict[str, dict[str, Any]]) -> None:
-    """Units of one request, the indexes' included.
+    """Return the units of one request, including the indexes.
 
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html: one write where an indexed item comes,
-    changes or goes, two where its key changes.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html: one write where an indexed item is
+    added, changed or removed, two where its key changes.
     """
     if operation == "GetItem":
         use.add("DynamoDB read unit", math.ceil(max(_size(item), 1) / 4096))
@@ -295,19 +295,19 @@ def _table(use: Use, operation: str, item: dict[str, Any], items: dict[str, dict
 
 
 def _size(item: dict[str, Any]) -> int:
-    """About what DynamoDB counts: names and values, without the marks of their types."""
+    """Estimate DynamoDB's size of an item: names and values, without type descriptors."""
     return len(re.sub(r'\{"[SNBM]":|"L":|"BOOL":|[{}"\s]', "", json.dumps(item, ensure_ascii=False)).encode())
 
 
-# ---- telling ---------------------------------------------------------------------------------------------------------
+# ---- reporting -------------------------------------------------------------------------------------------------------
 
 
 def _lines(measured: Measured) -> Iterator[str]:
-    yield f"Counted in {RUNS} jobs from an upload, polled {measured.looks} times. Prices: {PRICES_READ}."
+    yield f"Counted in {RUNS} jobs from an upload, polled {measured.polls} times. Prices: {PRICES_READ}."
     yield ""
-    job = measured.job(LOOKS["this project, once warm"])
-    before = measured.job(LOOKS["before"])
-    yield f"### One job, a generation of five minutes, {LOOKS['this project, once warm']} polls"
+    job = measured.job(POLLS["this project, once warm"])
+    before = measured.job(POLLS["before"])
+    yield f"### One job, a generation of five minutes, {POLLS['this project, once warm']} polls"
     yield ""
     yield "| what | how much | at | $ a job | share | before learning, $ |"
     yield "|---|---|---|---|---|---|"
@@ -335,10 +335,10 @@ def _lines(measured: Measured) -> Iterator[str]:
     yield ""
     yield "| | polls | 1 job | 1,000 jobs | 1,000,000 jobs |"
     yield "|---|---|---|---|---|"
-    for name, looks in LOOKS.items():
-        yield _month(name, looks, measured.job(looks).dollars)
-    yield _month("durable functions, default waits", DURABLE_LOOKS, _durable(measured, DURABLE_LOOKS))
-    warm = LOOKS["this project, once warm"]
+    for name, polls in POLLS.items():
+        yield _month(name, polls, measured.job(polls).dollars)
+    yield _month("durable functions, default waits", DURABLE_POLLS, _durable(measured, DURABLE_POLLS))
+    warm = POLLS["this project, once warm"]
     yield _month("durable functions, this project's waits", warm, _durable(measured, warm))
     vm = sum(price for price, _ in VM_A_MONTH.values())
     beside = job.plus(Use(Counter({"state transition": job.of["state transition"]})), -1).dollars
@@ -350,20 +350,20 @@ def _price(price: float) -> str:
     return f"{price:.2f}" if price >= 0.01 else f"{price * 1e6:.6g} a million"
 
 
-def _month(name: str, looks: float, dollars: float) -> str:
+def _month(name: str, polls: float, dollars: float) -> str:
     sums = " | ".join(f"{SECRET_A_MONTH + dollars * jobs:,.2f}" for jobs in (1, 1_000, 1_000_000))
-    return f"| {name} | {looks:g} | {sums} |"
+    return f"| {name} | {polls:g} | {sums} |"
 
 
-def _durable(measured: Measured, looks: float) -> float:
-    """The same steps as operations of one durable function: a start, each look, and the four other steps."""
-    job = measured.job(looks)
+def _durable(measured: Measured, polls: float) -> float:
+    """Price the same steps as operations of one durable function: a start, each poll, and the four other steps."""
+    job = measured.job(polls)
     steps = job.dollars - PRICES["state transition"][0] * job.of["state transition"]
-    return steps + (5 + looks) * (DURABLE_OPERATION + DURABLE_GB_WRITTEN * DURABLE_BYTES / 1e9)
+    return steps + (5 + polls) * (DURABLE_OPERATION + DURABLE_GB_WRITTEN * DURABLE_BYTES / 1e9)
 
 
 def main() -> None:
-    """Count, and write it down."""
+    """Count, and write the result."""
     argparse.ArgumentParser(prog="python -m benchmarks.cost").parse_args()
     measured = count()
     text = "\n".join(_lines(measured))

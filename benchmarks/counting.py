@@ -1,9 +1,9 @@
-"""The AWS stand-in of the cloud on a laptop with a turnstile: every request and every invocation of a function counts.
+"""Run the local AWS stand-in and count every request and every invocation of a function.
 
 `benchmarks.cost` runs it in the stand-in's place (`python -m benchmarks.counting`, with the same arguments). Each line
-of the file that `COUNTS` names is one JSON object. What is counted: a request as it reaches the stand-in's HTTP server,
-so nothing in the functions can be missed; an invocation as its execution environment sees it. Knows the wire of AWS
-(https://docs.aws.amazon.com/general/latest/gr/sigv4-create-string-to-sign.html); must not know prices.
+of the file that `COUNTS` names is one JSON object. A request is counted when it reaches the stand-in's HTTP server, so
+none of a function's is missed. An invocation is counted in its execution environment. Knows AWS's wire format
+(https://docs.aws.amazon.com/general/latest/gr/sigv4-create-string-to-sign.html). Must not know prices.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _write(**fact: Any) -> None:
 
 
 def _counted(app: Any) -> Any:
-    """The same app; says of each request what it was."""
+    """Wrap the app, and record each request."""
 
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = {name.decode().lower(): value.decode() for name, value in scope.get("headers", [])}
@@ -48,11 +48,11 @@ def _counted(app: Any) -> Any:
             asked.extend(message.get("body", b"") if service != "s3" else b"")
             return message
 
-        async def tell(message: dict[str, Any]) -> None:
+        async def reply(message: dict[str, Any]) -> None:
             answered.extend(message.get("body", b"") if service != "s3" else b"")
             await send(message)
 
-        await app(scope, listen, tell)
+        await app(scope, listen, reply)
         _write(
             service=service,
             operation=_operation(service, scope["method"], query, headers, bytes(asked)),
@@ -74,7 +74,7 @@ def _operation(service: str, method: str, query: str, headers: dict[str, str], b
 
 
 def _item(asked: bytes, answered: bytes) -> dict[str, Any]:
-    """The item that was read, or that stands after a write; its key alone where the answer does not tell."""
+    """Return the item that was read or written, or only its key if the answer lacks it."""
     request, answer = json.loads(asked or b"{}"), json.loads(answered or b"{}")
     item: dict[str, Any] = (
         answer.get("Item") or answer.get("Attributes") or request.get("Item") or request.get("Key") or {}
@@ -109,7 +109,7 @@ if __name__ == "__main__":
         lambda original, app: original(_counted(app)),
         stand_in._as_if_encrypted,  # noqa: SLF001
     )
-    runtime_api.Environment.invoke = _timed(runtime_api.Environment.invoke)  # type: ignore[method-assign]
+    runtime_api.Environment.invoke = _timed(runtime_api.Environment.invoke)  # type: ignore[method-assign]  # patched to be timed
     status = stand_in.main()
     sys.stdout.flush()
     os._exit(status)

@@ -1,20 +1,20 @@
-"""How fast a video gets from its link into a bucket, and how much memory that takes, beside the other ways to do it.
+"""Measure the speed and memory of copying a video from its link into a bucket, and of other ways to do it.
 
     python -m benchmarks.delivery [--quick] [--sizes 1,64,1024] [--origins open,capped,stream] [--repeats 5]
 
-An origin and a store run on the loopback, over TLS, each in a process of its own; so does every case. The store speaks
-as much of S3 as the methods need and throws the bytes away, so the numbers are the methods' own. Methods:
+An origin, a store and every case run on the loopback, over TLS, each in its own process. The store implements the parts
+of S3 that the methods need and discards the bytes, so the numbers are the methods' own. Methods:
 
     ours             shared.delivery
     upload_fileobj   boto3's transfer manager at its defaults, over a urllib3 stream
     put_object       the whole body in memory, then one put
-    read limit       the origin alone: bare sockets, as many as ours, bytes thrown away
+    read limit       the origin alone: bare sockets, as many as ours, bytes discarded
     write limit      the store alone: bare sockets, as many as ours
-    relay limit      both at once, neither checksums nor an HTTP library: what this machine can move at all
+    relay limit      both at once, neither checksums nor an HTTP library: the limit of this machine
 
-`cores` is the share of a core that the method's own process kept busy; the servers take the rest.
+`cores` is how many cores the method's own process kept busy. The servers use the rest.
 
-Origins: `open` sends as fast as it can; `capped` gives each connection 40 MB/s; `stream` knows no ranges.
+Origins: `open` sends as fast as it can; `capped` gives each connection 40 MB/s; `stream` supports no ranges.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SMALL_MIB = 1
 
 
 class _Handler(socketserver.BaseRequestHandler):
-    """Enough HTTP for both servers, with as little work per byte as Python allows."""
+    """A minimal HTTP server, with as little work per byte as Python allows."""
 
     context: ssl.SSLContext
 
@@ -74,7 +74,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 class OriginHandler(_Handler):
-    """`/<bytes>?cap=…&ranges=0`: an MP4 of that size, made up while it is sent."""
+    """Answers `/<bytes>?cap=…&ranges=0` with an MP4 of that size, generated while it is sent."""
 
     def answer(self, sink: ssl.SSLSocket, source: Any, method: str, path: str, headers: dict[str, str]) -> None:
         from tests.support.delivery_origin import box, moov
@@ -111,7 +111,7 @@ class OriginHandler(_Handler):
 
 
 class StoreHandler(_Handler):
-    """As much of S3 as the methods ask for. Keeps sizes, no bytes."""
+    """The parts of S3 that the methods need. Keeps sizes, no bytes."""
 
     sizes: dict[str, int]
 
@@ -172,7 +172,7 @@ def _serve(kind: type[_Handler], certificate: str, port: Any) -> None:
 
 @contextlib.contextmanager
 def servers(certificate: Path) -> Any:
-    """An origin and a store, as ports."""
+    """Run an origin and a store, and return their ports."""
     spawn, running, ports = multiprocessing.get_context("spawn"), [], []
     try:
         for kind in (OriginHandler, StoreHandler):
@@ -259,7 +259,7 @@ def _connect(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
 
 
 def _ask(wire: ssl.SSLSocket, path: str, first: int, length: int, buffer: bytearray) -> int:
-    """Send a request and read the head of the answer; returns how much of the body came with it."""
+    """Send a request and read the head of the answer. Returns the part of the body that came with it."""
     wire.sendall(f"GET {path} HTTP/1.1\r\nRange: bytes={first}-{first + length - 1}\r\n\r\n".encode())
     head = b""
     while b"\r\n\r\n" not in head:
@@ -326,7 +326,7 @@ def _memory(field: str) -> int:
 
 
 def case(method: str, url: str, size: int, store: int, repeats: int) -> dict[str, float]:
-    """Seconds (median), extra peak memory (bytes) and busy cores of one method, after a small run that loads it all."""
+    """Measure a method after a small warm-up: seconds (median), extra peak memory (bytes) and busy cores."""
     CASES[method](url.replace(f"/{size}?", f"/{100_000}?"), 100_000, store)()
     run = CASES[method](url, size, store)
     Path("/proc/self/clear_refs").write_text("5")
@@ -379,7 +379,7 @@ def _print(origin: str, mib: int, results: dict[str, dict[str, float]]) -> None:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery")
     parser.add_argument("--quick", action="store_true", help="small sizes, three repeats")
     parser.add_argument("--sizes", default="1,64,1024", help="MiB")

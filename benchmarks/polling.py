@@ -1,12 +1,12 @@
-"""How this project waits, against the usual ways: `make bench-polling`, a seeded simulation.
+"""Compare this project's polling with common strategies in a seeded simulation: `make bench-polling`.
 
-Generations take as long as a made-up distribution says; each strategy says when to look. A look in time costs money
-and a place in the vendor's rate limit, a late look costs a person's time: both are counted. Our own strategy sees what
-the state machine would see (the times of its looks, never the truth), learns with ten jobs in flight, and starts with
-no knowledge at all. Knows the policy (`shared.polling.policy`) and nothing else of the project.
+Durations come from made-up distributions, and each strategy chooses when to poll. A poll costs money and a part of the
+vendor's rate limit, and a late poll costs a person's time. Both are counted. Our own strategy sees only what the state
+machine would see (the times of its polls), learns with ten jobs in flight, and starts without knowledge. Knows the
+policy (`shared.polling.policy`) and nothing else of the project.
 
-Beside it stands a bound: no strategy whatsoever, not even one that knows the distribution exactly, reaches both delay
-targets with fewer looks on average. It is the Lagrangian dual of that problem, solved on a grid of 1 % steps.
+The benchmark also prints a bound: no strategy, not even one that knows the distribution, meets both delay targets with
+fewer polls on average. It is the Lagrangian dual of that problem, solved on a grid of 1 % steps.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from shared.polling.policy import PollingPolicy, measured
 
 PICTURE = Path(__file__).parents[1] / "docs" / "polling.png"
 DOLLARS_PER_TRANSITION = 25e-6  # benchmarks/cost.py names the source
-TRANSITIONS_PER_LOOK = 3
+TRANSITIONS_PER_POLL = 3
 IN_FLIGHT = 10
 COLD, WARM, JOBS = 20, 200, 1200
-MAX_LOOKS, MAX_MEDIAN, MAX_P95 = 6, 0.05, 0.15
+MAX_POLLS, MAX_MEDIAN, MAX_P95 = 6, 0.05, 0.15
 
 # ---- how long generations take ---------------------------------------------------------------------------------------
 
 Generation = Callable[[random.Random, int], tuple[str, float]]
-"""Chance and the job's number → the kind of video (which is learned apart), and seconds."""
+"""Random generator and the job's number → the kind of video (learned separately), and seconds."""
 
 
 def log_normal(median: float, spread: float, kind: str = "model") -> Generation:
-    """Seconds around a median; about two thirds lie within ± spread, as a share."""
+    """Return seconds around a median. About two thirds lie within ± spread, as a share."""
     return lambda rnd, _: (kind, median * math.exp(rnd.gauss(0, spread)))
 
 
@@ -52,17 +52,17 @@ def either(share: float, one: Generation, other: Generation) -> Generation:
 
 
 def drifting(rnd: random.Random, job: int) -> tuple[str, float]:
-    """Two minutes become four and two again, over 500 jobs each way."""
+    """Drift from two minutes to four and back, over 500 jobs each way."""
     return "model", 120 * (1 + abs(1 - job / 500 % 2)) * math.exp(rnd.gauss(0, 0.1))
 
 
 def stepping(rnd: random.Random, job: int) -> tuple[str, float]:
-    """Every 500 jobs the model is replaced by one three times as fast or as slow."""
+    """Replace the model every 500 jobs by one three times as fast or as slow."""
     return "model", (300 if job // 500 % 2 else 100) * math.exp(rnd.gauss(0, 0.1))
 
 
 def mixed(rnd: random.Random, job: int) -> tuple[str, float]:
-    """Three models in turn."""
+    """Alternate three models."""
     median, spread = ((30, 0.1), (180, 0.15), (900, 0.2))[job % 3]
     return f"model {median}", median * math.exp(rnd.gauss(0, spread))
 
@@ -81,13 +81,13 @@ GENERATIONS: dict[str, Generation] = {
 }
 BOUNDED = [name for name, of in GENERATIONS.items() if of not in (drifting, stepping, mixed)]
 
-# ---- when to look ----------------------------------------------------------------------------------------------------
+# ---- when to poll ----------------------------------------------------------------------------------------------------
 
 
 class Strategy:
-    """Says when to look at a job, in seconds since its submission, and is told what came of it."""
+    """Chooses when to poll a job, in seconds since its submission, and learns from the outcome."""
 
-    def looks(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
+    def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         raise NotImplementedError
 
     def learn(self, rnd: random.Random, kind: str, unfinished: float, finished: float) -> None:
@@ -96,18 +96,18 @@ class Strategy:
 
 @dataclass
 class Waits(Strategy):
-    """Waits that depend on chance and on how many there were, nothing else."""
+    """Waits that depend only on chance and on the number of polls."""
 
     wait: Callable[[random.Random, int], float]
 
-    def looks(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
+    def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         return itertools.accumulate(self.wait(rnd, number) for number in itertools.count())
 
 
 class Former(Strategy):
-    """What this project did before it learned: a minute, then a growing, jittered wait of at most a minute."""
+    """The former waits of this project: a minute, then a growing, jittered wait of at most a minute."""
 
-    def looks(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
+    def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         at = 60.0
         while True:
             yield at
@@ -115,9 +115,9 @@ class Former(Strategy):
 
 
 class Oracle(Strategy):
-    """Knows each job's end."""
+    """Polls right after each job's end."""
 
-    def looks(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
+    def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         yield truth
 
 
@@ -129,7 +129,7 @@ class Learned(Strategy):
     learns: bool = True
     slots: defaultdict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
 
-    def looks(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
+    def polls(self, rnd: random.Random, kind: str, truth: float) -> Iterator[float]:
         plan, at = self._plan(tuple(self.slots[kind].values()), round(rnd.random(), 1)), 0.0
         while True:
             at += self.policy.wait(plan, at)
@@ -147,7 +147,7 @@ class Learned(Strategy):
 
 
 def durable(rnd: random.Random, number: int) -> float:
-    """The durable execution SDK's default: 5 s, 1.5 times as long each time, at most 5 min, plus full jitter."""
+    """Yield the durable execution SDK's default waits: 5 s, times 1.5 each time, at most 5 min, plus full jitter."""
     base = min(5 * 1.5**number, 300)
     return round(base + rnd.random() * base)
 
@@ -170,26 +170,26 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One job: seconds that it took, seconds from its end to the look that found it, and looks."""
+    """The outcome of one job: its duration, the delay from its end to the poll that found it, and its polls."""
 
     took: float
     delay: float
-    looks: int
+    polls: int
 
 
 def simulate(strategy: Strategy, generation: Generation, jobs: int, seed: str) -> list[Outcome]:
-    """Jobs in a row, of which ten are always under way."""
+    """Simulate jobs in a row, ten at a time."""
     rnd = random.Random(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big"))  # noqa: S311
     under_way: deque[tuple[str, float, float]] = deque()
     outcomes = []
     for number in range(jobs):
         kind, took = generation(rnd, number)
-        unfinished, finished, looks = 0.0, 0.0, 0
-        for at in strategy.looks(rnd, kind, took):
-            unfinished, finished, looks = finished, at, looks + 1
+        unfinished, finished, polls = 0.0, 0.0, 0
+        for at in strategy.polls(rnd, kind, took):
+            unfinished, finished, polls = finished, at, polls + 1
             if at >= took:
                 break
-        outcomes.append(Outcome(took, finished - took, looks))
+        outcomes.append(Outcome(took, finished - took, polls))
         under_way.append((kind, unfinished, finished))
         if len(under_way) > IN_FLIGHT:
             strategy.learn(rnd, *under_way.popleft())
@@ -198,37 +198,37 @@ def simulate(strategy: Strategy, generation: Generation, jobs: int, seed: str) -
 
 @dataclass(frozen=True)
 class Figures:
-    """What is told of many outcomes."""
+    """The statistics of many outcomes."""
 
-    looks: float
+    polls: float
     median: float
     p95: float
     median_share: float
     p95_share: float
     per_minute: float
-    """Looks a minute with 1,000 jobs in flight."""
+    """Polls a minute with 1,000 jobs in flight."""
 
     @classmethod
     def of(cls, outcomes: list[Outcome]) -> Figures:
-        looks = statistics.fmean(one.looks for one in outcomes)
+        polls = statistics.fmean(one.polls for one in outcomes)
         seconds = sorted(one.delay for one in outcomes)
         shares = sorted(one.delay / one.took for one in outcomes)
         middle, late = len(outcomes) // 2, int(len(outcomes) * 0.95)
         flight = statistics.fmean(one.took + one.delay for one in outcomes)
-        return cls(looks, seconds[middle], seconds[late], shares[middle], shares[late], 60_000 * looks / flight)
+        return cls(polls, seconds[middle], seconds[late], shares[middle], shares[late], 60_000 * polls / flight)
 
     @property
     def good(self) -> bool:
-        """Whether the targets are met, to the precision that is printed."""
+        """Tell whether the targets are met, to the printed precision."""
         return (
-            round(self.looks, 1) <= MAX_LOOKS
+            round(self.polls, 1) <= MAX_POLLS
             and round(self.median_share, 3) <= MAX_MEDIAN
             and round(self.p95_share, 3) <= MAX_P95
         )
 
 
 def figures(name: str, generation: Generation, seeds: int) -> dict[str, tuple[Figures, Figures]]:
-    """Strategy → figures of its first jobs, and of those after 200."""
+    """Return strategy → figures of its first jobs, and of those after 200."""
     found = {}
     for strategy, make in STRATEGIES.items():
         cold, warm = [], []
@@ -244,10 +244,10 @@ def figures(name: str, generation: Generation, seeds: int) -> dict[str, tuple[Fi
 
 
 def bound(generation: Generation, step: float = 0.01) -> float:
-    """The fewest looks, on average, with which any strategy could meet both delay targets.
+    """Return the fewest polls, on average, with which any strategy could meet both delay targets.
 
-    For every price of missing a target, the cheapest plan's cost less what the allowed misses cost is a lower bound
-    (weak duality); the highest of them is returned.
+    For every price of missing a target, the cost of the cheapest plan minus that of the allowed misses is a lower bound
+    (weak duality). The highest one is returned.
     """
     rnd = random.Random(1)  # noqa: S311
     logs = sorted(math.log(generation(rnd, 0)[1]) for _ in range(100_000))
@@ -263,19 +263,19 @@ def bound(generation: Generation, step: float = 0.01) -> float:
 
 
 def _cost(ended: list[float], median: float, p95: float, step: float) -> float:
-    """What looks and missed targets cost under the best plan, by dynamic programming from its end."""
-    # A job that ended so many cells before a look is late by more than 5 or 15 %. Half a cell in favour of the bound.
+    """Compute the cost of polls and missed targets under the best plan, by dynamic programming from its end."""
+    # A job that ended so many cells before a poll is late by more than 5 or 15 %. Half a cell in favour of the bound.
     late, too_late = (math.floor(math.log(1 + share) / step) + 1 for share in (MAX_MEDIAN, MAX_P95))
     cells = len(ended) - 1
     cost = [0.0] * (cells + 1)
     for now in range(cells - 1, -1, -1):
         best = math.inf
-        for look in range(now + 1, cells + 1):
-            missed = median * (ended[max(now, look - late)] - ended[now])
-            missed += p95 * (ended[max(now, look - too_late)] - ended[now])
+        for poll in range(now + 1, cells + 1):
+            missed = median * (ended[max(now, poll - late)] - ended[now])
+            missed += p95 * (ended[max(now, poll - too_late)] - ended[now])
             if missed > best:
                 break
-            best = min(best, missed + cost[look])
+            best = min(best, missed + cost[poll])
         cost[now] = best + 1 - ended[now]
     return cost[0]
 
@@ -283,23 +283,23 @@ def _cost(ended: list[float], median: float, p95: float, step: float) -> float:
 # ---- table and picture -----------------------------------------------------------------------------------------------
 
 HEAD = (
-    "| strategy | looks | delay p50 | p95 | p50 of the time | p95 "
-    "| transitions | looks/min at 1,000 | $ per 1,000 jobs |"
+    "| strategy | polls | delay p50 | p95 | p50 of the time | p95 "
+    "| transitions | polls/min at 1,000 | $ per 1,000 jobs |"
 )
 
 
 def row(name: str, seen: Figures) -> str:
-    """One line of a table."""
-    transitions = seen.looks * TRANSITIONS_PER_LOOK
+    """Format one line of a table."""
+    transitions = seen.polls * TRANSITIONS_PER_POLL
     return (
-        f"| {name} | {seen.looks:.1f} | {seen.median:.1f} s | {seen.p95:.1f} s | {seen.median_share:.1%} "
+        f"| {name} | {seen.polls:.1f} | {seen.median:.1f} s | {seen.p95:.1f} s | {seen.median_share:.1%} "
         f"| {seen.p95_share:.1%} | {transitions:.0f} | {seen.per_minute:.0f} "
         f"| {1000 * transitions * DOLLARS_PER_TRANSITION:.2f} |"
     )
 
 
 def report(name: str, found: dict[str, tuple[Figures, Figures]]) -> bool:
-    """Print what was found; returns whether it is as it must be."""
+    """Print the results. Returns whether the targets are met where they can be."""
     print(f"\n### {name}\n\n{HEAD}\n|{'---|' * 9}")
     for strategy, (_, warm) in found.items():
         print(row(strategy, warm))
@@ -307,46 +307,46 @@ def report(name: str, found: dict[str, tuple[Figures, Figures]]) -> bool:
     ours, cold, fixed = found[OURS][1], found[COLD_OURS][1], found["fixed 15 s"][1]
     fewest = bound(GENERATIONS[name]) if name in BOUNDED else 0.0
     if fewest:
-        print(f"\nNo strategy can meet both delay targets with fewer than {fewest:.1f} looks.")
-    if worse := cold.looks > fixed.looks and cold.median_share > fixed.median_share:
+        print(f"\nNo strategy can meet both delay targets with fewer than {fewest:.1f} polls.")
+    if worse := cold.polls > fixed.polls and cold.median_share > fixed.median_share:
         print("\nMISSED: while nothing is learned, it is worse than fixed 15 s in both.")
     if not ours.good:
-        print(f"\n{'Beyond reach' if fewest > MAX_LOOKS else 'MISSED'}: at most 6 looks, delay p50 5 %, p95 15 %.")
-    return not worse and (ours.good or fewest > MAX_LOOKS)
+        print(f"\n{'Beyond reach' if fewest > MAX_POLLS else 'MISSED'}: at most 6 polls, delay p50 5 %, p95 15 %.")
+    return not worse and (ours.good or fewest > MAX_POLLS)
 
 
 COLOURS = ["#d81b60", "#f48fb1", "#8d6e63", "#1e88e5", "#1565c0", "#0d47a1", "#ef6c00", "#7cb342", "#212121"]
 _WIDTH, _HEIGHT, _LEFT, _TOP, _COLUMNS = 380, 270, 56, 34, 4
-_LOOKS, _SHARES = (1, 300), (0.002, 1.5)
+_POLLS, _SHARES = (1, 300), (0.002, 1.5)
 
 
-def _at(panel: tuple[int, int], looks: float, share: float) -> tuple[float, float]:
+def _at(panel: tuple[int, int], polls: float, share: float) -> tuple[float, float]:
     x, y = (
         (math.log(min(max(value, low), high)) - math.log(low)) / (math.log(high) - math.log(low))
-        for value, (low, high) in ((looks, _LOOKS), (share, _SHARES))
+        for value, (low, high) in ((polls, _POLLS), (share, _SHARES))
     )
     return panel[0] + _LEFT + x * (_WIDTH - _LEFT - 20), panel[1] + _TOP + (1 - y) * (_HEIGHT - _TOP - 44)
 
 
 def draw(found: dict[str, dict[str, tuple[Figures, Figures]]], path: Path) -> None:
-    """One panel a distribution: looks to the right, median delay upwards, both logarithmic, the targets as a field."""
+    """Draw one panel a distribution: polls (x) and median delay (y), both logarithmic, with the targets as an area."""
     rows = math.ceil((len(found) + 1) / _COLUMNS)
     image = Image.new("RGB", (_WIDTH * _COLUMNS, _HEIGHT * rows), "white")
     pen, font, small = ImageDraw.Draw(image), ImageFont.load_default(14), ImageFont.load_default(11)
     for number, (name, strategies) in enumerate(found.items()):
         panel = (number % _COLUMNS * _WIDTH, number // _COLUMNS * _HEIGHT)
-        corner, end = _at(panel, _LOOKS[0], _SHARES[1]), _at(panel, _LOOKS[1], _SHARES[0])
-        pen.rectangle((_at(panel, 1, MAX_MEDIAN), _at(panel, MAX_LOOKS, _SHARES[0])), fill="#e8f5e9")
+        corner, end = _at(panel, _POLLS[0], _SHARES[1]), _at(panel, _POLLS[1], _SHARES[0])
+        pen.rectangle((_at(panel, 1, MAX_MEDIAN), _at(panel, MAX_POLLS, _SHARES[0])), fill="#e8f5e9")
         pen.rectangle((corner, end), outline="#9e9e9e")
         pen.text((corner[0], panel[1] + 10), name, fill="black", font=font)
-        for looks in (1, 3, 6, 30, 100):
-            pen.text((_at(panel, looks, 1)[0], end[1] + 4), str(looks), fill="#616161", font=small, anchor="ma")
+        for polls in (1, 3, 6, 30, 100):
+            pen.text((_at(panel, polls, 1)[0], end[1] + 4), str(polls), fill="#616161", font=small, anchor="ma")
         for share in (0.01, 0.05, 0.2, 1):
             place = corner[0] - 5, _at(panel, 1, share)[1]
             pen.text(place, f"{share:.0%}", fill="#616161", font=small, anchor="rm")
-        pen.text(((corner[0] + end[0]) / 2, end[1] + 19), "looks a job", fill="#616161", font=small, anchor="ma")
+        pen.text(((corner[0] + end[0]) / 2, end[1] + 19), "polls a job", fill="#616161", font=small, anchor="ma")
         for colour, (_, warm) in zip(COLOURS, strategies.values(), strict=True):
-            x, y = _at(panel, warm.looks, warm.median_share)
+            x, y = _at(panel, warm.polls, warm.median_share)
             pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=colour)
     x, y = len(found) % _COLUMNS * _WIDTH + _LEFT, len(found) // _COLUMNS * _HEIGHT + _TOP
     for line, (colour, name) in enumerate(zip(COLOURS, STRATEGIES, strict=True)):
@@ -357,7 +357,7 @@ def draw(found: dict[str, dict[str, tuple[Figures, Figures]]], path: Path) -> No
 
 
 def main() -> None:
-    """Run what the command line asks for. Exit 1 where a target is missed that can be met."""
+    """Run the command line. Exit 1 if a target that can be met is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.polling")
     parser.add_argument("--seeds", type=int, default=3, help=f"repeats of {JOBS} jobs each")
     parser.add_argument("--only", default="", help="distributions that begin like this")

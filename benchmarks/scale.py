@@ -1,8 +1,8 @@
-"""A thousand jobs in flight on one machine: `make bench-scale`. Nothing may be lost, paid twice or told twice.
+"""Run a thousand jobs at once on one machine: `make bench-scale`. None may be lost, paid twice or notified twice.
 
-The whole system of the cloud on a laptop, with real waits: jobs are asked for over the HTTP API at a steady rate, and
+Runs the whole system in the local cloud, with real waits. Jobs are requested over the HTTP API at a steady rate, and
 generations take so long that all jobs are in flight before the first is finished. Knows the system from outside (API,
-table, queue, the vendor's ledger) and, through the turnstile of `benchmarks.counting`, how long invocations take.
+table, queue, the vendor's ledger) and, from `benchmarks.counting`, how long invocations take.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REQUEST: dict[str, Any] = {
     "params": {"duration_seconds": 1, "fps": 8},
 }
 PARAMETERS = {"PollFloorSeconds": "2", "PollCapSeconds": "600"}
-PATIENCE_SECONDS = 600
+TIMEOUT_SECONDS = 600
 TERMINAL = ("succeeded", "failed", "uncertain", "timed_out", "canceled")
 
 
@@ -67,7 +67,7 @@ class Inbox(threading.Thread):
 
 
 class Gauge(threading.Thread):
-    """The memory of all processes below this one, in bytes, and how many jobs are in flight, at their highest."""
+    """The peak memory of all processes below this one, in bytes, and the peak number of jobs in flight."""
 
     def __init__(self, in_flight: Callable[[], int]) -> None:
         super().__init__(daemon=True)
@@ -84,7 +84,7 @@ class Gauge(threading.Thread):
 
 
 def _memory() -> list[int]:
-    """Private memory (PSS) of each process below this one, in bytes."""
+    """Return the private memory (PSS) of each process below this one, in bytes."""
     parents: dict[int, list[int]] = defaultdict(list)
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -111,7 +111,7 @@ def _ask(cloud: Cloud, api: httpx.Client, number: int) -> str:
 
 
 def _start(cloud: Cloud, jobs: int, rate: float) -> list[str]:
-    """Ask for the jobs at a steady rate, with four callers."""
+    """Request the jobs at a steady rate, with four callers."""
     began = time.monotonic()
     with httpx.Client(timeout=60) as api, concurrent.futures.ThreadPoolExecutor(4) as callers:
 
@@ -123,7 +123,7 @@ def _start(cloud: Cloud, jobs: int, rate: float) -> list[str]:
 
 
 def _statuses(cloud: Cloud) -> Counter[str]:
-    """How many jobs stand where, as the table says."""
+    """Count the jobs in each status in the table."""
     pages = (
         cloud.client("dynamodb")
         .get_paginator("scan")
@@ -137,7 +137,7 @@ def _statuses(cloud: Cloud) -> Counter[str]:
 
 
 def _ledger(cloud: Cloud) -> list[dict[str, Any]]:
-    """Every submission that the vendor was paid for."""
+    """Return every submission that the vendor charged for."""
     submissions: list[dict[str, Any]] = _admin(cloud, "GET", "state")["submissions"]
     return submissions
 
@@ -151,7 +151,7 @@ def _admin(cloud: Cloud, method: str, what: str, body: object = None) -> dict[st
 
 
 def run(jobs: int, rate: float, generation_seconds: float) -> bool:
-    """One storm; prints what came of it and returns whether nothing was lost or done twice."""
+    """Run all jobs and print the results. Returns whether nothing was lost or done twice."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts"
         counts.touch()
@@ -196,12 +196,12 @@ def run(jobs: int, rate: float, generation_seconds: float) -> bool:
 
 
 def _wait_for(cloud: Cloud, inbox: Inbox, jobs: int, began: float) -> float:
-    """Wait until every job is told of; answers when that was, in seconds since the first request."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    """Wait until every job is notified. Returns the time of that, in seconds since the first request."""
+    end = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < end and len(inbox.heard) < jobs:
         time.sleep(1)
     ended = time.monotonic() - began
-    time.sleep(5)  # for what should not come any more
+    time.sleep(5)  # for notifications that should not come
     return ended
 
 
@@ -214,7 +214,7 @@ def _invocations(facts: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 
 
 def main() -> None:
-    """Run what the command line asks for. Exit 1 where something was lost or done twice."""
+    """Run the command line. Exit 1 if something was lost or done twice."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=2.5, help="jobs a second")

@@ -1,7 +1,7 @@
-"""One sweep over many open jobs that are all alive: `make bench-sweep`, on moto, in process and without sockets.
+"""Measure one sweep over many open jobs that are alive: `make bench-sweep`, on moto, in process, without sockets.
 
-Counts the calls to AWS, which is what the quotas are about, and fails if there are too many to Step Functions. The time
-is only measured: nearly all of it is moto's, which reads its whole table for each page. Knows how to count calls;
+Counts the calls to AWS, which the quotas limit, and fails if there are too many to Step Functions. The time is only
+measured, because moto takes most of it: it reads its whole table for each page. Knows how to count calls;
 `tests.support.sweeps` makes the jobs and the executions.
 """
 
@@ -25,7 +25,7 @@ _BATCH = 25  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/AP
 
 
 def open_jobs(world: World, count: int) -> None:
-    """Paid jobs that have not changed for a long time, and an execution for each that runs."""
+    """Create paid jobs that have not changed for a long time, each with a running execution."""
     names = [f"job-{number:06}" for number in range(count)]
     items = paid_items(names)
     for first in range(0, count, _BATCH):
@@ -35,7 +35,7 @@ def open_jobs(world: World, count: int) -> None:
 
 
 def measure(world: World) -> tuple[dict[str, int], Counter[str], tuple[float, float]]:
-    """One sweep: what it did, its calls, and its seconds by the clock and of a processor."""
+    """Run one sweep. Returns its result, its calls, and its seconds of wall and processor time."""
     calls: Counter[str] = Counter()
     for client in (world.dynamodb, world.sfn):
         client.meta.events.register("before-call", lambda model, **_: calls.update([model.name]))
@@ -44,7 +44,7 @@ def measure(world: World) -> tuple[dict[str, int], Counter[str], tuple[float, fl
 
 
 def main() -> int:
-    """Print what one sweep did. Answers the exit status: 1 if it made too many calls to Step Functions."""
+    """Print the result of one sweep. Returns exit status 1 if it made too many calls to Step Functions."""
     parser = argparse.ArgumentParser(prog="benchmarks.sweep", description="One sweep over many jobs that are alive.")
     parser.add_argument("--jobs", type=int, default=20_000, help="how many (default: %(default)s)")
     jobs = parser.parse_args().jobs

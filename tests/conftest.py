@@ -1,4 +1,4 @@
-"""What holds for every test: nothing fails because a machine is slow, and helpers' assertions show their values."""
+"""Configure every test: no failures from a slow machine, and helpers' assertions that show their values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The function that `make bench-coldstart` compares with: a look at a job, written as the usual template shows it.
+"""Handle a poll as the usual template shows it. `make bench-coldstart` compares with this function.
 
-Everything is imported and made at the top: boto3 with the two clients that are used most, Powertools' logger, metrics
-and tracer, a pydantic model of the event. It asks each client once, and no vendor.
+Everything is imported and created at the top: boto3 with the two clients that are used most, Powertools' logger,
+metrics and tracer, a pydantic model of the event. It calls each client once, and not the vendor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ dynamodb = boto3.client("dynamodb")
 s3 = boto3.client("s3")
 
 
-class Look(BaseModel):
+class Poll(BaseModel):
     execution_id: str
     video_id: str
     submitted_at: int
@@ -31,10 +31,10 @@ class Look(BaseModel):
 @tracer.capture_lambda_handler
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    look = Look.model_validate(event)
-    key = {"job_id": {"S": look.execution_id.rpartition(":")[2]}}
+    poll = Poll.model_validate(event)
+    key = {"job_id": {"S": poll.execution_id.rpartition(":")[2]}}
     job = dynamodb.get_item(TableName=os.environ["JOBS_TABLE"], Key=key).get("Item", {})
     s3.get_object(Bucket=os.environ["UPLOADS_BUCKET"], Key="recipes/default.json")["Body"].read()
-    metrics.add_metric("Looks", "Count", 1)
-    logger.info("looked", video_id=look.video_id)
+    metrics.add_metric("Polls", "Count", 1)
+    logger.info("polled", video_id=poll.video_id)
     return {"status": job["status"]["S"]}

@@ -1,7 +1,7 @@
-"""The work of `functions/status`, written as the usual template shows it: `make bench-coldstart` compares the two.
+"""Do the work of `functions/status` as the usual template shows it. `make bench-coldstart` compares the two.
 
-Everything is imported and made at the top: a boto3 resource, Powertools' logger, metrics, tracer and parameters, httpx,
-and pydantic models of what comes in. It reads the job and the key, asks the vendor, and writes down what it saw.
+Everything is imported and created at the top: a boto3 resource, Powertools' logger, metrics, tracer and parameters,
+httpx, and pydantic models of the inputs. It reads the job and the key, polls the vendor, and records the result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ jobs = boto3.resource("dynamodb").Table(os.environ["JOBS_TABLE"])
 http = httpx.Client(base_url=os.environ["GENVIRAL_BASE_URL"], timeout=15)
 
 
-class Look(BaseModel):
+class Poll(BaseModel):
     execution_id: str
     video_id: str
     submitted_at: int
@@ -39,16 +39,16 @@ class Video(BaseModel):
 @tracer.capture_lambda_handler
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    look = Look.model_validate(event)
-    job_id = look.execution_id.rpartition(":")[2]
+    poll = Poll.model_validate(event)
+    job_id = poll.execution_id.rpartition(":")[2]
     job = jobs.get_item(Key={"job_id": job_id}, ConsistentRead=True)["Item"]
     key = parameters.get_secret(os.environ["API_KEY_SECRET"], max_age=300)
-    answer = http.get(f"/studio/videos/{look.video_id}", headers={"Authorization": f"Bearer {key}"})
+    answer = http.get(f"/studio/videos/{poll.video_id}", headers={"Authorization": f"Bearer {key}"})
     answer.raise_for_status()
     video = Video.model_validate(answer.json()["data"])
     jobs.update_item(
         Key={"job_id": job_id}, UpdateExpression="SET seen = :seen", ExpressionAttributeValues={":seen": video.status}
     )
-    metrics.add_metric("Looks", "Count", 1)
-    logger.info("looked", video_id=video.video_id, before=job["status"])
+    metrics.add_metric("Polls", "Count", 1)
+    logger.info("polled", video_id=video.video_id, before=job["status"])
     return {"status": video.status}

@@ -1,6 +1,6 @@
-"""The AWS account of a run: moto's, with every call of an invocation led past the weather.
+"""Simulate the AWS account of a run with moto, and build the error responses of AWS.
 
-Knows how AWS words its errors and what an applied call means for the books. Must not know what a function is for.
+Knows how AWS words its errors and what an applied call means for a record. Must not know what a function is for.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _moto = BotocoreStubber.__call__
 
 
 class Account:
-    """The stack's resources, and a queue that hears every notification. To be made inside `moto.mock_aws`."""
+    """The stack's resources, and a queue that receives every notification. Create it inside `moto.mock_aws`."""
 
     def __init__(self) -> None:
         self.s3 = boto3.client("s3", region_name=REGION)
@@ -69,27 +69,27 @@ class Account:
     def set_key(self, key: str) -> None:
         self._put_secret(SecretId=self.secret, SecretString=key)
 
-    def heard(self) -> list[dict[str, Any]]:
-        """The notifications since the last call, in no particular order."""
-        notices: list[dict[str, Any]] = []
+    def notifications(self) -> list[dict[str, Any]]:
+        """Return the notifications since the last call, in no particular order."""
+        received: list[dict[str, Any]] = []
         while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
-                notices.append(json.loads(message["Body"]))
+                received.append(json.loads(message["Body"]))
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return notices
+        return received
 
     def records(self) -> dict[str, str]:
-        """Job's id → its whole record as text."""
+        """Return each job's id → its whole record as text."""
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=TABLE, ConsistentRead=True)
         return {item["job_id"]["S"]: json.dumps(item) for page in pages for item in page["Items"]}
 
     def counted(self, day: str) -> float:
-        """The credits that are counted for a day (UTC)."""
+        """Return the credits counted for a day (UTC)."""
         item = self.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
         return float(item["spent"]["N"]) if item else 0.0
 
     def files(self) -> dict[str, bytes]:
-        """Key → content of every object in the videos bucket."""
+        """Return key → content of every object in the videos bucket."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=VIDEOS)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         return {key: self.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read() for key in keys}
@@ -99,15 +99,15 @@ class Account:
 
 
 class ApiError(Exception):
-    """What a stand-in for an AWS service refuses a call with."""
+    """An AWS service rejects a call."""
 
     def __init__(self, code: str, status: int = 400) -> None:
         super().__init__(code)
         self.code, self.status = code, status
 
 
-def carry(service: str, request: Any, states: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AWSResponse:
-    """Let the account answer a call: Step Functions by `states`, all else by moto."""
+def answer_call(service: str, request: Any, states: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AWSResponse:
+    """Answer a call: Step Functions by `states`, everything else by moto."""
     if service == "dynamodb" and (answer := dynamodb.answer(request)) is not None:
         return answer
     if service != "sfn":
@@ -115,33 +115,33 @@ def carry(service: str, request: Any, states: Callable[[str, dict[str, Any]], di
             request.body = bytes(request.body)
         try:
             answered: AWSResponse = _moto(botocore_stubber, service, request)
-        except KeyError:  # moto's way to say that a multipart upload is gone
-            return refusal(service, request, 404, "NoSuchUpload")
+        except KeyError:  # how moto reports a missing multipart upload
+            return error_response(service, request, 404, "NoSuchUpload")
         return answered
     operation = request.headers["X-Amz-Target"].decode().partition(".")[2]
     try:
         return _json(request, 200, states(operation, json.loads(request.body)))
     except ApiError as error:
-        return refusal(service, request, error.status, error.code)
+        return error_response(service, request, error.status, error.code)
 
 
 def throttled(service: str, request: Any) -> AWSResponse:
-    return refusal(service, request, *_THROTTLED[service])
+    return error_response(service, request, *_THROTTLED[service])
 
 
 def failed(service: str, request: Any) -> AWSResponse:
-    return refusal(service, request, *_FAILED[service])
+    return error_response(service, request, *_FAILED[service])
 
 
 def lost(kind: str, service: str, request: Any) -> AWSResponse:
-    """The call had its effect, and its answer never arrives, or an intermediary's does."""
+    """Answer a call that took effect with a lost connection, or with an intermediary's error."""
     if kind.endswith("5xx"):
         return failed(service, request)
     error = ReadTimeoutError if kind.endswith("time-out") else ConnectionClosedError
     raise error(endpoint_url=request.url, error="made up")
 
 
-def refusal(service: str, request: Any, status: int, code: str) -> AWSResponse:
+def error_response(service: str, request: Any, status: int, code: str) -> AWSResponse:
     if service in ("s3", "sns"):
         error = f"<Error><Code>{code}</Code><Message>made up</Message></Error>"
         text = error if service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
@@ -154,31 +154,31 @@ def _json(request: Any, status: int, document: dict[str, Any]) -> AWSResponse:
 
 
 def published(request: Any) -> str:
-    """The id of the notification that a call of Publish carries."""
+    """Return the id of the notification that a Publish call carries."""
     message = json.loads(
         parse_qs(request.body if isinstance(request.body, str) else request.body.decode())["Message"][0]
     )
     return str(json.loads(message["default"])["notification_id"])
 
 
-def crosses_off(request: Any) -> bool:
-    """Whether a change of a record crosses a notification off, and does nothing else."""
+def clears_notification(request: Any) -> bool:
+    """Tell whether an update only removes a pending notification from a record."""
     return _expression(request).startswith("REMOVE #notice_due")
 
 
-def crossed_off(request: Any) -> str:
-    """The id of the notification that a change of a record crosses off."""
+def cleared_notification(request: Any) -> str:
+    """Return the id of the pending notification that an update removes."""
     return f"{job_of(request)}/{change_of(request)['ExpressionAttributeValues'][':notice']['S']}"
 
 
 def saves_video(request: Any) -> bool:
-    """Whether a change of a record writes a video's id down."""
+    """Tell whether an update saves a video's id."""
     expression = _expression(request)
     return "#video_id = :video_id" in expression or "#other_videos = :other_videos" in expression
 
 
 def claim_taken(request: Any) -> str | None:
-    """The claim that a change of a record takes, if it takes one."""
+    """Return the claim that an update takes, if any."""
     change = change_of(request)
     if "#claim = :claim" not in str(change.get("UpdateExpression")):
         return None
@@ -186,23 +186,23 @@ def claim_taken(request: Any) -> str | None:
 
 
 def gives_claim_back(request: Any) -> bool:
-    """Whether a change of a record takes its claim away."""
+    """Tell whether an update releases the claim."""
     return "#claim" in _expression(request).partition("REMOVE ")[2].split(", ")
 
 
 def job_of(request: Any) -> str:
-    """The id of the job whose record a request changes."""
+    """Return the id of the job whose record a request updates."""
     return str(change_of(request)["Key"]["job_id"]["S"])
 
 
 def status_set(request: Any) -> str | None:
-    """The status that a change of a record sets, if it sets one."""
+    """Return the status that an update sets, if any."""
     status = change_of(request).get("ExpressionAttributeValues", {}).get(":status", {}).get("S")
     return str(status) if "#status = :status" in _expression(request) else None
 
 
 def change_of(request: Any) -> dict[str, Any]:
-    """What a call of UpdateItem, or of TransactWriteItems, asks for about a job."""
+    """Return the job's part of an UpdateItem or TransactWriteItems request."""
     body: dict[str, Any] = json.loads(request.body)
     if "TransactItems" in body:
         body = body["TransactItems"][0]["Update"]

@@ -1,6 +1,6 @@
-"""Virtual time: a queue of what happens when, and threads that take turns under it.
+"""Virtual time: a queue of scheduled actions, and threads that take turns.
 
-One thing happens at a time and nothing sleeps, so a run is the same each time. Knows no jobs, no AWS, no faults.
+One action runs at a time and nothing sleeps, so a run is deterministic. Knows no jobs, no AWS, no faults.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 START = 1_800_000_000.0
 """When every run begins, in epoch seconds."""
-_PATIENCE_SECONDS = 120.0
+_TURN_TIMEOUT_SECONDS = 120.0
 
 
 class Clock:
-    """The time, and what is still to happen. Calling it tells the time, as `time.time` does."""
+    """The virtual time and its queue of actions. Calling it returns the time, as `time.time` does."""
 
     def __init__(self) -> None:
         self.now = START
@@ -35,18 +35,18 @@ class Clock:
         return self.now - START
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Let something happen in so many seconds. What is due at the same moment happens in the order of the calls."""
+        """Schedule an action in so many seconds. Actions due at the same moment run in the order of the calls."""
         heapq.heappush(self._queue, (self.now + seconds, next(self._numbers), action))
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Let things happen in their order until the condition holds after one of them, or nothing is left."""
+        """Run the actions in order until the condition holds after one of them, or none is left."""
         while self._queue and not until():
             self.now, _, action = heapq.heappop(self._queue)
             action()
 
 
 class Turn:
-    """A thread that runs only when it is its turn, and gives the turn back when it rests or ends."""
+    """A thread that runs only in its turn, and gives the turn back when it rests or ends."""
 
     def __init__(self, clock: Clock, body: Callable[[], None]) -> None:
         self._clock = clock
@@ -60,7 +60,7 @@ class Turn:
 
     @property
     def this_rest(self) -> int:
-        """Tells one rest from the next."""
+        """Identify the current rest."""
         return self._rests
 
     def begin(self) -> None:
@@ -69,7 +69,7 @@ class Turn:
         self._await_its_rest()
 
     def rest(self, seconds: float) -> None:
-        """Called by the thread: go on in so many seconds, or when it is woken."""
+        """Pause for so many seconds, or until woken. Call it in the thread."""
         self._rests += 1
         this = self._rests
         self._clock.after(seconds, lambda: self.wake(this))
@@ -77,10 +77,10 @@ class Turn:
         self._mine.acquire()
 
     def wake(self, rest: int | None = None) -> None:
-        """Let the thread go on until it rests again.
+        """Resume the thread until it rests again.
 
         Args:
-            rest: Only if it has not gone on since this rest of its.
+            rest: Resume only if the thread is still in this rest. None: always.
         """
         if not self._ended and rest in (None, self._rests):
             self._rests += 1
@@ -88,7 +88,7 @@ class Turn:
             self._await_its_rest()
 
     def _await_its_rest(self) -> None:
-        if not self._given_back.acquire(timeout=_PATIENCE_SECONDS):
+        if not self._given_back.acquire(timeout=_TURN_TIMEOUT_SECONDS):
             raise TimeoutError("an execution neither rested nor ended")
         if self._failure:
             raise self._failure
@@ -96,7 +96,7 @@ class Turn:
     def _run(self) -> None:
         try:
             self._body()
-        except BaseException as error:  # noqa: BLE001 - handed to whoever gave the turn
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that gave the turn
             self._failure = error
         self._ended = True
         self._given_back.release()

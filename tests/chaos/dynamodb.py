@@ -1,6 +1,6 @@
-"""DynamoDB without the web server around it: calls go straight to moto's handlers, which halves the time of a run.
+"""Call moto's DynamoDB handlers directly, without HTTP, which halves the time of a run.
 
-Knows moto's insides. What moto answers does not change. Must not know what is kept in the table.
+Knows moto's internals. Moto's answers do not change. Must not know what is stored in the table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JSON = "application/x-amz-json-1.0"
 
 
 def speed_up(patch: pytest.MonkeyPatch) -> None:
-    """Take two slow parts out of moto's tables: all items are sorted for a query, and copied for a transaction."""
+    """Replace two slow parts of moto's tables: sorting all items for a query, and copying them for a transaction."""
     touched: list[DynamoType] = []
     transact = models.DynamoDBBackend.transact_write_items
 
@@ -40,7 +40,7 @@ def speed_up(patch: pytest.MonkeyPatch) -> None:
     def copied(value: Any) -> Any:
         if not isinstance(value, Table):
             return copy.deepcopy(value)
-        # What a transaction that is rolled back needs, and no more.
+        # A rollback needs only the items that the transaction writes.
         table = copy.copy(value)
         table.items = value.items.copy()
         for key in touched:
@@ -54,7 +54,7 @@ def speed_up(patch: pytest.MonkeyPatch) -> None:
 
 
 def answer(request: Any) -> AWSResponse | None:
-    """The answer to a call. None: it was refused without an effect, and moto itself must say how."""
+    """Answer a call. None: it was rejected without effect, and moto itself must build the error."""
     operation = request.headers["X-Amz-Target"].decode().partition(".")[2]
     handler = DynamoHandler()
     handler.body = json.loads(request.body)
@@ -72,7 +72,7 @@ def response(url: str, status: int, content_type: str, text: str) -> AWSResponse
 
 
 def record(key: str) -> dict[str, Any]:
-    """An item as DynamoDB shows it, read without a call; empty where there is none."""
+    """Read an item in DynamoDB's format without a call. Empty if it does not exist."""
     table = models.dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(TABLE)
     item = table.get_item(DynamoType({"S": key}))
     return dict(item.to_json()["Attributes"]) if item else {}

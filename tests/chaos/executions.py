@@ -1,6 +1,6 @@
-"""Step Functions: the real state machine in the laptop cloud's engine, under virtual time, started and redriven.
+"""Simulate Step Functions: run the real state machine in the local engine, under virtual time, with redrives.
 
-Knows executions and their life. Must not know jobs or what a task does.
+Knows executions and their states. Must not know jobs or what a task does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:video-job"
 
 @dataclass
 class Execution:
-    """One execution, over all its redrives. A host of the engine."""
+    """One execution, including all its redrives. A host of the engine."""
 
     name: str
     given: Any
@@ -49,7 +49,7 @@ class Execution:
         return arn_of(self.name)
 
     def begin(self, state: str | None = None, given: Any = None) -> None:
-        """Run, from the first state or, as a redrive does, from the one that did not come to its end."""
+        """Run from the first state, or as a redrive does from the state that did not complete."""
         self.run = engine.Execution(
             _definition(state or MACHINE["StartAt"]),
             arn=self.arn,
@@ -57,23 +57,23 @@ class Execution:
             role_arn="arn:aws:iam::123456789012:role/made-up",
             input_=self.given,
             started="2027-01-15T08:00:00.000Z",
-            # A video job starts no other machine and reads no list, so these two methods are not here.
+            # A video job starts no other machine and reads no list, so these two methods are missing.
             host=cast("engine.Host", self),
         )
         if state:
-            # The context object keeps the execution's own input; only the state gets what it was entered with.
+            # The context object keeps the execution's input; only the state gets its own recorded input.
             self.run._worker.env.states.reset(given)
         self.turn = Turn(self.service.clock, self._live)
         self.turn.begin()
 
     def stop(self, status: str, error: str | None, cause: str | None) -> None:
-        """End it from outside. A function that is running runs on, as on AWS."""
+        """Stop it from outside. A function that is running keeps running, as on AWS."""
         if self.status == "RUNNING":
             self._end(status, error, cause)
             self.run.stop(error, cause)
 
     def stopped_at(self) -> tuple[str, Any]:
-        """The state that did not come to its end, and what it was entered with."""
+        """Return the state that did not complete, and its input."""
         entered = [
             event["stateEnteredEventDetails"] for event in self.run.history() if "stateEnteredEventDetails" in event
         ]
@@ -108,10 +108,10 @@ class Execution:
         try:
             return self.service.invoke(self, function, json.loads(payload))
         finally:
-            self._reseed()  # time may have passed, and others have drawn
+            self._reseed()  # time may have passed, and others have used the generator
 
     def _reseed(self) -> None:
-        # Jitter is drawn from Python's own generator; this makes it the execution's, whatever the others do.
+        # Jitter comes from Python's global generator; this makes it independent of other executions.
         self.steps += 1
         random.seed(f"{self.service.seed}/{self.name}/{self.steps}")
 
@@ -121,12 +121,12 @@ def _definition(start: str) -> str:
 
 
 class Executions:
-    """All executions by name, and the part of the API that the project calls.
+    """All executions by name, and the API operations that the project calls.
 
     Args:
         invoke: Runs a Lambda function: execution, logical id of the function, payload.
-        paused: Is told that an execution rests.
-        ended: Is told that one has come to an end.
+        paused: Called when an execution waits.
+        ended: Called when an execution has ended.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Executions:
         return [execution for execution in self.known.values() if execution.status == "RUNNING"]
 
     def start(self, name: str, given: Any) -> Execution:
-        """Start an execution. The same once more is answered with the one that runs."""
+        """Start an execution. Repeating the same start returns the running execution."""
         known = self.known.get(name)
         if known and (known.status != "RUNNING" or known.given != given):
             raise ApiError("ExecutionAlreadyExists")
@@ -157,7 +157,7 @@ class Executions:
         return known
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """StartExecution, DescribeExecution, ListExecutions, StopExecution and RedriveExecution."""
+        """Answer StartExecution, DescribeExecution, ListExecutions, StopExecution and RedriveExecution."""
         if operation == "StartExecution":
             execution = self.start(request["name"], json.loads(request["input"]))
             return {"executionArn": execution.arn, "startDate": execution.started}
@@ -189,7 +189,7 @@ class Executions:
         return shown if execution.ended is None else {**shown, "stopDate": execution.ended}
 
     def _page(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The latest first, a few at a time, so that readers must turn pages."""
+        """List the latest first, in small pages, so that readers must follow the token."""
         status = request.get("statusFilter")
         found = [one for one in self.known.values() if status in (None, one.status)]
         begin = int(request.get("nextToken", 0))

@@ -1,6 +1,6 @@
-"""One run: jobs come in, everything that can go wrong does, then the sky clears and an operator acts.
+"""Run many jobs while faults are injected, then without faults, and then let an operator act.
 
-Brings the parts together and keeps the history. What must hold afterwards is judged in `verdict`.
+Combines the parts and records the history. `report` checks the outcome.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.chaos.clock import Clock
 from tests.chaos.executions import Execution, Executions
 from tests.chaos.lambdas import SETTINGS, TIMEOUTS, Caller, Failed, Invocation, Lambda
 from tests.chaos.observed import job_of_key
-from tests.chaos.schedule import InjectedFault, Weather
+from tests.chaos.schedule import FaultSchedule, InjectedFault
 from tests.support.fakes import PNG, TABLE, UPLOADS, event
 from tests.support.video_job import TASKS
 
@@ -48,7 +48,7 @@ _STATE_OF = {
     (str(task["Parameters"]["FunctionName"]), task["Parameters"]["Payload"].get("event")): state
     for state, task in TASKS.items()
 }
-"""Function (logical id) and event → the state that invokes it so."""
+"""Function (logical id) and event → the state that invokes it."""
 _FUNCTIONS = {
     "SubmitFunction": "submit",
     "StatusFunction": "status",
@@ -60,46 +60,46 @@ _TROUBLES = (
     (2.0, 2.3, "credits", {"key": "valid", "credits": 0}, {"key": "valid", "credits": 1_000_000}),
     (3.0, 4.1, "key", {"key": "valid", "state": "no_plan"}, {"key": "valid", "state": "valid"}),
 )
-"""When the account is in trouble: from, to (hours), the stand-in's control, what it is told, and what ends the trouble.
+"""The account's troubles: from, to (hours), the stand-in's control, its value during the trouble, its value after it.
 
 The last one is longer than a job may be on hold.
 """
-FILMS = 4
-RECIPES = (*(f"film{number}" for number in range(FILMS)), "slow")
-"""Those that make a video."""
+VIDEO_RECIPES = 4
+RECIPES = (*(f"film{number}" for number in range(VIDEO_RECIPES)), "slow")
+"""Recipes that make a video."""
 _BODY = {"params": {"duration_seconds": 1, "fps": 8, "resolution": "480p", "aspect_ratio": "16:9"}}
 _MODELS = {"slow": "standin/slow", "fails": "standin/always-fails"}
 
 
 def body_of(recipe: str) -> dict[str, Any]:
-    """The generate body behind a recipe's name. Few videos, because each has to be made once."""
+    """Return the generate body of a recipe. Few videos, because each must be rendered once."""
     return {"model_id": _MODELS.get(recipe, "bytedance/seedance-2.0"), "prompt": f"a paper boat, {recipe}", **_BODY}
 
 
 @dataclass(frozen=True)
 class Timetable:
-    """How long each part of a run lasts, in seconds.
+    """The durations of the parts of a run, in seconds.
 
     Attributes:
-        arrivals: Jobs come in, from the beginning.
-        storm: Things go wrong, from the beginning.
+        arrivals: Jobs arrive, from the beginning.
+        faults: Faults are injected, from the beginning.
         outage: When the vendor is down: from, to.
-        calm: Nothing goes wrong any more, and nobody acts. Longer than the longest pause between two redrives and all
-            that a job does afterwards.
+        recovery: No faults, and no operator. Longer than the longest pause between two redrives and the rest of a job
+            after it.
         settle: Jobs end after an operator's command.
         troubles: When the account is in trouble.
     """
 
     arrivals: float = 4 * HOUR
-    storm: float = 9 * HOUR
+    faults: float = 9 * HOUR
     outage: tuple[float, float] = (5 * HOUR, 7 * HOUR)
-    calm: float = redrives.LONGEST_PAUSE_SECONDS + 1.5 * HOUR
+    recovery: float = redrives.LONGEST_PAUSE_SECONDS + 1.5 * HOUR
     settle: float = 4 * HOUR
     troubles: tuple[tuple[float, float, str, dict[str, Any], dict[str, Any]], ...] = _TROUBLES
 
     def until_morning(self) -> Timetable:
-        """The same, and calm until those that wait for the next day have had their turn."""
-        return replace(self, calm=12 * HOUR)
+        """Return the same with a recovery that covers the jobs that wait for the next day."""
+        return replace(self, recovery=12 * HOUR)
 
 
 @dataclass
@@ -107,16 +107,16 @@ class Order:
     """A job as its owner sees it.
 
     Attributes:
-        accepted: Whether somebody was told that the job is taken: then there must be a record.
-        abort: Which pause or which invocation of its execution an abort comes at.
-        into_outage: Whether it comes right before the vendor goes down, with no other fault to meet.
+        accepted: Whether the caller got a confirmation. Then there must be a record.
+        abort: The pause or the invocation of its execution at which the execution is aborted.
+        into_outage: Whether it arrives right before the vendor's outage, without other faults.
         impatient: Whether an operator resubmits it as soon as it is uncertain.
     """
 
     name: str
     kind: str
     recipe: str
-    weather: Weather
+    schedule: FaultSchedule
     job_id: str = ""
     accepted: bool = False
     abort: tuple[str, int] | None = None
@@ -125,22 +125,22 @@ class Order:
     impatient: bool = False
     resubmitted: bool = False
     throttled_until: float = 0.0
-    """When it is not throttled any more, in seconds since the run began."""
+    """When its throttling ends, in seconds since the run began."""
     history: list[str] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
 
-    def meet_nothing(self) -> None:
-        """Let nothing go wrong for it but what all jobs meet."""
+    def remove_faults(self) -> None:
+        """Remove the faults of this job alone."""
         self.recipe, self.abort, self.impatient = "film0", None, False
-        self.weather.clear_up()
+        self.schedule.clear()
 
 
 @dataclass
-class Picture:
-    """All that can be seen at one moment."""
+class Snapshot:
+    """Everything that can be seen at one moment."""
 
     records: dict[str, Job]
-    notices: list[dict[str, Any]]
+    notifications: list[dict[str, Any]]
     files: dict[str, bytes]
     unfinished_uploads: list[str]
     running: list[str]
@@ -148,15 +148,15 @@ class Picture:
     """Job's id → its whole record as text."""
 
 
-class Storm:
-    """A run of the suite.
+class FaultInjection:
+    """A run of jobs under injected faults.
 
     Args:
-        only: Run no other job than this one. It meets the same faults at the same times.
+        only: Run this job only. It meets the same faults at the same times.
         limit: The daily limit, in credits. 0: none.
-        overrun: How many times its time-out a process may last. On AWS: once.
-        times: How long each part of the run lasts.
-        shape: Changes what a job is to meet, before the run begins.
+        overrun: How long a process may last, in multiples of its time-out. On AWS: 1.
+        times: The durations of the parts.
+        shape: Changes the faults of a job before the run begins.
     """
 
     def __init__(
@@ -188,72 +188,72 @@ class Storm:
             ended_late=self._ended_late,
         )
         self.store = JobStore(self.account.dynamodb, TABLE)
-        self.calm = False
+        self.faults_over = False
         self.happened: Counter[str] = Counter()
-        """Faults that are no strikes: row of the table → how often."""
+        """Faults outside of `InjectedFault`: row of the table → how often."""
         self.outlasted_by_throttles: list[str] = []
-        """Jobs whose execution failed because five minutes of throttles were too long for it."""
+        """Jobs whose execution failed after five minutes of throttles."""
         self.hit_by_outage: set[str] = set()
-        """Jobs that looked for their video while the vendor was down."""
+        """Jobs that polled while the vendor was down."""
         self.stranded: list[str] = []
-        """Jobs that a finished sweep left without an execution."""
+        """Jobs that a completed sweep left without an execution."""
         self.parked: list[tuple[Order, dict[str, Any]]] = []
-        """Events that Lambda gave up on: what lies in the dead-letter queue."""
+        """Events in the dead-letter queue."""
         self.sweeps = Counter[str]()
-        self._sweep_weather = Weather(random.Random(f"{seed}/sweep"), 0.3, {})  # noqa: S311
+        self._sweep_schedule = FaultSchedule(random.Random(f"{seed}/sweep"), 0.3, {})  # noqa: S311
         self.orders = [order for order in map(self._order, range(jobs)) if only in ("", order.name)]
         for order in self.orders:
             shape(order)
         self.by_name = {order.name: order for order in self.orders}
         self.by_id: dict[str, Order] = {}
 
-    def run(self) -> tuple[Picture, Picture]:
-        """Let it happen. Returns what there is after the storm, and what there is after the operator."""
+    def run(self) -> tuple[Snapshot, Snapshot]:
+        """Run everything. Returns the state after the faults, and the state after the operator."""
         self._set_up()
         for order in self.orders:
             self._arrive(order)
-        for begins, ends, control, trouble, mended in self.times.troubles:
+        for begins, ends, control, trouble, fixed in self.times.troubles:
             self.clock.after(begins * HOUR, functools.partial(self._trouble, control, trouble))
-            self.clock.after(ends * HOUR, functools.partial(self._tell_vendor, control, mended))
+            self.clock.after(ends * HOUR, functools.partial(self._control_vendor, control, fixed))
         self.clock.after(SWEEP_SECONDS, self._sweep)
-        self.clock.run(until=lambda: self.clock.elapsed >= self.times.storm)
-        self.calm = True
+        self.clock.run(until=lambda: self.clock.elapsed >= self.times.faults)
+        self.faults_over = True
         for order, parked in self.parked:
             self._asynchronously("uploads", parked, order)
-        self._settle(self.times.calm)
-        after_storm = self._look()
-        self._operate(after_storm)
-        return after_storm, self._look()
+        self._settle(self.times.recovery)
+        after_faults = self._snapshot()
+        self._operate(after_faults)
+        return after_faults, self._snapshot()
 
-    # ---- what the world is like
+    # ---- setup and arrivals
 
     def _set_up(self) -> None:
-        for name in (*(f"film{number}" for number in range(FILMS)), *_MODELS):
+        for name in (*(f"film{number}" for number in range(VIDEO_RECIPES)), *_MODELS):
             self.account.s3.put_object(
                 Bucket=UPLOADS, Key=f"recipes/{name}.json", Body=json.dumps(body_of(name)).encode()
             )
         self.account.set_key(self.vendor.keys["valid"])
-        self._tell_vendor("credits", {"key": "valid", "credits": 1_000_000})
+        self._control_vendor("credits", {"key": "valid", "credits": 1_000_000})
 
     def _order(self, number: int) -> Order:
         name = f"job-{number:04}"
-        weather = Weather.of(self.seed, name)
-        rng = weather.rng
+        schedule = FaultSchedule.of(self.seed, name)
+        rng = schedule.rng
         kind = rng.choices(("upload", "request", "api", "execution"), (50, 8, 30, 12))[0]
         recipe = rng.choices(
-            (*(f"film{n}" for n in range(FILMS)), "slow", "fails", "missing"), (*[21] * FILMS, 6, 5, 5)
+            (*(f"film{n}" for n in range(VIDEO_RECIPES)), "slow", "fails", "missing"), (*[21] * VIDEO_RECIPES, 6, 5, 5)
         )[0]
-        order = Order(name, kind, recipe, weather)
+        order = Order(name, kind, recipe, schedule)
         if rng.random() < 0.08:
             order.abort = (rng.choice(("pause", "invoke")), rng.randint(1, 5))
         order.impatient = rng.random() < 0.3
         if rng.random() < 0.1:
             order.into_outage = True
-            order.meet_nothing()
+            order.remove_faults()
         return order
 
     def _arrive(self, order: Order) -> None:
-        rng = order.weather.rng
+        rng = order.schedule.rng
         first = rng.uniform(0, self.times.arrivals)
         if order.into_outage:
             first = self.times.outage[0] - rng.uniform(1, 100)
@@ -272,7 +272,7 @@ class Storm:
         put = self.account.s3.put_object(Bucket=UPLOADS, Key=key, Body=content)
         message = event("uploads_object_created")
         message["detail"]["bucket"]["name"] = UPLOADS
-        # As a bucket without versions says it: moto's version ids would differ from run to run.
+        # Without a version id, as from an unversioned bucket: moto's ids differ from run to run.
         item = {"key": key, "size": len(content), "etag": put["ETag"].strip('"'), "sequencer": order.name}
         message["detail"]["object"] = item
         order.job_id = identity.for_object(UPLOADS, key, f"{item['etag']}/{item['sequencer']}")
@@ -294,37 +294,37 @@ class Storm:
 
     def _trouble(self, control: str, trouble: dict[str, Any]) -> None:
         self.happened[f"account: {trouble.get('state', 'no credits')}"] += 1
-        self._tell_vendor(control, trouble)
+        self._control_vendor(control, trouble)
 
-    def _tell_vendor(self, control: str, document: dict[str, Any]) -> None:
+    def _control_vendor(self, control: str, document: dict[str, Any]) -> None:
         httpx.post(f"{self.vendor.admin_url}/{control}", json=document, trust_env=False).raise_for_status()
 
     # ---- invocations
 
     def _invoke(self, function: str, message: Any, order: Order, caller: Caller | None = None) -> Any:
-        strikes = [] if self.calm else order.weather.next(function, TIMEOUTS[function] * self.overrun)
-        return self._run(function, message, order, strikes, caller)
+        faults = [] if self.faults_over else order.schedule.next(function, TIMEOUTS[function] * self.overrun)
+        return self._run(function, message, order, faults, caller)
 
     def _run(
-        self, function: str, message: Any, order: Order, strikes: list[InjectedFault], caller: Caller | None = None
+        self, function: str, message: Any, order: Order, faults: list[InjectedFault], caller: Caller | None = None
     ) -> Any:
-        struck = f" [{', '.join(strike.row for strike in strikes)}]" if strikes else ""
+        injected = f" [{', '.join(fault.row for fault in faults)}]" if faults else ""
         try:
-            answer = self.functions.invoke(function, message, job=order.name, strikes=strikes, caller=caller)
+            answer = self.functions.invoke(function, message, job=order.name, faults=faults, caller=caller)
         except Failed as failed:
-            order.history.append(f"{self.clock.elapsed:8.0f}s {function}{struck}: {failed.error}")
+            order.history.append(f"{self.clock.elapsed:8.0f}s {function}{injected}: {failed.error}")
             raise
-        order.history.append(f"{self.clock.elapsed:8.0f}s {function}{struck}: {_short(answer)}")
+        order.history.append(f"{self.clock.elapsed:8.0f}s {function}{injected}: {_short(answer)}")
         return answer
 
     def _ended_late(self, invocation: Invocation, outcome: Any) -> None:
         order = self.by_name.get(invocation.job)
         if order is not None:
             said = outcome.error if isinstance(outcome, Failed) else _short(outcome)
-            order.history.append(f"{self.clock.elapsed:8.0f}s   {invocation.function}, given up before, ends: {said}")
+            order.history.append(f"{self.clock.elapsed:8.0f}s   {invocation.function}, abandoned before, ends: {said}")
 
     def _asynchronously(self, function: str, message: dict[str, Any], order: Order, attempt: int = 1) -> None:
-        """As EventBridge invokes a function: Lambda tries twice more, then the event is parked."""
+        """Invoke a function as EventBridge does: Lambda retries twice, then the event is parked."""
         try:
             self._invoke(function, message, order)
         except Failed:
@@ -335,7 +335,7 @@ class Storm:
                 self.parked.append((order, message))
 
     def _call_api(self, message: dict[str, Any], order: Order, attempt: int = 1) -> None:
-        """As a careful caller does: the same request with the same key until it is answered."""
+        """Call the API as a careful caller does: repeat the request with the same key until it is answered."""
         try:
             answer = self._invoke("api", message, order)
         except Failed:
@@ -351,7 +351,7 @@ class Storm:
         order.seen["invoke"] += 1
         if self._is_due(order, "invoke"):
             execution.stop("ABORTED", "Aborted", "made up")
-            if order.seen["invoke"] % 2:  # the word of it may be faster than the function that still runs
+            if order.seen["invoke"] % 2:  # the status event may arrive before the function ends
                 self._asynchronously("notify", _status_change(execution), order)
         state = _STATE_OF[function, payload.get("event")]
         if self._is_throttled(order, state):
@@ -364,11 +364,11 @@ class Storm:
                 raise TaskError(failed.error, "made up") from None
             raise FunctionError(failed.cause) from None
         if order.impatient and answer.get("status") == Status.UNCERTAIN:
-            self.clock.after(order.weather.rng.choice((1.0, 10.0, 120.0, HOUR)), lambda: self._resubmit(order))
+            self.clock.after(order.schedule.rng.choice((1.0, 10.0, 120.0, HOUR)), lambda: self._resubmit(order))
         return answer
 
     def _is_throttled(self, order: Order, state: str) -> bool:
-        if self.calm or state != order.weather.throttled_state:
+        if self.faults_over or state != order.schedule.throttled_state:
             return False
         order.throttled_until = order.throttled_until or self.clock.elapsed + THROTTLED_SECONDS
         throttled = self.clock.elapsed < order.throttled_until
@@ -377,18 +377,18 @@ class Storm:
         return throttled
 
     def _outage(self, job: str, call: str) -> str | None:
-        """What a call of the vendor meets while it is down. A paid call that may have arrived is another story."""
+        """Return how a call to the vendor fails during the outage. A paid call never reaches the vendor then."""
         begins, ends = self.times.outage
         if not begins <= self.clock.elapsed < ends:
             return None
         if call == "generate":
             return "unreachable"
         self.hit_by_outage.add(job)
-        return self.by_name[job].weather.outage
+        return self.by_name[job].schedule.outage
 
     def _resubmit(self, order: Order) -> None:
-        """As an operator does who does not look twice."""
-        if self.calm:
+        """Resubmit as an operator does who does not check first."""
+        if self.faults_over:
             return
         try:
             self._operator().resubmit(order.job_id)
@@ -399,10 +399,10 @@ class Storm:
         order.history.append(f"{self.clock.elapsed:8.0f}s the operator resubmits: {outcome}")
         self.happened[f"operator: resubmit {outcome}"] += 1
 
-    # ---- what happens to executions
+    # ---- events of executions
 
     def _is_due(self, order: Order, where: str) -> bool:
-        due = not self.calm and not order.aborted and order.abort == (where, order.seen[where])
+        due = not self.faults_over and not order.aborted and order.abort == (where, order.seen[where])
         if due:
             order.aborted = True
             self.happened[f"execution aborted ({'at rest' if where == 'pause' else 'while a function ran'})"] += 1
@@ -428,8 +428,8 @@ class Storm:
             return
         if execution.error == "Lambda.TooManyRequestsException":
             self.outlasted_by_throttles.append(order.name)
-        rng, message = order.weather.rng, _status_change(execution)
-        fate = 1.0 if self.calm else rng.random()
+        rng, message = order.schedule.rng, _status_change(execution)
+        fate = 1.0 if self.faults_over else rng.random()
         if fate < 0.25:
             self.happened["execution-status event lost"] += 1
             order.history.append(f"{self.clock.elapsed:8.0f}s its status event is lost")
@@ -437,14 +437,14 @@ class Storm:
         copies = 2 if fate < 0.4 else 1
         self.happened["execution-status event repeated"] += copies - 1
         for _ in range(copies):
-            delay = 1.0 if self.calm else rng.choice((0.5, 5.0, 60.0, 1500.0))
+            delay = 1.0 if self.faults_over else rng.choice((0.5, 5.0, 60.0, 1500.0))
             self.clock.after(delay, lambda: self._asynchronously("notify", message, order))
 
     def _sweep(self) -> None:
         self.clock.after(SWEEP_SECONDS, self._sweep)
-        strikes = [] if self.calm else self._sweep_weather.next("sweep")
+        faults = [] if self.faults_over else self._sweep_schedule.next("sweep")
         try:
-            self.functions.invoke("sweep", {}, job="sweep", strikes=strikes)
+            self.functions.invoke("sweep", {}, job="sweep", faults=faults)
         except Failed as failed:
             self.sweeps[f"failed: {failed.error}"] += 1
             return
@@ -455,18 +455,18 @@ class Storm:
                 if job.status is Status.QUEUED and age > _QUIET_SECONDS + 1:
                     self.stranded.append(order.name)
 
-    # ---- afterwards
+    # ---- after the faults
 
     def _settle(self, seconds: float) -> None:
-        """Let everything come to rest, for a fixed time: a replay of one job shall be the same."""
+        """Run for a fixed time, so that the replay of one job is the same."""
         rest = self.clock.now + seconds
         self.clock.run(until=lambda: self.clock.now >= rest)
 
-    def _look(self) -> Picture:
+    def _snapshot(self) -> Snapshot:
         found = {order.name: self.store.get(order.job_id) for order in self.orders}
-        return Picture(
+        return Snapshot(
             records={name: job for name, job in found.items() if job is not None},
-            notices=self.account.heard(),
+            notifications=self.account.notifications(),
             files=self.account.files(),
             unfinished_uploads=self.account.unfinished_uploads(),
             running=[execution.name for execution in self.executions.running],
@@ -479,19 +479,19 @@ class Storm:
             sfn=boto3.client("stepfunctions", region_name=SETTINGS["AWS_REGION"]),
             state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:video-job",
             deadline_seconds=3600,
-            ask=lambda _: None,  # this operator attaches what the vendor's books name
+            ask=lambda _: None,  # this operator knows the video from the vendor's submissions
         )
 
-    def _operate(self, picture: Picture) -> None:
+    def _operate(self, snapshot: Snapshot) -> None:
         operator = self._operator()
         self._each(
-            picture.records, lambda job: job.status is Status.INTERRUPTED, lambda job: operator.redrive(job.job_id)
+            snapshot.records, lambda job: job.status is Status.INTERRUPTED, lambda job: operator.redrive(job.job_id)
         )
         self._settle(self.times.settle)
         videos = {
             job_of_key(paid["idempotency_key"]): paid["video_id"]
             for paid in self.submissions()
-            if self.film(paid["video_id"])
+            if self.video_file(paid["video_id"])
         }
         records = {order.name: job for order in self.orders if (job := self.store.get(order.job_id)) is not None}
         self._each(
@@ -515,15 +515,15 @@ class Storm:
                 f"{self.clock.elapsed:8.0f}s the operator takes up the {job.status} job: {outcome}"
             )
 
-    # ---- the vendor's side
+    # ---- the vendor
 
     def submissions(self) -> list[dict[str, Any]]:
-        """What the vendor was paid for."""
-        books: dict[str, Any] = httpx.get(f"{self.vendor.admin_url}/state", trust_env=False).json()
-        return [paid for paid in books["submissions"] if paid["idempotency_key"]]
+        """Return the submissions that the vendor charged for."""
+        state: dict[str, Any] = httpx.get(f"{self.vendor.admin_url}/state", trust_env=False).json()
+        return [paid for paid in state["submissions"] if paid["idempotency_key"]]
 
-    def film(self, video_id: str) -> bytes | None:
-        """The file of a video, if the vendor has finished it."""
+    def video_file(self, video_id: str) -> bytes | None:
+        """Return the file of a video, if the vendor has finished it."""
         video = self.vendor._server.app._vendor_state.video(video_id)
         return (
             video.rendering.file.read_bytes() if video and video.status() == "succeeded" and video.rendering else None
@@ -531,7 +531,7 @@ class Storm:
 
 
 def warm_up(vendor: GenviralStandIn, recipes: Iterable[str] = RECIPES) -> None:
-    """Have the videos of these recipes made before the clock starts to run: making one takes real time."""
+    """Render the videos of these recipes before the run, because rendering takes real time."""
     for name in recipes:
         answer = httpx.post(
             f"{vendor.url}/studio/videos/generate",

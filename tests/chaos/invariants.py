@@ -1,7 +1,7 @@
-"""Invariants about attempts that outlive their callers, lost answers, throttles and outages.
+"""Check the invariants about overlapping attempts, lost answers, throttles and outages.
 
-Judges what the processes of a run did (`observed`) against the records and the vendor's books. Must not know how a
-fault is brought about.
+Compares what the processes of a run did (`observed`) with the records and the vendor's submissions. Must not know how
+a fault is injected.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from shared.jobs.states import TERMINAL, Status
 from tests.chaos.observed import job_of_key
 
 if TYPE_CHECKING:
-    from tests.chaos.fault_injection import Picture
-    from tests.chaos.verdict import Verdict
+    from tests.chaos.fault_injection import Snapshot
+    from tests.chaos.report import Report
 
 _PASSING = {
     *("GenviralUnavailable", "GenviralUnreachable", "RateLimited", "AwsCallFailed"),
@@ -22,106 +22,109 @@ _PASSING = {
     *("Lambda.AWSLambdaException", "Lambda.ClientExecutionTimeoutException", "States.Timeout", "Sandbox.Timedout"),
     "Runtime.ExitError",
 }
-"""Errors that go away without a person. A paid job that one of them interrupted comes home without a command."""
+"""Transient errors. A paid job that one of them interrupted completes without an operator."""
 
 
-def check(verdict: Verdict, after_storm: Picture, at_last: Picture) -> None:
-    """Check all of them."""
-    _check_claims(verdict)
-    _check_known_videos(verdict, at_last)
-    _check_ends(verdict, after_storm)
-    _check_throttles(verdict)
-    _check_outage(verdict, after_storm)
+def check(report: Report, after_faults: Snapshot, at_last: Snapshot) -> None:
+    """Check all invariants of this module."""
+    _check_claims(report)
+    _check_known_videos(report, at_last)
+    _check_ends(report, after_faults)
+    _check_throttles(report)
+    _check_outage(report, after_faults)
 
 
-def _check_claims(verdict: Verdict) -> None:
-    """An attempt that may still be running is not uncertain, nor is one that sent nothing."""
-    storm, observed = verdict.storm, verdict.storm.functions.observed
-    names = {order.job_id: order.name for order in storm.orders}
+def _check_claims(report: Report) -> None:
+    """Check that no job is uncertain while its attempt may be running, or if nothing was sent."""
+    run, observed = report.run, report.run.functions.observed
+    names = {order.job_id: order.name for order in run.orders}
     for job_id, why in observed.early:
-        verdict.breach(names[job_id], f"uncertain while its attempt may still be running: {why}")
-    verdict.state("uncertain while the attempt may still be running", len(observed.early), must_be=0)
+        report.breach(names[job_id], f"uncertain while its attempt may still be running: {why}")
+    report.state("uncertain while the attempt may still be running", len(observed.early), must_be=0)
     for job_id in observed.unsent:
-        verdict.breach(names[job_id], "uncertain, and its claim never sent anything")
-    verdict.state("uncertain without a POST", len(observed.unsent), must_be=0)
+        report.breach(names[job_id], "uncertain, and its claim never sent anything")
+    report.state("uncertain without a POST", len(observed.unsent), must_be=0)
     for job_id in observed.late:
-        verdict.breach(names[job_id], "an attempt paid after an operator had resubmitted the job")
-    verdict.state("attempts that paid after a resubmission", len(observed.late), must_be=0)
+        report.breach(names[job_id], "an attempt paid after an operator had resubmitted the job")
+    report.state("attempts that paid after a resubmission", len(observed.late), must_be=0)
     for name in sorted(observed.not_awaited):
-        verdict.breach(name, "a slow answer to the paid call was not waited for")
-    verdict.state("slow answers that were not waited for", len(observed.not_awaited), must_be=0)
+        report.breach(name, "a slow answer to the paid call was not waited for")
+    report.state("slow answers that were not waited for", len(observed.not_awaited), must_be=0)
 
 
-def _check_known_videos(verdict: Verdict, at_last: Picture) -> None:
-    """Every video that a process knew of, and was not killed with, is on its job's record."""
-    storm = verdict.storm
-    names = {order.job_id: order.name for order in storm.orders}
+def _check_known_videos(report: Report, at_last: Snapshot) -> None:
+    """Check that each video known to a process that was not killed is in its job's record."""
+    run = report.run
+    names = {order.job_id: order.name for order in run.orders}
     unknown = 0
-    for paid in storm.submissions():
+    for paid in run.submissions():
         job_id, video_id = job_of_key(paid["idempotency_key"]), paid["video_id"]
-        if video_id in storm.functions.observed.known and video_id not in at_last.items.get(job_id, ""):
+        if video_id in run.functions.observed.known and video_id not in at_last.items.get(job_id, ""):
             unknown += 1
-            verdict.breach(names[job_id], f"its record does not know the accepted video {video_id}")
-    verdict.state("accepted videos that their record does not know", unknown, must_be=0)
+            report.breach(names[job_id], f"its record does not know the accepted video {video_id}")
+    report.state("accepted videos that their record does not know", unknown, must_be=0)
 
 
-def _check_ends(verdict: Verdict, after_storm: Picture) -> None:
-    """An end has one notification and is counted once.
+def _check_ends(report: Report, after_faults: Snapshot) -> None:
+    """Check that an end has one notification and is counted once.
 
-    Metrics leave a process when it ends, and no write can be made together with them. So two departures cannot be
-    avoided. A process that is killed after it has counted takes its metrics with it: the end may be counted by nobody.
-    A process whose writes DynamoDB refuses or does not answer, or that was given up and runs beside its successor,
-    cannot tell others that it has counted: the end may be counted once more for each such process. Nothing else is
-    allowed.
+    A process sends its metrics when it ends, and no write is atomic with them. So two deviations are unavoidable. If a
+    process is killed after counting, its metrics are lost, and the end may not be counted. If DynamoDB rejects or does
+    not answer a process's writes, or an abandoned process overlaps its successor, the record does not show that it
+    counted, and the end may be counted once more for each such process. Nothing else is allowed.
     """
-    storm, observed = verdict.storm, verdict.storm.functions.observed
-    ids: dict[str, set[str]] = {}
-    for notice in after_storm.notices:
-        ids.setdefault(str(notice["job_id"]), set()).add(str(notice["notification_id"]))
+    run, observed = report.run, report.run.functions.observed
+    notification_ids: dict[str, set[str]] = {}
+    for notification in after_faults.notifications:
+        notification_ids.setdefault(str(notification["job_id"]), set()).add(str(notification["notification_id"]))
     doubled = uncounted = 0
-    for order in storm.orders:
-        if order.resubmitted or (job := after_storm.records.get(order.name)) is None:
+    for order in run.orders:
+        if order.resubmitted or (job := after_faults.records.get(order.name)) is None:
             continue
         ends = [status for status in TERMINAL if status.value in job.timeline]
-        notified = [one for one in ids.get(order.job_id, ()) if one.partition("/")[2].partition("#")[0] in TERMINAL]
+        notified = [
+            one for one in notification_ids.get(order.job_id, ()) if one.partition("/")[2].partition("#")[0] in TERMINAL
+        ]
         if len(notified) > 1:
             doubled += 1
-            verdict.breach(order.name, f"ended once, and {len(notified)} notifications say so: {sorted(notified)}")
+            report.breach(order.name, f"ended once, and {len(notified)} notifications say so: {sorted(notified)}")
         for status in ends:
             end = order.job_id, status
             times = observed.counted[end]
             if times > 1 + observed.may_count_again[end] or (times == 0 and end not in observed.died_with_count):
                 uncounted += 1
-                verdict.breach(order.name, f"{status}: counted {times} times")
-    verdict.state("jobs with more than one terminal notification", doubled, must_be=0)
-    verdict.state("ends that a metric did not count once", uncounted, must_be=0)
+                report.breach(order.name, f"{status}: counted {times} times")
+    report.state("jobs with more than one terminal notification", doubled, must_be=0)
+    report.state("ends that a metric did not count once", uncounted, must_be=0)
 
 
-def _check_throttles(verdict: Verdict) -> None:
-    """Five minutes of throttles fail no execution."""
-    for name in sorted(set(verdict.storm.outlasted_by_throttles)):
-        verdict.breach(name, "throttles of five minutes failed its execution")
-    verdict.state("executions failed by throttles", len(verdict.storm.outlasted_by_throttles), must_be=0)
+def _check_throttles(report: Report) -> None:
+    """Check that five minutes of throttles fail no execution."""
+    for name in sorted(set(report.run.outlasted_by_throttles)):
+        report.breach(name, "throttles of five minutes failed its execution")
+    report.state("executions failed by throttles", len(report.run.outlasted_by_throttles), must_be=0)
 
 
-def _check_outage(verdict: Verdict, after_storm: Picture) -> None:
-    """After the outage all paid jobs come home without a command, and who was told of it was told once."""
-    storm = verdict.storm
+def _check_outage(report: Report, after_faults: Snapshot) -> None:
+    """Check that paid jobs complete after an outage without an operator, and that it was notified at most once."""
+    run = report.run
     left = 0
-    for name, job in after_storm.records.items():
+    for name, job in after_faults.records.items():
         error: dict[str, Any] = job.error or {}
         if job.status is Status.INTERRUPTED and job.video_id is not None and error.get("error") in _PASSING:
             left += 1
-            verdict.breach(name, f"paid for, interrupted by {error['error']}, and nothing took it up again")
-    verdict.facts["jobs that looked for their video during the outage"] = len(storm.hit_by_outage)
-    verdict.state("paid jobs that a passing fault left for an operator", left, must_be=0)
+            report.breach(name, f"paid for, interrupted by {error['error']}, and nothing resumed it")
+    report.facts["jobs that polled during the outage"] = len(run.hit_by_outage)
+    report.state("paid jobs that a passing fault left for an operator", left, must_be=0)
     interruptions = Counter(
-        str(notice["job_id"]) for notice in _distinct(after_storm.notices) if notice["status"] == "interrupted"
+        str(notification["job_id"])
+        for notification in _distinct(after_faults.notifications)
+        if notification["status"] == "interrupted"
     )
-    for order in storm.orders:
+    for order in run.orders:
         if order.into_outage and interruptions[order.job_id] > 1:
-            verdict.breach(order.name, f"told {interruptions[order.job_id]} times of one outage")
+            report.breach(order.name, f"{interruptions[order.job_id]} notifications of one outage")
 
 
-def _distinct(notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({notice["notification_id"]: notice for notice in notices}.values())
+def _distinct(notifications: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({one["notification_id"]: one for one in notifications}.values())

@@ -1,4 +1,4 @@
-"""The real handlers, invoked as Lambda invokes them, in a process that can be killed at any call it makes.
+"""Invoke the real handlers as Lambda does, in a simulated process that can be killed at any call.
 
 Knows settings and how an invocation ends. Must not know what the functions are for.
 """
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 _TO_MOTO = BotocoreStubber.__call__
 _FUNCTIONS = Path(__file__).parents[2] / "functions"
 _PART_BYTES = 16_384
-_PATIENT = Timeouts(connect=10, read=30, write=10, pool=10, total=60)
-_HANG_SECONDS, _IMPATIENT_SECONDS = 0.5, 0.15
+_LONG_TIMEOUTS = Timeouts(connect=10, read=30, write=10, pool=10, total=60)
+_HANG_SECONDS, _SHORT_READ_SECONDS = 0.5, 0.15
 _RESOURCES = {
     str(resource["Properties"]["CodeUri"]).rstrip("/").rpartition("/")[2]: resource["Properties"]
     for resource in TEMPLATE["Resources"].values()
@@ -89,11 +89,11 @@ SETTINGS = {
 
 
 class Failed(Exception):
-    """How an invocation ended badly.
+    """An invocation failed.
 
     Attributes:
         error: The error's name, as Step Functions sees it.
-        cause: What the function said; None where Lambda itself failed.
+        cause: The function's error document. None: Lambda itself failed.
     """
 
     def __init__(self, error: str, cause: str | None = None) -> None:
@@ -102,7 +102,7 @@ class Failed(Exception):
 
 
 class _Killed(BaseException):
-    """The process is gone. Not an `Exception`: nothing in the code may survive it."""
+    """The process was killed. Not an `Exception`, so that no handler can catch it."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Caller:
     """An execution that waits for a function.
 
     Attributes:
-        turn: What it rests in.
+        turn: Its thread, which rests meanwhile.
         max_wait: How long it waits, in seconds.
         is_waiting: Whether it can still use the answer.
     """
@@ -122,48 +122,49 @@ class Caller:
 
 @dataclass
 class Invocation:
-    """One run of a handler, and what is to go wrong in it."""
+    """One run of a handler, and its faults."""
 
     function: str
     job: str
-    strikes: list[InjectedFault]
+    faults: list[InjectedFault]
     deadline: float
     """When Lambda ends the process, in epoch seconds."""
     died_of: str | None = None
     made: Counter[str] = field(default_factory=Counter)
     """How often each call was made."""
     out_of_time: bool = False
-    unannounced: set[str] = field(default_factory=set)
-    """The notifications that were published and not crossed off yet. A sweep sends those of several jobs."""
+    unconfirmed: set[str] = field(default_factory=set)
+    """Notifications that were published and are still pending in their records. A sweep sends those of several jobs."""
     counts: list[tuple[str, Status]] = field(default_factory=list)
-    """What it has put into its metrics and not sent yet: job's id and status."""
+    """Job's id and status of what it has counted and not flushed yet."""
     turn: Turn | None = None
-    """What it runs in, where time passes while it runs."""
+    """Its thread, if time passes while it runs."""
     given_up: bool = False
-    """Whether nobody waits for its answer any more."""
+    """Whether no caller waits for its answer any more."""
     claim: str | None = None
-    """The claim that it has taken and not given back."""
+    """The claim that it has taken and not released."""
     videos: list[str] = field(default_factory=list)
     """The videos that the vendor accepted from it."""
     last_write_answered: bool = True
-    """Whether the last change of a record that it asked for was answered, if only with a refusal."""
+    """Whether its last update of a record was answered, even with an error."""
     unsettled: str | None = None
-    """The idempotency key of a paid POST that was sent, while nobody outside of this process knows how it ended."""
+    """The idempotency key of a sent paid POST whose outcome is known to this process alone."""
 
-    def strike(self, call: str, *kinds: str) -> InjectedFault | None:
-        """The strike that hits this call, if one does."""
-        for strike in self.strikes:
-            hit = strike.call == call and strike.kind in kinds
-            if hit and strike.nth <= self.made[call] and strike.fired < strike.times:
-                strike.fired, strike.hit = strike.fired + 1, True
-                return strike
+    def fault_at(self, call: str, *kinds: str) -> InjectedFault | None:
+        """Return the fault of this call, if any, and count it."""
+        for fault in self.faults:
+            hit = fault.call == call and fault.kind in kinds
+            if hit and fault.nth <= self.made[call] and fault.fired < fault.times:
+                fault.fired, fault.hit = fault.fired + 1, True
+                return fault
         return None
 
-    def strike_anywhere(self, kind: str) -> InjectedFault | None:
-        strike = next((strike for strike in self.strikes if strike.kind == kind), None)
-        if strike:
-            strike.fired += 1
-        return strike
+    def fault_of_kind(self, kind: str) -> InjectedFault | None:
+        """Return the fault of this kind, if any, and count it."""
+        fault = next((fault for fault in self.faults if fault.kind == kind), None)
+        if fault:
+            fault.fired += 1
+        return fault
 
     def check_alive(self) -> None:
         if self.died_of:
@@ -175,15 +176,15 @@ class Invocation:
 
 
 class Lambda:
-    """All functions, in one process that plays a fresh one for each invocation.
+    """All functions, in one process that simulates a fresh one for each invocation.
 
     Args:
         states: Answers calls of Step Functions: operation and request to answer.
-        clock: Tells the time, in epoch seconds.
+        clock: Returns the time, in epoch seconds.
         limit: The daily limit, in credits. 0: none.
-        overrun: How many times its time-out a process may last. On AWS: once.
-        outage: How the vendor cannot be reached just now: job and call. None: it can.
-        ended_late: Is told what became of an invocation that nobody waited for.
+        overrun: How long a process may last, in multiples of its time-out. On AWS: 1.
+        outage: Job and call → how the vendor fails just now. None: it is up.
+        ended_late: Called with the outcome of an abandoned invocation.
     """
 
     def __init__(
@@ -206,69 +207,71 @@ class Lambda:
         self._vendor_faults = vendor._server.faults
         self._now: Invocation | None = None
         self.fired: Counter[str] = Counter()
-        """Row of the table → how often it really happened."""
+        """Row of the table → how often it happened."""
         self.sent: Counter[str] = Counter()
-        """Idempotency key → how many paid POSTs left the house."""
+        """Idempotency key → how many paid POSTs were sent."""
         self.sent_on: dict[str, str] = {}
-        """Idempotency key → the day (UTC) on which the last of them did."""
+        """Idempotency key → the day (UTC) of the last one."""
         self.unknown: set[str] = set()
-        """Idempotency keys of paid POSTs whose outcome nobody was left to know."""
+        """Idempotency keys of paid POSTs whose outcome was lost."""
         self.resent: set[str] = set()
-        """Those that were sent again all the same."""
+        """Those that were sent again."""
         self.may_repeat: Counter[str] = Counter()
-        """Notification → how many more copies of it are nobody's fault: at least once is what SNS and a crash allow."""
+        """Notification → how many duplicates are allowed: SNS and a crash permit only at-least-once delivery."""
         self._patch_environment(patch, account, vendor, clock)
         patch.setenv("DAILY_CREDIT_LIMIT", f"{limit:g}")
         self.handlers = {name: _load(name) for name in sorted(path.parent.name for path in _FUNCTIONS.glob("*/app.py"))}
         timeouts: Timeouts = self.handlers["submit"]._TIMEOUTS
         self.max_wait = self.max_wait_of(timeouts)
         """How long the product waits for the answer to the paid call, in seconds."""
-        patch.setattr(self.handlers["submit"], "_TIMEOUTS", _PATIENT)
+        patch.setattr(self.handlers["submit"], "_TIMEOUTS", _LONG_TIMEOUTS)
         for name in ("status", "deliver"):
-            patch.setattr(self.handlers[name], "POLL", _PATIENT)
+            patch.setattr(self.handlers[name], "POLL", _LONG_TIMEOUTS)
         patch.setattr(self.handlers["deliver"], "Limits", self._limits)
 
     def max_wait_of(self, timeouts: Timeouts) -> float:
-        """How long a client with these time-outs waits for an answer, in seconds."""
+        """Return how long a client with these time-outs waits for an answer, in seconds."""
         return min(timeouts.read, timeouts.total)
 
     def invoke(
-        self, function: str, event: Any, *, job: str, strikes: list[InjectedFault], caller: Caller | None = None
+        self, function: str, event: Any, *, job: str, faults: list[InjectedFault], caller: Caller | None = None
     ) -> Any:
         """Run a handler to its end.
 
         Args:
-            caller: The execution that waits for the answer. None: somebody who does not wait while time passes.
+            caller: The execution that waits for the answer. None: a caller that does not wait while time passes.
 
         Raises:
             Failed: The handler raised, its process died, or Lambda failed.
         """
-        invocation = Invocation(function, job, strikes, deadline=self._clock.now + TIMEOUTS[function])
-        if strike := invocation.strike_anywhere("not invoked"):
-            self.fired[strike.row] += 1
-            raise Failed(strike.error)
-        if strike := next((strike for strike in strikes if strike.kind in _TAKE_TIME), None):
-            return self._apart(invocation, event, strike, caller)
+        invocation = Invocation(function, job, faults, deadline=self._clock.now + TIMEOUTS[function])
+        if fault := invocation.fault_of_kind("not invoked"):
+            self.fired[fault.row] += 1
+            raise Failed(fault.error)
+        if fault := next((fault for fault in faults if fault.kind in _TAKE_TIME), None):
+            return self._run_in_thread(invocation, event, fault, caller)
         return self._handle(invocation, event, caller)
 
     def _handle(self, invocation: Invocation, event: Any, caller: Caller | None) -> Any:
         self._now = invocation
         for provider in DEFAULT_PROVIDERS.values():
             provider.clear_cache()  # a fresh process has nothing cached
-        self._plan_vendor(invocation.strikes)
+        self._plan_vendor(invocation.faults)
         arrives = False
         try:
             handler = self.handlers[invocation.function].handler
             answer = handler(json.loads(json.dumps(event)), _Context(invocation, self._clock))
-            lost = invocation.strike_anywhere("result lost")
+            lost = invocation.fault_of_kind("result lost")
             arrives = not (lost or invocation.given_up or (caller and not caller.is_waiting()))
             if lost is None and not invocation.given_up:
                 invocation.unsettled = None
         except _Killed:
-            raise Failed(str(invocation.died_of), _said(str(invocation.died_of), "the process ended")) from None
+            raise Failed(
+                str(invocation.died_of), _error_document(str(invocation.died_of), "the process ended")
+            ) from None
         except Exception as error:  # noqa: BLE001 - as Lambda reports it
             self.observed.failed(invocation, type(error).__name__)
-            raise Failed(type(error).__name__, _said(type(error).__name__, str(error))) from None
+            raise Failed(type(error).__name__, _error_document(type(error).__name__, str(error))) from None
         finally:
             self.observed.ended(invocation, arrives=arrives)
             self._close(invocation)
@@ -276,10 +279,10 @@ class Lambda:
             raise Failed(lost.error)
         return json.loads(json.dumps(answer))
 
-    def _apart(self, invocation: Invocation, event: Any, strike: InjectedFault, caller: Caller | None) -> Any:
-        """Run a handler that rests at a call, while time passes. It may outlive its caller's wait."""
+    def _run_in_thread(self, invocation: Invocation, event: Any, fault: InjectedFault, caller: Caller | None) -> Any:
+        """Run a handler that rests at a call while time passes. It may outlive its caller's wait."""
         ended: list[Any] = []
-        waits = caller is not None and strike.kind != GIVEN_UP
+        waits = caller is not None and fault.kind != GIVEN_UP
 
         def body() -> None:
             try:
@@ -298,19 +301,19 @@ class Lambda:
             caller.turn.rest(caller.max_wait)
         if not ended:
             invocation.given_up = True
-            raise Failed("States.Timeout" if waits else strike.error)
+            raise Failed("States.Timeout" if waits else fault.error)
         (outcome,) = ended
         if isinstance(outcome, Failed):
             raise outcome
         return outcome
 
     def _pause(self, seconds: float) -> None:
-        """Use up a process's time. Nobody else moves meanwhile."""
+        """Use up the process's time. Nothing else runs meanwhile."""
         if self._now is not None:
             self._now.deadline -= seconds
 
     def _rest(self, invocation: Invocation, seconds: float) -> None:
-        """Let time pass in a process, as long as Lambda lets it live."""
+        """Let time pass in a process, until its time-out at most."""
         if invocation.turn is None:
             return
         left = invocation.deadline - self._clock.now + (self._overrun - 1) * TIMEOUTS[invocation.function]
@@ -320,115 +323,116 @@ class Lambda:
         invocation.turn.rest(min(seconds, left))
         self._now = invocation
         runtime.metrics.metric_set.update(counted)
-        # Whatever the others drew meanwhile, this one goes on as it does when it is replayed alone.
+        # Other invocations have used the generator. A replay of this job alone must continue in the same way.
         random.seed(f"{invocation.job}/{self._clock.elapsed}")
         if seconds >= left:
             invocation.die("Sandbox.Timedout")
 
     def _close(self, invocation: Invocation) -> None:
-        for fault in self._vendor_faults.document():
-            strike = next(s for s in invocation.strikes if (s.call, s.kind) == (fault["route"], fault["kind"]))
-            strike.fired -= fault["times"]
+        for left in self._vendor_faults.document():
+            fault = next(one for one in invocation.faults if (one.call, one.kind) == (left["route"], left["kind"]))
+            fault.fired -= left["times"]
         self._vendor_faults.clear()
-        for strike in invocation.strikes:
-            self.fired[strike.row] += strike.fired
-            strike.fired = 0
+        for fault in invocation.faults:
+            self.fired[fault.row] += fault.fired
+            fault.fired = 0
         if invocation.unsettled:
             self.unknown.add(invocation.unsettled)
-        self.may_repeat.update(invocation.unannounced)
+        self.may_repeat.update(invocation.unconfirmed)
         self._now = None
-        sys.tracebacklimit = 1000  # the handlers set it to nothing, for the runtime's sake
+        sys.tracebacklimit = 1000  # the handlers set it to zero
 
-    def _plan_vendor(self, strikes: list[InjectedFault]) -> None:
-        for strike in strikes:
-            if strike.kind in KINDS:
-                fault = Fault(route=strike.call, kind=strike.kind, times=strike.times, seconds=_HANG_SECONDS)
-                self._vendor_faults.add(fault)
-                strike.fired += strike.times
+    def _plan_vendor(self, faults: list[InjectedFault]) -> None:
+        for fault in faults:
+            if fault.kind in KINDS:
+                self._vendor_faults.add(
+                    Fault(route=fault.call, kind=fault.kind, times=fault.times, seconds=_HANG_SECONDS)
+                )
+                fault.fired += fault.times
 
-    # ---- the ways out of a process
+    # ---- calls to AWS and to the vendor
 
     def _to_aws(self, stubber: Any, event_name: str, request: Any, **_: Any) -> Any:
-        """Every call of botocore, also those of the suite itself, which nothing happens to."""
-        # The integration tests' cloud may live in the same process; its listener goes on meanwhile.
+        """Answer every call of botocore. Calls of the suite itself meet no faults."""
+        # The integration tests' cloud may run in the same process, and its listener continues meanwhile.
         if urlsplit(request.url).hostname == "127.0.0.1":
             return _TO_MOTO(stubber, event_name, request)
         service, operation = event_name.split(".")[1:]
         if (invocation := self._now) is None:
-            return aws.carry(service, request, self._states)
+            return aws.answer_call(service, request, self._states)
         invocation.check_alive()
         invocation.made[operation] += 1
-        lost = invocation.strike(operation, *LOST)
-        if operation == "TransactWriteItems":  # an update of a job as well, and struck as one
+        lost = invocation.fault_at(operation, *LOST)
+        if operation == "TransactWriteItems":  # also an update of a job, with the faults of one
             operation = "UpdateItem"
             invocation.made[operation] += 1
         self._linger(invocation, operation)
-        if strike := invocation.strike(operation, "killed before"):
-            invocation.die(strike.error)
-        if strike := invocation.strike(operation, "throttled", "error"):
+        if fault := invocation.fault_at(operation, "killed before"):
+            invocation.die(fault.error)
+        if fault := invocation.fault_at(operation, "throttled", "error"):
             self.observed.unanswered(invocation, operation)
-            return aws.throttled(service, request) if strike.kind == "throttled" else aws.failed(service, request)
-        answer = aws.carry(service, request, self._states)
-        lost = lost or invocation.strike(operation, "answer lost")
-        self._keep_books(invocation, operation, request, answer, lost=lost is not None)
-        if strike := invocation.strike(operation, "killed after"):
-            invocation.die(strike.error)
-        if invocation.strike(operation, "out of time"):
+            return aws.throttled(service, request) if fault.kind == "throttled" else aws.failed(service, request)
+        answer = aws.answer_call(service, request, self._states)
+        lost = lost or invocation.fault_at(operation, "answer lost")
+        self._record_effects(invocation, operation, request, answer, lost=lost is not None)
+        if fault := invocation.fault_at(operation, "killed after"):
+            invocation.die(fault.error)
+        if invocation.fault_at(operation, "out of time"):
             invocation.out_of_time = True
         return aws.lost(lost.kind, service, request) if lost else answer
 
     def _linger(self, invocation: Invocation, call: str) -> None:
-        if strike := invocation.strike(call, GIVEN_UP):
-            self._rest(invocation, strike.seconds)
+        if fault := invocation.fault_at(call, GIVEN_UP):
+            self._rest(invocation, fault.seconds)
 
-    def _keep_books(self, invocation: Invocation, operation: str, request: Any, answer: Any, *, lost: bool) -> None:
+    def _record_effects(self, invocation: Invocation, operation: str, request: Any, answer: Any, *, lost: bool) -> None:
         if operation == "Publish":
             notification = aws.published(request)
-            if lost or invocation.given_up:  # botocore publishes it again, or who took over did
+            if lost or invocation.given_up:  # botocore publishes it again, or its successor did
                 self.may_repeat[notification] += 1
-            invocation.unannounced.add(notification)
+            invocation.unconfirmed.add(notification)
         elif operation == "UpdateItem":
             self.observed.changed(invocation, request, done=answer.status_code == 200, lost=lost)
             if answer.status_code != 200:
                 return
-            if aws.crosses_off(request):
-                invocation.unannounced -= {aws.crossed_off(request)}
+            if aws.clears_notification(request):
+                invocation.unconfirmed -= {aws.cleared_notification(request)}
             elif aws.saves_video(request):
                 invocation.unsettled = None
 
     def to_vendor(self, request: httpx.Request, network: httpx.BaseTransport) -> httpx.Response:
-        """Every call of the vendor's client."""
+        """Send every call of the vendor's client."""
         invocation = self._now
         assert invocation is not None
         invocation.check_alive()
         call = "generate" if request.method == "POST" else "status"
         invocation.made[call] += 1
         self._linger(invocation, call)
-        if strike := invocation.strike(call, "killed before"):
-            invocation.die(strike.error)
+        if fault := invocation.fault_at(call, "killed before"):
+            invocation.die(fault.error)
         if outage := self._outage(invocation.job, call):
             self.fired[f"vendor outage: {outage} ({call})"] += 1
             return _of_outage(outage, request)
         if call == "generate":
-            self._note_sent(invocation, request.headers["Idempotency-Key"])
+            self._record_sent(invocation, request.headers["Idempotency-Key"])
         if self._hangs(call):
-            timeout = {**request.extensions["timeout"], "read": _IMPATIENT_SECONDS}
+            timeout = {**request.extensions["timeout"], "read": _SHORT_READ_SECONDS}
             request.extensions = {**request.extensions, "timeout": timeout}
         response = network.handle_request(request)
         if call == "generate":
             invocation.made["answer"] += 1
             self._linger(invocation, "answer")
-        if strike := invocation.strike(call, SLOW):
-            self._await(invocation, request, response, strike.seconds)
-        if strike := invocation.strike(call, "killed after"):
+        if fault := invocation.fault_at(call, SLOW):
+            self._await(invocation, request, response, fault.seconds)
+        if fault := invocation.fault_at(call, "killed after"):
             response.close()
-            invocation.die(strike.error)
-        if call == "generate" and _refuses(response):
+            invocation.die(fault.error)
+        if call == "generate" and _is_unpaid(response):
             invocation.unsettled = None
         return response
 
     def _await(self, invocation: Invocation, request: httpx.Request, response: httpx.Response, seconds: float) -> None:
-        """Wait for an answer as long as the client does in the product."""
+        """Wait for an answer as long as the product's client does."""
         self.observed.not_awaited.add(invocation.job)
         self._rest(invocation, min(seconds, self.max_wait))
         if seconds > self.max_wait:
@@ -436,13 +440,13 @@ class Lambda:
             raise httpx.ReadTimeout("made up", request=request)
         self.observed.not_awaited.discard(invocation.job)
 
-    def _note_sent(self, invocation: Invocation, key: str) -> None:
+    def _record_sent(self, invocation: Invocation, key: str) -> None:
         self.sent[key] += 1
         self.observed.sent(invocation, key)
         self.sent_on[key] = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
         if key in self.unknown:
             self.resent.add(key)
-        # Until somebody learns how it ended.
+        # Unknown until its outcome is recorded or returned.
         invocation.unsettled = key
 
     def _hangs(self, route: str) -> bool:
@@ -455,14 +459,14 @@ class Lambda:
         runtime.metrics.clear_metrics()
 
     def _count(self, count: Callable[[Job, Status], None], job: Job, status: Status) -> None:
-        """Count an end, and remember whose it is: the metrics do not say."""
+        """Count an end, and remember the job, which the metrics do not name."""
         count(job, status)
         if self._now is not None:
             self._now.counts.append((job.job_id, status))
 
     def _limits(self, **options: Any) -> Limits:
-        # One worker, so that calls have an order; small parts, so that a small video has several.
-        idle = _IMPATIENT_SECONDS if self._hangs("output") else 30.0
+        # Small parts, so that a small video has several.
+        idle = _SHORT_READ_SECONDS if self._hangs("output") else 30.0
         return Limits(
             **{
                 **options,
@@ -489,7 +493,7 @@ class Lambda:
         patch.setattr(BotocoreStubber, "__call__", lambda *given, **more: self._to_aws(*given, **more))
         patch.setattr(sys, "tracebacklimit", 1000, raising=False)
         dynamodb.speed_up(patch)
-        # Nobody sleeps, and no function is slowed down by what happened to another one.
+        # Nothing sleeps, and no function is slowed down by the retries of another one.
         patch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0)
         patch.setattr(quota.RetryQuota, "acquire", lambda *_: True)
         patch.setattr(copy, "_BACKOFF_SECONDS", 0.0)
@@ -497,7 +501,7 @@ class Lambda:
         patch.setattr(limits, "MIB", 1)
         patch.setattr(limits, "MIN_PART_BYTES", 1)
         patch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
-        # The vendor's files lie on the loopback, which counts as public here; all else that is private stays so.
+        # The vendor's files are on the loopback, which counts as public here. Other private addresses stay private.
         port = httpx.URL(vendor.url).port
         patch.setattr(guard, "_PORTS", {"https": 443, "http": port})
         loopback = IPv4Network("127.0.0.0/8")
@@ -510,7 +514,7 @@ class Lambda:
 
 
 class _Client(GenviralClient):
-    """The vendor's client, and who knows of which video by it."""
+    """The vendor's client. It records which invocation knows of which video."""
 
     def __init__(self, lambda_: Lambda, *given: Any, **more: Any) -> None:
         super().__init__(*given, transport=_Wire(lambda_), **more)
@@ -524,7 +528,7 @@ class _Client(GenviralClient):
 
 
 class _Wire(httpx.BaseTransport):
-    """The network between the vendor's client and the vendor."""
+    """The transport between the vendor's client and the vendor."""
 
     def __init__(self, lambda_: Lambda) -> None:
         self._lambda = lambda_
@@ -536,7 +540,7 @@ class _Wire(httpx.BaseTransport):
 
 @dataclass
 class _Context:
-    """What Lambda passes beside the event."""
+    """The context that Lambda passes with the event."""
 
     invocation: Invocation
     clock: Clock
@@ -550,20 +554,20 @@ class _Context:
 
 
 def _of_outage(outage: str, request: httpx.Request) -> httpx.Response:
-    """What comes back from a vendor that is down."""
+    """Return the response of a vendor that is down, or raise its connection error."""
     if outage == "unreachable":
         raise httpx.ConnectError("made up", request=request)
     status = {"bad gateway": 502, "rate limited": 429}[outage]
     return httpx.Response(status, headers={"Content-Type": "text/html"}, text="<html>down</html>", request=request)
 
 
-def _refuses(response: httpx.Response) -> bool:
-    """Whether an answer to the paid POST rules a payment out, by the vendor's page: a 4xx, or its own 500."""
-    own_words = response.headers.get("Content-Type", "").startswith("application/json")
-    return 400 <= response.status_code < 500 or (response.status_code == 500 and own_words)
+def _is_unpaid(response: httpx.Response) -> bool:
+    """Tell whether an answer to the paid POST rules out a charge, by the vendor's page: a 4xx, or its own 500."""
+    own_error = response.headers.get("Content-Type", "").startswith("application/json")
+    return 400 <= response.status_code < 500 or (response.status_code == 500 and own_error)
 
 
-def _said(kind: str, message: str) -> str:
+def _error_document(kind: str, message: str) -> str:
     return json.dumps({"errorMessage": message, "errorType": kind, "stackTrace": []}, ensure_ascii=False)
 
 
@@ -572,6 +576,6 @@ def _load(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses need their module there
     spec.loader.exec_module(module)
     return module

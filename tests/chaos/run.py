@@ -1,4 +1,4 @@
-"""A run of the fault injection, from its seed to what held."""
+"""Run the fault injection for a seed and check it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from moto import mock_aws
 import shared.vendor
 from local.genviral import GenviralStandIn
 from shared import runtime
-from tests.chaos.fault_injection import RECIPES, Storm, warm_up
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.fault_injection import RECIPES, FaultInjection, warm_up
+from tests.chaos.report import Report, report_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,9 +23,9 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 
 @contextmanager
-def storm_over(
+def inject_faults(
     jobs: int, only: str = "", seed: int = SEED, recipes: Iterable[str] = RECIPES, **options: Any
-) -> Iterator[tuple[Storm, Verdict]]:
+) -> Iterator[tuple[FaultInjection, Report]]:
     logging.disable(logging.CRITICAL)
     try:
         with (
@@ -34,8 +34,8 @@ def storm_over(
             mock_aws(),
         ):
             warm_up(vendor, recipes)
-            storm = Storm(patch, vendor, seed=seed, jobs=jobs, only=only, **options)
-            yield storm, judge(storm, *storm.run())
+            run = FaultInjection(patch, vendor, seed=seed, jobs=jobs, only=only, **options)
+            yield run, report_on(run, *run.run())
     finally:
         logging.disable(logging.NOTSET)
         runtime.client.cache_clear()

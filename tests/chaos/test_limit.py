@@ -1,4 +1,4 @@
-"""The daily limit while many jobs are in flight: real attempts, stopped in their paid call and resumed in any order.
+"""Test the daily limit with many jobs in flight: attempts stop in their paid call and resume in any order.
 
 `make chaos` runs 200 jobs, `make test` fewer. CHAOS_SEED and CHAOS_JOBS choose another run.
 """
@@ -75,12 +75,12 @@ class Attempt(threading.Thread):
 
 
 class Run:
-    """All jobs, from the first day until each is paid for."""
+    """Run all jobs, from the first day until each is paid for."""
 
     def __init__(self, world: World, clock: list[float], seed: int, price_of: Callable[[dict[str, Any]], int]) -> None:
         self.world, self.clock, self.rng, self.price_of = world, clock, random.Random(seed), price_of  # noqa: S311
         self.paid: Counter[str] = Counter()
-        """Day (UTC) → what the vendor took for the calls that were counted on it."""
+        """Day (UTC) → what the vendor charged for the calls counted on it."""
         self.accepted: Counter[str] = Counter()
         self.highest = self.most_in_flight = 0
         self.in_flight: list[Attempt] = []
@@ -93,7 +93,7 @@ class Run:
             world.job(job_id, {**BODY, "params": {"duration_seconds": number % COMBINATIONS + 1}})
 
     def day(self) -> None:
-        """Let all jobs try until the day's limit covers none any more. Some calls may go on after midnight."""
+        """Let all jobs try until the day's limit covers no further job. Some calls may continue after midnight."""
         waiting: list[str] = []
         tomorrow: list[str] = []
         left_over = self.rng.randint(0, 5)
@@ -130,7 +130,7 @@ class Run:
         try:
             return self.world.submitter(limiter=self.limiter).submit(arn_of(job_id), {"job_id": job_id})
         finally:
-            metrics.clear_metrics()  # nobody sends them here, and there is room for a hundred
+            metrics.clear_metrics()  # nothing flushes them here, and they hold at most a hundred
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         attempt = threading.current_thread()
@@ -156,14 +156,14 @@ def today() -> str:
 
 
 def by_combination(rng: random.Random) -> Callable[[dict[str, Any]], int]:
-    """Each combination has its own price, 1 to 50 times the list's."""
+    """Give each combination its own price, 1 to 50 times the listed one."""
     prices = {number: LISTED * rng.randint(1, 50) for number in range(1, COMBINATIONS + 1)}
     prices |= {1: LISTED * 50, 2: LISTED}
     return lambda body: prices[body["params"]["duration_seconds"]]
 
 
 def by_job(rng: random.Random) -> Callable[[dict[str, Any]], int]:
-    """No video costs what the last one of its kind did."""
+    """Each video has its own price."""
     return lambda _: LISTED * rng.randint(1, 50)
 
 

@@ -1,4 +1,4 @@
-"""One cloud on a laptop for all tests that need it."""
+"""Run one local cloud for all tests that need it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[RunningCloud]:
-    """A cloud whose waits are short and whose vendor is quick, and that holds every role to its policies."""
+    """Run a cloud with short waits and a fast vendor, which enforces the policies of every role."""
     parameters = {
         "PollFloorSeconds": "1",
         "PollCapSeconds": "2",
         "HoldSeconds": "2",
         "MaxUploadMegabytes": "1",
         "SweepQuietSeconds": "1",
-        # Far away, so that every job is counted: tests/integration/test_daily_limit.py comes near.
+        # Far away, so that every job is counted. Only tests/integration/test_daily_limit.py approaches it.
         "DailyCreditLimit": "1000000",
     }
     with Cloud(time_scale=0.05, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:
@@ -35,7 +35,7 @@ def world() -> Iterator[RunningCloud]:
 
 @pytest.fixture(autouse=True)
 def _no_probe_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let no paid call of unknown outcome hold back the next test: jobs of unknown price would wait for minutes."""
+    """Remove the probe of a paid call of unknown outcome: it would make jobs of unknown price wait for minutes."""
     world = request.getfixturevalue("world") if "world" in request.fixturenames else None
     yield
     if world is not None:
@@ -43,7 +43,7 @@ def _no_probe_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`make iam-proof` wants only the tests that use this cloud."""
+    """Select only the tests of this cloud for `make iam-proof`."""
     if rights.NOTES:
         others = [item for item in items if "world" not in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=others)
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _rights_are_noted(request: pytest.FixtureRequest) -> Iterator[None]:
-    """For `make iam-proof`: which rights a test used."""
+    """Record which rights a test used, for `make iam-proof`."""
     if not rights.NOTES or "world" not in request.fixturenames:
         yield
         return

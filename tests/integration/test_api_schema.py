@@ -1,6 +1,6 @@
-"""The API against its own OpenAPI document, by schemathesis: answers as documented, and what it calls valid is taken.
+"""Test the API against its own OpenAPI document with schemathesis: answers match it, and valid requests are accepted.
 
-`API_CASES=700 make test ARGS=tests/integration/test_api_schema.py` tries more than 10,000 requests, others each time.
+`API_CASES=700 make test ARGS=tests/integration/test_api_schema.py` tries more than 10,000 random requests.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def test_the_api_does_as_its_document_says(tmp_path: Path) -> None:
                 "--no-color",
             ],
             cwd=tmp_path,
-            # It takes the encoding's name apart in a way of its own, and make sets one without a name.
+            # It parses the encoding's name itself, and make sets an encoding without a name.
             env={
                 **os.environ,
                 "PYTHONIOENCODING": "utf-8",

@@ -1,4 +1,4 @@
-"""A batch on the running cloud: each row paid once, whatever is uploaded again; the report and the one notification."""
+"""Test batches on the running cloud: each row is paid for once, and one report and one notification follow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
-from tests.support.readers import Reader, heard
+from tests.support.readers import Reader, notification_ids
 
 if TYPE_CHECKING:
     from tests.support.laptop import RunningCloud
@@ -29,33 +29,33 @@ def row(prompt: str, **more: Any) -> dict[str, Any]:
 
 
 class Batch:
-    """A file under `batches/` that is uploaded again and again."""
+    """A file under `batches/` that is uploaded repeatedly."""
 
     def __init__(self, world: RunningCloud) -> None:
         self.world = world
         self.key = f"batches/{uuid.uuid4().hex}.jsonl"
-        self._heard: set[str] = set()
+        self._seen: set[str] = set()
 
     def upload(self, *rows: Any, key: str | None = None) -> dict[str, Any]:
         """Upload the rows, and wait for the notification about the batch."""
         key = key or self.key
         self.world.upload(key, "\n".join(json.dumps(one) for one in rows).encode())
-        return self.hear(key)
+        return self.next_notification(key)
 
-    def hear(self, key: str | None = None) -> dict[str, Any]:
+    def next_notification(self, key: str | None = None) -> dict[str, Any]:
         wanted = key or self.key
-        notice = self.world.await_notice(
-            lambda notice: (
-                notice["status"].startswith("batch_")
-                and notice["source"]["key"] == wanted
-                and notice["notification_id"] not in self._heard
+        notification = self.world.await_notification(
+            lambda notification: (
+                notification["status"].startswith("batch_")
+                and notification["source"]["key"] == wanted
+                and notification["notification_id"] not in self._seen
             )
         )
-        self._heard.add(notice["notification_id"])
-        return notice
+        self._seen.add(notification["notification_id"])
+        return notification
 
-    def items(self, notice: dict[str, Any]) -> list[dict[str, Any]]:
-        report = notice["batch"]["report"]
+    def items(self, notification: dict[str, Any]) -> list[dict[str, Any]]:
+        report = notification["batch"]["report"]
         body = self.world.s3.get_object(Bucket=report["bucket"], Key=report["key"])["Body"].read()
         items: list[dict[str, Any]] = json.loads(body)["items"]
         return items
@@ -67,10 +67,10 @@ class Batch:
 def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world: RunningCloud) -> None:
     batch = Batch(world)
     rows = [row("A paper boat", metadata={"sku": "1"}), row("A paper boat"), row("A paper boat")]
-    notice = batch.upload(*rows, {"prompt": "no model"})
-    assert (notice["status"], notice["paid"]) == ("batch_finished", "yes")
-    assert notice["batch"]["counts"] == {"succeeded": 3, "refused": 1}
-    first = batch.items(notice)
+    notification = batch.upload(*rows, {"prompt": "no model"})
+    assert (notification["status"], notification["paid"]) == ("batch_finished", "yes")
+    assert notification["batch"]["counts"] == {"succeeded": 3, "refused": 1}
+    first = batch.items(notification)
     assert [item["status"] for item in first] == ["succeeded"] * 3 + ["refused"]
     assert first[3]["error"]["issues"] == [{"path": "model_id", "message": "is required"}]
     assert batch.paid(first) == [1, 1, 1], "identical rows are videos of their own"
@@ -79,22 +79,27 @@ def test_rows_are_paid_once_however_often_and_in_whatever_order_they_come(world:
     # The second upload reports the same videos.
     repeated = batch.upload(*rows, {"prompt": "no model"})
     assert (repeated["batch"]["credits_new"], repeated["batch"]["rows_paid_before"]) == (0, 3)
-    assert repeated["batch"]["credits_used"] == notice["batch"]["credits_used"] == notice["batch"]["credits_new"] > 0
+    assert (
+        repeated["batch"]["credits_used"]
+        == notification["batch"]["credits_used"]
+        == notification["batch"]["credits_new"]
+        > 0
+    )
     again = batch.items(repeated)
     assert again == [item | ({"paid_before": True} if "video" in item else {}) for item in first]
     assert batch.paid(again) == [1, 1, 1]
-    # A row more at the top: one payment more.
+    # One more row at the top costs one more payment.
     more = batch.items(batch.upload(row("A paper plane"), *rows))
     assert [item["job_id"] for item in more[1:]] == [item["job_id"] for item in first[:3]]
     assert batch.paid(more) == [1, 1, 1, 1]
-    # Each row told its own end, marked as one that the report tells again.
-    own = world.notice_of_job(more[0]["job_id"], "succeeded")
+    # Each row's end was notified, marked as one that the report repeats.
+    own = world.notification_of_job(more[0]["job_id"], "succeeded")
     assert own["source"] == {"type": "batch", "bucket": world.at.uploads_bucket, "key": batch.key, "line": 1}
 
 
 def test_a_row_whose_generation_fails_is_a_line_in_the_report(world: RunningCloud) -> None:
     batch = Batch(world)
-    world.tell_vendor("faults", route="generate", kind="not_found")
+    world.control_vendor("faults", route="generate", kind="not_found")
     items = batch.items(batch.upload(row("one"), row("two"), row("three")))
     assert sorted(item["status"] for item in items) == ["failed", "succeeded", "succeeded"]
     (failed,) = [item for item in items if item["status"] == "failed"]
@@ -106,10 +111,10 @@ def test_a_check_pays_nothing(world: RunningCloud) -> None:
     batch = Batch(world)
     before = len(world.vendor()["submissions"])
     key = batch.key.replace(".jsonl", ".check.jsonl")
-    notice = batch.upload(row("one"), row("two", model_id="made-up/model"), {}, key=key)
-    assert (notice["status"], notice["paid"]) == ("batch_checked", "no")
-    assert notice["batch"]["counts"] == {"refused": 2, "valid": 1}
-    assert notice["batch"]["credits_estimated"] > 0
+    notification = batch.upload(row("one"), row("two", model_id="made-up/model"), {}, key=key)
+    assert (notification["status"], notification["paid"]) == ("batch_checked", "no")
+    assert notification["batch"]["counts"] == {"refused": 2, "valid": 1}
+    assert notification["batch"]["credits_estimated"] > 0
     assert len(world.vendor()["submissions"]) == before
 
 
@@ -122,9 +127,9 @@ def test_a_check_in_another_spelling_pays_nothing(world: RunningCloud, behind: s
     before = len(world.vendor()["submissions"])
     key = batch.key.replace(".jsonl", behind)
     world.upload(key, f"model_id,prompt,params.duration_seconds\n{MODEL},A boat,1\n".encode())
-    notice = batch.hear(key)
-    assert notice["status"] == ("batch_rejected" if "v2" in behind else "batch_checked")
-    assert notice["paid"] == "no"
+    notification = batch.next_notification(key)
+    assert notification["status"] == ("batch_rejected" if "v2" in behind else "batch_checked")
+    assert notification["paid"] == "no"
     assert len(world.vendor()["submissions"]) == before
 
 
@@ -135,7 +140,7 @@ def test_a_row_is_paid_once_in_whatever_spelling_and_form_it_comes(world: Runnin
     jobs = set()
     for text in (f'{header}\r\n{MODEL},"Shot one\r\nShot two",1\r\n', f'{header}\n{MODEL},"Shot one\nShot two",1\n'):
         world.upload(key, text.encode())
-        jobs.add(batch.items(batch.hear(key))[0]["job_id"])
+        jobs.add(batch.items(batch.next_notification(key))[0]["job_id"])
     for more in ({}, {"negative_prompt": None, "metadata": None}, {"negative_prompt": ""}):
         jobs.add(batch.items(batch.upload(row("Shot one\nShot two", **more)))[0]["job_id"])
     (job_id,) = jobs
@@ -156,7 +161,7 @@ def test_ambiguous_rows_are_refused_by_check_and_run_and_not_paid(world: Running
     for suffix in (".check.csv", ".csv"):
         key = batch.key.replace(".jsonl", suffix)
         world.upload(key, MISREAD[kind].encode())
-        (item,) = batch.items(batch.hear(key))
+        (item,) = batch.items(batch.next_notification(key))
         assert item["status"] == "refused"
         assert item["error"]["issues"]
     assert len(world.vendor()["submissions"]) == before
@@ -172,7 +177,7 @@ def test_two_links_in_one_cell_are_sent_as_two(world: RunningCloud) -> None:
         links.append(world.s3.generate_presigned_url("get_object", Params=where))
     header = "model_id;reference_image_urls;params.duration_seconds"
     world.upload(key, f'{header}\r\n{MODEL};"{links[0]},{links[1]}";1\r\n'.encode())
-    (item,) = batch.items(batch.hear(key))
+    (item,) = batch.items(batch.next_notification(key))
     assert (item["status"], world.paid(item["job_id"])) == ("succeeded", 1)
     record = world.table.get_item(TableName=world.at.jobs_table, Key={"job_id": {"S": item["job_id"]}})["Item"]
     sent = json.loads(record["request"]["S"])["reference_image_urls"]
@@ -183,9 +188,9 @@ def test_an_unreadable_batch_is_notified(world: RunningCloud) -> None:
     batch = Batch(world)
     key = batch.key.replace(".jsonl", ".csv")
     world.upload(key, b"model_id,promt\na,b\n")
-    notice = batch.hear(key)
-    assert (notice["status"], notice["error"]["code"]) == ("batch_rejected", "batch_unreadable")
-    assert [issue["path"] for issue in notice["error"]["issues"]] == ["promt"]
+    notification = batch.next_notification(key)
+    assert (notification["status"], notification["error"]["code"]) == ("batch_rejected", "batch_unreadable")
+    assert [issue["path"] for issue in notification["error"]["issues"]] == ["promt"]
 
 
 def test_no_row_starts_while_intake_is_stopped(world: RunningCloud) -> None:
@@ -195,13 +200,15 @@ def test_no_row_starts_while_intake_is_stopped(world: RunningCloud) -> None:
     world.table.put_item(**switch, Item={"job_id": {"S": "#intake"}})
     try:
         world.upload(batch.key, json.dumps(row("later")).encode())
-        # Time for the plan, and for the row to ask more than once.
+        # Time for the plan, and for several admission requests of the row.
         time.sleep(4)
         assert len(world.vendor()["submissions"]) == before
-        assert not [notice for notice in world.all_notices() if notice["source"].get("key") == batch.key]
+        assert not [
+            notification for notification in world.all_notifications() if notification["source"].get("key") == batch.key
+        ]
     finally:
         world.table.delete_item(**switch, Key={"job_id": {"S": "#intake"}})
-    items = batch.items(batch.hear())
+    items = batch.items(batch.next_notification())
     assert ([item["status"] for item in items], batch.paid(items)) == (["succeeded"], [1])
 
 
@@ -210,21 +217,21 @@ def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: Ru
     queue = f"mail-{uuid.uuid4().hex}"
     world.subscribe(queue, FilterPolicy=json.dumps(subscription["FilterPolicy"]))
     batch = Batch(world)
-    notice = batch.upload(row("one"), row("two"))
-    ids = heard(world, queue, until_there={notice["notification_id"]})
-    assert not ids & {f"{item['job_id']}/succeeded" for item in batch.items(notice)}
+    notification = batch.upload(row("one"), row("two"))
+    ids = notification_ids(world, queue, until_there={notification["notification_id"]})
+    assert not ids & {f"{item['job_id']}/succeeded" for item in batch.items(notification)}
 
 
 def test_the_page_about_batches(world: RunningCloud, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     Reader(world, tmp_path).follow("batches.md", "sh")
     batch = Batch(world)
-    checked = batch.hear("batches/boats.check.csv")
+    checked = batch.next_notification("batches/boats.check.csv")
     assert checked["status"] == "batch_checked"
     assert checked["batch"]["rows"] == 3
     for key, rows in (("batches/boats.csv", 3), ("batches/boats.jsonl", 2)):
-        notice = batch.hear(key)
-        assert notice["batch"]["counts"] == {"succeeded": rows}
-        report = notice["batch"]["report"]
+        notification = batch.next_notification(key)
+        assert notification["batch"]["counts"] == {"succeeded": rows}
+        report = notification["batch"]["report"]
         table = world.s3.get_object(Bucket=report["bucket"], Key=report["key"].replace(".json", ".csv"))["Body"].read()
         assert [line["status"] for line in csv.DictReader(io.StringIO(table.decode()))] == ["succeeded"] * rows

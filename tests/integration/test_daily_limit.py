@@ -1,7 +1,7 @@
-"""The daily limit in the running system: a job waits for credits, is notified once, and goes on automatically.
+"""Test the daily limit in the running system: a job waits for credits, is notified once, and resumes automatically.
 
-The cloud of these tests has a limit that no test comes near, so every job of theirs is counted, with the roles of the
-template. Here the counter is moved instead of the clock.
+The cloud of these tests has a limit far above their use, so every job is counted, with the roles of the template. Here
+the counter is changed instead of the clock.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def spent(world: RunningCloud) -> float:
 
 
 def count(world: RunningCloud, credits_used: float) -> None:
-    """Count credits that nobody used."""
+    """Add credits to the counter that no job has used."""
     world.table.update_item(
         TableName=world.at.jobs_table,
         Key=key_of_today(),
@@ -61,26 +61,26 @@ def test_a_job_beyond_the_limit_waits_and_goes_on_by_itself(world: RunningCloud)
     with credits_left(world, PRICE - 1):
         before = spent(world)
         job_id = world.post(BODY).json()["job_id"]
-        held = world.notice_of_job(job_id, "on_hold")
+        held = world.notification_of_job(job_id, "on_hold")
         assert (held["error"]["code"], held["paid"]) == ("daily_credit_limit", "no")
         assert f"costs {PRICE} credits" in held["error"]["message"]
         assert "daily credit limit" in held["summary"]
         assert until(lambda: world.get(job_id)["status"] == "on_hold" or None)
         assert (world.paid(job_id), spent(world)) == (0, before)
-    done = world.notice_of_job(job_id, "succeeded")
+    done = world.notification_of_job(job_id, "succeeded")
     assert (world.paid(job_id), done["credits_used"]) == (1, PRICE)
-    assert [notice["status"] for notice in world.notices[job_id]] == ["on_hold", "succeeded"]
+    assert [notification["status"] for notification in world.notifications[job_id]] == ["on_hold", "succeeded"]
 
 
 def test_a_paid_job_is_counted_and_a_refused_one_is_not(world: RunningCloud) -> None:
     before = spent(world)
-    world.tell_vendor("key", key="valid", state="no_credits")
+    world.control_vendor("key", key="valid", state="no_credits")
     try:
         job_id = world.post(BODY).json()["job_id"]
-        assert world.notice_of_job(job_id, "on_hold")["error"]["code"] == "insufficient_credits"
+        assert world.notification_of_job(job_id, "on_hold")["error"]["code"] == "insufficient_credits"
     finally:
-        world.tell_vendor("key", key="valid", state="valid")
-    world.notice_of_job(job_id, "succeeded")
+        world.control_vendor("key", key="valid", state="valid")
+    world.notification_of_job(job_id, "succeeded")
     assert spent(world) == before + PRICE
 
 
@@ -93,11 +93,15 @@ def test_many_jobs_at_once_are_each_counted_once(world: RunningCloud) -> None:
         assert (len(done), len(waiting)) == (room, len(jobs) - room)
         assert spent(world) == LIMIT
     for job_id in jobs:
-        world.notice_of_job(job_id, "succeeded")
+        world.notification_of_job(job_id, "succeeded")
     assert sum(map(world.paid, jobs)) == len(jobs)
     assert spent(world) == before + len(jobs) * PRICE
 
 
 def _with_status(world: RunningCloud, jobs: list[str], status: str, *, at_least: int) -> list[str] | None:
-    found = [job_id for job_id in jobs if any(notice["status"] == status for notice in world.notices[job_id])]
+    found = [
+        job_id
+        for job_id in jobs
+        if any(notification["status"] == status for notification in world.notifications[job_id])
+    ]
     return found if len(found) >= at_least else None

@@ -1,4 +1,4 @@
-"""A corpus of wrong bodies: none becomes an object, none leaves an upload behind, each has its named error."""
+"""Test wrong response bodies: none becomes an object, none leaves an upload behind, each has its named error."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 SMALL, LARGE = video_bytes(200_000), video_bytes(12 * MIB)
-PATIENT = dataclasses.replace(LAPTOP, max_bytes=40 * MIB)
-IMPATIENT = dataclasses.replace(PATIENT, total_seconds=1.0, idle_seconds=0.4)
+LONG_LIMITS = dataclasses.replace(LAPTOP, max_bytes=40 * MIB)
+SHORT_LIMITS = dataclasses.replace(LONG_LIMITS, total_seconds=1.0, idle_seconds=0.4)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def s3() -> Iterator[S3Client]:
 
 
 def fixed(headers: str, body: bytes, status: str = "200 OK") -> Callable[[Request], None]:
-    """One answer, then the connection is closed."""
+    """Send one answer, then close the connection."""
 
     def behave(request: Request) -> None:
         request.answer(status, headers, body)
@@ -80,12 +80,12 @@ def chunked_cut(request: Request) -> None:
 
 
 def chunks_of(body: bytes) -> Callable[[Request], None]:
-    """All chunks and their proper end, as a proxy sends them that lost its own source."""
+    """Send the chunks with a proper end, as a proxy does that lost its own source."""
     return lambda request: dataclasses.replace(request, body=body).chunked()
 
 
 def truncated_ranges(request: Request) -> None:
-    """Good headers, good magic, and every range beyond the first half of the file ends early."""
+    """Send good headers and good magic bytes, and cut every range beyond the first half of the file."""
     first, last = request.span or (0, 0)
     headers = f'Content-Range: bytes {first}-{last}/{len(LARGE)}\r\nETag: "v1"\r\nContent-Length: {last - first + 1}'
     request.answer("206 Partial Content", headers, LARGE[first : min(last + 1, 7 * MIB)])
@@ -162,6 +162,6 @@ def test_wrong_body_never_becomes_an_object(
     s3: S3Client, behaviour: Callable[[Request], None], error: type[Exception]
 ) -> None:
     with serve(SMALL, behaviour) as origin, pytest.raises(error) as raised:
-        copy(origin, s3, IMPATIENT if error is OutputUnreachable else PATIENT)
+        copy(origin, s3, SHORT_LIMITS if error is OutputUnreachable else LONG_LIMITS)
     assert left_behind(s3) == ([], 0)
     assert "s3cr3t" not in str(raised.value)

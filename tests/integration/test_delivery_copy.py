@@ -1,4 +1,4 @@
-"""The copy itself, against an origin on the loopback and S3 in this process: every plan, every interruption."""
+"""Test the copy against an origin on the loopback and S3 in this process: every plan, every interruption."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def weak(request: Request) -> None:
 
 
 def redirected(request: Request) -> None:
-    """A new address for every file, as download portals do."""
+    """Redirect to a new address for every request, as download portals do."""
     if request.path.startswith("/final"):
         request.ranged()
     else:
@@ -74,7 +74,7 @@ def redirected(request: Request) -> None:
 
 
 def short_lived(request: Request) -> None:
-    """One connection, one answer."""
+    """Close the connection after one answer."""
     request.answer("200 OK", f"Content-Length: {len(request.body)}\r\nConnection: close", request.body)
     request.connection.close()
 
@@ -145,11 +145,11 @@ def test_every_body_is_sent_with_its_checksum(s3: S3Client) -> None:
 
 
 class KilledError(Exception):
-    """What a process that was killed looks like from inside this one."""
+    """Stands for the kill of the process inside this one."""
 
 
 def kill_after(s3: S3Client, times: int, operation: str = "UploadPart") -> Callable[[], None]:
-    """Let S3 answer until it has done this so often, then never again, as if the process had ended; gives the cure."""
+    """Let S3 answer so many calls, then none, as if the process had ended. Returns a function that restores it."""
     done = 0
 
     def count(**_: object) -> None:
@@ -216,7 +216,7 @@ def test_killed_after_publishing_the_next_attempt_removes_the_note(s3: S3Client)
 def test_a_caller_who_wrongly_says_first_pays_with_another_fetch(
     s3: S3Client, behaviour: Callable[[Request], None]
 ) -> None:
-    """After an earlier call that was killed, and after one that published the file."""
+    """Covers an earlier call that was killed, and one that published the file."""
     with serve(LARGE, behaviour) as origin:
         cure = kill_after(s3, 2)
         with pytest.raises(KilledError):
@@ -241,7 +241,7 @@ def test_the_first_call_searches_for_nothing(s3: S3Client) -> None:
 
 
 def test_another_video_under_the_same_key_is_replaced(s3: S3Client) -> None:
-    """An operator attached the right video after a wrong one had been published and not yet told."""
+    """An operator attached the right video after a wrong one was published and before it was notified."""
     with serve(LARGE) as origin:
         copy(origin, s3, metadata={"video-id": "wrong"})
         origin.body = video_bytes(2000)
@@ -269,7 +269,7 @@ def test_an_upload_that_was_begun_twice_is_left_once(s3: S3Client) -> None:
 @pytest.mark.parametrize("where", ["CreateMultipartUpload", "PutObject", "UploadPart"])
 @pytest.mark.parametrize("time_left", [True, False])
 def test_given_up_and_overtaken_it_leaves_nothing_behind(s3: S3Client, where: str, time_left: bool) -> None:
-    """Another call has taken over and finished when this one begins its upload, notes it down, or has one part."""
+    """Another call finishes the copy when this one begins its upload, records it, or has one part."""
     overtaken = False
 
     def overtake(**_: object) -> None:
@@ -322,7 +322,7 @@ def test_out_of_time_keeps_the_parts_and_says_so(s3: S3Client) -> None:
     budget = 0
 
     def remaining() -> float:
-        """Time for two parts a call."""
+        """Return time for two parts a call."""
         started = bool(left_behind(s3)[1])
         return 60.0 if not started or len(stored_parts(s3)) < budget else 0.0
 
@@ -364,7 +364,7 @@ def test_link_that_expires_on_the_way_is_replaced(s3: S3Client) -> None:
     with serve(LARGE) as origin:
 
         def source() -> str:
-            fresh.append(f"http://127.0.0.1:{origin.port}/film.mp4?signature={len(fresh)}")
+            fresh.append(f"http://127.0.0.1:{origin.port}/video.mp4?signature={len(fresh)}")
             return fresh[-1]
 
         served: list[int] = []
@@ -511,11 +511,11 @@ def test_link_shows_up_nowhere(s3: S3Client, caplog: pytest.LogCaptureFixture, a
         with pytest.raises(Fault) as raised:
             copy(origin, s3)
     assert "127.0.0.1" in str(raised.value)
-    assert not any(word in str(raised.value) + caplog.text for word in ("s3cr3t", "film.mp4", "<secret/>"))
+    assert not any(word in str(raised.value) + caplog.text for word in ("s3cr3t", "video.mp4", "<secret/>"))
 
 
 class Discard:
-    """An S3 that swallows parts, so that only our own memory is measured."""
+    """An S3 client that discards parts, so that only our own memory is measured."""
 
     exceptions = type("", (), {"NoSuchKey": KeyError, "NoSuchUpload": LookupError})
 
@@ -548,7 +548,7 @@ def test_memory_does_not_grow_with_the_file(behaviour: Callable[[Request], None]
     with serve(body, behaviour) as origin:  # type: ignore[arg-type]  # a view, so that the origin's slices are no copies
         tracemalloc.start()
         try:
-            delivery = copy(origin, Discard(), dataclasses.replace(LAPTOP, part_bytes=8 * MIB))  # type: ignore[arg-type]
+            delivery = copy(origin, Discard(), dataclasses.replace(LAPTOP, part_bytes=8 * MIB))  # type: ignore[arg-type]  # a double of the client
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

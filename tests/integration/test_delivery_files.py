@@ -1,4 +1,4 @@
-"""Real videos of every container through the whole copy: small, in ranges, in one stream, in chunks."""
+"""Test the whole copy with real videos of every container: small, in ranges, in one stream, in chunks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ WAYS = {"ranged": Request.ranged, "whole": Request.whole, "chunked": Request.chu
 
 @dataclass(frozen=True)
 class File:
-    """A file, small or enlarged to several parts, and the way its origin sends it."""
+    """A file, small or enlarged to several parts, and how its origin sends it."""
 
     make: Callable[[], bytes]
     is_large: bool
@@ -91,7 +91,7 @@ def s3() -> Iterator[S3Client]:
 
 
 def enlarged(data: bytes) -> bytes:
-    """A video of several parts: with spare bytes in front of its samples, or at the end of a WebM."""
+    """Enlarge a video to several parts: with spare bytes before its samples, or at the end of a WebM."""
     spare = box(b"free", bytes(LARGE))
     segment = data.find(b"\x18\x53\x80\x67\x01")
     if segment > 0:
@@ -118,7 +118,7 @@ def test_video_without_its_last_bytes_is_refused(s3: S3Client, kind: str, file: 
 
 @every({"fragments": FRAGMENTED["fragments"]})
 def test_video_that_ends_within_a_fragment_is_refused(s3: S3Client, kind: str, file: File) -> None:
-    """Also where no box reaches beyond the end: right behind the last `moof`, or within a header."""
+    """Covers ends where no box reaches beyond the file: right after the last `moof`, or within a header."""
     ends = [end for name, _, end in outermost(file.data) if name == b"moof"]
     for end in (ends[-1], ends[-1] + 6):
         refuse(s3, file.data[:end], file.behaviour, "cut off")
@@ -130,7 +130,7 @@ def test_sound_in_a_videos_container_is_refused(s3: S3Client, kind: str, file: F
 
 
 def refuse(s3: S3Client, data: bytes, behaviour: Callable[[Request], None], reason: str) -> None:
-    """Deliver what must be refused for this reason, and check that nothing is left of it."""
+    """Deliver a file, and check that it is refused for this reason and leaves nothing behind."""
     with serve(data, behaviour) as origin, pytest.raises(OutputInvalid, match=reason):
         copy(origin, s3)
     assert left_behind(s3) == ([], 0)

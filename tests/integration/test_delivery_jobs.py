@@ -1,4 +1,4 @@
-"""A finished video through the whole job: poll, copy, notification, with a real file behind the vendor's link."""
+"""Test the delivery within a whole job: poll, copy, notification, with a real file behind the vendor's link."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def as_bytes(request: Any, **_: object) -> None:
 
 
 def delivered(world: World, data: bytes, params: dict[str, Any]) -> dict[str, Any]:
-    """What the notification of a job says about its video."""
+    """Return what the notification of a job says about its video."""
     world.paid_job(request={**BODY, "params": params})
     world.s3.meta.events.register_first("before-send.s3", as_bytes)
     with serve(data) as origin:

@@ -1,4 +1,4 @@
-"""Origins that answer oddly: what a plain GET of httpx gets byte for byte is delivered, and nothing else ever is."""
+"""Test unusual origins: a file is delivered only if it equals what httpx gets with a plain GET, byte for byte."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GENERATED = int(os.environ.get("DELIVERY_ORIGINS", "150"))
 
 @pytest.fixture(scope="module")
 def small_parts() -> Iterator[limits.Limits]:
-    """Parts of two kilobytes, so that thousands of files in several parts take seconds."""
+    """Use parts of two kilobytes, so that thousands of files in several parts take seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "MIB", 1024)
         patch.setattr(limits, "MIN_PART_BYTES", 1)
@@ -49,7 +49,7 @@ def s3() -> Iterator[S3Client]:
 
 @pytest.fixture(scope="module")
 def httpx_gets() -> Iterator[Callable[[str], bytes | None]]:
-    """What the usual client has after one GET; `None` where it has an error."""
+    """Return what httpx gets with one GET, or `None` if it raises an error."""
     with httpx.Client(follow_redirects=True, trust_env=False, timeout=5.0) as client:
 
         def get(url: str) -> bytes | None:
@@ -65,8 +65,8 @@ def httpx_gets() -> Iterator[Callable[[str], bytes | None]]:
 def delivered(
     s3: S3Client, body: bytes, behaviour: Callable[[Request], None], within: limits.Limits
 ) -> tuple[bytes | None, Fault | None]:
-    """What lies in the bucket after the first delivery of a video; the error if there was one."""
-    for name in (KEY, f"{KEY}.partial"):  # parts that another video has left would be taken for this one's
+    """Return the object after the first delivery of a video, and the error if there was one."""
+    for name in (KEY, f"{KEY}.partial"):  # leftover parts of another video would be used for this one
         s3.delete_object(Bucket=BUCKET, Key=name)
     for upload in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
         s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -159,12 +159,12 @@ def test_any_origin_delivers_what_httpx_gets_and_nothing_that_was_cut(
     size: int,
     seed: int,
 ) -> None:
-    """Two kinds are left out on purpose, see docs/delivery.md. httpx gets both, and both are refused: a body over plain
-    http with neither length nor chunks, whose truncation nothing would show, and a link with a backslash or a line
-    break, of which clients disagree to which host it leads.
+    """Two kinds are excluded on purpose, see docs/delivery.md. httpx gets both, and both are refused: a body over plain
+    http with neither length nor chunks, because its truncation is undetectable, and a link with a backslash or a
+    line break, because clients disagree about its host.
     """
     body = BODIES[kind](size, seed)
-    if kind == "live WebM":  # what the origin has is the file: neither httpx nor a player could tell
+    if kind == "live WebM":  # neither httpx nor a player could detect the cut, so the origin's body is the file
         body, manners = body[: size - manners.cut], dataclasses.replace(manners, cut=0)
     with serve(body, behave(manners)) as origin:
         whole = httpx_gets(origin.url) == body and manners.redirects <= 5
@@ -173,13 +173,13 @@ def test_any_origin_delivers_what_httpx_gets_and_nothing_that_was_cut(
         assert error is None
         assert found == body
     else:
-        # Ranges may have what the plain GET has lost on the way; but a file is whole, or it is not there.
+        # Ranges may have what the plain GET has lost on the way, but a file is either complete or absent.
         assert found in (None, body)
         assert found is None or not manners.cut
 
 
 def test_a_version_that_changes_while_it_is_copied_is_never_mixed(s3: S3Client, small_parts: limits.Limits) -> None:
-    """Whatever is asked for later comes from the second version: so all of it must."""
+    """Later requests get the second version, so the whole file must come from it."""
     old, new = video_bytes(5 * PART, 1), video_bytes(5 * PART, 2)
 
     def change(request: Request) -> None:
@@ -190,7 +190,7 @@ def test_a_version_that_changes_while_it_is_copied_is_never_mixed(s3: S3Client, 
 
 
 def test_a_version_that_changes_under_one_name_is_not_asked_twice(s3: S3Client, small_parts: limits.Limits) -> None:
-    """Its size gives it away."""
+    """Its size shows the change."""
 
     def grow(request: Request) -> None:
         first = request.span == (0, PART - 1)
@@ -228,7 +228,7 @@ def test_a_redirect_that_only_ranges_get_does_not_end_the_copy(
 def test_ranges_that_end_between_two_calls_do_not_end_the_copy(
     s3: S3Client, small_parts: limits.Limits, refusal: str, plain: Callable[[Request], None]
 ) -> None:
-    """The parts of the first call stay until a plain GET has brought all of the file."""
+    """The parts of the first call stay until a plain GET has fetched the whole file."""
     body = video_bytes(7 * PART)
 
     def fail(request: Request) -> None:

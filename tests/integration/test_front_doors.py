@@ -1,6 +1,6 @@
-"""The docs' own commands, run as a reader would run them, and what must come of them.
+"""Run the commands of the docs as a reader would, and check their results.
 
-Every `sh` and `python` block of the pages runs against the cloud on a laptop, in the order of the page.
+Every `sh` and `python` block of the pages runs against the local cloud, in the order of the page.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 from local.demo import SAMPLE
 from tests.support.laptop import until
-from tests.support.readers import Reader, heard
+from tests.support.readers import Reader, notification_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def reader(world: RunningCloud, tmp_path: Path) -> Reader:
 
 def test_the_page_about_uploads(world: RunningCloud, reader: Reader) -> None:
     reader.follow("uploads.md", "sh")
-    told = {
+    notified = {
         key: world.notification_of_upload(key)
         for key in (
             "uploads/shoes/red shoe.jpg",
@@ -48,26 +48,30 @@ def test_the_page_about_uploads(world: RunningCloud, reader: Reader) -> None:
             "requests/boat.json",
         )
     }
-    wrong = told.pop("recipes/typo.json")
+    wrong = notified.pop("recipes/typo.json")
     assert (wrong["status"], wrong["recipe"]) == ("recipe_invalid", "typo")
     assert [issue["path"] for issue in wrong["error"]["issues"]] == ["params.fps"]
-    assert {notice["status"] for notice in told.values()} == {"succeeded"}, told
-    prompts = {key: request_of(world, notice)["prompt"] for key, notice in told.items()}
+    assert {notification["status"] for notification in notified.values()} == {"succeeded"}, notified
+    prompts = {key: request_of(world, notification)["prompt"] for key, notification in notified.items()}
     assert prompts["uploads/shoes/red shoe.jpg"].startswith("Cinematic reveal of the product")
     assert prompts["uploads/shoes/red shoe.jpg"].endswith("calm light")
     assert prompts["uploads/shoes/noir.jpg"].startswith("Film noir reveal")
     assert prompts["uploads/shoes/noir.jpg"].endswith("tense light")
     assert prompts["uploads/shoes/moon.jpg"].startswith("Méliès reveal")
-    pair = request_of(world, told["uploads/pair/spring.manifest.json"])
+    pair = request_of(world, notified["uploads/pair/spring.manifest.json"])
     assert [url.rpartition("/")[2] for url in pair["reference_image_urls"]] == ["shoe.jpg", "room.jpg"]
-    # The right recipes said nothing.
-    recipes = {notice["source"]["key"] for notice in world.all_notices() if notice["status"] == "recipe_invalid"}
+    # The correct recipes caused no notification.
+    recipes = {
+        notification["source"]["key"]
+        for notification in world.all_notifications()
+        if notification["status"] == "recipe_invalid"
+    }
     assert not recipes & {"recipes/shoes.json", "recipes/pair.json"}
 
 
-def request_of(world: RunningCloud, notice: dict[str, Any]) -> dict[str, Any]:
-    """What was asked of the vendor, from the file beside the video."""
-    video = notice["video"]
+def request_of(world: RunningCloud, notification: dict[str, Any]) -> dict[str, Any]:
+    """Return the request to the vendor, from the file beside the video."""
+    video = notification["video"]
     sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
     request: dict[str, Any] = json.loads(sidecar)["request"]
     return request
@@ -75,13 +79,15 @@ def request_of(world: RunningCloud, notice: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["talking-head", "restyle", "default"])
 def test_the_worked_recipes_make_videos(world: RunningCloud, name: str) -> None:
-    film = until(lambda: next((one for one in world.all_notices() if one["status"] == "succeeded"), None))["video"]
+    video = until(lambda: next((one for one in world.all_notifications() if one["status"] == "succeeded"), None))[
+        "video"
+    ]
     body = SAMPLE.read_bytes()
     if name == "restyle":
-        body = world.s3.get_object(Bucket=film["bucket"], Key=film["key"])["Body"].read()
+        body = world.s3.get_object(Bucket=video["bucket"], Key=video["key"])["Body"].read()
     world.upload(f"uploads/{name}/{name}-sample", body)
-    notice = world.notification_of_upload(f"uploads/{name}/{name}-sample")
-    assert notice["status"] == "succeeded", notice
+    notification = world.notification_of_upload(f"uploads/{name}/{name}-sample")
+    assert notification["status"] == "succeeded", notification
 
 
 def test_the_page_about_the_api_with_curl(world: RunningCloud, reader: Reader) -> None:
@@ -90,7 +96,7 @@ def test_the_page_about_the_api_with_curl(world: RunningCloud, reader: Reader) -
     assert '"status": "succeeded"' in answers
     assert '"order": "4711"' in answers
     assert '"default_cost": 5' in answers
-    canceled = world.await_notice(lambda notice: notice["status"] == "canceled")
+    canceled = world.await_notification(lambda notification: notification["status"] == "canceled")
     assert canceled["job_id"] in answers
     # Stopped, or a poll met the closed job first.
     assert world.execution(canceled["job_id"])["status"] in ("ABORTED", "FAILED")
@@ -99,9 +105,9 @@ def test_the_page_about_the_api_with_curl(world: RunningCloud, reader: Reader) -
 
 def test_the_page_about_the_api_with_python(world: RunningCloud, reader: Reader) -> None:
     job_id = reader.follow("api.md", "python").split()[-1]
-    notice = world.notice_of_job(job_id)
-    assert notice["status"] == "succeeded"
-    assert notice["source"]["key"] == f"uploads/default/{job_id}/red-shoe.jpg"
+    notification = world.notification_of_job(job_id)
+    assert notification["status"] == "succeeded"
+    assert notification["source"]["key"] == f"uploads/default/{job_id}/red-shoe.jpg"
     assert world.paid(job_id) == 1
 
 
@@ -118,12 +124,12 @@ def test_a_form_is_good_for_one_job_of_its_type_and_size(world: RunningCloud) ->
     assert world.get(form["job_id"])["http"] == 404
     for _ in range(2):
         assert send(SAMPLE.read_bytes()) in (200, 201, 204)
-    assert world.notice_of_job(form["job_id"])["status"] == "succeeded"
+    assert world.notification_of_job(form["job_id"])["status"] == "succeeded"
     assert world.paid(form["job_id"]) == 1
 
 
 def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: RunningCloud) -> None:
-    world.tell_vendor("settings", generation_seconds=60)
+    world.control_vendor("settings", generation_seconds=60)
     try:
         job_id = world.post(BODY).json()["job_id"]
         until(lambda: True if "video_id" in world.get(job_id) else None)
@@ -131,15 +137,15 @@ def test_a_canceled_job_is_notified_once_and_the_vendor_keeps_its_video(world: R
         assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
         assert "is paid for" in answer.json()["message"]
     finally:
-        world.tell_vendor("settings", generation_seconds=0.5)
+        world.control_vendor("settings", generation_seconds=0.5)
     assert world.execution(job_id)["status"] in ("ABORTED", "FAILED")  # as above
-    notice = world.notice_of_job(job_id)
-    assert (notice["status"], notice["paid"]) == ("canceled", "yes")
+    notification = world.notification_of_job(job_id)
+    assert (notification["status"], notification["paid"]) == ("canceled", "yes")
     assert world.api.delete(f"/videos/{job_id}").status_code == 200
-    # The end of the execution has been told by now, and found nothing left to say.
+    # The event of the execution's end has arrived by now, and caused no further notification.
     marker = world.post(BODY).json()["job_id"]
-    world.notice_of_job(marker)
-    assert len(world.notices[job_id]) == 1
+    world.notification_of_job(marker)
+    assert len(world.notifications[job_id]) == 1
     ended = world.api.delete(f"/videos/{marker}")
     assert (ended.status_code, ended.json()["error_code"]) == (409, "job_ended")
 
@@ -148,7 +154,7 @@ def test_a_list_can_be_followed_to_its_end(world: RunningCloud) -> None:
     key = str(uuid.uuid4())
     jobs = {world.post(BODY, **{"Idempotency-Key": f"{key}-{n}"}).json()["job_id"] for n in range(3)}
     for job_id in jobs:
-        assert world.notice_of_job(job_id)["status"] == "succeeded"
+        assert world.notification_of_job(job_id)["status"] == "succeeded"
     found, query = set(), {"status": "succeeded", "limit": "2"}
     for _ in range(100):
         page = world.api.get("/videos", params=query).json()
@@ -170,8 +176,8 @@ def test_the_page_about_notifications(world: RunningCloud, reader: Reader) -> No
     shoes = world.notification_of_upload("uploads/shoes/filtered.jpg")
     broken = world.notification_of_upload("recipes/filtered.json")
     missing = world.notification_of_upload("uploads/filtered-none/a.jpg")
-    generation_failed = world.notice_of_job(job_id)
-    told = [notice["notification_id"] for notice in (shoes, broken, missing, generation_failed)]
+    generation_failed = world.notification_of_job(job_id)
+    notified = [notification["notification_id"] for notification in (shoes, broken, missing, generation_failed)]
     assert [n["status"] for n in (shoes, broken, missing, generation_failed)] == [
         "succeeded",
         "recipe_invalid",
@@ -179,12 +185,12 @@ def test_the_page_about_notifications(world: RunningCloud, reader: Reader) -> No
         "failed",
     ]
     expected = {
-        "finished-videos": {told[0]},
+        "finished-videos": {notified[0]},
         "needs-an-operator": set(),
-        "wrong-requests": {told[1], told[2]},
-        "only-seedance": {told[0]},
-        "only-shoes": {told[0]},
-        "no-rows-of-batches": set(told),
+        "wrong-requests": {notified[1], notified[2]},
+        "only-seedance": {notified[0]},
+        "only-shoes": {notified[0]},
+        "no-rows-of-batches": set(notified),
     }
     for queue, ids in expected.items():
-        assert heard(world, queue, until_there=ids) & set(told) == ids, queue
+        assert notification_ids(world, queue, until_there=ids) & set(notified) == ids, queue

@@ -1,4 +1,4 @@
-"""The vendor client on real sockets: silence, resets and endless answers end in time and under the right name."""
+"""Test the vendor's client on real sockets: silence, resets and endless answers end in time with the right error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 KEY = "pub_5f2c81d7.sk_9a8b7c6d5e4f"
 PROMPT = "A very private red shoe, turning slowly on a marble table"
 LONG = 20.0
-"""Seconds; more than any test here takes, so only the total budget can have ended the call."""
+"""Seconds. Longer than any test here, so only the total budget can have ended the call."""
 
 TLS_HANDSHAKE = b"\x16"
 
@@ -145,7 +145,7 @@ def test_a_request_read_but_not_answered_is_uncertain_and_sent_once(script: Scri
 
 
 def chunked(body: object, status: str = "202 Accepted") -> bytes:
-    """An answer in chunks, without the one that ends it."""
+    """Return an answer in chunks without the final one."""
     content = json.dumps(body).encode()
     head = f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     sizes = (content[start : start + 16] for start in range(0, len(content), 16))
@@ -173,7 +173,7 @@ def test_an_answer_whose_json_is_whole_counts_though_its_body_is_not(kind: str) 
     with vendor_that(SHORT[kind]) as vendor, client_of(vendor.url) as client:
         accepted = client.generate({"model_id": "a/b"}, idempotency_key="job-1")
         assert (accepted.video_id, accepted.credits_used) == ("v1", 5)
-        # At once: nothing waits for what is not needed.
+        # Immediately, without waiting for unneeded bytes.
         assert len(vendor.requests) == 1
 
 
@@ -239,7 +239,7 @@ REFUSED = {"ok": False, "error_code": "subscription_required", "message": "x" * 
         (hang, "SubmissionUncertain"),
         (drip(response(BIG), at_once=5), "SubmissionUncertain"),
         (drip(response(BIG), at_once=200), "SubmissionUncertain"),
-        # The refusal is definite, though its reason never arrives.
+        # The status is definite, although the reason never arrives.
         (drip(response(REFUSED, "402 Payment Required"), at_once=200), "SubscriptionRequired"),
     ],
     ids=["silence", "endless head", "endless body", "endless refusal"],

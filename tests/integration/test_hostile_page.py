@@ -1,4 +1,4 @@
-"""A hostile web page against the laptop's cloud, in a real browser: nothing that it tries may succeed, on any port."""
+"""Test the local cloud against a hostile web page in a real browser: no attempt may succeed, on any port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from local.cloud import STACK, Cloud
-from tests.support.pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
+from tests.support.pages import CHROMIUM, TIMEOUT_SECONDS, Site, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 EVIL = "evil.example"
-# The page tries each attempt in every way that a page has, and tells what it could read, and which sockets opened.
+# The page makes each attempt in every way that a page can, and reports what it could read and which sockets opened.
 PAGE = """<body><script>
 const attempts = %s;
 const got = [];
@@ -86,7 +86,7 @@ def cloud() -> Iterator[Cloud]:
 
 
 def attempts(cloud: Cloud) -> list[dict[str, Any]]:
-    """What the page tries, as requests that succeed from a terminal. A reset comes last."""
+    """Return the requests that the page tries. They succeed from a terminal. A reset comes last."""
     aws, vendor = cloud.endpoints.aws_endpoint, cloud.endpoints.genviral_admin_url
     assert vendor is not None
     archive = io.BytesIO()
@@ -129,7 +129,7 @@ def resource_of(cloud: Cloud, name: str) -> str:
 
 
 def ports(cloud: Cloud) -> set[int]:
-    """All ports on which the processes of the cloud listen."""
+    """Return all ports on which the processes of the cloud listen."""
     children = [
         child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
     ]
@@ -145,7 +145,7 @@ def ports(cloud: Cloud) -> set[int]:
 
 
 def seen(cloud: Cloud) -> Any:
-    """All that the attempts would change."""
+    """Return everything that the attempts would change."""
     functions = cloud.client("lambda").list_functions()["Functions"]
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=resource_of(cloud, "ApiKeySecret"))
     table = cloud.client("dynamodb").scan(TableName=cloud.endpoints.jobs_table)["Items"]
@@ -179,7 +179,7 @@ def test_every_port_refuses_before_it_parses(cloud: Cloud, headers: dict[str, st
 
 def test_a_page_gets_nothing_on_any_port_and_a_terminal_gets_all(cloud: Cloud, tmp_path: Path) -> None:
     if CHROMIUM is None or not Path("/proc/self/task").is_dir():
-        pytest.skip("no Chromium is installed, or no /proc tells the ports")
+        pytest.skip("no Chromium is installed, or there is no /proc to list the ports")
     tried = attempts(cloud)
     before = seen(cloud)
     body = json.dumps({"errorType": "Stolen", "errorMessage": "x"})
@@ -198,7 +198,7 @@ def test_a_page_gets_nothing_on_any_port_and_a_terminal_gets_all(cloud: Cloud, t
         # Another port of this machine, another site, and a name that was made to point to this machine.
         for number, origin in enumerate((site.origin, f"http://localhost:{site.port}", f"http://{EVIL}:{site.port}")):
             with browser(f"{origin}/", tmp_path / str(number), f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"):
-                assert site.shown.get(timeout=PATIENCE_SECONDS) == {"got": []}
+                assert site.shown.get(timeout=TIMEOUT_SECONDS) == {"got": []}
     finally:
         site.close()
     assert seen(cloud) == before

@@ -1,4 +1,4 @@
-"""Processes of functions killed by the operating system, at the moments that cost money or a video."""
+"""Test kills of function processes by the operating system, at the moments that cost money or a video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them"),
+    pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes in Linux's /proc"),
 ]
 BODY: dict[str, Any] = {
     "model_id": "bytedance/seedance-2.0",
@@ -41,23 +41,23 @@ def post(world: RunningCloud) -> str:
 
 
 def test_killed_after_the_vendor_took_the_paid_call(world: RunningCloud) -> None:
-    world.tell_vendor("faults", route="generate", kind="hang", seconds=30)
+    world.control_vendor("faults", route="generate", kind="hang", seconds=30)
     job_id = post(world)
     until(lambda: world.paid(job_id) or None)
     signal_all("SubmitFunction", signal.SIGKILL)
 
     until(lambda: "SubmissionInProgress" in errors_in(world, job_id) or None)
-    assert not world.notices[job_id]
+    assert not world.notifications[job_id]
     age_claim(world, job_id)
-    notice = world.notice_of_job(job_id)
-    assert (notice["status"], notice["paid"]) == ("uncertain", "unknown")
+    notification = world.notification_of_job(job_id)
+    assert (notification["status"], notification["paid"]) == ("uncertain", "unknown")
     first, *waited, last = errors_in(world, job_id)
     assert (first, set(waited), last) == ("Runtime.ExitError", {"SubmissionInProgress"}, "SubmissionUncertain")
     assert world.paid(job_id) == 1
 
 
 def age_claim(world: RunningCloud, job_id: str) -> None:
-    """Make a claim so old that the attempt which took it must have ended. The laptop shortens no time-outs."""
+    """Make a claim so old that the attempt that took it must have ended. The local cloud shortens no time-outs."""
     world.table.update_item(
         TableName=world.at.jobs_table,
         Key={"job_id": {"S": job_id}},
@@ -67,14 +67,14 @@ def age_claim(world: RunningCloud, job_id: str) -> None:
 
 
 def test_killed_before_the_paid_call(world: RunningCloud) -> None:
-    world.notice_of_job(post(world), "succeeded")  # now there is a warm process, which gets the next job
+    world.notification_of_job(post(world), "succeeded")  # now there is a warm process, which gets the next job
     signal_all("SubmitFunction", signal.SIGSTOP)
     job_id = post(world)
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     until(lambda: _is_submitting(world, arn))
     signal_all("SubmitFunction", signal.SIGKILL)
 
-    assert world.notice_of_job(job_id)["status"] == "succeeded"
+    assert world.notification_of_job(job_id)["status"] == "succeeded"
     assert errors_in(world, job_id) == ["Runtime.ExitError"]
     assert world.paid(job_id) == 1
 
@@ -86,17 +86,17 @@ def _is_submitting(world: RunningCloud, arn: str) -> bool | None:
 
 def test_killed_in_the_middle_of_the_copy(world: RunningCloud) -> None:
     asked = _downloads(world)
-    world.tell_vendor("faults", route="output", kind="slow", seconds=30)
+    world.control_vendor("faults", route="output", kind="slow", seconds=30)
     job_id = post(world)
     until(lambda: _downloads(world) > asked or None)
     signal_all("DeliverFunction", signal.SIGKILL)
 
-    notice = world.notice_of_job(job_id)
-    assert notice["status"] == "succeeded"
+    notification = world.notification_of_job(job_id)
+    assert notification["status"] == "succeeded"
     assert errors_in(world, job_id) == ["Runtime.ExitError"]
-    video = notice["video"]
+    video = notification["video"]
     copied = world.s3.get_object(Bucket=video["bucket"], Key=video["key"])["Body"].read()
-    assert copied == _film(world, notice["video_id"])
+    assert copied == _video_file(world, notification["video_id"])
     names = [entry["Key"] for entry in world.s3.list_objects_v2(Bucket=video["bucket"])["Contents"]]
     assert sorted(name for name in names if job_id in name) == [video["key"].replace(".mp4", ".json"), video["key"]]
 
@@ -105,8 +105,8 @@ def _downloads(world: RunningCloud) -> int:
     return sum(world.vendor()["requests"].get("output", {}).values())
 
 
-def _film(world: RunningCloud, video_id: str) -> bytes:
-    """The video as the vendor hands it out."""
+def _video_file(world: RunningCloud, video_id: str) -> bytes:
+    """Download the video from the vendor."""
     key = {"Authorization": f"Bearer {world.cloud.genviral_keys['valid']}"}
     answer = httpx.get(f"{world.at.genviral_url}/studio/videos/{video_id}", headers=key)
     return httpx.get(json.loads(answer.content)["data"]["output_url"]).content

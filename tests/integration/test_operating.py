@@ -1,4 +1,4 @@
-"""The operator's commands and the sweep on the running system, given as a person gives them."""
+"""Test the operator's commands and the sweep on the running system."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def uncertain(world: RunningCloud) -> str:
-    """A job whose paid call arrived, and whose answer did not."""
-    world.tell_vendor("faults", route="generate", kind="reset_after_read")
+    """Make a job whose paid call arrived and whose answer was lost."""
+    world.control_vendor("faults", route="generate", kind="reset_after_read")
     job_id: str = world.post(BODY).json()["job_id"]
-    assert world.notice_of_job(job_id)["status"] == "uncertain"
+    assert world.notification_of_job(job_id)["status"] == "uncertain"
     world.execution(job_id)
     return job_id
 
 
 @pytest.fixture
 def slow_vendor(world: RunningCloud) -> Iterator[None]:
-    """Videos that are not finished while a test looks."""
-    world.tell_vendor("settings", generation_seconds=6)
+    """Keep videos unfinished during a test."""
+    world.control_vendor("settings", generation_seconds=6)
     yield
-    world.tell_vendor("settings", generation_seconds=0.5)
+    world.control_vendor("settings", generation_seconds=0.5)
 
 
 def queued(world: RunningCloud) -> set[str]:
@@ -48,7 +48,7 @@ def test_an_uncertain_job_is_attached_and_delivered(world: RunningCloud, uncerta
     assert BODY["prompt"] not in shown
     (submission,) = submissions(world, uncertain)
     done(world, "attach", uncertain, submission["video_id"])
-    assert world.notice_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
+    assert world.notification_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
     assert len(submissions(world, uncertain)) == 1
     refused = ops(world, "attach", uncertain, submission["video_id"])
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -65,12 +65,12 @@ def test_a_wrong_video_is_replaced_while_it_is_polled(world: RunningCloud, uncer
     refused = ops(world, "attach", uncertain, submission["video_id"])
     assert (refused.returncode, refused.stdout) == (2, "")
     done(world, "attach", uncertain, submission["video_id"], "--replace")
-    assert world.notice_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
+    assert world.notification_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
     assert world.sfn.describe_execution(executionArn=wrong)["status"] in (
         "ABORTED",
         "FAILED",
     )  # stopped, or a poll met the closed job first
-    assert [notice["status"] for notice in world.notices[uncertain]] == ["uncertain", "succeeded"]
+    assert [notification["status"] for notification in world.notifications[uncertain]] == ["uncertain", "succeeded"]
     assert len(submissions(world, uncertain)) == 1
 
 
@@ -78,7 +78,7 @@ def test_a_resubmission_is_paid_for_under_a_new_key(world: RunningCloud, uncerta
     assert ops(world, "resubmit", uncertain).returncode == 2
     world.free_probes()  # or it waits for minutes, as the price is not known yet
     done(world, "resubmit", uncertain, "--yes")
-    assert world.notice_of_job(uncertain, "succeeded")["paid"] == "yes"
+    assert world.notification_of_job(uncertain, "succeeded")["paid"] == "yes"
     assert [one["idempotency_key"] for one in submissions(world, uncertain)] == [uncertain, f"{uncertain}.1"]
 
 
@@ -88,11 +88,11 @@ def test_an_interrupted_job_is_redriven_and_delivered(world: RunningCloud) -> No
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     assert "running" in ops(world, "redrive", job_id).stderr
     world.sfn.stop_execution(executionArn=arn)
-    world.notice_of_job(job_id, "interrupted")
+    world.notification_of_job(job_id, "interrupted")
     done(world, "redrive", job_id)
-    assert world.notice_of_job(job_id, "succeeded")["paid"] == "yes"
+    assert world.notification_of_job(job_id, "succeeded")["paid"] == "yes"
     assert len(submissions(world, job_id)) == 1
-    assert [notice["status"] for notice in world.notices[job_id]] == ["interrupted", "succeeded"]
+    assert [notification["status"] for notification in world.notifications[job_id]] == ["interrupted", "succeeded"]
     described = world.sfn.describe_execution(executionArn=arn)
     assert (described["status"], described["redriveCount"]) == ("SUCCEEDED", 1)
 
@@ -101,14 +101,14 @@ def test_an_interrupted_job_is_redriven_and_delivered(world: RunningCloud) -> No
 def test_a_canceled_job_is_notified_once_and_its_video_can_be_fetched(world: RunningCloud) -> None:
     job_id = paid_and_running(world)
     done(world, "cancel", job_id)
-    notice = world.notice_of_job(job_id, "canceled")
-    assert notice["paid"] == "yes"
+    notification = world.notification_of_job(job_id, "canceled")
+    assert notification["paid"] == "yes"
     assert world.get(job_id)["status"] == "canceled"
     assert world.execution(job_id)["status"] in ("ABORTED", "FAILED")  # stopped, or a poll met the closed job first
     done(world, "cancel", job_id)
-    done(world, "attach", job_id, notice["video_id"])
-    assert world.notice_of_job(job_id, "succeeded")["video_id"] == notice["video_id"]
-    assert [notice["status"] for notice in world.notices[job_id]] == ["canceled", "succeeded"]
+    done(world, "attach", job_id, notification["video_id"])
+    assert world.notification_of_job(job_id, "succeeded")["video_id"] == notification["video_id"]
+    assert [notification["status"] for notification in world.notifications[job_id]] == ["canceled", "succeeded"]
     assert len(submissions(world, job_id)) == 1
 
 
@@ -129,11 +129,11 @@ def test_an_upload_waits_while_intake_is_stopped(world: RunningCloud) -> None:
     finally:
         done(world, "start-intake", "--yes")
     sweep(world)
-    notice = world.notification_of_upload("uploads/waiting/shoe.jpg", "succeeded")
-    assert notice["job_id"] == job_id
+    notification = world.notification_of_upload("uploads/waiting/shoe.jpg", "succeeded")
+    assert notification["job_id"] == job_id
     assert len(submissions(world, job_id)) == 1
     sweep(world)
-    assert len(world.notices[job_id]) == 1
+    assert len(world.notifications[job_id]) == 1
 
 
 def test_a_video_is_found_by_whatever_is_known_of_it(world: RunningCloud) -> None:
@@ -141,15 +141,15 @@ def test_a_video_is_found_by_whatever_is_known_of_it(world: RunningCloud) -> Non
     world.upload("recipes/lost.json", json.dumps(recipe).encode())
     key = "uploads/lost/lost shoe.jpg"
     world.upload(key, SAMPLE.read_bytes())
-    notice = world.notification_of_upload(key, "succeeded")
-    job_id = notice["job_id"]
-    uploads = notice["source"]["bucket"]
-    video = notice["video"]
+    notification = world.notification_of_upload(key, "succeeded")
+    job_id = notification["job_id"]
+    uploads = notification["source"]["bucket"]
+    video = notification["video"]
     for what in (
         job_id,
-        notice["execution"],
-        notice["notification_id"],
-        notice["video_id"],
+        notification["execution"],
+        notification["notification_id"],
+        notification["video_id"],
         key,
         "lost shoe.jpg",
         f"s3://{uploads}/{key}",

@@ -1,4 +1,4 @@
-"""An outage that outlasts every retry, on a cloud whose waits are short enough to see its end."""
+"""Test an outage that outlasts every retry, on a cloud with short waits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[RunningCloud]:
-    """A cloud on which half an hour of retries takes a few seconds."""
+    """Run a cloud on which half an hour of retries takes a few seconds."""
     with Cloud(time_scale=0.003, generation_seconds=6, sigv4=True) as cloud:
         rights.withdraw(cloud)
         its = RunningCloud(cloud)
@@ -32,7 +32,7 @@ def world() -> Iterator[RunningCloud]:
 
 @contextmanager
 def outage(world: RunningCloud) -> Iterator[None]:
-    """AWS refuses the function that polls everything."""
+    """Let AWS deny the polling function everything."""
     iam, role = world.cloud.client("iam"), rights.physical(world.cloud, "StatusFunctionRole")
     policies = {
         name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
@@ -51,11 +51,11 @@ def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: Ru
     job_id = paid_and_running(world)
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     with outage(world):
-        notice = world.notice_of_job(job_id, "interrupted")
-    assert (notice["error"]["error"], notice["paid"]) == ("AwsCallFailed", "yes")
+        notification = world.notification_of_job(job_id, "interrupted")
+    assert (notification["error"]["error"], notification["paid"]) == ("AwsCallFailed", "yes")
     shown = world.get(job_id)
-    assert (shown["redrive_at"], shown["redrive_until"]) == (notice["redrive_at"], notice["redrive_until"])
-    assert f"tried again at {notice['redrive_at']}" in done(world, "show", job_id)
+    assert (shown["redrive_at"], shown["redrive_until"]) == (notification["redrive_at"], notification["redrive_until"])
+    assert f"tried again at {notification['redrive_at']}" in done(world, "show", job_id)
     assert sweep(world)["redriven"] == 0
     # A quarter of an hour later.
     world.table.update_item(
@@ -65,9 +65,9 @@ def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: Ru
         ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
     )
     assert sweep(world)["redriven"] == 1
-    assert world.notice_of_job(job_id, "succeeded")["paid"] == "yes"
+    assert world.notification_of_job(job_id, "succeeded")["paid"] == "yes"
     assert len(submissions(world, job_id)) == 1
-    assert [notice["status"] for notice in world.notices[job_id]] == ["interrupted", "succeeded"]
+    assert [notification["status"] for notification in world.notifications[job_id]] == ["interrupted", "succeeded"]
     history = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     kinds = [event["type"] for event in history]
     again = kinds.index("ExecutionRedriven")

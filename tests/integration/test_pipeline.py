@@ -1,6 +1,6 @@
-"""The whole system as its users meet it: files and requests in, videos and notifications out.
+"""Test the whole system as its users meet it: files and requests in, videos and notifications out.
 
-Everything here is real but AWS and the vendor: this repository's template, its functions in processes of their own, its
+Everything except AWS and the vendor is real: this repository's template, its functions in their own processes, its
 state machine in a strict interpreter, HTTP, S3, SNS and SQS.
 """
 
@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {**BODY, "reference_image_urls": ["{{asset_url}}"]}
 
 @pytest.fixture(scope="module", autouse=True)
 def recipes(world: RunningCloud) -> None:
-    """A recipe whose video is short."""
+    """Upload a recipe with a short video."""
     world.upload("recipes/short.json", json.dumps(RECIPE).encode())
 
 
@@ -44,10 +44,10 @@ def test_a_picture_becomes_a_video_and_a_notification(world: RunningCloud) -> No
     world.upload("recipes/portrait.json", json.dumps(recipe).encode())
     world.upload("uploads/portrait/Product Nº 1.JPG", SAMPLE.read_bytes())
 
-    notice = world.notification_of_upload("uploads/portrait/Product Nº 1.JPG")
-    assert notice["status"] == "succeeded"
-    assert notice["paid"] == "yes"
-    video = notice["video"]
+    notification = world.notification_of_upload("uploads/portrait/Product Nº 1.JPG")
+    assert notification["status"] == "succeeded"
+    assert notification["paid"] == "yes"
+    video = notification["video"]
     body = world.s3.get_object(Bucket=video["bucket"], Key=video["key"])["Body"].read()
     assert len(body) == video["bytes"]
     with av.open(BytesIO(body)) as container:
@@ -60,11 +60,11 @@ def test_a_picture_becomes_a_video_and_a_notification(world: RunningCloud) -> No
     sidecar = json.loads(
         world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
     )
-    assert sidecar["video_id"] == notice["video_id"]
+    assert sidecar["video_id"] == notification["video_id"]
     assert sidecar["request"]["prompt"] == recipe["prompt"]
     assert "Signature" not in json.dumps(sidecar)
-    assert world.paid(notice["job_id"]) == 1
-    assert world.execution(notice["job_id"])["status"] == "SUCCEEDED"
+    assert world.paid(notification["job_id"]) == 1
+    assert world.execution(notification["job_id"])["status"] == "SUCCEEDED"
 
 
 def test_a_request_is_followed_until_it_is_done(world: RunningCloud) -> None:
@@ -73,14 +73,14 @@ def test_a_request_is_followed_until_it_is_done(world: RunningCloud) -> None:
     job_id = answer.json()["job_id"]
     assert answer.headers["location"] == f"/videos/{job_id}"
 
-    notice = world.notice_of_job(job_id)
-    assert notice["metadata"] == {"order": "4711"}
+    notification = world.notification_of_job(job_id)
+    assert notification["metadata"] == {"order": "4711"}
     job = world.get(job_id)
     assert (job["http"], job["status"], job["credits_used"]) == (200, "succeeded", 5)
     assert list(job["timeline"]) >= ["queued", "submitting", "processing"]
-    film = httpx.get(job["video"]["url"])
-    assert film.status_code == 200
-    assert len(film.content) == job["video"]["bytes"]
+    video = httpx.get(job["video"]["url"])
+    assert video.status_code == 200
+    assert len(video.content) == job["video"]["bytes"]
 
 
 def test_repeats_are_paid_once(world: RunningCloud) -> None:
@@ -110,9 +110,9 @@ def test_repeats_are_paid_once(world: RunningCloud) -> None:
     assert len(by_post) == 1
     jobs = {by_upload, *twice, *by_post}
     for job_id in jobs:
-        assert world.notice_of_job(job_id)["status"] == "succeeded"
+        assert world.notification_of_job(job_id)["status"] == "succeeded"
         assert world.paid(job_id) == 1
-        assert len(world.notices[job_id]) == 1
+        assert len(world.notifications[job_id]) == 1
     assert len(world.vendor()["submissions"]) - before == len(jobs)
 
 
@@ -134,24 +134,28 @@ def test_another_request_under_the_same_key_is_a_conflict(world: RunningCloud) -
     ],
 )
 def test_an_account_error_holds_the_job_until_it_is_fixed(world: RunningCloud, state: str, error: str) -> None:
-    world.tell_vendor("key", key="valid", state=state)
+    world.control_vendor("key", key="valid", state=state)
     try:
         job_id = world.post(BODY).json()["job_id"]
-        held = world.notice_of_job(job_id, "on_hold")
+        held = world.notification_of_job(job_id, "on_hold")
         assert held["error"]["error"] == error
         assert held["error"]["advice"]
         assert held["paid"] == "no"
     finally:
-        world.tell_vendor("key", key="valid", state="valid")
-    assert world.notice_of_job(job_id, "succeeded")["paid"] == "yes"
-    assert [notice["status"] for notice in world.notices[job_id]] == ["on_hold", "succeeded"]
+        world.control_vendor("key", key="valid", state="valid")
+    assert world.notification_of_job(job_id, "succeeded")["paid"] == "yes"
+    assert [notification["status"] for notification in world.notifications[job_id]] == ["on_hold", "succeeded"]
     assert world.paid(job_id) == 1
 
 
 def test_a_generation_that_fails_is_reported_with_its_reason(world: RunningCloud) -> None:
     job_id = world.post({**BODY, "model_id": "standin/always-fails"}).json()["job_id"]
-    notice = world.notice_of_job(job_id)
-    assert (notice["status"], notice["paid"], notice["error"]["error"]) == ("failed", "yes", "GenerationFailed")
+    notification = world.notification_of_job(job_id)
+    assert (notification["status"], notification["paid"], notification["error"]["error"]) == (
+        "failed",
+        "yes",
+        "GenerationFailed",
+    )
     execution = world.execution(job_id)
     assert (execution["status"], execution["error"]) == ("FAILED", "GenerationFailed")
     assert json.loads(execution["cause"])["code"] == "generation_failed"
@@ -159,10 +163,10 @@ def test_a_generation_that_fails_is_reported_with_its_reason(world: RunningCloud
 
 
 def test_an_unknown_outcome_is_never_sent_again(world: RunningCloud) -> None:
-    world.tell_vendor("faults", route="generate", kind="reset_after_read")
+    world.control_vendor("faults", route="generate", kind="reset_after_read")
     job_id = world.post(BODY).json()["job_id"]
-    notice = world.notice_of_job(job_id)
-    assert (notice["status"], notice["paid"]) == ("uncertain", "unknown")
+    notification = world.notification_of_job(job_id)
+    assert (notification["status"], notification["paid"]) == ("uncertain", "unknown")
     assert world.execution(job_id)["error"] == "SubmissionUncertain"
     assert world.paid(job_id) == 1
 
@@ -182,9 +186,9 @@ def test_an_unknown_outcome_is_never_sent_again(world: RunningCloud) -> None:
     ],
 )
 def test_a_passing_fault_passes(world: RunningCloud, route: str, kind: str) -> None:
-    world.tell_vendor("faults", route=route, kind=kind)
+    world.control_vendor("faults", route=route, kind=kind)
     job_id = world.post(BODY).json()["job_id"]
-    assert world.notice_of_job(job_id)["status"] == "succeeded"
+    assert world.notification_of_job(job_id)["status"] == "succeeded"
     assert world.paid(job_id) == 1
 
 
@@ -211,10 +215,14 @@ def test_bad_files_are_named_and_cost_nothing(world: RunningCloud) -> None:
     for key, (content, _) in BAD_UPLOADS.items():
         world.upload(key, content)
     for key, (_, error) in BAD_UPLOADS.items():
-        notice = world.notification_of_upload(key)
-        assert (notice["status"], notice["paid"], notice["error"]["error"]) == ("failed", "no", error), key
-        assert notice["error"]["advice"]
-        assert world.execution(notice["job_id"])["status"] == "FAILED"
+        notification = world.notification_of_upload(key)
+        assert (notification["status"], notification["paid"], notification["error"]["error"]) == (
+            "failed",
+            "no",
+            error,
+        ), key
+        assert notification["error"]["advice"]
+        assert world.execution(notification["job_id"])["status"] == "FAILED"
     assert len(world.vendor()["submissions"]) == before
 
 
@@ -271,22 +279,22 @@ def test_an_execution_may_be_started_directly(world: RunningCloud) -> None:
     world.sfn.start_execution(
         stateMachineArn=world.at.state_machine_arn, name=name, input=json.dumps({"request": BODY})
     )
-    assert world.notice_of_job(name)["status"] == "succeeded"
+    assert world.notification_of_job(name)["status"] == "succeeded"
     assert world.get(name)["status"] == "succeeded"
 
 
 def test_an_aborted_execution_is_notified_and_not_lost(world: RunningCloud) -> None:
-    world.tell_vendor("settings", generation_seconds=60)
+    world.control_vendor("settings", generation_seconds=60)
     try:
         job_id = world.post(BODY).json()["job_id"]
         arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
         until_paid(world, job_id)
         world.sfn.stop_execution(executionArn=arn)
     finally:
-        world.tell_vendor("settings", generation_seconds=0.5)
-    notice = world.notice_of_job(job_id)
-    assert (notice["status"], notice["paid"]) == ("interrupted", "yes")
-    assert "redrive" in notice["error"]["advice"]
+        world.control_vendor("settings", generation_seconds=0.5)
+    notification = world.notification_of_job(job_id)
+    assert (notification["status"], notification["paid"]) == ("interrupted", "yes")
+    assert "redrive" in notification["error"]["advice"]
 
 
 def until_paid(world: RunningCloud, job_id: str) -> None:
@@ -294,10 +302,10 @@ def until_paid(world: RunningCloud, job_id: str) -> None:
 
 
 def test_nothing_private_is_written_anywhere(world: RunningCloud) -> None:
-    """Runs last: over all that the tests above made the system log, record and tell."""
+    """Runs last: covers all logs, records and notifications of the tests above."""
     world.upload("uploads/short/private.jpg", SAMPLE.read_bytes())
-    notice = world.notification_of_upload("uploads/short/private.jpg")
-    world.execution(notice["job_id"])
+    notification = world.notification_of_upload("uploads/short/private.jpg")
+    world.execution(notification["job_id"])
     histories = []
     for page in world.sfn.get_paginator("list_executions").paginate(stateMachineArn=world.at.state_machine_arn):
         for execution in page["executions"]:
@@ -307,7 +315,7 @@ def test_nothing_private_is_written_anywhere(world: RunningCloud) -> None:
     written = {
         "logs": world.cloud.logs(),
         "histories": "\n".join(histories),
-        "notifications": json.dumps(world.all_notices(), ensure_ascii=False),
+        "notifications": json.dumps(world.all_notifications(), ensure_ascii=False),
     }
     keys = [part for key in world.cloud.genviral_keys.values() for part in (key, key.split(".")[1])]
     private = [BODY["prompt"], "X-Amz-Signature", "X-Amz-Credential", "/files/", 'File "', *keys]

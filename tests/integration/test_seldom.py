@@ -1,4 +1,4 @@
-"""What happens seldom and needs rights of its own: videos of several parts, lost events, files that are gone."""
+"""Test rare cases that need rights of their own: videos of several parts, lost events, missing files."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ BODY: dict[str, Any] = {
 }
 
 
-@pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by what Linux tells of them")
+@pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes in Linux's /proc")
 def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: RunningCloud) -> None:
     name = f"direct-{uuid.uuid4().hex}"
     place = {"Bucket": world.at.videos_bucket, "Key": f"videos/{datetime.now(UTC):%Y/%m/%d}/{name}.mp4"}
     leftover = world.s3.create_multipart_upload(**place)["UploadId"]
-    # What cannot be compressed makes a video that needs more than one part.
+    # Incompressible content makes a video of more than one part.
     noise = io.BytesIO()
     Image.frombytes("RGB", (2304, 1296), os.urandom(2304 * 1296 * 3)).save(noise, "JPEG")
     world.upload("assets/noise.jpg", noise.getvalue())
@@ -43,7 +43,7 @@ def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: RunningC
         "get_object", Params={"Bucket": world.at.uploads_bucket, "Key": "assets/noise.jpg"}
     )
     params = {"duration_seconds": 2, "aspect_ratio": "16:9", "resolution": "1080p"}
-    world.tell_vendor("settings", generation_seconds=3)
+    world.control_vendor("settings", generation_seconds=3)
     try:
         world.sfn.start_execution(
             stateMachineArn=world.at.state_machine_arn,
@@ -52,9 +52,9 @@ def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: RunningC
         )
         video_id = until(lambda: world.get(name).get("video_id"))
     finally:
-        world.tell_vendor("settings", generation_seconds=0.5)
+        world.control_vendor("settings", generation_seconds=0.5)
     # The first request for it, which is for the first part.
-    world.tell_vendor("faults", route="output", kind="slow", seconds=60, video_id=video_id)
+    world.control_vendor("faults", route="output", kind="slow", seconds=60, video_id=video_id)
 
     def parts() -> list[int] | None:
         uploads = world.s3.list_multipart_uploads(Bucket=place["Bucket"], Prefix=place["Key"]).get("Uploads", [])
@@ -66,33 +66,33 @@ def test_a_killed_multipart_copy_continues_with_the_parts_it_has(world: RunningC
     assert 1 not in until(parts)
     signal_all("DeliverFunction", signal.SIGKILL)
 
-    notice = world.notice_of_job(name)
-    assert notice["status"] == "succeeded"
+    notification = world.notification_of_job(name)
+    assert notification["status"] == "succeeded"
     assert errors_in(world, name) == ["Runtime.ExitError"]
     assert world.paid(name) == 1
-    assert world.s3.head_object(**place)["ContentLength"] == notice["video"]["bytes"] > 6 * 1024 * 1024
+    assert world.s3.head_object(**place)["ContentLength"] == notification["video"]["bytes"] > 6 * 1024 * 1024
     assert not world.s3.list_multipart_uploads(Bucket=place["Bucket"], Prefix=place["Key"]).get("Uploads")
     names = [entry["Key"] for entry in world.s3.list_objects_v2(Bucket=place["Bucket"])["Contents"]]
     assert not [name for name in names if name.endswith(".partial")]
 
 
 def test_a_paid_video_outlives_the_deletion_of_its_record(world: RunningCloud) -> None:
-    world.tell_vendor("settings", generation_seconds=4)
+    world.control_vendor("settings", generation_seconds=4)
     try:
         job_id = paid_and_running(world)
     finally:
-        world.tell_vendor("settings", generation_seconds=0.5)
+        world.control_vendor("settings", generation_seconds=0.5)
     video_id = world.get(job_id)["video_id"]
     world.table.delete_item(TableName=world.at.jobs_table, Key={"job_id": {"S": job_id}})
-    notice = world.notice_of_job(job_id)
-    assert (notice["status"], notice["video_id"], notice["paid"]) == ("succeeded", video_id, "yes")
+    notification = world.notification_of_job(job_id)
+    assert (notification["status"], notification["video_id"], notification["paid"]) == ("succeeded", video_id, "yes")
     assert world.paid(job_id) == 1
 
 
 def test_the_sweep_finds_and_notifies_what_no_event_reported(world: RunningCloud) -> None:
     events = world.cloud.client("events")
     rule = next(one["Name"] for one in events.list_rules()["Rules"] if "ExecutionEnded" in one["Name"])
-    world.tell_vendor("settings", generation_seconds=60)
+    world.control_vendor("settings", generation_seconds=60)
     try:
         job_id = paid_and_running(world)
         events.disable_rule(Name=rule)
@@ -101,12 +101,12 @@ def test_the_sweep_finds_and_notifies_what_no_event_reported(world: RunningCloud
         )
         until(lambda: sweep(world)["interrupted"] or None)
     finally:
-        world.tell_vendor("settings", generation_seconds=0.5)
+        world.control_vendor("settings", generation_seconds=0.5)
         events.enable_rule(Name=rule)
-    notice = world.notice_of_job(job_id)
-    assert (notice["status"], notice["paid"]) == ("interrupted", "yes")
+    notification = world.notification_of_job(job_id)
+    assert (notification["status"], notification["paid"]) == ("interrupted", "yes")
     sweep(world)
-    assert len(world.notices[job_id]) == 1
+    assert len(world.notifications[job_id]) == 1
 
 
 def test_an_execution_that_failed_unrecorded_is_recorded_and_notified(world: RunningCloud) -> None:
@@ -118,7 +118,7 @@ def test_an_execution_that_failed_unrecorded_is_recorded_and_notified(world: Run
     notify = next(name for name in functions if "NotifyFunction" in name)
     answer = lambda_.invoke(FunctionName=notify, Payload=json.dumps(event))
     assert "FunctionError" not in answer, answer["Payload"].read()
-    assert world.notice_of_job(job_id)["status"] == "interrupted"
+    assert world.notification_of_job(job_id)["status"] == "interrupted"
     assert world.get(job_id)["status"] == "interrupted"
 
 

@@ -1,4 +1,4 @@
-"""The template with all that is optional in it: your key, a boundary, bounds, alarms by mail, and the API's canary."""
+"""Test the template with all optional parts: your key, a boundary, bounds, alarms by mail, and the API's canary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people, phones and tools put into the bucket: a video, a named error or a notification, never silence."""
+"""Test what people, phones and tools upload: each file ends as a video, a named error or a notification."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ SPEAKING = {
 
 
 def recipe(world: RunningCloud, document: dict[str, Any]) -> str:
-    """A new recipe's name."""
+    """Return the name of a new recipe."""
     name = f"r{uuid.uuid4().hex[:8]}"
     world.upload(f"recipes/{name}.json", json.dumps(document).encode())
     return name
 
 
-def prompt_of(world: RunningCloud, notice: dict[str, Any]) -> str:
-    """The prompt that was sent, from the file beside the video."""
-    video = notice["video"]
+def prompt_of(world: RunningCloud, notification: dict[str, Any]) -> str:
+    """Return the prompt that was sent, from the file beside the video."""
+    video = notification["video"]
     sidecar = world.s3.get_object(Bucket=video["bucket"], Key=video["key"].replace(".mp4", ".json"))["Body"].read()
     return str(json.loads(sidecar)["request"]["prompt"])
 
@@ -71,7 +71,7 @@ def test_files_of_every_kind_are_taken_for_what_they_are(world: RunningCloud) ->
         manifest = {"assets": {"face": face, "voice": f"assets/{pictures}-{name}"}}
         good[f"uploads/{speaking}/{name}.manifest.json"] = json.dumps(manifest).encode()
     wrong = {
-        # Brands without a picture behind them: that is for the vendor to find out.
+        # Brands without a picture. Only the vendor can find that out.
         f"uploads/{pictures}/mif1.heic": (brands, "InvalidInput"),
         f"uploads/{pictures}/notes.txt": ("Notes for the speaker".encode("utf-16"), "UploadUnsupported"),
         f"uploads/{clips}/voice.m4a": (sounds["android.m4a"], "UploadUnsupported"),
@@ -81,11 +81,15 @@ def test_files_of_every_kind_are_taken_for_what_they_are(world: RunningCloud) ->
     for key, (content, _) in wrong.items():
         world.upload(key, content)
     for key in good:
-        notice = world.notification_of_upload(key)
-        assert notice["status"] == "succeeded", (key, notice.get("error"))
+        notification = world.notification_of_upload(key)
+        assert notification["status"] == "succeeded", (key, notification.get("error"))
     for key, (_, error) in wrong.items():
-        notice = world.notification_of_upload(key)
-        assert (notice["status"], notice["paid"], notice["error"]["error"]) == ("failed", "no", error), key
+        notification = world.notification_of_upload(key)
+        assert (notification["status"], notification["paid"], notification["error"]["error"]) == (
+            "failed",
+            "no",
+            error,
+        ), key
 
 
 def test_metadata_that_is_not_ascii_is_sent_as_it_was_meant(world: RunningCloud) -> None:
@@ -98,9 +102,9 @@ def test_metadata_that_is_not_ascii_is_sent_as_it_was_meant(world: RunningCloud)
     words = "=?UTF-8?B?R3LDvMOfIEdvdHQs?= =?utf-8?q?_=E9=9D=B4_=F0=9F=91=9F?="
     world.upload(f"uploads/{name}/words", SAMPLE.read_bytes(), Metadata={"SPEECH": words})
     for sent in ("form", "words"):
-        notice = world.notification_of_upload(f"uploads/{name}/{sent}")
-        assert notice["status"] == "succeeded", notice.get("error")
-        assert prompt_of(world, notice) == text
+        notification = world.notification_of_upload(f"uploads/{name}/{sent}")
+        assert notification["status"] == "succeeded", notification.get("error")
+        assert prompt_of(world, notification) == text
 
 
 def test_a_misplaced_file_is_reported_and_starts_nothing(world: RunningCloud) -> None:
@@ -120,15 +124,19 @@ def test_a_misplaced_file_is_reported_and_starts_nothing(world: RunningCloud) ->
     for key in keys:
         world.upload(key, json.dumps(PICTURE).encode() if "json" in key.lower() else SAMPLE.read_bytes())
     for key, better in keys.items():
-        notice = world.notification_of_upload(key)
-        assert (notice["status"], notice["error"]["code"]) == ("upload_ignored", "upload_misplaced")
-        assert f"'{better}'" in notice["error"]["message"]
-    assert not [notice for notice in world.all_notices() if notice["source"].get("key", "").endswith(f"{name}/")]
+        notification = world.notification_of_upload(key)
+        assert (notification["status"], notification["error"]["code"]) == ("upload_ignored", "upload_misplaced")
+        assert f"'{better}'" in notification["error"]["message"]
+    assert not [
+        notification
+        for notification in world.all_notifications()
+        if notification["source"].get("key", "").endswith(f"{name}/")
+    ]
     assert len(world.vendor()["submissions"]) == before
 
 
 def test_what_arrives_in_the_wrong_order_succeeds_in_the_end(world: RunningCloud) -> None:
-    """As `aws s3 sync` uploads a folder: a manifest before its files, a picture before its recipe."""
+    """`aws s3 sync` may upload a manifest before its files, and a picture before its recipe."""
     name = f"late{uuid.uuid4().hex[:8]}"
     keys = f"uploads/{name}/a.jpg", f"uploads/{name}-pair/b.manifest.json"
     world.upload(keys[0], SAMPLE.read_bytes())
@@ -139,9 +147,9 @@ def test_what_arrives_in_the_wrong_order_succeeds_in_the_end(world: RunningCloud
     world.upload(f"assets/{name}.jpg", SAMPLE.read_bytes())
     world.upload(f"recipes/{name}.json", json.dumps(PICTURE).encode())
     for key in keys:
-        notice = world.notification_of_upload(key)
-        assert notice["status"] == "succeeded", notice.get("error")
-        assert world.paid(notice["job_id"]) == 1
+        notification = world.notification_of_upload(key)
+        assert notification["status"] == "succeeded", notification.get("error")
+        assert world.paid(notification["job_id"]) == 1
 
 
 class Form:
@@ -161,13 +169,13 @@ class Form:
 def test_a_form_takes_another_file_only_while_nothing_is_paid(world: RunningCloud) -> None:
     form = Form(world)
     form.send(b"<html>")
-    failed = world.notice_of_job(form.job_id, "failed")
+    failed = world.notification_of_job(form.job_id, "failed")
     assert (failed["error"]["error"], failed["paid"]) == ("UploadUnsupported", "no")
     form.send(SAMPLE.read_bytes())
-    assert world.notice_of_job(form.job_id, "succeeded")["source"]["key"] == form.key
+    assert world.notification_of_job(form.job_id, "succeeded")["source"]["key"] == form.key
     form.send(picture("PNG"))
-    ignored = world.await_notice(
-        lambda notice: notice["status"] == "upload_ignored" and notice["source"]["key"] == form.key
+    ignored = world.await_notification(
+        lambda notification: notification["status"] == "upload_ignored" and notification["source"]["key"] == form.key
     )
     assert ignored["error"]["code"] == "form_used"
     books = world.vendor()["submissions"]
@@ -181,10 +189,10 @@ def test_a_copied_form_file_is_a_job_of_the_recipe_it_was_copied_to(world: Runni
     copied = form.key.replace("uploads/default/", f"uploads/{name}/")
     bucket = world.at.uploads_bucket
     world.s3.copy_object(Bucket=bucket, Key=copied, CopySource={"Bucket": bucket, "Key": form.key})
-    notice = world.notification_of_upload(copied)
-    assert (notice["status"], notice["recipe"]) == ("succeeded", name)
-    assert notice["job_id"] != form.job_id
-    assert world.notice_of_job(form.job_id)["source"]["key"] == form.key
+    notification = world.notification_of_upload(copied)
+    assert (notification["status"], notification["recipe"]) == ("succeeded", name)
+    assert notification["job_id"] != form.job_id
+    assert world.notification_of_job(form.job_id)["source"]["key"] == form.key
 
 
 @pytest.mark.parametrize(
@@ -202,6 +210,6 @@ def test_a_form_for_a_type_as_browsers_report_it_works(
     form = Form(world, content_type=declared, filename=filename)
     assert form.key.endswith(ending)
     form.send(SAMPLE.read_bytes())
-    assert world.notice_of_job(form.job_id)["status"] == "succeeded"
+    assert world.notification_of_job(form.job_id)["status"] == "succeeded"
     head = until(lambda: world.s3.head_object(Bucket=world.at.uploads_bucket, Key=form.key))
     assert head["ContentType"] == form.document["fields"]["Content-Type"]

@@ -1,4 +1,4 @@
-"""The sample page in a real browser, and the CORS rules that let it work: for its own origin, and for no other."""
+"""Test the sample page in a real browser, and that the CORS rules allow its own origin and no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from local.cloud import Cloud
 from local.demo import SAMPLE
-from tests.support.pages import CHROMIUM, PATIENCE_SECONDS, Site, browser
+from tests.support.pages import CHROMIUM, TIMEOUT_SECONDS, Site, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 PAGE = (Path(__file__).parents[2] / "samples" / "web" / "index.html").read_text()
 EVIL = "https://evil.example"
-# What a person would do: choose a file and press the button. Then it tells the test what the page shows.
+# Choose a file and press the button, as a person would. Then send what the page shows to the test.
 _PERSON = """<script>
   const bytes = Uint8Array.from(atob('%s'), letter => letter.charCodeAt(0));
   const chosen = new DataTransfer();
@@ -69,16 +69,16 @@ def test_the_sample_page_makes_a_video_from_its_own_origin_only(
 ) -> None:
     own, other = sites
     with browser(address(own, cloud.endpoints.api_url), tmp_path / "own"):
-        shown = own.shown.get(timeout=PATIENCE_SECONDS)
+        shown = own.shown.get(timeout=TIMEOUT_SECONDS)
     assert shown["state"] == "succeeded", shown
     assert httpx.get(shown["video"]).content[4:8] == b"ftyp"
     with browser(address(other, cloud.endpoints.api_url), tmp_path / "other"):
-        shown = other.shown.get(timeout=PATIENCE_SECONDS)
+        shown = other.shown.get(timeout=TIMEOUT_SECONDS)
     assert (shown["state"], shown["text"]) == ("error", "Failed to fetch")
 
 
 def allowed(url: str, origin: str, **asked: str) -> list[str | None]:
-    """The origin that a preflight and an answer allow."""
+    """Return the origin that a preflight and an answer allow."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"} | asked
     answers = httpx.options(url, headers=headers), httpx.get(url, headers={"Origin": origin})
     return [answer.headers.get("access-control-allow-origin") for answer in answers]

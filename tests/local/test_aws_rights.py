@@ -1,4 +1,4 @@
-"""What the AWS stand-in decides about a role, by rules of AWS that MiniStack leaves out, and that it keeps a record."""
+"""Test how the AWS stand-in evaluates a role by rules of AWS that MiniStack lacks, and that it records decisions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def policy(statement: dict[str, Any]) -> str:
 
 @pytest.fixture
 def with_rights(cloud: Cloud) -> Callable[..., Any]:
-    """Makes a client of a role that may do these things with S3, and nothing else."""
+    """Return a factory of clients whose role has these S3 rights and no others."""
 
     def client(*actions: str, service: str = "s3") -> Any:
         iam = cloud.client("iam")

@@ -1,4 +1,4 @@
-"""What a small template sees of the AWS stand-in: Lambda, Step Functions, EventBridge and the HTTP API."""
+"""Test the AWS stand-in with a small template: Lambda, Step Functions, EventBridge and the HTTP API."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
 
 
-def until(look: Callable[[], Any], seconds: float = 10) -> Any:
+def until(check: Callable[[], Any], seconds: float = 10) -> Any:
     end = time.monotonic() + seconds
-    while (seen := look()) is None:
+    while (seen := check()) is None:
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
     return seen
@@ -56,11 +56,11 @@ def start(cloud: Cloud, **event: Any) -> str:
 def ended(cloud: Cloud, arn: str) -> dict[str, Any]:
     states = cloud.client("stepfunctions")
 
-    def look() -> dict[str, Any] | None:
+    def check() -> dict[str, Any] | None:
         execution: dict[str, Any] = states.describe_execution(executionArn=arn)
         return execution if execution["status"] != "RUNNING" else None
 
-    execution: dict[str, Any] = until(look)
+    execution: dict[str, Any] = until(check)
     return execution
 
 
@@ -70,7 +70,7 @@ def noted(cloud: Cloud, note: str) -> Any:
 
 
 def test_a_handler_sees_the_layer_the_runtime_and_nothing_of_this_machine(cloud: Cloud) -> None:
-    seen, failed = invoke(cloud, {"do": "look"})
+    seen, failed = invoke(cloud, {"do": "inspect"})
     assert not failed
     assert seen["found"] == ["boto3", "httpx", "pydantic", "shared"]
     environment = seen["environment"]
@@ -102,8 +102,8 @@ def test_a_failure_has_the_name_that_lambda_gives_it(cloud: Cloud, event: Any, f
 
 @pytest.mark.parametrize(("function", "level"), [("probe", None), ("leveled", "INFO")])
 def test_lambdas_own_log_level_comes_with_the_format_json(cloud: Cloud, function: str, level: str | None) -> None:
-    """Powertools ranks it above a level of the function's settings, which would do nothing here as on AWS."""
-    environment = invoke(cloud, {"do": "look"}, function)[0]["environment"]
+    """Powertools prefers it to the function's own setting, which then has no effect here as on AWS."""
+    environment = invoke(cloud, {"do": "inspect"}, function)[0]["environment"]
     assert environment.get("AWS_LAMBDA_LOG_LEVEL") == level
 
 
@@ -311,7 +311,7 @@ def test_the_http_api_takes_unsigned_requests(cloud: Cloud) -> None:
 
 def test_the_secret_holds_the_key_and_a_signed_link_works_for_others(cloud: Cloud) -> None:
     secrets = cloud.client("secretsmanager")
-    arn = invoke(cloud, {"do": "look"})[0]["environment"]["SECRET"]
+    arn = invoke(cloud, {"do": "inspect"})[0]["environment"]["SECRET"]
     assert secrets.get_secret_value(SecretId=arn)["SecretString"] == "the.key"
     s3 = cloud.client("s3")
     place = {"Bucket": cloud.endpoints.uploads_bucket, "Key": "picture.jpg"}
@@ -323,9 +323,9 @@ def test_changed_code_is_what_runs_next(cloud: Cloud) -> None:
     invoke(cloud, {}, "broken")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as package:
-        package.writestr("nowhere.py", "def handler(event, context):\n    return 'mended'\n")
+        package.writestr("nowhere.py", "def handler(event, context):\n    return 'fixed'\n")
     cloud.client("lambda").update_function_code(FunctionName="broken", ZipFile=archive.getvalue())
-    assert invoke(cloud, {}, "broken") == ("mended", False)
+    assert invoke(cloud, {}, "broken") == ("fixed", False)
 
 
 def test_a_definition_with_a_dangling_target_does_not_deploy(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m local up` as a person or a script meets it: ready, ended, killed, refused."""
+"""Test `python -m local up`: ready, ended, killed, refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ READY = {
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """The folder for temporary files of everything that `up` starts."""
+    """Return the folder for temporary files of everything that `up` starts."""
     build.build()
     return tmp_path
 
@@ -60,15 +60,15 @@ def up(place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def processes_with(place: Path) -> dict[int, str]:
-    """The command lines of the processes whose environment or command line names a folder in `place`, by id."""
+    """Return id → command line of the processes whose environment or command line names a folder in `place`."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
         except OSError:
             continue
-        if str(place).encode() in told and int(entry.name) != os.getpid():
-            found[int(entry.name)] = told.decode(errors="replace").replace("\0", " ")
+        if str(place).encode() in text and int(entry.name) != os.getpid():
+            found[int(entry.name)] = text.decode(errors="replace").replace("\0", " ")
     return found
 
 
@@ -117,10 +117,10 @@ def test_a_kill_of_the_parent_leaves_nothing_either(up: Any, place: Path) -> Non
 def test_functions_end_with_the_stand_in_that_ran_them(up: Any, place: Path) -> None:
     process = up("--json")
     run_a_function(ready(process))
-    (stand_in,) = (number for number, told in processes_with(place).items() if " -m local.aws " in told)
+    (stand_in,) = (number for number, text in processes_with(place).items() if " -m local.aws " in text)
     os.kill(stand_in, signal.SIGKILL)
     end = time.monotonic() + 10
-    while any("awslambdaric" in told for told in processes_with(place).values()):
+    while any("awslambdaric" in text for text in processes_with(place).values()):
         assert time.monotonic() < end
         time.sleep(0.05)
     process.terminate()
@@ -237,7 +237,7 @@ def test_an_edit_of_our_own_package_runs_no_installer_in_any_folder(
 def test_the_key_comes_from_a_file_or_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], key: str | None
 ) -> None:
-    """And the one of the environment only for another vendor: the stand-in has keys of its own."""
+    """The environment's key is used for another vendor only, because the stand-in has its own keys."""
     given: dict[str, Any] = {}
 
     def cloud(**options: Any) -> None:

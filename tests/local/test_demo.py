@@ -1,4 +1,4 @@
-"""`python -m local demo` where it does not end with a video: what a person is told."""
+"""Test the messages of `python -m local demo` where it does not end with a video."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_a_job_that_fails_says_whether_it_was_paid_and_what_to_do(tmp_path: Path
     picture.write_text("no picture")
     finished = run_demo("--image", str(picture), "--out", str(tmp_path / "out"))
     assert finished.returncode == 1
-    told = finished.stderr.splitlines()
-    assert "upload_unsupported" in told[1]
-    assert told[2] == "Paid           no"
-    assert told[3].startswith("What to do     Upload a file of the kind")
+    lines = finished.stderr.splitlines()
+    assert "upload_unsupported" in lines[1]
+    assert lines[2] == "Paid           no"
+    assert lines[3].startswith("What to do     Upload a file of the kind")
 
 
 @pytest.mark.integration

@@ -1,4 +1,4 @@
-"""The stand-in's books under pressure: credits and videos are counted exactly. No sockets here."""
+"""Test that the stand-in counts credits and videos exactly under concurrency. No sockets here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def long_clip(prompt: str) -> Clip:
 
 
 class Hesitant(RenderQueue):
-    """Gives other threads their turn between the look at the balance and the charge."""
+    """Lets other threads run between the check of the balance and the charge."""
 
     def request(self, clip: Clip) -> Rendering:
         time.sleep(0.002)
@@ -42,15 +42,15 @@ def render_queue(tmp_path: Path) -> Iterator[RenderQueue]:
 
 @pytest.mark.parametrize(("honour", "keys"), [(False, ["job"] * 50), (True, [f"job-{n // 5}" for n in range(50)])])
 def test_threads_that_meet_never_overdraw_an_account(render_queue: RenderQueue, honour: bool, keys: list[str]) -> None:
-    studio = VendorState(render_queue, generation_seconds=0, honour_idempotency=honour)
-    account = studio.authenticate(f"Bearer {KEYS['valid']}")
-    studio.set_credits(account, 10 * MODEL.cost)
+    state = VendorState(render_queue, generation_seconds=0, honour_idempotency=honour)
+    account = state.authenticate(f"Bearer {KEYS['valid']}")
+    state.set_credits(account, 10 * MODEL.cost)
 
     def post(key: str) -> str:
         try:
-            return studio.accept(account, MODEL, long_clip("the same"), key).video_id
-        except Refusal as refusal:
-            return str(refusal.error_code)
+            return state.accept(account, MODEL, long_clip("the same"), key).video_id
+        except Refusal as raised:
+            return str(raised.error_code)
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(post, keys))
@@ -62,12 +62,12 @@ def test_threads_that_meet_never_overdraw_an_account(render_queue: RenderQueue, 
 
 
 def test_a_full_queue_is_a_429_and_costs_nothing(render_queue: RenderQueue) -> None:
-    studio = VendorState(render_queue, generation_seconds=0, honour_idempotency=False)
-    account = studio.authenticate(f"Bearer {KEYS['valid']}")
+    state = VendorState(render_queue, generation_seconds=0, honour_idempotency=False)
+    account = state.authenticate(f"Bearer {KEYS['valid']}")
 
     def fill_up() -> None:
         for number in range(10):
-            studio.accept(account, MODEL, long_clip(str(number)), None)
+            state.accept(account, MODEL, long_clip(str(number)), None)
 
     with pytest.raises(Refusal, match="Too many requests"):
         fill_up()

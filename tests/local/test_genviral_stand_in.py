@@ -1,4 +1,4 @@
-"""The stand-in for Genviral as its clients meet it: over HTTP, on the loopback."""
+"""Test the stand-in for Genviral over HTTP, on the loopback."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Driver:
                 if data["status"] != "processing":
                     return data
                 time.sleep(0.05)
-        raise AssertionError("the film took more than 20 seconds")
+        raise AssertionError("the video took more than 20 seconds")
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def driver() -> Iterator[Driver]:
 
 
 @pytest.fixture(scope="module")
-def film() -> Iterator[tuple[Driver, str]]:
-    """A stand-in with one finished video, for tests that only look at it; yields its `output_url`."""
+def finished_video() -> Iterator[tuple[Driver, str]]:
+    """Yield a stand-in with one finished video and its `output_url`, for tests that only read it."""
     with GenviralStandIn(generation_seconds=0) as standin:
         driver = Driver(standin)
         answer = driver.client().post("studio/videos/generate", json=SEED_BODY)
@@ -103,7 +103,7 @@ def film() -> Iterator[tuple[Driver, str]]:
 
 @pytest.fixture(scope="module")
 def pictures() -> Iterator[str]:
-    """Serves /red.png, /text.jpg, /empty.png; anything else is a 404."""
+    """Serve /red.png, /text.jpg and /empty.png. Anything else is a 404."""
     red = io.BytesIO()
     Image.new("RGB", (64, 48), (220, 10, 10)).save(red, "PNG")
     files = {"/red.png": red.getvalue(), "/cut.png": red.getvalue()[:60], "/text.jpg": b"hello", "/empty.png": b""}
@@ -167,12 +167,12 @@ def test_a_request_with_a_picture_becomes_a_video_of_that_picture(driver: Driver
     video_id = generate(driver.client(), body).json()["data"]["video_id"]
 
     content = httpx.get(driver.finished(video_id)["output_url"], **PLAIN).content
-    with av.open(io.BytesIO(content)) as film:
-        video = film.streams.video[0]
+    with av.open(io.BytesIO(content)) as container:
+        video = container.streams.video[0]
         assert (video.width * 16, video.average_rate) == (video.height * 9, 24)
-        assert film.duration / av.time_base == pytest.approx(1, abs=0.1)
-        assert len(film.streams.audio) == 1
-        frame = next(film.decode(video)).to_image()
+        assert container.duration / av.time_base == pytest.approx(1, abs=0.1)
+        assert len(container.streams.audio) == 1
+        frame = next(container.decode(video)).to_image()
     red, green, blue = frame.getpixel((frame.width // 2, frame.height // 4))
     assert red > 180 > 60 > max(green, blue)
 
@@ -200,7 +200,7 @@ def test_models_are_listed_with_cost_and_inputs(driver: Driver) -> None:
     assert refused(driver.client().get("studio/models?mode=opera")) == (422, "invalid_query")
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -276,9 +276,9 @@ URL = "http://127.0.0.1:9/x.png"
     ],
 )
 def test_a_request_that_cannot_work_is_a_422_that_names_the_field(
-    film: tuple[Driver, str], change: dict[str, object], code: str, path: list[str]
+    finished_video: tuple[Driver, str], change: dict[str, object], code: str, path: list[str]
 ) -> None:
-    driver, _ = film
+    driver, _ = finished_video
     answer = driver.client().post("studio/videos/generate", content=json.dumps({**QUICK, **change}))
     assert refused(answer) == (422, code)
     assert [issue["path"] for issue in answer.json()["issues"]] == [path]
@@ -304,8 +304,8 @@ def test_a_proxy_for_the_internet_is_not_asked_for_this_machine(
     media.close()
 
 
-def test_a_video_may_be_a_video_reference_but_not_a_sound(film: tuple[Driver, str], pictures: str) -> None:
-    driver, url = film
+def test_a_video_may_be_a_video_reference_but_not_a_sound(finished_video: tuple[Driver, str], pictures: str) -> None:
+    driver, url = finished_video
     assert generate(driver.client(), {**QUICK, "video_url": url}).status_code == 202
     answer = generate(driver.client(), {**QUICK, "video_url": url, "audio_url": f"{pictures}/red.png"})
     assert refused(answer) == (422, "invalid_input")
@@ -363,8 +363,8 @@ def test_an_honoured_idempotency_key_pays_once_per_account() -> None:
 # The file behind the link
 
 
-def test_ranges_of_the_file_add_up_to_the_file(film: tuple[Driver, str]) -> None:
-    _, url = film
+def test_ranges_of_the_file_add_up_to_the_file(finished_video: tuple[Driver, str]) -> None:
+    _, url = finished_video
     whole = httpx.get(url, **PLAIN)
     size, etag = len(whole.content), whole.headers["etag"]
     assert whole.headers["content-type"] == "video/mp4"
@@ -386,8 +386,8 @@ def test_ranges_of_the_file_add_up_to_the_file(film: tuple[Driver, str]) -> None
     assert (announced.headers["content-length"], announced.content) == (str(size), b"")
 
 
-def test_a_link_is_worthless_when_it_is_altered_or_has_expired(film: tuple[Driver, str]) -> None:
-    _, url = film
+def test_a_link_is_worthless_when_it_is_altered_or_has_expired(finished_video: tuple[Driver, str]) -> None:
+    _, url = finished_video
     for changed in (url[:-4] + "beef", re.sub(r"expires=\d+", "expires=99999999999", url), url.split("?")[0]):
         assert httpx.get(changed, **PLAIN).status_code == 403
     with GenviralStandIn(generation_seconds=0, link_seconds=-60) as standin:
@@ -407,7 +407,7 @@ BROKEN = (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)
 
 
 def outcome(driver: Driver, fault: dict[str, object]) -> httpx.Response | None:
-    """The answer to the one generate request that a fault hits; None if the connection broke."""
+    """Return the answer to the one generate request that a fault hits. None if the connection broke."""
     driver.control("faults", route="generate", **fault)
     try:
         return generate(driver.client())
@@ -461,8 +461,8 @@ def test_a_hanging_answer_outlasts_an_impatient_client_and_is_paid(driver: Drive
     assert len(driver.state()["submissions"]) == 1
 
 
-def test_faults_of_the_status_hit_the_video_they_are_meant_for(film: tuple[Driver, str]) -> None:
-    driver, url = film
+def test_faults_of_the_status_hit_the_video_they_are_meant_for(finished_video: tuple[Driver, str]) -> None:
+    driver, url = finished_video
     video_id = driver.state()["submissions"][0]["video_id"]
     other = generate(driver.client()).json()["data"]["video_id"]
     client = driver.client()
@@ -481,8 +481,8 @@ def test_faults_of_the_status_hit_the_video_they_are_meant_for(film: tuple[Drive
     assert httpx.get(url, **PLAIN).status_code == 200
 
 
-def test_faults_of_the_file_spoil_a_download(film: tuple[Driver, str]) -> None:
-    driver, url = film
+def test_faults_of_the_file_spoil_a_download(finished_video: tuple[Driver, str]) -> None:
+    driver, url = finished_video
     whole = httpx.get(url, **PLAIN).content
 
     def hit(kind: str, **options: object) -> httpx.Response:
@@ -530,8 +530,10 @@ def test_faults_come_in_order_repeat_and_can_be_forgotten(driver: Driver) -> Non
         ("settings", {}),
     ],
 )
-def test_a_wrong_control_request_says_why(film: tuple[Driver, str], route: str, body: dict[str, object]) -> None:
-    driver, _ = film
+def test_a_wrong_control_request_says_why(
+    finished_video: tuple[Driver, str], route: str, body: dict[str, object]
+) -> None:
+    driver, _ = finished_video
     before = driver.state()
     answer = driver.admin.post(route, json=body)
     assert answer.status_code == 400

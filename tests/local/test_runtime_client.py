@@ -1,4 +1,4 @@
-"""Our own `runtime_client` against the native one: same calls, same errors. And processes that never get to work."""
+"""Test our own `runtime_client` against the native one: same calls, same errors. Also processes that fail to start."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CALLS = """
 import sys
 sys.path[:0] = sys.argv[1:2]
 import runtime_client
-def tell(call, *arguments):
+def show(call, *arguments):
     try:
         returned = call(*arguments)
         print((returned[0], sorted(returned[1].items())) if returned else returned)
@@ -40,15 +40,15 @@ def tell(call, *arguments):
 if sys.argv[2:]:
     runtime_client.initialize_client("test/1")
 else:
-    tell(runtime_client.post_invocation_result, "id", b"1", "text/plain", None)
-    tell(runtime_client.post_error, "id", "{}", "{}", None)
+    show(runtime_client.post_invocation_result, "id", b"1", "text/plain", None)
+    show(runtime_client.post_error, "id", "{}", "{}", None)
     sys.exit()
-tell(runtime_client.next)
-tell(runtime_client.post_invocation_result, "one", '{"ü": 1}'.encode(), "application/json", None)
-tell(runtime_client.post_invocation_result, "two", b"", "application/unknown", "invocation")
-tell(runtime_client.post_error, "three", '{"errorMessage": "\\u00fc"}', '{"message": "\\u00fc"}', None)
-tell(runtime_client.post_error, "four", "{}", "", "invocation")
-tell(runtime_client.post_error, "five", "\\ud800", "{}", None)
+show(runtime_client.next)
+show(runtime_client.post_invocation_result, "one", '{"ü": 1}'.encode(), "application/json", None)
+show(runtime_client.post_invocation_result, "two", b"", "application/unknown", "invocation")
+show(runtime_client.post_error, "three", '{"errorMessage": "\\u00fc"}', '{"message": "\\u00fc"}', None)
+show(runtime_client.post_error, "four", "{}", "", "invocation")
+show(runtime_client.post_error, "five", "\\ud800", "{}", None)
 """
 
 FULL = {
@@ -73,7 +73,7 @@ ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
 
 
 class Api(ThreadingHTTPServer):
-    """A Runtime API that gives one answer to everything and keeps what it was sent."""
+    """A Runtime API that gives one answer to everything and keeps the requests."""
 
     def __init__(self, answer: tuple[int, dict[str, str], bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -115,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
 def calls(
     folder: Path, *arguments: str, answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
 ) -> tuple[list[str], Any]:
-    """What a program that makes every call prints with the `runtime_client` of a folder, and what it sent."""
+    """Return the output and the requests of a program that makes every call with a folder's `runtime_client`."""
     with Api(answer) as api:
         done = subprocess.run(  # noqa: S603 - this test's own program
             [sys.executable, "-I", "-c", CALLS, str(folder), *arguments],
@@ -217,7 +217,7 @@ def test_a_function_runs_with_either(
 def test_a_native_module_that_cannot_be_loaded_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[Environment]
 ) -> None:
-    """As one that was made for another machine."""
+    """For example a module built for another platform."""
     monkeypatch.setenv(RUNTIME_CLIENT, "")
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / f"runtime_client{EXTENSION_SUFFIXES[0]}").write_bytes(b"made for another machine")

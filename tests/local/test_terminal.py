@@ -1,4 +1,4 @@
-"""Lines for terminals of any width and encoding."""
+"""Test lines for terminals of any width and encoding."""
 
 from __future__ import annotations
 

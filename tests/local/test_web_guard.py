@@ -1,4 +1,4 @@
-"""Which requests count as a web page's."""
+"""Test which requests count as a web page's."""
 
 from __future__ import annotations
 

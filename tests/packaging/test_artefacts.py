@@ -1,7 +1,7 @@
-"""Each function runs from its built artefact alone, as on Lambda: a module or package that it lacks fails here.
+"""Test that each function runs from its built artefact alone, as on Lambda: a missing module or package fails here.
 
-One job goes through the functions of the state machine, on the cloud's tables, buckets and vendor; the others get their
-sample events. Python 3.13 runs them where it is installed, as on Lambda; the tests' names say which Python did.
+One job goes through the functions of the state machine, with the local cloud's tables, buckets and vendor. The other
+functions get their sample events. Python 3.13 runs them if it is installed, as on Lambda. The test ids name the Python.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 PYTHON = runtime_python()
 NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}" if PYTHON is None else PYTHON.name
 EVENTS = build.ROOT / "events"
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 EXPECTED: dict[str, Callable[[Any], bool]] = {
     "submit": lambda answer: answer["job_id"] == "from-artefacts" and answer["video_id"] and answer["waiting"]["looks"],
@@ -46,7 +46,7 @@ EXPECTED: dict[str, Callable[[Any], bool]] = {
 
 
 class Bench:
-    """Built functions, each run in a fresh process for each event."""
+    """Built functions, each run in a new process for each event."""
 
     def __init__(self, cloud: Cloud, work: Path) -> None:
         self.cloud = cloud
@@ -59,26 +59,26 @@ class Bench:
         return alone.invoke(function, json.dumps(event).encode(), self._runs)
 
     def ask(self, name: str, sample: str, **changes: Any) -> Any:
-        """The answer to a sample event, some of whose values are changed."""
+        """Return the answer to a sample event with some values changed."""
         answer = self.run(self.functions[name], json.loads((EVENTS / f"{sample}.json").read_text()) | changes)
         assert not answer.failed, f"{answer.payload}\n{answer.log}"
         return json.loads(answer.payload)
 
     def batch(self) -> dict[str, str]:
-        """A batch of one row, where no event sets the cloud's own functions to work on it."""
+        """Upload a batch of one row, where no event starts the cloud's own functions."""
         bucket, key = self.cloud.endpoints.uploads_bucket, "unwatched/one.csv"
         body = b"model_id,prompt\nbytedance/seedance-2.0,A paper boat\n"
         self.cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
         return {"type": "batch", "bucket": bucket, "key": key}
 
     def job(self) -> Iterator[tuple[str, Any]]:
-        """Each function of the state machine with its answer, for one whole job."""
+        """Yield each function of the state machine with its answer, for one whole job."""
         machine = self.cloud.endpoints.state_machine_arn
         execution = f"{machine.replace(':stateMachine:', ':execution:')}:from-artefacts"
         submitted = self.ask("submit", "submit_direct", execution_id=execution)
         yield "submit", submitted
         job = {"execution_id": execution, "video_id": submitted["video_id"], "submitted_at": submitted["submitted_at"]}
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + TIMEOUT_SECONDS
         while (seen := self.ask("status", "status", **job))["status"] == "processing" and time.monotonic() < end:
             pass
         yield "status", seen

@@ -1,4 +1,4 @@
-"""The build: what decides a digest, what has no place on Lambda, and that bytecode comes out the same."""
+"""Test the build: what the digest depends on, what is left out for Lambda, and that bytecode is reproducible."""
 
 from __future__ import annotations
 

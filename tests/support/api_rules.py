@@ -1,7 +1,7 @@
-"""What schemathesis must know beside the OpenAPI document: what JSON Schema cannot say. Loaded by its command.
+"""Extend schemathesis with rules that JSON Schema cannot express. Loaded by its command.
 
-Set `SCHEMATHESIS_HOOKS=tests.support.api_rules` and ask for the check `valid_data_acceptance` instead of its own
-`positive_data_acceptance`. It differs in what is named here, and in nothing else.
+Set `SCHEMATHESIS_HOOKS=tests.support.api_rules` and use the check `valid_data_acceptance` instead of its own
+`positive_data_acceptance`. They differ only in the rules below.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 if TYPE_CHECKING:
     from schemathesis import Case, CheckContext, Response
 
-# What depends on what the stack holds.
+# Depends on the contents of the stack.
 _NOT_THERE = "recipe_missing"
-# A field → what is wrong with it that no schema says: a token is one that an answer gave, and sizes in bytes.
+# A field → errors that no schema expresses: a token must come from an earlier answer, and sizes are in bytes.
 _BEYOND_SCHEMAS = {
     "next_token": "must be the next_token of an earlier answer",
     "metadata": "must be at most 2048 bytes of JSON",
@@ -26,7 +26,7 @@ _BEYOND_SCHEMAS = {
 
 @schemathesis.check
 def valid_data_acceptance(ctx: CheckContext, response: Response, case: Case[Any]) -> bool | None:
-    """Take what the document calls valid, save for what it cannot say."""
+    """Check that requests valid by the document are accepted, except for the rules that it cannot express."""
     if response.status_code == 422 and _is_beyond_schemas(response.json()):
         return None
     return positive_data_acceptance(ctx, response, case)

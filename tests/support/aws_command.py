@@ -1,6 +1,6 @@
-"""As much of the AWS command line as the docs use, so that their commands run where only this project is installed.
+"""Provide the parts of the AWS command line that the docs use, so that they need no other installation.
 
-Operations and parameters come from botocore's own models, so a command that AWS would not take fails here, too. Run as
+Operations and parameters come from botocore's own models, so a command that AWS would reject fails here, too. Run as
 `aws_command.py s3 cp FILE s3://BUCKET/KEY` or `aws_command.py SERVICE OPERATION --parameter value …`.
 """
 
@@ -58,7 +58,7 @@ def call(service: str, operation: str, arguments: list[str]) -> None:
 
 
 def _value(shape: Any, text: str) -> Any:
-    """A parameter's value in one of the forms that the command line takes."""
+    """Parse a parameter's value in one of the forms that the command line accepts."""
     if shape.type_name == "blob":
         return Path(text).read_bytes()
     text = Path(text.removeprefix("file://")).read_text() if text.startswith("file://") else text

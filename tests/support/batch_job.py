@@ -1,4 +1,4 @@
-"""The batch's real state machine with made-up ARNs, and a script in place of its function."""
+"""Run the batch's real state machine with made-up ARNs, and scripted answers of its function."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SOURCE = {"type": "batch", "bucket": "uploads", "key": "batches/spring.csv"}
 
 
 class BatchJobRun:
-    """The function and the video jobs of one performance.
+    """The function and the video jobs of one run.
 
     Args:
-        rows: How many rows the plan has.
-        concurrency: How many may be under way.
-        **scripts: State → what it answers, call by call, the last for ever. An exception is raised.
+        rows: The number of rows in the plan.
+        concurrency: The number of rows that may run at once.
+        **scripts: State → its answers, call by call. The last one repeats. An exception is raised.
     """
 
     def __init__(self, rows: int = 3, concurrency: int = 2, **scripts: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Genviral's list of prices, and what the daily limit has counted."""
+"""Answer with Genviral's price list, and read what the daily limit has counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.fakes import BODY, TABLE, Answer, World
 
 
 def priced(**prices: float | None) -> Answer:
-    """A list of models; `model` stands for the one that the jobs of these tests name."""
+    """Answer with a list of models. `model` stands for the one that the jobs of these tests name."""
     models = [
         {"id": BODY["model_id"] if name == "model" else name, "mode": "video"}
         | ({} if price is None else {"credits": {"default_cost": price}})
@@ -19,7 +19,8 @@ def priced(**prices: float | None) -> Answer:
     return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
 
 
-def spent(world: World) -> float:
-    day = time.strftime("%Y-%m-%d", time.gmtime(time.time()))
+def spent(world: World, day: str | None = None) -> float:
+    """Return the credits counted on a day (UTC); today by default."""
+    day = day or time.strftime("%Y-%m-%d", time.gmtime(time.time()))
     item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
     return float(item["spent"]["N"]) if item else 0

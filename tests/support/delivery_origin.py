@@ -1,6 +1,6 @@
-"""An origin on the loopback that behaves as badly as it is set to, and a video to serve from it.
+"""Run an origin on the loopback with configurable faults, and make a video to serve from it.
 
-Shared by the delivery tests. Speaks HTTP by hand, because a proper server would not tell lies.
+Shared by the delivery tests. Writes HTTP by hand, because a proper server cannot send invalid answers.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def moov(seconds: float = 5.0, width: int = 720, height: int = 1280) -> bytes:
 
 
 def video_bytes(size: int, seed: int = 1) -> bytes:
-    """A well-formed MP4 of exactly `size` bytes, its `moov` at the end as an encoder writes it by default."""
+    """Return a well-formed MP4 of exactly `size` bytes, with its `moov` at the end as encoders write it by default."""
     head, tail = box(b"ftyp", b"isom", bytes(4), b"isommp42"), moov()
     noise = random.Random(seed).randbytes(size - len(head) - len(tail) - 8)  # noqa: S311
     return head + box(b"mdat", noise) + tail
 
 
 def self_signed(path: Path) -> Path:
-    """Write a certificate for `localhost`, with its key, that is its own authority."""
+    """Write a self-signed certificate for `localhost`, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -84,7 +84,7 @@ def self_signed(path: Path) -> Path:
 
 @dataclass
 class Request:
-    """One request as it came, and the ways to answer it."""
+    """One request, and the ways to answer it."""
 
     path: str
     headers: dict[str, str]
@@ -112,7 +112,7 @@ class Request:
         self.connection.sendall(b"0\r\n\r\n")
 
     def ranged(self, etag: str = ETAG) -> None:
-        """What a good object store does."""
+        """Answer as a good object store does."""
         if self.span is None or self.headers.get("if-range", etag) != etag:
             self.answer("200 OK", f"Content-Length: {len(self.body)}\r\nETag: {etag}", self.body)
             return
@@ -125,7 +125,7 @@ class Request:
         )
 
     def drip(self, piece: bytes = b"x", pause: float = 0.02) -> None:
-        """Send a little at a time until the other side gives up."""
+        """Send a little at a time until the client gives up."""
         while True:
             self.connection.sendall(piece)
             time.sleep(pause)
@@ -133,7 +133,7 @@ class Request:
 
 @dataclass
 class Origin:
-    """A running origin. `requests` is everything it was asked, in order."""
+    """A running origin. `requests` has all its requests in order."""
 
     port: int
     body: bytes
@@ -144,10 +144,10 @@ class Origin:
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}/film.mp4?signature=s3cr3t"
+        return f"{self.scheme}://{self.host}:{self.port}/video.mp4?signature=s3cr3t"
 
     def asked(self) -> list[tuple[int, int]]:
-        """The ranges asked for so far, in order."""
+        """Return the ranges requested so far, in order."""
         return [request.span for request in self.requests if request.span is not None]
 
 
@@ -197,7 +197,7 @@ BUCKET, KEY = "videos", "videos/2026/01/02/job.mp4"
 
 
 def bucket() -> S3Client:
-    """A client with an empty bucket, inside `moto.mock_aws`."""
+    """Return a client with an empty bucket. Use it inside `moto.mock_aws`."""
     client: S3Client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
 
     def as_bytes(request: Any, **_: object) -> None:
@@ -235,6 +235,6 @@ def copy(
 
 
 def left_behind(s3: S3Client) -> tuple[list[str], int]:
-    """Names of the objects in the bucket, and how many uploads are unfinished."""
+    """Return the names of the objects in the bucket, and the number of unfinished uploads."""
     names = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
     return names, len(s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []))

@@ -1,4 +1,4 @@
-"""The world around a job, made up: an AWS account (moto), a vendor who counts what is paid, and broken DynamoDB calls.
+"""Simulate the surroundings of a job: an AWS account (moto), a vendor that counts charges, failing DynamoDB calls.
 
 Shared by the tests of `shared.jobs`, `shared.steps` and `functions`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from shared.api.cancel import cancel_job
 from shared.api.create import create_job
@@ -59,7 +60,7 @@ BODY: dict[str, Any] = {
     "params": {"duration_seconds": 5},
 }
 PLAIN_BODY = {**BODY, "reference_image_urls": ["https://example.com/product.jpg"]}
-"""The same without anything that opens a link, so that a job may be sent again after its end."""
+"""The same without signed links, so that a job may be sent again after its end."""
 VIDEO_ID = "22222222-2222-2222-2222-222222222222"
 LINK = "https://cdn.example.com/out/video.mp4?token=very-secret-token"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -75,14 +76,14 @@ EXECUTION = arn_of(JOB_ID)
 
 
 def event(name: str) -> dict[str, Any]:
-    """One of the sample events of the repository."""
+    """Return a sample event of the repository."""
     document: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
     return document
 
 
 @functools.cache
 def client(service: str) -> Any:
-    """A client for all tests: moto answers for it as long as a test's world stands. It retries nothing."""
+    """Return a client without retries, shared by all tests. moto answers it while a test's world exists."""
     config = Config(retries={"total_max_attempts": 1}, signature_version="s3v4" if service == "s3" else None)
     return boto3.client(service, region_name=REGION, config=config)
 
@@ -92,7 +93,7 @@ def failed(operation: str, code: str = "InternalServerError") -> ClientError:
 
 
 class Flaky:
-    """A client whose n-th call fails, before it had an effect or after it (its answer is lost)."""
+    """A client whose n-th call fails, before it takes effect or after it (a lost answer)."""
 
     def __init__(
         self, real: Any, fails: dict[int, str] | None = None, *, only: str = "", code: str = "InternalServerError"
@@ -121,6 +122,36 @@ class Flaky:
         return call
 
 
+class Repeating:
+    """A client that makes the first updates of a job twice, as botocore does after a lost answer. By default all."""
+
+    def __init__(self, real: Any, *, times: float = math.inf) -> None:
+        self._real = real
+        self._left = times
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._real, name)
+        if name != "update_item" or not self._left:
+            return member
+        self._left -= 1
+
+        def twice(**arguments: Any) -> Any:
+            member(**arguments)
+            return member(**arguments)
+
+        return twice
+
+
+class Clock:
+    """A replacement for `time.time` that a test moves."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -135,7 +166,7 @@ def refusing(status: int, code: str = "", message: str = "no", **headers: str) -
 
 
 def _json_response(status: int, document: object, **headers: str) -> httpx.Response:
-    """An answer of JSON, escaped beyond ASCII: only so can it hold halves of characters."""
+    """Return an answer of JSON in ASCII escapes: only they can hold lone surrogates."""
     content = json.dumps(document).encode()
     return httpx.Response(status, content=content, headers={"content-type": "application/json", **headers})
 
@@ -156,7 +187,7 @@ FINISHED = showing("succeeded", output_url=LINK)
 
 
 class Vendor(httpx.MockTransport):
-    """Answers by script, the last answer for ever, and remembers what was asked."""
+    """Answers by script, repeats the last answer, and keeps the requests."""
 
     def __init__(self, post: list[Answer] | None = None, get: list[Answer] | None = None) -> None:
         self.script = {"POST": post or [accepting()], "GET": get or [showing("processing")]}
@@ -173,7 +204,7 @@ class Vendor(httpx.MockTransport):
 
     @property
     def posts(self) -> list[httpx.Request]:
-        """The calls that cost money."""
+        """Return the paid calls."""
         return [request for request in self.asked if request.method == "POST"]
 
     def client(self) -> GenviralClient:
@@ -184,7 +215,7 @@ class Vendor(httpx.MockTransport):
 
 @dataclass
 class TimeLeft:
-    """What is left of a function's time, in seconds. Only pauses use it up."""
+    """The time left to a function, in seconds. Only pauses use it up."""
 
     seconds: float
 
@@ -197,7 +228,7 @@ class TimeLeft:
 
 @dataclass
 class Message:
-    """What subscribers get: programs the body, people the subject and a text."""
+    """What subscribers get: a body for programs, a subject and a text for people."""
 
     body: dict[str, Any]
     subject: str
@@ -214,7 +245,7 @@ class Message:
 
 @dataclass
 class World:
-    """The account, the vendor, and the steps made of them."""
+    """The account, the vendor, and the steps that use them."""
 
     vendor: Vendor = field(default_factory=Vendor)
 
@@ -228,7 +259,7 @@ class World:
         )
         self.store = JobStore(self.dynamodb, TABLE)
 
-    # The rest is made when it is first asked for: most tests need one of them.
+    # The rest is created on first use, because most tests need only one of them.
 
     @functools.cached_property
     def s3(self) -> Any:
@@ -245,7 +276,7 @@ class World:
         return sns
 
     def index(self) -> None:
-        """Give the jobs table the index that lists read, as the template declares it."""
+        """Give the jobs table the index that lists use, as the template declares it."""
         table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
         by_status = next(index for index in table["GlobalSecondaryIndexes"] if index["IndexName"] == "by_status")
         keys = {key["AttributeName"] for key in by_status["KeySchema"]}
@@ -256,18 +287,18 @@ class World:
         )
 
     def complete(self) -> None:
-        """Make all of it, for those who come with clients of their own."""
+        """Create all resources, for tests with clients of their own."""
         assert self.s3
         assert self.sns
 
     @functools.cached_property
     def machine(self) -> str:
-        """A state machine that ends at once; only that it was started counts."""
+        """Create a state machine that ends at once. Only its starts count."""
         return self._state_machine("video-job")
 
     @functools.cached_property
     def batch_machine(self) -> str:
-        """The same for batches."""
+        """Create the same for batches."""
         return self._state_machine("batch-job")
 
     def _state_machine(self, name: str) -> str:
@@ -289,7 +320,7 @@ class World:
         self.upload(f"recipes/{name}.json", text)
 
     def job(self, job_id: str = JOB_ID, request: dict[str, Any] | None = None, **attributes: Any) -> Job:
-        """A queued job with a request of its own, by default one whose links need no signature."""
+        """Create a queued job with its own request, by default one whose links need no signature."""
         body = json.dumps(request or PLAIN_BODY)
         job, _ = self.store.create(
             job_id,
@@ -301,17 +332,17 @@ class World:
         return job
 
     def paid_job(self, job_id: str = JOB_ID, **attributes: Any) -> Job:
-        """A job that the vendor works on."""
+        """Create a job that the vendor is processing."""
         self.job(job_id, **attributes)
         self.store.claim(job_id, "attempt", execution=arn_of(job_id))
         return self.store.record_accepted(job_id, VIDEO_ID, submitted_at=1_700_000_000, deadline_at=4_000_000_000)
 
     def age_claim(self, job_id: str = JOB_ID, seconds: int = 400) -> None:
-        """Make a claim so old that the attempt which took it must have ended."""
+        """Make a claim so old that the attempt that took it must have ended."""
         self.store.update(job_id, claimed_at=int(time.time()) - seconds, attempt_at=int(time.time()) - seconds)
 
     def overwrite(self, job_id: str, **attributes: Any) -> None:
-        """Put attributes into a job's item, however they came there."""
+        """Write attributes into a job's item directly."""
         self.dynamodb.update_item(
             TableName=TABLE,
             Key={"job_id": {"S": job_id}},
@@ -326,7 +357,7 @@ class World:
         return job
 
     def messages(self) -> list[Message]:
-        """What was published so far."""
+        """Return the messages published so far."""
         topic = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics.get(TOPIC)
         return [
             Message.of(text, subject, labels)
@@ -340,8 +371,8 @@ class World:
     # ---- the steps ----------------------------------------------------------------------------------------
 
     def flaky(self, fails: dict[int, str]) -> JobStore:
-        """A store whose n-th call to DynamoDB fails: `before` or `after` it had its effect."""
-        return JobStore(Flaky(self.dynamodb, fails), TABLE)  # type: ignore[arg-type]
+        """Return a store whose n-th call to DynamoDB fails: `before` or `after` it takes effect."""
+        return JobStore(Flaky(self.dynamodb, fails), TABLE)  # type: ignore[arg-type]  # a double of the client
 
     def scheduler(self, durations: Durations | None = None) -> PollScheduler:
         known = durations or Durations(self.dynamodb, TABLE)
@@ -351,7 +382,7 @@ class World:
         return Resolver(self.s3, UPLOADS, **{"max_bytes": 1_000_000, **options})
 
     def limiter(self, limit: float, client: Any = None) -> CreditLimiter:
-        """A daily limit; its counter and the jobs are reached through the client."""
+        """Return a daily limit whose counter and jobs use the client."""
         table = client or self.dynamodb
         return CreditLimiter(
             store=JobStore(table, TABLE),
@@ -360,7 +391,7 @@ class World:
         )
 
     def know_price(self, cost: float, request: dict[str, Any] = BODY) -> None:
-        """Have paid for as many videos like this one as it takes to know their price."""
+        """Record as many charges for videos like this one as it takes to know their price."""
         budget = CreditCounter(self.dynamodb, TABLE, 1)
         for number in range(3):
             budget.learn(request["model_id"], price_kind(request["model_id"], request), cost, f"{cost}/{number}")
@@ -434,6 +465,6 @@ class World:
 
 
 def caught(fault: Exception) -> dict[str, str]:
-    """A fault as Step Functions hands it to a Catch: the runtime's document around the fault's own."""
+    """Return a fault as Step Functions passes it to a Catch: the fault's document inside the runtime's."""
     name = type(fault).__name__
     return {"Error": name, "Cause": json.dumps({"errorMessage": str(fault), "errorType": name, "stackTrace": []})}

@@ -1,4 +1,4 @@
-"""The functions' entry points, called as Lambda calls them, and what each sample event needs and does."""
+"""Call the functions' entry points as Lambda does, and define what each sample event needs and does."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CLIENTS: dict[str, Any] = {}
 
 
 def made_once(service: str, **options: Any) -> Any:
-    """A client as `shared.runtime` asks for it. Making one takes longer than the test that needs it."""
+    """Return a cached client in place of `shared.runtime`'s. Creating one takes longer than the test that needs it."""
     if service not in CLIENTS:
         CLIENTS[service] = boto3.session.Session().client(service, **options)
     return CLIENTS[service]
@@ -55,7 +55,7 @@ def made_once(service: str, **options: Any) -> Any:
 
 @dataclass
 class Context:
-    """What Lambda passes beside the event."""
+    """The context that Lambda passes with the event."""
 
     function_name: str
     memory_limit_in_mb: int = 512
@@ -67,14 +67,14 @@ class Context:
 
 
 class Functions:
-    """Functions with their environment, in a world whose log lines and metrics are kept."""
+    """Functions with their environment, in a world that keeps their log lines and metrics."""
 
     def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
         self.world = world
         self._capsys = capsys
         self._log = io.StringIO()
         self.handler = runtime.logger.registered_handler
-        self.handler.setStream(self._log)  # type: ignore[attr-defined]
+        self.handler.setStream(self._log)  # type: ignore[attr-defined]  # a StreamHandler
 
     def call(self, name: str, event: dict[str, Any]) -> Any:
         return function(name).handler(event, Context(name))
@@ -89,7 +89,7 @@ class Functions:
         return [json.loads(line) for line in self._log.getvalue().splitlines()]
 
     def metrics(self) -> dict[str, Any]:
-        """The metrics that went out since the last call, in CloudWatch's embedded format."""
+        """Return the metrics emitted since the last call, in CloudWatch's embedded format."""
         found: dict[str, Any] = {}
         for line in self._capsys.readouterr().out.splitlines():
             document = json.loads(line)
@@ -121,7 +121,7 @@ def listed(world: World) -> None:
 
 
 def adopt(execution: str | None, world: World) -> None:
-    """The sample events name a state machine of their own."""
+    """Give the job the execution that the sample event names."""
     if execution and world.store.get(JOB_ID):
         world.store.update(JOB_ID, execution=execution)
 
@@ -132,7 +132,7 @@ def MODELS(_: httpx.Request) -> httpx.Response:  # noqa: N802 - an answer, like 
 
 
 def planned(world: World) -> dict[str, Any]:
-    """The sample batch, with its plan."""
+    """Return the sample batch with its plan."""
     world.upload("batches/boats.csv", (BATCHES / "boats.csv").read_bytes())
     return Planner(s3=world.s3, concurrency=20, known=world.store.batch_get).plan(event("batch_plan")["source"])
 
@@ -299,7 +299,7 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
 
 
 def version_of_the_event(world: World) -> None:
-    """The job of the sample upload, at the version that is really there."""
+    """Create the job of the sample upload, for the version that exists."""
     version = world.upload("uploads/shoe.jpg", PNG)
     world.recipe(RECIPE)
     source = {"type": "upload", "bucket": UPLOADS, "key": "uploads/shoe.jpg", "version_id": version}
@@ -314,6 +314,6 @@ def post(body: object, **headers: str) -> dict[str, Any]:
 
 
 def payload_of(fault: Fault) -> dict[str, Any]:
-    """What Lambda's runtime makes of an exception."""
+    """Return the error document that Lambda's runtime makes of an exception."""
     stack = traceback.extract_tb(fault.__traceback__)
     return {"errorType": type(fault).__name__, "errorMessage": str(fault), "stackTrace": stack.format()}

@@ -1,4 +1,4 @@
-"""A running cloud on a laptop as a test sees it: what users do, subscribers receive and the vendor was paid."""
+"""Access a running local cloud from a test: what users do, subscribers receive and the vendor charged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from local.cloud import Cloud
 
-PATIENCE_SECONDS = float(os.environ.get("TEST_PATIENCE_SECONDS", "60"))
+TIMEOUT_SECONDS = float(os.environ.get("TEST_PATIENCE_SECONDS", "60"))
 T = TypeVar("T")
 
 
@@ -40,7 +40,7 @@ class Signature(httpx.Auth):
 
 
 class RunningCloud:
-    """The running cloud with what tests ask of it again and again."""
+    """The running cloud, with helpers for its tests."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -49,7 +49,7 @@ class RunningCloud:
         self.sfn = cloud.client("stepfunctions")
         self.table = cloud.client("dynamodb")
         self.api = httpx.Client(base_url=self.at.api_url, auth=Signature(self.at.region), timeout=30)
-        self.notices: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.notifications: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._stop = threading.Event()
         self._queue = self.subscribe("test-subscriber")
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -75,23 +75,29 @@ class RunningCloud:
 
     # ---- what a test asks
 
-    def await_notice(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first notification that is wanted, whenever it comes."""
-        return until(lambda: next((notice for notice in self.all_notices() if wanted(notice)), None))
-
-    def all_notices(self) -> list[dict[str, Any]]:
-        return [notice for notices in list(self.notices.values()) for notice in list(notices)]
-
-    def notification_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
-        return self.await_notice(
-            lambda notice: notice["source"].get("key") == key and status in (None, notice["status"])
+    def await_notification(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait for the first notification that matches."""
+        return until(
+            lambda: next((notification for notification in self.all_notifications() if wanted(notification)), None)
         )
 
-    def notice_of_job(self, job_id: str, status: str | None = None) -> dict[str, Any]:
-        return self.await_notice(lambda notice: notice.get("job_id") == job_id and status in (None, notice["status"]))
+    def all_notifications(self) -> list[dict[str, Any]]:
+        return [
+            notification for notifications in list(self.notifications.values()) for notification in list(notifications)
+        ]
+
+    def notification_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
+        return self.await_notification(
+            lambda notification: notification["source"].get("key") == key and status in (None, notification["status"])
+        )
+
+    def notification_of_job(self, job_id: str, status: str | None = None) -> dict[str, Any]:
+        return self.await_notification(
+            lambda notification: notification.get("job_id") == job_id and status in (None, notification["status"])
+        )
 
     def execution(self, job_id: str) -> dict[str, Any]:
-        """The job's execution once it has ended."""
+        """Return the job's execution once it has ended."""
         arn = f"{self.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
 
         def ended() -> dict[str, Any] | None:
@@ -101,15 +107,15 @@ class RunningCloud:
         return until(ended)
 
     def vendor(self) -> dict[str, Any]:
-        """The vendor's own books."""
-        books: dict[str, Any] = httpx.get(f"{self.at.genviral_admin_url}/state").json()
-        return books
+        """Return the vendor's own state."""
+        state: dict[str, Any] = httpx.get(f"{self.at.genviral_admin_url}/state").json()
+        return state
 
     def paid(self, job_id: str) -> int:
-        """How often the vendor was paid for the job, by the vendor's own books."""
+        """Return how often the vendor charged for the job."""
         return sum(submission["idempotency_key"] == job_id for submission in self.vendor()["submissions"])
 
-    def tell_vendor(self, what: str, **order: Any) -> None:
+    def control_vendor(self, what: str, **order: Any) -> None:
         httpx.post(f"{self.at.genviral_admin_url}/{what}", json=order).raise_for_status()
 
     def free_probes(self) -> None:
@@ -122,7 +128,7 @@ class RunningCloud:
             )
 
     def subscribe(self, queue: str, **attributes: str) -> str:
-        """A new queue that hears what the topic says; its address."""
+        """Create a queue that is subscribed to the topic, and return its URL."""
         sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
         url: str = sqs.create_queue(QueueName=queue)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -148,14 +154,16 @@ class RunningCloud:
         while not self._stop.is_set():
             received = sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
             for message in received.get("Messages", []):
-                notice = json.loads(message["Body"])
-                self.notices[notice.get("job_id", "")].append(notice)  # a recipe's notice is about no job
+                notification = json.loads(message["Body"])
+                self.notifications[notification.get("job_id", "")].append(
+                    notification
+                )  # a recipe's notification is about no job
                 sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
 
 
 def until(ask: Callable[[], T | None]) -> T:
-    """Ask again until there is an answer; fail when it takes too long."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    """Poll until there is an answer. Fail when it takes too long."""
+    end = time.monotonic() + TIMEOUT_SECONDS
     while (answer := ask()) is None:
         if time.monotonic() > end:
             pytest.fail("nothing came within the time that a test waits")

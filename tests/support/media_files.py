@@ -1,4 +1,4 @@
-"""Real pictures, videos and sounds, as programs and phones write them: small, and made when a test wants them."""
+"""Make small real pictures, videos and sounds, as programs and phones write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FRAMES = 3
 
 
 def picture(form: str, *, frames: int = 1, **options: Any) -> bytes:
-    """A picture as Pillow writes it; several frames make a sequence."""
+    """Make a picture with Pillow. Several frames make a sequence."""
     images = [Image.new("RGB", (16, 16), (80 * number, 0, 0)) for number in range(frames)]
     file = io.BytesIO()
     more = {"save_all": True, "append_images": images[1:]} if frames > 1 else {}
@@ -25,7 +25,7 @@ def picture(form: str, *, frames: int = 1, **options: Any) -> bytes:
 def media(
     container: str, *, video: str | None = None, sound: str | None = None, rate: int = 44_100, **options: str
 ) -> bytes:
-    """A video or a sound as FFmpeg writes it.
+    """Make a video or a sound with FFmpeg.
 
     Args:
         container: FFmpeg's name of the format.

@@ -1,4 +1,4 @@
-"""The published schema of notifications."""
+"""Validate notifications against their published schema."""
 
 from __future__ import annotations
 

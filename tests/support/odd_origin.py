@@ -1,7 +1,7 @@
-"""An origin with manners: how it answers ranges, frames bodies, names versions, redirects and speaks before it answers.
+"""Run an origin with configurable manners: ranges, framing, version names, redirects, interim answers.
 
-Each way was seen in the wild, at CDNs and object stores that every browser copes with. `Manners` says which; `behave`
-turns them into answers on the wire.
+Each of them exists at CDNs and object stores that every browser supports. `Manners` selects them; `behave` turns them
+into answers.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class Manners:
     """How an origin behaves.
 
     Attributes:
-        ranges: What becomes of a request with a range; see `_RANGED`. A number is a status.
-        later: Whether only ranges that do not begin at 0 are answered so; the others well.
-        etag: `strong`, `weak`, `none`, or `each` for another one with each answer.
+        ranges: The answer to a request with a range; see `_RANGED`. A number is a status.
+        later: Whether this applies only to ranges that do not begin at 0.
+        etag: `strong`, `weak`, `none`, or `each` for a new one with each answer.
         plain: How the whole file is framed; see `_PLAIN`.
         encoding: The value of `Content-Encoding`.
-        interim: The answers before the answer.
-        fields: How many header fields there are that nobody needs.
-        redirects: How many redirects come first.
-        location: How they are written; see `LOCATIONS`.
-        cookie: Whether it redirects until the cookies that it has set come back.
-        cut: How many bytes at the end of the file the origin has lost without knowing it.
-        lost: How many bytes of each body do not arrive, although they were announced.
+        interim: The interim answers before the final one.
+        fields: The number of superfluous header fields.
+        redirects: The number of redirects before the answer.
+        location: The form of their `Location`; see `LOCATIONS`.
+        cookie: Whether it redirects until its cookies are sent back.
+        cut: The number of bytes that are missing at the end of the origin's file.
+        lost: The number of announced bytes of each body that do not arrive.
     """
 
     ranges: str | int = "good"
@@ -68,7 +68,7 @@ class Manners:
 
 @dataclass
 class Answer:
-    """One request to an origin of these manners, with what is needed to answer it."""
+    """One request to an origin of these manners, and what is needed to answer it."""
 
     request: Request
     manners: Manners
@@ -94,13 +94,13 @@ class Answer:
 
 
 def _moov_first(size: int, seed: int = 1) -> bytes:
-    """As for the web: whatever part of the file is cut, its header is there."""
+    """Return a file with its `moov` first, as for the web, so that a cut file still has its header."""
     front = box(b"ftyp", b"isom", bytes(4), b"isommp42") + moov()
     return front + box(b"mdat", random.Random(seed).randbytes(size - len(front) - 8))  # noqa: S311
 
 
 def _element(name: str, body: bytes, size: int | None = None) -> bytes:
-    """An element with a size of eight bytes; `None` is the body's, -1 is unknown."""
+    """Return an element with a size of eight bytes. `None` is the body's size, -1 is unknown."""
     known = len(body) if size is None else size & ((1 << 56) - 1)
     return bytes.fromhex(name) + b"\1" + known.to_bytes(7, "big") + body
 
@@ -157,14 +157,14 @@ def _multipart(it: Answer) -> None:
 
 
 def _in_one(it: Answer, body: bytes, *fields: str) -> None:
-    """The head and the body in one piece, so that what is too much is there at once."""
+    """Send the head and the body in one piece, so that surplus bytes arrive at once."""
     head = "\r\n".join([f"HTTP/1.1 {PARTIAL}", it.content_range(), *fields, *it.fields, "", ""])
     it.request.connection.sendall(head.encode() + body)
     it.request.connection.close()
 
 
 def _as_range(body: Callable[[Answer], bytes], framing: str) -> Callable[[Answer], None]:
-    """A head that names the right range, and another body."""
+    """Send a head that names the right range, and another body."""
     match framing:
         case "length":
             return lambda it: _in_one(it, body(it), f"Content-Length: {len(it.part)}")
@@ -220,12 +220,12 @@ _RANGED: dict[str, Callable[[Answer], None]] = {
 }
 
 
-def _plain_206(told: str) -> Callable[[Answer], None]:
-    """The whole file as a range, which was not asked for. N stands for its length, L for its last byte."""
+def _plain_206(given: str) -> Callable[[Answer], None]:
+    """Send the whole file as a range without a request for one. N stands for its length, L for its last byte."""
 
     def answer(it: Answer) -> None:
         size = len(it.body)
-        content_range = told.replace("N", str(size)).replace("L", str(size - 1))
+        content_range = given.replace("N", str(size)).replace("L", str(size - 1))
         it.send(PARTIAL, f"Content-Range: {content_range}", f"Content-Length: {size}", body=it.body)
 
     return answer
@@ -249,8 +249,8 @@ _PLAIN: dict[str, Callable[[Answer], None]] = {
         body=it.body,
     ),
     **{
-        f"206 with {told or 'an empty range'}": _plain_206(told)
-        for told in (
+        f"206 with {given or 'an empty range'}": _plain_206(given)
+        for given in (
             "",
             "bytes 0-N/N",
             "bytes=0-L/N",
@@ -302,7 +302,7 @@ def _ranged(it: Answer) -> None:
 
 
 def behave(manners: Manners) -> Callable[[Request], None]:
-    """The behaviour of an origin with these manners."""
+    """Return the behaviour of an origin with these manners."""
     numbers: Iterator[int] = itertools.count()
 
     def answer(request: Request) -> None:

@@ -22,11 +22,11 @@ BODY: dict[str, Any] = {
     "params": {"duration_seconds": 1, "aspect_ratio": "16:9"},
 }
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def ops(world: RunningCloud, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One command, without a terminal."""
+    """Run one command without a terminal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     account = {
         "AWS_ENDPOINT_URL": world.at.aws_endpoint,
@@ -42,20 +42,20 @@ def ops(world: RunningCloud, *arguments: str) -> subprocess.CompletedProcess[str
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
 
 
 def done(world: RunningCloud, *arguments: str) -> str:
-    """What a command says that must succeed."""
+    """Run a command that must succeed, and return its output."""
     finished = ops(world, *arguments)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
 
 def sweep(world: RunningCloud) -> dict[str, int]:
-    """One sweep, now."""
+    """Run one sweep now."""
     lambda_ = world.cloud.client("lambda")
     name = next(
         f["FunctionName"] for f in lambda_.list_functions()["Functions"] if "SweepFunction" in f["FunctionName"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from ops.__main__ import main
 from ops.operator import Operator
@@ -34,7 +34,7 @@ LATER = arn_of(f"{JOB_ID}.r1")
 
 
 def with_index(world: World) -> None:
-    """Give the jobs table the indexes that the template declares, with no more in them than it says."""
+    """Give the jobs table the template's indexes, with the attributes that they project."""
     if world.dynamodb.describe_table(TableName=TABLE)["Table"].get("GlobalSecondaryIndexes"):
         return
     table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
@@ -47,14 +47,14 @@ def with_index(world: World) -> None:
 
 
 class Machine:
-    """Step Functions with a redrive, which moto has not; and something that may happen in the middle.
+    """Step Functions with a redrive, which moto lacks, and an action that may happen in between.
 
     Args:
-        world: Where the executions are.
+        world: The world with the executions.
         redrivable: Whether a redrive succeeds.
-        said: The text of its refusal otherwise.
-        shown: What a description says beyond what moto says; where a redrive is refused, only afterwards.
-        meanwhile: What happens before a job is resumed.
+        said: The text of the error otherwise.
+        shown: Additional fields of a description. If a redrive is refused, only afterwards.
+        meanwhile: Runs before a job is resumed.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Machine:
         return getattr(self._sfn, name)
 
     def describe_execution(self, **arguments: str) -> Any:
-        # The last call before a job is resumed: is the name of the later execution free?
+        # The last call before a job is resumed checks whether the name of the later execution is free.
         if ".r" in arguments["executionArn"] and self._meanwhile is not None:
             happen, self._meanwhile = self._meanwhile, None
             happen()
-        told = self._sfn.describe_execution(**arguments)
-        return told | (self._shown if self._redrivable or self._refused else {})
+        described = self._sfn.describe_execution(**arguments)
+        return described | (self._shown if self._redrivable or self._refused else {})
 
     def redrive_execution(self, **arguments: str) -> None:
         if not self._redrivable:
@@ -92,7 +92,7 @@ class Machine:
         self.redriven.append(arguments["executionArn"])
 
 
-def operator(world: World, sfn: Any = None) -> Operator:
+def operator_of(world: World, sfn: Any = None) -> Operator:
     with_index(world)
     machine: Any = sfn or Machine(world)
     return Operator(
@@ -126,7 +126,7 @@ def claimed(world: World) -> None:
 
 
 def ended(world: World, status: Status) -> None:
-    """A job without a video at this end."""
+    """Create a job without a video in this final status."""
     world.job()
     dead(world)
     world.store.transition(JOB_ID, status, execution=EXECUTION)
@@ -139,12 +139,12 @@ def paid(world: World, status: Status) -> None:
 
 
 def follow(world: World, arn: str) -> dict[str, Any]:
-    """What Submit does in this execution."""
+    """Run Submit for this execution."""
     return world.submitter().submit(arn, {"job_id": JOB_ID})
 
 
 def generation_failed(world: World, source: str = "api") -> None:
-    """The vendor took the job, and then could not make its video."""
+    """Make a job whose video the vendor accepted and could not generate."""
     world.paid_job()
     world.store.set_source(JOB_ID, {"type": source})
     dead(world)
@@ -159,7 +159,7 @@ STACK = "genviral-video"
 
 @dataclass
 class CommandLine:
-    """AWS behind the commands: all calls noted, a stack of this project, and a redrive, which moto has not."""
+    """AWS behind the commands: recorded calls, a stack of this project, and a redrive, which moto lacks."""
 
     world: World
     capsys: pytest.CaptureFixture[str]
@@ -199,7 +199,7 @@ class CommandLine:
         }
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """The exit status of a command, and what it said on both channels."""
+        """Run a command, and return its exit status and both outputs."""
         self.capsys.readouterr()
         status = main(list(arguments))
         said = self.capsys.readouterr()

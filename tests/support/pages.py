@@ -1,4 +1,4 @@
-"""Web pages in a real browser, for tests: a site with one page, and a headless Chromium that opens it."""
+"""Open web pages in a headless Chromium: a site with one page, and the browser."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_SECONDS = 90
+TIMEOUT_SECONDS = 90
 
 
 class Site:
-    """A web server with one page, at an origin of its own. The page posts to `/shown` what it has to tell."""
+    """A web server with one page at its own origin. The page posts its results to `/shown`."""
 
     def __init__(self, page: str) -> None:
         self.page = page
@@ -54,9 +54,9 @@ class Site:
 
 @contextmanager
 def browser(address: str, folder: Path, *switches: str) -> Iterator[None]:
-    """Show an address in a browser, with a folder for its profile."""
+    """Open an address in a browser, with a folder for its profile."""
     assert CHROMIUM is not None
-    # Its sandbox wants rights that a container does not have; the only pages it opens are ours.
+    # Its sandbox needs rights that a container lacks. It opens only our own pages.
     usual = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     with subprocess.Popen(  # noqa: S603 - a browser on the project's own page
         [CHROMIUM, *usual, *switches, f"--user-data-dir={folder}", "--remote-debugging-port=0", address],

@@ -1,4 +1,4 @@
-"""Find and signal the processes of the running cloud's functions, by what Linux says about them."""
+"""Find and signal the function processes of the running cloud, through Linux's /proc."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 
 def processes_of(function: str) -> list[int]:
-    """The processes of a function: descendants of this one, as the cloud is, and known by their environment."""
+    """Return the processes of a function: descendants of this one, identified by their environment."""
     parents = {}
     for stat in PROC.glob("[0-9]*/stat"):
         try:
@@ -46,7 +46,7 @@ def signal_all(function: str, number: signal.Signals) -> None:
 
 
 def errors_in(world: RunningCloud, job_id: str) -> list[str]:
-    """What went wrong in the job's execution, by the names that Step Functions has for it."""
+    """Return the errors in the job's execution, by their names in Step Functions."""
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
     events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     return [event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event]

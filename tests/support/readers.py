@@ -1,4 +1,4 @@
-"""Somebody who follows a page of the docs on the running cloud."""
+"""Follow a page of the docs on the running cloud."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from tests.support.laptop import RunningCloud
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 
 class Reader:
-    """Somebody with a terminal, who follows a page."""
+    """A reader with a terminal who follows a page."""
 
     def __init__(self, world: RunningCloud, folder: Path) -> None:
         for name in ("shoe.jpg", "room.jpg"):
@@ -47,7 +47,7 @@ class Reader:
         }
 
     def follow(self, page: str, language: str) -> str:
-        """Run the page's blocks of a language, and answer what they printed."""
+        """Run the page's blocks of a language, and return their output."""
         text = (ROOT / "docs" / page).read_text()
         blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
         assert blocks, f"{page} has no {language}"
@@ -58,23 +58,23 @@ class Reader:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
 
-def heard(world: RunningCloud, queue: str, until_there: set[str]) -> set[str]:
-    """The ids of the notifications in a queue, once those that must be there are."""
+def notification_ids(world: RunningCloud, queue: str, until_there: set[str]) -> set[str]:
+    """Return the ids of the notifications in a queue, once the expected ones have arrived."""
     sqs = world.cloud.client("sqs")
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
     found: set[str] = set()
 
-    def look() -> bool | None:
+    def check() -> bool | None:
         received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         found.update(json.loads(message["Body"])["notification_id"] for message in received)
         return True if until_there <= found and not received else None
 
-    until(look)
+    until(check)
     return found

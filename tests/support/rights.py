@@ -1,6 +1,6 @@
-"""What `make iam-proof` (`tools.iam_proof`) asks of a test run: take one right away, note which rights were used.
+"""Serve `make iam-proof` (`tools.iam_proof`) in a test run: remove one right, and record the rights used.
 
-Both come by environment variables, and without them nothing happens. Knows IAM's API, and no role of this project.
+Both are set by environment variables, and without them nothing happens. Knows IAM's API, and no role of this project.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOTES = os.environ.get("IAM_PROOF_NOTES")
 
 
 def withdraw(cloud: Cloud) -> None:
-    """Take the right away that this run is to do without."""
+    """Remove the right that this run must do without."""
     if not WITHDRAW:
         return
     right = json.loads(WITHDRAW)
@@ -45,16 +45,16 @@ def withdraw(cloud: Cloud) -> None:
 
 
 def physical(cloud: Cloud, resource: str) -> str:
-    """What AWS calls a resource of the template."""
+    """Return AWS's name of a resource of the template."""
     found = cloud.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=resource)
     name: str = found["StackResourceDetail"]["PhysicalResourceId"]
     return name
 
 
 def without(statement: dict[str, Any], action: str, position: int) -> list[dict[str, Any]]:
-    """A statement without one action on one of its resources: two statements, one, or none."""
+    """Return a statement without one action on one of its resources: two statements, one, or none."""
     actions, resources = listed(statement["Action"]), listed(statement["Resource"])
-    rest = {name: value for name, value in statement.items() if name != "Sid"}  # which must not be there twice
+    rest = {name: value for name, value in statement.items() if name != "Sid"}  # an id must be unique
     others = [one for one in actions if one != action]
     elsewhere = [resource for place, resource in enumerate(resources) if place != position]
     parts = [(others, resources), ([action], elsewhere)]
@@ -62,7 +62,7 @@ def without(statement: dict[str, Any], action: str, position: int) -> list[dict[
 
 
 def note(test: str, decisions: list[dict[str, Any]]) -> None:
-    """Write down what was decided while a test ran."""
+    """Record the decisions made during a test."""
     if NOTES:
         with Path(NOTES).open("a") as notes:
             notes.write(json.dumps({"test": test, "decisions": decisions}) + "\n")

@@ -1,4 +1,4 @@
-"""A small project for the AWS stand-in: one function that does what its event says, one state machine."""
+"""Write a small project for the AWS stand-in: one state machine, and one function that does what its event says."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def outage(event, context):
         raise LookupError(event["until"])
     return event
 
-def look(event, context):
+def inspect(event, context):
     import importlib.util
     names = ("boto3", "httpx", "pydantic", "shared", "moto", "ministack")
     return {

@@ -1,4 +1,4 @@
-"""What can come of the paid call, and which of its AWS calls can fail."""
+"""List the possible outcomes of the paid call, and the AWS calls around it that can fail."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Sweeps over a world of tests, and many open jobs with executions that run.
+"""Make sweeps, and many open jobs with running executions.
 
-Shared by the tests of the sweep and its benchmark. Knows how moto keeps executions; must not know what is expected.
+Shared by the tests of the sweep and its benchmark. Knows how moto stores executions, and no expected results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sweeper(world: World, **options: Any) -> Sweeper:
-    """Make a sweep. Unless the options say otherwise, the youngest change is old enough for it."""
+    """Make a sweep. By default the youngest change is old enough for it."""
     return Sweeper(
         **{
             "store": world.store,
@@ -36,7 +36,7 @@ def sweeper(world: World, **options: Any) -> Sweeper:
 
 
 def start(world: World, names: Iterable[str]) -> None:
-    """Start executions that run. moto's own call searches all of them each time."""
+    """Start running executions. moto's own call searches all of them each time."""
     machine = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(world.machine)
     machine.executions += [
         Execution(REGION, DEFAULT_ACCOUNT_ID, "video-job", name, world.machine, "{}") for name in names

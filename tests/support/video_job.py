@@ -1,6 +1,6 @@
-"""The real state machine on a stage: its definition with made-up ARNs, and actors in place of the four functions.
+"""Run the real state machine with made-up ARNs, and scripted answers of the four functions.
 
-An actor answers by script. What it answers has the shape of the real step's answer, and nothing of its work.
+The scripted answers have the shape of the real steps' answers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from local.aws import asl
 from local.aws.interpreter import Run, run
@@ -37,20 +37,20 @@ SUBMITTED: dict[str, Any] = {
     "wait_seconds": 60,
     "waiting": WAITING,
 }
-_LOOK = {name: value for name, value in SUBMITTED.items() if name != "wait_seconds"}
-PROCESSING = _LOOK | {"status": "processing", "wait_seconds": 17}
-SUCCEEDED = _LOOK | {"status": "succeeded"}
+_POLLED = {name: value for name, value in SUBMITTED.items() if name != "wait_seconds"}
+PROCESSING = _POLLED | {"status": "processing", "wait_seconds": 17}
+SUCCEEDED = _POLLED | {"status": "succeeded"}
 HELD: dict[str, Any] = {"job_id": JOB, "expired": False, "wait_seconds": 900}
 EXPIRED = HELD | {"expired": True}
 
 
 def ended(status: str, fault: Exception) -> dict[str, Any]:
-    """What Poll answers about a video that will not come."""
-    return _LOOK | {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}
+    """Return the answer of Poll about a video that failed."""
+    return _POLLED | {"status": status, "error": {"Error": type(fault).__name__, "Cause": str(fault)}}
 
 
 def said(cause: str | None) -> str:
-    """What a function said, out of the document that Lambda puts around an error."""
+    """Return the function's message from the document that Lambda puts around an error."""
     return str(json.loads(cause)["errorMessage"]) if cause and '"errorMessage"' in cause else cause or ""
 
 
@@ -60,7 +60,7 @@ def _closed(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 Scripts = dict[str, list[Any]]
-"""State → what the function behind it answers, call by call."""
+"""State → the answers of its function, call by call."""
 
 HEALTHY: Scripts = {
     "Submit": [SUBMITTED],
@@ -74,12 +74,11 @@ _NOTIFY = {"succeeded": "NotifySucceeded", "failed": "NotifyFailed", "on_hold": 
 
 
 class VideoJobRun:
-    """One performance.
+    """One run of the state machine.
 
     Args:
-        **scripts: State → what the function behind it answers, call by call; the last answer is given again and again.
-            An exception is raised, a callable is asked, anything else is the answer. Where there is no script, all goes
-            well.
+        **scripts: State → the answers of its function, call by call. The last answer repeats. An exception is raised, a
+            callable is called, anything else is the answer. Without a script, the call succeeds.
     """
 
     def __init__(self, **scripts: list[Any]) -> None:
@@ -92,8 +91,8 @@ class VideoJobRun:
 
         Args:
             given: The execution's input, or with `start` that state's.
-            start: Where to begin.
-            redrive: A run that failed, which is resumed.
+            start: The first state.
+            redrive: A failed run to resume.
         """
         return run(
             {**MACHINE, "StartAt": start or MACHINE["StartAt"]},
@@ -119,7 +118,7 @@ class VideoJobRun:
 
 
 def entries(ran: Run) -> list[tuple[str, Any]]:
-    """Every state that was entered, with its input."""
+    """Return every state that was entered, with its input."""
     entered = [event["stateEnteredEventDetails"] for event in ran.events if "stateEnteredEventDetails" in event]
     return [(details["name"], json.loads(details["input"])) for details in entered]
 

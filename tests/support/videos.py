@@ -1,6 +1,6 @@
-"""Makes real videos with FFmpeg's encoders and muxers, and the changes that other writers make to such files.
+"""Make real videos with FFmpeg's encoders and muxers, and change them as other writers do.
 
-Shared by the tests of what a file is. Each function gives bytes; `plays` proves that FFmpeg plays them.
+Shared by the tests of media files. Each function returns bytes. `plays` checks that FFmpeg plays them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIZE, RATE, FRAMES = (96, 160), 10, 20
 
 @dataclass(frozen=True)
 class Video:
-    """A video track to encode; the codec is the container's usual one unless it is named."""
+    """A video track to encode, by default with the container's usual codec."""
 
     size: tuple[int, int] = SIZE
     codec: str = ""
@@ -42,13 +42,13 @@ def encode(
     """Encode two seconds of ten frames each, with two key frames a second. `flags` are FFmpeg's `movflags`.
 
     Args:
-        container: FFmpeg's name of it.
-        tracks: Video tracks; one of the usual size if none are given.
-        sound: Whether there is a sound track, or its codec; the container's usual one unless it is named.
+        container: FFmpeg's name of the container.
+        tracks: Video tracks. By default one of the usual size.
+        sound: Whether there is a sound track, or its codec. By default the container's usual one.
         flags: FFmpeg's `movflags`.
         delay: When the video begins, in seconds.
     """
-    with tempfile.NamedTemporaryFile() as file:  # FFmpeg opens it a second time to put `moov` in front
+    with tempfile.NamedTemporaryFile() as file:  # FFmpeg opens it again to put `moov` in front
         _write(file.name, container, tracks or (Video(),), sound=sound, flags=flags, delay=delay)
         return Path(file.name).read_bytes()
 
@@ -103,7 +103,7 @@ def _frame(stream: Any, number: int) -> Any:
 
 
 def _mux_sound(muxer: Any, audio: Any, number: int) -> None:
-    """A tenth of a second."""
+    """Add a tenth of a second of sound."""
     frame = av.AudioFrame(audio.format.name, "mono", 4800)
     frame.sample_rate, frame.pts = 48000, 4800 * number
     for plane in frame.planes:
@@ -112,7 +112,7 @@ def _mux_sound(muxer: Any, audio: Any, number: int) -> None:
 
 
 def plays(data: bytes) -> tuple[int, float]:
-    """Decode a file with FFmpeg: how many frames its best video track has, and its length in seconds."""
+    """Decode a file with FFmpeg. Returns the frames of its best video track, and its length in seconds."""
     with av.open(io.BytesIO(data)) as file:
         stream = file.streams.best("video")
         frames = sum(1 for _ in file.decode(stream))
@@ -128,7 +128,7 @@ def box(kind: bytes, *payload: bytes) -> bytes:
 
 
 def outermost(data: bytes) -> list[tuple[bytes, int, int]]:
-    """Kind, start and end of each outermost box."""
+    """Return kind, start and end of each outermost box."""
     found, start = [], 0
     while start + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, start)
@@ -141,7 +141,7 @@ def outermost(data: bytes) -> list[tuple[bytes, int, int]]:
 
 
 def moved(moov: bytes, by: int) -> bytes:
-    """A `moov` box whose samples have moved by some bytes."""
+    """Return a `moov` box whose samples have moved by some bytes."""
     changed = bytearray(moov)
     at = moov.find(b"stco")
     while at >= 0:
@@ -153,7 +153,7 @@ def moved(moov: bytes, by: int) -> bytes:
 
 
 def inserted(data: bytes, piece: bytes, before: bytes) -> bytes:
-    """A file with something put before its first box of a kind; samples behind it are found where they are then."""
+    """Insert bytes before the first box of a kind, and adjust the offsets of the samples behind it."""
     place = next(start for kind, start, _ in outermost(data) if kind == before)
     media = next(start for kind, start, _ in outermost(data) if kind == b"mdat")
     by = len(piece) if media >= place else 0
@@ -165,14 +165,14 @@ def inserted(data: bytes, piece: bytes, before: bytes) -> bytes:
 
 
 def without(data: bytes, *kinds: bytes) -> bytes:
-    """A file without the outermost boxes of some kinds, which stand before its samples."""
+    """Remove the outermost boxes of some kinds, which stand before the samples."""
     by = -sum(end - start for kind, start, end in outermost(data) if kind in kinds)
     parts = [(kind, data[start:end]) for kind, start, end in outermost(data) if kind not in kinds]
     return b"".join(moved(part, by) if kind == b"moov" else part for kind, part in parts)
 
 
 def with_long_mdat(data: bytes) -> bytes:
-    """A file whose `mdat` has a length of 64 bits, in the place of the 8 spare bytes in front of it."""
+    """Give `mdat` a 64-bit length, in place of the 8 spare bytes before it."""
     parts = outermost(data)
     spare = next(at for at, (kind, _, _) in enumerate(parts) if kind == b"mdat") - 1
     _, start, end = parts[spare]
@@ -182,13 +182,13 @@ def with_long_mdat(data: bytes) -> bytes:
 
 
 def with_open_end(data: bytes) -> bytes:
-    """A file whose last box does not say how long it is: it extends to the end of the file."""
+    """Make the last box extend to the end of the file, without a length."""
     _, start, _ = outermost(data)[-1]
     return data[:start] + bytes(4) + data[start + 4 :]
 
 
 def patched(data: bytes, kind: bytes, offset: int, value: bytes, nth: int = 0) -> bytes:
-    """A file with some bytes of the n-th box of a kind replaced; `offset` counts from the box's body."""
+    """Replace some bytes of the n-th box of a kind. `offset` counts from the box's body."""
     at = -1
     for _ in range(nth + 1):
         at = data.index(kind, at + 1)
@@ -197,7 +197,7 @@ def patched(data: bytes, kind: bytes, offset: int, value: bytes, nth: int = 0) -
 
 
 def appended(data: bytes, piece: bytes, *path: bytes) -> bytes:
-    """A file with something put at the end of the first box of a path of kinds, in a `moov` that moves no samples."""
+    """Append bytes to the first box of a path of kinds, in a `moov` that moves no samples."""
     start, lengths = 0, []
     for kind in path:
         start = data.index(kind, start) - 4
@@ -213,12 +213,12 @@ def appended(data: bytes, piece: bytes, *path: bytes) -> bytes:
 
 
 def element(identifier: str, body: bytes, width: int = 1) -> bytes:
-    """An EBML element whose size is written in `width` bytes."""
+    """Return an EBML element whose size is written in `width` bytes."""
     return bytes.fromhex(identifier) + (len(body) | 1 << 7 * width).to_bytes(width, "big") + body
 
 
 def ebml_head(doctype: bytes = b"webm", before: bytes = b"", width: int = 1, text_width: int = 1) -> bytes:
-    """The EBML header of a WebM, as the writers of the world vary it."""
+    """Return the EBML header of a WebM, with the variations that writers use."""
     numbers = [element(name, bytes([value])) for name, value in (("4286", 1), ("42f7", 1), ("42f2", 4), ("42f3", 8))]
     versions = [element(name, bytes([value])) for name, value in (("4287", 4), ("4285", 2))]
     text = element("4282", doctype, text_width)
@@ -226,12 +226,12 @@ def ebml_head(doctype: bytes = b"webm", before: bytes = b"", width: int = 1, tex
 
 
 def with_head(webm: bytes, head: bytes) -> bytes:
-    """A WebM with another EBML header: places in its Segment count from the Segment's start."""
+    """Give a WebM another EBML header. Positions in its Segment count from the Segment's start."""
     return head + webm[webm.index(b"\x18\x53\x80\x67") :]
 
 
 def without_length(webm: bytes) -> bytes:
-    """A WebM whose Segment does not say how long it is, as live encoders write it."""
+    """Remove the length of a WebM's Segment, as live encoders do."""
     size = webm.index(b"\x18\x53\x80\x67") + 4
     return webm[:size] + b"\x01" + b"\xff" * 7 + webm[size + 8 :]
 
@@ -303,7 +303,7 @@ _PLAIN = functools.partial(encode, flags="frag_keyframe+empty_moov+default_base_
 
 
 def with_events(data: bytes) -> bytes:
-    """A fragmented file with an event message between each two fragments."""
+    """Insert an event message between the fragments of a file."""
     starts = [start for kind, start, _ in outermost(data) if kind == b"moof"]
     event = box(b"emsg", bytes(4), b"urn:example\0", b"1\0", bytes(16))
     return event.join(data[start:end] for start, end in itertools.pairwise([0, *starts, len(data)]))

@@ -1,4 +1,4 @@
-"""What every unit test gets: no network, made-up AWS settings, and nothing left over from the test before."""
+"""Prepare every unit test: no network, made-up AWS settings, and a clean state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """An AWS account with the stack's resources and nothing in them, and a vendor who accepts everything."""
+    """Make an AWS account with the stack's empty resources, and a vendor that accepts everything."""
     with mock_aws():
         yield World()
 
@@ -81,7 +81,7 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(runtime.metrics.provider, "namespace", "GenviralVideo", raising=False)
 
     def vendor(*arguments: Any, **options: Any) -> GenviralClient:
-        # Functions keep their client. Each call has to reach the vendor that the world has by then.
+        # Functions cache their client, and each call must reach the world's current vendor.
         transport = httpx.MockTransport(lambda request: world.vendor.handle_request(request))
         return GenviralClient(*arguments, **options, transport=transport)
 
@@ -96,10 +96,10 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     if "function_api" in sys.modules:
         function("api")._model_list.cache_clear()
     stage = Functions(world, capsys)
-    stream = stage.handler.stream  # type: ignore[attr-defined]
+    stream = stage.handler.stream  # type: ignore[attr-defined]  # a StreamHandler
     yield stage
-    assert stage.handler.stream is stream  # type: ignore[attr-defined]
-    stage.handler.setStream(sys.__stdout__)  # type: ignore[attr-defined]
+    assert stage.handler.stream is stream  # type: ignore[attr-defined]  # a StreamHandler
+    stage.handler.setStream(sys.__stdout__)  # type: ignore[attr-defined]  # a StreamHandler
 
 
 @pytest.fixture

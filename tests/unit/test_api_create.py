@@ -1,4 +1,4 @@
-"""The desk: what is refused before the 202, and a request that comes twice."""
+"""Test how the API creates jobs: requests refused before the 202, and repeated requests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_start_whose_answer_was_lost_starts_nothing_twice(world: World) -> Non
 
 
 def test_a_repeat_after_the_execution_has_ended_starts_no_other(world: World) -> None:
-    """Step Functions keeps a name for 90 days; then the answer is an error, and that error is success."""
+    """Step Functions keeps a name for 90 days and then answers with an error, which means success here."""
     job = ask(world)
     (execution,) = world.sfn.list_executions(stateMachineArn=world.machine)["executions"]
     # An input of its own makes moto answer as Step Functions does about an execution that has ended.
@@ -124,7 +124,7 @@ def test_a_key_in_quotes_or_sent_twice_is_the_key_itself(world: World, quoted: s
 
 
 def of_an_earlier_release(world: World, job: Job, *, job_id: str | None = None) -> None:
-    """Make a job's record what an earlier release wrote, or copy it so under another id."""
+    """Give a job the record of an earlier release, or copy it so to another id."""
     item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": job.job_id}})["Item"]
     source = {name: value for name, value in item["source"]["M"].items() if name != "scope"}
     item |= {"job_id": {"S": job_id or job.job_id}, "source": {"M": source}}
@@ -187,7 +187,7 @@ DIFFERENT = [
 
 
 def test_a_key_belongs_to_the_principal_that_api_gateway_names() -> None:
-    assert len({caller.name for caller in DIFFERENT}) == len(DIFFERENT) - 1  # the last two are both nobody
+    assert len({caller.name for caller in DIFFERENT}) == len(DIFFERENT) - 1  # the last two are both anonymous
     assert [one.name for one, _ in SAME] == [other.name for _, other in SAME]
 
 
@@ -240,7 +240,7 @@ def test_callers_who_once_shared_a_name_have_separate_jobs(world: World, caller:
 
 
 def test_no_claim_equals_an_earlier_releases_name_of_another_caller(world: World) -> None:
-    """Also a job that such a caller had before: nobody finds it under a present name."""
+    """Covers a job that such a caller had before: nobody finds it under a current name."""
     alice = token(sub="a", client_id="x")
     for claim in ("sub=a&client=x", f"iss={ISSUER}&sub=a&client=x", ""):
         old = ask(world, {**BODY, "prompt": claim or "none"}, caller=Caller(f"{ISSUER}#{claim}"), key="k" + claim)

@@ -1,4 +1,4 @@
-"""What an API caller can do beside asking for a video: look, list, cancel, hand over a file, see the models."""
+"""Test the API beside creating jobs: show, list, cancel, upload forms, and the list of models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.fakes import EXECUTION, JOB_ID, TABLE, UPLOADS, Flaky, Vendor
 
 @pytest.fixture
 def listed(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Seven jobs, one a second, and one of another status."""
+    """Create seven jobs, one a second, and one with another status."""
     world.index()
     for second in range(7):
         monkeypatch.setattr(time, "time", lambda second=second: 1_800_000_000 + second)
@@ -120,7 +120,7 @@ def test_no_query_is_too_strange_to_be_judged(query: dict[str, str]) -> None:
             return [], None
 
     with contextlib.suppress(QueryInvalid):
-        Lookup(store=Nothing(), s3=None).list(query)  # type: ignore[arg-type]
+        Lookup(store=Nothing(), s3=None).list(query)  # type: ignore[arg-type]  # a double of the store
 
 
 # ---- cancel ----------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_an_open_job_is_closed_notified_once_and_stopped(world: World, status: S
     for _ in range(2):
         answer = world.cancel_job(JOB_ID, sfn)
         assert answer["status"] == "canceled"
-    # The execution's end comes back as an event, and finds nothing left to tell.
+    # The event of the execution's end finds nothing left to notify.
     world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
     assert [message.body["status"] for message in world.messages()] == ["canceled"]
     assert world.record().status is Status.CANCELED
@@ -248,7 +248,7 @@ def test_a_forms_job_is_bound_to_the_whole_key(world: World) -> None:
 
 
 def test_no_other_key_can_be_searched_that_names_a_forms_job(world: World) -> None:
-    """An id with fewer characters of the digest is another id; with all 128 bits, nobody finds a second key."""
+    """An id with a shorter digest is another id. With all 128 bits, a second key cannot be found."""
     world.recipe({})
     answer = form(world)
     job_id = answer["job_id"]
@@ -262,7 +262,7 @@ def test_no_other_key_can_be_searched_that_names_a_forms_job(world: World) -> No
     "job_id", ["up-0123456789ab-0123456789abcdef", "up-0123456789ab-0123456789abcdef-aecac6e9"], ids=["plain", "short"]
 )
 def test_forms_of_an_earlier_version_still_name_their_job(job_id: str) -> None:
-    """S3 may announce their files again after an update."""
+    """S3 may send events of their files again after an update."""
     assert identity.of_form(f"uploads/default/{job_id}/a.jpg") == job_id
 
 

@@ -1,4 +1,4 @@
-"""The daily limit: a job is counted once, on the day it is sent, and nothing goes that the limit does not cover."""
+"""Test the daily limit: a job counts once, on the day it is sent, and is not sent beyond the limit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore
 from shared.runtime import metrics
 from shared.steps import notify
-from tests.support.credits import priced
+from tests.support.credits import priced, spent
 from tests.support.fakes import (
     BODY,
     EXECUTION,
@@ -36,6 +36,7 @@ from tests.support.fakes import (
     TABLE,
     VIDEO_ID,
     Answer,
+    Clock,
     Flaky,
     Vendor,
     World,
@@ -46,7 +47,7 @@ from tests.support.fakes import (
     failed,
     refusing,
 )
-from tests.support.operators import operator
+from tests.support.operators import operator_of
 from tests.support.submissions import MAYBE_PAID, NOT_PAID, ONCE
 
 if TYPE_CHECKING:
@@ -61,19 +62,9 @@ DAY = 86_400.0
 OTHER = "another-job"
 
 
-class Clock:
-    """The time, as the code asks for it."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(NOON)
     monkeypatch.setattr(time, "time", clock)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     return clock
@@ -83,18 +74,13 @@ def vendor(*answers: Answer, prices: Answer | None = None) -> Vendor:
     return Vendor(list(answers) or [accepting()], get=[prices or priced(model=5, dear=50)])
 
 
-def spent(world: World, day: str = TODAY) -> float:
-    item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": f"#credits {day}"}}).get("Item", {})
-    return float(item["spent"]["N"]) if item else 0
-
-
 def submit(world: World, limiter: CreditLimiter, job_id: str = JOB_ID, **options: Any) -> dict[str, Any]:
     return world.submitter(limiter=limiter, **options).submit(arn_of(job_id), {"job_id": job_id})
 
 
 @pytest.fixture
 def shop(world: World) -> World:
-    """A world with prices and a job."""
+    """Make a world with prices and a job."""
     world.vendor = vendor()
     world.job()
     return world
@@ -105,25 +91,25 @@ def shop(world: World) -> World:
 
 def test_without_a_limit_nothing_more_is_asked_for(shop: World) -> None:
     client = Flaky(shop.dynamodb)
-    shop.submitter(JobStore(client, TABLE)).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]
+    shop.submitter(JobStore(client, TABLE)).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]  # a double of the client
     assert [name for name, _ in client.calls] == ["get_item", "update_item", "update_item"]
     assert [request.method for request in shop.vendor.asked] == ["POST"]
-    assert (spent(shop), shop.record().reserved) == (0, None)
+    assert (spent(shop, TODAY), shop.record().reserved) == (0, None)
 
 
 def test_a_job_is_counted_on_the_day_that_it_is_sent(shop: World) -> None:
     assert submit(shop, shop.limiter(100))["video_id"] == VIDEO_ID
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
     job = shop.record()
     assert (job.status, job.claim, job.reserved) == (Status.PROCESSING, None, None), "settled"
     assert submit(shop, shop.limiter(100))["video_id"] == VIDEO_ID
-    assert spent(shop) == 5, "a repeat is no second job"
+    assert spent(shop, TODAY) == 5, "a repeat is no second job"
 
 
 def test_what_genviral_took_counts_in_the_place_of_what_its_list_said(shop: World) -> None:
     shop.vendor = vendor(prices=priced(model=3))
     submit(shop, shop.limiter(100))
-    assert (spent(shop), shop.record().reserved) == (5, None)
+    assert (spent(shop, TODAY), shop.record().reserved) == (5, None)
 
 
 def test_a_price_that_was_paid_once_is_known(shop: World) -> None:
@@ -133,7 +119,7 @@ def test_a_price_that_was_paid_once_is_known(shop: World) -> None:
     shop.job(OTHER)
     estimate = shop.limiter(100).estimate(BODY["model_id"], BODY)
     submit(shop, shop.limiter(100), OTHER)
-    assert (estimate.credits, spent(shop)) == (5, 10)
+    assert (estimate.credits, spent(shop, TODAY)) == (5, 10)
     assert [request.method for request in shop.vendor.asked] == ["POST"], "the list was not asked for"
 
 
@@ -143,13 +129,13 @@ def test_a_price_that_was_paid_once_is_known(shop: World) -> None:
 def test_a_model_without_a_price_counts_as_the_dearest(shop: World, prices: Answer, reserved: float) -> None:
     counts: list[float] = []
 
-    def look(request: httpx.Request) -> httpx.Response:
-        counts.append(spent(shop))
+    def answer_get(request: httpx.Request) -> httpx.Response:
+        counts.append(spent(shop, TODAY))
         return accepting()(request)
 
-    shop.vendor = vendor(look, prices=prices)
+    shop.vendor = vendor(answer_get, prices=prices)
     submit(shop, shop.limiter(100))
-    assert (counts, spent(shop)) == ([reserved], 5)
+    assert (counts, spent(shop, TODAY)) == ([reserved], 5)
 
 
 @pytest.mark.parametrize(
@@ -163,11 +149,11 @@ def test_a_model_without_a_price_counts_as_the_dearest(shop: World, prices: Answ
 )
 def test_without_a_list_of_prices_nothing_is_sent(shop: World, answer: Answer, error: type[Fault]) -> None:
     shop.vendor = vendor(prices=answer)
-    with pytest.raises(error) as refusal:
+    with pytest.raises(error) as raised:
         submit(shop, shop.limiter(100))
-    assert refusal.value.paid is Paid.NO
+    assert raised.value.paid is Paid.NO
     assert not shop.vendor.posts
-    assert (spent(shop), shop.record().claim) == (0, None)
+    assert (spent(shop, TODAY), shop.record().claim) == (0, None)
 
 
 @pytest.mark.parametrize(("answer", "error"), NOT_PAID)
@@ -176,9 +162,9 @@ def test_a_definite_refusal_gives_the_credits_back(shop: World, answer: Answer, 
     with pytest.raises(error):
         submit(shop, shop.limiter(5))
     job = shop.record()
-    assert (spent(shop), job.status, job.claim, job.reserved) == (0, Status.QUEUED, None, None)
+    assert (spent(shop, TODAY), job.status, job.claim, job.reserved) == (0, Status.QUEUED, None, None)
     submit(shop, shop.limiter(5))
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
 
 
 @pytest.mark.parametrize(("answer", "error"), MAYBE_PAID)
@@ -188,7 +174,7 @@ def test_what_may_have_been_paid_stays_counted(shop: World, answer: Answer, erro
         submit(shop, shop.limiter(100))
     with pytest.raises(SubmissionUncertain):
         submit(shop, shop.limiter(100))
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
 
 
 def test_an_operator_who_pays_again_is_counted_again(shop: World, clock: Clock) -> None:
@@ -201,7 +187,7 @@ def test_an_operator_who_pays_again_is_counted_again(shop: World, clock: Clock) 
         submit(shop, shop.limiter(100))
     clock.now += LONGEST_ATTEMPT_SECONDS + 1
     submit(shop, shop.limiter(100))
-    assert spent(shop) == 10
+    assert spent(shop, TODAY) == 10
 
 
 def test_a_refused_job_is_counted_on_the_day_of_its_last_try_alone(shop: World, clock: Clock) -> None:
@@ -210,7 +196,7 @@ def test_a_refused_job_is_counted_on_the_day_of_its_last_try_alone(shop: World, 
         submit(shop, shop.limiter(5))
     clock.now += DAY
     submit(shop, shop.limiter(5))
-    assert (spent(shop), spent(shop, TOMORROW)) == (0, 5)
+    assert (spent(shop, TODAY), spent(shop, TOMORROW)) == (0, 5)
 
 
 def test_a_refusal_after_midnight_goes_back_to_the_day_before(shop: World, clock: Clock) -> None:
@@ -221,7 +207,7 @@ def test_a_refusal_after_midnight_goes_back_to_the_day_before(shop: World, clock
     shop.vendor = vendor(late)
     with pytest.raises(RateLimited):
         submit(shop, shop.limiter(5))
-    assert (spent(shop), spent(shop, TOMORROW)) == (0, 0)
+    assert (spent(shop, TODAY), spent(shop, TOMORROW)) == (0, 0)
 
 
 def test_counts_are_exact(shop: World) -> None:
@@ -232,7 +218,7 @@ def test_counts_are_exact(shop: World) -> None:
         shop.store.claim_counted(shop.record(f"job-{number}"), "one", reservation=reserved, counter=counter)
     with pytest.raises(DailyLimitReached):
         submit(shop, shop.limiter(0.3))
-    assert spent(shop) == 0.3
+    assert spent(shop, TODAY) == 0.3
 
 
 # ---- beyond the limit ------------------------------------------------------------------------------------
@@ -243,18 +229,18 @@ def test_what_the_limit_does_not_cover_waits_for_the_next_day(shop: World, clock
     shop.job(OTHER)
     submit(shop, limiter, OTHER)
     for _ in range(3):
-        with pytest.raises(DailyLimitReached) as refusal:
+        with pytest.raises(DailyLimitReached) as raised:
             submit(shop, limiter)
-    said = refusal.value.message
-    assert (refusal.value.paid, refusal.value.error_code) == (Paid.NO, "daily_credit_limit")
+    said = raised.value.message
+    assert (raised.value.paid, raised.value.error_code) == (Paid.NO, "daily_credit_limit")
     assert "costs 5 credits" in said
     assert "5 of the stack's daily limit of 8" in said
     assert f"{TODAY} (UTC)" in said
     assert "00:00 UTC" in said
-    assert (spent(shop), shop.record().claim, len(shop.vendor.posts)) == (5, None, 1)
+    assert (spent(shop, TODAY), shop.record().claim, len(shop.vendor.posts)) == (5, None, 1)
     clock.now = NOON + DAY / 2
     submit(shop, limiter)
-    assert (spent(shop), spent(shop, TOMORROW)) == (5, 5)
+    assert (spent(shop, TODAY), spent(shop, TOMORROW)) == (5, 5)
 
 
 def test_a_raised_limit_lets_the_job_go_on(shop: World) -> None:
@@ -264,11 +250,11 @@ def test_a_raised_limit_lets_the_job_go_on(shop: World) -> None:
 
 
 def test_a_job_beyond_every_day_says_so(shop: World) -> None:
-    with pytest.raises(DailyLimitReached) as refusal:
+    with pytest.raises(DailyLimitReached) as raised:
         submit(shop, shop.limiter(4.5))
-    assert "costs 5 credits, more than the stack's whole daily limit of 4.5" in refusal.value.message
-    assert "cannot go on" in refusal.value.message
-    assert "DailyCreditLimit" in refusal.value.advice
+    assert "costs 5 credits, more than the stack's whole daily limit of 4.5" in raised.value.message
+    assert "cannot go on" in raised.value.message
+    assert "DailyCreditLimit" in raised.value.advice
 
 
 def test_a_paid_job_is_never_held_by_the_limit(shop: World) -> None:
@@ -284,9 +270,9 @@ def hold(world: World, fault: Fault) -> dict[str, Any]:
 
 
 def reached(world: World) -> DailyLimitReached:
-    with pytest.raises(DailyLimitReached) as refusal:
+    with pytest.raises(DailyLimitReached) as raised:
         submit(world, world.limiter(1))
-    return refusal.value
+    return raised.value
 
 
 def test_a_hold_is_notified_once_in_its_own_words(shop: World) -> None:
@@ -325,7 +311,7 @@ def test_a_young_hold_is_tried_often_even_where_every_second_counts(shop: World,
 
 
 def price_unknown(world: World) -> PriceUnknown:
-    """What the job meets while another job's probe has the lock."""
+    """Submit while another job's probe holds the lock, and return the error."""
     counter: Any = {
         "TableName": TABLE,
         "Key": {"job_id": {"S": time.strftime("#credits %Y-%m-%d", time.gmtime(time.time()))}},
@@ -334,18 +320,18 @@ def price_unknown(world: World) -> PriceUnknown:
     world.dynamodb.update_item(
         **counter, UpdateExpression="SET probe = :probe, probe_until = :until", ExpressionAttributeValues=lock
     )
-    with pytest.raises(PriceUnknown) as refusal:
+    with pytest.raises(PriceUnknown) as raised:
         submit(world, world.limiter(1000))
     world.dynamodb.update_item(**counter, UpdateExpression="REMOVE probe")
-    return refusal.value
+    return raised.value
 
 
 def refused_with(status: int, code: str) -> Callable[[World], Fault]:
     def refused(world: World) -> Fault:
         world.vendor = vendor(refusing(status, code))
-        with pytest.raises(Fault) as refusal:
+        with pytest.raises(Fault) as raised:
             submit(world, world.limiter(1000))
-        return refusal.value
+        return raised.value
 
     return refused
 
@@ -356,7 +342,7 @@ TROUBLE: dict[str, Callable[[World], Fault]] = {
     "daily_credit_limit": reached,
     "price_unknown": price_unknown,
 }
-# What a job meets in turn, again and again, until it ends; who is notified of it.
+# The errors that a job meets in turn, repeated until it ends, and the notifications.
 IN_TURN: list[tuple[tuple[str, ...], list[str]]] = [
     (("price_unknown", "rate_limited"), ["price_unknown"]),
     (("daily_credit_limit", "rate_limited"), ["daily_credit_limit"]),
@@ -375,8 +361,8 @@ IN_TURN: list[tuple[tuple[str, ...], list[str]]] = [
 def test_no_trouble_ends_the_hold_of_another_kind(
     shop: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, in_turn: tuple[str, ...], notified: list[str]
 ) -> None:
-    """So each kind is notified once, and the job comes to an end, whatever it meets in between."""
-    # Nobody sends them here, and there is room for a hundred.
+    """Each kind is then notified once, and the job ends, whatever errors occur in between."""
+    # Nothing flushes them here, and they hold at most a hundred.
     monkeypatch.setattr(metrics, "add_metric", lambda **_: None)
     longest = 3 * DAY if "insufficient_credits" in in_turn else 14 * DAY
     for kind in itertools.cycle(in_turn):
@@ -397,20 +383,20 @@ def test_the_accounts_trouble_after_a_long_wait_is_a_hold_of_its_own(shop: World
     clock.now += 5 * DAY
     empty = refusing(402, "insufficient_credits")
     shop.vendor = vendor(empty) if before == "the paid call" else vendor(prices=refusing(401))
-    with pytest.raises(Fault) as refusal:
+    with pytest.raises(Fault) as raised:
         submit(shop, shop.limiter(100))
-    assert not hold(shop, refusal.value)["expired"]
+    assert not hold(shop, raised.value)["expired"]
     assert [message.body["status"] for message in shop.messages()] == ["on_hold", "on_hold"]
     assert shop.record().held_since == int(clock.now)
     clock.now += 4 * DAY
-    assert hold(shop, refusal.value)["expired"]
+    assert hold(shop, raised.value)["expired"]
 
 
 def test_the_limit_after_the_accounts_trouble_is_a_hold_of_its_own(shop: World, clock: Clock) -> None:
     shop.vendor = vendor(refusing(402, "insufficient_credits"))
-    with pytest.raises(Fault) as refusal:
+    with pytest.raises(Fault) as raised:
         submit(shop, shop.limiter(100))
-    hold(shop, refusal.value)
+    hold(shop, raised.value)
     clock.now += DAY
     fault = reached(shop)
     for _ in range(2):
@@ -448,7 +434,7 @@ def test_a_job_that_waits_for_its_turn_still_says_what_the_account_lacks(shop: W
 
 @pytest.mark.parametrize("kind", ["insufficient_credits", "daily_credit_limit"])
 def test_a_hold_that_an_older_version_began_goes_on_as_what_it_is(shop: World, clock: Clock, kind: str) -> None:
-    """It kept both kinds in `held_since`, and this job waits for the daily limit."""
+    """That version kept both kinds in `held_since`, and this job waits for the daily limit."""
     since = int(clock.now - 13 * DAY)
     shop.store.transition(JOB_ID, Status.ON_HOLD, held_since=since, error=DailyLimitReached("no").document())
     assert not hold(shop, TROUBLE[kind](shop))["expired"]
@@ -462,7 +448,7 @@ def test_a_hold_that_an_older_version_began_goes_on_as_what_it_is(shop: World, c
 
 
 class Between:
-    """A client that lets something happen right before its first transaction."""
+    """A client that runs an action right before its first transaction."""
 
     def __init__(self, real: Any, act: Callable[[], Any]) -> None:
         self._real = real
@@ -479,7 +465,7 @@ class Between:
 
 
 class Colliding:
-    """A client whose first transactions collide with another one, as DynamoDB reports it."""
+    """A client whose first transactions conflict with another one, as DynamoDB reports it."""
 
     def __init__(self, real: Any, times: int) -> None:
         self._real = real
@@ -504,7 +490,7 @@ def test_two_jobs_cannot_have_the_last_credits(shop: World) -> None:
     first = Between(shop.dynamodb, lambda: submit(shop, shop.limiter(5), OTHER))
     with pytest.raises(DailyLimitReached):
         submit(shop, shop.limiter(5, first))
-    assert (spent(shop), shop.vendor.accepted) == (5, 1)
+    assert (spent(shop, TODAY), shop.vendor.accepted) == (5, 1)
 
 
 def test_two_executions_of_one_job_are_counted_once(shop: World) -> None:
@@ -512,14 +498,14 @@ def test_two_executions_of_one_job_are_counted_once(shop: World) -> None:
         shop.submitter(limiter=shop.limiter(100)).submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
 
     state = submit(shop, shop.limiter(100, Between(shop.dynamodb, other)))
-    assert (state["video_id"], spent(shop), len(shop.vendor.posts)) == (VIDEO_ID, 5, 1)
+    assert (state["video_id"], spent(shop, TODAY), len(shop.vendor.posts)) == (VIDEO_ID, 5, 1)
 
 
 def test_a_claim_that_another_one_took_first_is_left_alone(shop: World) -> None:
     rival = Between(shop.dynamodb, lambda: shop.store.claim(JOB_ID, "another"))
     with pytest.raises(SubmissionInProgress):
         submit(shop, shop.limiter(100, rival))
-    assert (spent(shop), shop.vendor.posts, shop.record().claim) == (0, [], "another")
+    assert (spent(shop, TODAY), shop.vendor.posts, shop.record().claim) == (0, [], "another")
 
 
 def test_a_job_that_was_resubmitted_under_way_is_sent_under_its_new_key(shop: World) -> None:
@@ -529,14 +515,14 @@ def test_a_job_that_was_resubmitted_under_way_is_sent_under_its_new_key(shop: Wo
 
     submit(shop, shop.limiter(100, Between(shop.dynamodb, resubmit)))
     assert [post.headers["Idempotency-Key"] for post in shop.vendor.posts] == [f"{JOB_ID}.1"]
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
 
 
 def test_a_canceled_job_is_not_counted(shop: World) -> None:
     cancel = Between(shop.dynamodb, lambda: shop.store.transition(JOB_ID, Status.CANCELED))
     with pytest.raises(Fault):
         submit(shop, shop.limiter(100, cancel))
-    assert (spent(shop), shop.vendor.posts) == (0, [])
+    assert (spent(shop, TODAY), shop.vendor.posts) == (0, [])
 
 
 def test_a_job_canceled_under_way_is_still_settled(shop: World) -> None:
@@ -546,12 +532,12 @@ def test_a_job_canceled_under_way_is_still_settled(shop: World) -> None:
 
     shop.vendor = vendor(canceled, prices=priced(model=3))
     submit(shop, shop.limiter(100))
-    assert (spent(shop), shop.record().status) == (5, Status.CANCELED)
+    assert (spent(shop, TODAY), shop.record().status) == (5, Status.CANCELED)
 
 
 def test_an_unwritable_record_does_not_make_the_state_wait_for_credits(shop: World) -> None:
     client = Flaky(shop.dynamodb, dict.fromkeys(range(1, 200), "before"), only="update_item")
-    state = submit(shop, shop.limiter(100, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
+    state = submit(shop, shop.limiter(100, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]  # a double of the client
     assert state["video_id"] == VIDEO_ID
     assert all(":video_id" in arguments["ExpressionAttributeValues"] for _, arguments in client.calls)
 
@@ -566,15 +552,15 @@ def test_collisions_on_the_counter_pass(shop: World) -> None:
     shop.vendor = vendor(limited, accepting())
     with pytest.raises(RateLimited):
         submit(shop, shop.limiter(5, client))
-    assert (client.left, spent(shop), shop.record().claim) == (0, 0, None)
+    assert (client.left, spent(shop, TODAY), shop.record().claim) == (0, 0, None)
     submit(shop, shop.limiter(5, client))
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
 
 
 def test_too_many_collisions_leave_the_job_as_it_was(shop: World) -> None:
     with pytest.raises(ClientError):
         submit(shop, shop.limiter(100, Colliding(shop.dynamodb, 100)))
-    assert (spent(shop), shop.vendor.posts, shop.record().status) == (0, [], Status.QUEUED)
+    assert (spent(shop, TODAY), shop.vendor.posts, shop.record().status) == (0, [], Status.QUEUED)
     submit(shop, shop.limiter(100))
 
 
@@ -588,10 +574,10 @@ def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World, cl
     shop.vendor = vendor(limited, accepting())
     with pytest.raises(RateLimited):
         submit(shop, shop.limiter(100, client))
-    assert (shop.record().claim, spent(shop)) == (None, 5)
+    assert (shop.record().claim, spent(shop, TODAY)) == (None, 5)
     clock.now += LONGEST_ATTEMPT_SECONDS + 1  # the lock stayed as well
     submit(shop, shop.limiter(100))
-    assert spent(shop) == 10, "rather one too many"
+    assert spent(shop, TODAY) == 10, "rather one too many"
 
 
 # ---- DynamoDB fails at each call -------------------------------------------------------------------------
@@ -603,7 +589,7 @@ def test_credits_that_cannot_be_given_back_do_not_keep_the_claim(shop: World, cl
 def test_no_failure_of_the_table_pays_twice_or_beyond_the_limit(
     shop: World, plan: dict[int, str], answers: list[Answer], price: float
 ) -> None:
-    """With credits for one video, no failure lets a second one through, and what was paid is counted."""
+    """With credits for one video, no failure allows a second one, and every charge is counted."""
     shop.vendor = vendor(*answers, prices=priced(model=price))
     client = Flaky(shop.dynamodb, plan)
     error: Exception | None = None
@@ -621,16 +607,16 @@ def test_no_failure_of_the_table_pays_twice_or_beyond_the_limit(
             break
     assert shop.vendor.accepted <= 1
     assert isinstance(error, None.__class__ | SubmissionUncertain | DailyLimitReached)
-    assert spent(shop) <= 5
+    assert spent(shop, TODAY) <= 5
     if shop.vendor.accepted or isinstance(error, SubmissionUncertain):
-        assert spent(shop) >= price
+        assert spent(shop, TODAY) >= price
     shop.job(OTHER)
     with pytest.raises(DailyLimitReached):
         submit(shop, shop.limiter(2), OTHER)
 
 
 def test_a_transaction_that_is_sent_twice_counts_once(shop: World) -> None:
-    """botocore repeats what was not answered, and not every table keeps its promise to know a repeat."""
+    """botocore repeats unanswered calls, and a table may not recognise the repeat."""
 
     class Twice:
         def __getattr__(self, name: str) -> Any:
@@ -643,9 +629,9 @@ def test_a_transaction_that_is_sent_twice_counts_once(shop: World) -> None:
     shop.vendor = vendor(refusing(429), accepting(), prices=priced(model=3))
     with pytest.raises(RateLimited):
         submit(shop, shop.limiter(100, Twice()))
-    assert (spent(shop), shop.record().claim) == (0, None)
+    assert (spent(shop, TODAY), shop.record().claim) == (0, None)
     submit(shop, shop.limiter(100, Twice()))
-    assert (spent(shop), len(shop.vendor.posts)) == (5, 2)
+    assert (spent(shop, TODAY), len(shop.vendor.posts)) == (5, 2)
 
 
 # ---- a trusted key ---------------------------------------------------------------------------------------
@@ -655,9 +641,9 @@ def test_a_call_that_is_repeated_under_a_trusted_key_is_counted_once(shop: World
     shop.vendor = vendor(breaking(httpx.ReadTimeout), accepting(), prices=priced(model=3))
     with pytest.raises(SubmissionUnconfirmed):
         submit(shop, shop.limiter(5), trust=True)
-    assert spent(shop) == 3
+    assert spent(shop, TODAY) == 3
     submit(shop, shop.limiter(5), trust=True)
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
 
 
 def test_a_refusal_under_a_trusted_key_keeps_the_first_calls_cost(shop: World) -> None:
@@ -665,7 +651,7 @@ def test_a_refusal_under_a_trusted_key_keeps_the_first_calls_cost(shop: World) -
     for _ in range(2):
         with pytest.raises(Fault):
             submit(shop, shop.limiter(5), trust=True)
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
 
 
 def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: World) -> None:
@@ -682,19 +668,19 @@ def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: 
 
     submitter = shop.submitter(Released(shop.dynamodb, TABLE), limiter=limiter, trust=True)
     submitter.submit(EXECUTION, GIVEN)
-    assert (spent(shop), shop.record().reserved) == (5, None)
+    assert (spent(shop, TODAY), shop.record().reserved) == (5, None)
 
 
 # ---- jobs whose price is not known -----------------------------------------------------------------------
 
 
 def charging(cost: float | None, act: Callable[[], object] = lambda: None) -> Answer:
-    """Accept a job for so many credits, after something else has happened."""
+    """Accept a job for so many credits, after an action."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         act()
         data = {"video_id": f"video-{request.headers['Idempotency-Key']}", "status": "processing"}
-        data |= {} if cost is None else {"credits_used": cost}  # type: ignore[dict-item]
+        data |= {} if cost is None else {"credits_used": cost}  # type: ignore[dict-item]  # a bad cost on purpose
         return httpx.Response(202, json={"ok": True, "code": 202, "data": data})
 
     return answer
@@ -814,9 +800,9 @@ def test_of_jobs_of_unknown_price_one_at_a_time_is_sent(shop: World) -> None:
 
     shop.vendor.script["POST"] = [charging(250, second), charging(50)]
     submit(shop, shop.limiter(1000))
-    assert (spent(shop), len(shop.vendor.posts)) == (250, 1)
+    assert (spent(shop, TODAY), len(shop.vendor.posts)) == (250, 1)
     submit(shop, shop.limiter(1000), OTHER)
-    assert spent(shop) == 300
+    assert spent(shop, TODAY) == 300
 
 
 def test_a_job_of_known_price_does_not_wait_for_a_probe(shop: World) -> None:
@@ -824,12 +810,12 @@ def test_a_job_of_known_price_does_not_wait_for_a_probe(shop: World) -> None:
     shop.job(OTHER, LONGER)
     shop.vendor.script["POST"] = [charging(9, lambda: submit(shop, shop.limiter(1000))), charging(5)]
     submit(shop, shop.limiter(1000), OTHER)
-    assert spent(shop) == 14
+    assert spent(shop, TODAY) == 14
 
 
 @pytest.mark.parametrize("limit", [6, 1000])
 def test_the_lock_differs_from_the_limit_and_holds_if_both_jobs_fit(shop: World, limit: int) -> None:
-    """A transaction that comes a moment after another one."""
+    """The transaction comes a moment after another one."""
     shop.job(OTHER, LONGER)
 
     def first() -> None:
@@ -838,7 +824,7 @@ def test_the_lock_differs_from_the_limit_and_holds_if_both_jobs_fit(shop: World,
 
     with pytest.raises(PriceUnknown):
         submit(shop, shop.limiter(limit, Between(shop.dynamodb, first)))
-    assert (spent(shop), shop.vendor.posts) == (5, [])
+    assert (spent(shop, TODAY), shop.vendor.posts) == (5, [])
 
 
 @pytest.mark.parametrize("answer", [refusing(429), refusing(402, "insufficient_credits"), charging(5), charging(None)])
@@ -860,7 +846,7 @@ def test_a_probe_of_unknown_outcome_keeps_the_lock_until_its_end(shop: World, cl
             submit(shop, shop.limiter(1000), shop.job(f"job-{seconds}").job_id)
     clock.now += 1
     pay(shop, OTHER, 3)
-    assert spent(shop) == 8, "what may have been paid stays counted"
+    assert spent(shop, TODAY) == 8, "what may have been paid stays counted"
 
 
 def test_a_probe_that_outlives_its_lock_leaves_that_of_the_next_one_alone(shop: World, clock: Clock) -> None:
@@ -874,7 +860,7 @@ def test_a_probe_that_outlives_its_lock_leaves_that_of_the_next_one_alone(shop: 
 
     shop.vendor.script["POST"] = [charging(250, late)]
     submit(shop, shop.limiter(1000))
-    assert spent(shop) == 255
+    assert spent(shop, TODAY) == 255
     with pytest.raises(PriceUnknown):
         submit(shop, shop.limiter(1000), "third")
 
@@ -888,19 +874,19 @@ def test_a_probe_over_midnight_counts_on_its_own_day(shop: World, clock: Clock) 
 
     shop.vendor.script["POST"] = [charging(250, midnight), charging(7)]
     submit(shop, shop.limiter(1000))
-    assert (spent(shop), spent(shop, TOMORROW)) == (250, 7)
+    assert (spent(shop, TODAY), spent(shop, TOMORROW)) == (250, 7)
     pay(shop, "third", 7)
     assert spent(shop, TOMORROW) == 14
 
 
 def test_a_probe_beyond_the_limit_is_the_last_of_its_day(shop: World) -> None:
     pay(shop, OTHER, 250, limit=100)
-    assert spent(shop) == 250
+    assert spent(shop, TODAY) == 250
     for name, request in (("listed", OTHER_MODEL), ("guessed", LONGER)):
         shop.job(name, request)
-        with pytest.raises(DailyLimitReached) as refusal:
+        with pytest.raises(DailyLimitReached) as raised:
             submit(shop, shop.limiter(100), name)
-    assert "costs 100 credits at most, as far as is known" in refusal.value.message
+    assert "costs 100 credits at most, as far as is known" in raised.value.message
 
 
 def test_an_attempt_cut_off_before_it_settles_is_settled_by_the_next(shop: World) -> None:
@@ -915,10 +901,10 @@ def test_an_attempt_cut_off_before_it_settles_is_settled_by_the_next(shop: World
     limiter = replace(shop.limiter(1000), store=Cut(shop.dynamodb, TABLE))
     with pytest.raises(Killed):
         submit(shop, limiter)
-    assert spent(shop) == 5
+    assert spent(shop, TODAY) == 5
     for _ in range(2):
         submit(shop, shop.limiter(1000))
-    assert (spent(shop), len(shop.vendor.posts)) == (250, 1)
+    assert (spent(shop, TODAY), len(shop.vendor.posts)) == (250, 1)
     pay(shop, OTHER, 250)  # the lock is free
     shop.job("third")
     assert not shop.limiter(1000).estimate(BODY["model_id"], BODY).is_known, "no video counts twice"
@@ -935,14 +921,14 @@ def test_dynamodb_faults_after_a_probe_leave_neither_guess_nor_lock(
         client.fails |= {len(client.calls) + call: way for call in faults}
 
     shop.vendor.script["POST"] = [charging(250, answered)]
-    submit(shop, shop.limiter(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]
+    submit(shop, shop.limiter(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]  # a double of the client
     budget = shop.limiter(1000).budget
-    assert (spent(shop), shop.record().reserved, budget.probe_of_another("the next one")) == (250, None, False)
+    assert (spent(shop, TODAY), shop.record().reserved, budget.probe_of_another("the next one")) == (250, None, False)
     assert shop.limiter(1000).estimate(BODY["model_id"], BODY).credits == 250, "the price is remembered"
 
 
 def test_a_limit_holds_although_no_price_can_be_remembered(shop: World) -> None:
-    """The counter must not depend on anything else that is written after the paid call."""
+    """The counter must not depend on other writes after the paid call."""
 
     class Forgetful:
         def __getattr__(self, name: str) -> Any:
@@ -956,37 +942,37 @@ def test_a_limit_holds_although_no_price_can_be_remembered(shop: World) -> None:
         submit(shop, shop.limiter(300, Forgetful()), shop.job(f"job-{number}").job_id)
     with pytest.raises(DailyLimitReached):
         submit(shop, shop.limiter(300, Forgetful()))
-    assert spent(shop) == 300
+    assert spent(shop, TODAY) == 300
 
 
 def test_a_video_whose_cost_cannot_be_counted_goes_on(shop: World) -> None:
     client = Flaky(shop.dynamodb, dict.fromkeys(range(2, 500), "before"), only="transact_write_items")
     shop.vendor.script["POST"] = [charging(250)]
     assert submit(shop, shop.limiter(1000, client))["video_id"]
-    assert (spent(shop), shop.record().status) == (5, Status.PROCESSING), "the reservation stays counted"
+    assert (spent(shop, TODAY), shop.record().status) == (5, Status.PROCESSING), "the reservation stays counted"
 
 
 @pytest.mark.parametrize("named", ["the same video", "another video"])
 def test_a_video_attached_during_its_probe_is_counted_with_its_cost(shop: World, named: str) -> None:
     answered = f"video-{JOB_ID}"
-    attached = answered if named == "the same video" else "video-of-the-studio"
+    attached = answered if named == "the same video" else "video-of-the-vendor"
 
     def attach() -> None:
         shop.store.transition(JOB_ID, Status.CANCELED)
-        arn = operator(shop).attach(JOB_ID, attached, force=True)
+        arn = operator_of(shop).attach(JOB_ID, attached, force=True)
         for _ in range(2):
             shop.submitter(limiter=shop.limiter(1000)).submit(arn, GIVEN)
         assert shop.limiter(1000).budget.probe_of_another("the next one"), "the call is still under way"
 
     shop.vendor.script["POST"] = [charging(250, attach)]
     submit(shop, shop.limiter(1000))
-    assert (spent(shop), shop.record().video_id) == (250, attached)
+    assert (spent(shop, TODAY), shop.record().video_id) == (250, attached)
     assert not shop.limiter(1000).budget.probe_of_another("the next one")
     if named == "another video":
         shop.store.transition(JOB_ID, Status.FAILED)
-        arn = operator(shop).attach(JOB_ID, answered, force=True)
+        arn = operator_of(shop).attach(JOB_ID, answered, force=True)
         shop.submitter(limiter=shop.limiter(1000)).submit(arn, GIVEN)
-        assert (spent(shop), shop.record().video_id) == (250, answered), "no video counts twice"
+        assert (spent(shop, TODAY), shop.record().video_id) == (250, answered), "no video counts twice"
 
 
 def test_a_known_price_needs_no_write_and_a_risen_price_is_kept(shop: World) -> None:

@@ -1,4 +1,4 @@
-"""What other parts rely on: named errors, the arithmetic of parts, and a light import."""
+"""Test what other parts rely on: named errors, the arithmetic of parts, and a light import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the guard lets through: a corpus of hostile links, each with the reason why someone would try it."""
+"""Test the guard with hostile links, each with the reason why someone would try it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ PRIVATE = [
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """A resolver without a network: fill in what each name resolves to."""
+    """Return a resolver without a network, whose answers a test fills in."""
     zone: dict[str, list[str]] = {}
 
     def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
@@ -207,7 +207,7 @@ def test_any_text_is_taken_apart_or_refused(text: str) -> None:
         try:
             target = check(url, LIMITS)
         except OutputRefused as error:
-            # A few letters may stand in any sentence, and the host's name is meant to.
+            # A few letters may occur in any sentence, and the host's name is meant to be there.
             assert len(text) < 12 or text not in error.message  # noqa: PT017
         else:
             assert target.port == 443

@@ -1,4 +1,4 @@
-"""What counts as a link: what every client would ask for is asked for, and the guard judges the result."""
+"""Test what counts as a link: links are requested as every client would, and the guard checks the result."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_no_address_can_carry_is_refused(link: str) -> None:
         check(normalize(link), Limits())
 
 
-# What becomes harmless once it is encoded as a browser does: a host that is another name's spelling, or a blank.
+# Harmless once encoded as a browser does: a host in another spelling, or a blank.
 _HARMLESS = {"a space, which ends the request's path", "a leading space"}
 _OF_ANOTHER_SPELLING = {"an ideographic full stop becomes a dot", "a letter that becomes another one"}
 _NUMBERS = {"circled digits become 127.0.0.1"}  # refused when it is resolved: loopback is not public

@@ -1,4 +1,4 @@
-"""What a file is: files of a real encoder, what other writers make of them, and whatever hypothesis makes."""
+"""Test the recognition of files: from a real encoder, changed as other writers do, and made by hypothesis."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def judged(data: bytes) -> Container:
 
 
 def passing(data: bytes, cuts: list[int]) -> Container:
-    """What is known of a file that went by in these pieces, each buffer filled anew afterwards."""
+    """Return the facts of a file read in these pieces. Each buffer is overwritten afterwards."""
     capture, places = HeaderCapture(), [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in itertools.pairwise(places):
         piece = bytearray(data[start:end])
@@ -145,7 +145,7 @@ def test_stray_tail_of_fragments_is_ignored_too(tail: bytes) -> None:
 
 @pytest.mark.parametrize("tail", [b"\0\0\1", b"\0\0\2\x15mo", b"\0\0\0\1mdat\0\0"])
 def test_stray_tail_that_begins_like_a_box_is_ignored_in_a_plain_file(tail: bytes) -> None:
-    """All that its header lists is there. In a file of fragments, this is the beginning of another one."""
+    """Everything in its header is present. In a fragmented file, this begins another fragment."""
     assert judged(MP4S["moov first"]() + tail).whole
     assert not judged(FRAGMENTED["fragments"]() + tail).whole
 
@@ -154,7 +154,7 @@ def test_stray_tail_that_begins_like_a_box_is_ignored_in_a_plain_file(tail: byte
 
 
 def needed(data: bytes) -> int:
-    """Where the last box ends that a player needs."""
+    """Return the end of the last box that a player needs."""
     return max(end for kind, _, end in outermost(data) if kind in (b"moov", b"mdat", b"moof"))
 
 
@@ -171,7 +171,7 @@ def test_video_cut_off_anywhere_is_seen(make: Callable[[], bytes]) -> None:
 
 @pytest.mark.parametrize("make", FRAGMENTED.values(), ids=FRAGMENTED)
 def test_fragment_cut_off_anywhere_is_seen(make: Callable[[], bytes]) -> None:
-    """Except between two fragments, where nothing says that there was another one, or only zeros do."""
+    """Except between two fragments, where nothing shows that another one is missing, or only zeros do."""
     data = make()
     boxes = [edges for edges in outermost(data) if edges[1] < needed(data)]
     first = next(start for kind, start, _ in boxes if kind == b"mdat")
@@ -205,7 +205,7 @@ def test_fragment_without_samples_needs_none() -> None:
 
 
 def test_fragment_in_front_of_which_its_samples_stand_is_whole() -> None:
-    """Their offset is negative then."""
+    """Their offset is then negative."""
     data = encode(flags="empty_moov+default_base_moof+frag_custom", sound=False)
     *_, (_, start, middle), (_, _, end) = [edges for edges in outermost(data) if edges[0] != b"mfra"]
     size = end - middle
@@ -216,7 +216,7 @@ def test_fragment_in_front_of_which_its_samples_stand_is_whole() -> None:
 
 
 def test_last_chunk_that_is_not_full_needs_no_more_than_its_samples() -> None:
-    """Some writers list as many samples for it as for the chunks before it."""
+    """Some writers declare as many samples for it as for the chunks before it."""
     data = encode(flags="faststart", sound=False)
     count, first, each, *_ = struct.unpack_from(">4I", data, data.index(b"stsc") + 8)
     assert (count, first) == (1, 1), "one row for all chunks"
@@ -227,7 +227,7 @@ def test_last_chunk_that_is_not_full_needs_no_more_than_its_samples() -> None:
 
 
 def test_hundreds_of_fragments_that_go_by_are_all_judged() -> None:
-    """A file that is read in ranges is not asked for so many."""
+    """For a file that is read in ranges, that would be too many requests."""
     _, (_, _, start), (_, first, _), (_, _, end), *_ = outermost(FRAGMENTED["fragments"]())
     fragment = FRAGMENTED["fragments"]()[first:end] + box(b"free", bytes(140 * 1024))
     captures = whole, cut = HeaderCapture(), HeaderCapture()
@@ -373,7 +373,7 @@ def test_webm_that_lists_no_video_is_no_video(tracks: bytes, video: bool, close:
     cluster = element("1f43b675", bytes(3000), 2)
     data = ebml_head() + close(element("18538067", head + element(TRACK, tracks, 4) + cluster, 8))
     assert judged(data) == passing(data, [40, 5000]) == Container(whole=True, facts=None, video=video)
-    # Tracks may stand behind the frames. They are not looked for there.
+    # Tracks may stand behind the frames. They are not searched for there.
     late = ebml_head() + close(element("18538067", head + cluster + element(TRACK, tracks, 4), 8))
     assert judged(late) == Container(whole=True, facts=None)
 
@@ -416,7 +416,7 @@ def test_turned_video_has_the_size_people_see(track: bytes | None, movie: bytes 
 
 
 def test_pixels_that_are_not_square_are_counted_as_displayed() -> None:
-    """A writer says so beside the size that is displayed, or instead of it."""
+    """A writer declares this beside the displayed size, or instead of it."""
     pixel = box(b"pasp", struct.pack(">II", 4, 3))
     path = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1")
     beside = appended(encode(), pixel, *path)
@@ -497,7 +497,7 @@ def test_delay_before_the_first_frame_counts() -> None:
 
 
 def trimmed(data: bytes) -> bytes:
-    """A file whose edits play the first second only, of each track."""
+    """Return a file whose edit lists play only the first second of each track."""
     for number in range(2):
         data = patched(data, b"elst", 8, struct.pack(">I", 1000), nth=number)
     return patched(data, b"mvhd", 16, struct.pack(">I", 1000))
@@ -514,7 +514,7 @@ def test_duration_that_is_unknown_is_counted_from_the_samples(unknown: bytes) ->
 
 
 def with_long_times(data: bytes, duration: bytes) -> bytes:
-    """A file whose `mvhd` has times of 64 bits, and this duration. Its samples stand in front of it."""
+    """Return a file whose `mvhd` has 64-bit times and this duration. Its samples stand before it."""
     ((start, end),) = [(start, end) for kind, start, end in outermost(data) if kind == b"moov"]
     moov = data[start + 8 : end]
     old = moov[8:108]
@@ -534,7 +534,7 @@ def test_duration_of_64_bits(duration: bytes, expected: float) -> None:
 
 
 def test_duration_is_absent_where_nothing_credible_says_it() -> None:
-    """The other facts are not lost with it."""
+    """The other facts are kept."""
     unknown = patched(encode(), b"mvhd", 16, ALL_ONES)
     for number in range(2):
         unknown = patched(unknown, b"mdhd", 12, bytes(4), nth=number)
@@ -550,12 +550,12 @@ def test_duration_that_cannot_be_is_not_believed() -> None:
 
 
 def test_fragments_are_counted_before_the_header_is_believed() -> None:
-    """The header is believed where they cannot be counted: too large, too many, or of no track that there is."""
+    """The header counts if they cannot be counted: too large, too many, or of an unknown track."""
     plain = FRAGMENTED["fragments"]()
-    told = appended(plain, box(b"mehd", bytes(4), struct.pack(">I", 5000)), b"moov", b"mvex")
-    assert plays(told)[0] == FRAMES
-    assert facts_of(told).duration == facts_of(plain).duration == pytest.approx(2.2, abs=0.01)
-    for file, expected in ((plain, None), (told, 5.0)):
+    declared = appended(plain, box(b"mehd", bytes(4), struct.pack(">I", 5000)), b"moov", b"mvex")
+    assert plays(declared)[0] == FRAMES
+    assert facts_of(declared).duration == facts_of(plain).duration == pytest.approx(2.2, abs=0.01)
+    for file, expected in ((plain, None), (declared, 5.0)):
         assert facts_of(patched(file, b"tfhd", 4, struct.pack(">I", 99))).duration == expected
         assert facts_of(file + box(b"moof", bytes(5 << 20))).duration == expected
         assert facts_of(file + (box(b"moof") + box(b"mdat")) * 30_000).duration == expected
@@ -599,7 +599,7 @@ def test_a_real_file_that_goes_by_is_judged_alike_at_any_length(data: st.DataObj
 
 
 class Counting:
-    """A file of `size` bytes that is made up while it is read, and the reads of it."""
+    """A file of `size` bytes that is generated while it is read, and its reads."""
 
     def __init__(self, size: int, piece: bytes) -> None:
         self.size = size

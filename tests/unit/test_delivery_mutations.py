@@ -1,4 +1,4 @@
-"""Files damaged in every way end in bounded reads and a verdict, the same one for all ways of reading them.
+"""Test damaged files: reads stay bounded, and all ways of reading give the same result.
 
 A few thousand here; MEDIA_MUTATIONS=100000 makes that many (two minutes):
 
@@ -35,7 +35,7 @@ _KINDS = (
 
 
 def originals() -> list[bytes]:
-    """One file of each layout, most of it header: samples are not looked at, so most of them are left out."""
+    """Return one file of each layout, mostly header: samples are not read, so most are left out."""
     names = ("moov last", "moov first", "C2PA behind moov", "300 small boxes, moov last", "mdat without a length")
     files = [MP4S[name]() for name in names] + [MOVS["MOV without ftyp, wide first"]()]
     files += [FRAGMENTED[name]() for name in ("fragments", "fragments, moov has the first", "fragments of DASH")]
@@ -44,7 +44,7 @@ def originals() -> list[bytes]:
 
 
 def headers(data: bytes) -> list[int]:
-    """Where damage does most: in the boxes that are read, and at the head of each of the others."""
+    """Return the ranges where damage matters most: boxes that are read, and the heads of all others."""
     places: list[int] = []
     for kind, start, end in outermost(data):
         places += range(start, end if kind in (b"moov", b"moof") else min(end, start + 16))
@@ -52,7 +52,7 @@ def headers(data: bytes) -> list[int]:
 
 
 def mutated(rng: random.Random, data: bytes, places: list[int]) -> bytes:
-    """Up to five kinds of damage, one after the other."""
+    """Apply up to five kinds of damage, one after the other."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3, 5))):
         at = min(rng.choice(places), max(len(changed) - 8, 0))
@@ -89,11 +89,11 @@ def examined(data: bytes) -> Container:
     return found
 
 
-def skimmed(data: bytes, step: int) -> Container:
-    skim = HeaderCapture()
+def captured(data: bytes, step: int) -> Container:
+    capture = HeaderCapture()
     for start in range(0, len(data), step):
-        skim.feed(bytearray(data[start : start + step]))
-    return skim.examine()
+        capture.feed(bytearray(data[start : start + step]))
+    return capture.examine()
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
@@ -105,7 +105,7 @@ def test_mutated_container_ends_in_bounded_reads_and_one_result(round_: int) -> 
         kind = content_type(data[:SNIFF_BYTES])
         assert kind in (None, "video/mp4", "video/quicktime", "video/webm")
         found = examined(data)
-        assert found == skimmed(data, rng.choice((999, 4096, 1 << 20)))
+        assert found == captured(data, rng.choice((999, 4096, 1 << 20)))
         if found.facts is not None:
             assert found.whole
             assert found.facts.duration is None or 0 < found.facts.duration <= 7 * 24 * 3600

@@ -1,4 +1,4 @@
-"""The docs say what the code does: generated parts are fresh, every error is on the page, imports run one way."""
+"""Test that the docs match the code: generated parts are fresh, every error is listed, imports run one way."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LAYERS = (
     {"shared.api"},
     {"functions", "ops", "local", "tools"},
 )
-"""A part may import from the layers above its own in this list, never from its own or a later one."""
+"""A part may import only from layers above its own in this list."""
 
 
 def errors_of(module: ModuleType) -> dict[str, type[Fault]]:
@@ -91,12 +91,12 @@ def test_a_page_is_short_and_its_prose_wrapped(page: Path) -> None:
 
 
 def prose(page: Path) -> str:
-    """A page without its blocks of code."""
+    """Return a page without its blocks of code."""
     return re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def headings(page: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
+    """Return the anchors that GitHub gives the headings of a page."""
     titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -167,7 +167,7 @@ def test_the_limit_on_the_apis_page_is_the_stages() -> None:
 
 
 def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
-    """To S3's event, a copy is an upload, and each upload is paid for."""
+    """For S3's event a copy is an upload, and each upload is paid for."""
     rule = docs.template()["Resources"]["UploadsFunction"]["Properties"]["Events"]["ObjectCreated"]["Properties"]
     assert rule["Pattern"]["detail"]["object"]["key"] == [{"anything-but": {"prefix": [PLANS, ASSETS]}}]
     paying = {UPLOADS, REQUESTS, BATCHES}
@@ -192,7 +192,7 @@ def test_the_pages_mail_subscriptions_filter_like_the_stacks_own() -> None:
 
 
 def policies(name: str) -> list[dict[str, dict[str, Any]]]:
-    """The IAM policies on a page: `Sid` → statement."""
+    """Return the IAM policies on a page: `Sid` → statement."""
     blocks = re.findall(r"```json\n(.*?)```", page(name), re.DOTALL)
     found = [json.loads(block)["Statement"] for block in blocks if '"Statement"' in block]
     return [{statement["Sid"]: statement for statement in statements} for statements in found]
@@ -259,7 +259,7 @@ _OF_THE_CLIENT = {"put_item", "update_item", "delete_item", "transact_write_item
 
 
 def writing() -> Iterator[str]:
-    """Every function that writes into the jobs table, as `module.Class.function`, but those of the store itself."""
+    """Return every function that writes to the jobs table, as `module.Class.function`, except the store's own."""
     for file in sorted(path for part in ("shared", "functions", "ops") for path in (docs.ROOT / part).rglob("*.py")):
         if file.stem != "transitions":
             yield from (f"{file.stem}.{name}" for name in _writing(ast.parse(file.read_text()), ()))

@@ -1,4 +1,4 @@
-"""The entry points with the repository's own sample events: what comes back, what is logged, what an error shows."""
+"""Test the entry points with the repository's sample events: results, log lines, and errors."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from tests.support.fakes import (
     UPLOADS,
     VIDEO_ID,
     Answer,
+    Clock,
     Vendor,
     World,
     accepting,
@@ -152,7 +153,7 @@ def test_on_lambda_no_client_is_made_for_an_event_that_every_event_needs(
 
 
 def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Functions) -> None:
-    """Log lines, what the state machine carries, and the notification."""
+    """Covers log lines, the data in the state machine, and the notification."""
     world = stage.world
     world.vendor = Vendor([refusing(403, "insufficient_credits", f"no credits for {PROMPT}"), accepting()], [FINISHED])
     created = event("uploads_object_created")
@@ -169,15 +170,18 @@ def test_a_whole_job_tells_nothing_that_should_stay_private(stage: Functions) ->
     error = {"Error": type(refusal).__name__, "Cause": json.dumps({"errorMessage": str(refusal)})}
     carried.append(stage.call("notify", {"event": "on_hold", "execution_id": execution, "error": error}))
     carried.append(stage.call("submit", submit))
-    look = {"execution_id": execution, **{name: carried[-1][name] for name in ("video_id", "submitted_at", "waiting")}}
-    carried.append(stage.call("status", look))
-    carried.append(stage.call("deliver", look))
+    polled = {
+        "execution_id": execution,
+        **{name: carried[-1][name] for name in ("video_id", "submitted_at", "waiting")},
+    }
+    carried.append(stage.call("status", polled))
+    carried.append(stage.call("deliver", polled))
     carried.append(stage.call("notify", {"event": "succeeded", "execution_id": execution}))
 
     assert world.record(job_id).status is Status.SUCCEEDED
     assert [message.body["status"] for message in world.messages()] == ["on_hold", "succeeded"]
-    told = json.dumps([stage.log, carried, [vars(message) for message in world.messages()]])
-    assert not [secret for secret in SECRETS if secret in told]
+    written = json.dumps([stage.log, carried, [vars(message) for message in world.messages()]])
+    assert not [secret for secret in SECRETS if secret in written]
     assert {line["job_id"] for line in stage.log} == {job_id}
     assert len(world.vendor.posts) == 2
     assert world.vendor.posts[0].headers["Authorization"] == f"Bearer {KEY}"
@@ -193,7 +197,7 @@ def test_two_events_of_one_object_are_one_job(stage: Functions) -> None:
 
 
 def created_at(key: str, **item: Any) -> dict[str, Any]:
-    """The event of an object."""
+    """Return the event of an object."""
     created = event("uploads_object_created")
     created["detail"]["object"] |= {"key": key, **item}
     return created
@@ -209,7 +213,7 @@ def created_at(key: str, **item: Any) -> dict[str, Any]:
     ],
 )
 def test_an_upload_is_recognized_by_its_key(stage: Functions, key: str, kind: str) -> None:
-    """An object with content is one, also where its key ends like a folder's."""
+    """An object with content is an upload, even if its key ends like a folder's."""
     answer = stage.call("uploads", created_at(key))
     source = stage.world.record(answer["job_id"]).source
     assert (source["type"], source["key"]) == (kind, key)
@@ -250,7 +254,7 @@ def test_a_misplaced_file_gets_one_notification_and_no_job(stage: Functions, key
 
 @pytest.mark.parametrize("key", ["plans/a.jsonl", "assets/a.png"])
 def test_incomplete_uploads_and_the_stacks_own_files_start_nothing(stage: Functions, key: str) -> None:
-    """The rule does not let it through; if it did, a plan's own event must not go round in circles."""
+    """The rule filters them out. Otherwise a plan's own event would cause an endless loop."""
     assert stage.call("uploads", created_at(key)) is None
     assert not stage.world.messages()
 
@@ -269,7 +273,7 @@ class Form:
         self.stage = stage
 
     def send(self, content: bytes, reason: str = "POST Object", key: str = "", after: int = 3600) -> str | None:
-        """Send a file some seconds from now, and answer the job that its event led to."""
+        """Send a file some seconds from now, and return the job of its event."""
         version = self.stage.world.upload(key or self.key, content)
         item = {"version-id": version, "etag": hashlib.md5(content, usedforsecurity=False).hexdigest()}
         self.event = created_at(key or self.key, **item)
@@ -283,7 +287,7 @@ class Form:
         return job_id
 
     def submit(self) -> Fault | None:
-        """What the execution that the record names comes to."""
+        """Run Submit for the execution that the record names, and return its error."""
         world = self.stage.world
         execution = world.record(self.job_id).execution or arn_of(self.job_id)
         try:
@@ -361,7 +365,7 @@ def test_a_form_is_corrected_only_so_often(stage: Functions) -> None:
 
 
 def test_a_form_that_is_corrected_has_left_its_outage_behind(stage: Functions) -> None:
-    """Otherwise nobody would be notified of its next one. Records of an earlier version kept it."""
+    """Otherwise its next outage would not be notified. Records of an earlier version kept it."""
     form, world = Form(stage), stage.world
     form.send(b"<html>")
     form.submit()
@@ -388,7 +392,7 @@ def test_two_corrections_at_once_are_one(stage: Functions, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("reason", ["CopyObject", "PutObject", "CompleteMultipartUpload"])
 def test_another_write_to_a_forms_key_is_an_ordinary_upload(stage: Functions, reason: str) -> None:
-    """As docs/uploads.md has it: an overwritten key is a new job, even if with a copy of itself."""
+    """By docs/uploads.md an overwritten key is a new job, even if the content is the same."""
     form, world = Form(stage), stage.world
     form.send(PNG)
     job_id = form.send(PNG, reason=reason)
@@ -410,7 +414,7 @@ def test_a_form_file_copied_to_another_recipe_is_a_job_of_that_recipe(stage: Fun
 
 
 def sent(body: bytes, content_type: str | None = "application/json") -> dict[str, Any]:
-    """A body as API Gateway hands it over: as text where it is declared as JSON, otherwise encoded.
+    """Return a body as API Gateway passes it: as text if it is declared as JSON, otherwise encoded.
 
     https://github.com/ministackorg/ministack/pull/766 measured which is which.
     """
@@ -541,16 +545,16 @@ def test_the_vendors_wish_for_quiet_is_passed_on(stage: Functions) -> None:
 )
 def test_trouble_with_the_vendor_is_no_fault_of_the_caller(stage: Functions, answer: Any, code: str) -> None:
     stage.world.vendor = Vendor(get=[answer])
-    told = stage.call("api", event("api_list_models"))
-    document = json.loads(told["body"])
-    assert (told["statusCode"], document["error_code"]) == (502, code)
-    assert "by itself" not in document["advice"] or "hold" in document["advice"]
+    response = stage.call("api", event("api_list_models"))
+    document = json.loads(response["body"])
+    assert (response["statusCode"], document["error_code"]) == (502, code)
+    assert "automatically" not in document["advice"] or "hold" in document["advice"]
 
 
 def test_a_key_that_cannot_be_read_makes_the_models_unavailable(stage: Functions) -> None:
     client("secretsmanager").delete_secret(SecretId="key", ForceDeleteWithoutRecovery=True)
-    told = stage.call("api", event("api_list_models"))
-    assert (told["statusCode"], json.loads(told["body"])["error_code"]) == (503, "unavailable")
+    response = stage.call("api", event("api_list_models"))
+    assert (response["statusCode"], json.loads(response["body"])["error_code"]) == (503, "unavailable")
 
 
 def test_while_intake_is_stopped_nothing_is_taken_and_all_can_be_seen(stage: Functions) -> None:
@@ -768,7 +772,7 @@ def test_a_key_that_cannot_be_read_frees_the_job_for_the_retry(stage: Functions)
     assert (type(fault), fault.paid) == (AwsCallFailed, Paid.NO)
     assert fault.message == "GetSecretValue failed with ResourceNotFoundException"
     record = stage.world.record()
-    # Not claimed at all: a claim that is cut off while the key is read would end as uncertain.
+    # There is no claim: one that is interrupted while the key is read would end as uncertain.
     assert (record.status, record.claim, "submitting" in record.timeline) == (Status.QUEUED, None, False)
 
 
@@ -789,15 +793,15 @@ def test_a_new_key_is_fetched_after_a_401(stage: Functions) -> None:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The time, as the functions ask for it."""
-    clock = SimpleNamespace(now=1_800_000_000.0)
-    monkeypatch.setattr("time.time", lambda: clock.now)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Replace the time of the functions."""
+    clock = Clock(1_800_000_000.0)
+    monkeypatch.setattr("time.time", clock)
     return clock
 
 
-def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
-    """An answer that comes late, over a network that gives up when the client said so."""
+def after(seconds: float, answer: Answer, clock: Clock) -> Answer:
+    """Return a late answer, over a network with the client's time-outs."""
 
     def late(request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
@@ -812,12 +816,12 @@ def after(seconds: float, answer: Answer, clock: SimpleNamespace) -> Answer:
 
 @pytest.mark.parametrize("seconds", [1, 100, 149])
 def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
-    stage: Functions, clock: SimpleNamespace, seconds: float
+    stage: Functions, clock: Clock, seconds: float
 ) -> None:
     version_of_the_event(stage.world)
 
     def meanwhile(request: httpx.Request) -> httpx.Response:
-        # Step Functions gave the call up and makes the next one, which neither pays nor gives up.
+        # Step Functions abandons the call and makes the next one, which neither pays nor ends the job.
         assert type(stage.fails("submit", event("submit"))).__name__ == "SubmissionInProgress"
         return accepting()(request)
 
@@ -830,7 +834,7 @@ def test_a_paid_call_that_is_answered_late_is_a_job_like_any_other(
     assert stage.world.vendor.accepted == 1
 
 
-def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Functions, clock: SimpleNamespace) -> None:
+def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Functions, clock: Clock) -> None:
     version_of_the_event(stage.world)
     stage.world.vendor = Vendor([after(151, accepting(), clock)])
     fault = stage.fails("submit", event("submit"))
@@ -839,14 +843,14 @@ def test_a_paid_call_is_given_up_after_two_and_a_half_minutes(stage: Functions, 
 
 
 def test_the_paid_call_ends_before_its_function_does() -> None:
-    """With what must be written afterwards. `SECONDS_FROM_CLAIM` is required to be left before the claim."""
+    """This includes the writes afterwards. The claim needs `SECONDS_FROM_CLAIM` of remaining time."""
     paid_call = function("submit")._TIMEOUTS
     assert (paid_call.read, paid_call.total) == (150, 180)
     writes = 4 * 20  # the claim, a renewed key, the video, and the video again where the job has ended
     assert paid_call.total + writes <= SECONDS_FROM_CLAIM
 
 
-def test_a_poll_does_not_wait_that_long(stage: Functions, clock: SimpleNamespace) -> None:
+def test_a_poll_does_not_wait_that_long(stage: Functions, clock: Clock) -> None:
     stage.world.paid_job()
     stage.world.vendor = Vendor(get=[after(16, showing("processing"), clock)])
     assert type(stage.fails("status", event("status"))).__name__ == "GenviralUnavailable"

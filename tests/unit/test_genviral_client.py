@@ -1,4 +1,4 @@
-"""Each answer of the vendor, and each silence, becomes the one right value or error; the paid request is sent once."""
+"""Test that each answer of the vendor becomes the right value or error, and that the paid request is sent once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Vendor(httpx.MockTransport):
-    """Answers every request in the same way and remembers it."""
+    """Gives the same answer to every request and keeps the requests."""
 
     def __init__(self, handler: Handler) -> None:
         self.requests: list[httpx.Request] = []
@@ -92,7 +92,7 @@ def generate(vendor: Vendor, *keys: str) -> GenviralFault:
     return caught.value
 
 
-def look(vendor: Vendor, *keys: str) -> GenviralFault:
+def read_status(vendor: Vendor, *keys: str) -> GenviralFault:
     with client_of(vendor, *keys) as client, pytest.raises(GenviralFault) as caught:
         client.get_video("v1")
     return caught.value
@@ -144,7 +144,7 @@ DOCUMENTED = [
     ("status", "error_code", "name"),
     [
         *DOCUMENTED,
-        # The code decides first, whatever status it came with.
+        # The error code takes precedence over the status.
         (402, "tier_not_allowed", "TierNotAllowed"),
         (402, " Insufficient_Credits ", "InsufficientCredits"),
         (400, "insufficient_credits", "InsufficientCredits"),
@@ -152,7 +152,7 @@ DOCUMENTED = [
         (502, "generation_failed", "GenerationFailed"),
         (401, "insufficient_credits", "AuthenticationFailed"),
         # Without a known code the status decides; an account error is never the end of a job.
-        # This client sends no broken JSON, so a 400 without a known code is about something else.
+        # This client sends no broken JSON, so a 400 without a known code has another cause.
         (400, None, "RequestRejected"),
         (401, None, "AuthenticationFailed"),
         (401, "brand_new", "AuthenticationFailed"),
@@ -275,7 +275,7 @@ def test_an_uncertain_answer_that_names_a_video_says_which(status: int, body: ob
 )
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "broken off"])
 def test_an_uncertain_answer_with_an_id_of_another_name_says_which(name: str, whole: bool) -> None:
-    """It may be the video's. Nobody is told to resubmit because Genviral does not know it."""
+    """It may be the video's id. Then no advice to resubmit is given because Genviral does not know it."""
     for body in ({"ok": True, "data": {name: 7}}, {name: "7"}, {"data": {"result": {name: "7"}}}):
         content = json.dumps({**body, "z": 1}).encode()
         fault = generate(answering(202, content if whole else content[:-3]))
@@ -375,16 +375,16 @@ def test_an_id_of_any_printable_form_is_taken_and_asked_for(kind: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html><h1>403 Forbidden</h1>", b'{"message": "Forbidden"}', b"[1]", b'"no"'])
 def test_a_firewalls_refusal_is_no_trouble_of_the_account(body: bytes) -> None:
-    """Nobody can tell whether it judged the request, or the answer to a request that was paid for."""
+    """It may have blocked the request, or the answer to a request that was paid for."""
     for status in (402, 403):
         vendor = answering(status, body)
         assert type(generate(vendor)).__name__ == "SubmissionUncertain"
-        assert type(look(vendor)).__name__ == "GenviralUnavailable"
+        assert type(read_status(vendor)).__name__ == "GenviralUnavailable"
         assert [request.method for request in vendor.requests] == ["POST", "GET"]
-    # Whoever answers 401, it is about the key.
+    # A 401 is about the key, whichever server sent it.
     assert (
         type(generate(answering(401, body))).__name__
-        == type(look(answering(401, body))).__name__
+        == type(read_status(answering(401, body))).__name__
         == "AuthenticationFailed"
     )
 
@@ -507,7 +507,7 @@ def test_a_missing_response_is_classed_by_whether_the_request_was_sent(
     error: type[httpx.RequestError], posted: str, read: str
 ) -> None:
     vendor = failing(error)
-    for call, name in ((generate, posted), (look, read)):
+    for call, name in ((generate, posted), (read_status, read)):
         fault = call(vendor)
         assert type(fault).__name__ == name
         assert "low-level" not in str(fault)
@@ -557,7 +557,7 @@ def test_a_refused_key_is_read_anew_once() -> None:
 def test_a_renewed_key_is_tried_in_the_time_that_is_left(
     monkeypatch: pytest.MonkeyPatch, took: float, call: str, requests: int
 ) -> None:
-    """A paid call that could not wait for its answer would not know whether it was paid for."""
+    """A paid call without time for its answer would have an unknown outcome."""
     now = 1000.0
     allowed: list[float] = []
 
@@ -574,7 +574,7 @@ def test_a_renewed_key_is_tried_in_the_time_that_is_left(
     monkeypatch.setattr(client_module, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(client_module, "threading", SimpleNamespace(Timer=Timer))
     vendor = Vendor(late)
-    fault = (generate if call == "POST" else look)(vendor, "old.key", "new.key")
+    fault = (generate if call == "POST" else read_status)(vendor, "old.key", "new.key")
     assert type(fault).__name__ == "AuthenticationFailed"
     assert len(vendor.requests) == requests
     assert allowed == [45.0, 45.0 - took][:requests]
@@ -590,13 +590,13 @@ def test_a_key_that_is_no_header_value_is_never_sent(key: str) -> None:
 
 
 def test_a_client_reads_no_certificates_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That takes longer than all the rest of it, and is done while a Lambda starts."""
+    """Reading them takes longer than the rest, and would happen while a Lambda starts."""
     monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: pytest.fail("a second TLS context"))
     GenviralClient(lambda _: KEY, base_url=BASE_URL, timeouts=Timeouts()).close()
 
 
 def test_a_key_that_cannot_be_one_is_read_anew_before_it_is_refused() -> None:
-    """The vendor is not there to refuse it, and a new stack's empty one would stay cached for minutes."""
+    """It never reaches the vendor, and the empty key of a new stack would stay cached for minutes."""
     vendor = answering(202, ACCEPTED)
     client_of(vendor, "", "new.key").generate(BODY, idempotency_key="job-1")
     client_of(vendor, "", "new.key").check_key()
@@ -743,7 +743,7 @@ def test_a_status_that_is_no_word_leaves_the_word_to_the_link(kind: str, status_
     data, status, other_word = FORMS[kind]
     vendor = answering(200, {"ok": True, "data": dict(reversed(data.items())) if status_last else data})
     if status is None:
-        assert type(look(vendor)).__name__ == "GenviralUnavailable"
+        assert type(read_status(vendor)).__name__ == "GenviralUnavailable"
         return
     seen = client_of(vendor).get_video("v1")
     assert (seen.status, seen.other_word) == (status, other_word)
@@ -760,7 +760,7 @@ LINKS = {
     "a list with a gap": ([None, "", "https://cdn.example/v"], "https://cdn.example/v"),
     "an object": ({"url": "https://cdn.example/v", "width": 5}, "https://cdn.example/v"),
     "an object within": ({"video": {"href": "https://cdn.example/v"}}, "https://cdn.example/v"),
-    # No links, and the delivery has to say so.
+    # These are no links, and the delivery must report that.
     "no address": ("n/a", "n/a"),
     "a path": ("/v.mp4", "/v.mp4"),
     "a file": ("file:///etc/passwd", "file:///etc/passwd"),
@@ -787,7 +787,7 @@ def test_all_that_is_given_for_a_link_goes_on_to_the_delivery(kind: str) -> None
 
 
 def test_a_video_in_place_of_its_link_is_no_link() -> None:
-    """A data URL of megabytes is cut, and still goes on to the delivery, which refuses it."""
+    """A data URL of megabytes is cut, and still reaches the delivery, which refuses it."""
     given = "data:video/mp4;base64," + "A" * 3_000_000
     seen = client_of(answering(200, video("succeeded", output_url=given))).get_video("v1")
     assert seen.output_url is not None
@@ -860,7 +860,7 @@ def test_fields_beside_an_unknown_status_are_kept_beside_a_known_one_not() -> No
 
 def test_an_answer_that_is_longer_than_is_read_did_not_break_off() -> None:
     long = {"data": {"logs": "x" * MAX_BODY_BYTES}, "ok": True}
-    assert look(answering(200, long)).message == (
+    assert read_status(answering(200, long)).message == (
         "Genviral gave no usable answer in 16 MiB, and no more is read (HTTP 200)."
     )
     assert "16 MiB" in generate(answering(202, long)).message
@@ -871,7 +871,7 @@ def test_an_answer_that_is_longer_than_is_read_did_not_break_off() -> None:
     [(401, b""), (403, refusal(403, "tier_not_allowed")), (429, b""), (402, refusal(402, "insufficient_credits"))],
 )
 def test_a_refused_poll_is_reported_as_refused(status: int, body: object) -> None:
-    assert look(answering(status, body)).message.startswith(f"Genviral refused to answer (HTTP {status})")
+    assert read_status(answering(status, body)).message.startswith(f"Genviral refused to answer (HTTP {status})")
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["status first", "status last"])
@@ -902,9 +902,9 @@ def test_an_accepted_video_is_found_behind_megabytes() -> None:
 
 @pytest.mark.parametrize("word", ["succeeded", "failed"])
 def test_a_poll_that_breaks_off_before_its_link_or_reason_is_repeated(word: str) -> None:
-    """It would be told as a success without a link, or as a failure without a reason."""
+    """Otherwise it would be reported as a success without a link, or a failure without a reason."""
     broken = f'{{"ok": true, "data": {{"status": "{word}", "credits_used": 5, "out'.encode()
-    fault = look(answering(200, broken))
+    fault = read_status(answering(200, broken))
     assert (type(fault).__name__, fault.message) == ("GenviralUnavailable", "Genviral broke off its answer (HTTP 200).")
 
 
@@ -932,7 +932,7 @@ def test_an_id_cannot_leave_its_place_in_the_path() -> None:
         (200, refusal(402, "insufficient_credits"), "InsufficientCredits"),
         (403, refusal(403), "TierNotAllowed"),
         (429, b"", "RateLimited"),
-        # Nothing else that a look brings may end a paid job.
+        # No other result of a poll may end a paid job.
         (400, refusal(400, "invalid_json"), "GenviralUnavailable"),
         (422, refusal(422, "invalid_payload"), "GenviralUnavailable"),
         (500, refusal(500, "generation_failed"), "GenviralUnavailable"),
@@ -945,7 +945,7 @@ def test_an_id_cannot_leave_its_place_in_the_path() -> None:
     ],
 )
 def test_a_failed_poll_knows_that_the_video_was_paid_for(status: int, body: object, name: str) -> None:
-    fault = look(answering(status, body))
+    fault = read_status(answering(status, body))
     assert (type(fault).__name__, fault.paid) == (name, Paid.YES)
 
 

@@ -1,4 +1,4 @@
-"""The error table describes each class once, and foreign text comes out of the redaction harmless."""
+"""Test that the error table describes each class once, and that redaction makes foreign text harmless."""
 
 from __future__ import annotations
 

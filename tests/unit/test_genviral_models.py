@@ -1,4 +1,4 @@
-"""What is judged before the paid request: the seed's fields, limits and contradictions, without repeating a value."""
+"""Test the checks before the paid request: the seed's fields, limits and contradictions, without repeating a value."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 def levels_of(value: Any) -> int:
-    """How many levels of members a value has. Empty lists and objects have none."""
+    """Return how many levels of members a value has. Empty lists and objects have none."""
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(levels_of, members)) if members else 0
 
@@ -76,7 +76,7 @@ def test_nulls_and_absent_fields_are_not_sent() -> None:
     assert parse_generate(body).to_body() == {"model_id": "any/unknown-model", "params": {"resolution": "720p"}}
 
 
-# They count as letters, marks or symbols, and show nothing.
+# They count as letters, marks or symbols, and are invisible.
 EMPTY_SIGNS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180f\u2800\u3164\ufe00\ufe0f\uffa0\U0001d173\U000e0100"
 
 

@@ -1,4 +1,4 @@
-"""Wanted members are read as a JSON parser reads them, however the text is cut; nothing else is built or waited for."""
+"""Test that wanted members are read as a JSON parser reads them, wherever the text is cut. Nothing else is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that steer terminals or forge lines and links, through every door: nothing of them comes out of the other side.
+"""Test text that steers terminals or forges lines and links, through every input: no output contains it.
 
 `HOSTILE_WORDS=30000` tries more of them than the usual few hundred.
 """
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 COUNT, A_TIME, MOST_SHOWN = int(os.environ.get("HOSTILE_WORDS", "300")), 60, 40
 THROUGH_DOORS = max(1, COUNT // A_TIME // 3)
-"""Rounds of whole functions and commands. They take a second for each word; all words go through what shows them."""
+"""Texts that go through whole functions and commands, at a second each. All texts go through the formatters."""
 PIECES = [
     *("\x1b[2J", "\x1b]0;t\x07", "\x00", "\x08", "\t", "\r", "\n", "\x7f", "\x85", "\x9b31m", "\xad", "\u061c"),
     *("\u200b", "\u200d", "\u200f", "\u2028", "\u2029", "\u202a", "\u202e", "\u2066", "\u2069", "\ufeff", "\ufffa"),
@@ -122,12 +122,12 @@ def words(number: int) -> Iterator[str]:
 
 
 class Doors:
-    """What a word may come in by. Each makes jobs that can be shown afterwards."""
+    """The inputs for a hostile text. Each makes jobs that can be shown afterwards."""
 
     def __init__(self, stage: Functions) -> None:
         self.stage, self.world = stage, stage.world
         self.said: list[str] = []
-        """What functions answered or raised."""
+        """The answers and errors of the functions."""
         self.jobs: set[str] = set()
 
     def call(self, name: str, given: dict[str, Any]) -> Any:
@@ -140,7 +140,7 @@ class Doors:
         return answer
 
     def submit(self, job_id: str, given: dict[str, Any] | None = None) -> None:
-        """Send a job; tell of it where that fails."""
+        """Submit a job, and pass a failure to Notify."""
         self.jobs.add(job_id)
         execution = arn_of(job_id)
         fault = self.call("submit", {"execution_id": execution, "input": given or {"job_id": job_id}})
@@ -150,7 +150,7 @@ class Doors:
                 self.call("notify", {"event": happened, "execution_id": execution, "error": error})
 
     def key(self, word: str) -> None:
-        """A file's name, its folder's, a recipe's, a request's; the content has the word as well."""
+        """Use the text in the names of a file, its folder, a recipe and a request, and in the content."""
         text = word.encode(errors="replace").decode()
         for form in SUFFIXES:
             key = form.format(text)[:300]
@@ -163,12 +163,12 @@ class Doors:
                 self.submit(answer["job_id"])
 
     def recipe(self, word: str) -> None:
-        """What a recipe holds, and the metadata of a file for it."""
+        """Use the text in a recipe, and in the metadata of a file for it."""
         self.world.recipe({"model_id": f"{{{{metadata.{word}}}}}", word: word, "prompt": f"{{{{{word}|{word}}}}}"})
         self.key("shoe")
 
     def body(self, word: str) -> None:
-        """Fields, names of fields and labels of a body, and what its caller is called."""
+        """Use the text in fields, field names and labels of a body, and in its caller's name."""
         for body in (
             {**BODY, "model_id": word},
             {**BODY, word: word},
@@ -197,7 +197,7 @@ class Doors:
         self.call("api", {**event("api_post_uploads"), "body": json.dumps({"filename": word, "recipe": word, word: 1})})
 
     def vendor(self, word: str) -> None:
-        """What Genviral says: when it refuses, and when it looks at a video."""
+        """Use the text in Genviral's answers: to the paid call, and to a poll."""
         for status, code in (
             (400, "invalid_input"),
             (400, word),
@@ -230,7 +230,7 @@ class Doors:
         self.world.vendor = Vendor()
 
     def cause(self, word: str) -> None:
-        """What an execution ended with."""
+        """Use the text in the cause of an execution's failure."""
         job_id = f"job-{len(self.jobs)}"
         self.world.paid_job(job_id)
         self.jobs.add(job_id)
@@ -242,7 +242,7 @@ class Doors:
         )
 
     def batch(self, word: str) -> None:
-        """Cells, columns and lines of a batch, and its name."""
+        """Use the text in cells, columns and lines of a batch, and in its name."""
         name = word.encode(errors="replace").decode()[:60]
         cell = f'"{name.replace(chr(34), chr(34) * 2)}"'
         good = f"model_id,prompt,metadata.label\nm,a boat,{cell}\nn,{cell},x\n{cell},y,z\n"
@@ -263,13 +263,13 @@ class Doors:
 
 
 class Seen:
-    """All that people and programs get to see."""
+    """All outputs for people and programs."""
 
     def __init__(self, doors: Doors, account: CommandLine) -> None:
         self.doors, self.account, self.world = doors, account, doors.world
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Where each line stands, and the line."""
+        """Yield each output's source and line."""
         for text in self.doors.said:
             yield "answer", text
         for line in self.doors.stage._log.getvalue().split("\n"):
@@ -289,7 +289,7 @@ class Seen:
             yield from (("mail", line) for line in parts["email"].split("\n"))
 
     def commands(self, word: str) -> Iterator[str]:
-        """What the commands say, also of words that they are given."""
+        """Return the output of the commands, also with the text in their arguments."""
         found: list[tuple[str, ...]] = [("show", job_id) for job_id in sorted(self.doors.jobs)[:MOST_SHOWN]]
         found += [("list",), ("list", "--status", "failed"), ("redrive", "--all", "--dry-run")]
         found += [("show", word), ("attach", word, word), ("redrive", word, "--yes"), ("list", "--status", word)]
@@ -346,7 +346,7 @@ def test_no_word_steers_a_terminal_or_forges_a_line_or_link(
 def require_harmless(where: str, line: str) -> None:
     assert not [sign for sign in line if not sign.isprintable() and sign not in "\xa0\u202f\u3000"], (where, line)
     assert not _NOTHING.search(line), (where, line)
-    # The report for programs is JSON and repeats a key as it is: blanks push nothing out of sight there.
+    # The JSON report repeats a key unchanged, because blanks hide nothing there.
     if where in ("subject", "sms", "mail", "command") or (where == "report" and not line.startswith("{")):
         assert not re.search(" {60}", line), (where, line)
     if where in ("subject", "sms", "mail"):
@@ -354,7 +354,7 @@ def require_harmless(where: str, line: str) -> None:
 
 
 def shown_of(word: str) -> Iterator[tuple[str, str]]:
-    """What people and programs get to see of a job that has the word wherever a record may have one."""
+    """Return all outputs about a job that has the text wherever a record may have one."""
     fault = UploadMisplaced(f"the key '{word}' starts nothing", issues=({"path": word, "message": word},))
     source = {"type": "batch", "bucket": "b", "key": f"batches/{word}.csv", "line": 3, "caller": word}
     job = Job(
@@ -374,9 +374,13 @@ def shown_of(word: str) -> Iterator[tuple[str, str]]:
         notice_due="failed",
     )
     yield "answer", str(fault)
-    for notice in (notification_for(job), notification_of_upload("id", source, fault=fault, occurred_at="x")):
-        yield from (("subject", notice.subject), ("sms", notice.short), ("notification", json_text(notice.message)))
-        yield from (("mail", line) for line in notice.text.split("\n"))
+    for notification in (notification_for(job), notification_of_upload("id", source, fault=fault, occurred_at="x")):
+        yield from (
+            ("subject", notification.subject),
+            ("sms", notification.short),
+            ("notification", json_text(notification.message)),
+        )
+        yield from (("mail", line) for line in notification.text.split("\n"))
     row = {
         "line": 3,
         "status": "failed",

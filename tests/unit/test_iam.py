@@ -1,4 +1,4 @@
-"""What the roles may do: no wildcard without a reason, nothing that names the same right twice, and a fresh table."""
+"""Test the roles: no wildcard without a reason, no right granted twice, and a fresh table."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_wildcard_without_a_reason() -> None:
 
 
 def test_only_the_account_as_a_whole_is_kept_out_by_statements_for_all() -> None:
-    """Resource policies: whom they allow is named, and a service must come from this account or this API."""
+    """Resource policies name whom they allow, and a service must come from this account or this API."""
     for name, statement in resource_statements():
         if statement["Effect"] == "Allow":
             assert statement["Principal"] != "*", name

@@ -1,4 +1,4 @@
-"""Who may import whom. The arrows run one way: functions → api → steps → requests → jobs → genviral."""
+"""Test which module may import which: functions → api → steps → requests → jobs → genviral."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def modules(folder: str) -> list[Path]:
 
 
 def imported(path: Path, *, for_types: bool = False) -> Iterator[str]:
-    """Full names of all that a module imports when it runs, and on request of what only the type checker sees."""
+    """Return the full names that a module imports at run time, and on request those for the type checker only."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -104,10 +104,10 @@ def test_helpers_of_tests_are_imported_by_their_full_names(folder: str) -> None:
     assert not wrong, "tests/support is the place for what several test modules use"
 
 
-# What every function imports: the logger and the AWS clients, and what those bring along.
+# Every function imports the logger, the AWS clients, and their dependencies.
 BASE = {"aws_lambda_powertools", "botocore", "certifi", "dateutil", "jmespath", "six", "typing_extensions", "urllib3"}
 VENDOR = {"anyio", "h11", "httpcore", "httpx", "idna"}
-# httpcore and httpx take them where they are; the layer has none.
+# httpcore and httpx use them if installed. The layer has none.
 ONLY_HERE = {"h2", "hpack", "hyperframe", "click", "rich", "pygments", "markdown_it", "mdurl"}
 MODELS = {"annotated_types", "pydantic", "pydantic_core", "typing_inspection"}
 BUDGET = {
@@ -120,7 +120,7 @@ BUDGET = {
     "batch": BASE,
     "api": BASE,
 }
-"""Each function's third-party packages when it starts. Another one costs milliseconds on every cold start."""
+"""Each function's third-party packages at its start. One more costs milliseconds on every cold start."""
 HEAVY = (
     "aws_lambda_powertools.event_handler",
     "aws_lambda_powertools.utilities.idempotency",
@@ -139,7 +139,7 @@ ALLOWED = {
 
 
 def loaded_by(name: str) -> set[str]:
-    """The modules that are there once a function has started, in a process of its own."""
+    """Return the modules loaded after a function's start in its own process."""
     code = f"import runpy, sys; runpy.run_path('functions/{name}/app.py'); print(*sys.modules)"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""The in-process interpreter: what it runs, what it records, and how a run ends."""
+"""Test the in-process interpreter: what it runs, what it records, and how a run ends."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_states_all_does_not_catch_what_aws_lets_nobody_catch() -> None:
 
 
 def test_what_a_task_is_given_counts_with_what_its_parameters_add() -> None:
-    """moto checks results only; AWS also checks the input after `Parameters`."""
+    """moto checks only results. AWS also checks the input after `Parameters`."""
     definition = machine({"Call": call(End=True, Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Caught"}])})
     definition["States"]["Caught"] = {"Type": "Succeed"}
     called: list[Any] = []
@@ -205,7 +205,7 @@ NESTED = "arn:aws:states:us-east-1:123456789012:stateMachine:nested"
 
 
 def mapped(reader: str = "arn:aws:states:::s3:getObject", **child: Any) -> dict[str, Any]:
-    """A map over a list in S3 that starts an execution for each item."""
+    """Return a map over a list in S3 that starts an execution for each item."""
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::states:startExecution.sync:2",

@@ -1,4 +1,4 @@
-"""Plain values in DynamoDB's typed form: as boto3 has it, and back again."""
+"""Test the conversion of plain values to DynamoDB's typed form, as boto3 does it, and back."""
 
 from __future__ import annotations
 

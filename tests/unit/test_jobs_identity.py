@@ -1,4 +1,4 @@
-"""The same event or request is always the same job, and two different ones never are."""
+"""Test that the same event or request is always the same job, and that different ones never are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs and people read: the data keeps to its schema, the text says what happened, what to do and where."""
+"""Test notifications: the data matches its schema, and the text says what happened, what to do and where."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.notifications import SCHEMA, valid
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Told by tests/unit/test_steps_batch.py, and held against the schema there.
+# Sent in tests/unit/test_steps_batch.py, and validated against the schema there.
 BATCH_STATUSES = (BATCH_FINISHED, BATCH_CHECKED, BATCH_REJECTED, BATCH_INTERRUPTED)
 OUTPUT = {
     "bucket": "example-videos",
@@ -83,7 +83,7 @@ def canceled(world: World) -> None:
     world.notifier().canceled(JOB_ID)
 
 
-NOTICES: dict[str, Callable[[World], None]] = {
+NOTIFICATIONS: dict[str, Callable[[World], None]] = {
     "succeeded": delivered,
     "failed": failed,
     "on_hold": held,
@@ -94,29 +94,34 @@ NOTICES: dict[str, Callable[[World], None]] = {
 }
 
 
-def recipe_notice() -> Notification:
+def recipe_notification() -> Notification:
     source = {"type": "recipe", "bucket": "example-uploads", "key": "recipes/shoes.json"}
     fault = RecipeInvalid("recipe 'shoes' is not valid JSON")
     return notification_of_upload("s3-1", source, recipe="shoes", fault=fault, occurred_at="2026-11-22T10:15:30Z")
 
 
-@pytest.mark.parametrize("status", NOTICES)
-def test_every_notice_keeps_to_the_schema(world: World, status: str) -> None:
-    NOTICES[status](world)
+@pytest.mark.parametrize("status", NOTIFICATIONS)
+def test_every_notification_keeps_to_the_schema(world: World, status: str) -> None:
+    NOTIFICATIONS[status](world)
     (message,) = world.messages()
     assert message.body["status"] == status
     valid(message.body)
 
 
-def test_a_recipes_notice_keeps_to_the_schema() -> None:
-    notice = recipe_notice()
-    valid(notice.message)
-    assert "job_id" not in notice.message
+def test_a_recipes_notification_keeps_to_the_schema() -> None:
+    notification = recipe_notification()
+    valid(notification.message)
+    assert "job_id" not in notification.message
 
 
 def test_the_schema_names_what_can_be_notified_and_nothing_else(world: World) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert set(SCHEMA["properties"]["status"]["enum"]) == {*NOTICES, RECIPE_INVALID, UPLOAD_IGNORED, *BATCH_STATUSES}
+    assert set(SCHEMA["properties"]["status"]["enum"]) == {
+        *NOTIFICATIONS,
+        RECIPE_INVALID,
+        UPLOAD_IGNORED,
+        *BATCH_STATUSES,
+    }
     assert SCHEMA["properties"]["version"]["const"] == VERSION
     delivered(world)
     (message,) = world.messages()
@@ -185,7 +190,7 @@ LONG = "Your account is suspended and nothing was paid for " * 4
 
 
 def about(name: str, **facts: Any) -> Notification:
-    """What is said of a job that may be paid for, and that has this name."""
+    """Return the notification of a job of this name that may have been paid for."""
     source = {"type": "upload", "bucket": "b", "key": f"uploads/{name}"}
     return notification_for(
         Job(
@@ -222,10 +227,10 @@ def test_a_name_cannot_write_a_line_of_its_own_into_the_mail(name: str) -> None:
 @pytest.mark.parametrize("line", [None, 3])
 def test_no_name_takes_the_place_of_what_happened_in_a_subject(name: str, line: int | None) -> None:
     source = {"type": "batch", "bucket": "b", "key": f"batches/{name}"} | ({"line": line} if line else {})
-    notice = about(name, source=source)
-    assert notice.subject.startswith("Nobody knows whether the video was paid for")
-    assert notice.short.startswith("Nobody knows whether the video was paid for")
-    assert len(notice.subject) <= 100
+    notification = about(name, source=source)
+    assert notification.subject.startswith("Nobody knows whether the video was paid for")
+    assert notification.short.startswith("Nobody knows whether the video was paid for")
+    assert len(notification.subject) <= 100
 
 
 @pytest.mark.parametrize(
@@ -262,9 +267,9 @@ def test_a_subject_says_what_happened_and_to_what(name: str, subject: str) -> No
     ],
 )
 def test_no_text_holds_a_clickable_link_and_each_is_broken_once(words: str, shown: str) -> None:
-    notice = about("a.jpg", error={"code": "x", "message": words})
-    assert shown in notice.text.splitlines()
-    assert shown in notice.short
+    notification = about("a.jpg", error={"code": "x", "message": words})
+    assert shown in notification.text.splitlines()
+    assert shown in notification.short
     if shown != words:
         assert f'"uploads/{shown}"' in about(words).text.splitlines()[0]
 
@@ -298,8 +303,10 @@ ROW = {"type": "batch", "bucket": "example-uploads", "key": "batches/a.csv", "li
 
 @pytest.mark.parametrize("past", ["as planned", "interrupted", "taken up"])
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED])
-def test_a_row_that_recovers_after_an_interruption_notice_is_mailed(world: World, past: str, status: Status) -> None:
-    """Subscriptions leave out what carries `reported_in`, and the report may be older than this end."""
+def test_a_row_that_recovers_after_an_interruption_notification_is_mailed(
+    world: World, past: str, status: Status
+) -> None:
+    """Mail subscriptions filter out `reported_in`, and the report may be older than this end."""
     world.paid_job(JOB_ID)
     execution = arn_of(f"{JOB_ID}.r1") if past == "taken up" else EXECUTION
     world.store.set_source(JOB_ID, ROW)
@@ -318,7 +325,7 @@ def test_a_row_that_recovers_after_an_interruption_notice_is_mailed(world: World
 
 
 def with_two_videos(world: World, **other: Any) -> None:
-    """The job's second video is followed; the first one cost seven credits."""
+    """Give the job two videos. It follows the second one, and the first one cost seven credits."""
     world.paid_job()
     world.store.update(JOB_ID, other_videos={"the-first": {"credits_used": 7, "submitted_at": 1, **other}})
 

@@ -1,4 +1,4 @@
-"""Which interruptions are tried again automatically, how long the pauses are, and when people are notified."""
+"""Test which interruptions are redriven automatically, how long the pauses are, and when people are notified."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def test_what_lasts_is_left_to_a_person(name: str, outage: dict[str, int]) -> No
 
 
 def test_pauses_grow_and_end_while_aws_still_redrives_an_execution() -> None:
-    now, outage, pauses, told = NOW, job(), [], 0
+    now, outage, pauses, notified = NOW, job(), [], 0
     while (plan := redrives.plan(outage, ended="FAILED", error="GenviralUnavailable", now=now)).redrive_at is not None:
-        told += plan.is_news
+        notified += plan.is_news
         pauses.append(plan.redrive_at - now)
         now = plan.redrive_at
         outage = job(redrives=len(pauses), redrive_until=plan.redrive_until)
@@ -79,7 +79,7 @@ def test_pauses_grow_and_end_while_aws_still_redrives_an_execution() -> None:
     assert set(pauses[5:]) == {6 * 3600}
     assert 12 * DAY < now - NOW <= 13 * DAY
     assert len(pauses) < 60  # a redrive that fails takes about 90 of an execution's 25,000 events
-    assert (told, plan.is_news) == (1, True)
+    assert (notified, plan.is_news) == (1, True)
 
 
 ADVICE = "Fix it, then redrive."

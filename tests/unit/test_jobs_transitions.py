@@ -1,4 +1,4 @@
-"""The table of moves holds against every writer, and one attempt alone gets the claim."""
+"""Test that every writer follows the table of transitions, and that only one attempt gets the claim."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from shared.jobs.record import Job
 
-MOVE_PAIRS = [(source, target) for source in Status for target in Status]
+TRANSITION_PAIRS = [(source, target) for source in Status for target in Status]
 
 
 class OneAtATime(Flaky):
-    """DynamoDB writes an item whole or not at all; moto alone does not promise that to threads."""
+    """A client whose calls are serial: DynamoDB writes items atomically, and moto does not with threads."""
 
     def __init__(self, real: Any) -> None:
         super().__init__(real)
@@ -44,28 +44,28 @@ class OneAtATime(Flaky):
 
 
 def put(world: World, status: Status, **attributes: Any) -> Job:
-    """A job that is simply there, whatever way it came."""
+    """Create a job in this status directly."""
     world.job(**attributes)
     world.overwrite(JOB_ID, status=status.value)
     return world.record()
 
 
-def test_the_table_of_moves_is_whole() -> None:
+def test_the_table_of_transitions_is_complete() -> None:
     assert set(STATES) == set(Status)
     assert set(Status) == OPEN | TERMINAL
     assert {status.value for status in TERMINAL} == {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
     assert STATES[Status.SUCCEEDED].leads_to == {Status.PROCESSING}, "for another video that was paid for as well"
-    # Whatever is open can be interrupted, and an interruption hides no way on.
+    # Every open job can be interrupted, and an interruption permits the same transitions.
     assert all(Status.INTERRUPTED in STATES[status].leads_to for status in OPEN)
     of_open = {target for source in OPEN for target in STATES[source].leads_to}
     assert STATES[Status.INTERRUPTED].leads_to >= of_open - {Status.INTERRUPTED}
 
 
-@pytest.mark.parametrize("reopen", [False, True], ids=["by itself", "by an operator"])
-def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> None:
+@pytest.mark.parametrize("reopen", [False, True], ids=["automatically", "by an operator"])
+def test_every_transition_of_the_table_and_no_other(world: World, reopen: bool) -> None:
     world.job()
     item = world.dynamodb.get_item(TableName=TABLE, Key={"job_id": {"S": JOB_ID}})["Item"]
-    for source, target in MOVE_PAIRS:
+    for source, target in TRANSITION_PAIRS:
         if reopen and source in OPEN:
             continue
         world.dynamodb.put_item(TableName=TABLE, Item=item | {"status": {"S": source.value}})
@@ -80,7 +80,7 @@ def test_every_move_of_the_table_and_no_other(world: World, reopen: bool) -> Non
     assert sources_of(Status.QUEUED) < sources_of(Status.QUEUED, reopen=True)
 
 
-def test_no_move_makes_a_job(world: World) -> None:
+def test_no_transition_creates_a_job(world: World) -> None:
     attempts: list[Callable[[], object]] = [
         lambda: world.store.transition(JOB_ID, Status.PROCESSING),
         lambda: world.store.update(JOB_ID, output={"key": "x"}),
@@ -109,7 +109,7 @@ def test_a_second_create_finds_the_first(world: World) -> None:
 def test_one_of_many_attempts_gets_the_claim(world: World) -> None:
     world.job()
     start, won = threading.Barrier(8), []
-    store = JobStore(OneAtATime(world.dynamodb), TABLE)  # type: ignore[arg-type]
+    store = JobStore(OneAtATime(world.dynamodb), TABLE)  # type: ignore[arg-type]  # a double of the client
 
     def race(attempt: str) -> None:
         start.wait(10)
@@ -194,7 +194,7 @@ def test_a_video_is_kept_for_a_job_that_ended(world: World) -> None:
     assert (job.status, job.video_id, job.claim, job.credits_used) == (Status.CANCELED, VIDEO_ID, None, 5)
 
 
-def test_a_notice_is_crossed_off_only_while_it_is_the_one_due(world: World) -> None:
+def test_a_pending_notification_is_removed_only_by_its_own_id(world: World) -> None:
     world.job()
     world.store.update(JOB_ID, notice_due="interrupted#2")
     world.store.notification_sent(JOB_ID, "interrupted#1")
@@ -242,7 +242,7 @@ def test_a_record_expires_after_its_last_change_of_status(world: World) -> None:
 @pytest.fixture
 def watched(world: World) -> tuple[JobStore, Flaky]:
     client = Flaky(world.dynamodb)
-    return JobStore(client, TABLE), client  # type: ignore[arg-type]
+    return JobStore(client, TABLE), client  # type: ignore[arg-type]  # a double of the client
 
 
 def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky]) -> None:
@@ -257,7 +257,7 @@ def test_nothing_is_written_without_a_condition(watched: tuple[JobStore, Flaky])
     store.update(JOB_ID, notice_due="x")
     store.notification_sent(JOB_ID, "x")
     store.transition(JOB_ID, Status.CANCELED)
-    budget = CreditCounter(client, TABLE, 10)  # type: ignore[arg-type]
+    budget = CreditCounter(client, TABLE, 10)  # type: ignore[arg-type]  # a double of the client
     counted, _ = store.create("counted", source={"type": "api"})
     for attempt in ("one", "two"):
         reserved, counter = budget.reserve(5)

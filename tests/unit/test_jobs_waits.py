@@ -1,4 +1,4 @@
-"""What people are told about the next try agrees with the state machine, the template, and what has failed so far."""
+"""Test that the announced next try agrees with the state machine, the template, and the failures so far."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def seconds_until(moment: str) -> float:
 
 
 def repeated() -> set[str]:
-    """The names of errors of a poll or a delivery that are repeated and told."""
+    """Return the names of the errors of a poll or a delivery that are retried and shown."""
     vendor = [row.fault for row in TABLE if row.call is not Call.SUBMIT]
-    told: list[type[Fault]] = [*vendor, *delivery.ERRORS, AwsCallFailed]
-    return {fault.__name__ for fault in told if fault.branch is Branch.RETRY} - {"DeliveryIncomplete"}
+    retried: list[type[Fault]] = [*vendor, *delivery.ERRORS, AwsCallFailed]
+    return {fault.__name__ for fault in retried if fault.branch is Branch.RETRY} - {"DeliveryIncomplete"}
 
 
 @pytest.mark.parametrize("state", ["Poll", "Deliver"])

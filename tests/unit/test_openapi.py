@@ -1,4 +1,4 @@
-"""The API's description: fresh, well-formed, about the routes that are deployed, and true of real answers."""
+"""Test the API's description: fresh, well-formed, complete for the deployed routes, and true of real answers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_route_may_be_refused_by_the_gateway_and_one_by_genviral() -> None
     for key, operation in OPERATIONS.items():
         refusal = operation["responses"]["429"]
         assert "API Gateway's own" in refusal["description"]
-        # The gateway has neither our body nor our header.
+        # The gateway sends neither our body nor our header.
         own = key == "GET /models"
         assert ["content" in refusal, "headers" in refusal] == [own, own]
 
@@ -112,7 +112,7 @@ def test_a_finished_job_and_a_refusal_have_their_shapes(stage: Functions) -> Non
     job = json.loads(answer["body"])
     assert "url" in job["video"]
     conforms(job, schema_of("api_get_video", 200))
-    # Nothing is told that is not described.
+    # Every field that is shown is described.
     assert set(job) <= set(DOCUMENT["components"]["schemas"]["Job"]["properties"])
     refusal = stage.call("api", post({"prompt": "no model"}))
     conforms(json.loads(refusal["body"]), schema_of("api_post_videos", 422))

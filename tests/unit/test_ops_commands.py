@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what it prints, what it asks, how it refuses, and what it needs in AWS."""
+"""Test the command line: its output, its questions, its errors, and what it needs in AWS."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class Terminal(io.StringIO):
-    """Somebody who types this."""
+    """A terminal with this input."""
 
     def isatty(self) -> bool:
         return True
@@ -132,7 +132,7 @@ def stopped(world: World) -> None:
 
 
 def in_an_outage(world: World, at: int = 4_102_444_800, name: str = JOB_ID, **attributes: Any) -> None:
-    """A paid job that is redriven automatically, in the year 2100 or when it is said."""
+    """Create a paid job that is redriven automatically, by default in the year 2100."""
     world.paid_job(name)
     dead(world, name)
     error = {"error": "GenviralUnavailable", "code": "genviral_unavailable", "message": "no answer"}
@@ -410,7 +410,7 @@ def test_many_are_redriven_after_one_question(
     assert err.count("Type redrive") == 1
     assert (status, "Redriven: 3." in out) == ((0, True) if sent else (2, False))
     assert ("states:RedriveExecution" in account.calls) is sent
-    # A person took it up, so what fails next is news.
+    # An operator resumed it, so the next failure is notified.
     assert account.world.record("job-down").redrives == (0 if sent else 3)
 
 
@@ -480,7 +480,7 @@ def test_cancel_says_what_becomes_of_the_money(account: CommandLine) -> None:
     assert "attach" in account.run("cancel", JOB_ID)[1]
 
 
-REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
+ERRORS: dict[str, tuple[list[str], Exception | None, str]] = {
     "unknown job": (["cancel", "nobody"], None, "There is no job nobody"),
     "no job's name": (["cancel", "#intake"], None, "There is no job #intake"),
     "no job's item": (["show", "#intake"], None, "Nothing is known as #intake"),
@@ -494,9 +494,9 @@ REFUSALS: dict[str, tuple[list[str], Exception | None, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize("case", ERRORS)
 def test_a_refusal_is_one_clear_line(account: CommandLine, case: str) -> None:
-    command, error, text = REFUSALS[case]
+    command, error, text = ERRORS[case]
     account.world.job()
     if error is not None:
         account.fails["DescribeStacks"] = error
@@ -536,7 +536,7 @@ def test_another_projects_stack_is_refused(account: CommandLine, monkeypatch: py
 
 
 def test_a_key_press_that_ends_a_command_shows_no_traceback(account: CommandLine) -> None:
-    account.fails["DescribeStacks"] = KeyboardInterrupt()  # type: ignore[assignment]
+    account.fails["DescribeStacks"] = KeyboardInterrupt()  # type: ignore[assignment]  # not an Exception
     status, _, err = account.run("list")
     assert status == 130
     assert "again" in err
@@ -573,7 +573,7 @@ def test_the_documented_policy_is_just_enough(account: CommandLine) -> None:
     assert all(statement["Effect"] == "Allow" and statement["Resource"] != "*" for statement in statements)
 
 
-# Where an action is not called like its operation. https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+# Actions with other names than their operations. https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 _ACTIONS = {
     "s3:ListObjectVersions": "s3:ListBucketVersions",
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html

@@ -1,4 +1,4 @@
-"""Which jobs a person means by what they hold, and what they are told where there is none."""
+"""Test how the commands find jobs by what they contain, and the message if there is none."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from shared.jobs.states import Status
 from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
-from tests.support.operators import LATER, operator, uncertain, with_index
+from tests.support.operators import LATER, operator_of, uncertain, with_index
 
 KEY = "uploads/shoes/red shoe:2.jpg"
 CALLER = "arn:aws:sts::123456789012:assumed-role/shop"
 
 
 class Reads:
-    """DynamoDB, with its whole index read noted."""
+    """DynamoDB that records reads of the whole index."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -56,7 +56,7 @@ def _job_of(world: World, key: str, version: str) -> str:
 
 @pytest.fixture
 def crowd(world: World) -> World:
-    """A table with many jobs, of which none is meant."""
+    """Make a table with many jobs, none of them the one that is searched for."""
     with_index(world)
     for number in range(5):
         world.job(f"other-{number}")
@@ -124,7 +124,7 @@ NAMES = {
 def test_what_holds_the_jobs_id_is_read(crowd: World, name: str) -> None:
     crowd.paid_job()
     reads = Reads(crowd.dynamodb)
-    crowd.store = type(crowd.store)(reads, TABLE)  # type: ignore[arg-type]
+    crowd.store = type(crowd.store)(reads, TABLE)  # type: ignore[arg-type]  # a double of the client
     assert find(crowd, NAMES[name]) == [JOB_ID]
     assert not reads.searched, "nobody waits for a search where the name says it"
 
@@ -150,7 +150,7 @@ def test_an_execution_that_somebody_named_freely_is_found(crowd: World) -> None:
     "key", [KEY, "uploads/shoe.jpg", "requests/boat.json", "uploads/pair/spring.manifest.json", "uploads/videos/a.mp4"]
 )
 def test_every_version_of_an_upload_is_found(crowd: World, form: str, key: str) -> None:
-    crowd.job("a")  # a job that somebody called like a part of a key
+    crowd.job("a")  # a job with a name like a part of a key
     jobs = [upload(crowd, key) for _ in range(3)]
     crowd.s3.delete_object(Bucket=UPLOADS, Key=key)
     assert sorted(find(crowd, form.format(bucket=UPLOADS, key=key))) == sorted(jobs)
@@ -313,7 +313,7 @@ def test_a_job_that_moves_on_during_the_search_is_not_missed(crowd: World) -> No
             return Pages()
 
     moving = Finder(
-        store=type(crowd.store)(Moving(crowd.dynamodb), TABLE),  # type: ignore[arg-type]
+        store=type(crowd.store)(Moving(crowd.dynamodb), TABLE),  # type: ignore[arg-type]  # a double of the client
         s3=crowd.s3,
         uploads=UPLOADS,
         videos=VIDEOS,
@@ -397,9 +397,9 @@ def test_what_is_not_there_is_said(crowd: World, case: str) -> None:
 
 
 def test_a_video_that_two_jobs_have_is_found_in_both(crowd: World) -> None:
-    """One recorded it from Genviral's answer, and a person attached it to the other."""
+    """One recorded it from Genviral's answer, and an operator attached it to the other."""
     uncertain(crowd)
-    operator(crowd).attach(JOB_ID, VIDEO_ID)
+    operator_of(crowd).attach(JOB_ID, VIDEO_ID)
     crowd.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     assert sorted(find(crowd, VIDEO_ID)) == sorted(["another", JOB_ID])
 

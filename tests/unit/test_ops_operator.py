@@ -1,4 +1,4 @@
-"""What an operator may do with a job: who may pay, what a cut-off command leaves, and who wins a race."""
+"""Test what an operator may do with a job: who may pay, what an interrupted command leaves, and who wins a race."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tests.support.fakes import (
     TABLE,
     VIDEO_ID,
     Flaky,
+    Repeating,
     Vendor,
     World,
     accepting,
@@ -44,7 +45,7 @@ from tests.support.operators import (
     ended,
     follow,
     generation_failed,
-    operator,
+    operator_of,
     paid,
     uncertain,
 )
@@ -72,9 +73,9 @@ BEGINNINGS: dict[str, Callable[[World], object]] = {
 def test_an_attached_video_is_followed_and_not_paid_for(world: World, beginning: str) -> None:
     BEGINNINGS[beginning](world)
     began = int(time.time())
-    assert operator(world).attach(JOB_ID, VIDEO_ID) == LATER
+    assert operator_of(world).attach(JOB_ID, VIDEO_ID) == LATER
     job = world.record()
-    # A deadline from now on: the old one may be over.
+    # A new deadline, because the old one may have passed.
     assert began + 7200 <= (job.deadline_at or 0) <= time.time() + 7200
     assert (job.status, job.video_id, job.execution) == (Status.PROCESSING, VIDEO_ID, LATER)
     assert (job.claim, job.notice_due, job.error) == (None, None, None)
@@ -93,18 +94,18 @@ def test_a_job_that_needs_no_video_takes_none(world: World, status: str) -> None
     for step in {"delivering": ["delivering"], "succeeded": ["delivering", "succeeded"]}.get(status, []):
         world.store.transition(JOB_ID, Status(step))
     with pytest.raises(Refused, match=f"The job is {status}"):
-        operator(world).attach(JOB_ID, VIDEO_ID)
+        operator_of(world).attach(JOB_ID, VIDEO_ID)
     assert world.executions() == [JOB_ID]
 
 
 def test_a_job_that_runs_again_is_left_to_it(world: World) -> None:
-    """Redriven: interrupted on the record until its first step, but alive."""
+    """After a redrive the record says interrupted until the first step, but the execution runs."""
     world.paid_job()
     alive(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     acts: list[Callable[[], object]] = [
-        lambda: operator(world).attach(JOB_ID, VIDEO_ID),
-        lambda: operator(world).redrive(JOB_ID),
+        lambda: operator_of(world).attach(JOB_ID, VIDEO_ID),
+        lambda: operator_of(world).redrive(JOB_ID),
     ]
     for act in acts:
         with pytest.raises(Refused, match="running"):
@@ -114,22 +115,22 @@ def test_a_job_that_runs_again_is_left_to_it(world: World) -> None:
 def test_a_mistyped_video_can_be_replaced_but_only_on_purpose(world: World) -> None:
     paid(world, Status.INTERRUPTED)
     with pytest.raises(Refused, match=VIDEO_ID):
-        operator(world).attach(JOB_ID, OTHER_VIDEO)
+        operator_of(world).attach(JOB_ID, OTHER_VIDEO)
     assert world.record().video_id == VIDEO_ID
-    operator(world).attach(JOB_ID, OTHER_VIDEO, replace=True)
+    operator_of(world).attach(JOB_ID, OTHER_VIDEO, replace=True)
     assert world.record().video_id == OTHER_VIDEO
 
 
-def looking_for_a_mistyped_video(world: World) -> None:
+def following_a_mistyped_video(world: World) -> None:
     world.paid_job()
     alive(world)
 
 
 def test_a_mistyped_video_is_replaced_while_it_is_polled(world: World) -> None:
-    looking_for_a_mistyped_video(world)
+    following_a_mistyped_video(world)
     with pytest.raises(Refused, match=VIDEO_ID):
-        operator(world).attach(JOB_ID, OTHER_VIDEO)
-    assert operator(world).attach(JOB_ID, OTHER_VIDEO, replace=True) == LATER
+        operator_of(world).attach(JOB_ID, OTHER_VIDEO)
+    assert operator_of(world).attach(JOB_ID, OTHER_VIDEO, replace=True) == LATER
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
     world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment="1")
     job = world.record()
@@ -140,10 +141,10 @@ def test_a_mistyped_video_is_replaced_while_it_is_polled(world: World) -> None:
 
 
 def test_a_video_that_is_found_in_the_same_moment_is_not_replaced(world: World) -> None:
-    looking_for_a_mistyped_video(world)
+    following_a_mistyped_video(world)
     found = Machine(world, meanwhile=lambda: world.store.transition(JOB_ID, Status.DELIVERING))
     with pytest.raises(Refused, match="delivering"):
-        operator(world, found).attach(JOB_ID, OTHER_VIDEO, replace=True)
+        operator_of(world, found).attach(JOB_ID, OTHER_VIDEO, replace=True)
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "RUNNING"
     assert world.record().video_id == VIDEO_ID
 
@@ -164,12 +165,12 @@ def test_an_unconfirmed_video_is_attached_only_by_force(world: World, kind: str)
     world.vendor = Vendor(get=answers)
     before, executions = world.record(), world.executions()
     with pytest.raises(Refused, match=text) as refused:
-        operator(world).attach(JOB_ID, VIDEO_ID)
+        operator_of(world).attach(JOB_ID, VIDEO_ID)
     assert "--force" in str(refused.value)
     assert "othing was changed" in str(refused.value)
     assert (world.record(), world.executions()) == (before, executions)
     asked = len(world.vendor.asked)
-    assert operator(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
+    assert operator_of(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
     assert (world.record().video_id, len(world.vendor.asked)) == (VIDEO_ID, asked)
 
 
@@ -180,20 +181,20 @@ def test_a_video_that_another_job_has_is_attached_only_by_force(world: World, st
     if status is not Status.QUEUED:
         world.overwrite("another", status=status.value)
     with pytest.raises(Refused, match=f"The job another has this video; it is {status}"):
-        operator(world).attach(JOB_ID, VIDEO_ID)
+        operator_of(world).attach(JOB_ID, VIDEO_ID)
     assert world.record().status is Status.UNCERTAIN
-    operator(world).attach(JOB_ID, VIDEO_ID, force=True)
+    operator_of(world).attach(JOB_ID, VIDEO_ID, force=True)
     assert world.record().video_id == VIDEO_ID
 
 
 def test_a_video_of_a_job_that_was_given_another_one_is_free(world: World) -> None:
-    """The index is read, and is behind the table."""
+    """The index that is read lags behind the table."""
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
-    desk = operator(world)
+    operator = operator_of(world)
     listed = list(world.store.with_video(VIDEO_ID))
     world.store.update("another", video_id=OTHER_VIDEO)
-    store = replace(desk, store=Stale(world.store, listed))  # type: ignore[arg-type]
+    store = replace(operator, store=Stale(world.store, listed))  # type: ignore[arg-type]  # a double of the store
     assert store.attach(JOB_ID, VIDEO_ID) == LATER
 
 
@@ -203,23 +204,23 @@ def test_another_jobs_further_video_is_attached_only_by_force(world: World) -> N
     world.store.note_owner(VIDEO_ID, "another")
     world.store.add_video(another, VIDEO_ID, {"credits_used": 5, "submitted_at": 1_700_000_000})
     with pytest.raises(Refused, match="The job another has this video; it is queued"):
-        operator(world).attach(JOB_ID, VIDEO_ID)
+        operator_of(world).attach(JOB_ID, VIDEO_ID)
     assert world.record().status is Status.UNCERTAIN
-    assert operator(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
+    assert operator_of(world).attach(JOB_ID, VIDEO_ID, force=True) == LATER
 
 
 def test_a_video_attached_by_mistake_is_free_once_that_is_corrected(world: World) -> None:
     uncertain(world)
     world.store.create("another", source={"type": "api"}, video_id=VIDEO_ID)
     world.overwrite("another", status=Status.INTERRUPTED.value)
-    desk = operator(world)
-    desk.attach("another", OTHER_VIDEO, replace=True)
+    operator = operator_of(world)
+    operator.attach("another", OTHER_VIDEO, replace=True)
     assert world.store.owner_of(VIDEO_ID) == "another"
-    assert desk.attach(JOB_ID, VIDEO_ID) == LATER
+    assert operator.attach(JOB_ID, VIDEO_ID) == LATER
 
 
 class Meanwhile:
-    """A store in which something happens once, after the search for another job that has the video."""
+    """A store that runs an action once, after the search for another job with the video."""
 
     def __init__(self, world: World, happen: Callable[[], Any]) -> None:
         self._store = world.store
@@ -252,15 +253,15 @@ def test_of_two_jobs_that_are_given_one_video_at_once_only_one_gets_it(world: Wo
     uncertain(world)
     world.store.create("another", source={"type": "api"}, execution=arn_of("another"))
     world.store.transition("another", Status.FAILED)
-    desk = operator(world)
+    operator = operator_of(world)
     BEFORE[before](world)
-    store = Meanwhile(world, lambda: desk.attach("another", VIDEO_ID, force=force))
+    store = Meanwhile(world, lambda: operator.attach("another", VIDEO_ID, force=force))
     seen = world.record()
-    for attempt in (replace(desk, store=store), desk):  # type: ignore[arg-type]
+    for attempt in (replace(operator, store=store), operator):  # type: ignore[arg-type]  # a double of the store
         with pytest.raises(Refused, match="The job another has this video; it is processing"):
             attempt.attach(JOB_ID, VIDEO_ID)
     assert (world.record(), world.record("another").video_id) == (seen, VIDEO_ID)
-    assert desk.attach(JOB_ID, VIDEO_ID, force=True) == LATER
+    assert operator.attach(JOB_ID, VIDEO_ID, force=True) == LATER
     assert world.record().video_id == VIDEO_ID
 
 
@@ -272,41 +273,41 @@ def test_an_answer_that_names_the_video_in_the_same_moment_wins(world: World) ->
         record_video(world.store, VIDEO_ID, {"submitted_at": 1_700_000_000}, job_id="another", origin={})
 
     with pytest.raises(Refused, match="The job another has this video"):
-        replace(operator(world), store=Meanwhile(world, accepted)).attach(JOB_ID, VIDEO_ID)  # type: ignore[arg-type]
+        replace(operator_of(world), store=Meanwhile(world, accepted)).attach(JOB_ID, VIDEO_ID)  # type: ignore[arg-type]  # a double of the store
     assert (world.record().status, list(world.record("another").other_videos)) == (Status.UNCERTAIN, [VIDEO_ID])
 
 
 def test_an_attach_whose_answer_was_lost_is_not_refused_for_its_own_write(world: World) -> None:
     uncertain(world)
-    desk = operator(world)
+    operator = operator_of(world)
 
     class Repeated(JobStore):
         def take_up(self, *given: Any, **options: Any) -> None:
             super().take_up(*given, **options)
             super().take_up(*given, **options)
 
-    assert replace(desk, store=Repeated(world.dynamodb, TABLE)).attach(JOB_ID, VIDEO_ID) == LATER
+    assert replace(operator, store=Repeated(world.dynamodb, TABLE)).attach(JOB_ID, VIDEO_ID) == LATER
     assert (world.record().video_id, world.executions()) == (VIDEO_ID, [JOB_ID, f"{JOB_ID}.r1"])
 
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_job_that_had_anothers_video_leaves_no_trace_in_its_place(world: World, force: bool) -> None:
-    """The job that Genviral was paid for keeps its further video, however often it is given away by mistake."""
+    """The job that Genviral was paid for keeps its further video, however often that is attached elsewhere."""
     uncertain(world)
     world.store.create("the owner", source={"type": "api"}, video_id=OTHER_VIDEO)
     record_video(world.store, VIDEO_ID, {"submitted_at": 1_700_000_000}, job_id="the owner", origin={})
-    desk = operator(world)
-    desk.attach(JOB_ID, VIDEO_ID, force=True)
-    desk.attach(JOB_ID, "44444444-4444-4444-4444-444444444444", replace=True, force=force)
+    operator = operator_of(world)
+    operator.attach(JOB_ID, VIDEO_ID, force=True)
+    operator.attach(JOB_ID, "44444444-4444-4444-4444-444444444444", replace=True, force=force)
     world.store.create("another", source={"type": "api"})
     world.store.transition("another", Status.FAILED)
     assert world.store.owner_of(VIDEO_ID) == "the owner"
     with pytest.raises(Refused, match="The job the owner has this video"):
-        desk.attach("another", VIDEO_ID)
+        operator.attach("another", VIDEO_ID)
 
 
 class Stale:
-    """A store whose index shows what was there before."""
+    """A store whose index shows an earlier state."""
 
     def __init__(self, store: Any, listed: list[str]) -> None:
         self._store = store
@@ -321,14 +322,14 @@ class Stale:
 
 def test_the_video_on_the_record_need_not_be_named(world: World) -> None:
     paid(world, Status.TIMED_OUT)
-    operator(world).attach(JOB_ID)
+    operator_of(world).attach(JOB_ID)
     assert (world.record().status, world.record().video_id) == (Status.PROCESSING, VIDEO_ID)
 
 
 def test_a_job_without_a_video_needs_its_name(world: World) -> None:
     uncertain(world)
     with pytest.raises(Refused, match="names no video"):
-        operator(world).attach(JOB_ID)
+        operator_of(world).attach(JOB_ID)
     assert world.record().status is Status.UNCERTAIN
 
 
@@ -336,7 +337,7 @@ def test_a_job_without_a_video_needs_its_name(world: World) -> None:
 def test_what_can_be_no_video_id_is_not_recorded(world: World, video: str) -> None:
     uncertain(world)
     with pytest.raises(Refused):
-        operator(world).attach(JOB_ID, video)
+        operator_of(world).attach(JOB_ID, video)
     assert world.record().status is Status.UNCERTAIN
 
 
@@ -352,11 +353,11 @@ def test_a_resubmission_is_paid_under_a_key_of_its_own(world: World) -> None:
         follow(world, EXECUTION)
     dead(world)
     world.notifier().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
-    assert operator(world).resubmit(JOB_ID) == LATER
+    assert operator_of(world).resubmit(JOB_ID) == LATER
     assert follow(world, LATER)["video_id"] == VIDEO_ID
     assert [post.headers["Idempotency-Key"] for post in world.vendor.posts] == [JOB_ID, f"{JOB_ID}.1"]
     with pytest.raises(Refused, match="paid for"):
-        operator(world).resubmit(JOB_ID)
+        operator_of(world).resubmit(JOB_ID)
 
 
 @pytest.mark.parametrize(
@@ -368,19 +369,19 @@ def test_only_an_unsettled_or_unpaid_end_is_resubmitted(world: World, status: St
     else:
         ended(world, status)
     with pytest.raises(Refused):
-        operator(world).resubmit(JOB_ID)
+        operator_of(world).resubmit(JOB_ID)
     assert world.executions() == [JOB_ID]
 
 
 def test_the_decision_to_pay_is_about_the_job_that_was_shown(world: World) -> None:
-    """While a person thinks, the first call's answer may come after all, or another person may act."""
+    """Before the confirmation, the first call's answer may arrive, or another operator may act."""
     uncertain(world)
 
     def late_answer(_: Job) -> None:
         world.store.record_video(JOB_ID, VIDEO_ID)
 
     with pytest.raises(Refused, match="changed meanwhile"):
-        operator(world).resubmit(JOB_ID, late_answer)
+        operator_of(world).resubmit(JOB_ID, late_answer)
     assert (world.record().status, world.record().resubmissions) == (Status.UNCERTAIN, 0)
 
 
@@ -388,12 +389,12 @@ def test_a_second_person_in_the_same_minute_does_not_pay_again(world: World) -> 
     uncertain(world)
 
     def faster(_: Job) -> None:
-        operator(world).resubmit(JOB_ID)
+        operator_of(world).resubmit(JOB_ID)
         world.store.claim(JOB_ID, "attempt", execution=LATER)
         world.store.transition(JOB_ID, Status.UNCERTAIN)
 
     with pytest.raises(Refused, match="changed meanwhile"):
-        operator(world).resubmit(JOB_ID, faster)
+        operator_of(world).resubmit(JOB_ID, faster)
     assert world.record().resubmissions == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
 
@@ -405,7 +406,7 @@ def test_nothing_is_sent_without_consent(world: World) -> None:
     uncertain(world)
     before = world.record()
     with pytest.raises(Refused, match="no"):
-        operator(world).resubmit(JOB_ID, no)
+        operator_of(world).resubmit(JOB_ID, no)
     assert world.record() == before
 
 
@@ -415,24 +416,24 @@ def test_nothing_is_sent_without_consent(world: World) -> None:
 def test_a_redrive_resumes_the_same_execution(world: World) -> None:
     paid(world, Status.INTERRUPTED)
     before, machine = world.record(), Machine(world)
-    assert operator(world, machine).redrive(JOB_ID) == EXECUTION
+    assert operator_of(world, machine).redrive(JOB_ID) == EXECUTION
     assert machine.redriven == [EXECUTION]
     assert replace(world.record(), interrupted_at=None) == before
 
 
 def test_a_redrive_gives_the_video_time_again(world: World) -> None:
-    """An interrupted job could not be polled, and its deadline may be over."""
+    """An interrupted job could not be polled, and its deadline may have passed."""
     paid(world, Status.INTERRUPTED)
     world.store.update(JOB_ID, deadline_at=1_700_000_000)
     began = int(time.time())
-    operator(world).redrive(JOB_ID)
+    operator_of(world).redrive(JOB_ID)
     assert began + 7200 <= (world.record().deadline_at or 0) <= time.time() + 7200
 
 
 def test_what_cannot_be_redriven_any_more_goes_on_in_a_later_execution(world: World) -> None:
     paid(world, Status.INTERRUPTED)
     too_old = {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": "Execution redrivable period exceeded"}
-    assert operator(world, Machine(world, redrivable=False, shown=too_old)).redrive(JOB_ID) == LATER
+    assert operator_of(world, Machine(world, redrivable=False, shown=too_old)).redrive(JOB_ID) == LATER
     assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
     assert follow(world, LATER)["video_id"] == VIDEO_ID
     assert not world.vendor.posts
@@ -448,25 +449,25 @@ def test_what_cannot_be_redriven_any_more_goes_on_in_a_later_execution(world: Wo
     ],
 )
 def test_a_redrive_given_twice_starts_no_second_execution(world: World, said: str, shown: dict[str, str]) -> None:
-    """A description may be too old to say that the first redrive has begun."""
+    """A description may be too old to show that the first redrive has begun."""
     paid(world, Status.INTERRUPTED)
     before = world.record()
     with pytest.raises(Refused, match="runs again"):
-        operator(world, Machine(world, redrivable=False, said=said, shown=shown)).redrive(JOB_ID)
+        operator_of(world, Machine(world, redrivable=False, said=said, shown=shown)).redrive(JOB_ID)
     assert world.executions() == [JOB_ID]
     assert replace(world.record(), interrupted_at=None) == before
 
 
 @pytest.mark.parametrize("error", ["SubmissionUncertain", "SubmissionUnconfirmed"])
 def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: World, error: str) -> None:
-    """The execution stands in its Fail state: a redrive would fail there for ever."""
+    """The execution is in its Fail state, where every redrive would fail."""
     world.paid_job()
     dead(world)
     world.notifier().failed(EXECUTION, {"Error": error, "Cause": "{}"})
     world.notifier().interrupted(EXECUTION, ended="FAILED", error=error, cause="", moment="1")
     assert (world.record().status, world.record().video_id) == (Status.INTERRUPTED, VIDEO_ID)
     machine = Machine(world, shown={"status": "FAILED", "error": error})
-    assert operator(world, machine).redrive(JOB_ID) == LATER
+    assert operator_of(world, machine).redrive(JOB_ID) == LATER
     assert not machine.redriven
     assert world.record().status is Status.PROCESSING
     assert follow(world, LATER)["video_id"] == VIDEO_ID
@@ -477,7 +478,7 @@ def test_a_video_that_came_after_another_attempt_gave_up_is_followed(world: Worl
 def test_what_the_vendor_could_not_make_is_at_its_end(world: World, command: str) -> None:
     generation_failed(world)
     with pytest.raises(Refused, match="at its end: ask for a new job") as refused:
-        getattr(operator(world), command)(JOB_ID)
+        getattr(operator_of(world), command)(JOB_ID)
     assert f"If {VIDEO_ID} was attached by mistake: attach {JOB_ID} VIDEO_ID --replace." in str(refused.value)
     assert "resubmit" not in str(refused.value)
     assert world.executions() == [JOB_ID]
@@ -488,13 +489,13 @@ def test_a_failed_job_whose_video_came_late_is_attached(world: World, command: s
     ended(world, Status.FAILED)
     world.store.record_video(JOB_ID, VIDEO_ID)
     with pytest.raises(Refused, match=r"Use attach\."):
-        getattr(operator(world), command)(JOB_ID)
+        getattr(operator_of(world), command)(JOB_ID)
 
 
 def test_a_claim_of_unknown_end_stays_one(world: World) -> None:
     claimed(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    operator(world, Machine(world, redrivable=False)).redrive(JOB_ID)
+    operator_of(world, Machine(world, redrivable=False)).redrive(JOB_ID)
     with pytest.raises(SubmissionUncertain):
         follow(world, LATER)
     assert not world.vendor.posts
@@ -512,20 +513,20 @@ def test_a_job_that_was_never_sent_asks_first_and_is_sent_once(world: World, sta
 
     machine = Machine(world, redrivable=False)
     with pytest.raises(Refused, match="no"):
-        operator(world, machine).redrive(JOB_ID, no)
+        operator_of(world, machine).redrive(JOB_ID, no)
     assert world.executions() == [JOB_ID]
-    operator(world, machine).redrive(JOB_ID)
+    operator_of(world, machine).redrive(JOB_ID)
     for _ in range(2):
         follow(world, LATER)
     assert len(world.vendor.posts) == 1
 
 
 def test_a_job_whose_call_may_be_refused_after_all_asks_first(world: World) -> None:
-    """Its claim may be given back between the question and the redrive, which then sends the paid call."""
+    """Its claim may be released between the question and the redrive, which then sends the paid call."""
     claimed(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     asked: list[str | None] = []
-    operator(world).redrive(JOB_ID, lambda job: asked.append(job.claim))
+    operator_of(world).redrive(JOB_ID, lambda job: asked.append(job.claim))
     assert asked == ["attempt"]
 
 
@@ -534,7 +535,7 @@ def test_a_redrive_whose_answer_was_lost_ends_the_outage_at_its_repeat(world: Wo
     world.store.update(JOB_ID, redrives=3, redrive_at=1, redrive_until=2)
     said = "Execution is RUNNING and is not redrivable"
     with pytest.raises(Refused, match="runs again"):
-        operator(world, Machine(world, redrivable=False, said=said)).redrive(JOB_ID)
+        operator_of(world, Machine(world, redrivable=False, said=said)).redrive(JOB_ID)
     job = world.record()
     assert (job.redrives, job.redrive_at, job.redrive_until) == (0, None, None)
 
@@ -547,7 +548,7 @@ def test_an_aws_failure_for_one_job_does_not_delay_the_others(world: World, code
         world.store.transition(job.job_id, Status.INTERRUPTED)
     machine = Machine(world)
     flaky = Flaky(machine, {1: "before"}, only="redrive_execution", code=code)
-    done = {job.job_id: reason for job, reason in operator(world, flaky).redrive_all(jobs)}
+    done = {job.job_id: reason for job, reason in operator_of(world, flaky).redrive_all(jobs)}
     assert code in (done.pop("a") or "")
     assert done == {"b": None, "c": None}
     assert machine.redriven == [arn_of("b"), arn_of("c")]
@@ -556,7 +557,7 @@ def test_an_aws_failure_for_one_job_does_not_delay_the_others(world: World, code
 def test_an_ended_job_is_not_redriven(world: World) -> None:
     uncertain(world)
     with pytest.raises(Refused, match="attach or resubmit"):
-        operator(world).redrive(JOB_ID)
+        operator_of(world).redrive(JOB_ID)
 
 
 # ---- cancel ----------------------------------------------------------------------------------------------
@@ -565,7 +566,7 @@ def test_an_ended_job_is_not_redriven(world: World) -> None:
 def test_a_canceled_job_ends_and_its_end_is_notified_once(world: World) -> None:
     world.paid_job()
     alive(world)
-    operator(world).cancel(JOB_ID)
+    operator_of(world).cancel(JOB_ID)
     assert world.record().status is Status.CANCELED
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
     for _ in range(2):  # the status event, which may come twice
@@ -579,20 +580,20 @@ def test_a_cancel_during_the_paid_call_keeps_the_video_for_attach(world: World) 
     alive(world)
 
     def answer(request: httpx.Request) -> httpx.Response:
-        operator(world).cancel(JOB_ID)
+        operator_of(world).cancel(JOB_ID)
         return accepting()(request)
 
     world.vendor = Vendor([answer])
     follow(world, EXECUTION)
     assert (world.record().status, world.record().video_id) == (Status.CANCELED, VIDEO_ID)
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     assert follow(world, LATER)["video_id"] == VIDEO_ID
     assert len(world.vendor.posts) == 1
 
 
 def test_a_job_canceled_before_it_began_is_never_sent(world: World) -> None:
     world.job()
-    operator(world).cancel(JOB_ID)
+    operator_of(world).cancel(JOB_ID)
     alive(world)
     with pytest.raises(JobClosed):
         follow(world, EXECUTION)
@@ -603,7 +604,7 @@ def test_a_held_job_can_be_canceled(world: World) -> None:
     world.job()
     alive(world)
     world.notifier().on_hold(EXECUTION, {"Error": "InsufficientCredits", "Cause": "{}"})
-    operator(world).cancel(JOB_ID)
+    operator_of(world).cancel(JOB_ID)
     job = world.record()
     assert (job.status, job.held_since, job.error) == (Status.CANCELED, None, None)
 
@@ -611,64 +612,44 @@ def test_a_held_job_can_be_canceled(world: World) -> None:
 def test_an_ended_job_is_not_canceled(world: World) -> None:
     uncertain(world)
     with pytest.raises(Refused, match="uncertain"):
-        operator(world).cancel(JOB_ID)
+        operator_of(world).cancel(JOB_ID)
 
 
 # ---- what may come in between ----------------------------------------------------------------------------
 
 Act = Callable[[Operator], Any]
-TAKE_UPS: dict[str, tuple[Callable[[World], None], Act]] = {
-    "attach": (uncertain, lambda desk: desk.attach(JOB_ID, VIDEO_ID)),
-    "resubmit": (uncertain, lambda desk: desk.resubmit(JOB_ID)),
-    "redrive": (lambda world: paid(world, Status.INTERRUPTED), lambda desk: desk.redrive(JOB_ID)),
-    "replace": (looking_for_a_mistyped_video, lambda desk: desk.attach(JOB_ID, OTHER_VIDEO, replace=True)),
+RESUMING: dict[str, tuple[Callable[[World], None], Act]] = {
+    "attach": (uncertain, lambda operator: operator.attach(JOB_ID, VIDEO_ID)),
+    "resubmit": (uncertain, lambda operator: operator.resubmit(JOB_ID)),
+    "redrive": (lambda world: paid(world, Status.INTERRUPTED), lambda operator: operator.redrive(JOB_ID)),
+    "replace": (following_a_mistyped_video, lambda operator: operator.attach(JOB_ID, OTHER_VIDEO, replace=True)),
 }
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
-@pytest.mark.parametrize("name", TAKE_UPS)
+@pytest.mark.parametrize("name", RESUMING)
 def test_a_command_cut_off_before_the_start_is_finished_by_its_repeat(world: World, name: str, how: str) -> None:
-    prepare, act = TAKE_UPS[name]
+    prepare, act = RESUMING[name]
     prepare(world)
     with pytest.raises(ClientError):
-        act(operator(world, Flaky(Machine(world, redrivable=False), {1: how}, only="start_execution")))
+        act(operator_of(world, Flaky(Machine(world, redrivable=False), {1: how}, only="start_execution")))
     first = world.record()
     if how == "before":
-        assert act(operator(world, Machine(world, redrivable=False))) == LATER
-    else:  # it had begun, and a repeat has nothing to do
+        assert act(operator_of(world, Machine(world, redrivable=False))) == LATER
+    else:  # it had begun, so a repeat does nothing
         with pytest.raises(Refused):
-            act(operator(world, Machine(world, redrivable=False)))
+            act(operator_of(world, Machine(world, redrivable=False)))
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     assert world.record() == first
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
 
-class Repeating:
-    """A client whose first change of a job is made twice, as botocore does where the answer to the first is lost."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-        self._left = 1
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self._real, name)
-        if name != "update_item" or not self._left:
-            return member
-        self._left = 0
-
-        def twice(**arguments: Any) -> Any:
-            member(**arguments)
-            return member(**arguments)
-
-        return twice
-
-
-@pytest.mark.parametrize("name", TAKE_UPS)
+@pytest.mark.parametrize("name", RESUMING)
 def test_a_command_whose_write_was_repeated_recognises_its_own(world: World, name: str) -> None:
-    prepare, act = TAKE_UPS[name]
+    prepare, act = RESUMING[name]
     prepare(world)
-    desk = operator(world, Machine(world, redrivable=False))
-    assert act(replace(desk, store=JobStore(Repeating(world.dynamodb), TABLE))) == LATER  # type: ignore[arg-type]
+    operator = operator_of(world, Machine(world, redrivable=False))
+    assert act(replace(operator, store=JobStore(Repeating(world.dynamodb, times=1), TABLE))) == LATER  # type: ignore[arg-type]  # a double of the client
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
@@ -676,8 +657,8 @@ def test_a_command_whose_write_was_repeated_recognises_its_own(world: World, nam
 def test_a_cancel_whose_write_was_repeated_stops_the_execution(world: World) -> None:
     world.paid_job()
     alive(world)
-    desk = replace(operator(world), store=JobStore(Repeating(world.dynamodb), TABLE))  # type: ignore[arg-type]
-    assert desk.cancel(JOB_ID).status is Status.CANCELED
+    operator = replace(operator_of(world), store=JobStore(Repeating(world.dynamodb, times=1), TABLE))  # type: ignore[arg-type]  # a double of the client
+    assert operator.cancel(JOB_ID).status is Status.CANCELED
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
 
 
@@ -685,23 +666,23 @@ def test_a_cancel_cut_off_before_the_stop_is_finished_by_its_repeat(world: World
     world.paid_job()
     alive(world)
     with pytest.raises(ClientError):
-        operator(world, Flaky(world.sfn, {1: "before"}, only="stop_execution")).cancel(JOB_ID)
+        operator_of(world, Flaky(world.sfn, {1: "before"}, only="stop_execution")).cancel(JOB_ID)
     for _ in range(2):
-        operator(world).cancel(JOB_ID)
+        operator_of(world).cancel(JOB_ID)
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
 
 
 STOPS: dict[str, Act] = {
-    "cancel": lambda desk: desk.cancel(JOB_ID),
-    "replace": lambda desk: desk.attach(JOB_ID, OTHER_VIDEO, replace=True),
+    "cancel": lambda operator: operator.cancel(JOB_ID),
+    "replace": lambda operator: operator.attach(JOB_ID, OTHER_VIDEO, replace=True),
 }
 
 
 @pytest.mark.parametrize("code", ["ValidationException", "ExecutionDoesNotExist"])
 @pytest.mark.parametrize("name", STOPS)
 def test_an_execution_that_ends_just_before_its_stop_fails_no_command(world: World, name: str, code: str) -> None:
-    looking_for_a_mistyped_video(world)
-    STOPS[name](operator(world, Flaky(Machine(world), {1: "after"}, only="stop_execution", code=code)))
+    following_a_mistyped_video(world)
+    STOPS[name](operator_of(world, Flaky(Machine(world), {1: "after"}, only="stop_execution", code=code)))
     job = world.record()
     assert (job.status, job.execution) == {
         "cancel": (Status.CANCELED, EXECUTION),
@@ -711,10 +692,12 @@ def test_an_execution_that_ends_just_before_its_stop_fails_no_command(world: Wor
 
 @pytest.mark.parametrize("name", STOPS)
 def test_a_stop_that_fails_otherwise_is_no_success(world: World, name: str) -> None:
-    looking_for_a_mistyped_video(world)
+    following_a_mistyped_video(world)
     with pytest.raises(ClientError, match="AccessDenied"):
         STOPS[name](
-            operator(world, Flaky(Machine(world), {1: "before"}, only="stop_execution", code="AccessDeniedException"))
+            operator_of(
+                world, Flaky(Machine(world), {1: "before"}, only="stop_execution", code="AccessDeniedException")
+            )
         )
 
 
@@ -722,25 +705,25 @@ def test_what_a_cut_off_cancel_left_running_stops_before_a_reopening(world: Worl
     world.paid_job()
     alive(world)
     world.store.transition(JOB_ID, Status.CANCELED)
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     assert world.sfn.describe_execution(executionArn=EXECUTION)["status"] == "ABORTED"
     assert world.record().execution == LATER
 
 
-@pytest.mark.parametrize("name", TAKE_UPS)
+@pytest.mark.parametrize("name", RESUMING)
 def test_of_two_operators_one_wins(world: World, name: str) -> None:
-    prepare, act = TAKE_UPS[name]
+    prepare, act = RESUMING[name]
     prepare(world)
-    other = operator(world, Machine(world, redrivable=False))
+    other = operator_of(world, Machine(world, redrivable=False))
     with pytest.raises(Refused, match="changed meanwhile"):
-        act(operator(world, Machine(world, redrivable=False, meanwhile=lambda: act(other))))
+        act(operator_of(world, Machine(world, redrivable=False, meanwhile=lambda: act(other))))
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     assert world.record().resubmissions == (1 if name == "resubmit" else 0)
 
 
 def test_the_old_executions_end_does_not_touch_a_resumed_job(world: World) -> None:
     uncertain(world)
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     before = world.record()
     world.notifier().interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1")
     world.notifier().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
@@ -780,7 +763,7 @@ def test_a_job_whose_links_were_stripped_is_not_sent_again(world: World, error: 
     dead(world)
     world.notifier().failed(EXECUTION, caught(error))
     with pytest.raises(Refused, match="new job with fresh links"):
-        operator(world).resubmit(JOB_ID)
+        operator_of(world).resubmit(JOB_ID)
     job = world.record()
     assert "resubmit" not in next_step(job, None, intake_stopped=False, sweep_by="")
     assert "fresh links" in next_step(job, None, intake_stopped=False, sweep_by="")
@@ -799,5 +782,5 @@ def test_a_video_is_attached_to_a_job_whose_links_were_stripped(world: World) ->
     world.job(request=BODY)
     dead(world)
     world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     assert world.record().status is Status.PROCESSING

@@ -1,4 +1,4 @@
-"""Durations survive repeats and concurrent writers, take one small item, and follow a model that changes."""
+"""Test that durations survive repeats and concurrent writers, fit one small item, and follow a changing model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks fall where generations end: few, in time and spread by chance; what was seen is learned, and told to people."""
+"""Test when polls happen: few, timely and spread by chance; durations are learned and shown to people."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CHANCE = st.floats(0, 0.999999)
 
 
 def follow(plan: list[int], took: float, policy: PollingPolicy = POLICY) -> tuple[int, float, float]:
-    """How many looks it took, when the video was last seen unfinished, and when it was seen finished."""
-    unfinished, at, looks = 0.0, 0.0, 0
-    while at < took or looks == 0:
-        unfinished, at, looks = at, at + policy.wait(plan, at), looks + 1
-    return looks, unfinished, at
+    """Return the number of polls, the last time the video was unfinished, and when it was found finished."""
+    unfinished, at, polls = 0.0, 0.0, 0
+    while at < took or polls == 0:
+        unfinished, at, polls = at, at + policy.wait(plan, at), polls + 1
+    return polls, unfinished, at
 
 
 def seeded() -> random.Random:
@@ -42,7 +42,7 @@ def around(rnd: random.Random, median: float, spread: float) -> float:
 def test_a_plan_is_short_rising_and_keeps_the_floor(durations: list[float], chance: float, floor: int) -> None:
     plan = PollingPolicy(floor, 600).plan(durations, chance)
     assert 1 <= len(plan) <= 60
-    assert all(isinstance(look, int) for look in plan)
+    assert all(isinstance(poll, int) for poll in plan)
     assert all(later - earlier >= floor for earlier, later in pairwise([0, *plan]))
 
 
@@ -64,32 +64,32 @@ def test_after_the_plan_waits_grow_with_the_time_waited() -> None:
     assert POLICY.wait([], 100) == 15
 
 
-# ---- where the looks fall --------------------------------------------------------------------------------------------
+# ---- where the polls fall --------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_polled_long_before_anything_can_be_finished() -> None:
     plan = POLICY.plan([60 + number % 5 for number in range(32)], 0.5)
     assert 50 <= plan[0] <= 66
-    assert sum(look <= 70 for look in plan) <= 5
+    assert sum(poll <= 70 for poll in plan) <= 5
 
 
 def test_nothing_is_polled_between_two_modes() -> None:
     plan = POLICY.plan([75 + number % 8 for number in range(16)] + [300 + number % 30 for number in range(16)], 0.5)
-    assert sum(look < 100 for look in plan) >= 2
-    assert sum(110 < look < 250 for look in plan) <= 1
-    assert sum(250 < look < 400 for look in plan) >= 3
+    assert sum(poll < 100 for poll in plan) >= 2
+    assert sum(110 < poll < 250 for poll in plan) <= 1
+    assert sum(250 < poll < 400 for poll in plan) >= 3
 
 
 def test_once_warm_few_polls_find_a_video_soon() -> None:
     rnd = seeded()
-    looks, shares = [], []
+    polls, shares = [], []
     for _ in range(20):
         plan = POLICY.plan([around(rnd, 240, 0.25) for _ in range(27)], rnd.random())
         for took in (around(rnd, 240, 0.25) for _ in range(50)):
             number, _, at = follow(plan, took)
-            looks.append(number)
+            polls.append(number)
             shares.append((at - took) / took)
-    assert statistics.fmean(looks) <= 6
+    assert statistics.fmean(polls) <= 6
     assert statistics.median(shares) <= 0.052
     assert statistics.quantiles(shares, n=20)[-1] <= 0.155
 
@@ -100,9 +100,9 @@ def test_without_history_it_is_never_worse_than_every_15_seconds() -> None:
     for median in (15, 30, 45, 60, 80, 100, 130, 200, 300, 450, 600, 900):
         took = [around(rnd, median, 0.1) for _ in range(200)]
         followed = [follow(rnd.choice(plans), one) for one in took]
-        more_looks = sum(looks for looks, _, _ in followed) > sum(math.ceil(one / 15) for one in took)
+        more_polls = sum(polls for polls, _, _ in followed) > sum(math.ceil(one / 15) for one in took)
         delay = statistics.median(at - one for (_, _, at), one in zip(followed, took, strict=True))
-        assert not (more_looks and delay > statistics.median(-one % 15 for one in took)), median
+        assert not (more_polls and delay > statistics.median(-one % 15 for one in took)), median
 
 
 def test_jobs_that_start_together_are_polled_one_after_the_other() -> None:
@@ -136,7 +136,7 @@ def test_a_model_that_changes_is_followed_by_polls_alone() -> None:
         assert abs(statistics.median(slots.values()) / median - 1) < 0.1
 
 
-# ---- what people are told --------------------------------------------------------------------------------------------
+# ---- what people are shown -------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_expected_from_a_handful() -> None:

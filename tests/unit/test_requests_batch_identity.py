@@ -1,4 +1,4 @@
-"""A row is one job however it is written, and what was paid for under the older rule is found again."""
+"""Test that a row is one job in every notation, and that jobs paid for under the older rule are found again."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ GOLDEN: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_an_id_is_what_it_was_and_so_are_those_of_the_older_rule(kind: str) -> None:
-    """Another id would be another job, and paid again."""
+    """A different id would be a different job, and paid for again."""
     row, job_id, older = GOLDEN[kind]
     plan = batches.plan(batches.read(lines({"model_id": MODEL, **row}), JSONL), BUCKET, JSONL)
     (job,) = plan.jobs
@@ -88,7 +88,7 @@ def test_an_id_is_what_it_was_and_so_are_those_of_the_older_rule(kind: str) -> N
 
 # ---- one id, however it is written --------------------------------------------------------------------------
 
-# No quotes, no `#` and no backslash: what a CSV makes of those has its own tests.
+# No quotes, no `#` and no backslash: they have their own CSV tests.
 _LETTERS = (
     st.text("abcZ äöüßé 한글 日本 नि 😀 ,;|.!?-_=+@\n\t(){}[]/", min_size=1, max_size=30).map(str.strip).filter(bool)
 )
@@ -134,7 +134,7 @@ def with_nothing(request: dict[str, Any], nothing: Any) -> dict[str, Any]:
 
 
 def as_fractions(request: dict[str, Any]) -> str:
-    """Whole numbers with a fraction, as spreadsheets' exports and some serializers write them."""
+    """Write whole numbers with a fraction, as spreadsheets and some serializers do."""
     params = {
         name: float(value) if isinstance(value, int) else value for name, value in request.get("params", {}).items()
     }
@@ -236,7 +236,7 @@ def test_what_makes_another_video_makes_another_job(changed: dict[str, Any]) -> 
 )
 def test_a_metadata_number_or_boolean_is_one_in_any_spelling(spellings: list[Any]) -> None:
     assert len({ids(lines(row(metadata={"x": spelling})))[0] for spelling in spellings}) == 1
-    # Whichever spelling was paid for by the former rule is found where it stands again.
+    # A notation paid for under the former rule is found when it is used again.
     for spelling in spellings:
         paid = older_ids([row(metadata={"x": spelling})])
         assert ids(lines(row(metadata={"x": spelling})), known=paid) == paid
@@ -253,7 +253,7 @@ def test_a_label_paid_under_the_former_rule_in_other_line_ends_is_found() -> Non
 
 
 def test_rows_that_differ_in_their_spelling_alone_count_as_equal_rows() -> None:
-    """Two equal rows are two videos, and stay the same two however they are written next time."""
+    """Two equal rows are two videos, and stay these two in whatever notation they come next time."""
     first = ids(lines({"model_id": MODEL, "prompt": "a\r\nb"}, {"model_id": MODEL, "prompt": "a\nb"}))
     assert len(set(first)) == 2
     again = ids(lines({"model_id": MODEL, "prompt": "a\nb"}, {"model_id": MODEL, "prompt": "a\nb", "params": {}}))
@@ -269,7 +269,7 @@ def test_a_batch_is_the_same_under_its_name_in_either_normal_form() -> None:
 
 
 def older_ids(requests: list[dict[str, Any]], name: str = NAME) -> list[str]:
-    """What the rule before this one called the jobs of these requests, as it read them: written down once more."""
+    """Return the job ids of the older rule, implemented a second time."""
 
     def whole(text: str) -> float:
         return int(float(text)) if float(text).is_integer() else float(text)
@@ -358,7 +358,7 @@ def test_one_more_equal_row_beside_an_older_one_is_one_more_job() -> None:
     first = ids(lines(row(prompt="a\r\nb"), row(prompt="a\nb")), known=[older])
     assert first[0] == older
     assert first[1] != older
-    # Whichever of them exist by then, and in whatever order they stand.
+    # Any of them may exist by then, in any order.
     for known in ([older], first):
         again = ids(lines(row(prompt="a\nb"), row(prompt="a\r\nb")), known=known)
         assert sorted(again) == sorted(first)

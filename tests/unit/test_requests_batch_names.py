@@ -1,4 +1,4 @@
-"""A batch's name says whether it is run; whatever becomes of `.check` on its way, such a file is never run."""
+"""Test that a batch's name decides whether it runs: a file named `.check`, in any altered form, never does."""
 
 from __future__ import annotations
 

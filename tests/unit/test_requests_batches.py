@@ -1,4 +1,4 @@
-"""A batch's file: each row is a request or refused with name, field and reason; a row that moves stays the same job."""
+"""Test batch files: each row is a request or a named error with field and reason, and a moved row is the same job."""
 
 from __future__ import annotations
 
@@ -196,10 +196,10 @@ def test_all_unknown_columns_are_named_at_once() -> None:
 def test_a_file_without_a_line_of_names_shows_none_of_its_first_row() -> None:
     with pytest.raises(BatchUnreadable) as refused:
         batches.read(b"bytedance/seedance-2.0,A secret prompt,https://example.com/s/key\n", KEY)
-    told = json.dumps(refused.value.document())
+    text = json.dumps(refused.value.document())
     assert [issue["path"] for issue in refused.value.issues] == ["column 1", "column 2", "column 3"]
-    assert "secret" not in told
-    assert "example.com" not in told
+    assert "secret" not in text
+    assert "example.com" not in text
 
 
 def test_one_large_cell_refuses_one_row() -> None:
@@ -273,7 +273,7 @@ AMBIGUOUS = {
     "an ideographic comma and no beginning": "https://example.com/a.jpg\u3001www.example.com/b.jpg",
     "a full-width comma and no beginning": "https://example.com/a.jpg\uff0cwww.example.com/b.jpg",
 }
-# `+` and the like may stand within a link, so neither form takes them for a separator.
+# `+` and similar characters may occur in a link, so neither form treats them as a separator.
 TORN = {
     "nothing between": "https://example.com/a.jpghttps://example.com/b.jpg",
     "nothing between queries": f"{A_LINK}{B_LINK}",
@@ -475,7 +475,7 @@ DAMAGED = {
 def test_a_damaged_text_is_refused_wherever_it_stands(kind: str) -> None:
     text = DAMAGED[kind]
     for name in ("prompt", "metadata.sku"):
-        # Far behind the beginning, where the encoding is judged.
+        # Far behind the beginning, from which the encoding is detected.
         *good, row = batches.read(csv_of(*[{"model_id": MODEL}] * 9, {"model_id": MODEL, name: text}), KEY)
         assert [one.fault for one in good] == [None] * 9
         assert [path for path, _ in issues(row)] == [name]
@@ -597,7 +597,7 @@ def test_a_key_that_stands_twice_is_refused_by_name(line: str) -> None:
 
 
 def test_a_key_in_two_spellings_in_one_object_is_refused_by_name() -> None:
-    """Their values would be one in what the row is known by, and a change of the other would be no other job."""
+    """The row's identity would hold only one of the values, and a change of the other would be no new job."""
     for name, twin in (("\u00e9", "e\u0301"), ("a\nb", "a\r\nb"), ("a\nb", "a\rb"), ("\u00e9\n", "e\u0301\r")):
         for raw in ({name: 1, twin: 2}, {twin: 1, name: 2}, {"a": [{name: 1, twin: 2}]}):
             (row,) = batches.read(lines_of({"model_id": MODEL, "raw_params": raw}), "batches/a.jsonl")
@@ -751,7 +751,7 @@ def test_every_file_is_accepted_or_refused_with_a_name(file: tuple[bytes, str]) 
     for job in plan.jobs:
         source = batches.source_in(json.loads(json.dumps(job)))
         assert source is not None
-        # What Submit will read is what was judged, and it is judged alike.
+        # Submit reads what was checked, and checks it in the same way.
         body = json.loads(plan.requests[source["offset"] : source["offset"] + source["length"]])
         request, metadata = parse_request(body)
         assert request | ({"metadata": metadata} if metadata else {}) == body

@@ -1,4 +1,4 @@
-"""A CSV as people and spreadsheets write it: read as it is meant, or named with line and character, never split."""
+"""Test CSV files of people and spreadsheets: read as meant, or refused with line and character, never split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file is what its content says: real files of the usual programs, and bytes that only look like some."""
+"""Test that a file's type is its content's: real files of common programs, and bytes that only resemble some."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def brand(major: bytes, *others: bytes) -> bytes:
 
 
 def movie(*handlers: bytes) -> bytes:
-    """A list of tracks, as a movie has it."""
+    """Return a list of tracks as a movie has it."""
     tracks = (box(b"trak", box(b"mdia", box(b"hdlr", bytes(8) + handler + bytes(12)))) for handler in handlers)
     return box(b"moov", box(b"mvhd", bytes(100)) + b"".join(tracks))
 
@@ -106,7 +106,7 @@ def test_what_a_program_writes_is_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("first", [b"mdat", b"wide", b"free", b"skip"])
 def test_quicktime_needs_no_brand(first: bytes) -> None:
-    """Its oldest files begin with the media, or with room for something else."""
+    """Its oldest files begin with the media, or with free space."""
     made = media("mov", video="mpeg4", sound="aac")
     assert made[4:8] == b"ftyp"
     assert judged(made[:4] + first + made[8:]) is VIDEO
@@ -183,7 +183,7 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:8])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
 def test_no_text_is_taken_for_sound(text: str, encoding: str) -> None:
-    """The mark that a text in UTF-16 begins with has the eleven set bits of a frame of MPEG audio."""
+    """The byte order mark of UTF-16 has the eleven set bits of an MPEG audio frame."""
     content = text.encode(encoding, "replace")
     assert judged(content) is None
     assert judged(b"\xff\xfe" + content) is None
@@ -192,7 +192,7 @@ def test_no_text_is_taken_for_sound(text: str, encoding: str) -> None:
 @settings(max_examples=300)
 @given(st.binary(max_size=3000))
 def test_two_bytes_of_a_frame_are_no_sound(rest: bytes) -> None:
-    """Only a second frame makes sound of the first, or a file that ends with it."""
+    """The first frame counts only with a second one, or if the file ends with it."""
     if len(rest) > 2900:  # longer than any frame
         assert judged(b"\xff\xfb" + rest.replace(b"\xff", b"")) is None
 
@@ -203,14 +203,14 @@ def test_of_a_large_file_little_is_read_wherever_its_tracks_are() -> None:
     at = len(brand(b"mp42")) + 10**9
     assert judged_from({0: head, at: tail}, at + len(tail)) == (AUDIO, 2)
     assert size < at + len(tail) + 100
-    # No file makes more work than that, whatever it is made of.
+    # This is the limit for any file.
     many = box(b"free") * 200_000
     kind, reads = judged_from({0: brand(b"isom") + many}, 28 + len(many))
     assert (kind, reads) == (VIDEO, 40)
 
 
 def judged_from(parts: dict[int, bytes], size: int) -> tuple[Kind | None, int]:
-    """The kind of a file that is mostly zeros, and how often it was read."""
+    """Return the type of a file that is mostly zeros, and the number of reads."""
     reads = []
 
     def read(offset: int, length: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Metadata comes back from S3 as it was meant, in whatever words S3 wraps it."""
+"""Test that metadata from S3 is decoded as it was meant, whatever encoding S3 uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.requests.object_metadata import decoded
         ("=?UTF-8?B?R3LDvMOfIEdvdHQ=?=", "Grüß Gott"),
         ("=?UTF-8?Q?Gr=C3=BC=C3=9F_Gott?=", "Grüß Gott"),
         ("=?utf-8?q?a=5Fb=3F=3D_=F0=9F=91=91?=", "a_b?= 👑"),
-        # What S3 was seen to return: localstack/localstack, tests/aws/services/s3/test_s3.snapshot.json
+        # Values that S3 has returned: localstack/localstack, tests/aws/services/s3/test_s3.snapshot.json
         ("=?UTF-8?Q?test=5F=E2=80=94=5Ffile%E2%80%94=5F=C3=A9=5F2=3F.pdf?=", "test_—_file%E2%80%94_é_2?.pdf"),
         ("=?UTF-8?B?77+977+977+9?=", "\ufffd\ufffd\ufffd"),
         # A header in UTF-8, read byte by byte. https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
@@ -33,7 +33,7 @@ from shared.requests.object_metadata import decoded
         ("=?windows-1252?Q?=80_5?=", "€ 5"),
         ("=?UTF-8*en?Q?=C3=A9?=", "é"),
         ("=?UTF-8?B?w6k?=", "é"),  # without its padding
-        # Text that only looks as if it had been read twice.
+        # Text that only appears to be decoded twice.
         ("=?UTF-8?Q?Voil=C3=A0=C2=A0=C2=BB?=", "Voilà\xa0»"),
         ("=?UTF-8?Q?N=C3=83O?=", "NÃO"),
     ],
@@ -76,7 +76,7 @@ def test_what_the_standard_library_wraps_is_unwrapped(text: str, encoding: str) 
 
 
 def _twice(text: str) -> bool:
-    """Whether a text is what bytes of another one look like."""
+    """Tell whether a text looks like the bytes of another one."""
     try:
         return text.encode("latin-1").decode() != text
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""From an upload to a generate body: what is sent, what is kept, and the name of everything that can be wrong."""
+"""Test the way from an upload to a generate body: what is sent, what is kept, and the name of every error."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_each_field_takes_its_kind_and_no_other(world: World, field: str, kind: 
 
 
 def wrong(world: World, name: str) -> Resolution:
-    """Each thing that can be wrong with an upload, by name."""
+    """Resolve an upload with the named error."""
     good = world.upload("uploads/good.jpg", PNG)
     world.recipe(PLAIN)
     match name:
@@ -264,7 +264,7 @@ def test_metadata_is_sent_as_it_was_meant_and_not_as_s3_wraps_it(world: World) -
     [
         ("uploads/हिन्दी.jpg", "हिन्दी.jpg", "हिन्दी"),
         ("uploads/😀.jpg", "😀.jpg", "😀"),
-        ("uploads/Scho\u0308ne.jpg", "Schöne.jpg", "Schöne"),  # as a Mac takes it apart
+        ("uploads/Scho\u0308ne.jpg", "Schöne.jpg", "Schöne"),  # decomposed, as on a Mac
         ("uploads/default/", "default", "default"),
     ],
 )
@@ -296,7 +296,7 @@ def test_of_a_file_no_more_is_read_than_tells_its_kind(world: World) -> None:
     version = world.upload("uploads/voice.m4a", sound[:at] + free + sound[at:])
     world.upload("uploads/voice.m4a", b"overwritten")
     watched = Flaky(world.s3, only="get_object")
-    Resolver(watched, UPLOADS, max_bytes=9_000_000).resolve(job_for("uploads/voice.m4a", version))  # type: ignore[arg-type]
+    Resolver(watched, UPLOADS, max_bytes=9_000_000).resolve(job_for("uploads/voice.m4a", version))  # type: ignore[arg-type]  # a double of the client
     parts = [call for _, call in watched.calls if call["Key"] == "uploads/voice.m4a"]
     assert {call["VersionId"] for call in parts} == {version}
     spans = [tuple(map(int, call["Range"].removeprefix("bytes=").split("-"))) for call in parts]
@@ -307,7 +307,7 @@ def test_tags_are_the_event_versions_and_read_only_where_wanted(world: World) ->
     version = world.upload("uploads/a.jpg", PNG, Tagging="mood=first")
     world.upload("uploads/a.jpg", PNG, Tagging="mood=second")
     watched = Flaky(world.s3, only="get_object_tagging")
-    resolver = Resolver(watched, UPLOADS, max_bytes=1_000_000)  # type: ignore[arg-type]
+    resolver = Resolver(watched, UPLOADS, max_bytes=1_000_000)  # type: ignore[arg-type]  # a double of the client
     world.recipe(PLAIN)
     resolver.resolve(job_for("uploads/a.jpg", version))
     assert not watched.calls
@@ -407,7 +407,7 @@ def test_the_worked_recipes_are_valid_with_a_plain_upload(world: World, file: Pa
         SPEAKING,
         {"model_id": "{{metadata.model}}", "image_url": "{{tags.logo}}", "prompt": "{{metadata.a|b}} {{metadata.a}}"},
         {"model_id": "m"},
-        # A name in another case, and what stands in labels, metadata and tags.
+        # A name in another case, and values from labels, metadata and tags.
         {**PLAIN, "prompt": "{{Stem}} {{FileName}} {{Metadata.Style|film}} {{TAGS.Mood of it|calm}} {{date}}"},
         {"model_id": "m", "image_url": "{{Asset_URL}}", "prompt": "{{metadata.x-amz-meta-style|a}} {{assets.a_1-B|b}}"},
         # One file for two fields of its kind; two files for two kinds; a manifest's file, or else the upload's.
@@ -437,7 +437,7 @@ def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
         ({**PLAIN, "prompt": "{{stem"}, "prompt"),
         ({**PLAIN, "prompt": "{{stem {{filename}}"}, "prompt"),
         ({**PLAIN, "prompt": "{{{stem}}}"}, "prompt"),
-        # A mistyped name is none, whatever default it has.
+        # A mistyped name is unknown, even with a default.
         *(
             ({**PLAIN, "prompt": f"{{{{{name}|Cinematic}}}}"}, "prompt")
             for name in (
@@ -463,12 +463,12 @@ def test_a_recipe_that_some_upload_could_use_is_right(recipe: object) -> None:
                 "",
             )
         ),
-        # One file cannot be of two kinds, and no upload has both a file of its own and those of a manifest.
+        # One file cannot be of two kinds, and no upload has both its own file and those of a manifest.
         ({**PLAIN, "video_url": "{{asset_url}}"}, "video_url"),
         ({**PLAIN, "reference_audio_urls": ["{{Asset_URL}}"]}, "reference_audio_urls.0"),
         ({"model_id": "m", "audio_url": "{{assets.a}}", "image_url": "{{assets.a}}"}, "image_url"),
         ({**PLAIN, "video_url": "{{assets.a}}"}, "image_url"),
-        # A name of a file is no link.
+        # A file name is no link.
         ({"model_id": "m", "image_url": "{{stem}}"}, "image_url"),
         ({"model_id": "m", "image_url": "{{filename}}"}, "image_url"),
     ],
@@ -486,7 +486,7 @@ def _prompt(text: str) -> bytes:
     return f'{{"model_id": "m", "prompt": "{text}"}}'.encode()
 
 
-# A search that goes back over what it has seen, or a path that is written for each value, takes minutes here.
+# A search with backtracking, or building a path for each value, would take minutes here.
 LARGE = {
     "an opening and blanks": _prompt("{{" + " " * (_SIZE - 100)),
     "many openings": _prompt("{{" * (_SIZE // 2 - 50)),
@@ -624,14 +624,14 @@ def test_a_file_may_have_any_name_that_no_text_holds(world: World) -> None:
 
 
 def document_with(field: str, text: str) -> dict[str, Any]:
-    """A valid request with a text in some field."""
+    """Return a valid request with a text in some field."""
     outer, dot, inner = field.partition(".")
     return {"model_id": "m", "prompt": "p", outer: {inner: text} if dot else text}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_request_file_in_any_encoding_of_unicode_is_read(world: World, encoding: str) -> None:
-    """Also a text with the characters of an escape in it: `\\ufffd`, and not the character."""
+    """Covers a text with the characters of an escape, such as `\ufffd` written out."""
     world.upload("requests/a.json", json.dumps({"model_id": "m", "prompt": "grün \\ufffd"}).encode(encoding))
     assert resolve(world, "requests/a.json", kind="request").body["prompt"] == "grün \\ufffd"
 
@@ -715,7 +715,7 @@ def test_a_forbidden_object_is_named_and_a_passing_fault_is_retried(
             raise failed("GetObject", code)
 
     with pytest.raises(error):
-        Resolver(Forbidden(), UPLOADS, max_bytes=1).resolve(job_for("requests/a.json", kind="request"))  # type: ignore[arg-type]
+        Resolver(Forbidden(), UPLOADS, max_bytes=1).resolve(job_for("requests/a.json", kind="request"))  # type: ignore[arg-type]  # a double of the client
 
 
 def test_links_lose_what_opens_them() -> None:

@@ -1,4 +1,4 @@
-"""A key asks for one thing, or for nothing; and then it is said what was meant."""
+"""Test that a key asks for one thing or for nothing, and that the error then says what was meant."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
 @pytest.mark.parametrize(
     ("key", "better"),
     [
-        # Separators of another system, or encoded once too often.
+        # Separators of another system, or encoded twice.
         ("uploads/shoes\\a.jpg", "uploads/shoes/a.jpg"),
         ("uploads\\shoes\\a.jpg", "uploads/shoes/a.jpg"),
         ("uploads/shoes%2Fa.jpg", "uploads/shoes/a.jpg"),
         ("uploads%2fshoes%5Ca.jpg", "uploads/shoes/a.jpg"),
         ("uploads/shoes%252Fa.jpg", "uploads/shoes/a.jpg"),
         ("uploads/shoes%EF%BC%8Fa.jpg", "uploads/shoes/a.jpg"),
-        # Characters that are taken for a separator.
+        # Characters that resemble a separator.
         *((f"uploads/shoes{mark}a.jpg", "uploads/shoes/a.jpg") for mark in LIKE_SEPARATORS),
         ("uploads\uff0fshoes\uff0fa.jpg", "uploads/shoes/a.jpg"),
         ("batches\uff3ca.csv", "batches/a.csv"),
@@ -58,7 +58,7 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("bucket/uploads/a.jpg", "uploads/a.jpg"),
         ("uploads//a.jpg", "uploads/a.jpg"),
         ("uploads/./a.jpg", "uploads/a.jpg"),
-        # The place's name in another spelling.
+        # The folder's name in another spelling.
         ("Uploads/shoes/a.jpg", "uploads/shoes/a.jpg"),
         ("UPLOADS/a.jpg", "uploads/a.jpg"),
         ("upload/a.jpg", "uploads/a.jpg"),
@@ -70,10 +70,10 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("batch/a.csv", "batches/a.csv"),
         ("Batches/sub/a.csv", "batches/sub/a.csv"),
         ("Assets/a.png", "assets/a.png"),
-        # A manifest that would be taken for a file.
+        # A manifest that would be treated as a file.
         ("uploads/pair/a.manifest.JSON", "uploads/pair/a.manifest.json"),
         ("uploads/a.Manifest.json", "uploads/a.manifest.json"),
-        # No upload finds these recipes.
+        # No upload can select these recipes.
         ("recipes/a.JSON", "recipes/a.json"),
         ("recipes/sub/a.json", "recipes/a.json"),
         ("recipes/a.json/", "recipes/a.json"),
@@ -82,7 +82,7 @@ def test_a_key_in_its_place_asks_for_what_the_place_is_for(key: str, kind: str) 
         ("recipes/a", "recipes/a.json"),
         ("recipes/.json", "recipes/<name>.json"),
         ("recipe/a.json", "recipes/a.json"),
-        # No place at all.
+        # No known folder.
         ("a.jpg", "uploads/a.jpg"),
         ("shoes/a.jpg", "uploads/shoes/a.jpg"),
         ("a.csv", "batches/a.csv"),

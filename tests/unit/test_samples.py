@@ -1,4 +1,4 @@
-"""The sample consumers do what they say with real notifications."""
+"""Test that the sample consumers work with real notifications."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def sample(name: str) -> ModuleType:
 
 
 @pytest.fixture
-def told(world: World) -> World:
-    """A job that went well and one that did not, both told."""
-    world.s3.put_object(Bucket=VIDEOS, Key="videos/a.mp4", Body=b"film")
+def notified(world: World) -> World:
+    """A job that went well and one that did not, both notified."""
+    world.s3.put_object(Bucket=VIDEOS, Key="videos/a.mp4", Body=b"video")
     world.paid_job()
     world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": VIDEOS, "key": "videos/a.mp4"})
     world.notifier().succeeded(EXECUTION)
@@ -73,16 +73,16 @@ def test_a_sample_is_short(file: Path) -> None:
 
 
 def test_the_function_handles_each_message_once(
-    told: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    notified: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SEEN_TABLE", "seen")
-    told.dynamodb.create_table(
+    notified.dynamodb.create_table(
         TableName="seen",
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "notification_id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "notification_id", "KeyType": "HASH"}],
     )
-    event = {"Records": records(told)["Records"][:1]}  # its filter policy lets nothing else through
+    event = {"Records": records(notified)["Records"][:1]}  # its filter policy lets nothing else through
     function = sample("lambda_function")
     for _ in range(2):
         function.handler(event, None)
@@ -90,21 +90,21 @@ def test_the_function_handles_each_message_once(
 
 
 def test_the_worker_downloads_finished_videos_and_empties_the_queue(
-    told: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    notified: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName="finished")["QueueUrl"]
-    for message in told.messages():
+    for message in notified.messages():
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps(message.body))
     sample("sqs_worker").work(url, tmp_path)
-    assert (tmp_path / f"{JOB_ID}.mp4").read_bytes() == b"film"
+    assert (tmp_path / f"{JOB_ID}.mp4").read_bytes() == b"video"
     assert RecipeMissing.advice in capsys.readouterr().err
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     left = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=attributes)["Attributes"]
     assert set(left.values()) == {"0"}
 
 
-def test_slack_gets_a_line_that_it_does_not_read_as_markup(told: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slack_gets_a_line_that_it_does_not_read_as_markup(notified: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[urllib.request.Request] = []
 
     def urlopen(request: urllib.request.Request, timeout: float) -> io.BytesIO:
@@ -113,8 +113,8 @@ def test_slack_gets_a_line_that_it_does_not_read_as_markup(told: World, monkeypa
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.example.com/x")
-    sample("slack").handler(records(told), None)
-    good, bad = (json.loads(request.data)["text"] for request in sent)  # type: ignore[arg-type]
+    sample("slack").handler(records(notified), None)
+    good, bad = (json.loads(request.data)["text"] for request in sent)  # type: ignore[arg-type]  # the data is bytes here
     assert good.startswith(f":clapper: `{JOB_ID}`: The video is ready.")
     assert f"{VIDEOS}/videos/a.mp4" in good
     assert "uploads/&lt;b&gt;.jpg" in bad
@@ -133,14 +133,14 @@ def test_slack_gets_a_line_that_it_does_not_read_as_markup(told: World, monkeypa
     ],
 )
 def test_a_name_forges_no_line_link_or_mention_in_slack(word: str) -> None:
-    notice = {
+    notification = {
         "status": "failed",
         "summary": "Summary.",
         "job_id": JOB_ID,
         "source": {"type": "upload", "bucket": "b", "key": word},
         "error": {"message": word},
     }
-    first, second = sample("slack").line(notice).split("\n")
+    first, second = sample("slack").line(notification).split("\n")
     assert re.fullmatch(r":warning: `[^`]*`: Summary\.", first)
     for shown in (first, second):
         assert shown.isprintable()

@@ -1,4 +1,4 @@
-"""What the build leaves of botocore: the services that the code calls, described as before, at the same addresses."""
+"""Test what the build keeps of botocore: the services that the code calls, unchanged, at the same addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FULL = Path(botocore.__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def slimmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of a botocore after the build; a service that is not called is among what it began with."""
+    """Return the data folder of a botocore after the build. It had an unused service before."""
     data = tmp_path_factory.mktemp("slim") / "botocore" / "data"
     data.mkdir(parents=True)
     for file in FULL.glob("*.json"):
@@ -58,7 +58,7 @@ def test_a_service_is_described_as_before_but_for_the_texts(slimmed: Path, servi
 
 
 def missing(whole: Any, cut: Any) -> set[str]:
-    """The names of the texts that are not in the second any more; everything else has to be the same."""
+    """Return the names of the texts that the second lacks. Everything else must be equal."""
     if isinstance(whole, dict):
         gone = {name for name in whole if name not in cut}
         assert all(isinstance(whole[name], str) for name in gone)

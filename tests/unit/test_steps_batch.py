@@ -1,4 +1,4 @@
-"""A batch from its file to its report: what is planned, who may start, what a row submits, what people are told."""
+"""Test a batch from its file to its report: the plan, admission, submission of rows, and notifications."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def jobs_of(world: World, planned: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def given(job: dict[str, Any]) -> dict[str, Any]:
-    """The input of a row's execution, as the state machine makes it."""
+    """Return the input of a row's execution, as the state machine makes it."""
     return {"job_id": job["job_id"], "source": job["source"]}
 
 
@@ -69,7 +69,7 @@ def reporter(world: World, models: Callable[[], list[Model]] = lambda: MODELS) -
 
 
 def report(world: World, facts: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The report as JSON, and the rows of the one for a spreadsheet."""
+    """Return the report as JSON, and the rows of the CSV report."""
     key = facts["report"]["key"]
     text = world.s3.get_object(Bucket=VIDEOS, Key=key)["Body"].read()
     table = world.s3.get_object(Bucket=VIDEOS, Key=key.replace(".json", ".csv"))["Body"].read().decode()
@@ -77,8 +77,8 @@ def report(world: World, facts: dict[str, Any]) -> tuple[dict[str, Any], list[di
     return json.loads(text), list(csv.DictReader(io.StringIO(table)))
 
 
-def told(world: World) -> dict[str, Any]:
-    """The one message about the batch."""
+def notification(world: World) -> dict[str, Any]:
+    """Return the one message about the batch."""
     (message,) = [message for message in world.messages() if message.attributes["status"].startswith("batch_")]
     jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(message.body)
     assert "reported_in" not in message.attributes, "people want this one"
@@ -116,7 +116,7 @@ def test_a_batch_that_is_gone_is_named_and_a_fault_of_aws_is_not(world: World) -
             raise failed("GetObject", "SlowDown")
 
     with pytest.raises(ClientError):
-        Planner(s3=Broken(), concurrency=1, known=world.store.batch_get).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]
+        Planner(s3=Broken(), concurrency=1, known=world.store.batch_get).plan({"bucket": UPLOADS, "key": KEY})  # type: ignore[arg-type]  # a double of the client
 
 
 def _csv(text: str) -> tuple[str, bytes]:
@@ -151,7 +151,7 @@ def test_a_check_in_another_spelling_starts_nothing_and_knows_the_batch(world: W
     planned = plan(world, A, key=f"batches/{name}")
     assert planned["started"] == 0
     facts = reporter(world).report(EXECUTION, planned)
-    assert (facts["counts"], told(world)["status"]) == ({"known": 1}, "batch_checked")
+    assert (facts["counts"], notification(world)["status"]) == ({"known": 1}, "batch_checked")
     assert len(world.vendor.posts) == 1
 
 
@@ -174,7 +174,7 @@ def test_a_batch_row_paid_under_the_older_rule_is_not_paid_again(world: World, o
 @pytest.mark.parametrize("first", ["the earlier upload", "this upload"])
 @pytest.mark.parametrize("spelling", [f"{PROMPT}\r\nx", f" {PROMPT}\n", f"{PROMPT} e\u0301"])
 def test_a_row_of_a_batch_under_way_during_an_update_is_paid_once(world: World, spelling: str, first: str) -> None:
-    """The earlier release planned it under an id of the older rule; the same file is uploaded again meanwhile."""
+    """The earlier release planned it under an id of the older rule. The same file is uploaded again meanwhile."""
     older = {**A, "prompt": spelling}
     body = json.dumps(older).encode()
     version = world.upload("plans/older.jsonl", body)
@@ -335,7 +335,7 @@ def test_every_row_is_accounted_for(world: World) -> None:
     assert not {"credits_new", "rows_paid_before"} & set(document), "an execution of an older version"
     assert table[0]["video"] == f"s3://{VIDEOS}/videos/a.mp4"
     assert table[1]["error"] == "invalid_payload: model_id is required"
-    message = told(world)
+    message = notification(world)
     assert (message["status"], message["paid"]) == ("batch_finished", "yes")
     assert message["batch"] == {
         "batch_id": BATCH,
@@ -356,8 +356,8 @@ def test_rows_not_started_are_named_and_a_repeat_pays_only_them(world: World) ->
     document, table = report(world, facts)
     assert [row["status"] for row in table] == ["processing", "not_started"]
     assert "Upload the same file again" in document["advice"]
-    assert told(world)["batch"]["advice"] == document["advice"]
-    # The same file once more: the one gets in, the other is known.
+    assert notification(world)["batch"]["advice"] == document["advice"]
+    # The same file again: one row is admitted, and the other is known.
     admit = functools.partial(
         admit_row, store=world.store, switch=IntakeSwitch(world.dynamodb, TABLE), wait_seconds=900
     )
@@ -382,9 +382,9 @@ def test_a_repeated_batch_separates_new_rows_from_those_paid_before(world: World
     document, table = report(world, facts)
     assert [row.get("paid_before", False) for row in document["items"]] == [True, False, False]
     assert [row["paid_before"] for row in table] == ["yes", "", ""]
-    message = told(world)
-    for told_of in (document, message["batch"]):
-        assert (told_of["credits_used"], told_of["credits_new"], told_of["rows_paid_before"]) == (10, 5, 1)
+    message = notification(world)
+    for summary in (document, message["batch"]):
+        assert (summary["credits_used"], summary["credits_new"], summary["rows_paid_before"]) == (10, 5, 1)
     assert "Credits: 5 new, 10 in all\n" in message["email"]
 
 
@@ -393,7 +393,7 @@ def test_a_first_upload_is_all_new(world: World) -> None:
     (job,) = jobs_of(world, planned)
     world.submitter().submit(arn_of(job["job_id"]), given(job))
     reporter(world).report(EXECUTION, planned, "2020-01-01T00:00:00Z")
-    message = told(world)
+    message = notification(world)
     assert (message["batch"]["credits_new"], message["batch"]["rows_paid_before"]) == (5, 0)
     assert "Credits: 5\n" in message["email"]
 
@@ -423,7 +423,7 @@ def test_a_check_prices_what_is_new_and_pays_nothing(world: World) -> None:
     assert [row["credits"] for row in table] == ["0", "5", "", "", ""]
     assert document["items"][3]["error"]["issues"][0]["path"] == "model_id"
     assert (document["credits_estimated"], document["rows_without_price"]) == (5, 1)
-    message = told(world)
+    message = notification(world)
     assert (message["status"], message["paid"]) == ("batch_checked", "no")
     assert "Credits: about 5\n" in message["email"]
     assert len(world.vendor.posts) == 1
@@ -437,7 +437,7 @@ def test_a_check_does_without_prices_where_the_vendor_gives_none(world: World) -
     assert "credits_estimated" not in facts
     document, _ = report(world, facts)
     assert document["counts"] == {"valid": 1, "refused": 1}
-    assert told(world)["error"]["error"] == "GenviralUnavailable"
+    assert notification(world)["error"]["error"] == "GenviralUnavailable"
 
 
 def test_a_report_that_is_written_again_is_the_same_message_again(world: World) -> None:
@@ -456,7 +456,7 @@ def test_a_rejected_or_interrupted_batch_is_notified_with_what_to_do(world: Worl
         "BatchUnreadable",
         fault.message,
     )
-    message = told(world)
+    message = notification(world)
     assert (message["status"], message["paid"], message["error"]["issues"]) == (
         "batch_rejected",
         "no",
@@ -513,7 +513,7 @@ def test_many_jobs_are_read_whatever_dynamodb_leaves_out(world: World, monkeypat
     monkeypatch.setattr("time.sleep", lambda _: None)
 
     class Busy:
-        """Answers at most thirty keys a call, and now and then none."""
+        """A client that answers at most thirty keys a call, and sometimes none."""
 
         def __init__(self) -> None:
             self.calls = 0
@@ -529,6 +529,6 @@ def test_many_jobs_are_read_whatever_dynamodb_leaves_out(world: World, monkeypat
                 answer = world.dynamodb.batch_get_item(RequestItems={TABLE: {**request, "Keys": served}})
             return {**answer, "UnprocessedKeys": {TABLE: {**request, "Keys": left}} if left else {}}
 
-    found = JobStore(Busy(), TABLE).batch_get(names)  # type: ignore[arg-type]
+    found = JobStore(Busy(), TABLE).batch_get(names)  # type: ignore[arg-type]  # a double of the client
     assert sorted(found) == sorted(names[:230])
     assert {job.status for job in found.values()} == {Status.QUEUED}

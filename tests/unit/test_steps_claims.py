@@ -1,4 +1,4 @@
-"""Whoever may still be sending is waited for, and a claim that nothing was sent for never ends as uncertain."""
+"""Test claims: a running attempt is waited for, and a claim without a POST never ends as uncertain."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ from tests.support.fakes import (
     JOB_ID,
     TABLE,
     VIDEO_ID,
+    Clock,
     TimeLeft,
     Vendor,
     World,
@@ -57,7 +58,7 @@ from tests.support.fakes import (
     failed,
     refusing,
 )
-from tests.support.operators import dead, operator
+from tests.support.operators import dead, operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,28 +76,20 @@ SILENT: list[BotoCoreError | ClientError] = [
     ConnectionClosedError(endpoint_url="https://dynamodb"),
     failed("UpdateItem"),
     ClientError(
-        {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]  # the response's other keys are not read
         "UpdateItem",
     ),
     ClientError(
-        {"Error": {"Code": "TransactionInProgressException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": "TransactionInProgressException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]  # the response's other keys are not read
         "TransactWriteItems",
     ),
 ]
 OPERATIONS = ("update_item", "transact_write_items")
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = float(NOW)
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(NOW)
     monkeypatch.setattr(time, "time", clock)
     return clock
 
@@ -107,7 +100,7 @@ def _another_process() -> None:
 
 
 class Table:
-    """A client whose writes of a job fail by script: `ok`, `before` or `after` they had their effect; then all is well.
+    """A client whose writes of a job follow a script: `ok`, or failures `before` or `after` they take effect.
 
     Args:
         real: The client that carries the calls.
@@ -180,7 +173,7 @@ def test_an_attempt_that_may_still_be_running_is_waited_for(
 
 
 def test_a_claim_that_was_taken_over_is_as_young_as_its_last_attempt(world: World, clock: Clock) -> None:
-    """The hour in which a key is trusted goes on; the time in which an attempt may run begins anew."""
+    """The hour of a trusted key continues. The time in which an attempt may run starts again."""
     world.job()
     world.store.claim(JOB_ID, "the first", execution=EXECUTION)
     clock.now += 1000
@@ -209,7 +202,7 @@ def test_a_clock_that_is_ahead_makes_no_claim_older(world: World, clock: Clock) 
 
 @pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
 def test_a_late_answer_finds_its_job_waiting(world: World, limit: float) -> None:
-    """Step Functions gave the first call up, its function ran on, and the retry came in between."""
+    """Step Functions abandoned the first call, its function kept running, and the retry came in between."""
     world.job()
     world.know_price(5)
 
@@ -266,8 +259,24 @@ def test_an_attempt_that_could_not_say_that_it_has_ended_is_waited_for(world: Wo
         submit(world, trust=trust)
 
 
+class LateClaims(JobStore):
+    """A store that runs an action right before each claim."""
+
+    def __init__(self, world: World, act: Callable[[], None]) -> None:
+        super().__init__(world.dynamodb, TABLE)
+        self._act = act
+
+    def claim(self, *given: Any, **more: Any) -> Job:
+        self._act()
+        return super().claim(*given, **more)
+
+    def claim_counted(self, *given: Any, **more: Any) -> Job:
+        self._act()
+        return super().claim_counted(*given, **more)
+
+
 class Overtaken:
-    """A resolver that lets another attempt act, and then finds that the request is no good."""
+    """A resolver that lets another attempt act, and then rejects the request."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self._act: Callable[[], Any] | None = act
@@ -280,7 +289,7 @@ class Overtaken:
 
 
 def overtaken(world: World, act: Callable[[], Any]) -> dict[str, Any]:
-    submitter = replace(world.submitter(), resolver=Overtaken(act))  # type: ignore[arg-type]
+    submitter = replace(world.submitter(), resolver=Overtaken(act))  # type: ignore[arg-type]  # a double of the resolver
     return submitter.submit(EXECUTION, GIVEN)
 
 
@@ -336,12 +345,12 @@ def test_nobody_resubmits_a_job_that_is_being_sent(world: World, clock: Clock) -
     world.store.transition(JOB_ID, Status.UNCERTAIN)
     asked: list[Job] = []
     with pytest.raises(Refused, match=r"from 2027-01-15 08:05:30 UTC on"):
-        operator(world).resubmit(JOB_ID, asked.append)
+        operator_of(world).resubmit(JOB_ID, asked.append)
     said = next_step(world.record(), None, intake_stopped=False, sweep_by="soon")
     assert "wait until 2027-01-15 08:05:30 UTC" in said
     assert (asked, world.record().resubmissions, world.executions()) == ([], 0, [])
     clock.now += LONGEST
-    operator(world).resubmit(JOB_ID, asked.append)
+    operator_of(world).resubmit(JOB_ID, asked.append)
     assert (len(asked), world.record().resubmissions) == (1, 1)
 
 
@@ -351,7 +360,7 @@ def test_a_job_whose_attempt_said_that_it_ended_is_resubmitted_at_once(world: Wo
     with pytest.raises(SubmissionUncertain) as uncertain:
         submit(world)
     world.notifier().failed(EXECUTION, caught(uncertain.value))
-    operator(world).resubmit(JOB_ID)
+    operator_of(world).resubmit(JOB_ID)
     assert world.record().resubmissions == 1
 
 
@@ -430,7 +439,7 @@ def test_a_refusal_that_could_not_free_its_job_is_known_to_its_process(world: Wo
 @pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
 @pytest.mark.parametrize("way", ["given back", "refused before it landed"])
 def test_a_claim_that_lands_after_it_was_given_back_is_refused(world: World, way: str, limit: float) -> None:
-    """A request can arrive after whoever sent it has given it up, however often that happened before and since."""
+    """A request can arrive after its sender has given up, whatever was given up before and since."""
     world.job()
     read: list[Job] = []
 
@@ -463,21 +472,12 @@ def test_a_job_whose_claim_was_given_back_since_it_was_read_is_read_again(world:
     world.job()
     world.know_price(5)
 
-    class Late(JobStore):
-        def _given_back(self) -> None:
-            if not world.record().claims_given_back:
-                world.store.claim(JOB_ID, "another", execution=EXECUTION)
-                world.store.release(JOB_ID, "another", {"code": "rate_limited"})
+    def release_another() -> None:
+        if not world.record().claims_given_back:
+            world.store.claim(JOB_ID, "another", execution=EXECUTION)
+            world.store.release(JOB_ID, "another", {"code": "rate_limited"})
 
-        def claim(self, *given: Any, **more: Any) -> Job:
-            self._given_back()
-            return super().claim(*given, **more)
-
-        def claim_counted(self, *given: Any, **more: Any) -> Job:
-            self._given_back()
-            return super().claim_counted(*given, **more)
-
-    late = Late(world.dynamodb, TABLE)
+    late = LateClaims(world, release_another)
     limiter = replace(world.limiter(limit), store=late) if limit else None
     assert world.submitter(late, limiter=limiter).submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
     assert (len(world.vendor.posts), spent(world)) == (1, limit and 5)
@@ -505,7 +505,7 @@ def test_a_claim_that_lands_while_it_is_given_back_is_given_back(world: World) -
     world.job()
 
     class Late(Table):
-        """The claim arrives right before the note that it must not."""
+        """The claim takes effect right before the write that forbids it."""
 
         def __getattr__(self, name: str) -> Any:
             if name == "update_item" and self.writes == 3:
@@ -524,7 +524,7 @@ def test_a_claim_that_lands_while_it_is_given_back_is_given_back(world: World) -
 def test_what_dynamodb_refuses_is_not_asked_again(world: World) -> None:
     world.job()
     denied = ClientError(
-        {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]  # the response's other keys are not read
         "UpdateItem",
     )
     client = Table(world.dynamodb, error=denied, then="before")
@@ -535,7 +535,7 @@ def test_what_dynamodb_refuses_is_not_asked_again(world: World) -> None:
 
 @pytest.mark.parametrize("close", [Status.CANCELED, Status.FAILED], ids=lambda status: status.value)
 def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world: World, close: Status) -> None:
-    """botocore repeats a write whose answer was lost; the claim that stands there is this attempt's own."""
+    """botocore repeats a write whose answer was lost. The claim that it finds is this attempt's own."""
     world.job()
 
     class Repeating(Table):
@@ -551,9 +551,9 @@ def test_a_job_that_is_closed_between_a_claim_and_its_repeat_was_not_sent(world:
 
             return twice
 
-    with pytest.raises(JobClosed) as refusal:
+    with pytest.raises(JobClosed) as raised:
         submit(world, Repeating(world.dynamodb))
-    assert refusal.value.paid is Paid.NO
+    assert raised.value.paid is Paid.NO
     job = world.record()
     assert (job.status, job.claim, job.paid, world.vendor.posts) == (close, None, Paid.NO, [])
 
@@ -605,7 +605,7 @@ def test_a_claim_taken_over_unanswered_keeps_the_first_calls_cost(world: World, 
 
 
 class Refusing:
-    """A DynamoDB that fails the first so many writes of one kind."""
+    """A DynamoDB that fails the first writes of one kind."""
 
     def __init__(self, real: Any, kind: str, many: int) -> None:
         self._real, self._kind, self.left = real, kind, many
@@ -629,15 +629,15 @@ def test_a_refused_call_releases_its_claim_when_dynamodb_recovers(world: World) 
     world.vendor = Vendor([refusing(429)])
     client = Refusing(world.dynamodb, "#given_back", 50)
     with pytest.raises(RateLimited):
-        world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+        world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]  # a double of the client
     assert (client.left, world.record().claim, world.record().status) == (0, None, Status.QUEUED)
 
 
 def test_an_accepted_video_is_recorded_when_dynamodb_recovers(world: World) -> None:
-    """A cancel before the first poll must find it there."""
+    """A cancel before the first poll needs it."""
     world.job()
     client = Refusing(world.dynamodb, "#video_id", 50)
-    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]  # a double of the client
     assert (client.left, world.record().video_id) == (0, VIDEO_ID)
     world.cancel_job(JOB_ID)
     assert (world.record().status, world.messages()[-1].body["video_id"]) == (Status.CANCELED, VIDEO_ID)
@@ -652,22 +652,13 @@ def test_what_is_repeated_leaves_the_function_time_to_answer() -> None:
 
 @pytest.mark.parametrize("limit", [0, 100], ids=["no limit", "daily limit"])
 def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World, limit: float) -> None:
-    """It was given up, runs on, and comes to its claim when an operator has taken the job up in a later execution."""
+    """It was abandoned, keeps running, and reaches its claim after an operator has started a later execution."""
     world.job()
     dead(world)
     limiter = world.limiter(limit) if limit else None
 
-    class Late(JobStore):
-        def claim(self, *given: Any, **more: Any) -> Job:
-            taken_up(world)
-            return super().claim(*given, **more)
-
-        def claim_counted(self, *given: Any, **more: Any) -> Job:
-            taken_up(world)
-            return super().claim_counted(*given, **more)
-
     world.vendor = Vendor(get=[priced(model=3)])
-    late = Late(world.dynamodb, TABLE)
+    late = LateClaims(world, lambda: resubmitted_after_failure(world))
     limiter = replace(limiter, store=late) if limiter else None
     with pytest.raises(JobClosed):
         world.submitter(late, limiter=limiter).submit(EXECUTION, {"job_id": JOB_ID})
@@ -677,6 +668,6 @@ def test_an_attempt_of_an_execution_that_lost_its_job_sends_nothing(world: World
     assert len(world.vendor.posts) == 1
 
 
-def taken_up(world: World) -> None:
+def resubmitted_after_failure(world: World) -> None:
     world.notifier().failed(EXECUTION, caught(RecipeMissing("made up")))
-    operator(world).resubmit(JOB_ID)
+    operator_of(world).resubmit(JOB_ID)

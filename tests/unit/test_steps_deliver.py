@@ -1,4 +1,4 @@
-"""Delivery as a step: where the file goes, what is said about it, and what must never be said."""
+"""Test delivery as a step: where the file goes, what is reported about it, and what must stay private."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ from tests.support.fakes import (
     TABLE,
     VIDEO_ID,
     VIDEOS,
+    Repeating,
     Vendor,
     World,
     refusing,
     showing,
 )
-from tests.support.operators import operator
+from tests.support.operators import operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ COPIED = Delivery(
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The copies that were asked for, each of which asks for the link once."""
+    """Record the copies, each of which requests the link once."""
     asked: list[dict[str, Any]] = []
 
     def copy(source: Callable[[], str], **options: Any) -> Delivery:
@@ -65,7 +66,7 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     "link", ["n/a", "javascript:alert(1)", "ftp://cdn.example/v", "/v.mp4", 5, ["file:///etc/passwd"]]
 )
 def test_what_is_no_link_is_refused_with_the_reason(world: World, link: object) -> None:
-    """It is never taken for a link that is still to come."""
+    """It is not mistaken for a link that is still to come."""
     world.vendor = Vendor(get=[showing("succeeded", output_url=link)])
     world.paid_job()
     assert world.poller().poll(EXECUTION, VIDEO_ID, 0)["status"] == "succeeded"
@@ -79,7 +80,7 @@ def test_while_copies_fail_the_job_says_why_and_how_often(world: World, monkeypa
         DeliveryIncomplete("more"),
         COPIED,
     ]
-    told: list[dict[str, Any] | None] = []
+    retries: list[dict[str, Any] | None] = []
 
     def copy(_: Callable[[], str], **__: Any) -> Delivery:
         outcome = outcomes.pop(0)
@@ -92,10 +93,10 @@ def test_while_copies_fail_the_job_says_why_and_how_often(world: World, monkeypa
     for error in (OutputUnreachable, DeliveryIncomplete):
         with pytest.raises(error):
             world.deliverer().deliver(EXECUTION, VIDEO_ID)
-        told.append(world.lookup().show(JOB_ID)["retrying"])
-    assert told[0] == told[1]
-    assert told[0] is not None
-    assert (told[0]["error"]["code"], told[0]["tries"]) == ("output_unreachable", 1)
+        retries.append(world.lookup().show(JOB_ID)["retrying"])
+    assert retries[0] == retries[1]
+    assert retries[0] is not None
+    assert (retries[0]["error"]["code"], retries[0]["tries"]) == ("output_unreachable", 1)
     world.deliverer().deliver(EXECUTION, VIDEO_ID)
     assert world.record().retrying is None
 
@@ -137,7 +138,7 @@ def test_a_video_comes_home_with_a_description(world: World, copies: list[dict[s
 
 
 def test_a_late_copy_does_not_take_the_place_of_another_video(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function runs on when its execution is stopped, and an operator may attach another video meanwhile."""
+    """A function keeps running when its execution is stopped, and an operator may attach another video meanwhile."""
 
     def slow(_: Callable[[], str], *, before_publish: Callable[[], None], **__: Any) -> Delivery:
         before_publish()
@@ -155,7 +156,7 @@ def test_a_late_copy_does_not_take_the_place_of_another_video(world: World, monk
 
 
 def test_no_link_that_opens_anything_is_written_anywhere(world: World, copies: list[dict[str, Any]]) -> None:
-    """Not even where the record still holds the request as it was asked for."""
+    """This holds even if the record still has the original request."""
     world.vendor = Vendor(get=[FINISHED])
     links = ["https://user:password@example.com/a?X-Amz-Signature=1#f", "HTTPS://example.com/b?token=2"]
     world.paid_job(request={**BODY, "reference_image_urls": links})
@@ -309,7 +310,7 @@ def test_a_job_that_ended_is_not_fetched(world: World, copies: list[dict[str, An
 def test_an_overtaken_delivery_writes_nothing_about_another_video(
     world: World, copies: list[dict[str, Any]], status: str, write: int
 ) -> None:
-    """Just before one of its writes, an operator has replaced the video."""
+    """An operator replaces the video right before one of its writes."""
     world.vendor = Vendor(get=[FINISHED])
     world.paid_job()
     if status == "delivering":
@@ -334,7 +335,7 @@ def test_an_overtaken_delivery_writes_nothing_about_another_video(
 
 
 def poll(world: World, execution: str = EXECUTION) -> None:
-    """The look that every delivery follows: it moves the job on before `Deliver` has begun."""
+    """Poll as before every delivery, which moves the job to `delivering` before `Deliver` begins."""
     assert world.poller().poll(execution, VIDEO_ID, 1_700_000_000)["status"] == "succeeded"
 
 
@@ -366,7 +367,7 @@ def hold(world: World) -> None:
 
 def cancel_and_attach(world: World) -> None:
     world.notifier().canceled(JOB_ID)
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     poll(world)
 
 
@@ -384,7 +385,7 @@ AGAIN: dict[str, Callable[[World], None]] = {
 def test_no_later_delivery_takes_itself_for_the_first(
     world: World, monkeypatch: pytest.MonkeyPatch, again: str, cut_off: BaseException
 ) -> None:
-    """However the job comes back: the first one may have left parts, or a whole video."""
+    """However the job returns, the first delivery may have left parts or a whole video."""
     delivering(world)
     asked: list[bool] = []
 
@@ -407,7 +408,7 @@ def test_no_later_delivery_takes_itself_for_the_first(
 def test_a_lost_write_keeps_no_delivery_from_going_on(
     world: World, copies: list[dict[str, Any]], call: int, how: str
 ) -> None:
-    """Read the job, move it back to `delivering`, note that a copy begins: each fails once, with or without effect."""
+    """Reading the job, returning it to `delivering` and recording a copy each fail once, with or without effect."""
     delivering(world)
     interrupt(world)
     lost = dataclasses.replace(world.deliverer(), store=world.flaky({call: how}))
@@ -421,17 +422,10 @@ def test_a_lost_write_keeps_no_delivery_from_going_on(
 def test_a_write_that_was_repeated_because_its_answer_was_lost_is_no_end(
     world: World, copies: list[dict[str, Any]]
 ) -> None:
-    """As botocore does it, within one call: the second write finds what the first one did."""
+    """botocore repeats it within one call, and the second write finds the first one's effect."""
     delivering(world)
     interrupt(world)
 
-    class Repeating:
-        def __getattr__(self, name: str) -> Any:
-            member = getattr(world.dynamodb, name)
-            if name != "update_item":
-                return member
-            return lambda **arguments: member(**arguments) and member(**arguments)
-
-    store = JobStore(Repeating(), TABLE)  # type: ignore[arg-type]
+    store = JobStore(Repeating(world.dynamodb), TABLE)  # type: ignore[arg-type]  # a double of the client
     dataclasses.replace(world.deliverer(), store=store).deliver(EXECUTION, VIDEO_ID)
     assert copies

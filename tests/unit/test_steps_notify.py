@@ -1,4 +1,4 @@
-"""One message for each end, hold and interruption, whatever fails or comes twice, and nobody else ends a job."""
+"""Test notifications: one for each end, hold and interruption, whatever fails or repeats; foreign events end no job."""
 
 from __future__ import annotations
 
@@ -33,8 +33,20 @@ from shared.jobs.errors import (
 )
 from shared.jobs.states import OPEN, TERMINAL, Status
 from shared.jobs.transitions import JobStore
-from tests.support.fakes import BODY, EXECUTION, JOB_ID, PLAIN_BODY, TABLE, VIDEO_ID, Flaky, World, arn_of, caught
-from tests.support.operators import operator
+from tests.support.fakes import (
+    BODY,
+    EXECUTION,
+    JOB_ID,
+    PLAIN_BODY,
+    TABLE,
+    VIDEO_ID,
+    Flaky,
+    Repeating,
+    World,
+    arn_of,
+    caught,
+)
+from tests.support.operators import operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +65,8 @@ def delivered(world: World) -> None:
 
 
 def interrupt(world: World, moment: str = "1", execution: str = EXECUTION, **how: str) -> None:
-    told = {"ended": "FAILED", "error": "AwsCallFailed", "cause": "", **how}
-    world.notifier().interrupted(execution, moment=moment, **told)
+    ending = {"ended": "FAILED", "error": "AwsCallFailed", "cause": "", **how}
+    world.notifier().interrupted(execution, moment=moment, **ending)
 
 
 ENDINGS: list[tuple[str, Callable[[World], object], Callable[[Any], Any]]] = [
@@ -67,14 +79,14 @@ ENDINGS: list[tuple[str, Callable[[World], object], Callable[[Any], Any]]] = [
         lambda notifier: notifier.interrupted(EXECUTION, ended="FAILED", error="X", cause="", moment="1"),
     ),
 ]
-each_ending = pytest.mark.parametrize(("status", "prepare", "tell"), ENDINGS, ids=[name for name, *_ in ENDINGS])
+each_ending = pytest.mark.parametrize(("status", "prepare", "notify"), ENDINGS, ids=[name for name, *_ in ENDINGS])
 
 
 @each_ending
-def test_one_message_however_often_it_is_notified(world: World, status: str, prepare: Any, tell: Any) -> None:
+def test_one_message_however_often_it_is_notified(world: World, status: str, prepare: Any, notify: Any) -> None:
     prepare(world)
     for _ in range(3):
-        tell(world.notifier())
+        notify(world.notifier())
     (message,) = world.messages()
     assert (message.body["status"], message.attributes["status"]) == (status, status)
     assert world.record().status == status
@@ -83,15 +95,15 @@ def test_one_message_however_often_it_is_notified(world: World, status: str, pre
 
 @each_ending
 def test_a_message_that_could_not_be_sent_is_sent_by_the_repeat(
-    world: World, status: str, prepare: Any, tell: Any
+    world: World, status: str, prepare: Any, notify: Any
 ) -> None:
     prepare(world)
     with pytest.raises(ClientError):
-        tell(world.notifier(sns=Flaky(world.sns, {1: "before"})))
+        notify(world.notifier(sns=Flaky(world.sns, {1: "before"})))
     assert world.record().status == status
     assert not world.messages()
     for _ in range(2):
-        tell(world.notifier())
+        notify(world.notifier())
     assert [message.body["status"] for message in world.messages()] == [status]
 
 
@@ -99,18 +111,18 @@ def test_a_message_that_could_not_be_sent_is_sent_by_the_repeat(
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
 @pytest.mark.parametrize("way", ["before", "after"])
 def test_a_failure_of_the_table_loses_no_message(
-    world: World, status: str, prepare: Any, tell: Any, call: int, way: str
+    world: World, status: str, prepare: Any, notify: Any, call: int, way: str
 ) -> None:
     prepare(world)
     try:
-        tell(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+        notify(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]  # a double of the client
     except ClientError:
-        tell(world.notifier())
-    told = world.messages()
-    assert {message.body["status"] for message in told} == {status}
-    # A message whose crossing-off failed goes out again under the same id.
-    assert len({message.body["notification_id"] for message in told}) == 1
-    assert len(told) <= 2
+        notify(world.notifier())
+    messages = world.messages()
+    assert {message.body["status"] for message in messages} == {status}
+    # A message whose removal from the record failed is sent again under the same id.
+    assert len({message.body["notification_id"] for message in messages}) == 1
+    assert len(messages) <= 2
     assert world.record().notice_due is None
 
 
@@ -118,7 +130,7 @@ def test_a_failure_of_the_table_loses_no_message(
 
 
 def counted() -> dict[str, float]:
-    """What was counted so far of how jobs ended, held or were interrupted."""
+    """Return how often each end, hold and interruption was counted."""
     return {
         name: sum(metric["Value"]) for name, metric in runtime.metrics.metric_set.items() if name.startswith("Jobs")
     }
@@ -136,44 +148,34 @@ ONE: dict[str, dict[str, float]] = {
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
 @pytest.mark.parametrize("way", ["before", "after"])
 def test_no_failure_of_the_table_leaves_an_end_uncounted(
-    world: World, status: str, prepare: Any, tell: Any, call: int, way: str
+    world: World, status: str, prepare: Any, notify: Any, call: int, way: str
 ) -> None:
     prepare(world)
     with suppress(ClientError):
-        tell(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]
+        notify(world.notifier(store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE)))  # type: ignore[arg-type]  # a double of the client
     for _ in range(2):
-        tell(world.notifier())
+        notify(world.notifier())
     assert counted() == ONE[status]
 
 
 @each_ending
-def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: str, prepare: Any, tell: Any) -> None:
+def test_an_end_whose_write_botocore_repeated_is_counted(world: World, status: str, prepare: Any, notify: Any) -> None:
     """Its answer was lost, and the repeat finds what the first one has written."""
 
-    class Repeating:
-        def __getattr__(self, name: str) -> Any:
-            member = getattr(world.dynamodb, name)
-
-            def twice(**arguments: Any) -> Any:
-                member(**arguments)
-                return member(**arguments)
-
-            return twice if name == "update_item" else member
-
     prepare(world)
-    tell(world.notifier(store=JobStore(Repeating(), TABLE)))  # type: ignore[arg-type]
+    notify(world.notifier(store=JobStore(Repeating(world.dynamodb), TABLE)))  # type: ignore[arg-type]  # a double of the client
     assert counted() == ONE[status]
     assert len(world.messages()) == 1
 
 
 @each_ending
 def test_an_end_is_counted_once_although_its_notification_fails_first(
-    world: World, status: str, prepare: Any, tell: Any
+    world: World, status: str, prepare: Any, notify: Any
 ) -> None:
     prepare(world)
     for _ in range(3):
         with pytest.raises(ClientError):
-            tell(world.notifier(sns=Flaky(world.sns, {1: "before"})))
+            notify(world.notifier(sns=Flaky(world.sns, {1: "before"})))
         assert counted() == ONE[status]
     for _ in range(2):
         world.notifier().remind(JOB_ID)  # as the sweep does
@@ -181,15 +183,15 @@ def test_an_end_is_counted_once_although_its_notification_fails_first(
     assert len(world.messages()) == 1
 
 
-def test_a_cancel_is_counted_once_whoever_tells_of_it(world: World) -> None:
+def test_a_cancel_is_counted_once_by_any_notifier(world: World) -> None:
     world.paid_job()
-    operator(world).cancel(JOB_ID)  # which has no metrics of its own
+    operator_of(world).cancel(JOB_ID)  # which has no metrics of its own
     for _ in range(2):
         interrupt(world, ended="ABORTED", error="JobClosed")
     assert counted() == {"JobsCanceled": 1}
 
 
-def test_success_tells_where_the_video_is(world: World) -> None:
+def test_success_says_where_the_video_is(world: World) -> None:
     delivered(world)
     world.store.update(JOB_ID, error={"code": "old"})
     state = world.notifier().succeeded(EXECUTION)
@@ -207,10 +209,10 @@ CASES: list[tuple[Callable[[World], Any], Exception, str, str]] = [
     (lambda world: world.job(), InsufficientCredits("no"), "failed", "no"),
     (lambda world: world.paid_job(), GenerationFailed("no", paid=Paid.YES), "failed", "yes"),
     (lambda world: world.paid_job(), TimedOut("late"), "timed_out", "yes"),
-    # A hold that lasted too long must not make a paid video look like one that was never bought.
+    # A hold that lasted too long must not make a paid video appear unpaid.
     (lambda world: world.paid_job(), AuthenticationFailed("no", paid=Paid.YES), "timed_out", "yes"),
     (lambda world: claimed(world), SubmissionUncertain("?"), "uncertain", "unknown"),
-    # The attempt that was thought lost has come back with a refusal, and gave its claim back.
+    # The attempt that seemed lost has returned with an error, and released its claim.
     (lambda world: world.job(), SubmissionUncertain("?"), "uncertain", "no"),
     (lambda world: claimed(world), InvalidInput("no"), "uncertain", "unknown"),
     (lambda world: claimed(world), InsufficientCredits("no"), "uncertain", "unknown"),
@@ -239,7 +241,7 @@ BEFORE_THE_VIDEO = [
 def test_an_error_from_before_its_video_ends_no_job_that_has_one(
     world: World, error: Exception, status: Status
 ) -> None:
-    """An attempt that was given up runs on: it was accepted after another one had failed."""
+    """An abandoned attempt keeps running, and was accepted after another one had failed."""
     world.paid_job()
     if status is not Status.PROCESSING:
         world.store.transition(JOB_ID, status)
@@ -274,7 +276,7 @@ HOLDS: dict[str, tuple[Fault, int, int, int]] = {
 
 @pytest.mark.parametrize("kind", HOLDS)
 def test_a_job_on_hold_says_when_it_is_tried_again_and_until_when(world: World, kind: str) -> None:
-    """Also one that an older version put on hold: it kept both kinds of hold in `held_since`."""
+    """Covers a job that an older version put on hold, with both kinds of hold in `held_since`."""
     fault, held_for, next_try, end = HOLDS[kind]
     world.job()
     if held_for:
@@ -339,19 +341,19 @@ def test_the_platforms_text_is_passed_on_only_where_it_quotes_nothing(
 def test_a_second_end_of_the_same_kind_is_notified_under_another_id(world: World) -> None:
     world.job()
     world.notifier().failed(EXECUTION, caught(SubmissionUncertain("no answer")))
-    later = operator(world).resubmit(JOB_ID)
+    later = operator_of(world).resubmit(JOB_ID)
     world.notifier().failed(later, caught(SubmissionUncertain("no answer again")))
-    told = [message.body["notification_id"] for message in world.messages()]
-    assert told == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
+    ids = [message.body["notification_id"] for message in world.messages()]
+    assert ids == [f"{JOB_ID}/uncertain", f"{JOB_ID}/uncertain#r1"]
 
 
 def test_a_second_cancel_is_notified_under_another_id(world: World) -> None:
     world.paid_job()
     world.notifier().canceled(JOB_ID)
-    operator(world).attach(JOB_ID, VIDEO_ID)
+    operator_of(world).attach(JOB_ID, VIDEO_ID)
     world.notifier().canceled(JOB_ID)
-    told = [message.body["notification_id"] for message in world.messages()]
-    assert told == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
+    ids = [message.body["notification_id"] for message in world.messages()]
+    assert ids == [f"{JOB_ID}/canceled", f"{JOB_ID}/canceled#r1"]
 
 
 def test_a_hold_is_notified_once_however_often_it_is_tried(world: World) -> None:
@@ -417,10 +419,13 @@ ENDS_OF_HOLDS: dict[str, Callable[[World], Any]] = {
     "paid": lambda world: world.store.record_accepted(JOB_ID, VIDEO_ID),
     "failed": lambda world: world.notifier().failed(EXECUTION, NO_CREDITS),
     "canceled": lambda world: world.notifier().canceled(JOB_ID),
-    "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
+    "canceled by an operator": lambda world: operator_of(world).cancel(JOB_ID),
     "interrupted": lambda world: interrupt(world),
-    "resubmitted": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator(world).resubmit(JOB_ID)),
-    "attached": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator(world).attach(JOB_ID, VIDEO_ID)),
+    "resubmitted": lambda world: (world.store.transition(JOB_ID, Status.FAILED), operator_of(world).resubmit(JOB_ID)),
+    "attached": lambda world: (
+        world.store.transition(JOB_ID, Status.FAILED),
+        operator_of(world).attach(JOB_ID, VIDEO_ID),
+    ),
 }
 
 
@@ -488,7 +493,7 @@ def test_each_interruption_is_notified_once(world: World) -> None:
 @pytest.mark.parametrize("late", ["1", "2", "1970-01-01T00:00:00.001Z"])
 @pytest.mark.parametrize("goes_on", [Status.PROCESSING, Status.DELIVERING])
 def test_news_that_is_late_interrupts_no_job_that_goes_on(world: World, late: str, goes_on: Status) -> None:
-    """EventBridge tries for a day, and repeats itself."""
+    """EventBridge retries for a day, and may repeat an event."""
     world.paid_job()
     for moment in ("1", "2"):
         interrupt(world, moment)
@@ -527,28 +532,28 @@ def test_an_execution_without_a_record_gets_one(world: World) -> None:
     assert len(world.messages()) == 1
 
 
-# ---- somebody else's execution ---------------------------------------------------------------------------
+# ---- foreign executions ----------------------------------------------------------------------------------
 
 FOREIGN = arn_of(f"{JOB_ID}.r1")
 
 
 @pytest.mark.parametrize(
-    "tell",
+    "notify",
     [
         lambda notifier: notifier.succeeded(FOREIGN),
         lambda notifier: notifier.failed(FOREIGN, caught(JobClosed("the job is processing"))),
         lambda notifier: notifier.interrupted(FOREIGN, ended="FAILED", error="X", cause="", moment="1"),
     ],
 )
-def test_a_foreign_execution_does_not_end_the_job(world: World, tell: Any) -> None:
+def test_a_foreign_execution_does_not_end_the_job(world: World, notify: Any) -> None:
     before = world.paid_job()
-    tell(world.notifier())
+    notify(world.notifier())
     assert (world.record(), world.messages()) == (before, [])
 
 
 @pytest.mark.parametrize("due", ["on_hold#1", "interrupted#1", "failed"])
 def test_an_outdated_notification_is_not_sent(world: World, due: str) -> None:
-    """A leftover of a failed SNS call, found by a foreign or repeated event when the job has gone on."""
+    """It is left from a failed SNS call, and found by a foreign or repeated event after the job has continued."""
     world.paid_job()
     world.store.update(JOB_ID, notice_due=due)
     interrupt(world, execution=FOREIGN)
@@ -590,7 +595,7 @@ def test_the_caller_and_the_request_are_nobodys_business(world: World) -> None:
 
 
 def accepted(world: World) -> Job:
-    """The video is known, but the write that would have replaced the request was lost."""
+    """Record a job's video, without the write that would have replaced the request."""
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     return world.store.record_accepted(JOB_ID, VIDEO_ID, submitted_at=1, deadline_at=2)
 
@@ -611,8 +616,8 @@ ENDS: dict[str, Callable[[World], object]] = {
     "timed out": lambda world: (accepted(world), world.notifier().failed(EXECUTION, caught(TimedOut("late")))),
     "hold is over": lambda world: world.notifier().failed(EXECUTION, caught(InsufficientCredits("none"))),
     "canceled by its owner": lambda world: world.notifier().canceled(JOB_ID),
-    "canceled by an operator": lambda world: operator(world).cancel(JOB_ID),
-    "canceled, told of by the sweep": canceled_then_reminded,
+    "canceled by an operator": lambda world: operator_of(world).cancel(JOB_ID),
+    "canceled, notified by the sweep": canceled_then_reminded,
     "its execution's input was too large": lambda world: world.notifier().interrupted(
         EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="", moment="1"
     ),
@@ -632,7 +637,7 @@ def test_an_ended_job_keeps_nothing_that_opens_a_link(world: World, end: str) ->
 
 @pytest.mark.parametrize("status", sorted(OPEN))
 def test_an_open_job_keeps_its_links(world: World, status: Status) -> None:
-    """It may be sent yet: a held one with the next try, an interrupted one by a redrive."""
+    """It may still be sent: a held job with the next try, an interrupted one by a redrive."""
     job = world.job(request=BODY)
     world.store.strip_links(replace(job, status=status))
     assert json.loads(world.record().request or "") == BODY

@@ -1,4 +1,4 @@
-"""A poll says what the vendor says, fixes the record, and never ends a paid job by mistake."""
+"""Test that a poll reports the vendor's answer, fixes the record, and never ends a paid job by mistake."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.fakes import (
 )
 
 
-def look(world: World, answer: Answer, *, submitted_at: int | None = None) -> dict[str, Any]:
+def poll(world: World, answer: Answer, *, submitted_at: int | None = None) -> dict[str, Any]:
     world.vendor = Vendor(get=[answer])
     return world.poller().poll(EXECUTION, VIDEO_ID, int(time.time()) if submitted_at is None else submitted_at)
 
@@ -45,7 +45,7 @@ def look(world: World, answer: Answer, *, submitted_at: int | None = None) -> di
 @pytest.mark.parametrize("answer", [showing("processing"), showing("paused by gremlins"), showing("succeeded")])
 def test_what_is_not_finished_is_polled_again(world: World, answer: Answer) -> None:
     world.paid_job()
-    state = look(world, answer)
+    state = poll(world, answer)
     assert (state["status"], state["video_id"]) == ("processing", VIDEO_ID)
     assert 1 <= state["wait_seconds"] <= 60
     assert world.record().status is Status.PROCESSING
@@ -53,24 +53,24 @@ def test_what_is_not_finished_is_polled_again(world: World, answer: Answer) -> N
 
 def test_a_finished_video_goes_to_delivery_without_its_link(world: World) -> None:
     world.paid_job()
-    state = look(world, FINISHED)
+    state = poll(world, FINISHED)
     assert state["status"] == "succeeded"
     assert LINK not in str(state)
     assert world.record().status is Status.DELIVERING
-    assert look(world, FINISHED)["status"] == "succeeded"
+    assert poll(world, FINISHED)["status"] == "succeeded"
 
 
 def test_a_failed_generation_ends_with_the_reason_that_an_object_holds(world: World) -> None:
     world.paid_job()
     error = {"code": "content_policy", "message": f"The image of '{PROMPT}' shows a public figure"}
-    state = look(world, showing("Failed", error=error))
+    state = poll(world, showing("Failed", error=error))
     message = json.loads(state["error"]["Cause"])["message"]
     assert message == "the generation failed: The image of '[…]' shows a public figure (content_policy)"
 
 
 def test_a_failed_generation_ends_without_quoting_the_request(world: World) -> None:
     world.paid_job()
-    state = look(world, showing("failed", error=f'unsafe prompt: "{PROMPT}"'))
+    state = poll(world, showing("failed", error=f'unsafe prompt: "{PROMPT}"'))
     assert state["status"] == "failed"
     assert state["error"]["Error"] == "GenerationFailed"
     assert "unsafe prompt" in state["error"]["Cause"]
@@ -81,10 +81,10 @@ def test_a_failed_generation_ends_without_quoting_the_request(world: World) -> N
 def test_a_video_that_is_late_is_timed_out_but_a_finished_one_never_is(world: World) -> None:
     world.paid_job()
     world.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
-    state = look(world, showing("processing"), submitted_at=int(time.time()) - 601)
+    state = poll(world, showing("processing"), submitted_at=int(time.time()) - 601)
     assert (state["status"], state["error"]["Error"]) == ("timed_out", "TimedOut")
     assert '"paid": "yes"' in state["error"]["Cause"]
-    assert look(world, FINISHED)["status"] == "succeeded"
+    assert poll(world, FINISHED)["status"] == "succeeded"
 
 
 WORDS = {
@@ -111,15 +111,15 @@ WORDS = {
 
 @pytest.mark.parametrize("kind", WORDS)
 def test_the_vendors_text_is_kept_shown_and_notified_at_the_deadline(world: World, kind: str) -> None:
-    answer, word, told = WORDS[kind]
+    answer, word, text = WORDS[kind]
     world.paid_job()
-    assert look(world, answer)["status"] == "processing"
+    assert poll(world, answer)["status"] == "processing"
     assert world.record().vendor_status == world.lookup().show(JOB_ID).get("vendor_status") == word
     world.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
-    state = look(world, answer, submitted_at=int(time.time()) - 600)
+    state = poll(world, answer, submitted_at=int(time.time()) - 600)
     assert state["status"] == "timed_out"
     message = json.loads(state["error"]["Cause"])["message"]
-    assert re.search(told, message)
+    assert re.search(text, message)
     world.notifier().failed(EXECUTION, state["error"])
     (sent,) = world.messages()
     assert message in sent.email
@@ -130,8 +130,8 @@ def test_the_vendors_text_is_kept_shown_and_notified_at_the_deadline(world: Worl
 @pytest.mark.parametrize("answer", [showing("processing"), FINISHED, showing("failed")])
 def test_a_word_of_the_vendor_is_forgotten_when_it_is_not_true_any_more(world: World, answer: Answer) -> None:
     world.paid_job()
-    look(world, showing("Rendering"))
-    look(world, answer)
+    poll(world, showing("Rendering"))
+    poll(world, answer)
     assert world.record().vendor_status is None
 
 
@@ -139,7 +139,7 @@ def test_a_word_is_written_once_and_its_loss_costs_no_poll(world: World) -> None
     world.paid_job()
     flaky = Flaky(world.dynamodb, {1: "before"}, only="update_item")
     world.vendor = Vendor(get=[showing("Rendering")])
-    poller = world.poller(JobStore(flaky, TABLE))  # type: ignore[arg-type]
+    poller = world.poller(JobStore(flaky, TABLE))  # type: ignore[arg-type]  # a double of the client
     for written in (1, 2, 2):
         assert poller.poll(EXECUTION, VIDEO_ID, int(time.time()))["status"] == "processing"
         assert len(flaky.calls) == written
@@ -149,10 +149,10 @@ def test_a_word_is_written_once_and_its_loss_costs_no_poll(world: World) -> None
 def test_a_wait_that_the_vendor_asks_for_is_kept_until_the_deadline(world: World) -> None:
     world.paid_job()
     limited = refusing(429, "rate_limited", **{"Retry-After": "77"})
-    assert look(world, limited)["wait_seconds"] == 77
+    assert poll(world, limited)["wait_seconds"] == 77
     world.store.update(JOB_ID, deadline_at=int(time.time()) - 1)
     with pytest.raises(RateLimited):
-        look(world, limited)
+        poll(world, limited)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_wait_that_the_vendor_asks_for_is_kept_until_the_deadline(world: World
 def test_a_failed_poll_says_that_the_video_is_paid_for(world: World, answer: Answer, error: type[Fault]) -> None:
     world.paid_job()
     with pytest.raises(error) as fault:
-        look(world, answer)
+        poll(world, answer)
     assert fault.value.paid is Paid.YES
     assert world.record().status is Status.PROCESSING
 
@@ -178,9 +178,9 @@ def test_a_resumed_job_is_processing_again_once_the_vendor_answers(world: World,
     world.paid_job()
     world.store.transition(JOB_ID, status, held_since=1)
     with pytest.raises(GenviralUnavailable):
-        look(world, refusing(503))
+        poll(world, refusing(503))
     assert (world.record().status, world.record().held_since) == (status, 1)
-    look(world, showing("processing"))
+    poll(world, showing("processing"))
     assert (world.record().status, world.record().held_since) == (Status.PROCESSING, None)
     assert world.record().deadline_at == 4_000_000_000
 
@@ -189,7 +189,7 @@ def test_an_unrecorded_video_is_recorded_before_the_vendor_is_asked(world: World
     world.job()
     world.store.claim(JOB_ID, "killed")
     with pytest.raises(GenviralUnavailable):
-        look(world, breaking(httpx.ReadTimeout), submitted_at=1_800_000_000)
+        poll(world, breaking(httpx.ReadTimeout), submitted_at=1_800_000_000)
     job = world.record()
     assert (job.video_id, job.claim, job.submitted_at) == (VIDEO_ID, None, 1_800_000_000)
     assert job.deadline_at == 1_800_000_600
@@ -199,7 +199,7 @@ def test_a_video_that_was_replaced_is_not_followed(world: World) -> None:
     world.paid_job()
     world.store.update(JOB_ID, video_id="the-right-one")
     with pytest.raises(JobClosed) as closed:
-        look(world, FINISHED)
+        poll(world, FINISHED)
     assert (closed.value.paid, world.record().status, world.vendor.asked) == (Paid.YES, Status.PROCESSING, [])
 
 
@@ -212,7 +212,7 @@ def test_a_late_poll_does_not_take_a_job_back_from_its_delivery(world: World) ->
         world.store.transition(JOB_ID, Status.DELIVERING)
         return showing("processing")(request)
 
-    assert look(world, overtaken)["status"] == "processing"
+    assert poll(world, overtaken)["status"] == "processing"
     assert world.record().status is Status.DELIVERING
 
 
@@ -222,7 +222,7 @@ def test_a_job_that_ended_is_not_followed(world: World, status: Status) -> None:
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     world.store.transition(JOB_ID, status)
     with pytest.raises(JobClosed) as fault:
-        look(world, FINISHED)
+        poll(world, FINISHED)
     assert fault.value.paid is Paid.YES
     assert world.record().status is status
 
@@ -237,14 +237,14 @@ def test_a_job_canceled_during_the_poll_stays_canceled(world: World, answer: Ans
 
     if answer is FINISHED:
         with pytest.raises(JobClosed):
-            look(world, cancel)
+            poll(world, cancel)
     else:
-        look(world, cancel)
+        poll(world, cancel)
     assert world.record().status is Status.CANCELED
 
 
 def test_a_paid_video_outlives_the_deletion_of_its_record(world: World) -> None:
-    assert look(world, FINISHED)["status"] == "succeeded"
+    assert poll(world, FINISHED)["status"] == "succeeded"
     job = world.record()
     assert (job.status, job.video_id, job.execution) == (Status.DELIVERING, VIDEO_ID, EXECUTION)
 
@@ -255,24 +255,24 @@ def test_a_video_only_the_execution_knows_is_recorded_on_an_ended_job(world: Wor
     world.store.claim(JOB_ID, "attempt", execution=EXECUTION)
     world.store.transition(JOB_ID, status)
     with pytest.raises(JobClosed, match=status):
-        look(world, FINISHED)
+        poll(world, FINISHED)
     assert (world.record().status, world.record().video_id, world.record().paid) == (status, VIDEO_ID, "yes")
 
 
 def test_a_second_video_only_the_execution_knows_is_recorded_too(world: World) -> None:
-    """Submit could not write it down; meanwhile an operator had the job paid for once more."""
+    """Submit could not record it, and meanwhile an operator paid for the job again."""
     world.job()
     world.store.record_accepted(JOB_ID, "the-first")
     for _ in range(2):
         with pytest.raises(JobClosed, match="another video"):
-            look(world, FINISHED)
+            poll(world, FINISHED)
     assert world.record().video_id == "the-first"
     assert list(world.record().other_videos) == [VIDEO_ID]
     assert not world.vendor.asked
 
 
 def test_a_poll_that_an_operator_overtook_moves_no_other_video_on(world: World) -> None:
-    """It was asking for the video that an operator has replaced meanwhile."""
+    """It polled the video that an operator has replaced meanwhile."""
     world.paid_job()
 
     def replace(request: httpx.Request) -> httpx.Response:
@@ -280,7 +280,7 @@ def test_a_poll_that_an_operator_overtook_moves_no_other_video_on(world: World) 
         return FINISHED(request)
 
     with pytest.raises(JobClosed, match="another video"):
-        look(world, replace)
+        poll(world, replace)
     assert (world.record().status, world.record().video_id) == (Status.PROCESSING, "the-right-one")
 
 
@@ -303,12 +303,12 @@ def test_while_polls_fail_the_job_says_why_how_often_and_when_next(world: World,
     world.paid_job()
     for tries in (1, 2, 3):
         with contextlib.suppress(Fault):
-            look(world, answer)
-        told = world.lookup().show(JOB_ID)["retrying"]
-        assert told == world.record().current_retry
-        assert (told["error"]["code"], told["tries"]) == (code, tries)
-        assert told["since"] < told["next_try_by"]
-    look(world, showing("processing"))
+            poll(world, answer)
+        retrying = world.lookup().show(JOB_ID)["retrying"]
+        assert retrying == world.record().current_retry
+        assert (retrying["error"]["code"], retrying["tries"]) == (code, tries)
+        assert retrying["since"] < retrying["next_try_by"]
+    poll(world, showing("processing"))
     assert "retrying" not in world.lookup().show(JOB_ID)
     assert world.record().retrying is None
 
@@ -317,10 +317,10 @@ def test_while_polls_fail_the_job_says_why_how_often_and_when_next(world: World,
 def test_any_answer_ends_the_tries_in_one_write(world: World, answer: Answer) -> None:
     world.paid_job()
     with pytest.raises(GenviralUnavailable):
-        look(world, refusing(503))
+        poll(world, refusing(503))
     flaky = Flaky(world.dynamodb, only="update_item")
     world.vendor = Vendor(get=[answer])
-    world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
+    world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]  # a double of the client
     assert world.record().retrying is None
     assert len(flaky.calls) == (2 if answer is FINISHED else 1), "a finished video moves the job as well"
 
@@ -328,7 +328,7 @@ def test_any_answer_ends_the_tries_in_one_write(world: World, answer: Answer) ->
 def test_a_poll_that_finds_nothing_new_writes_nothing(world: World) -> None:
     world.paid_job()
     flaky = Flaky(world.dynamodb, only="update_item")
-    world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]
+    world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, int(time.time()))  # type: ignore[arg-type]  # a double of the client
     assert not flaky.calls
 
 
@@ -337,14 +337,14 @@ def test_a_note_that_cannot_be_written_does_not_hide_the_fault(world: World) -> 
     flaky = Flaky(world.dynamodb, {1: "before"}, only="update_item")
     world.vendor = Vendor(get=[refusing(503)])
     with pytest.raises(GenviralUnavailable):
-        world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, 0)  # type: ignore[arg-type]
+        world.poller(JobStore(flaky, TABLE)).poll(EXECUTION, VIDEO_ID, 0)  # type: ignore[arg-type]  # a double of the client
     assert world.record().retrying is None
 
 
 def test_an_account_error_is_notified_by_the_hold(world: World) -> None:
     world.paid_job()
     with pytest.raises(Fault):
-        look(world, refusing(402, "insufficient_credits"))
+        poll(world, refusing(402, "insufficient_credits"))
     assert world.record().retrying is None
 
 
@@ -352,12 +352,12 @@ def test_the_tries_of_a_redriven_job_begin_anew(world: World) -> None:
     world.paid_job()
     for _ in range(3):
         with pytest.raises(GenviralUnavailable):
-            look(world, refusing(503))
+            poll(world, refusing(503))
     world.notifier().interrupted(EXECUTION, ended="FAILED", error="GenviralUnavailable", cause="", moment="1")
     assert "retrying" not in world.lookup().show(JOB_ID)
     time.sleep(0.002)  # moments are kept in milliseconds
     with pytest.raises(GenviralUnavailable):
-        look(world, refusing(503))
+        poll(world, refusing(503))
     assert world.lookup().show(JOB_ID)["retrying"]["tries"] == 1
     assert world.record().status is Status.INTERRUPTED
 
@@ -368,7 +368,7 @@ KIND = kind_of(BODY["model_id"], BODY)
 
 
 def submitted(world: World) -> dict[str, Any]:
-    """What the state machine carries after a submission, some minutes ago."""
+    """Return the state machine's data some minutes after a submission."""
     world.job()
     state = world.submitter().submit(EXECUTION, {})
     return state | {"submitted_at": state["submitted_at"] - 300}
@@ -415,7 +415,7 @@ def test_a_refused_poll_has_found_nothing(world: World) -> None:
 
 def test_a_finished_video_teaches_how_long_its_kind_takes(world: World) -> None:
     state = submitted(world)
-    for _ in range(2):  # a repeat of the step tells nothing new
+    for _ in range(2):  # a repeat of the step adds nothing
         seen(world, FINISHED, state, unfinished=280, next=299)
     assert learned(world) == [pytest.approx(290, abs=2)]
 
@@ -435,13 +435,13 @@ def test_a_late_poll_is_not_learned_from(world: World) -> None:
 
 def test_an_execution_of_an_older_version_goes_on(world: World) -> None:
     world.paid_job()
-    assert look(world, showing("processing"))["wait_seconds"] >= 1
-    assert look(world, FINISHED)["status"] == "succeeded"
+    assert poll(world, showing("processing"))["wait_seconds"] >= 1
+    assert poll(world, FINISHED)["status"] == "succeeded"
     assert learned(world) == []
 
 
 def test_a_table_that_does_not_answer_costs_no_job(world: World) -> None:
-    broken = Durations(Flaky(world.dynamodb, dict.fromkeys(range(1, 9), "before")), TABLE)  # type: ignore[arg-type]
+    broken = Durations(Flaky(world.dynamodb, dict.fromkeys(range(1, 9), "before")), TABLE)  # type: ignore[arg-type]  # a double of the client
     world.job()
     state = replace(world.submitter(), scheduler=world.scheduler(broken)).submit(EXECUTION, {})
     world.vendor = Vendor(get=[FINISHED])

@@ -1,4 +1,4 @@
-"""A job is never paid for twice and a paid video is never lost, whatever fails, repeats or comes in between."""
+"""Test that a job is never paid for twice and a paid video never lost, whatever fails, repeats or intervenes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.support.fakes import (
     showing,
 )
 from tests.support.notifications import valid
-from tests.support.operators import operator
+from tests.support.operators import operator_of
 from tests.support.submissions import MAYBE_PAID, NOT_PAID, ONCE, WAYS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ GIVEN = {"job_id": JOB_ID}
 
 
 def test_an_accepted_job_is_written_down_and_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A second that turns between the answer and the plan of the polls would shorten the first wait.
+    # A change of the second between the answer and the poll plan would shorten the first wait.
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now)
     world.job(request=BODY, metadata={"order": 1})
@@ -99,9 +99,9 @@ def test_a_repeat_goes_on_with_the_video(world: World) -> None:
 def test_a_definite_refusal_frees_the_job(world: World, answer: Answer, error: type[Fault]) -> None:
     world.vendor = Vendor([answer, accepting()])
     world.job()
-    with pytest.raises(error) as refusal:
+    with pytest.raises(error) as raised:
         world.submitter().submit(EXECUTION, GIVEN)
-    assert refusal.value.paid is Paid.NO
+    assert raised.value.paid is Paid.NO
     assert (world.record().status, world.record().claim) == (Status.QUEUED, None)
     assert world.submitter().submit(EXECUTION, GIVEN)["video_id"] == VIDEO_ID
     assert {post.headers["Idempotency-Key"] for post in world.vendor.posts} == {JOB_ID}
@@ -129,7 +129,7 @@ NAMED: Answer = lambda _: httpx.Response(502, json={"data": {"video_id": VIDEO_I
 def test_a_video_that_an_uncertain_response_names_is_kept_and_notified(world: World, lost: bool) -> None:
     world.vendor = Vendor([NAMED])
     world.job()
-    # Each time the job is read again. The rest of the function's time is spent on it.
+    # The job is read again each time, for the rest of the function's time.
     store = world.flaky(dict.fromkeys(range(3, 200), "before") if lost else {})
     with pytest.raises(SubmissionUncertain) as fault:
         world.submitter(store).submit(EXECUTION, GIVEN)
@@ -149,7 +149,7 @@ def test_a_video_that_an_uncertain_response_names_is_kept_and_notified(world: Wo
     assert "attach" in message.email
     assert len(world.vendor.posts) == 1
     # No search is needed.
-    follow = operator(world).attach(JOB_ID)
+    follow = operator_of(world).attach(JOB_ID)
     assert world.submitter().submit(follow, GIVEN)["video_id"] == VIDEO_ID
     assert len(world.vendor.posts) == 1
 
@@ -180,7 +180,7 @@ def test_an_id_of_any_form_goes_from_the_answer_to_the_end(world: World, video_i
     with world.vendor.client() as client:
         assert client.get_video(named).video_id == named
     world.sfn.start_execution(stateMachineArn=world.machine, name=JOB_ID)
-    operator(world).attach(JOB_ID)
+    operator_of(world).attach(JOB_ID)
     assert (world.record().status, world.record().video_id) == (Status.PROCESSING, named)
 
 
@@ -224,7 +224,7 @@ def test_a_trusted_key_survives_an_interruption(world: World, status: Status) ->
 
 
 def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
-    """The vendor may forget it while the job is on hold, or until it is redriven. A new try begins no new hour."""
+    """The vendor may forget it during a hold or before a redrive. A new try starts no new hour."""
     world.vendor = Vendor([refusing(402, "insufficient_credits")])
     world.job()
     world.store.claim(JOB_ID, "killed", execution=EXECUTION)
@@ -233,7 +233,7 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
     with pytest.raises(InsufficientCredits):
         world.submitter(trust=True).submit(EXECUTION, GIVEN)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    operator(world).redrive(JOB_ID)
+    operator_of(world).redrive(JOB_ID)
     assert world.record().claimed_at == almost
     world.store.update(JOB_ID, claimed_at=almost - 200)
     with pytest.raises(SubmissionUncertain):
@@ -242,7 +242,7 @@ def test_a_trusted_key_is_not_trusted_for_ever(world: World) -> None:
 
 
 def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: World) -> None:
-    """Its execution would stand before a record of another video, and no redrive could fix that."""
+    """Its execution would meet a record with another video, and no redrive could fix that."""
     world.job()
 
     def beaten(request: httpx.Request) -> httpx.Response:
@@ -254,7 +254,7 @@ def test_a_second_video_is_not_followed_where_the_record_has_a_first(world: Worl
 
 
 def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
-    """Whoever had not would give it back after a refusal, and the job would look unpaid."""
+    """Otherwise it would be released after an error, and the job would appear unpaid."""
     world.vendor = Vendor([refusing(402, "insufficient_credits")])
     world.job()
     submitter = world.submitter(trust=True)
@@ -268,12 +268,12 @@ def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
             return resolve(job)
 
     with pytest.raises(InsufficientCredits):
-        replace(submitter, resolver=Overtaken()).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]
+        replace(submitter, resolver=Overtaken()).submit(EXECUTION, GIVEN)  # type: ignore[arg-type]  # a double of the resolver
     assert world.record().claim is not None
 
 
 def test_a_refusal_after_an_unknown_outcome_keeps_the_outcome_unknown(world: World) -> None:
-    """Trusted or not, the first call may have been paid: a later refusal must not make the job look unpaid."""
+    """Trusted key or not, the first call may have been paid for. A later error must not make the job appear unpaid."""
     world.vendor = Vendor([breaking(httpx.ReadTimeout), refusing(422, "invalid_payload")])
     world.complete()
     world.job()
@@ -307,11 +307,11 @@ def test_nothing_is_sent_for_a_job_that_ended(world: World, status: Status, trus
     assert not world.vendor.asked
 
 
-# ---- somebody comes in between ---------------------------------------------------------------------------
+# ---- other writers in between ----------------------------------------------------------------------------
 
 
 def meanwhile(world: World, answer: Answer, *, status: Status | None = None, **changes: Any) -> None:
-    """Make something happen to the job while the paid call is under way."""
+    """Run an action on the job during the paid call."""
 
     def during(request: httpx.Request) -> httpx.Response:
         if status is not None:
@@ -336,12 +336,12 @@ def test_a_video_is_kept_whatever_became_of_its_job_meanwhile(world: World, stat
     assert job.status is (status if status in TERMINAL else Status.PROCESSING)
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
+@pytest.mark.parametrize("notified", [True, False], ids=["notified before", "not notified yet"])
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.UNCERTAIN])
-def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, status: Status, told: bool) -> None:
+def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, status: Status, notified: bool) -> None:
     def during(request: httpx.Request) -> httpx.Response:
         world.store.transition(JOB_ID, status, notice_due=status.value)
-        if told:
+        if notified:
             world.notifier().remind(JOB_ID)
         return accepting()(request)
 
@@ -351,10 +351,10 @@ def test_a_video_that_becomes_known_after_the_end_is_notified(world: World, stat
     for _ in range(2):
         world.notifier().remind(JOB_ID)  # as the sweep does
     *before, last = world.messages()
-    assert [message.body["paid"] for message in before] == ["unknown"] * told
+    assert [message.body["paid"] for message in before] == ["unknown"] * notified
     assert (last.body["status"], last.body["paid"], last.body["video_id"]) == (status, "yes", VIDEO_ID)
     assert ("paid for" in last.body["summary"]) is (status is Status.UNCERTAIN)
-    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + told
+    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + notified
     assert world.record().notice_due is None
 
 
@@ -387,7 +387,7 @@ def test_a_video_on_the_record_is_never_replaced(world: World) -> None:
 
 @pytest.mark.parametrize("second", [accepting(), refusing(402, "insufficient_credits"), refusing(409)])
 def test_a_late_first_answer_is_not_lost_to_the_attempt_that_took_over(world: World, second: Answer) -> None:
-    """With a trusted key two attempts may be under way at once; whichever brings the video, it is on the record."""
+    """With a trusted key two attempts may overlap. The record gets the video of either."""
     world.job()
 
     def slow(request: httpx.Request) -> httpx.Response:
@@ -408,9 +408,9 @@ def test_two_executions_of_one_job_pay_once(world: World) -> None:
     def slow(request: httpx.Request) -> httpx.Response:
         for error, age in ((SubmissionInProgress, 0), (SubmissionUncertain, 400)):
             world.age_claim(seconds=age)
-            with pytest.raises(error) as refusal:
+            with pytest.raises(error) as raised:
                 world.submitter().submit(arn_of(f"{JOB_ID}.r1"), GIVEN)
-        outcomes.append(world.notifier().failed(arn_of(f"{JOB_ID}.r1"), caught(refusal.value))["status"])
+        outcomes.append(world.notifier().failed(arn_of(f"{JOB_ID}.r1"), caught(raised.value))["status"])
         return accepting()(request)
 
     world.vendor = Vendor([slow, accepting("a second one")])
@@ -427,7 +427,7 @@ TWICE: list[dict[int, str]] = [{call: way, call + 1: then} for call in range(2, 
 
 
 def run_job(world: World, store: JobStore, given: object) -> tuple[dict[str, Any] | None, Exception | None]:
-    """Submit as the state machine repeats it."""
+    """Run Submit with the retries of the state machine."""
     error: Exception | None = None
     for _ in range(6):
         try:
@@ -451,7 +451,7 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
         state, error = run_job(world, world.flaky(plan), given)
         assert world.vendor.accepted <= 1, plan
         if world.vendor.accepted:
-            # What the record lacks is in the execution's state, from where the first poll brings it back.
+            # The first poll restores what the record lacks from the execution's state.
             assert state is not None, plan
             world.poller().poll(EXECUTION, state["video_id"], state["submitted_at"])
             assert (world.record().video_id, world.record().status) == (VIDEO_ID, Status.PROCESSING), plan
@@ -462,7 +462,7 @@ def test_no_failure_of_the_table_pays_twice_or_loses_a_video(world: World, answe
 
 
 def test_an_account_error_after_an_unrecorded_video_keeps_the_video(world: World) -> None:
-    """The record misses the video, and the first poll ends on hold: the way back must be Poll, not Submit."""
+    """The record lacks the video, and the first poll ends on hold: the hold must return to Poll, not to Submit."""
     world.job()
     # get and claim, then the write of the video, again and again
     state = world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
@@ -477,24 +477,24 @@ def test_an_account_error_after_an_unrecorded_video_keeps_the_video(world: World
 def test_a_refusal_outlives_the_failure_to_free_the_job(world: World) -> None:
     world.vendor = Vendor([refusing(422, "invalid_input", "this model takes a picture"), accepting()])
     world.job()
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInput) as raised:
         world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
     world.age_claim()
-    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "uncertain"
+    assert world.notifier().failed(EXECUTION, caught(raised.value))["status"] == "uncertain"
     assert (world.record().error or {})["error"] == "InvalidInput"
 
 
 def forget() -> None:
-    """What another process does not know."""
+    """Clear the state that another process would not have."""
     claims._unpaid.clear()
 
 
 def test_a_job_held_with_its_claim_ends_as_uncertain(world: World) -> None:
     world.vendor = Vendor([refusing(402, "insufficient_credits"), accepting()])
     world.job()
-    with pytest.raises(InsufficientCredits) as refusal:
+    with pytest.raises(InsufficientCredits) as raised:
         world.submitter(world.flaky(dict.fromkeys(range(3, 200), "before"))).submit(EXECUTION, GIVEN)
-    assert world.notifier().on_hold(EXECUTION, caught(refusal.value))["video_id"] is None
+    assert world.notifier().on_hold(EXECUTION, caught(raised.value))["video_id"] is None
     forget()
     world.age_claim()
     with pytest.raises(SubmissionUncertain) as uncertain:
@@ -503,7 +503,7 @@ def test_a_job_held_with_its_claim_ends_as_uncertain(world: World) -> None:
     assert len(world.vendor.posts) == 1
 
 
-# ---- executions that somebody started directly -----------------------------------------------------------
+# ---- executions that were started directly --------------------------------------------------------------
 
 DIRECT = {"request": {**BODY, "metadata": {"campaign": "autumn"}}}
 
@@ -541,7 +541,7 @@ ROWS = [
 
 
 def planned(world: World) -> list[dict[str, Any]]:
-    """The inputs of the executions of a batch's rows, whose bodies lie where they say."""
+    """Return the inputs of the executions of a batch's rows, whose bodies are stored as they say."""
     text = "\n".join(json.dumps(row) for row in ROWS).encode()
     plan = batches.plan(batches.read(text, "batches/boats.jsonl"), UPLOADS, "batches/boats.jsonl")
     world.upload(plan.key, plan.requests)
@@ -598,7 +598,7 @@ def test_an_input_that_names_another_job_is_a_conflict_whatever_it_is(world: Wor
 @pytest.mark.parametrize(
     "request_",
     [
-        {**BODY, "raw_params": {"list": [1e15] * 50_000}},  # 250 KB as it was written, and 900 KB as Python writes it
+        {**BODY, "raw_params": {"list": [1e15] * 50_000}},  # 250 KB as written, and 900 KB as serialized by Python
         {**BODY, "prompt": "x" * 310_000},
     ],
     ids=["by its numbers", "by its text"],
@@ -606,16 +606,16 @@ def test_an_input_that_names_another_job_is_a_conflict_whatever_it_is(world: Wor
 def test_a_request_that_fits_no_record_is_refused_with_advice_that_helps(
     world: World, request_: dict[str, Any]
 ) -> None:
-    with pytest.raises(RequestTooLarge) as refusal:
+    with pytest.raises(RequestTooLarge) as raised:
         world.submitter().submit(EXECUTION, {"request": request_})
-    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
+    assert world.notifier().failed(EXECUTION, caught(raised.value))["status"] == "failed"
     (message,) = world.messages()
     assert (message.body["paid"], message.body["error"]["code"]) == ("no", "request_too_large")
     assert "requests/<name>.json" in message.body["error"]["advice"]
 
 
 def test_the_largest_request_that_is_taken_fits_into_its_record(world: World) -> None:
-    """Texts of the greatest length in the widest characters, and as many links as there may be."""
+    """It has texts of the greatest length in the widest characters, and as many links as allowed."""
     link = "https://example.com/" + "x" * 5_000
     texts = dict.fromkeys(("prompt", "speech_text", "negative_prompt"), "\N{SAUROPOD}" * 20_000)
     largest = {**BODY, **texts, "params": {"duration_seconds": 5}, "reference_image_urls": [link] * 9}
@@ -632,7 +632,7 @@ def test_half_a_character_is_no_request(world: World) -> None:
 
 
 def test_an_input_that_step_functions_cannot_pass_on_ends_its_job(world: World) -> None:
-    """It fails before Submit is called, by an error that States.ALL does not catch; a redrive would only fail again."""
+    """It fails before Submit is called, with an error that States.ALL does not catch. A redrive would fail again."""
     for _ in range(2):
         world.notifier().interrupted(
             EXECUTION, ended="FAILED", error="States.DataLimitExceeded", cause="made up", moment="1"
@@ -663,9 +663,9 @@ def test_too_much_data_does_not_end_a_paid_job(world: World) -> None:
     ],
 )
 def test_a_bad_direct_request_is_named_and_notified_as_unpaid(world: World, given: object, error: type[Fault]) -> None:
-    with pytest.raises(error) as refusal:
+    with pytest.raises(error) as raised:
         world.submitter().submit(EXECUTION, given)
-    assert world.notifier().failed(EXECUTION, caught(refusal.value))["status"] == "failed"
+    assert world.notifier().failed(EXECUTION, caught(raised.value))["status"] == "failed"
     assert not world.vendor.asked
     (message,) = world.messages()
     assert (message.body["error"]["error"], message.body["paid"]) == (error.__name__, "no")

@@ -1,4 +1,4 @@
-"""What the sweep picks up, and what it must leave alone."""
+"""Test what the sweep resumes, and what it must leave alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,18 @@ from tests.support.fakes import (
     failed,
     showing,
 )
-from tests.support.operators import LATER, Machine, alive, claimed, dead, follow, operator, paid, uncertain, with_index
+from tests.support.operators import (
+    LATER,
+    Machine,
+    alive,
+    claimed,
+    dead,
+    follow,
+    operator_of,
+    paid,
+    uncertain,
+    with_index,
+)
 from tests.support.sweeps import paid_items, start, sweeper
 
 if TYPE_CHECKING:
@@ -48,7 +59,7 @@ DAY = 86_400
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, as its only member."""
+    """Replace the time by the only member of a list."""
     now = [float(NOW)]
     monkeypatch.setattr("time.time", lambda: now[0])
     return now
@@ -56,7 +67,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def world(world: World) -> World:
-    """A world whose table has the template's indexes."""
+    """Make a world whose table has the template's indexes."""
     with_index(world)
     return world
 
@@ -66,11 +77,11 @@ def switch(world: World) -> IntakeSwitch:
 
 
 def sweep(world: World, **options: Any) -> dict[str, int]:
-    """One sweep. Unless told otherwise, to it the youngest change is old enough."""
+    """Run one sweep. By default the youngest change is old enough for it."""
     return sweeper(world, **options).sweep()
 
 
-def told(world: World) -> list[tuple[str, str]]:
+def notified(world: World) -> list[tuple[str, str]]:
     return [(message.body["job_id"], message.body["status"]) for message in world.messages()]
 
 
@@ -81,7 +92,7 @@ def test_a_job_that_was_never_started_is_started_once(world: World) -> None:
     assert world.executions() == [JOB_ID]
     given = json.loads(world.sfn.describe_execution(executionArn=EXECUTION)["input"])
     assert given == {"job_id": JOB_ID, "source": {"type": "api"}}
-    assert not told(world)
+    assert not notified(world)
 
 
 def test_a_job_that_changed_just_now_is_left_alone(world: World) -> None:
@@ -122,14 +133,14 @@ def test_a_job_whose_execution_died_is_interrupted_and_notified_once(world: Worl
     assert (job.status, job.execution) == (Status.INTERRUPTED, EXECUTION)
     assert "redrive" in (job.error or {})["advice"]
     stopped = world.sfn.describe_execution(executionArn=EXECUTION)["stopDate"]
-    # The event that was late; its times are milliseconds.
+    # The late event. Its times are milliseconds.
     moment = str(round(stopped.timestamp() * 1000))
     world.notifier().interrupted(EXECUTION, ended="ABORTED", error="", cause="", moment=moment)
-    assert told(world) == [(JOB_ID, "interrupted")]
+    assert notified(world) == [(JOB_ID, "interrupted")]
 
 
 def test_a_step_that_outlived_its_execution_leaves_no_job_behind(world: World) -> None:
-    """It was told that the job is interrupted and unpaid; then the step's last write moved the job on."""
+    """People were notified that the job is interrupted and unpaid. Then the step's last write changed its status."""
     world.job()
     dead(world)
     sweep(world)
@@ -148,7 +159,7 @@ def test_a_job_that_is_interrupted_once_more_says_why(world: World) -> None:
     world.job()
     dead(world)
     sweep(world)
-    world.store.claim(JOB_ID, "attempt")  # by a step that outlived the execution; it takes the error off the record
+    world.store.claim(JOB_ID, "attempt")  # by a step that outlived the execution and removes the error from the record
     sweep(world)
     job = world.record()
     assert (job.status, job.claim) == (Status.INTERRUPTED, "attempt")
@@ -162,7 +173,7 @@ def test_a_failed_interruption_is_notified_by_the_next_sweep(world: World) -> No
     with pytest.raises(ClientError):
         sweep(world, notifier=world.notifier(store=world.flaky({2: "before"})))
     sweep(world)
-    assert told(world) == [(JOB_ID, "interrupted")]
+    assert notified(world) == [(JOB_ID, "interrupted")]
 
 
 def test_ended_jobs_are_not_read(world: World) -> None:
@@ -175,7 +186,7 @@ def test_a_pending_notification_of_an_end_is_sent_once(world: World) -> None:
     assert sweep(world, quiet_seconds=300) == NOTHING
     assert sweep(world)["notified"] == 1
     assert sweep(world) == NOTHING
-    assert told(world) == [(JOB_ID, "uncertain")]
+    assert notified(world) == [(JOB_ID, "uncertain")]
 
 
 def test_an_interruption_whose_message_was_lost_is_notified_once(world: World) -> None:
@@ -183,10 +194,10 @@ def test_an_interruption_whose_message_was_lost_is_notified_once(world: World) -
     dead(world)
     with pytest.raises(ClientError):
         sweep(world, notifier=world.notifier(Flaky(world.sns, {1: "before", 2: "before"})))
-    assert (world.record().status, told(world)) == (Status.INTERRUPTED, [])
+    assert (world.record().status, notified(world)) == (Status.INTERRUPTED, [])
     for _ in range(2):
         sweep(world)
-    assert told(world) == [(JOB_ID, "interrupted")]
+    assert notified(world) == [(JOB_ID, "interrupted")]
 
 
 def test_a_message_about_a_status_that_was_left_is_crossed_off(world: World) -> None:
@@ -195,15 +206,15 @@ def test_a_message_about_a_status_that_was_left_is_crossed_off(world: World) -> 
     world.store.update(JOB_ID, notice_due="on_hold#1")
     sweep(world)
     assert world.record().notice_due is None
-    assert not told(world)
+    assert not notified(world)
 
 
 def test_the_cancel_of_a_job_without_a_live_execution_is_notified(world: World) -> None:
     world.job()
-    operator(world).cancel(JOB_ID)
+    operator_of(world).cancel(JOB_ID)
     sweep(world)
     assert sweep(world) == NOTHING
-    assert told(world) == [(JOB_ID, "canceled")]
+    assert notified(world) == [(JOB_ID, "canceled")]
 
 
 def test_while_intake_is_stopped_nothing_starts(world: World) -> None:
@@ -243,12 +254,12 @@ def test_the_switch_stays_where_it_was_put_and_is_no_job(world: World) -> None:
 def cut_off(world: World, act: Callable[[Any], Any]) -> None:
     machine = Flaky(Machine(world, redrivable=False), {1: "before"}, only="start_execution")
     with pytest.raises(ClientError):
-        act(operator(world, machine))
+        act(operator_of(world, machine))
 
 
 def test_a_cut_off_attach_is_finished_even_while_intake_is_stopped(world: World) -> None:
     uncertain(world)
-    cut_off(world, lambda desk: desk.attach(JOB_ID, VIDEO_ID))
+    cut_off(world, lambda operator: operator.attach(JOB_ID, VIDEO_ID))
     switch(world).stop()
     assert sweep(world)["started"] == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
@@ -258,7 +269,7 @@ def test_a_cut_off_attach_is_finished_even_while_intake_is_stopped(world: World)
 
 def test_a_cut_off_resubmit_is_finished_in_its_own_execution(world: World) -> None:
     uncertain(world)
-    cut_off(world, lambda desk: desk.resubmit(JOB_ID))
+    cut_off(world, lambda operator: operator.resubmit(JOB_ID))
     assert sweep(world)["started"] == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
     follow(world, LATER)
@@ -267,7 +278,7 @@ def test_a_cut_off_resubmit_is_finished_in_its_own_execution(world: World) -> No
 
 def test_a_cut_off_redrive_of_a_paid_job_is_finished(world: World) -> None:
     paid(world, Status.INTERRUPTED)
-    cut_off(world, lambda desk: desk.redrive(JOB_ID))
+    cut_off(world, lambda operator: operator.redrive(JOB_ID))
     assert sweep(world)["started"] == 1
     assert world.executions() == [JOB_ID, f"{JOB_ID}.r1"]
 
@@ -276,7 +287,7 @@ def test_a_cut_off_redrive_of_an_unpaid_job_is_finished_and_pays_once(world: Wor
     world.job()
     dead(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    cut_off(world, lambda desk: desk.redrive(JOB_ID))
+    cut_off(world, lambda operator: operator.redrive(JOB_ID))
     switch(world).stop()
     assert sweep(world) == NOTHING | {"seen": 1}
     switch(world).start()
@@ -285,13 +296,13 @@ def test_a_cut_off_redrive_of_an_unpaid_job_is_finished_and_pays_once(world: Wor
     for _ in range(2):
         follow(world, LATER)
     assert len(world.vendor.posts) == 1
-    assert not told(world)
+    assert not notified(world)
 
 
 def test_a_cut_off_redrive_of_a_claimed_job_is_finished_and_sends_nothing(world: World) -> None:
     claimed(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
-    cut_off(world, lambda desk: desk.redrive(JOB_ID))
+    cut_off(world, lambda operator: operator.redrive(JOB_ID))
     assert sweep(world)["started"] == 1
     with pytest.raises(SubmissionUncertain):
         follow(world, LATER)
@@ -304,7 +315,7 @@ IDLE = {"OldestOpenJobSeconds": 0, "JobsOpen": 0, "JobsOnHold": 0, "JobsAwaiting
 
 
 def measured(world: World) -> dict[str, int]:
-    """What one sweep measures that leaves every job alone."""
+    """Return the metrics of one sweep that leaves every job alone."""
     metrics.clear_metrics()
     assert sweep(world, quiet_seconds=10**9) == NOTHING
     return {name: int(metrics.metric_set[name]["Value"][-1]) for name in IDLE}
@@ -346,7 +357,7 @@ def test_what_stands_still_is_measured_even_where_a_job_is_in_trouble(world: Wor
 
 
 def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
-    """Every sweep ends early, and each kind gets its turn all the same: those longest unchanged first."""
+    """Every sweep ends early, and each kind still gets its turn, the longest unchanged jobs first."""
     for number in range(8):
         world.job(f"queued-{number}")
         world.overwrite(f"queued-{number}", changed_at=1_000 + number)
@@ -354,8 +365,8 @@ def test_no_kind_of_duty_keeps_another_waiting(world: World) -> None:
     dead(world, "dead")
     world.paid_job("ended")
     world.store.transition("ended", Status.CANCELED, notice_due="canceled")
-    looks = iter([300.0] * 6)
-    count = sweep(world, remaining=lambda: next(looks, 5.0))
+    readings = iter([300.0] * 6)
+    count = sweep(world, remaining=lambda: next(readings, 5.0))
     assert (count["started"], count["interrupted"], count["notified"]) == (2, 1, 1)
     assert {"queued-0", "queued-1"} < set(world.executions())
 
@@ -370,14 +381,14 @@ def test_a_sweep_that_runs_out_of_time_stops(world: World) -> None:
 def test_one_job_in_trouble_does_not_keep_the_others_waiting(world: World) -> None:
     for number in range(3):
         world.job(f"job-{number}")
-    with pytest.raises(ClientError):  # so that the function's own alarm tells
+    with pytest.raises(ClientError):  # so that the function's own alarm fires
         sweep(world, sfn=Flaky(world.sfn, {1: "before"}, only="start_execution"))
     assert world.executions() == ["job-1", "job-2"]
     assert sweep(world)["started"] == 1
 
 
 def test_a_job_resumed_while_its_interruption_is_notified_stays_resumed(world: World) -> None:
-    """Between the sweep's look at the record and its write, an operator redrives the job."""
+    """An operator redrives the job between the sweep's read of the record and its write."""
     world.paid_job()
     dead(world)
 
@@ -387,13 +398,13 @@ def test_a_job_resumed_while_its_interruption_is_notified_stays_resumed(world: W
 
         def get_item(self, **arguments: Any) -> Any:
             item = world.dynamodb.get_item(**arguments)
-            operator(world, Machine(world, redrivable=False)).redrive(JOB_ID)
+            operator_of(world, Machine(world, redrivable=False)).redrive(JOB_ID)
             return item
 
-    store = JobStore(Table(), TABLE)  # type: ignore[arg-type]
+    store = JobStore(Table(), TABLE)  # type: ignore[arg-type]  # a double of the client
     sweep(world, notifier=world.notifier(store=store))
     assert (world.record().status, world.record().execution) == (Status.PROCESSING, LATER)
-    assert not told(world)
+    assert not notified(world)
 
 
 # ---- what runs is read by the page -----------------------------------------------------------------------
@@ -454,7 +465,7 @@ def test_without_a_list_each_job_is_described_and_the_error_reported(world: Worl
     alive(world, "alive")
     world.job("new")
     machine = Counting(world, refused=True)
-    with pytest.raises(ClientError):  # so that the function's own alarm tells
+    with pytest.raises(ClientError):  # so that the function's own alarm fires
         sweep(world, sfn=machine)
     assert world.executions() == ["alive", "new"]
     assert machine.calls["describe_execution"] == 2
@@ -480,7 +491,7 @@ def test_queued_jobs_cost_no_call_while_intake_is_stopped(world: World) -> None:
 
 
 class Table:
-    """A jobs table with many paid jobs that moto has not: it takes minutes for what DynamoDB reads in a second."""
+    """A jobs table with many paid jobs, without moto, which needs minutes for what DynamoDB reads in a second."""
 
     def __init__(self, world: World, names: Iterable[str]) -> None:
         self._dynamodb = world.dynamodb
@@ -536,7 +547,7 @@ def test_the_paces_are_below_the_quotas_of_the_smaller_regions(pace: Any, burst:
 
 
 class Redriver(Counting):
-    """Step Functions with a redrive. Afterwards the execution runs."""
+    """Step Functions with a redrive, after which the execution runs."""
 
     def redrive_execution(self, **arguments: str) -> None:
         execution = execution_of(arguments["executionArn"])
@@ -552,7 +563,7 @@ def execution_of(arn: str = EXECUTION) -> Any:
 
 
 def fails(world: World, error: str = "GenviralUnavailable", *, ended: str = "FAILED", is_heard: bool = True) -> None:
-    """The job's execution comes to this end."""
+    """End the job's execution in this way."""
     if JOB_ID not in world.executions():
         alive(world)
     execution = execution_of()
@@ -670,7 +681,7 @@ def test_an_unreported_end_after_a_redrive_is_recorded_first(world: World, clock
     if ended == "FAILED":
         assert world.record().redrive_at == clock[0] + 1800
         assert statuses(world) == ["interrupted"]
-    else:  # somebody stopped it
+    else:  # it was stopped
         assert world.record().redrive_at is None
         assert statuses(world) == ["interrupted", "interrupted"]
 
@@ -699,7 +710,7 @@ def test_a_job_that_somebody_canceled_in_the_same_moment_is_not_redriven(world: 
     class Canceled(Redriver):
         def describe_execution(self, **arguments: str) -> Any:
             if world.record().status is Status.INTERRUPTED:
-                operator(world).cancel(JOB_ID)
+                operator_of(world).cancel(JOB_ID)
             return super().describe_execution(**arguments)
 
     machine = Canceled(world)
@@ -795,7 +806,7 @@ def test_a_later_execution_that_could_not_start_is_started_by_the_next(world: Wo
 
 @pytest.mark.parametrize("end", ["failed", "canceled", "canceled by an operator"])
 def test_the_end_of_a_job_ends_the_outage_that_it_was_in(world: World, clock: list[float], end: str) -> None:
-    """A form's job may go on with another file, and its next outage is news."""
+    """A form's job may continue with another file, and its next outage must be notified."""
     assert clock == [NOW]
     world.job()
     fails(world, "GenviralUnreachable")
@@ -804,7 +815,7 @@ def test_the_end_of_a_job_ends_the_outage_that_it_was_in(world: World, clock: li
     elif end == "canceled":
         world.notifier().canceled(JOB_ID)
     else:
-        operator(world).cancel(JOB_ID)
+        operator_of(world).cancel(JOB_ID)
     job = world.record()
     assert (job.is_terminal, job.redrives, job.redrive_at, job.redrive_until) == (True, 0, None, None)
 
@@ -813,7 +824,7 @@ def test_the_event_of_a_redriven_end_does_not_interrupt_the_job_again(world: Wor
     world.paid_job()
     machine = Redriver(world)
     fails(world, "InternalError", is_heard=False)
-    operator(world, machine).redrive(JOB_ID)
+    operator_of(world, machine).redrive(JOB_ID)
     clock[0] += 60
     world.poller().poll(EXECUTION, VIDEO_ID, NOW)
     world.notifier().interrupted(EXECUTION, ended="FAILED", error="InternalError", cause="", moment=f"{NOW}000")
@@ -827,7 +838,7 @@ def test_the_event_of_a_redriven_end_does_not_interrupt_the_job_again(world: Wor
 def test_a_video_accepted_after_another_failed_attempt_is_followed(
     world: World, clock: list[float], error: str, is_heard: bool
 ) -> None:
-    """Its execution stands in the state `Failed`, where a redrive would only fail again."""
+    """Its execution is in the state `Failed`, where a redrive would fail again."""
     world.paid_job()
     fails(world, error, is_heard=is_heard)
     machine = Redriver(world)
@@ -851,7 +862,7 @@ def test_an_operator_who_redrives_a_job_begins_anew(world: World, clock: list[fl
     clock[0] += 900
     sweep(world, sfn=machine)
     fails(world)
-    operator(world, machine).redrive(JOB_ID)
+    operator_of(world, machine).redrive(JOB_ID)
     job = world.record()
     assert (job.redrives, job.redrive_at, job.redrive_until) == (0, None, None)
     clock[0] += 2400

@@ -1,4 +1,4 @@
-"""A second video that was paid for is never a log line: the record has it, people are told, and attach fetches it."""
+"""Test second videos that were paid for: the record has them, people are notified, and attach fetches them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.support.fakes import (
     showing,
 )
 from tests.support.notifications import valid
-from tests.support.operators import Machine, alive, dead, follow, operator, with_index
+from tests.support.operators import Machine, alive, dead, follow, operator_of, with_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ ORIGIN = {"source": {"type": "api"}}
 
 
 def count(name: str) -> float:
-    """How often a metric was counted so far."""
+    """Return how often a metric was counted so far."""
     return float(sum(runtime.metrics.metric_set.get(name, {"Value": []})["Value"]))
 
 
@@ -71,13 +71,13 @@ def others(world: World) -> dict[str, Any]:
 
 
 def resubmitted_meanwhile(world: World, answer: Answer, **options: Any) -> Answer:
-    """An operator pays again although the first call is still under way: its attempt lived longer than it may."""
+    """Let an operator pay again during the first call, whose attempt lives longer than allowed."""
 
     def slow(request: httpx.Request) -> httpx.Response:
         world.age_claim()
         dead(world)
         world.notifier().failed(EXECUTION, {"Error": "SubmissionUncertain", "Cause": "{}"})
-        operator(world).resubmit(JOB_ID)
+        operator_of(world).resubmit(JOB_ID)
         assert world.submitter(**options).submit(LATER, {})["video_id"] == SECOND
         return answer(request)
 
@@ -153,7 +153,7 @@ def test_no_failure_of_the_table_forgets_a_second_video(world: World, call: int,
     world.job()
     world.store.record_accepted(JOB_ID, FIRST)
     with contextlib.suppress(ClientError):
-        record(world, store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE))  # type: ignore[arg-type]
+        record(world, store=JobStore(Flaky(world.dynamodb, {call: way}), TABLE))  # type: ignore[arg-type]  # a double of the client
     with pytest.raises(Fault):  # the poll step of the second one's execution
         world.poller().poll(LATER, SECOND, 1_800_000_000)
     assert (world.record().video_id, list(others(world))) == (FIRST, [SECOND])
@@ -169,7 +169,7 @@ def test_a_video_is_recorded_although_its_credits_cannot_be_corrected(
     flaky = Flaky(world.dynamodb, dict.fromkeys(range(1, faults + 1), way), only="transact_write_items")
     reserved, _ = world.limiter(100).budget.reserve(5)
     correction = world.limiter(100).budget.settle(reserved, 7)
-    record(world, store=JobStore(flaky, TABLE), counter=correction)  # type: ignore[arg-type]
+    record(world, store=JobStore(flaky, TABLE), counter=correction)  # type: ignore[arg-type]  # a double of the client
     assert others(world) == {SECOND: FACTS}
     assert spent(world) == (2 if corrected or way == "after" else 0)
 
@@ -199,7 +199,7 @@ def test_facts_of_a_further_video_survive_a_concurrent_writer(world: World, writ
         world.store.transition(JOB_ID, Status.FAILED)
         machine = Machine(world, meanwhile=accepted_meanwhile)
         with contextlib.suppress(Refused):
-            operator(world, machine).attach(JOB_ID, "video-z", force=True)
+            operator_of(world, machine).attach(JOB_ID, "video-z", force=True)
     assert others(world)[SECOND] == FACTS
 
 
@@ -217,7 +217,7 @@ def test_a_video_is_added_although_the_job_changes_meanwhile(world: World) -> No
     assert sorted(others(world)) == sorted([SECOND, "a third one"])
 
 
-# ---- who is told -----------------------------------------------------------------------------------------------------
+# ---- notifications ---------------------------------------------------------------------------------------------------
 
 
 def test_the_notification_of_the_end_names_both(world: World) -> None:
@@ -236,23 +236,23 @@ def test_the_notification_of_the_end_names_both(world: World) -> None:
 ENDS = [Status.CANCELED, Status.UNCERTAIN, Status.FAILED, Status.TIMED_OUT, Status.ON_HOLD, Status.INTERRUPTED]
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["told before", "not told yet"])
+@pytest.mark.parametrize("notified", [True, False], ids=["notified before", "not notified yet"])
 @pytest.mark.parametrize("status", ENDS, ids=lambda status: status.value)
-def test_a_second_video_is_notified_again_under_the_same_status(world: World, status: Status, told: bool) -> None:
+def test_a_second_video_is_notified_again_under_the_same_status(world: World, status: Status, notified: bool) -> None:
     world.paid_job()
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     if status is not Status.INTERRUPTED:
         world.store.transition(JOB_ID, status)
     world.store.update(JOB_ID, notice_due=status.value, error={"code": "made_up", "message": "made up"})
-    if told:
+    if notified:
         world.notifier().remind(JOB_ID)
     record(world)
     for _ in range(2):
         world.notifier().remind(JOB_ID)  # as the sweep does
     *before, last = world.messages()
-    assert [message.body.get("other_videos") for message in before] == [None] * told
+    assert [message.body.get("other_videos") for message in before] == [None] * notified
     assert last.body["other_videos"] == [{"video_id": SECOND, "credits_used": 7}]
-    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + told
+    assert len({message.body["notification_id"] for message in world.messages()}) == 1 + notified
     beside = {"JobsHeldByLimit", "JobsLeftInterrupted"}
     (metric,) = (name for name in runtime.metrics.metric_set if name.startswith("Jobs") and name not in beside)
     assert count(metric) == 1, "the status was entered once"
@@ -276,7 +276,7 @@ def test_a_job_is_found_by_either_video(world: World, attached: bool) -> None:
     with_index(world)
     with_second(world, Status.INTERRUPTED)
     if attached:
-        operator(world).attach(JOB_ID, SECOND)
+        operator_of(world).attach(JOB_ID, SECOND)
     finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
     for video_id in (FIRST, SECOND):
         assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
@@ -307,7 +307,7 @@ def with_second(world: World, status: Status) -> None:
 def test_attach_reaches_either_video_and_pays_nothing(world: World, status: Status) -> None:
     with_second(world, status)
     for number, (mine, other, credits_used) in enumerate(((SECOND, FIRST, 7), (FIRST, SECOND, 5)), 1):
-        arn = operator(world).attach(JOB_ID, mine)
+        arn = operator_of(world).attach(JOB_ID, mine)
         assert arn == arn_of(f"{JOB_ID}.r{number}")
         job = world.record()
         assert (job.status, job.video_id, list(job.other_videos)) == (Status.PROCESSING, mine, [other])
@@ -323,7 +323,7 @@ def test_each_video_gets_a_file_of_its_own(world: World) -> None:
     world.store.transition(JOB_ID, Status.DELIVERING, copy_began=1)
     world.store.update(JOB_ID, output=output)
     world.notifier().succeeded(EXECUTION)
-    operator(world).attach(JOB_ID, SECOND)
+    operator_of(world).attach(JOB_ID, SECOND)
     job = world.record()
     assert key_of(job) == first.replace(".mp4", ".2.mp4")
     assert (job.output, job.copy_began, job.other_videos[FIRST]["output"]) == (None, None, output)
@@ -331,13 +331,13 @@ def test_each_video_gets_a_file_of_its_own(world: World) -> None:
     assert shown.pop("output").items() > output.items()  # with a link for a while
     assert shown == {"video_id": FIRST, "credits_used": 5}
     with pytest.raises(Refused, match=f"in the bucket already: s3://videos/{first}"):
-        operator(world).attach(JOB_ID, FIRST)
+        operator_of(world).attach(JOB_ID, FIRST)
     world.store.transition(JOB_ID, Status.DELIVERING, copy_began=2)
     world.store.update(JOB_ID, output={"bucket": "videos", "key": key_of(job)})
     world.notifier().succeeded(LATER)
-    told = [message.body for message in world.messages()]
-    assert [message["notification_id"] for message in told] == [f"{JOB_ID}/succeeded", f"{JOB_ID}/succeeded#r1"]
-    for message in told:
+    bodies = [message.body for message in world.messages()]
+    assert [message["notification_id"] for message in bodies] == [f"{JOB_ID}/succeeded", f"{JOB_ID}/succeeded#r1"]
+    for message in bodies:
         valid(message)
 
 
@@ -345,10 +345,10 @@ def test_a_copy_that_was_begun_goes_on_in_its_own_file(world: World) -> None:
     with_second(world, Status.PROCESSING)
     key = key_of(world.record())
     world.store.update(JOB_ID, copy_began=1)
-    operator(world).attach(JOB_ID, SECOND)
+    operator_of(world).attach(JOB_ID, SECOND)
     assert key_of(world.record()) != key
     world.store.update(JOB_ID, copy_began=2)
-    operator(world).attach(JOB_ID, FIRST)
+    operator_of(world).attach(JOB_ID, FIRST)
     assert (key_of(world.record()), world.record().copy_began) == (key, 2)
 
 
@@ -356,16 +356,16 @@ def test_a_succeeded_job_takes_no_other_video_than_its_own(world: World) -> None
     with_second(world, Status.SUCCEEDED)
     for options in ({}, {"replace": True}):
         with pytest.raises(Refused):
-            operator(world).attach(JOB_ID, "somebody else's", **options)
+            operator_of(world).attach(JOB_ID, "somebody else's", **options)
 
 
 def test_an_id_that_is_replaced_stays_known(world: World) -> None:
     """It may have been the right one."""
     world.paid_job(credits_used=5)
     alive(world)
-    operator(world).attach(JOB_ID, "mistyped", replace=True)
+    operator_of(world).attach(JOB_ID, "mistyped", replace=True)
     assert (world.record().credits_used, others(world)[FIRST]["credits_used"]) == (None, 5)
-    operator(world).attach(JOB_ID, FIRST)
+    operator_of(world).attach(JOB_ID, FIRST)
     job = world.record()
     assert (job.credits_used, job.other_videos, job.times_accepted) == (5, {"mistyped": {}}, 1)
 
@@ -374,12 +374,12 @@ def test_a_video_that_becomes_known_during_an_attach_is_not_lost_to_it(world: Wo
     with_second(world, Status.INTERRUPTED)
     machine = Machine(world, meanwhile=lambda: record(world, "a third one"))
     with pytest.raises(Refused, match="changed meanwhile"):
-        operator(world, machine).attach(JOB_ID, SECOND)
+        operator_of(world, machine).attach(JOB_ID, SECOND)
     assert sorted(others(world)) == sorted([SECOND, "a third one"])
 
 
 def test_a_late_second_video_does_not_end_a_job_twice(world: World) -> None:
-    """The notification of the end was sent; what follows it is another notification about the same end."""
+    """The end was notified. The second video causes another notification about the same end."""
     world.paid_job()
     world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})
     world.notifier().succeeded(EXECUTION)
@@ -397,7 +397,7 @@ NAMED = {"paid": "unknown"}
 
 
 def breaking_off(video_id: str) -> Answer:
-    """A 202 that ends after the video's id."""
+    """Answer with a 202 that ends after the video's id."""
     text = f'{{"ok": true, "code": 202, "data": {{"video_id": "{video_id}", "status": "proc'
     return lambda _: httpx.Response(202, content=text.encode())
 
@@ -411,7 +411,7 @@ def named_by_a_call_of_unknown_end(world: World, execution: str = EXECUTION) -> 
 
 
 def shown_by_all(world: World, video_id: str) -> None:
-    """Whoever asks about the job learns of the video, and attach reaches it."""
+    """Check that every view of the job shows the video, and that attach reaches it."""
     with_index(world)
     assert video_id in [other["video_id"] for other in world.lookup().show(JOB_ID)["other_videos"]]
     assert f"{video_id}, may be paid: attach {JOB_ID} {video_id}" in _facts(world.record(), None)["other videos"]
@@ -424,7 +424,7 @@ def shown_by_all(world: World, video_id: str) -> None:
     assert {"video_id": video_id, "paid": "unknown"} in message.body["other_videos"]
     assert f"video {video_id} at Genviral (an answer named it; nobody knows whether it was paid for)" in message.email
     known = set(world.record().other_videos) | {world.record().video_id}
-    operator(world).attach(JOB_ID, video_id)
+    operator_of(world).attach(JOB_ID, video_id)
     job = world.record()
     assert (job.status, job.video_id) == (Status.PROCESSING, video_id)
     assert {job.video_id, *job.other_videos} == known
@@ -442,13 +442,13 @@ def test_a_named_video_is_not_forgotten_when_a_trusted_key_pays_again(world: Wor
 
 @pytest.mark.parametrize("end", ["failed", "interrupted"])
 def test_a_video_that_stands_in_an_error_only_is_known_and_found(world: World, end: str) -> None:
-    """DynamoDB took no write after the claim for as long as the function ran."""
+    """DynamoDB accepted no write after the claim while the function ran."""
     with_index(world)
     world.job()
     world.vendor = Vendor([breaking_off(FIRST)])
     out = Flaky(world.dynamodb, dict.fromkeys(range(2, 500), "before"), only="update_item")
     with pytest.raises(SubmissionUncertain) as fault:
-        world.submitter(JobStore(out, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]
+        world.submitter(JobStore(out, TABLE)).submit(EXECUTION, {"job_id": JOB_ID})  # type: ignore[arg-type]  # a double of the client
     assert (world.record().known_video, fault.value.video_id) == (None, FIRST)
     world.age_claim()
     for _ in range(2):
@@ -489,7 +489,7 @@ def test_a_named_video_is_not_forgotten_when_an_operator_pays_again(world: World
     if not noted:
         world.store.update(JOB_ID, remove=("possible_video_id",))
         world.dynamodb.delete_item(TableName=TABLE, Key={"job_id": {"S": f"#video {FIRST}"}})
-    operator(world).resubmit(JOB_ID)
+    operator_of(world).resubmit(JOB_ID)
     assert follow(world, LATER)["video_id"] == SECOND
     assert (world.record().video_id, others(world), count("SecondVideos")) == (SECOND, {FIRST: NAMED}, 1)
     world.vendor = Vendor()
@@ -502,12 +502,12 @@ def test_of_two_named_videos_none_is_forgotten(world: World) -> None:
         [breaking_off(FIRST), breaking_off(THIRD), accepting(SECOND)], get=[refusing(404, "video_not_found")]
     )
     named_by_a_call_of_unknown_end(world)
-    operator(world).resubmit(JOB_ID)
+    operator_of(world).resubmit(JOB_ID)
     named_by_a_call_of_unknown_end(world, LATER)
     job = world.record()
     assert (job.known_video, job.other_videos, job.named_videos) == (THIRD, {FIRST: NAMED}, [THIRD, FIRST])
     assert count("SecondVideos") == 1
-    operator(world).resubmit(JOB_ID)
+    operator_of(world).resubmit(JOB_ID)
     assert follow(world, arn_of(f"{JOB_ID}.r2"))["video_id"] == SECOND
     assert (world.record().video_id, others(world)) == (SECOND, {FIRST: NAMED, THIRD: NAMED})
     world.vendor = Vendor()
@@ -532,8 +532,8 @@ def test_a_video_of_a_call_that_ends_after_an_attach_is_known(world: World, answ
     alive(world)
 
     def attached_meanwhile(request: httpx.Request) -> httpx.Response:
-        operator(world).cancel(JOB_ID)
-        operator(world).attach(JOB_ID, FIRST)
+        operator_of(world).cancel(JOB_ID)
+        operator_of(world).attach(JOB_ID, FIRST)
         return answer(request)
 
     world.vendor = Vendor([attached_meanwhile])
@@ -546,9 +546,9 @@ def test_a_named_video_is_not_forgotten_when_another_one_is_attached(world: Worl
     world.job()
     world.vendor = Vendor([breaking_off(FIRST)])
     named_by_a_call_of_unknown_end(world)
-    operator(world).attach(JOB_ID, SECOND)
+    operator_of(world).attach(JOB_ID, SECOND)
     assert (world.record().video_id, others(world)) == (SECOND, {FIRST: NAMED})
-    operator(world).attach(JOB_ID, FIRST)
+    operator_of(world).attach(JOB_ID, FIRST)
     assert (world.record().video_id, list(others(world))) == (FIRST, [SECOND])
 
 
@@ -569,7 +569,7 @@ def test_nobody_pays_again_before_genviral_was_asked_for_the_named_video(world: 
     before = world.record()
     approved: list[Any] = []
     with pytest.raises(Refused, match=refusal) if refusal else contextlib.nullcontext():
-        operator(world).resubmit(JOB_ID, approved.append)
+        operator_of(world).resubmit(JOB_ID, approved.append)
     assert (len(approved), world.record() == before) == ((0, True) if refusal else (1, False))
 
 
@@ -591,7 +591,7 @@ def test_no_failure_of_the_table_forgets_a_named_video(world: World, call: int, 
 
 @pytest.mark.parametrize("way", ["before", "after"])
 def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, way: str) -> None:
-    """Also where it is repeated: a repeat finds what the first write brought about."""
+    """Covers a repeated write, which finds the first one's effect."""
     world.job()
     client = Flaky(world.dynamodb)
 
@@ -601,7 +601,7 @@ def test_a_second_video_is_counted_whatever_becomes_of_its_write(world: World, w
         return accepting(SECOND)(request)
 
     world.vendor = Vendor([another_meanwhile])
-    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {})  # type: ignore[arg-type]
+    world.submitter(JobStore(client, TABLE)).submit(EXECUTION, {})  # type: ignore[arg-type]  # a double of the client
     assert (list(others(world)), count("SecondVideos")) == ([SECOND], 1)
 
 
@@ -621,7 +621,7 @@ def first_is_named(world: World) -> None:
 def test_a_second_video_that_only_the_execution_knows_is_counted_once(
     world: World, first: Callable[[World], None], call: int, way: str
 ) -> None:
-    """Whichever call to the table fails, also where only its answer is lost."""
+    """This holds whichever call to the table fails, also if only its answer is lost."""
     first(world)
     for store in (world.flaky({call: way}), world.store, world.store):
         with contextlib.suppress(Fault, ClientError):
@@ -635,7 +635,7 @@ def test_a_second_video_is_not_counted_before_it_is_on_the_record(world: World) 
     out = Flaky(world.dynamodb, dict.fromkeys(range(100), "before"), only="update_item")
     for _ in range(2):
         with pytest.raises(ClientError):
-            world.poller(JobStore(out, TABLE)).poll(EXECUTION, SECOND, 1_800_000_000)  # type: ignore[arg-type]
+            world.poller(JobStore(out, TABLE)).poll(EXECUTION, SECOND, 1_800_000_000)  # type: ignore[arg-type]  # a double of the client
     assert (others(world), count("SecondVideos")) == ({}, 0)
     with pytest.raises(JobClosed):
         world.poller().poll(EXECUTION, SECOND, 1_800_000_000)
@@ -654,7 +654,7 @@ def another_uncertain_job(world: World) -> None:
 def assert_no_other_job_can_have(world: World, video_id: str) -> None:
     another_uncertain_job(world)
     with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
-        operator(world).attach("another", video_id)
+        operator_of(world).attach("another", video_id)
     finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
     assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
 
@@ -672,11 +672,11 @@ def test_a_paid_video_without_credits_stays_paid_when_it_changes_places(world: W
     dead(world)
     world.store.transition(JOB_ID, Status.INTERRUPTED)
     record(world)
-    operator(world).attach(JOB_ID, SECOND)
+    operator_of(world).attach(JOB_ID, SECOND)
     assert ("submitted_at" in others(world)[FIRST], world.record().times_accepted) == (True, 2)
     another_uncertain_job(world)
     with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
-        operator(world).attach("another", FIRST)
+        operator_of(world).attach("another", FIRST)
 
 
 def test_an_id_in_other_letters_is_the_same_video(world: World) -> None:
@@ -686,10 +686,10 @@ def test_an_id_in_other_letters_is_the_same_video(world: World) -> None:
     another_uncertain_job(world)
     world.vendor = Vendor(get=[showing("processing", video_id=written)])
     with pytest.raises(Refused, match=f"The job {JOB_ID} has this video"):
-        operator(world).attach("another", written.upper())
+        operator_of(world).attach("another", written.upper())
     world.store.update(JOB_ID, video_id="an unlike one")
     world.store.note_owner(written, "another")
-    operator(world).attach("another", written.upper())
+    operator_of(world).attach("another", written.upper())
     assert world.record("another").video_id == written
 
 
@@ -697,17 +697,17 @@ def test_a_video_that_failed_is_not_attached_but_on_purpose(world: World) -> Non
     another_uncertain_job(world)
     world.vendor = Vendor(get=[showing("failed", error="made up")])
     with pytest.raises(Refused, match="failed, so there is nothing to fetch"):
-        operator(world).attach("another", FIRST)
+        operator_of(world).attach("another", FIRST)
     assert world.record("another").status is Status.UNCERTAIN
-    operator(world).attach("another", FIRST, force=True)
+    operator_of(world).attach("another", FIRST, force=True)
     assert world.record("another").video_id == FIRST
 
 
 @pytest.mark.parametrize("status", [Status.SUBMITTING, Status.INTERRUPTED, Status.UNCERTAIN])
-def test_whoever_resubmits_too_early_learns_when_they_may(world: World, status: Status) -> None:
+def test_a_resubmission_that_is_too_early_says_when_it_is_allowed(world: World, status: Status) -> None:
     world.job()
     world.store.claim(JOB_ID, "made up", execution=EXECUTION)
     if status is not Status.SUBMITTING:
         world.store.transition(JOB_ID, status)
     with pytest.raises(Refused, match=r"Resubmit it from .* UTC on"):
-        operator(world).resubmit(JOB_ID)
+        operator_of(world).resubmit(JOB_ID)

@@ -1,5 +1,8 @@
-"""What the template promises besides its functions: logs that end, queues somebody watches, names that do not collide,
-tags, boundaries, keys, and a canary where one works. Figures of AWS are in `test_template_watch`."""
+"""Test the template beside its functions.
+
+Covers retention of logs, alarms of queues, unique names, tags, boundaries, keys, and a canary where one works.
+Figures of AWS are in `test_template_watch`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from aws_lambda_powertools import Logger
-from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
-from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # the package has no types
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # the package has no types
 
 from tools import docs
 from tools import translate_template as plain
@@ -37,7 +40,7 @@ TAGGED = {
     "AWS::SQS::Queue",
     "AWS::SecretsManager::Secret",
 }
-"""What appears on a bill and can carry tags."""
+"""Resources that appear on a bill and can have tags."""
 
 
 def of_type(*kinds: str) -> dict[str, dict[str, Any]]:
@@ -63,7 +66,7 @@ def test_every_function_logs_into_a_group_of_its_own_that_ends() -> None:
 
 
 def test_what_is_logged_is_for_the_parameter_to_say() -> None:
-    """In the format JSON, Lambda has a level of its own, which outranks the parameter's and could take metrics away."""
+    """In the format JSON, Lambda's own level would override the parameter's, and could drop metrics."""
     shared = docs.template()["Globals"]["Function"]
     assert shared["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
     functions = [one["Properties"] for one in plain.template()["Resources"].values() if one["Type"] == LAMBDA]
@@ -77,7 +80,7 @@ def test_what_is_logged_is_for_the_parameter_to_say() -> None:
 def test_powertools_ranks_lambdas_own_level_above_the_parameters(
     monkeypatch: pytest.MonkeyPatch, of_lambda: str, counts: str
 ) -> None:
-    """Why the format is Text. When this fails, Powertools has changed its mind, and JSON may do as well."""
+    """This is why the format is Text. If this fails, Powertools has changed, and JSON may be possible."""
     monkeypatch.setenv("AWS_LAMBDA_LOG_LEVEL", of_lambda)
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
     with warnings.catch_warnings():
@@ -96,7 +99,7 @@ def test_state_machines_log_names_and_times_only() -> None:
 
 
 def test_log_groups_of_other_services_need_no_statement_of_their_own() -> None:
-    """In the account's one policy for that, which has room for 5,120 characters. Lambda writes by its own role."""
+    """It would be in the account's one policy of 5,120 characters. Lambda writes with its own role."""
     of_functions = {function["LoggingConfig"]["LogGroup"]["Ref"] for function in of_type(FUNCTION).values()}
     for name in of_type("AWS::Logs::LogGroup").keys() - of_functions:
         assert RESOURCES[name]["Properties"]["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/")
@@ -112,7 +115,7 @@ def sources() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_event_is_retried_then_parked_unless_it_is_scheduled() -> None:
-    """A parked one keeps the queue's alarm on for two weeks; what the clock made would hide an upload among them."""
+    """A parked event keeps the queue's alarm on for two weeks, so scheduled ones would hide an upload."""
     kinds = set()
     for name, event in sources():
         source, function = event["Properties"], RESOURCES[name]["Properties"]["EventInvokeConfig"]
@@ -141,7 +144,7 @@ def test_every_queue_lets_events_in_and_has_an_alarm(queue: str) -> None:
         for statement in policy["PolicyDocument"]["Statement"]
     ]
     assert [one["Principal"]["Service"] for one in statements] == ["events.amazonaws.com"]
-    # Every rule of this account and region, and no other's. EventBridge documents `aws:SourceArn` alone.
+    # Every rule of this account and region only. EventBridge documents `aws:SourceArn` alone.
     rules = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*"
     assert statements[0]["Condition"] == {"ArnLike": {"aws:SourceArn": {"Fn::Sub": rules}}}
     watched = [one.get("Dimensions") for one in of_type("AWS::CloudWatch::Alarm").values()]
@@ -149,7 +152,7 @@ def test_every_queue_lets_events_in_and_has_an_alarm(queue: str) -> None:
 
 
 def test_a_step_throttled_by_lambda_waits_as_long_as_by_the_vendor() -> None:
-    """Or a low ReservedConcurrency would interrupt jobs in a burst."""
+    """Otherwise a low ReservedConcurrency would interrupt jobs in a burst."""
     for name in ("Submit", "Poll", "Deliver"):
         rules = [rule["ErrorEquals"] for rule in docs.machine()["States"][name]["Retry"]]
         assert [set(rule) >= {"RateLimited", "Lambda.TooManyRequestsException"} for rule in rules].count(True) == 1
@@ -160,7 +163,7 @@ def test_a_step_throttled_by_lambda_waits_as_long_as_by_the_vendor() -> None:
 
 
 def test_videos_and_jobs_outlive_the_stack_except_a_failed_first_deploy() -> None:
-    """With the buckets' policies, or a kept bucket would take requests without TLS."""
+    """The buckets' policies stay too, or a kept bucket would accept requests without TLS."""
     buckets, policies = of_type("AWS::S3::Bucket"), of_type("AWS::S3::BucketPolicy")
     assert sorted(policy["Bucket"]["Ref"] for policy in policies.values()) == sorted(buckets)
     for name in (*buckets, *policies, *of_type("AWS::DynamoDB::Table")):
@@ -173,7 +176,7 @@ def test_videos_and_jobs_outlive_the_stack_except_a_failed_first_deploy() -> Non
 NO_NAME_OF_A_THING = {
     "AttributeName", "DeploymentConfigName", "FunctionName", "IndexName", "MetricName", "ApplicationName", "StageName",
 }  # fmt: skip
-"""Properties at a resource's top that name another thing, or one inside the resource."""
+"""Top-level properties that name something else, or a part of the resource."""
 
 
 @pytest.mark.parametrize(
@@ -237,7 +240,7 @@ def test_your_key_covers_what_holds_data_and_its_readers_may_use_it() -> None:
 
 
 def test_alarms_may_use_the_key_of_their_topic() -> None:
-    """Under `alias/aws/sns` CloudWatch could not publish, and every alarm would be lost without a word."""
+    """With `alias/aws/sns` CloudWatch could not publish, and every alarm would be lost silently."""
     topic = RESOURCES["AlarmTopic"]["Properties"]["KmsMasterKeyId"]
     assert topic == {"Fn::If": ["BringKey", {"Ref": "KmsKeyArn"}, {"Ref": "AlarmKey"}]}
     statements = RESOURCES["AlarmKey"]["Properties"]["KeyPolicy"]["Statement"]
@@ -250,7 +253,7 @@ def test_alarms_may_use_the_key_of_their_topic() -> None:
 
 
 def versions(content: str) -> set[str]:
-    """The versions that SAM publishes of a function whose layer has this content."""
+    """Return the versions that SAM publishes of a function whose layer has this content."""
     function = {
         "CodeUri": "s3://bucket/function",
         "Handler": "app.handler",
@@ -271,7 +274,7 @@ def versions(content: str) -> set[str]:
 
 
 def test_sams_own_alias_would_not_see_a_change_of_the_layer() -> None:
-    """Why the canary is written out. When this fails, SAM has learned it, and the template may become shorter."""
+    """This is why the canary is written out. If this fails, SAM supports it, and the template may become shorter."""
     assert versions("old") == versions("new") != set()
 
 
@@ -285,7 +288,7 @@ def test_a_release_moves_the_api_by_a_canary_and_back_by_its_alarm() -> None:
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatereplacepolicy.html
     kept = RESOURCES["ApiVersion"]["DeletionPolicy"], RESOURCES["ApiVersion"]["UpdateReplacePolicy"]
     assert kept == ("RetainExceptOnCreate", "Retain")
-    # Each of them changes with the release: the version, or none is made; the function, or Lambda makes no second one.
+    # Both must change with a release: without the version none is published, and without the function no second one.
     assert RESOURCES["ApiVersion"]["Properties"]["Description"] == {"Ref": "Release"}
     assert RESOURCES["ApiFunction"]["Properties"]["Environment"]["Variables"]["RELEASE"] == {"Ref": "Release"}
     alarms = RESOURCES["ApiCanary"]["Properties"]["AlarmConfiguration"]["Alarms"]

@@ -1,5 +1,8 @@
-"""Every alarm, dashboard and saved query asks for what there is: metrics that the functions really emit, or that AWS
-documents, with the very dimensions; fields that stand in real log lines."""
+"""Test that every alarm, dashboard and saved query uses existing data.
+
+Its metrics are emitted by the functions or documented by AWS, with the same dimensions. Its fields occur in log
+lines.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ AWS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ("QueueName", "AWS::SQS::Queue.QueueName", SQS),
     ("AWS/SNS", "NumberOfNotificationsFailed"): ("TopicName", "AWS::SNS::Topic.TopicName", SNS),
 }  # fmt: skip
-"""AWS's metrics that are used: the dimension, the resource whose name is its value, and where AWS says so."""
+"""The AWS metrics in use: the dimension, the resource whose name is its value, and AWS's documentation."""
 
 SERVICE, SOURCE = ("service",), ("service", "source")
 EMITTED: dict[str, tuple[Any, ...]] = {
@@ -84,14 +87,14 @@ EMITTED: dict[str, tuple[Any, ...]] = {
     "SweptRedriven": ("sweep_schedule", SERVICE),
     "SweptStarted": ("sweep_schedule", SERVICE),
 }
-"""Our own metrics: a sample event of which a function makes each, and the sets of dimensions it is emitted under."""
+"""Our own metrics: the sample event that causes each, and its sets of dimensions."""
 
 Metric = tuple[str, str, tuple[tuple[str, str], ...]]
 """Namespace, name, and the dimensions with their values."""
 
 
 def kind_of(reference: str) -> str:
-    """`SubmitFunction` → its resource type; an attribute stays behind it. A rule is made by SAM out of an event."""
+    """Return the resource type behind a reference, with its attribute if any. SAM makes a rule of an event."""
     if reference == "AWS::StackName":
         return reference
     name, _, attribute = reference.partition(".")
@@ -106,7 +109,7 @@ def kind_of(reference: str) -> str:
 
 
 def value_of(given: Any) -> str:
-    """What a dimension's value is taken from."""
+    """Return the source of a dimension's value."""
     return given.get("Ref") or ".".join(given["Fn::GetAtt"])
 
 
@@ -155,7 +158,7 @@ def error_of(name: str, code: str = "made_up", paid: str = "unknown") -> dict[st
 
 
 def beaten_to_it(world: World) -> Answer:
-    """A paid call that is accepted after another one of the same job was."""
+    """Make a paid call that is accepted after another one of the same job."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         world.store.record_accepted(JOB_ID, "the-first")
@@ -298,7 +301,7 @@ WORDS = set("fields filter sort limit stats by as and or not in desc asc isprese
 
 
 def fields_of(query: str) -> set[str]:
-    """The names of log fields in a query, without its language, its text in quotes and the names that it gives."""
+    """Return the log fields in a query, without its keywords, quoted texts and aliases."""
     bare = re.sub(r'"[^"]*"|\bas \w+|SOURCE \S+', "", query)
     given = set(re.findall(r"\bas (\w+)", query))
     return set(re.findall(r"@?[a-zA-Z_][\w.]*", bare)) - WORDS - given - {"@timestamp"}

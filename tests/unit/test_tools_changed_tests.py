@@ -1,4 +1,4 @@
-"""The tests that `make check` runs for a change."""
+"""Test which tests `make check` runs for a change."""
 
 from __future__ import annotations
 

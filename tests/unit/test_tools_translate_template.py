@@ -1,4 +1,4 @@
-"""What others' linters get to read: the whole template and every state machine. Only wrong complaints are dropped."""
+"""Test what other linters read: the whole template and every state machine. Only wrong findings are dropped."""
 
 from __future__ import annotations
 

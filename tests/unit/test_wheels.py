@@ -1,4 +1,4 @@
-"""Which locked packages lack a wheel somewhere."""
+"""Test that the locked packages without a wheel on some platform are found."""
 
 from __future__ import annotations
 

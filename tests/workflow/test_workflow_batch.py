@@ -1,4 +1,4 @@
-"""The batch's state machine: every row is waited for, none fails the batch, and other faults are left for a redrive."""
+"""Test the batch's state machine: it waits for every row, no row fails it, other errors are left for a redrive."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tools.retries import attempts as attempts_of
 REJECTIONS: set[type[Exception]] = {*BATCH_ERRORS, UploadUnreadable}
 BY_NAME = sorted(REJECTIONS, key=lambda kind: kind.__name__)
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
-# What the optimized integration of StartExecution can answer beside the end of what it started. The names are those
-# that AWS shows for it: `StepFunctions.` and the error's name, or the client's for what its model does not name.
+# Errors of the optimized integration of StartExecution, besides those of the started execution. The names are those
+# that AWS shows for it: `StepFunctions.` and the error's name, or the client's if its model does not name it.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 NOT_NOW = {
     "StepFunctions.ExecutionLimitExceeded",
@@ -52,7 +52,7 @@ def test_every_row_becomes_an_execution_named_like_its_job() -> None:
     assert (ran.status, ran.states) == ("SUCCEEDED", ["Plan", "Any?", "Rows", "Report"])
     made = sorted(stage.calls["make"], key=lambda call: call["input"]["source"]["line"])
     assert [call["name"] for call in made] == [job["job_id"] for job in stage.jobs]
-    # The very input that a later upload of the same row gives: Step Functions then answers with the same execution.
+    # The same input as a later upload of the row, so that Step Functions answers with the same execution.
     assert [call["input"] for call in made] == [
         {"job_id": job["job_id"], "source": job["source"]} for job in stage.jobs
     ]
@@ -111,8 +111,8 @@ def test_an_unreadable_batch_is_notified_and_fails_by_its_own_error(kind: type[E
     ran = stage.play()
     assert (ran.status, ran.error, ran.states) == ("FAILED", kind.__name__, ["Plan", "Rejected", "Failed"])
     assert json.loads(ran.cause or "")["message"] == "no column of that name"
-    (told,) = stage.calls["rejected"]
-    assert told["source"] == SOURCE
+    (message,) = stage.calls["rejected"]
+    assert message["source"] == SOURCE
 
 
 # ---- faults of the platform -------------------------------------------------------------------------------
@@ -130,14 +130,14 @@ def test_a_fault_is_tried_again_and_then_left_for_a_redrive(state: str, name: st
     assert (ran.status, ran.error, ran.states[-1]) == ("FAILED", name, state)
     tries = attempts(state, name)
     assert len(stage.calls[_OF_FUNCTION[state]]) == tries
-    # Plan alone can meet a file that a person must correct, and so retries no error that it does not name.
+    # Only Plan can meet a file that a person must correct, and so retries no error that it does not name.
     retried = name in PLATFORM or name == "AwsCallFailed" or state != "Plan"
     assert tries > 2 if retried else tries == 1
 
 
 @pytest.mark.parametrize("name", [*_FAULTS, *named(Handling.FINAL)])
 def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: str) -> None:
-    """A redrive has nothing to do then: the file, uploaded again, starts the row."""
+    """A redrive then has nothing to do. Uploading the file again starts the row."""
     tries = attempts("Admit", name)
     start = {"next": "start", "wait_seconds": 900}
     stage = BatchJobRun(rows=2, concurrency=1, admit=[TaskError(name, "Not our doing.")] * tries + [start])
@@ -149,7 +149,7 @@ def test_a_row_that_cannot_be_admitted_is_not_started_and_the_others_are(name: s
 
 
 def test_no_row_however_it_ends_fails_the_batch() -> None:
-    """Even if every row breaks in a way that nobody can catch: the next state cannot read this answer."""
+    """This holds even if every row fails uncatchably, because the next state cannot read this answer."""
     stage = BatchJobRun(rows=3, admit=[{"next": "wait", "wait_seconds": "soon"}])
     ran = stage.play()
     assert (ran.status, len(stage.calls["report"])) == ("SUCCEEDED", 1)

@@ -1,4 +1,4 @@
-"""What the definition has to be, whatever happens on the stage: bounded, spread out, reachable, within AWS's limits."""
+"""Test the definition itself: bounded, with jitter, reachable, within AWS's limits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_attempt_that_may_run_is_awaited_until_it_must_have_ended(state: str)
     job = Job(job_id="job", status=Status.SUBMITTING, created_at="", source={}, claim="attempt", attempt_at=now)
     longest = (job.attempt_runs_until or 0) - now
     assert longest > TEMPLATE["Resources"]["SubmitFunction"]["Properties"]["Timeout"]
-    # Three attempts one after another, each of which was given up.
+    # Three attempts in a row, each of them abandoned.
     assert retrier["IntervalSeconds"] * retrier["MaxAttempts"] > 3 * longest
     assert retrier["MaxAttempts"] <= 100
 
@@ -61,12 +61,12 @@ def test_an_attempt_that_may_run_is_awaited_until_it_must_have_ended(state: str)
 def test_the_paid_call_fits_into_the_function_that_makes_it() -> None:
     function = TEMPLATE["Resources"]["SubmitFunction"]["Properties"]["Timeout"]
     assert function == SUBMIT_SECONDS
-    # Some time is left for what comes before the claim.
+    # Some time is left for the calls before the claim.
     assert function > SECONDS_FROM_CLAIM + 30
 
 
 def test_nothing_is_caught_wholesale() -> None:
-    # It would take a redrive away from what nobody thought of. Where a wildcard may be retried, another test says:
+    # It would prevent a redrive after unexpected errors. Where a wildcard may be retried, another test says:
     # tests/workflow/test_workflow_platform.py.
     named = [name for task in TASKS.values() for rule in task.get("Catch", []) for name in rule["ErrorEquals"]]
     assert not {"States.ALL", "States.TaskFailed"} & set(named)
@@ -90,7 +90,7 @@ def test_the_machines_timeout_exceeds_the_longest_hold_and_generation() -> None:
     assert MACHINE["TimeoutSeconds"] > waits + tries
 
 
-# What keeps a job on hold, and how many events a try on hold takes; decision 6 in docs/decisions names the figures.
+# The reasons for a hold, and the events of a try on hold. Decision 6 in docs/decisions has the figures.
 EVENTS_OF_A_TRY = {InsufficientCredits: 16, DailyLimitReached: 16, PriceUnknown: 28}
 
 

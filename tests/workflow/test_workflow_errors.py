@@ -1,4 +1,4 @@
-"""Every error that a task can raise, at every state that can meet it: where it leads, how often it is tried."""
+"""Test every error that a task can raise, at every state: where it leads, and how often it is retried."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
 PAID_CALL = {row.fault for row in TABLE if row.call is not Call.READ}
-LOOK = {row.fault for row in TABLE if row.call is not Call.SUBMIT}
+POLLING = {row.fault for row in TABLE if row.call is not Call.SUBMIT}
 EVERYWHERE = {AwsCallFailed, InternalError, SettingsInvalid}
 MEETS: dict[str, set[type[Fault]]] = {
-    # It also looks at the list of prices, where a daily limit is set.
+    # It also reads the price list if a daily limit is set.
     "Submit": PAID_CALL | {GenviralUnavailable} | set(JOB_ERRORS) - {TimedOut} | EVERYWHERE,
-    "Poll": LOOK | {JobClosed} | EVERYWHERE,
-    "Deliver": LOOK | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,
+    "Poll": POLLING | {JobClosed} | EVERYWHERE,
+    "Deliver": POLLING | {GenerationFailed, JobClosed} | set(delivery.ERRORS) | EVERYWHERE,
     "Hold": EVERYWHERE,
     "NotifySucceeded": EVERYWHERE,
     # Where another attempt may be sending the paid call while this one's refusal is to end the job.
     "NotifyFailed": EVERYWHERE | {SubmissionInProgress},
 }
-# A job that was closed under way has had its notice; once an operator has reopened it, a redrive goes on right there.
+# A job that was closed meanwhile has been notified. When an operator reopens it, a redrive continues at that state.
 LEFT_UNCAUGHT = {("Poll", JobClosed), ("Deliver", JobClosed)}
-# Sent again while the vendor is still sure to know the key, but not by a redrive days later: then a person decides.
+# Retried while the vendor surely knows the key, but not by a redrive days later: then a person decides.
 RETRIED_THEN_UNCERTAIN = {SubmissionUnconfirmed}
-# The first must never be sent again; the others need another deployment or a higher limit. Where no error is a person's
-# to decide about, whatever has no retrier of its own is tried a few times.
+# The first must never be sent again; the others need another deployment or a higher limit. Where a person decides about
+# no error, errors without their own retrier are tried a few times.
 ONE_TRY = {SubmissionUncertain, InternalError, SettingsInvalid, delivery.OutputTooLarge}
 
 UNDECIDED = {state for state, faults in MEETS.items() if {fault.branch for fault in faults} == {Branch.RETRY}}
-"""The states that no error leaves for a person to decide: what is not named there is tried again, too."""
-# What a second upload may still bring.
+"""The states without errors that a person must decide about. They also retry errors that they do not name."""
+# A second upload may still add these.
 WAITED_FOR = {RecipeMissing, AssetMissing}
-# Another job is sent in the meantime, which takes seconds. Only a long wait for that is a hold.
+# Another job is being sent, which takes seconds. Only a long wait for it is a hold.
 TRIED_THEN_HELD = {PriceUnknown}
 
 CASES = [(state, fault) for state, faults in MEETS.items() for fault in sorted(faults, key=lambda kind: kind.__name__)]
@@ -82,21 +82,21 @@ def branch_of(state: str, fault: type[Fault]) -> Branch:
 
 
 def attempts(state: str, name: str) -> int:
-    """How often the definition says that a state is tried when all that comes is this error."""
+    """Return how often the definition tries a state that always raises this error."""
     naming = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
     assert len(naming) <= 1, "only the first retrier that names an error counts"
     return attempts_of(TASKS[state], name)
 
 
 def longest_wait(state: str, name: str) -> float:
-    """The seconds that a state waits at most for an error to pass."""
+    """Return how long a state waits at most for an error to pass, in seconds."""
     (retrier,) = [retrier for retrier in TASKS[state]["Retry"] if name in retrier["ErrorEquals"]]
     delays = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number for number in range(retrier["MaxAttempts"]))
     return float(sum(min(delay, retrier["MaxDelaySeconds"]) for delay in delays))
 
 
 def stage_with(state: str, *script: object) -> VideoJobRun:
-    """A stage on which `state` is reached and answers by this script."""
+    """Return a run in which `state` is reached and answers by this script."""
     way_there: dict[str, Scripts] = {
         "Hold": {"Submit": [InsufficientCredits("Empty."), SUBMITTED]},
         "NotifyFailed": {"Poll": [ended("failed", GenerationFailed("No."))]},
@@ -128,7 +128,7 @@ def test_every_error_takes_the_branch_of_its_table(state: str, kind: type[Fault]
 
 
 def check_left_for_a_redrive(state: str, error: Fault | TaskError) -> None:
-    """It is tried as often as the definition says, and then the execution fails in that very state."""
+    """Check that the state is tried as often as defined, and that the execution then fails in it."""
     name = error.error if isinstance(error, TaskError) else type(error).__name__
     stage = stage_with(state, error)
     ran = stage.play()
@@ -140,7 +140,7 @@ def check_left_for_a_redrive(state: str, error: Fault | TaskError) -> None:
 
 
 def check_closed(state: str, fault: Fault) -> None:
-    """The job is closed with one notification, and the execution ends with the real error and its readable cause."""
+    """Check that the job is closed with one notification, and the execution ends with the real error and its cause."""
     stage = stage_with(state, fault)
     ran = stage.play()
     assert (ran.status, ran.error, ran.cause) == ("FAILED", type(fault).__name__, str(fault))
@@ -150,7 +150,7 @@ def check_closed(state: str, fault: Fault) -> None:
 
 
 def check_held(state: str, fault: Fault) -> None:
-    """The job waits and goes on automatically; a job with a video is never submitted again."""
+    """Check that the job waits and continues automatically, and that a job with a video is not submitted again."""
     tries = attempts(state, type(fault).__name__)
     stage = VideoJobRun(**{state: [*[fault] * tries, *HEALTHY[state]]})
     ran = stage.play()
@@ -186,7 +186,7 @@ def test_an_error_that_cannot_be_retried_is_left_for_a_redrive_at_once(state: st
 
 
 def test_what_comes_late_is_waited_for_and_nothing_is_paid_twice() -> None:
-    """A recipe or a file of a manifest, as `aws s3 sync` uploads them in no order."""
+    """A recipe or a file of a manifest may be late, because `aws s3 sync` uploads in no order."""
     stage = VideoJobRun(Submit=[RecipeMissing("No."), AssetMissing("No."), AssetMissing("No."), SUBMITTED])
     ran = stage.play()
     assert (ran.status, len(stage.calls["Submit"]), len(ran.backoffs)) == ("SUCCEEDED", 4, 3)
@@ -209,5 +209,5 @@ def test_every_error_of_every_table_can_be_met_somewhere() -> None:
 
 
 def test_reading_the_video_is_retried_alike_in_poll_and_deliver() -> None:
-    for fault in LOOK:
+    for fault in POLLING:
         assert attempts("Poll", fault.__name__) == attempts("Deliver", fault.__name__), fault

@@ -1,4 +1,4 @@
-"""The ways through the state machine: what is called, with what, in which order, and what is never carried along."""
+"""Test the paths of the state machine: which calls, with what, in which order, and which data is never passed on."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_all_goes_well() -> None:
     stage = VideoJobRun(Poll=[PROCESSING, PROCESSING, SUCCEEDED])
     given = {"job_id": JOB, "source": {"type": "upload", "bucket": "uploads", "key": "uploads/shoe.jpg"}}
     ran = stage.play(given)
-    look = ["Wait", "Poll", "Finished?"]
-    assert ran.states == ["Begin", "Submit", *look * 3, "Deliver", "NotifySucceeded"]
+    poll = ["Wait", "Poll", "Finished?"]
+    assert ran.states == ["Begin", "Submit", *poll * 3, "Deliver", "NotifySucceeded"]
     assert (ran.status, ran.output) == ("SUCCEEDED", {"job_id": JOB, "status": "succeeded"})
     assert ran.waits == [SUBMITTED["wait_seconds"], PROCESSING["wait_seconds"], PROCESSING["wait_seconds"]]
     assert {state: len(calls) for state, calls in stage.calls.items()} == {
@@ -131,7 +131,7 @@ def test_a_hold_that_lasted_too_long_ends_with_the_account_error(scripts: Script
 
 
 @pytest.mark.parametrize("given", [[], "text", 7, {"video_id": "somebody-else's", "hold": {"expired": True}}])
-def test_no_input_of_an_execution_gets_in_the_way_of_a_hold_or_a_notice(given: Any) -> None:
+def test_no_input_of_an_execution_gets_in_the_way_of_a_hold_or_a_notification(given: Any) -> None:
     held, rejected = VideoJobRun(**HELD_AT_SUBMIT), VideoJobRun(**REJECTED)
     assert held.play(given).status == "SUCCEEDED"
     assert {call["video_id"] for call in held.calls["Poll"]} == {SUBMITTED["video_id"]}

@@ -1,4 +1,4 @@
-"""Every error that Step Functions and Lambda document for a task: where each state puts it, and for how long."""
+"""Test every error that Step Functions and Lambda document for a task: where each state sends it, and how long."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ NAMED: dict[Handling, tuple[int, int, int] | None] = {
     Handling.FINAL: None,
     Handling.ABSENT: None,
 }
-"""What a state that calls a function says by name: first pause, longest pause, retries. The wildcard is not counted."""
+"""The named retriers of a state that calls a function: first pause, longest pause, retries. Without the wildcard."""
 
 MINUTES_15, MINUTES_90 = 900, 5400
-# None of these is a fault that passes.
+# None of these is transient.
 MAY_BE_SHORT = {
     "PriceUnknown": "no fault: the job is on hold afterwards, and tried again",
-    "GenerationFailed": "the vendor's own verdict; a retry or two may change it",
+    "GenerationFailed": "the vendor's own result; a retry or two may change it",
     "RecipeMissing": "a second upload, which comes within minutes or not at all",
     "AssetMissing": "the same",
     "DeliveryIncomplete": "each try copies more of the video",
@@ -59,7 +59,7 @@ def figures(rule: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def states() -> Iterator[dict[str, Any]]:
-    """Every state of both machines."""
+    """Return every state of both machines."""
     row = ROWS["ItemProcessor"]["States"]
     yield from [*VIDEO_JOB["States"].values(), *BATCH_JOB["States"].values(), *row.values()]
 
@@ -68,7 +68,7 @@ def states() -> Iterator[dict[str, Any]]:
 
 
 def test_every_error_that_lambda_documents_for_invoke_is_in_the_list() -> None:
-    """When this fails, AWS has documented another one: say in `tools/platform_errors.py` what is done about it."""
+    """If this fails, AWS has documented another one. Add its handling to `tools/platform_errors.py`."""
     model = botocore.session.get_session().get_service_model("lambda").operation_model("Invoke")
     documented = {f"Lambda.{error.name}" for error in model.error_shapes}
     assert len(documented) > 40
@@ -108,7 +108,7 @@ def test_every_error_goes_where_the_list_says_in_every_task_state(state: str, ha
         rules = [rule for rule in FUNCTIONS[state]["Retry"] if name in rule["ErrorEquals"]]
         assert [figures(rule) for rule in rules] == ([NAMED[handling]] if NAMED[handling] else []), name
         caught = rule_for(FUNCTIONS[state], "Catch", name)
-        # A catcher would take the redrive away. A row of a batch has none: it ends as not started.
+        # A catcher would prevent the redrive. A row of a batch has none and ends as not started.
         assert bool(caught) == (state == "Admit" and handling is not Handling.FINAL), name
 
 
@@ -195,6 +195,6 @@ ABSENT: dict[str, Callable[[], bool]] = {
 
 
 def test_what_cannot_come_still_cannot() -> None:
-    """When this fails, the project has begun to use it: give its errors a place in every state that can meet them."""
+    """If this fails, the project has begun to use it. Handle its errors in every state that can raise them."""
     assert {error.needs for error in ERRORS if error.needs} == ABSENT.keys()
     assert [needs for needs, holds in ABSENT.items() if not holds()] == []

@@ -1,7 +1,6 @@
-"""Five minutes of throttles in every state of both machines: no row is lost or paid for twice, and people hear once.
+"""Test five minutes of throttles in every state: no row is lost or paid for twice, and one notification is sent.
 
-Both state machines are the real ones and so are the steps, but for the copy. Rows run one after another, under one
-virtual clock.
+Both state machines and the steps are real, except for the copy. Rows run one after another under one virtual clock.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ ROWS = [{**BODY, "prompt": prompt} for prompt in ("one", "one that is held first
 
 
 class ThrottledAccount:
-    """A batch in an account whose calls are throttled, each state of each execution for five minutes from its first.
+    """A batch in a throttled account: each state of each execution for five minutes from its first call.
 
     Args:
         world: AWS, the vendor and the steps.
@@ -181,8 +180,8 @@ def test_five_minutes_of_throttles_lose_no_row_and_pay_none_twice(account: Throt
     assert (account.world.vendor.accepted, len(account.world.vendor.posts)) == (2, 4)
     keys = Counter(request.headers["Idempotency-Key"] for request in account.world.vendor.posts)
     assert sorted(keys.values()) == [1, 1, 2], "the row that was on hold was sent again, once"
-    heard = Counter(message.body["status"] for message in account.world.messages())
-    assert heard == {"succeeded": 2, "failed": 1, "on_hold": 1, "batch_finished": 1}
+    statuses = Counter(message.body["status"] for message in account.world.messages())
+    assert statuses == {"succeeded": 2, "failed": 1, "on_hold": 1, "batch_finished": 1}
 
 
 def test_five_minutes_of_throttles_only_delay_a_rejections_notification(account: ThrottledAccount) -> None:
@@ -197,7 +196,7 @@ def test_five_minutes_of_throttles_only_delay_a_rejections_notification(account:
 def test_with_fewer_tries_they_lose_a_row_or_end_the_batch(
     account: ThrottledAccount, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    """So each state is shown to need its long retrier."""
+    """This shows that each state needs its long retrier."""
     task = batch.TASKS[state]
     short = [{**rule, "MaxAttempts": 6, "MaxDelaySeconds": 60} for rule in task["Retry"]]
     monkeypatch.setitem(task, "Retry", short)

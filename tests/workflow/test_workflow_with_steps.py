@@ -1,13 +1,12 @@
-"""The state machine and the real steps together: both promises, kept across faults, holds and a redrive.
+"""Test the state machine with the real steps: both promises hold across faults, holds and a redrive.
 
-AWS is moto's, the vendor answers by script. Only the copy itself is played: it has tests of its own.
+AWS is moto, and the vendor answers by script. Only the copy is replaced, because it has its own tests.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -26,6 +25,7 @@ from tests.support.fakes import (
     LINK,
     PROMPT,
     VIDEO_ID,
+    Clock,
     Vendor,
     World,
     accepting,
@@ -45,17 +45,17 @@ NOON = 1_795_348_800.0
 
 
 class Topic:
-    """What subscribers hear."""
+    """A topic that keeps what subscribers receive."""
 
     def __init__(self) -> None:
-        self.heard: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
 
     def publish(self, **message: Any) -> None:
-        self.heard.append(json.loads(json.loads(message["Message"])["default"]))
+        self.messages.append(json.loads(json.loads(message["Message"])["default"]))
 
     @property
     def statuses(self) -> list[str]:
-        return [message["status"] for message in self.heard]
+        return [message["status"] for message in self.messages]
 
 
 OUTPUT = {"bucket": "videos", "key": f"videos/2026/11/22/{JOB}.mp4", "bytes": 4_711}
@@ -75,7 +75,7 @@ def topic() -> Topic:
 
 
 def stage(world: World, topic: Topic, *stores_of_submit: JobStore) -> VideoJobRun:
-    """The functions, without Lambda around them. Each call of Submit uses the next store, the last one for ever."""
+    """Return the functions without Lambda. Each call of Submit uses the next store, and then the last one."""
     stores = list(stores_of_submit) or [world.store]
 
     def submit(payload: dict[str, Any]) -> Any:
@@ -132,14 +132,14 @@ def test_an_empty_account_holds_the_job_until_it_is_topped_up(world: World, topi
     ran = stage(world, topic).play()
     assert ran.states.count("Hold") == 3
     assert world.record().status is Status.SUCCEEDED
-    assert topic.statuses == ["on_hold", "on_hold", "succeeded"], "one notice a hold"
+    assert topic.statuses == ["on_hold", "on_hold", "succeeded"], "one notification a hold"
     assert world.vendor.accepted == 1
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_no_lost_write_pays_twice_or_loses_the_video(world: World, topic: Topic, call: int, how: str) -> None:
-    # The third call writes the paid video down; nobody but the execution knows it then, not even during a hold.
+    # The third call records the paid video. Until then only the execution knows it, even during a hold.
     world.job()
     world.vendor.script["GET"] = [refusing(401, "invalid_token"), FINISHED]
     ran = stage(world, topic, world.flaky({call: how}), world.store).play()
@@ -149,18 +149,18 @@ def test_no_lost_write_pays_twice_or_loses_the_video(world: World, topic: Topic,
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The time, as the steps ask for it. Each call of Submit takes half a minute."""
-    clock = SimpleNamespace(now=NOON)
-    monkeypatch.setattr("time.time", lambda: clock.now)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Replace the time of the steps. Each call of Submit takes half a minute."""
+    clock = Clock(NOON)
+    monkeypatch.setattr("time.time", clock)
     return clock
 
 
-def overlapping(world: World, clock: SimpleNamespace, answers_after: int | None) -> Callable[[dict[str, Any]], Any]:
-    """Submit, whose first call is given up by Step Functions and lives on.
+def overlapping(world: World, clock: Clock, answers_after: int | None) -> Callable[[dict[str, Any]], Any]:
+    """Return a Submit whose first call is abandoned by Step Functions and keeps running.
 
     Args:
-        world: The world.
+        world: The world of the job.
         clock: The time.
         answers_after: How many calls later its paid call is answered. None: never.
     """
@@ -182,8 +182,8 @@ def overlapping(world: World, clock: SimpleNamespace, answers_after: int | None)
 
 
 @pytest.mark.parametrize("answers_after", [1, 2, 5])
-def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notice(
-    world: World, topic: Topic, clock: SimpleNamespace, answers_after: int
+def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notification(
+    world: World, topic: Topic, clock: Clock, answers_after: int
 ) -> None:
     world.job()
     play = stage(world, topic)
@@ -196,7 +196,7 @@ def test_a_call_that_was_given_up_and_lives_on_is_one_job_and_one_notice(
 
 
 def test_a_call_that_was_given_up_and_never_comes_back_is_uncertain_once(
-    world: World, topic: Topic, clock: SimpleNamespace
+    world: World, topic: Topic, clock: Clock
 ) -> None:
     world.job()
     play = stage(world, topic)
@@ -212,7 +212,7 @@ def test_a_call_that_was_given_up_and_never_comes_back_is_uncertain_once(
 def test_an_input_that_leaves_no_room_is_refused_with_advice(
     world: World, topic: Topic, room: int, status: str
 ) -> None:
-    """Step Functions passes at most 256 KiB to a task: the execution's input, and what is added to it."""
+    """Step Functions passes at most 256 KiB to a task, including what is added to the execution's input."""
     request = {"model_id": BODY["model_id"], "prompt": "A paper boat", "metadata": {"note": "x"}}
     given = {"request": request, "padding": ""}
     given["padding"] = "x" * (256 * 1024 - len(json.dumps(given)) - room)
@@ -224,9 +224,9 @@ def test_an_input_that_leaves_no_room_is_refused_with_advice(
     world.notifier(topic).interrupted(
         arn_of(JOB), ended="FAILED", error=ran.error or "", cause=ran.cause or "", moment="1"
     )
-    (told,) = topic.heard
-    assert (told["status"], told["paid"], told["error"]["code"]) == ("failed", "no", "request_too_large")
-    assert "requests/<name>.json" in told["error"]["advice"]
+    (message,) = topic.messages
+    assert (message["status"], message["paid"], message["error"]["code"]) == ("failed", "no", "request_too_large")
+    assert "requests/<name>.json" in message["error"]["advice"]
 
 
 def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: World, topic: Topic) -> None:
@@ -238,7 +238,7 @@ def test_an_outage_interrupts_a_paid_job_and_a_redrive_brings_it_home(world: Wor
     world.notifier(topic).interrupted(
         execution, ended="FAILED", error=outage.error or "", cause=outage.cause or "", moment="1"
     )
-    assert [(message["status"], message["paid"]) for message in topic.heard] == [("interrupted", "yes")]
+    assert [(message["status"], message["paid"]) for message in topic.messages] == [("interrupted", "yes")]
     world.vendor.script["GET"] = [FINISHED]
     home = stage(world, topic).play(redrive=outage)
     assert (home.status, home.states[0]) == ("SUCCEEDED", "Poll")
@@ -275,8 +275,8 @@ def test_a_job_beyond_the_daily_limit_goes_on_the_next_day(
     play._scripts |= {"Submit": [submit], "Hold": [hold]}
     ran = play.play()
     assert (ran.status, world.record().status) == ("SUCCEEDED", Status.SUCCEEDED)
-    assert topic.statuses == ["on_hold", "succeeded"], "one notice for the whole night"
-    assert topic.heard[0]["error"]["code"] == "daily_credit_limit"
+    assert topic.statuses == ["on_hold", "succeeded"], "one notification for the whole night"
+    assert topic.messages[0]["error"]["code"] == "daily_credit_limit"
     midnight = NOON + 43_200
     assert [midnight <= moment < midnight + 3600 for moment in sent_at] == [True]
     assert sum(ran.waits[:-1]) == sent_at[0] - NOON
@@ -310,8 +310,8 @@ def test_a_job_of_unknown_price_waits_while_another_one_is_sent(
     assert (ran.status, asked, world.vendor.accepted) == ("SUCCEEDED", tries, 1)
     assert topic.statuses == (["succeeded"] if tries == 3 else ["on_hold", "succeeded"])
     if tries > 3:
-        assert (topic.heard[0]["error"]["code"], topic.heard[0]["paid"]) == ("price_unknown", "no")
-        assert topic.heard[0]["summary"].startswith("The job waits: its price is not known yet")
+        assert (topic.messages[0]["error"]["code"], topic.messages[0]["paid"]) == ("price_unknown", "no")
+        assert topic.messages[0]["summary"].startswith("The job waits: its price is not known yet")
 
 
 def listing(model_id: str, price: float) -> Answer:
@@ -319,7 +319,7 @@ def listing(model_id: str, price: float) -> Answer:
     return lambda _: httpx.Response(200, json={"ok": True, "code": 200, "data": {"models": models}})
 
 
-def test_nothing_private_is_left_in_the_history_or_in_a_notice(world: World, topic: Topic) -> None:
+def test_nothing_private_is_left_in_the_history_or_in_a_notification(world: World, topic: Topic) -> None:
     world.vendor.script["POST"] = [
         refusing(402, "insufficient_credits"),
         refusing(422, "invalid_input", f"bad: {PROMPT}"),
@@ -328,4 +328,4 @@ def test_nothing_private_is_left_in_the_history_or_in_a_notice(world: World, top
     assert (ran.error, topic.statuses) == ("InvalidInput", ["on_hold", "failed"])
     after_submit = json.dumps([given for _, given in entries(ran)[1:]]) + (ran.cause or "")
     for private in (PROMPT, LINK, "X-Amz-Signature"):
-        assert private not in after_submit + json.dumps(topic.heard)
+        assert private not in after_submit + json.dumps(topic.messages)
