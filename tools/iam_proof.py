@@ -94,7 +94,7 @@ def run(tests: list[str], *, without: iam.Right | None = None) -> Run:
     """Run tests in a new cloud until one fails."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"
-        environment = os.environ | {"IAM_PROOF_NOTES": str(notes), "TEST_PATIENCE_SECONDS": _TEST_TIMEOUT_SECONDS}
+        environment = os.environ | {"IAM_PROOF_NOTES": str(notes), "TEST_TIMEOUT_SECONDS": _TEST_TIMEOUT_SECONDS}
         if without is not None:
             environment["IAM_PROOF_WITHDRAW"] = json.dumps(asdict(without))
         try:
