@@ -341,7 +341,7 @@ class Operator:
                 # The end of the execution makes the notification go out.
                 job = self.store.cancel(job.job_id, job.execution)
             except TransitionConflict as refused:
-                raise Refused(f"The job is {_status(refused)}; there is nothing to cancel.") from None
+                raise Refused(f"The job is {refused.found}; there is nothing to cancel.") from None
         self.store.strip_links(job)
         if is_live(self._execution(job)):
             self._stop(job)
@@ -370,7 +370,7 @@ class Operator:
         except TransitionConflict as refused:
             # botocore repeats a write whose answer was lost; the first one may have been this very command's.
             if refused.current is None or refused.current.command != attributes["command"]:
-                raise Refused(f"The job has changed meanwhile; it is {_status(refused)}. Show it again.") from None
+                raise Refused(f"The job has changed meanwhile; it is {refused.found}. Show it again.") from None
         return self._start(job.job_id, arn)
 
     def _start(self, job_id: str, arn: str) -> str:
@@ -478,7 +478,3 @@ def _exchange(job: Job, video_id: str) -> tuple[Fields, tuple[Removable, ...]]:
     if "delivery" not in known:
         obsolete += ("copy_began",)
     return facts, obsolete
-
-
-def _status(refused: TransitionConflict) -> str:
-    return "gone" if refused.current is None else refused.current.status.value

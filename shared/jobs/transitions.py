@@ -60,6 +60,21 @@ class TransitionConflict(Exception):
         super().__init__("no such job" if current is None else f"the job is {current.status}")
         self.current = current
 
+    @property
+    def found(self) -> str:
+        """The job's status, or `gone`."""
+        return "gone" if self.current is None else self.current.status.value
+
+    def require_job(self) -> Job:
+        """Return the job as it is.
+
+        Raises:
+            TransitionConflict: There is no such job.
+        """
+        if self.current is None:
+            raise self
+        return self.current
+
 
 class CounterConflict(Exception):
     """The condition of the counter in a job's transaction failed: neither was changed. Never leaves a handler.
@@ -693,9 +708,7 @@ class JobStore(JobQueries):
                 remove=("held_since",),
             )
         except TransitionConflict as refused:
-            if refused.current is None:
-                raise
-            return refused.current
+            return refused.require_job()
 
     def strip_links(self, job: Job) -> Job:
         """Take what opens links off the request of a job that has ended. Nothing happens if it has been taken up since.

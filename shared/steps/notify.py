@@ -208,9 +208,7 @@ class Notifier:
                 job_id, target, execution=execution_arn, error=error, is_without_video=is_without_video
             )
         except TransitionConflict as refused:
-            if refused.current is None:
-                raise
-            job = refused.current
+            job = refused.require_job()
             _require_no_running_attempt(job, execution_arn)
             logger.info("the job was left as it is", status=job.status.value)
         self._announce(job)
@@ -281,9 +279,7 @@ def _written(write: Callable[[], Job]) -> Job:
     try:
         return write()
     except TransitionConflict as refused:
-        if refused.current is None:
-            raise
-        return refused.current
+        return refused.require_job()
 
 
 def reason_of(*, ended: str, error: str, cause: str) -> dict[str, Any]:

@@ -182,10 +182,9 @@ class Poller:
 
 def closed(refused: TransitionConflict) -> JobClosed:
     """Return the error of a paid job that cannot go on, because it was closed meanwhile."""
-    state = "gone" if refused.current is None else refused.current.status
     if refused.current is not None and refused.current.video_id is not None and not refused.current.is_terminal:
         return JobClosed(_HAS_ANOTHER, paid=Paid.YES)
-    return JobClosed(f"the job is {state}; its video is not followed any more", paid=Paid.YES)
+    return JobClosed(f"the job is {refused.found}; its video is not followed any more", paid=Paid.YES)
 
 
 def failure(job: Job, video: Video) -> GenerationFailed:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.genviral.ids import is_video_id
-from shared.jobs.record import MAY_BE_PAID
+from shared.jobs.record import MAY_BE_PAID, notice_of
 from shared.jobs.states import STATES
 from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.runtime import MetricUnit, logger, metrics
@@ -184,6 +184,6 @@ def _notified_again(job: Job, moment: int) -> dict[str, Any]:
     """
     if not STATES[job.status].metric:
         return {}
-    due = f"{job.status}#{moment}"
+    due = notice_of(job.status, str(moment))
     is_counted = job.notice_due is None or job.counted == job.notice_due
     return {"notice_due": due, "counted": due if is_counted else None}
