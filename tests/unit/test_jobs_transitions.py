@@ -19,7 +19,7 @@ from tests.support.fakes import EXECUTION, JOB_ID, TABLE, VIDEO_ID, Flaky, World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.jobs.record import Job
+    from shared.jobs.record import Hold, Job
 
 TRANSITION_PAIRS = [(source, target) for source in Status for target in Status]
 
@@ -324,3 +324,23 @@ def test_a_record_of_a_newer_version_can_be_read(world: World) -> None:
 
 def test_a_record_shows_no_request_when_it_is_printed(world: World) -> None:
     assert "private" not in repr(world.job())
+
+
+@pytest.mark.parametrize("kind", ["held_since", "limit_held_since"])
+def test_a_hold_begins_once_for_all_who_read_the_job_before(world: World, kind: Hold) -> None:
+    seen = world.paid_job()
+    first = world.store.hold(seen, kind)
+    with pytest.raises(TransitionConflict):
+        world.store.hold(seen, kind)
+    assert world.record() == first
+
+
+def test_a_form_is_corrected_once_for_all_who_read_the_job_before(world: World) -> None:
+    world.job()
+    world.store.update(JOB_ID, execution=EXECUTION)
+    seen = world.store.close(JOB_ID, Status.FAILED, execution=EXECUTION)
+    first = world.store.correct(seen, source={"type": "upload"}, execution=f"{EXECUTION}-r1")
+    world.store.close(JOB_ID, Status.FAILED, execution=f"{EXECUTION}-r1")
+    with pytest.raises(TransitionConflict):
+        world.store.correct(seen, source={"type": "upload"}, execution=f"{EXECUTION}-r1")
+    assert (world.record().status, world.record().resubmissions) == (Status.FAILED, first.resubmissions)
