@@ -55,12 +55,14 @@ class Forwarder:
         notification = _notification(sent["Message"])
         if notification is None:
             return
-        if self.bus:
-            self._put_event(*self.bus, notification)
-        # A batch's report says how its rows ended; a chat room does not want ten thousand messages.
-        if self.chat and "reported_in" not in sent.get("MessageAttributes", {}):
-            topic, sns = self.chat
-            sns.publish(TopicArn=topic, Message=json_text(chat_message(notification)))
+        try:
+            if self.bus:
+                self._put_event(*self.bus, notification)
+        finally:  # a bus that refuses events must not silence the room
+            # A batch's report says how its rows ended; a chat room does not want ten thousand messages.
+            if self.chat and "reported_in" not in sent.get("MessageAttributes", {}):
+                topic, sns = self.chat
+                sns.publish(TopicArn=topic, Message=json_text(chat_message(notification)))
 
     def _put_event(self, bus: str, events: EventBridgeClient, notification: Mapping[str, Any]) -> None:
         execution = notification.get("execution")

@@ -79,7 +79,7 @@ def test_an_event_that_the_bus_does_not_take_is_tried_again(room: World) -> None
     refused = SimpleNamespace(put_events=lambda **_: {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "Throttled"}]})
     with pytest.raises(AwsCallFailed, match="PutEvents failed with Throttled"):
         forwarder(bus=("default", refused)).forward(as_sent(failed(room)))
-    assert room.chat() == [], "the whole message is tried again"
+    assert len(room.chat()) == 1, "the room is not silenced by the bus"
 
 
 @pytest.mark.parametrize("missing", ["bus", "chat"])
