@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from shared.jobs.notifications import Notification
     from shared.jobs.record import Fields, Hold, Job
 
+OUTPUT_VERSION = "1"
+"""The version of `docs/execution.schema.json`, by which other state machines read an execution's output."""
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
 _UNCERTAIN_ERRORS = frozenset({"SubmissionUncertain", "SubmissionUnconfirmed"})
 _MAX_TEXT = 500
@@ -79,7 +81,7 @@ class Notifier:
     def succeeded(self, execution_arn: str) -> dict[str, Any]:
         """Close a job whose video is in the bucket."""
         job = self._close(execution_arn, Status.SUCCEEDED, None)
-        return {"job_id": job.job_id, "status": job.status.value, "video": job.output}
+        return {"version": OUTPUT_VERSION, "job_id": job.job_id, "status": job.status.value, "video": job.output}
 
     def failed(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
         """Close a job with the error that ended it: failed, uncertain or timed out.
