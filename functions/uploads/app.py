@@ -76,7 +76,7 @@ def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str
     job, created = store.create(job_id, source=source)
     if not created and job_id != upload_id:
         from shared.jobs.errors import FormUsed
-        from shared.steps.resend import resent
+        from shared.steps.upload_again import resent
 
         try:
             job = resent(job, source, sent_at=occurred_at, store=store, state_machine_arn=config.state_machine_arn)
@@ -94,7 +94,7 @@ def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str
 
 def _check(upload_id: str, source: dict[str, str], occurred_at: str) -> None:
     # Imported here because few uploads are recipes, and the request models take long to import.
-    from shared.steps.recipe_check import check_upload
+    from shared.steps.upload_recipe import check_upload
 
     logger.append_keys(job_id=upload_id)
     recipe = recipe_named_by(source["key"]) or ""

@@ -19,10 +19,10 @@ from shared.steps.intake import start
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+    from shared.api.callers import Caller
     from shared.jobs.intake_switch import IntakeSwitch
     from shared.jobs.record import Job
     from shared.jobs.transitions import JobStore
-    from shared.steps.callers import Caller
 
 _MAX_KEY = 255
 _SCOPE = 2

@@ -44,8 +44,8 @@ from shared.steps.poll import Poller
 from shared.steps.submit import Submitter
 
 if TYPE_CHECKING:
+    from shared.api.callers import Caller
     from shared.jobs.record import Job
-    from shared.steps.callers import Caller
 
 EVENTS = Path(__file__).parents[2] / "events"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"

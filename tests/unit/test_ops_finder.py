@@ -11,10 +11,10 @@ import pytest
 
 from ops.finder import Finder
 from ops.operator import Refused
+from shared.api.callers import Caller
 from shared.jobs import identity
 from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notification_for
 from shared.jobs.states import Status
-from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
 from tests.support.operators import LATER, operator_of, uncertain, with_index
