@@ -142,6 +142,17 @@ class Executions:
                 return
             options = {"nextToken": page["nextToken"]}
 
+    def start_job(self, job: Job) -> bool:
+        """Start the execution of a job that has a record already, the one that the record names.
+
+        The input says which job it is and where it came from, never what it asks for. A repeated event, or a process
+        that is killed between the record and this call, ends with one record and one execution.
+
+        Returns:
+            Whether this call started it. False: it was started before.
+        """
+        return self.start(self.arn_of(job), {"job_id": job.job_id, "source": job.source})
+
     def start(self, arn: str, given: Mapping[str, Any]) -> bool:
         """Start the execution of this ARN. False: it was started before."""
         try:
