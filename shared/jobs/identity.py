@@ -16,7 +16,7 @@ from typing import Any
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
-_HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}|[0-9a-f]{32}))?)/([^/]+)")
+_FORM_KEY = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}|[0-9a-f]{32}))?)/([^/]+)")
 _CONTAINERS = (dict, list)
 # One of these is in each JSON text without blanks that has 5.0 within it.
 _FRACTIONS_OF_ZERO = (".0,", ".0]", ".0}")
@@ -46,13 +46,13 @@ def for_object(bucket: str, key: str, version: str) -> str:
 
 def of_form(key: str) -> str | None:
     """The job that a form named, by the key that it chose; None for any other key, also one that was copied from it."""
-    handed_over = _HANDED_OVER.fullmatch(key)
-    if handed_over is None:
+    parts = _FORM_KEY.fullmatch(key)
+    if parts is None:
         return None
-    recipe, job_id, announced, binding, name = handed_over.groups()
+    recipe, job_id, stem, binding, name = parts.groups()
     if binding is None:  # forms of an earlier version; S3 may still announce their files again
         return job_id
-    return job_id if _binding(announced, recipe, name).startswith(binding) else None
+    return job_id if _binding(stem, recipe, name).startswith(binding) else None
 
 
 def for_idempotency_key(caller: str, key: str) -> str:
@@ -97,19 +97,19 @@ def new() -> str:
     return f"api-{_unique()}"
 
 
-def for_handover(recipe: str, name: str) -> str:
+def for_upload_form(recipe: str, name: str) -> str:
     """Create an id for a file that is still to be uploaded, with the key `uploads/<recipe>/<id>/<name>`.
 
     The id ends with a digest of the rest of that key, so under another key it names no job. The digest is too long to
     search for another key that has the same one.
     """
-    announced = f"up-{_unique()}"
-    return f"{announced}-{_binding(announced, recipe, name)}"
+    stem = f"up-{_unique()}"
+    return f"{stem}-{_binding(stem, recipe, name)}"
 
 
-def _binding(announced: str, recipe: str, name: str) -> str:
+def _binding(stem: str, recipe: str, name: str) -> str:
     # Earlier versions took 8 of these characters. Such an id is shorter, so no new form has it.
-    return _digest(announced, recipe, name)[:32]
+    return _digest(stem, recipe, name)[:32]
 
 
 def _unique() -> str:

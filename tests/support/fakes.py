@@ -386,8 +386,8 @@ class World:
         table = client or self.dynamodb
         return CreditLimiter(
             store=JobStore(table, TABLE),
-            budget=CreditCounter(table, TABLE, limit),
-            catalogue=ModelList(lambda: self.vendor.client()),
+            counter=CreditCounter(table, TABLE, limit),
+            model_list=ModelList(lambda: self.vendor.client()),
         )
 
     def know_price(self, cost: float, request: dict[str, Any] = BODY) -> None:

@@ -271,7 +271,7 @@ def test_all_rows_of_a_batch_are_found_by_its_report(crowd: World, form: str) ->
 
 
 def test_a_forms_key_finds_its_job_and_those_of_overwritten_files(crowd: World) -> None:
-    job_id = identity.for_handover("shoes", "a.jpg")
+    job_id = identity.for_upload_form("shoes", "a.jpg")
     key = f"uploads/shoes/{job_id}/a.jpg"
     version = crowd.upload(key, b"shoe")
     crowd.store.create(job_id, source={"type": "upload", "bucket": UPLOADS, "key": key, "version_id": version})
