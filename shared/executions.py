@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 LIVE = ("RUNNING", "PENDING_REDRIVE")
-"""The statuses of an execution that goes on automatically."""
+"""The statuses of an execution that continues automatically."""
 _LATER_EXECUTIONS = 999
 _PAGE = 1000  # https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
-# Too old, too long a history, or running again; the last two are how a service answers that knows no redrive.
+# An execution that is too old, has too long a history or runs again. The last two: a service without redrives.
 _NOT_REDRIVABLE = "ExecutionNotRedrivable"
 _CANNOT_REDRIVE = (_NOT_REDRIVABLE, "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
 

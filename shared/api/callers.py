@@ -1,6 +1,6 @@
-"""Who is behind a request of the HTTP API. The idempotency keys of different callers never meet.
+"""Identify who calls the HTTP API. The idempotency keys of different callers are kept apart.
 
-Knows what API Gateway says about a caller. Must not know what is asked.
+Knows what API Gateway says about a caller. Must not know what the caller asks for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Caller:
     """A caller of the API.
 
     Attributes:
-        name: The scope of its idempotency keys. It stands on the records of its jobs.
+        name: The scope of its idempotency keys. The records of its jobs have it.
         former_name: Its scope in earlier releases, which others may have shared; None: the same.
     """
 
