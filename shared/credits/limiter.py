@@ -61,7 +61,7 @@ class CreditLimiter:
     model_list: ModelList
 
     def estimate(self, model_id: str, request: Mapping[str, Any]) -> Estimate:
-        """What a job may cost.
+        """Estimate what a job may cost.
 
         Args:
             request: Its generate body.
@@ -90,7 +90,7 @@ class CreditLimiter:
                 f"This job costs {cost:g} credits, more than the stack's whole daily limit of {limit:g}, so it cannot "
                 "go on on any day while the limit stands."
             )
-        # Asked first, because transactions that many waiting jobs try in vain would hold up those that may go on.
+        # This comes first: transactions that many waiting jobs try in vain would delay the jobs that may continue.
         if not estimate.is_known and self.counter.probe_of_another(attempt):
             raise PriceUnknown(_PRICE_UNKNOWN)
         reserved, counter = self.counter.reserve(cost, probe=None if estimate.is_known else attempt)
@@ -131,7 +131,7 @@ class CreditLimiter:
             self.store.release(job.job_id, attempt, error)
 
     def correction(self, job: Job, credits_used: float | None) -> dict[str, Any] | None:
-        """What changes in the counter once a job's video has been accepted. None: nothing.
+        """Return what changes in the counter once a job's video has been accepted. None: nothing.
 
         Returns:
             The half of a transaction, an `Update` without a condition.
@@ -177,7 +177,7 @@ class CreditLimiter:
             self.counter.learn(model_id, price_kind(model_id, request), credits_used, video_id)
 
     def _guess(self, model_id: str) -> float:
-        """What is reserved for a combination that nobody has paid for yet."""
+        """Return what to reserve for a combination that was never paid for."""
         listed = {
             model["id"]: float(model["default_cost"])
             for model in self.model_list.models()
@@ -188,7 +188,7 @@ class CreditLimiter:
         return self._within_a_day(max(prices, default=1.0), listed.get(model_id, 0.0))
 
     def _within_a_day(self, highest: float, likely: float) -> float:
-        """Reserve a day's whole limit at most, or a job that is likely to be cheaper could never be sent."""
+        """Return at most a day's whole limit. Otherwise a job that is likely to be cheaper could never be sent."""
         return min(highest, max(self.counter.limit, likely))
 
 
