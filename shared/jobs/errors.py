@@ -265,18 +265,6 @@ class TimedOut(Fault):
     advice = "The video is paid for. Resume with the operator's command `attach`, which goes on polling."
 
 
-API_ERRORS: tuple[type[Fault], ...] = (
-    BodyTooLarge,
-    KeyUnusable,
-    JobNotFound,
-    JobEnded,
-    QueryInvalid,
-    MediaTypeUnsupported,
-    ServiceUnavailable,
-    IntakeStopped,
-)
-"""Answered to an API caller; a state machine never sees them."""
-
 BATCH_ERRORS: tuple[type[Fault], ...] = (BatchUnreadable, BatchTooLarge)
 """What can be wrong with a batch as a whole. What is wrong with one of its rows stands in its report."""
 
