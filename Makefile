@@ -38,12 +38,15 @@ coverage: $(VENV)/.dev ## how much of functions/ and shared/ the unit and workfl
 chaos: $(VENV)/.dev ## never paid twice, never lost: the full fault injection, and its table (CHAOS_SEED=… for another)
 	CHAOS_JOBS=$${CHAOS_JOBS:-520} $(RUN) -m pytest tests/chaos $(ARGS)
 
+# A region of each partition: AWS, GovCloud, China, the European Sovereign Cloud.
+PARTITIONS := us-east-1 us-gov-west-1 cn-north-1 eusc-de-east-1
+
 lint: $(VENV)/.dev $(VENV)-sam/.sam $(VENV)-checks/.checks ## formatting, types, docs, and others' tools on the template and the state machines
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m tools.docs --check
-	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
+	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules --regions $(PARTITIONS)
 	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/python -m samcli validate --lint --region us-east-1
 	$(RUN) -m tools.translate_template build/plain
 	$(VENV)-checks/bin/python -m checkov.main --config-file .checkov.yaml --file build/plain/template.json

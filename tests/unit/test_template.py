@@ -18,6 +18,7 @@ from aws_lambda_powertools import Logger
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # the package has no types
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # the package has no types
 
+from shared.jobs import notifications
 from tools import docs
 from tools import translate_template as plain
 
@@ -216,6 +217,25 @@ def test_what_costs_money_says_whose_it_is() -> None:
         if isinstance(tags, list):
             tags = {tag["Key"]: tag["Value"] for tag in tags}
         assert tags == TAGS, name
+
+
+# ---- partitions ------------------------------------------------------------------------------------------
+
+
+def test_nothing_deployed_names_one_partition() -> None:
+    """An ARN or a link with a partition in it works in that one only. Principals have one name in all of them.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-services
+    """
+    files = [docs.ROOT / "template.yaml", *(docs.ROOT / "statemachine").iterdir()]
+    for line in [line for file in files for line in file.read_text().splitlines() if not line.lstrip().startswith("#")]:
+        assert not re.search(r"arn:aws[a-z-]*:(?!kms:|iam:)", line), line  # the two are patterns of parameters
+        assert not re.search(r"https?://\S*(amazonaws|aws\.amazon)", line), line
+
+
+def test_the_outputs_links_lead_to_the_console_of_the_partition() -> None:
+    hosts = {name: one["Console"] for name, one in docs.template()["Mappings"]["Partitions"].items()}
+    assert hosts == notifications._CONSOLES
 
 
 # ---- boundary and key ------------------------------------------------------------------------------------
