@@ -19,7 +19,7 @@ from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # the package has no types
 
 from shared.jobs import notifications
-from tools import docs
+from tools import conditions, docs
 from tools import translate_template as plain
 
 if TYPE_CHECKING:
@@ -259,10 +259,20 @@ def test_your_key_covers_what_holds_data_and_its_readers_may_use_it() -> None:
     assert users <= set(all_roles())
 
 
-def test_alarms_may_use_the_key_of_their_topic() -> None:
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({}, None),
+        ({"Monitoring": "full"}, {"Ref": "AlarmKey"}),
+        ({"Monitoring": "full", "KmsKeyArn": "yours"}, "yours"),
+        ({"Monitoring": "off", "KmsKeyArn": "yours"}, "yours"),
+    ],
+)
+def test_alarms_may_use_the_key_of_their_topic(parameters: dict[str, str], key: Any) -> None:
     """With `alias/aws/sns` CloudWatch could not publish, and every alarm would be lost silently."""
-    topic = RESOURCES["AlarmTopic"]["Properties"]["KmsMasterKeyId"]
-    assert topic == {"Fn::If": ["BringKey", {"Ref": "KmsKeyArn"}, {"Ref": "AlarmKey"}]}
+    resources = conditions.deployed(parameters)
+    assert resources["AlarmTopic"]["Properties"].get("KmsMasterKeyId") == key
+    assert ("AlarmKey" in resources) == (key == {"Ref": "AlarmKey"})
     statements = RESOURCES["AlarmKey"]["Properties"]["KeyPolicy"]["Statement"]
     (alarms,) = [one for one in statements if "Service" in one["Principal"]]
     assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
