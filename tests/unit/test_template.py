@@ -219,6 +219,13 @@ def test_what_costs_money_says_whose_it_is() -> None:
         assert tags == TAGS, name
 
 
+# ---- its length ------------------------------------------------------------------------------------------
+
+
+def test_the_template_can_be_read_in_one_sitting() -> None:
+    assert len((docs.ROOT / "template.yaml").read_text().splitlines()) <= 1300
+
+
 # ---- partitions ------------------------------------------------------------------------------------------
 
 
