@@ -20,7 +20,7 @@ from shared.jobs.errors import DailyLimitReached
 from shared.steps import sweep
 from tests.support.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
 from tests.support.handlers import SAMPLES, adopt, version_of_the_event
-from tools import docs
+from tools import cost, docs
 from tools.conditions import deployed
 
 if TYPE_CHECKING:
@@ -299,6 +299,27 @@ def test_credits_are_counted_by_source_only_if_all_metrics_are_published(
     (document,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     (directive,) = document["_aws"]["CloudWatchMetrics"]
     assert (directive["Dimensions"], [one["Name"] for one in directive["Metrics"]]) == ([["service"]], ["CreditsUsed"])
+
+
+# ---- what it costs ---------------------------------------------------------------------------------------
+
+
+def test_an_idle_stack_with_the_defaults_costs_at_most_a_dollar_and_a_half_a_month() -> None:
+    assert docs.template()["Parameters"]["Monitoring"]["Default"] == "essential"
+    lines = cost.month("essential", jobs=0)
+    assert sum(lines.values()) <= 1.50
+    assert {name for name in lines if name.startswith("sweeps: ")} >= {"sweeps: Lambda request", "sweeps: GB of logs"}
+    assert lines["the secret of the API key"] == 0.40
+
+
+def test_every_metric_of_ours_has_a_price(stage: Functions, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cost.METRICS.keys() == EMITTED.keys()
+    by_source = {name for name, (_, *dimensions) in EMITTED.items() if SOURCE in dimensions}
+    assert {name for name, (_, metrics) in cost.METRICS.items() if metrics == 2} == by_source
+    driven(stage, "sweep_schedule")
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    published = {one["Name"] for document in documents for one in document["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert published & cost.BY_SWEEP == cost.BY_SWEEP
 
 
 # ---- what is watched -------------------------------------------------------------------------------------
