@@ -390,7 +390,7 @@ def main() -> None:
     job = measured.job(POLLS["this project, once warm"])
     facts = {"job": job.of, "sweep": measured.sweep.of}
     COUNTED.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
-    marks = re.compile(r"(<!-- counted -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    marks = re.compile(r"(<!-- counted -->\n).*?(\n<!-- end of counted -->)", re.DOTALL)
     PAGE.write_text(marks.sub(lambda found: found[1] + text + found[2], PAGE.read_text("utf-8")))
     docs.main([])  # what a month costs with each Monitoring
 

@@ -310,6 +310,9 @@ def test_an_idle_stack_with_the_defaults_costs_at_most_a_dollar_and_a_half_a_mon
     assert sum(lines.values()) <= 1.50
     assert {name for name in lines if name.startswith("sweeps: ")} >= {"sweeps: Lambda request", "sweeps: GB of logs"}
     assert lines["the secret of the API key"] == 0.40
+    watched = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms().values())
+    with_credits = cost.month("full", jobs=0)["metrics that alarms watch"] + 0.10
+    assert with_credits == pytest.approx(watched / 10)
 
 
 def test_every_metric_of_ours_has_a_price(stage: Functions, capsys: pytest.CaptureFixture[str]) -> None:
