@@ -1,4 +1,4 @@
-"""Forward the topic's notifications to an event bus and to a chat room. Deployed only where one of them is wanted."""
+"""Forward the topic's notifications to an event bus and to a chat room. Subscribed only where one of them is wanted."""
 
 from __future__ import annotations
 

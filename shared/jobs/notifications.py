@@ -37,7 +37,16 @@ BATCH_INTERRUPTED = "batch_interrupted"
 _REPORTED = frozenset({Status.SUCCEEDED, Status.FAILED})
 _SUBJECT_CHARACTERS = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 _SMS_CHARACTERS = 160  # more would be sent, and charged, as several messages
-_CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-eusc": "console.amazonaws-eusc.eu",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+"""Partition → its console, after the region and a dot. The template's mapping `Partitions` has the same hosts.
+
+https://docs.aws.amazon.com/general/latest/gr/mgmt-console.html
+"""
 
 _LIMIT_HOLDS = {
     DailyLimitReached.code: "The job waits: the daily credit limit does not cover it.",
@@ -326,7 +335,7 @@ def console_links(message: Mapping[str, Any]) -> Iterator[str]:
     if execution.count(":") < 7:
         return
     _, partition, _, region, *_ = execution.split(":")
-    console = f"https://{region}.{_CONSOLES.get(partition, 'console.aws.amazon.com')}"
+    console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
     for name, file in (("video", message.get("video")), ("report", message.get("batch", {}).get("report"))):
         if file:
             yield f"The {name} (sign in to AWS first):"

@@ -26,7 +26,7 @@ from shared.jobs.states import STATES, TERMINAL, Status
 from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.jobs.waits import from_now
 from shared.printable import json_text
-from shared.runtime import MetricUnit, logger, metrics
+from shared.runtime import MetricUnit, add_metric, logger
 from shared.steps.claims import require_no_running_attempt
 from shared.steps.videos import keep_named_video
 
@@ -314,18 +314,18 @@ def _milliseconds(moment: str) -> int | None:
 
 def _count(job: Job, status: Status) -> None:
     """Count in the metrics that a job has entered this status."""
-    metrics.add_metric(name=STATES[status].metric, unit=MetricUnit.Count, value=1)
+    add_metric(name=STATES[status].metric, unit=MetricUnit.Count, value=1)
     if status is Status.ON_HOLD and _is_of_limit(job.error):
-        metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
+        add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
     if status is Status.INTERRUPTED:
         is_left = job.status is status and job.redrive_at is None
-        metrics.add_metric(name="JobsLeftInterrupted", unit=MetricUnit.Count, value=int(is_left))
+        add_metric(name="JobsLeftInterrupted", unit=MetricUnit.Count, value=int(is_left))
     if status in TERMINAL and status in job.timeline:
         began, ended = (datetime.fromisoformat(moment) for moment in (job.created_at, job.timeline[status]))
         seconds = (ended - began).total_seconds()
         logger.info("the job ended", status=status.value, seconds=seconds)
         if status is Status.SUCCEEDED:
-            metrics.add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
+            add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
 
 
 def _is_of_limit(document: Mapping[str, Any] | None) -> bool:

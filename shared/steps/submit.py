@@ -23,7 +23,7 @@ from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.requests.batch_identity import is_own_row, newer_ids
 from shared.requests.resolve import request_text
 from shared.requests.row_source import BATCH, OTHER_IDS, REQUEST, source_in
-from shared.runtime import MetricUnit, logger, metrics
+from shared.runtime import MetricUnit, add_metric, add_source, logger
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
 from shared.steps.tries import pause, tries
 from shared.steps.videos import record_named_video, record_video, report_if_second, report_second_video
@@ -236,7 +236,7 @@ class Submitter:
         try:
             return self.vendor.generate(resolution.body, idempotency_key=job.idempotency_key)
         except SubmissionUncertain as uncertain:
-            metrics.add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
+            add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
             if uncertain.video_id is not None:
                 self._keep_named_video(job.job_id, uncertain.video_id)
             if self.trust_idempotency:
@@ -270,11 +270,9 @@ class Submitter:
 
     def _accepted(self, job: Job, generation: Generation, prepared: _Prepared) -> dict[str, Any]:
         source = str(job.source.get("type", "execution"))
-        # Each of these also by where jobs come from: a second set of dimensions, beside all of them together. It names
-        # the stack as well, or two stacks in one account would count for each other.
-        metrics.add_dimensions(service=str(metrics.service), source=source)
-        metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
-        metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
+        add_source(source)
+        add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
+        add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
         # Before the record is written: should that fail, this line and the execution's state both still know the video.
         logger.info(
             "the vendor accepted the job",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,9 @@ def world() -> Iterator[RunningCloud]:
         # Far away, so that every job is counted. Only tests/integration/test_daily_limit.py approaches it.
         "DailyCreditLimit": "1000000",
     }
+    # The suite must pass with each value: MONITORING=full make test ARGS=tests/integration
+    if monitoring := os.environ.get("MONITORING"):
+        parameters["Monitoring"] = monitoring
     with Cloud(time_scale=0.05, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:
         rights.withdraw(cloud)
         world = RunningCloud(cloud)

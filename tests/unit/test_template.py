@@ -18,7 +18,8 @@ from aws_lambda_powertools import Logger
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # the package has no types
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # the package has no types
 
-from tools import docs
+from shared.jobs import notifications
+from tools import conditions, docs
 from tools import translate_template as plain
 
 if TYPE_CHECKING:
@@ -121,11 +122,6 @@ def test_every_event_is_retried_then_parked_unless_it_is_scheduled() -> None:
         source, function = event["Properties"], RESOURCES[name]["Properties"]["EventInvokeConfig"]
         assert "MaximumRetryAttempts" in function
         kinds.add(event["Type"])
-        if event["Type"] == "SNS":
-            # SNS itself tries to hand a message to a function for 23 days.
-            # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
-            assert function["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
-            continue
         assert set(source["RetryPolicy"]) == {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"}, name
         if event["Type"] == "Schedule":
             assert "DeadLetterConfig" not in source
@@ -133,7 +129,11 @@ def test_every_event_is_retried_then_parked_unless_it_is_scheduled() -> None:
         else:
             assert source["DeadLetterConfig"]["Arn"] in parked_in()
             assert function["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
-    assert kinds == {"EventBridgeRule", "Schedule", "SNS"}
+    assert kinds == {"EventBridgeRule", "Schedule"}
+    # SNS itself tries to hand a message to a function for 23 days.
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
+    forward = RESOURCES["ForwardFunction"]["Properties"]["EventInvokeConfig"]
+    assert forward["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
 
 
 def parked_in() -> list[Any]:
@@ -223,6 +223,32 @@ def test_what_costs_money_says_whose_it_is() -> None:
         assert tags == TAGS, name
 
 
+# ---- its length ------------------------------------------------------------------------------------------
+
+
+def test_the_template_can_be_read_in_one_sitting() -> None:
+    assert len((docs.ROOT / "template.yaml").read_text().splitlines()) <= 1300
+
+
+# ---- partitions ------------------------------------------------------------------------------------------
+
+
+def test_nothing_deployed_names_one_partition() -> None:
+    """An ARN or a link with a partition in it works in that one only. Principals have one name in all of them.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-services
+    """
+    files = [docs.ROOT / "template.yaml", *(docs.ROOT / "statemachine").iterdir()]
+    for line in [line for file in files for line in file.read_text().splitlines() if not line.lstrip().startswith("#")]:
+        assert not re.search(r"arn:aws[a-z-]*:(?!kms:|iam:)", line), line  # the two are patterns of parameters
+        assert not re.search(r"https?://\S*(amazonaws|aws\.amazon)", line), line
+
+
+def test_the_outputs_links_lead_to_the_console_of_the_partition() -> None:
+    hosts = {name: one["Console"] for name, one in docs.template()["Mappings"]["Partitions"].items()}
+    assert hosts == notifications._CONSOLES
+
+
 # ---- boundary and key ------------------------------------------------------------------------------------
 
 
@@ -238,17 +264,26 @@ def test_your_key_covers_what_holds_data_and_its_readers_may_use_it() -> None:
     for name, properties in kept.items():
         assert '{"Fn::If": ["BringKey", ' in json.dumps(properties), name
         assert '{"Ref": "KmsKeyArn"}' in json.dumps(properties), name
-    roles = RESOURCES["UseOfYourKey"]["Properties"]["Roles"]
-    users = {role.get("Fn::If", [None, role])[1]["Ref"] for role in roles}
+    users = {role["Ref"] for role in RESOURCES["UseOfYourKey"]["Properties"]["Roles"]}
     # The state machine of a job touches no data; functions do.
     assert users >= {f"{name}Role" for name in of_type(FUNCTION)}
     assert users <= set(all_roles())
 
 
-def test_alarms_may_use_the_key_of_their_topic() -> None:
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({}, None),
+        ({"Monitoring": "full"}, {"Ref": "AlarmKey"}),
+        ({"Monitoring": "full", "KmsKeyArn": "yours"}, "yours"),
+        ({"Monitoring": "off", "KmsKeyArn": "yours"}, "yours"),
+    ],
+)
+def test_alarms_may_use_the_key_of_their_topic(parameters: dict[str, str], key: Any) -> None:
     """With `alias/aws/sns` CloudWatch could not publish, and every alarm would be lost silently."""
-    topic = RESOURCES["AlarmTopic"]["Properties"]["KmsMasterKeyId"]
-    assert topic == {"Fn::If": ["BringKey", {"Ref": "KmsKeyArn"}, {"Ref": "AlarmKey"}]}
+    resources = conditions.deployed(parameters)
+    assert resources["AlarmTopic"]["Properties"].get("KmsMasterKeyId") == key
+    assert ("AlarmKey" in resources) == (key == {"Ref": "AlarmKey"})
     statements = RESOURCES["AlarmKey"]["Properties"]["KeyPolicy"]["Statement"]
     (alarms,) = [one for one in statements if "Service" in one["Principal"]]
     assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
