@@ -22,6 +22,7 @@ def world() -> Iterator[RunningCloud]:
         "PollFloorSeconds": "1",
         "PollCapSeconds": "2",
         "HoldSeconds": "2",
+        "ChatNotifications": "true",
         "MaxUploadMegabytes": "1",
         "SweepQuietSeconds": "1",
         # Far away, so that every job is counted. Only tests/integration/test_daily_limit.py approaches it.

@@ -180,6 +180,25 @@ def test_a_rule_puts_the_events_of_finished_videos_into_a_queue_and_a_web_hook_g
     assert jobs[0] in {detail["job_id"] for detail in details}
 
 
+def test_a_chat_room_is_told_of_a_job_in_one_thread(world: RunningCloud) -> None:
+    (topic,) = [
+        one["TopicArn"] for one in world.cloud.client("sns").list_topics()["Topics"] if "ChatTopic" in one["TopicArn"]
+    ]
+    url = world.subscribe("room", topic)
+    job = world.post(GOOD).json()["job_id"]
+    sqs = world.cloud.client("sqs")
+
+    def told() -> dict[str, Any] | None:
+        received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
+        messages = [json.loads(message["Body"]) for message in received]
+        return next((message for message in messages if message["metadata"]["threadId"] == job), None)
+
+    message = until(told)
+    assert (message["version"], message["source"]) == ("1.0", "custom")
+    assert message["content"]["title"] == ":clapper: The video is ready."
+    assert GOOD["prompt"] not in json.dumps(message)
+
+
 class WebHook:
     """A receiver on the loopback that keeps what is posted."""
 
