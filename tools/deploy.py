@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 from typing import Any
@@ -17,7 +18,7 @@ from tools import build
 
 ROOT = build.ROOT
 BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
-PACKAGED = ROOT / "build" / "packaged.yaml"
+PACKAGED = ROOT / "build" / "package.json"
 PREFIX = "genviral-video"
 """Where the package is in its bucket."""
 _OF_THE_STACK = ("--stack-name", "--region", "--profile", "--config-env", "--config-file")
@@ -25,12 +26,13 @@ _OF_THE_STACK = ("--stack-name", "--region", "--profile", "--config-env", "--con
 
 
 _HOSTS = {
-    "cn-": ("amazonaws.com.cn", "console.amazonaws.cn"),
-    "eusc-": ("amazonaws.eu", "console.amazonaws-eusc.eu"),
-    "us-gov-": ("amazonaws.com", "console.amazonaws-us-gov.com"),
-    "": ("amazonaws.com", "console.aws.amazon.com"),
+    "cn-": ("amazonaws.com.cn", "console.amazonaws.cn", "aws-cn"),
+    "eusc-": ("amazonaws.eu", "console.amazonaws-eusc.eu", "aws-eusc"),
+    "us-gov-": ("amazonaws.com", "console.amazonaws-us-gov.com", "aws-us-gov"),
+    "": ("amazonaws.com", "console.aws.amazon.com", "aws"),
 }
-"""Start of a region's name → the hosts of S3 and of the console in its partition."""
+"""Start of a region's name → the hosts of S3 and of the console in its partition, and the partition."""
+_BASIC = "AWSLambdaBasicExecutionRole"
 
 
 class DeploymentFailed(Exception):
@@ -92,12 +94,14 @@ def package(bucket: str, arguments: list[str], *, s3: Any = None) -> str:
     build.build(ROOT)
     PACKAGED.parent.mkdir(exist_ok=True)
     where = ("--s3-bucket", bucket, "--s3-prefix", f"{PREFIX}/artefacts")
-    _sam("package", "--template-file", str(BUILT), *where, "--output-template-file", str(PACKAGED), *arguments)
+    for_sam = PACKAGED.with_suffix(".sam.yaml")
+    _sam("package", "--template-file", str(BUILT), *where, "--output-template-file", str(for_sam), *arguments)
     s3 = s3 or _client(arguments)
-    key = f"{PREFIX}/template.yaml"
-    s3.upload_file(str(PACKAGED), bucket, key)
     region = s3.head_bucket(Bucket=bucket)["BucketRegion"]
-    suffix, console = next(hosts for start, hosts in _HOSTS.items() if region.startswith(start))
+    PACKAGED.write_text(json.dumps(_plain(for_sam.read_text("utf-8"), region), indent=1), "utf-8")
+    key = f"{PREFIX}/template.json"
+    s3.upload_file(str(PACKAGED), bucket, key)
+    suffix, console, _ = next(hosts for start, hosts in _HOSTS.items() if region.startswith(start))
     url = f"https://{bucket}.s3.{region}.{suffix}/{key}"
     link = f"https://{region}.{console}/cloudformation/home?region={region}#/stacks/create/review"
     return f"""
@@ -106,7 +110,26 @@ Packaged. Whoever may read s3://{bucket}/{PREFIX}/ can launch a stack in {region
    the template: {url}
    a link:       {link}?templateURL={url}&stackName=genviral-video
    by command:   aws cloudformation create-stack --region {region} --stack-name genviral-video \\
-                   --template-url {url} --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"""
+                   --template-url {url} --capabilities CAPABILITY_IAM"""
+
+
+def _plain(template: str, region: str) -> dict[str, Any]:
+    """Return a template as it is after SAM's transform, which CDK and other readers of templates cannot do.
+
+    The transform chooses the partition of AWS's managed policies by the region.
+    """
+    import boto3
+    from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
+    from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+    from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+    # It warns about its own metrics, which it sends nowhere here.
+    logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+    partition = next(names[2] for start, names in _HOSTS.items() if region.startswith(start))
+    managed = {_BASIC: f"arn:{partition}:iam::aws:policy/service-role/{_BASIC}"}
+    session = boto3.session.Session(region_name=region)
+    result: dict[str, Any] = Translator(managed, Parser(), boto_session=session).translate(yaml_parse(template), {})
+    return result
 
 
 def _client(arguments: list[str]) -> Any:

@@ -4,7 +4,7 @@ variable "template_url" { type = string }
 resource "aws_cloudformation_stack" "genviral_video" {
   name         = "genviral-video"
   template_url = var.template_url
-  capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+  capabilities = ["CAPABILITY_IAM"]
   parameters   = { Monitoring = "essential" }
 }
 

@@ -25,7 +25,14 @@ if sys.argv[1] in {failing!r}:
 if sys.argv[1] == "list":
     print({outputs!r})
 if sys.argv[1] == "package":
-    Path(sys.argv[sys.argv.index("--output-template-file") + 1]).write_text("Resources: {{}}")
+    Path(sys.argv[sys.argv.index("--output-template-file") + 1]).write_text({packaged!r})
+"""
+PACKAGED = """
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  One:
+    Type: AWS::Serverless::Function
+    Properties: {CodeUri: 's3://shared/code', Handler: app.handler, Runtime: python3.13}
 """
 OUTPUTS = {
     "ApiUrl": "https://a1b2.execute-api.eu-central-1.amazonaws.com",
@@ -46,10 +53,12 @@ class Sam:
         module = folder / "samcli"
         module.mkdir()
         (module / "__init__.py").touch()
-        (module / "__main__.py").write_text(FAKE.format(calls=str(self._calls), failing=failing, outputs=listed))
+        (module / "__main__.py").write_text(
+            FAKE.format(calls=str(self._calls), failing=failing, outputs=listed, packaged=PACKAGED)
+        )
         monkeypatch.setenv("PYTHONPATH", str(folder))
         monkeypatch.setattr(deploy, "ROOT", folder)
-        monkeypatch.setattr(deploy, "PACKAGED", folder / "build" / "packaged.yaml")
+        monkeypatch.setattr(deploy, "PACKAGED", folder / "build" / "package.json")
         monkeypatch.setattr(build, "build", lambda _: [])
 
     @property
@@ -87,16 +96,16 @@ def test_the_advice_needs_no_output_that_some_stacks_lack() -> None:
 
 
 @pytest.mark.parametrize(
-    ("region", "host", "console"),
+    ("region", "host", "console", "partition"),
     [
-        ("eu-central-1", "s3.eu-central-1.amazonaws.com", "eu-central-1.console.aws.amazon.com"),
-        ("us-gov-west-1", "s3.us-gov-west-1.amazonaws.com", "us-gov-west-1.console.amazonaws-us-gov.com"),
-        ("cn-north-1", "s3.cn-north-1.amazonaws.com.cn", "cn-north-1.console.amazonaws.cn"),
-        ("eusc-de-east-1", "s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1.console.amazonaws-eusc.eu"),
+        ("eu-central-1", "s3.eu-central-1.amazonaws.com", "eu-central-1.console.aws.amazon.com", "aws"),
+        ("us-gov-west-1", "s3.us-gov-west-1.amazonaws.com", "us-gov-west-1.console.amazonaws-us-gov.com", "aws-us-gov"),
+        ("cn-north-1", "s3.cn-north-1.amazonaws.com.cn", "cn-north-1.console.amazonaws.cn", "aws-cn"),
+        ("eusc-de-east-1", "s3.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1.console.amazonaws-eusc.eu", "aws-eusc"),
     ],
 )
 def test_a_package_is_one_template_in_the_bucket_and_a_link_to_launch_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: str, host: str, console: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: str, host: str, console: str, partition: str
 ) -> None:
     sam = Sam(tmp_path, monkeypatch)
     with moto.mock_aws():
@@ -106,7 +115,10 @@ def test_a_package_is_one_template_in_the_bucket_and_a_link_to_launch_it(
         monkeypatch.setattr(s3, "head_bucket", lambda **names: head(**names) | {"BucketRegion": region})
         said = deploy.package("shared", ["--kms-key-id", "k"], s3=s3)
         (key,) = [one["Key"] for one in s3.list_objects_v2(Bucket="shared")["Contents"]]
-        assert s3.get_object(Bucket="shared", Key=key)["Body"].read() == b"Resources: {}"
+        document = json.loads(s3.get_object(Bucket="shared", Key=key)["Body"].read())
+    assert {one["Type"] for one in document["Resources"].values()} == {"AWS::Lambda::Function", "AWS::IAM::Role"}
+    assert "Transform" not in document
+    assert f"arn:{partition}:iam::aws:policy/" in json.dumps(document)
     (call,) = sam.calls
     assert call[0] == "package"
     assert {"--s3-bucket", "shared", "--kms-key-id", "k"} <= set(call)
@@ -141,6 +153,6 @@ def test_the_samples_give_parameters_that_the_template_has() -> None:
         assert {"Monitoring"} <= {name for name in parameters if name in text}, file
 
 
-def test_the_terraform_sample_keeps_the_capabilities_of_the_template() -> None:
+def test_the_terraform_sample_allows_the_roles_of_the_template() -> None:
     text = (docs.ROOT / "samples" / "terraform" / "main.tf").read_text()
-    assert '["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]' in text
+    assert '["CAPABILITY_IAM"]' in text

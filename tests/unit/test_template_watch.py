@@ -267,6 +267,15 @@ def test_what_holds_data_or_subscribers_does_not_depend_on_monitoring() -> None:
     assert others("off") == others("essential") == others("full") >= {"AlarmTopic", "Topic", "JobsTable", "ApiLogs"}
 
 
+def test_the_rights_of_the_roles_do_not_depend_on_monitoring() -> None:
+    def policies(monitoring: str) -> dict[str, Any]:
+        kinds = ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+        return {name: one["Properties"] for name, one in stack(monitoring).items() if one["Type"] in kinds}
+
+    assert policies("off") == policies("essential") == policies("full")
+    assert len(policies("full")) > 10
+
+
 def test_a_canary_has_its_alarm_whatever_monitoring_is() -> None:
     for monitoring in ("off", "essential", "full"):
         assert "ApiFunctionErrorsAlarm" in stack(monitoring, Release="1")
