@@ -9,7 +9,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --re
 export PYTHONIOENCODING := $(patsubst x%,%,$(firstword $(subst :, ,x$(PYTHONIOENCODING)))):backslashreplace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check coverage chaos lint audit iam-proof format docs build build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost lock clean
+.PHONY: help demo up test check coverage chaos lint audit iam-proof format docs build deploy package build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -38,12 +38,15 @@ coverage: $(VENV)/.dev ## how much of functions/ and shared/ the unit and workfl
 chaos: $(VENV)/.dev ## never paid twice, never lost: the full fault injection, and its table (CHAOS_SEED=… for another)
 	CHAOS_JOBS=$${CHAOS_JOBS:-520} $(RUN) -m pytest tests/chaos $(ARGS)
 
+# A region of each partition: AWS, GovCloud, China, the European Sovereign Cloud.
+PARTITIONS := us-east-1 us-gov-west-1 cn-north-1 eusc-de-east-1
+
 lint: $(VENV)/.dev $(VENV)-sam/.sam $(VENV)-checks/.checks ## formatting, types, docs, and others' tools on the template and the state machines
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m tools.docs --check
-	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
+	$(VENV)/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules --regions $(PARTITIONS)
 	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/python -m samcli validate --lint --region us-east-1
 	$(RUN) -m tools.translate_template build/plain
 	$(VENV)-checks/bin/python -m checkov.main --config-file .checkov.yaml --file build/plain/template.json
@@ -72,6 +75,13 @@ docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 # SAM's command line is large and wants its own versions, so it lives apart.
 build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without containers
 	@$(VENV)-sam/bin/python -m tools.build
+
+deploy: $(VENV)-sam/.sam ## build, deploy, and what to do next (ARGS="--region eu-central-1", or --guided)
+	@SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/python -m tools.deploy deploy $(ARGS)
+
+package: $(VENV)-sam/.sam ## one template with its artefacts in a bucket, for others to launch (BUCKET=…)
+	@test -n "$(BUCKET)" || { echo "Say into which bucket: make package BUCKET=…"; exit 1; }
+	@SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/python -m tools.deploy package "$(BUCKET)" $(ARGS)
 
 build-check: $(VENV)-sam/.sam ## build twice, in two places: every artefact must come out the same
 	@$(VENV)-sam/bin/python -m tools.build --twice

@@ -6,7 +6,8 @@ count, and the cost of a job with any number of polls can be added up. Two value
 assumed below: how long real networks make a function wait, and how much slower a share of a CPU is. Storage and the
 vendor's price of the video are left out.
 
-Writes its tables into `docs/cost.md`, between the marks.
+Writes its tables into `docs/cost.md`, between the marks, and `benchmarks/cost.json`, from which `tools.cost` computes
+what a month costs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from unittest import mock
 
 from local import cloud as laptop
 from shared.polling.durations import SLOTS, Durations, kind_of
+from tools import docs
+from tools.cost import COUNTED, PRICES, PRICES_READ, SECRET_A_MONTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,27 +38,9 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[1] / "docs" / "cost.md"
 ROOT = PAGE.parents[1]
 
-# ---- prices ----------------------------------------------------------------------------------------------------------
+# ---- the alternatives ----------------------------------------------------------------------------------------------
 
-PRICES_READ = "us-east-1, list, as known in November 2026 and not read live; no free tiers, no volume discounts"
-PRICES: dict[str, tuple[float, str]] = {
-    "state transition": (25e-6, "https://aws.amazon.com/step-functions/pricing/"),
-    "Lambda request": (0.20e-6, "https://aws.amazon.com/lambda/pricing/"),
-    "Lambda GB-second (arm64)": (13.3334e-6, "https://aws.amazon.com/lambda/pricing/"),
-    "DynamoDB write unit": (0.625e-6, "https://aws.amazon.com/dynamodb/pricing/on-demand/"),
-    "DynamoDB read unit": (0.125e-6, "https://aws.amazon.com/dynamodb/pricing/on-demand/"),
-    "S3 write or list request": (5e-6, "https://aws.amazon.com/s3/pricing/"),
-    "S3 read request": (0.4e-6, "https://aws.amazon.com/s3/pricing/"),
-    "SNS message": (0.50e-6, "https://aws.amazon.com/sns/pricing/"),
-    "EventBridge event of an upload": (1e-6, "https://aws.amazon.com/eventbridge/pricing/"),
-    "Secrets Manager request": (5e-6, "https://aws.amazon.com/secrets-manager/pricing/"),
-    "X-Ray trace": (5e-6, "https://aws.amazon.com/xray/pricing/"),
-    "GB of logs": (0.50, "https://aws.amazon.com/cloudwatch/pricing/"),
-}
-SECRET_A_MONTH = 0.40
-"""Secrets Manager, per secret: the only thing of this stack that costs without a job (log and table storage apart)."""
-
-# The alternatives. Durable functions: $8 per million operations, and $0.25 per GB written to checkpoints.
+# Durable functions: $8 per million operations, and $0.25 per GB written to checkpoints.
 DURABLE_OPERATION, DURABLE_GB_WRITTEN = 8e-6, 0.25
 DURABLE_BYTES = 1_000
 """Assumed size of one checkpoint, in bytes."""
@@ -72,7 +57,7 @@ POLLS = {"this project, once warm": 5.6, "this project, unknown model": 14.0, "b
 DURABLE_POLLS = 7.9
 FULL_CPU_MEGABYTES = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: so much memory comes with one whole CPU."""
-NETWORK_SECONDS = {"uploads": 0.1, "submit": 1.5, "status": 0.4, "deliver": 3.0, "notify": 0.1}
+NETWORK_SECONDS = {"uploads": 0.1, "submit": 1.5, "status": 0.4, "deliver": 3.0, "notify": 0.1, "sweep": 0.2}
 """What a real vendor and real AWS add to an invocation's time over loopback: one slow POST, quick GETs, and a 50 MB
 video at about 20 MB/s."""
 RUNTIME_LOG_BYTES = 600
@@ -120,6 +105,7 @@ class Measured:
     steps: dict[str, Use]
     polls: list[int]
     transitions_beside_polls: int
+    sweep: Use
 
     def job(self, polls: float) -> Use:
         """Return the use of one job with so many polls."""
@@ -158,14 +144,37 @@ def count() -> Measured:
             counts.write_text("")
             histories = [_run(cloud, f"job-{number}") for number in range(RUNS)]
             time.sleep(1)
-        facts = sorted(
-            (json.loads(line) for line in counts.read_text("utf-8").splitlines()), key=lambda fact: fact["at"]
-        )
+            facts = _facts(counts)
+            counts.write_text("")
+            _sweep(cloud)
+            time.sleep(1)
+            sweeps = _facts(counts)
     entered = [_entered(history) for history in histories]
     polls = [states.count("Poll") for states in entered]
     beside = {len(states) - 3 * number for states, number in zip(entered, polls, strict=True)}
     assert len(beside) == 1, "the runs differ in more than their polls"  # noqa: S101
-    return Measured(_steps(facts), polls, beside.pop())
+    return Measured(_steps(facts), polls, beside.pop(), _idle_sweep(sweeps))
+
+
+def _facts(counts: Path) -> list[dict[str, Any]]:
+    return sorted((json.loads(line) for line in counts.read_text("utf-8").splitlines()), key=lambda fact: fact["at"])
+
+
+def _sweep(cloud: laptop.Cloud) -> None:
+    """Run some sweeps that find nothing to do: every job has ended."""
+    functions = cloud.client("lambda")
+    names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
+    (name,) = [one for one in names if step_of(one) == "sweep"]
+    for _ in range(1 + RUNS):
+        answer = functions.invoke(FunctionName=name, Payload=(ROOT / "events" / "sweep_schedule.json").read_bytes())
+        assert "FunctionError" not in answer, answer["Payload"].read()  # noqa: S101
+
+
+def _idle_sweep(facts: list[dict[str, Any]]) -> Use:
+    (use,) = _means(facts).values()
+    use.add("EventBridge event of an upload or schedule")
+    use.add("X-Ray trace")  # the first one in each second
+    return use
 
 
 def teach(cloud: laptop.Cloud, kind: str, seconds: float) -> None:
@@ -209,8 +218,8 @@ def _entered(history: list[dict[str, Any]]) -> list[str]:
     return [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
 
 
-def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
-    """Return the mean use of each step."""
+def _means(facts: list[dict[str, Any]]) -> dict[str, Use]:
+    """Return the mean use of each step, as far as requests and invocations show it."""
     uses: dict[str, list[Use]] = {}
     items: dict[str, dict[str, Any]] = {}
     pending: list[dict[str, Any]] = []
@@ -232,7 +241,13 @@ def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
         for use in seen:
             total = total.plus(use, 1 / len(seen))
         means[step] = total
-    means["uploads"].add("EventBridge event of an upload")
+    return means
+
+
+def _steps(facts: list[dict[str, Any]]) -> dict[str, Use]:
+    """Return the mean use of each step."""
+    means = _means(facts)
+    means["uploads"].add("EventBridge event of an upload or schedule")
     means["uploads"].add("S3 write or list request")  # the upload itself
     means["submit"].add("X-Ray trace", TRACED)
     for step in ("submit", "the last poll", "deliver"):
@@ -279,6 +294,9 @@ def _table(use: Use, operation: str, item: dict[str, Any], items: dict[str, dict
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html: one write where an indexed item is
     added, changed or removed, two where its key changes.
     """
+    if operation == "Query":  # of an index, and of open jobs only: eventually consistent, and empty here
+        use.add("DynamoDB read unit", 0.5)
+        return
     if operation == "GetItem":
         use.add("DynamoDB read unit", math.ceil(max(_size(item), 1) / 4096))
         return
@@ -303,7 +321,8 @@ def _size(item: dict[str, Any]) -> int:
 
 
 def _lines(measured: Measured) -> Iterator[str]:
-    yield f"Counted in {RUNS} jobs from an upload, polled {measured.polls} times. Prices: {PRICES_READ}."
+    yield f"Counted in {RUNS} jobs from an upload, polled {measured.polls} times."
+    yield f"Prices: {PRICES_READ}."
     yield ""
     job = measured.job(POLLS["this project, once warm"])
     before = measured.job(POLLS["before"])
@@ -368,8 +387,12 @@ def main() -> None:
     measured = count()
     text = "\n".join(_lines(measured))
     print(text)
-    marks = re.compile(r"(<!-- counted -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    job = measured.job(POLLS["this project, once warm"])
+    facts = {"job": job.of, "sweep": measured.sweep.of}
+    COUNTED.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    marks = re.compile(r"(<!-- counted -->\n).*?(\n<!-- end of counted -->)", re.DOTALL)
     PAGE.write_text(marks.sub(lambda found: found[1] + text + found[2], PAGE.read_text("utf-8")))
+    docs.main([])  # what a month costs with each Monitoring
 
 
 if __name__ == "__main__":

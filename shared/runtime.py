@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["AwsCallFailed", "InternalError", "MetricUnit", "SettingsInvalid", "entrypoint", "logger", "metrics"]
+__all__ = [
+    "AwsCallFailed",
+    "InternalError",
+    "MetricUnit",
+    "SettingsInvalid",
+    "add_metric",
+    "add_source",
+    "entrypoint",
+    "logger",
+    "metrics",
+]
 
 # Without the source location: it costs a stack walk for each line and adds nothing to the message.
 logger = Logger(location=None, json_serializer=functools.partial(json_text, default=str, separators=(",", ":")))
@@ -37,6 +47,9 @@ for _chatty in ("httpx", "httpcore"):
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 _S = TypeVar("_S")
+
+ALL_METRICS = "all"
+"""The value of the variable `METRICS` with which every metric is published."""
 
 # Bodies are sent over TLS with a CRC-32 that S3 checks. botocore would also sign a SHA-256 of each body whose checksum
 # it did not compute itself. That took a quarter of a large copy's time and protects against nothing more.
@@ -110,6 +123,34 @@ def _boolean(text: str) -> bool:
 
 
 _PARSERS: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: _boolean}
+
+
+def _published() -> frozenset[str]:
+    """Return the names in the variable `METRICS`, which the template's parameter Monitoring chooses."""
+    return frozenset(os.environ.get("METRICS", ALL_METRICS).split(","))
+
+
+def add_metric(*, name: str, unit: MetricUnit, value: float) -> None:
+    """Publish a metric if the stack's Monitoring wants it, else log it.
+
+    CloudWatch charges for each metric in each hour with a value (https://aws.amazon.com/cloudwatch/pricing/). So unless
+    all metrics are published, only those that an alarm reads are, and no zeros: an alarm takes no data for zero.
+    """
+    published = _published()
+    if ALL_METRICS in published or (value and name in published):
+        metrics.add_metric(name=name, unit=unit, value=value)
+    elif value:
+        logger.info("counted", metric=name, value=value)
+
+
+def add_source(source: str) -> None:
+    """Count the metrics of this invocation also by where jobs come from, if all metrics are published.
+
+    That is a second set of dimensions, and so a second metric. It names the stack as well, or two stacks in one account
+    would count for each other.
+    """
+    if ALL_METRICS in _published():
+        metrics.add_dimensions(service=str(metrics.service), source=source)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SERVICES = ("dynamodb", "s3", "secretsmanager", "sns", "stepfunctions")
+SERVICES = ("dynamodb", "events", "s3", "secretsmanager", "sns", "stepfunctions")
 """The services that stay, by botocore's names."""
 
 

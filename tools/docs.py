@@ -32,7 +32,7 @@ from shared.jobs.record import Job
 from shared.jobs.redrives import PROSPECTS, Prospect
 from shared.jobs.states import STATES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tools import iam, openapi
+from tools import cost, iam, openapi
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import rule_for
 
@@ -45,6 +45,7 @@ PAGES = tuple(
     for name in (
         "api-errors",
         "architecture",
+        "cost",
         "errors",
         "notifications",
         "permissions",
@@ -55,6 +56,7 @@ PAGES = tuple(
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = ("shared", "functions", "ops", "local", "tools")
+_COLUMNS = tuple(f"`{level}`, {jobs:,} jobs" for level in cost.LEVELS[1:] for jobs in cost.JOBS)
 _SUBMIT, _POLL, _DELIVER = "Submit", "Poll", "Deliver"
 _OF_TASKS = (Handling.THROTTLED, Handling.PASSING, Handling.MEMORY, Handling.DEPLOYMENT, Handling.FINAL)
 
@@ -443,6 +445,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "notification": _notification,
     "permissions": _permissions,
     "managed-policies": _managed_policies,
+    "idle": lambda: _table(("What", "At", *(f"`{level}`" for level in cost.LEVELS)), cost.idle_table()),
+    "months": lambda: _table(("`Monitoring`", *(f"{jobs:,} jobs" for jobs in cost.JOBS)), cost.total_table()),
+    "alarms": lambda: _table(("Alarm", "$ a month", "With"), cost.alarm_table()),
+    "metrics": lambda: _table(("Metric", *_COLUMNS), cost.metric_table()),
 }
 
 

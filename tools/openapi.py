@@ -454,6 +454,11 @@ def _requests() -> dict[str, Any]:
         schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
         found |= schema.pop("$defs", {})
         found[name] = schema | {"title": name}
+    for schema in found.values():
+        for member in schema.get("properties", {}).values():
+            # An absent member is null: no value that a caller has to give. Generators of TypeScript require a default.
+            if member.get("default", ...) is None:
+                del member["default"]
     found["VideoRequest"]["properties"]["metadata"] = {
         "type": ["object", "null"],
         "propertyNames": {"pattern": PATTERN_OF_NAMES},

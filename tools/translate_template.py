@@ -75,6 +75,8 @@ def _document() -> dict[str, Any]:
 def _value(intrinsic: Any, document: dict[str, Any]) -> str:
     """Return the value of a substitution."""
     match intrinsic:
+        case {"Ref": "AWS::Partition"}:
+            return "aws"
         case {"Ref": name} if name in document["Parameters"]:
             return str(document["Parameters"][name]["Default"])
         case {"Ref": name} | {"Fn::GetAtt": [name, "Arn"]}:

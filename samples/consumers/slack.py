@@ -1,24 +1,33 @@
 """Write one line into Slack for each notification, in a Lambda function that is subscribed to the topic.
 
-Set SLACK_WEBHOOK_URL to an incoming webhook (https://api.slack.com/messaging/webhooks). Its address is a password:
-keep it in a secret, not in a template.
+Put an incoming webhook (https://api.slack.com/messaging/webhooks) into a secret, and its ARN into SLACK_WEBHOOK_SECRET:
+its address is a password. The role needs secretsmanager:GetSecretValue on it.
 """
 
+import functools
 import json
 import os
 import re
 import urllib.request
 
+import boto3
+
 ICONS = {"succeeded": ":clapper:", "on_hold": ":credit_card:", "recipe_invalid": ":scroll:"}
+
+
+@functools.cache
+def webhook() -> str:
+    secrets = boto3.client("secretsmanager")
+    address = secrets.get_secret_value(SecretId=os.environ["SLACK_WEBHOOK_SECRET"])["SecretString"].strip()
+    if not address.startswith("https://hooks.slack.com/"):
+        raise ValueError("The secret is no address of an incoming webhook of Slack.")
+    return address
 
 
 def handler(event: dict, context: object) -> None:
     for record in event["Records"]:
-        request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
-            os.environ["SLACK_WEBHOOK_URL"],
-            data=json.dumps({"text": line(json.loads(record["Sns"]["Message"]))}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
+        data = json.dumps({"text": line(json.loads(record["Sns"]["Message"]))[:3000]}).encode()
+        request = urllib.request.Request(webhook(), data, {"Content-Type": "application/json"})  # noqa: S310 - https
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above; after an error, Lambda tries again
 
 

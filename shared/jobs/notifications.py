@@ -37,7 +37,16 @@ BATCH_INTERRUPTED = "batch_interrupted"
 _REPORTED = frozenset({Status.SUCCEEDED, Status.FAILED})
 _SUBJECT_CHARACTERS = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 _SMS_CHARACTERS = 160  # more would be sent, and charged, as several messages
-_CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-eusc": "console.amazonaws-eusc.eu",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+"""Partition → its console, after the region and a dot. The template's mapping `Partitions` has the same hosts.
+
+https://docs.aws.amazon.com/general/latest/gr/mgmt-console.html
+"""
 
 _LIMIT_HOLDS = {
     DailyLimitReached.code: "The job waits: the daily credit limit does not cover it.",
@@ -202,10 +211,11 @@ def _notice(parts: Mapping[str, Any], *, is_reported: bool = False) -> Notificat
         attributes["reported_in"] = "batch"
     about = _about(message)
     title = _title(message["summary"], about)
+    links = list(console_links(message))
     return Notification(
         subject=_subject(message["summary"], about),
         message=message,
-        text="\n".join(_lines(message, title)),
+        text="\n".join([*lines_for_people(message), *([""] if links else []), *links]),
         short=_ascii(f"{title}. {_rows(message) or _words(str(error.get('message', '')))}")[:_SMS_CHARACTERS],
         # SNS refuses a whole message for one control character, and a folder's name may hold them.
         attributes={name: value for name, value in attributes.items() if value and value.isprintable()},
@@ -253,9 +263,9 @@ def _credits(message: Mapping[str, Any]) -> str | None:
     return None if used is None else f"{used:,g}"
 
 
-def _lines(message: Mapping[str, Any], title: str) -> Iterator[str]:
-    """The e-mail: what happened, what to do, the facts, and the console's links."""
-    yield title
+def lines_for_people(message: Mapping[str, Any]) -> Iterator[str]:
+    """Return a notification as text: what happened, what to do, and the facts."""
+    yield _title(message["summary"], _about(message))
     error, video = message.get("error", {}), message.get("video", {})
     if error:
         yield ""
@@ -285,7 +295,6 @@ def _lines(message: Mapping[str, Any], title: str) -> Iterator[str]:
         "Time": message.get("occurred_at"),
     }
     yield from (f"{name + ':':9}{in_line(str(fact))}" for name, fact in facts.items() if fact is not None)
-    yield from _links(message)
 
 
 def _other(video: Mapping[str, Any]) -> str:
@@ -320,14 +329,13 @@ def _place(source: Mapping[str, Any]) -> str:
     return f"s3://{source['bucket']}/{_key(source['key'])}" + (f", line {source['line']}" if "line" in source else "")
 
 
-def _links(message: Mapping[str, Any]) -> Iterator[str]:
-    """Pages of the AWS console; they ask who is there before they show anything."""
+def console_links(message: Mapping[str, Any]) -> Iterator[str]:
+    """Return the pages of the AWS console about a notification. They show nothing without signing in."""
     execution = str(message.get("execution") or "")
     if execution.count(":") < 7:
         return
     _, partition, _, region, *_ = execution.split(":")
-    console = f"https://{region}.{_CONSOLES.get(partition, 'console.aws.amazon.com')}"
-    yield ""
+    console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
     for name, file in (("video", message.get("video")), ("report", message.get("batch", {}).get("report"))):
         if file:
             yield f"The {name} (sign in to AWS first):"

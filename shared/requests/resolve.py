@@ -236,7 +236,7 @@ class Resolver:
 
     def __init__(self, s3: S3Client, bucket: str, *, max_bytes: int) -> None:
         self._s3 = s3
-        self._bucket = bucket
+        self.bucket = bucket
         self._max_bytes = max_bytes
 
     def resolve(self, job: Job) -> Resolution:
@@ -302,7 +302,7 @@ class Resolver:
                 wanted = " and ".join(sorted(kinds))
                 raise UploadUnsupported(f"recipe '{name}' takes {wanted}, but {which} content is {files[place].kind}")
         body, _ = parse_request(filled.body)
-        kept = {place: f"s3://{self._bucket}/{file.key}" for place, file in files.items()}
+        kept = {place: f"s3://{self.bucket}/{file.key}" for place, file in files.items()}
         shown = fill(recipe, name, values | kept).body
         labels = shown.pop("metadata", None) or {}
         return Resolution(body, without_secrets(shown), recipe=name, metadata=labels)
@@ -404,7 +404,7 @@ class Resolver:
             UploadUnreadable: It is missing (then `missing`) or forbidden. Any other error is AWS's and is retried.
         """
         try:
-            return call(Bucket=self._bucket, Key=key, **_version(version_id), **options)
+            return call(Bucket=self.bucket, Key=key, **_version(version_id), **options)
         except ClientError as error:
             if is_missing(error):
                 raise missing("the object is not in the uploads bucket") from None
@@ -417,7 +417,7 @@ class Resolver:
     def _signed(self, file: _File) -> str:
         return self._s3.generate_presigned_url(
             "get_object",
-            Params={"Bucket": self._bucket, "Key": file.key, **_version(file.version_id)},
+            Params={"Bucket": self.bucket, "Key": file.key, **_version(file.version_id)},
             ExpiresIn=_ASSET_URL_SECONDS,
         )
 

@@ -24,7 +24,7 @@ from shared.jobs.links import without_secrets
 from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.printable import json_text
-from shared.runtime import MetricUnit, metrics
+from shared.runtime import MetricUnit, add_metric
 from shared.steps.poll import closed, failure
 from shared.steps.retries import note_retry
 
@@ -99,7 +99,7 @@ class Deliverer:
             self.store.update(job.job_id, output=video, remove=("retrying",), video=video_id)
         except TransitionConflict as refused:
             raise closed(refused) from None
-        metrics.add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
+        add_metric(name="BytesDelivered", unit=MetricUnit.Bytes, value=delivery.bytes)
         return {"video": video}
 
     def _open(self, job_id: str, video_id: str) -> tuple[Job, bool]:

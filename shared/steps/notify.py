@@ -26,7 +26,7 @@ from shared.jobs.states import STATES, TERMINAL, Status
 from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.jobs.waits import from_now
 from shared.printable import json_text
-from shared.runtime import MetricUnit, logger, metrics
+from shared.runtime import MetricUnit, add_metric, logger
 from shared.steps.claims import require_no_running_attempt
 from shared.steps.videos import keep_named_video
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from shared.jobs.notifications import Notification
     from shared.jobs.record import Fields, Hold, Job
 
+OUTPUT_VERSION = "1"
+"""The version of `docs/execution.schema.json`, by which other state machines read an execution's output."""
 _ACCOUNT_ERRORS = frozenset(fault.__name__ for fault in AccountFault.__subclasses__())
 _UNCERTAIN_ERRORS = frozenset({"SubmissionUncertain", "SubmissionUnconfirmed"})
 _MAX_TEXT = 500
@@ -79,7 +81,7 @@ class Notifier:
     def succeeded(self, execution_arn: str) -> dict[str, Any]:
         """Close a job whose video is in the bucket."""
         job = self._close(execution_arn, Status.SUCCEEDED, None)
-        return {"job_id": job.job_id, "status": job.status.value, "video": job.output}
+        return {"version": OUTPUT_VERSION, "job_id": job.job_id, "status": job.status.value, "video": job.output}
 
     def failed(self, execution_arn: str, error: Mapping[str, str]) -> dict[str, Any]:
         """Close a job with the error that ended it: failed, uncertain or timed out.
@@ -312,18 +314,18 @@ def _milliseconds(moment: str) -> int | None:
 
 def _count(job: Job, status: Status) -> None:
     """Count in the metrics that a job has entered this status."""
-    metrics.add_metric(name=STATES[status].metric, unit=MetricUnit.Count, value=1)
+    add_metric(name=STATES[status].metric, unit=MetricUnit.Count, value=1)
     if status is Status.ON_HOLD and _is_of_limit(job.error):
-        metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
+        add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
     if status is Status.INTERRUPTED:
         is_left = job.status is status and job.redrive_at is None
-        metrics.add_metric(name="JobsLeftInterrupted", unit=MetricUnit.Count, value=int(is_left))
+        add_metric(name="JobsLeftInterrupted", unit=MetricUnit.Count, value=int(is_left))
     if status in TERMINAL and status in job.timeline:
         began, ended = (datetime.fromisoformat(moment) for moment in (job.created_at, job.timeline[status]))
         seconds = (ended - began).total_seconds()
         logger.info("the job ended", status=status.value, seconds=seconds)
         if status is Status.SUCCEEDED:
-            metrics.add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
+            add_metric(name="SecondsToFinish", unit=MetricUnit.Seconds, value=seconds)
 
 
 def _is_of_limit(document: Mapping[str, Any] | None) -> bool:

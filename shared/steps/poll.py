@@ -21,7 +21,7 @@ from shared.jobs import identity
 from shared.jobs.errors import JobClosed, TimedOut
 from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore, TransitionConflict
-from shared.runtime import MetricUnit, logger, metrics
+from shared.runtime import MetricUnit, add_metric, logger
 from shared.steps.retries import note_retry
 from shared.steps.videos import record_video, report_second_video
 
@@ -69,7 +69,7 @@ class Poller:
         """
         job_id = identity.of_execution(execution_arn)
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at, "waiting": waiting}
-        metrics.add_metric(name="Polls", unit=MetricUnit.Count, value=1)
+        add_metric(name="Polls", unit=MetricUnit.Count, value=1)
         # This comes first: a hold or an operator must find the video on the record, whatever the vendor says now.
         job = self._with_its_video(job_id, video_id, submitted_at, execution_arn)
         overdue = time.time() > (job.deadline_at or submitted_at + self.scheduler.deadline_seconds)

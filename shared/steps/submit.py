@@ -22,8 +22,8 @@ from shared.jobs.errors import JobClosed, JobConflict
 from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.requests.batch_identity import is_own_row, newer_ids
 from shared.requests.resolve import request_text
-from shared.requests.row_source import BATCH, OTHER_IDS, source_in
-from shared.runtime import MetricUnit, logger, metrics
+from shared.requests.row_source import BATCH, OTHER_IDS, REQUEST, source_in
+from shared.runtime import MetricUnit, add_metric, add_source, logger
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
 from shared.steps.tries import pause, tries
 from shared.steps.videos import record_named_video, record_video, report_if_second, report_second_video
@@ -88,7 +88,8 @@ class Submitter:
 
         Args:
             execution_arn: The execution; its name says which job it is.
-            given: The execution's input. `{"request": {…generate body…}}` where somebody started it directly.
+            given: The execution's input. `{"request": {…generate body…}}` where somebody started it directly, or
+                `{"source": {"type": "request", "key": "assets/…"}}` to name a file with that body.
 
         Returns:
             What the state machine carries on: job_id, video_id, submitted_at (epoch seconds), wait_seconds, waiting.
@@ -140,14 +141,16 @@ class Submitter:
             # It was started by hand under another name, and would pay for that job once more.
             raise JobConflict("the execution's input names another job than the execution's own name does")
         request = given.get("request") if isinstance(given, dict) else None
-        row = source_in(given)
+        source = source_in(given, self.resolver.bucket)
         job = self.store.get(job_id)
         if job is None:
             # A batch's rows get their records here and not before, or a sweep would start those that wait their turn.
-            job, _ = self.store.create(job_id, source=row or {"type": "execution"}, execution=execution_arn)
-        elif row is not None and job.source == {"type": "execution"} and job.execution == execution_arn:
+            job, _ = self.store.create(job_id, source=source or {"type": "execution"}, execution=execution_arn)
+        elif source is not None and job.source == {"type": "execution"} and job.execution == execution_arn:
             # Its interruption made the record, before this execution came this far.
-            job = self.store.set_source(job_id, row)
+            job = self.store.set_source(job_id, source)
+        if source is not None and source["type"] == REQUEST and job.source != source:
+            raise JobConflict("an execution of this name was started before, with another request")
         if request is None:
             return job
         fingerprint = identity.fingerprint(request)
@@ -233,7 +236,7 @@ class Submitter:
         try:
             return self.vendor.generate(resolution.body, idempotency_key=job.idempotency_key)
         except SubmissionUncertain as uncertain:
-            metrics.add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
+            add_metric(name="SubmissionsUncertain", unit=MetricUnit.Count, value=1)
             if uncertain.video_id is not None:
                 self._keep_named_video(job.job_id, uncertain.video_id)
             if self.trust_idempotency:
@@ -267,11 +270,9 @@ class Submitter:
 
     def _accepted(self, job: Job, generation: Generation, prepared: _Prepared) -> dict[str, Any]:
         source = str(job.source.get("type", "execution"))
-        # Each of these also by where jobs come from: a second set of dimensions, beside all of them together. It names
-        # the stack as well, or two stacks in one account would count for each other.
-        metrics.add_dimensions(service=str(metrics.service), source=source)
-        metrics.add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
-        metrics.add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
+        add_source(source)
+        add_metric(name="JobsSubmitted", unit=MetricUnit.Count, value=1)
+        add_metric(name="CreditsUsed", unit=MetricUnit.Count, value=generation.credits_used or 0)
         # Before the record is written: should that fail, this line and the execution's state both still know the video.
         logger.info(
             "the vendor accepted the job",

@@ -21,7 +21,7 @@ from shared.executions import Executions, Pace, Redriven, describing, ended_at, 
 from shared.jobs import redrives
 from shared.jobs.states import MOVING, OPEN, STATES, Status
 from shared.jobs.transitions import TransitionConflict
-from shared.runtime import MetricUnit, logger, metrics
+from shared.runtime import MetricUnit, add_metric, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,7 +98,7 @@ class Sweeper:
                     logger.info("picked up", job_id=job_id, done=done)
                     count[done] += 1
         for name, counted in _COUNTED.items():
-            metrics.add_metric(name=name, unit=MetricUnit.Count, value=count[counted])
+            add_metric(name=name, unit=MetricUnit.Count, value=count[counted])
         self._measure()
         if self._trouble is not None:
             raise self._trouble
@@ -111,12 +111,12 @@ class Sweeper:
         moving = (since for status, (_, since) in found.items() if STATES[status].gauge == MOVING)
         since = [moment for moment in moving if moment is not None]
         oldest = max(0, int(time.time()) - min(since)) if since else 0
-        metrics.add_metric(name="OldestOpenJobSeconds", unit=MetricUnit.Seconds, value=oldest)
+        add_metric(name="OldestOpenJobSeconds", unit=MetricUnit.Seconds, value=oldest)
         gauges: Counter[str] = Counter()
         for status, (jobs, _) in found.items():
             gauges[STATES[status].gauge] += jobs
         for name, jobs in gauges.items():
-            metrics.add_metric(name=name, unit=MetricUnit.Count, value=jobs)
+            add_metric(name=name, unit=MetricUnit.Count, value=jobs)
 
     def _duties(self) -> Iterator[Iterator[Duty]]:
         """Yield the duties by kind. In each kind, the jobs that are longest unchanged come first."""

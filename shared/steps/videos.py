@@ -15,7 +15,7 @@ from shared.genviral.ids import is_video_id
 from shared.jobs.record import MAY_BE_PAID, notice_of
 from shared.jobs.states import STATES
 from shared.jobs.transitions import JobStore, TransitionConflict
-from shared.runtime import MetricUnit, logger, metrics
+from shared.runtime import MetricUnit, add_metric, logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,7 +137,7 @@ def report_if_second(job: Job, video_id: str) -> None:
 
 def report_second_video(job: Job, video_id: str) -> None:
     """Count a video that was paid for, or may be, although its job has another one, and log both."""
-    metrics.add_metric(name="SecondVideos", unit=MetricUnit.Count, value=1)
+    add_metric(name="SecondVideos", unit=MetricUnit.Count, value=1)
     others = sorted({*job.other_videos, *filter(None, (job.video_id, job.possible_video_id))} - {video_id})
     logger.error("the job has more than one video", video_id=video_id, other_video_ids=others)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,11 +22,15 @@ def world() -> Iterator[RunningCloud]:
         "PollFloorSeconds": "1",
         "PollCapSeconds": "2",
         "HoldSeconds": "2",
+        "ChatNotifications": "true",
         "MaxUploadMegabytes": "1",
         "SweepQuietSeconds": "1",
         # Far away, so that every job is counted. Only tests/integration/test_daily_limit.py approaches it.
         "DailyCreditLimit": "1000000",
     }
+    # The suite must pass with each value: MONITORING=full make test ARGS=tests/integration
+    if monitoring := os.environ.get("MONITORING"):
+        parameters["Monitoring"] = monitoring
     with Cloud(time_scale=0.05, parameters=parameters, generation_seconds=0.5, sigv4=True) as cloud:
         rights.withdraw(cloud)
         world = RunningCloud(cloud)

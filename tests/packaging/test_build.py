@@ -30,6 +30,12 @@ def test_all_files_name_the_same_python() -> None:
     assert f"--python-version {build.RUNTIME} " in (build.ROOT / "shared" / "Makefile").read_text()
 
 
+def test_sam_build_has_nothing_to_warn_of() -> None:
+    """SAM takes a layer for x86_64 unless its Metadata says otherwise, and warns where its properties disagree."""
+    layer = docs.template()["Resources"][build.LAYER]
+    assert [layer["Metadata"]["BuildArchitecture"]] == layer["Properties"]["CompatibleArchitectures"]
+
+
 def test_every_function_is_built_by_the_one_makefile() -> None:
     found = {
         name: resource

@@ -16,7 +16,7 @@ VIDEO_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:VideoJob"
 MACHINE: dict[str, Any] = json.loads(
     asl.load(
         (ROOT / PROPERTIES["DefinitionUri"]).read_text(),
-        {"BatchFunctionArn": "BatchFunction", "VideoJobArn": VIDEO_MACHINE},
+        {"BatchFunctionArn": "BatchFunction", "VideoJobArn": VIDEO_MACHINE, "Partition": "aws"},
     )
 )
 

@@ -68,6 +68,7 @@ VIDEO_ID = "22222222-2222-2222-2222-222222222222"
 LINK = "https://cdn.example.com/out/video.mp4?token=very-secret-token"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 TOPIC = f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:videos"
+CHAT_TOPIC = f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:chat"
 JOB_ID = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"
 
 
@@ -373,6 +374,28 @@ class World:
             Message.of(text, subject, labels)
             for _, text, subject, labels, _ in (topic.sent_notifications if topic else ())
         ]
+
+    @functools.cached_property
+    def chat(self) -> Any:
+        """Create the chat room's topic. Calling it returns the messages published so far."""
+        self.sns.create_topic(Name=CHAT_TOPIC.rpartition(":")[2])
+        topic = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[CHAT_TOPIC]
+        return lambda: [json.loads(text) for _, text, *_ in topic.sent_notifications]
+
+    @functools.cached_property
+    def events(self) -> Any:
+        """Create a queue of all events of the default bus. Calling it returns those that came since the last call."""
+        sqs, events = client("sqs"), client("events")
+        url = sqs.create_queue(QueueName="events")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.put_rule(Name="all", EventPattern=json.dumps({"source": ["genviral.video"]}))
+        events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn}])
+
+        def received() -> list[dict[str, Any]]:
+            messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+            return [json.loads(message["Body"]) for message in messages]
+
+        return received
 
     def executions(self, machine: str | None = None) -> list[str]:
         found = self.sfn.list_executions(stateMachineArn=machine or self.machine)["executions"]

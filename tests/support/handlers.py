@@ -286,6 +286,16 @@ SAMPLES: dict[str, tuple[str, Prepare, Callable[[World, Any], bool], set[str]]] 
         lambda world, _: [message.body["status"] for message in world.messages()] == ["batch_interrupted"],
         set(),
     ),
+    "forward_notification": (
+        "forward",
+        lambda world: (world.chat, world.events),
+        lambda world, answer: (
+            answer is None
+            and [event["detail-type"] for event in world.events()] == ["Video Succeeded"]
+            and [message["content"]["title"] for message in world.chat()] == [":clapper: The video is ready."]
+        ),
+        set(),
+    ),
     "sweep_schedule": (
         "sweep",
         with_index,

@@ -132,8 +132,9 @@ class RunningCloud:
                 TableName=table, Key={"job_id": counter["job_id"]}, UpdateExpression="REMOVE probe, probe_until"
             )
 
-    def subscribe(self, queue: str, **attributes: str) -> str:
-        """Create a queue that is subscribed to the topic, and return its URL."""
+    def subscribe(self, queue: str, topic: str = "", **attributes: str) -> str:
+        """Create a queue that is subscribed to a topic, by default that of notifications, and return its URL."""
+        topic = topic or self.at.topic_arn
         sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
         url: str = sqs.create_queue(QueueName=queue)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -142,12 +143,12 @@ class RunningCloud:
             "Principal": {"Service": "sns.amazonaws.com"},
             "Action": "sqs:SendMessage",
             "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": self.at.topic_arn}},
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         sns.subscribe(
-            TopicArn=self.at.topic_arn,
+            TopicArn=topic,
             Protocol="sqs",
             Endpoint=arn,
             Attributes={"RawMessageDelivery": "true"} | attributes,

@@ -23,9 +23,12 @@ _PROPERTIES = TEMPLATE["Resources"]["VideoJob"]["Properties"]
 FUNCTIONS = {
     substitution: reference["Fn::GetAtt"][0]
     for substitution, reference in _PROPERTIES["DefinitionSubstitutions"].items()
+    if "Fn::GetAtt" in reference
 }
 """`${…}` in the definition → the template's logical id."""
-MACHINE: dict[str, Any] = json.loads(asl.load((ROOT / _PROPERTIES["DefinitionUri"]).read_text(), FUNCTIONS))
+MACHINE: dict[str, Any] = json.loads(
+    asl.load((ROOT / _PROPERTIES["DefinitionUri"]).read_text(), FUNCTIONS | {"Partition": "aws"})
+)
 TASKS = {name: state for name, state in MACHINE["States"].items() if state["Type"] == "Task"}
 
 JOB = "s3-4f1c8a3d2b5e697081a2b3c4d5e6f70819283a4b"

@@ -18,7 +18,7 @@ from shared import runtime
 from shared.delivery import Delivery
 from shared.genviral.client import GenviralClient
 from shared.steps import deliver as deliver_step
-from tests.support.fakes import KEY, REGION, TABLE, TOPIC, UPLOADS, VIDEOS, World, client
+from tests.support.fakes import CHAT_TOPIC, KEY, REGION, TABLE, TOPIC, UPLOADS, VIDEOS, World, client
 from tests.support.handlers import Functions, function, made_once
 from tests.support.operators import CommandLine, with_index
 
@@ -75,6 +75,8 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         "ALLOW_PRIVATE_OUTPUT": "false",
         "SWEEP_QUIET_SECONDS": "300",
         "TOPIC_ARN": TOPIC,
+        "EVENT_BUS_NAME": "default",
+        "CHAT_TOPIC_ARN": CHAT_TOPIC,
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

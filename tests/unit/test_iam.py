@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RESOURCES = {
     "*": "Step Functions' log delivery knows no resources: https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html",
+    "${AWS::StackName}-ChatTopic-*": "the room's topic exists only where it is wanted; its name is CloudFormation's",
     "UploadsBucket/assets/*": "the keys of what a manifest names are the users' to choose",
     "UploadsBucket/batches/*": "the keys of batches are the users' to choose",
     "UploadsBucket/plans/*": "a plan's key holds its batch's id",

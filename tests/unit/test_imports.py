@@ -119,6 +119,7 @@ BUDGET = {
     "sweep": BASE,
     "batch": BASE,
     "api": BASE,
+    "forward": BASE,
 }
 """Each function's third-party packages at its start. One more costs milliseconds on every cold start."""
 HEAVY = (

@@ -287,6 +287,7 @@ def test_no_text_holds_a_clickable_link_and_each_is_broken_once(words: str, show
     [
         ("aws", "eu-west-1.console.aws.amazon.com"),
         ("aws-cn", "eu-west-1.console.amazonaws.cn"),
+        ("aws-eusc", "eu-west-1.console.amazonaws-eusc.eu"),
         ("aws-us-gov", "eu-west-1.console.amazonaws-us-gov.com"),
     ],
 )

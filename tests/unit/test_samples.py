@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples" / "consumers"
 RECIPES = sorted((ROOT / "recipes").glob("*.json"))
-LINES = 40
+LINES = 50
 
 
 def sample(name: str) -> ModuleType:
@@ -104,6 +104,19 @@ def test_the_worker_downloads_finished_videos_and_empties_the_queue(
     assert set(left.values()) == {"0"}
 
 
+def sample_with_secret(address: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the Slack sample with the address of its webhook in a secret."""
+    secret = boto3.client("secretsmanager").create_secret(Name="slack", SecretString=address)
+    monkeypatch.setenv("SLACK_WEBHOOK_SECRET", secret["ARN"])
+    return sample("slack")
+
+
+@pytest.mark.parametrize("address", ["http://hooks.slack.com/x", "https://evil.example/hooks.slack.com/", ""])
+def test_slack_is_sent_only_to_slack(notified: World, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    with pytest.raises(ValueError, match="no address of an incoming webhook"):
+        sample_with_secret(address or " ", monkeypatch).handler(records(notified), None)
+
+
 def test_slack_gets_a_line_that_it_does_not_read_as_markup(notified: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[urllib.request.Request] = []
 
@@ -112,8 +125,8 @@ def test_slack_gets_a_line_that_it_does_not_read_as_markup(notified: World, monk
         return io.BytesIO()
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.example.com/x")
-    sample("slack").handler(records(notified), None)
+    sample_with_secret("https://hooks.slack.com/services/x\n", monkeypatch).handler(records(notified), None)
+    assert {request.full_url for request in sent} == {"https://hooks.slack.com/services/x"}
     good, bad = (json.loads(request.data)["text"] for request in sent)  # type: ignore[arg-type]  # the data is bytes here
     assert good.startswith(f":clapper: `{JOB_ID}`: The video is ready.")
     assert f"{VIDEOS}/videos/a.mp4" in good

@@ -46,6 +46,7 @@ from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,
+    UPLOADS,
     VIDEO_ID,
     Clock,
     TimeLeft,
@@ -277,6 +278,8 @@ class LateClaims(JobStore):
 
 class Overtaken:
     """A resolver that lets another attempt act, and then rejects the request."""
+
+    bucket = UPLOADS
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self._act: Callable[[], Any] | None = act

@@ -195,7 +195,7 @@ def test_success_says_where_the_video_is(world: World) -> None:
     delivered(world)
     world.store.update(JOB_ID, error={"code": "old"})
     state = world.notifier().succeeded(EXECUTION)
-    assert state == {"job_id": JOB_ID, "status": "succeeded", "video": OUTPUT}
+    assert state == {"version": "1", "job_id": JOB_ID, "status": "succeeded", "video": OUTPUT}
     (message,) = world.messages()
     assert message.body["video"] == OUTPUT
     assert (message.body["paid"], message.body["video_id"], message.body["metadata"]) == ("yes", VIDEO_ID, {"order": 1})

@@ -261,6 +261,8 @@ def test_a_claim_is_taken_over_only_by_who_has_seen_it(world: World) -> None:
     resolve = submitter.resolver.resolve
 
     class Overtaken:
+        bucket = UPLOADS
+
         def resolve(self, job: Job) -> Resolution:
             if job.claim is None:
                 world.store.claim(JOB_ID, "quicker", execution=EXECUTION)
@@ -578,6 +580,46 @@ def test_a_row_that_is_started_under_another_name_is_a_conflict(
         world.submitter().submit(arn_of(name), mistaken)
     assert (conflict.value.paid, world.vendor.posts) == (Paid.NO, [])
     assert world.submitter().submit(arn_of(given["job_id"]), given)["video_id"] == VIDEO_ID
+
+
+REFERENCE = {"source": {"type": "request", "key": "assets/requests/boat.json"}}
+
+
+def test_an_input_may_name_a_file_so_that_no_history_has_the_prompt(world: World) -> None:
+    world.upload("assets/requests/boat.json", json.dumps({**BODY, "metadata": {"take": "1"}}).encode())
+    state = world.submitter().submit(EXECUTION, REFERENCE)
+    again = world.submitter().submit(EXECUTION, REFERENCE)
+    assert (state["video_id"], again["video_id"]) == (VIDEO_ID, VIDEO_ID)
+    (post,) = world.vendor.posts
+    assert json.loads(post.content) == BODY
+    job = world.record()
+    assert job.source == {"type": "request", "bucket": UPLOADS, "key": "assets/requests/boat.json"}
+    assert job.metadata == {"take": "1"}
+
+
+def test_an_execution_of_the_same_name_does_not_pay_for_another_file(world: World) -> None:
+    for name in ("boat", "car"):
+        world.upload(f"assets/{name}.json", json.dumps(BODY).encode())
+    world.submitter().submit(EXECUTION, {"source": {"type": "request", "key": "assets/boat.json"}})
+    with pytest.raises(JobConflict):
+        world.submitter().submit(EXECUTION, {"source": {"type": "request", "key": "assets/car.json"}})
+    assert len(world.vendor.posts) == 1
+
+
+@pytest.mark.parametrize("key", ["requests/boat.json", "assets/", "uploads/boat.json", 5, None, "recipes/default.json"])
+def test_a_file_that_could_start_a_job_of_its_own_is_no_reference(world: World, key: object) -> None:
+    world.upload("requests/boat.json", json.dumps(BODY).encode())
+    with pytest.raises(RequestUnreadable, match="assets/"):
+        world.submitter().submit(EXECUTION, {"source": {"type": "request", "key": key}})
+    assert not world.vendor.posts
+
+
+def test_a_missing_file_is_told_before_anything_is_paid(world: World) -> None:
+    assert world.s3
+    with pytest.raises(Fault) as fault:
+        world.submitter().submit(EXECUTION, REFERENCE)
+    assert fault.value.paid is Paid.NO
+    assert "not in the uploads bucket" in fault.value.message
 
 
 @pytest.mark.parametrize("request_too", [False, True])

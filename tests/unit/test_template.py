@@ -18,7 +18,8 @@ from aws_lambda_powertools import Logger
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # the package has no types
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # the package has no types
 
-from tools import docs
+from shared.jobs import notifications
+from tools import conditions, docs
 from tools import translate_template as plain
 
 if TYPE_CHECKING:
@@ -119,9 +120,9 @@ def test_every_event_is_retried_then_parked_unless_it_is_scheduled() -> None:
     kinds = set()
     for name, event in sources():
         source, function = event["Properties"], RESOURCES[name]["Properties"]["EventInvokeConfig"]
-        assert set(source["RetryPolicy"]) == {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"}, name
         assert "MaximumRetryAttempts" in function
         kinds.add(event["Type"])
+        assert set(source["RetryPolicy"]) == {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"}, name
         if event["Type"] == "Schedule":
             assert "DeadLetterConfig" not in source
             assert "DestinationConfig" not in function
@@ -129,6 +130,10 @@ def test_every_event_is_retried_then_parked_unless_it_is_scheduled() -> None:
             assert source["DeadLetterConfig"]["Arn"] in parked_in()
             assert function["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
     assert kinds == {"EventBridgeRule", "Schedule"}
+    # SNS itself tries to hand a message to a function for 23 days.
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
+    forward = RESOURCES["ForwardFunction"]["Properties"]["EventInvokeConfig"]
+    assert forward["DestinationConfig"]["OnFailure"]["Destination"] in parked_in()
 
 
 def parked_in() -> list[Any]:
@@ -218,6 +223,32 @@ def test_what_costs_money_says_whose_it_is() -> None:
         assert tags == TAGS, name
 
 
+# ---- its length ------------------------------------------------------------------------------------------
+
+
+def test_the_template_can_be_read_in_one_sitting() -> None:
+    assert len((docs.ROOT / "template.yaml").read_text().splitlines()) <= 1300
+
+
+# ---- partitions ------------------------------------------------------------------------------------------
+
+
+def test_nothing_deployed_names_one_partition() -> None:
+    """An ARN or a link with a partition in it works in that one only. Principals have one name in all of them.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-services
+    """
+    files = [docs.ROOT / "template.yaml", *(docs.ROOT / "statemachine").iterdir()]
+    for line in [line for file in files for line in file.read_text().splitlines() if not line.lstrip().startswith("#")]:
+        assert not re.search(r"arn:aws[a-z-]*:(?!kms:|iam:)", line), line  # the two are patterns of parameters
+        assert not re.search(r"https?://\S*(amazonaws|aws\.amazon)", line), line
+
+
+def test_the_outputs_links_lead_to_the_console_of_the_partition() -> None:
+    hosts = {name: one["Console"] for name, one in docs.template()["Mappings"]["Partitions"].items()}
+    assert hosts == notifications._CONSOLES
+
+
 # ---- boundary and key ------------------------------------------------------------------------------------
 
 
@@ -239,10 +270,20 @@ def test_your_key_covers_what_holds_data_and_its_readers_may_use_it() -> None:
     assert users <= set(all_roles())
 
 
-def test_alarms_may_use_the_key_of_their_topic() -> None:
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({}, None),
+        ({"Monitoring": "full"}, {"Ref": "AlarmKey"}),
+        ({"Monitoring": "full", "KmsKeyArn": "yours"}, "yours"),
+        ({"Monitoring": "off", "KmsKeyArn": "yours"}, "yours"),
+    ],
+)
+def test_alarms_may_use_the_key_of_their_topic(parameters: dict[str, str], key: Any) -> None:
     """With `alias/aws/sns` CloudWatch could not publish, and every alarm would be lost silently."""
-    topic = RESOURCES["AlarmTopic"]["Properties"]["KmsMasterKeyId"]
-    assert topic == {"Fn::If": ["BringKey", {"Ref": "KmsKeyArn"}, {"Ref": "AlarmKey"}]}
+    resources = conditions.deployed(parameters)
+    assert resources["AlarmTopic"]["Properties"].get("KmsMasterKeyId") == key
+    assert ("AlarmKey" in resources) == (key == {"Ref": "AlarmKey"})
     statements = RESOURCES["AlarmKey"]["Properties"]["KeyPolicy"]["Statement"]
     (alarms,) = [one for one in statements if "Service" in one["Principal"]]
     assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}

@@ -20,7 +20,8 @@ from shared.jobs.errors import DailyLimitReached
 from shared.steps import sweep
 from tests.support.fakes import JOB_ID, Vendor, accepting, breaking, event, refusing
 from tests.support.handlers import SAMPLES, adopt, version_of_the_event
-from tools import docs
+from tools import cost, docs
+from tools.conditions import deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,9 +216,126 @@ def test_no_metric_is_emitted_that_is_not_in_the_table() -> None:
     named |= {*sweep._COUNTED}
     for path in (docs.ROOT / "shared").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("metrics.add_metric"):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "add_metric":
                 named |= {word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
     assert {name for name in named if isinstance(name, str)} <= set(EMITTED)
+
+
+# ---- what each value of Monitoring has -------------------------------------------------------------------
+
+KINDS = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::KMS::Key")
+
+
+def stack(monitoring: str, **parameters: str) -> dict[str, dict[str, Any]]:
+    return deployed({"Monitoring": monitoring, **parameters})
+
+
+def published(resources: dict[str, dict[str, Any]]) -> set[str]:
+    """Return what the functions of a stack publish; all of them do the same."""
+    functions = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Lambda::Function"]
+    (names,) = {function["Environment"]["Variables"]["METRICS"] for function in functions}
+    return set(names.split(","))
+
+
+@pytest.mark.parametrize("parameters", [{}, {"CreditsAlarmPerDay": "5"}])
+def test_essential_publishes_the_metrics_that_its_alarms_read_and_no_other(parameters: dict[str, str]) -> None:
+    resources = stack("essential", **parameters)
+    read = {metric for name, (namespace, metric, _) in of_alarms() if name in resources and namespace == OWN}
+    assert published(resources) == read
+    assert ("CreditsUsed" in read) == bool(parameters)
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "publishes", "alarms_there", "others"),
+    [("essential", None, 9, set()), ("off", "none", 0, set()), ("full", "all", 21, {"dashboards", "key"})],
+)
+def test_each_monitoring_has_its_alarms_and_only_full_what_costs_most(
+    monitoring: str, publishes: str | None, alarms_there: int, others: set[str]
+) -> None:
+    resources = stack(monitoring)
+    kinds = [one["Type"] for one in resources.values()]
+    assert kinds.count("AWS::CloudWatch::Alarm") == alarms_there
+    expected = {"AWS::CloudWatch::Dashboard": 2, "AWS::KMS::Key": 1} if others else {}
+    assert {kind: kinds.count(kind) for kind in KINDS[1:] if kind in kinds} == expected
+    assert publishes is None or published(resources) == {publishes}
+
+
+def test_what_holds_data_or_subscribers_does_not_depend_on_monitoring() -> None:
+    def others(monitoring: str) -> set[str]:
+        return {name for name, one in stack(monitoring).items() if one["Type"] not in KINDS}
+
+    assert others("off") == others("essential") == others("full") >= {"AlarmTopic", "Topic", "JobsTable", "ApiLogs"}
+
+
+def test_the_rights_of_the_roles_do_not_depend_on_monitoring() -> None:
+    def policies(monitoring: str) -> dict[str, Any]:
+        kinds = ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+        return {name: one["Properties"] for name, one in stack(monitoring).items() if one["Type"] in kinds}
+
+    assert policies("off") == policies("essential") == policies("full")
+    assert len(policies("full")) > 10
+
+
+def test_a_canary_has_its_alarm_whatever_monitoring_is() -> None:
+    for monitoring in ("off", "essential", "full"):
+        assert "ApiFunctionErrorsAlarm" in stack(monitoring, Release="1")
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [("all", {"JobsOnHold": 0, "Polls": 1}), ("JobsOnHold", {}), ("Polls", {"Polls": 1}), ("none", {})],
+)
+def test_a_metric_that_is_not_published_is_logged_and_a_zero_is_neither(
+    stage: Functions,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    published: str,
+    expected: dict[str, int],
+) -> None:
+    monkeypatch.setenv("METRICS", published)
+    driven(stage, "sweep_schedule")
+    driven(stage, "status")
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    found = {name: document[name] for document in documents for name in ("JobsOnHold", "Polls") if name in document}
+    assert {name: value[0] if isinstance(value, list) else value for name, value in found.items()} == expected
+    logged = [line["metric"] for line in stage.log if line["message"] == "counted"]
+    assert ("Polls" in logged) == ("Polls" not in expected)
+    assert "JobsOnHold" not in logged
+
+
+def test_credits_are_counted_by_source_only_if_all_metrics_are_published(
+    stage: Functions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.metrics.provider, "service", "stack")
+    monkeypatch.setenv("METRICS", "CreditsUsed")
+    driven(stage, "submit")
+    (document,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    (directive,) = document["_aws"]["CloudWatchMetrics"]
+    assert (directive["Dimensions"], [one["Name"] for one in directive["Metrics"]]) == ([["service"]], ["CreditsUsed"])
+
+
+# ---- what it costs ---------------------------------------------------------------------------------------
+
+
+def test_an_idle_stack_with_the_defaults_costs_at_most_a_dollar_and_a_half_a_month() -> None:
+    assert docs.template()["Parameters"]["Monitoring"]["Default"] == "essential"
+    lines = cost.month("essential", jobs=0)
+    assert sum(lines.values()) <= 1.50
+    assert {name for name in lines if name.startswith("sweeps: ")} >= {"sweeps: Lambda request", "sweeps: GB of logs"}
+    assert lines["the secret of the API key"] == 0.40
+    watched = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms().values())
+    with_credits = cost.month("full", jobs=0)["metrics that alarms watch"] + 0.10
+    assert with_credits == pytest.approx(watched / 10)
+
+
+def test_every_metric_of_ours_has_a_price(stage: Functions, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cost.METRICS.keys() == EMITTED.keys()
+    by_source = {name for name, (_, *dimensions) in EMITTED.items() if SOURCE in dimensions}
+    assert {name for name, (_, metrics) in cost.METRICS.items() if metrics == 2} == by_source
+    driven(stage, "sweep_schedule")
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    published = {one["Name"] for document in documents for one in document["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert published & cost.BY_SWEEP == cost.BY_SWEEP
 
 
 # ---- what is watched -------------------------------------------------------------------------------------
@@ -291,12 +409,12 @@ def test_every_alarm_has_its_row_among_the_symptoms() -> None:
     assert set(re.findall(r"^\| `(\w+Alarm)` \|", page, re.MULTILINE)) == set(alarms())
 
 
-def test_the_operators_dashboard_shows_every_alarm() -> None:
+def test_the_operators_dashboard_shows_every_alarm_that_full_has() -> None:
     (shown,) = [
         one["properties"]["alarms"] for one in dashboards()["OperatorDashboard"]["widgets"] if one["type"] == "alarm"
     ]
-    always = {name for name in alarms() if "Condition" not in RESOURCES[name]}
-    assert set(shown) == {f"${{{name}.Arn}}" for name in always}
+    there = {name for name, one in stack("full").items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+    assert set(shown) == {f"${{{name}.Arn}}" for name in there}
 
 
 # ---- what a query asks for -------------------------------------------------------------------------------

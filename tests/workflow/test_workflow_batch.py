@@ -171,7 +171,7 @@ def test_an_unreadable_list_is_retried_and_then_left_for_a_redrive() -> None:
 def test_the_definition_is_sound() -> None:
     engine.check(json.dumps(MACHINE))
     assert "${" not in json.dumps(MACHINE)
-    assert set(PROPERTIES["DefinitionSubstitutions"]) == {"BatchFunctionArn", "VideoJobArn"}
+    assert set(PROPERTIES["DefinitionSubstitutions"]) == {"BatchFunctionArn", "VideoJobArn", "Partition"}
 
 
 def test_every_retrier_spreads_out_and_is_bounded() -> None:

@@ -20,6 +20,7 @@ from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed
 from tests.support.fakes import (
     BODY,
+    EXECUTION,
     FINISHED,
     JOB_ID,
     LINK,
@@ -30,10 +31,12 @@ from tests.support.fakes import (
     World,
     accepting,
     arn_of,
+    breaking,
     refusing,
     showing,
 )
-from tests.support.video_job import JOB, VideoJobRun, entries
+from tests.support.notifications import valid_end
+from tests.support.video_job import HELD, JOB, VideoJobRun, entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,9 +122,36 @@ def test_from_request_to_video(world: World, topic: Topic) -> None:
     world.job()
     ran = stage(world, topic).play({"job_id": JOB_ID, "source": {"type": "api"}})
     assert ran.status == "SUCCEEDED", (ran.error, ran.cause)
-    assert ran.output == {"job_id": JOB, "status": "succeeded", "video": OUTPUT}
+    assert ran.output == {"version": "1", "job_id": JOB, "status": "succeeded", "video": OUTPUT}
+    valid_end("succeeded", ran.output)
     assert topic.statuses == ["succeeded"]
     assert len(world.vendor.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [refusing(422, "invalid_input"), refusing(402, "insufficient_credits"), breaking(httpx.ReadTimeout)],
+    ids=["refused", "no credits", "uncertain"],
+)
+def test_a_parent_machine_can_read_why_an_execution_failed(world: World, topic: Topic, answer: Answer) -> None:
+    world.job()
+    world.vendor.script["POST"] = [answer]
+    play = stage(world, topic)
+    play._scripts["Hold"] = [lambda payload: {**HELD, "expired": True, "error": payload["error"]}]
+    ran = play.play()
+    assert ran.status == "FAILED"
+    document = json.loads(ran.cause or "")
+    valid_end("failed", document)
+    assert document["error"] == ran.error
+    assert document["paid"] == world.record().paid.value
+
+
+def test_a_parent_machine_can_read_that_somebody_canceled_the_job(world: World) -> None:
+    world.paid_job()
+    world.store.cancel(JOB_ID, EXECUTION)
+    output = world.notifier().succeeded(EXECUTION)
+    valid_end("succeeded", output)
+    assert output["status"] == "canceled"
 
 
 def test_an_empty_account_holds_the_job_until_it_is_topped_up(world: World, topic: Topic) -> None:

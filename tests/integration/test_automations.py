@@ -1,0 +1,228 @@
+"""Test the samples for other people's automations against the running cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from aws_durable_execution_sdk_python.lambda_service import ErrorObject
+from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
+
+from local import build, deploy
+from tests.support.fakes import BODY
+from tests.support.laptop import RunningCloud, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "automations"
+GOOD = {"model_id": BODY["model_id"], "prompt": "A very private boat", "params": {"duration_seconds": 1}}
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def three_takes(world: RunningCloud) -> str:
+    outputs = deploy.deploy(
+        SAMPLES / "parent" / "template.yaml",
+        stack="parent",
+        parameters={"VideoJobArn": world.at.state_machine_arn},
+        client=world.cloud.client,
+        layer=build.build().layer,
+    )
+    return outputs["ThreeTakesArn"]
+
+
+def run(world: RunningCloud, machine: str, name: str, requests: list[Any]) -> dict[str, Any]:
+    """Run the parent with these request files until it has ended."""
+    keys = [f"assets/{name}/{number}.json" for number in range(len(requests))]
+    for key, request in zip(keys, requests, strict=True):
+        world.upload(key, json.dumps(request).encode())
+    arn = world.sfn.start_execution(stateMachineArn=machine, name=name, input=json.dumps({"requests": keys}))
+    ended: Callable[[], Any] = lambda: world.sfn.describe_execution(executionArn=arn["executionArn"])  # noqa: E731
+    return until(lambda: found if (found := ended())["status"] != "RUNNING" else None)
+
+
+def test_a_parent_waits_for_three_takes_and_goes_on_with_one(world: RunningCloud, three_takes: str) -> None:
+    execution = run(world, three_takes, "trio", [{"prompt": "no model"}, GOOD, {**GOOD, "prompt": "A private car"}])
+    assert execution["status"] == "SUCCEEDED", execution
+    chosen = json.loads(execution["output"])
+    assert chosen["job_id"] == "trio-1"
+    world.s3.head_object(Bucket=chosen["video"]["bucket"], Key=chosen["video"]["key"])
+    assert [world.paid(f"trio-{number}") for number in range(3)] == [0, 1, 1]
+    history = world.sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
+    assert "private" not in json.dumps(history, default=str)
+    assert "InvalidPayload" in json.dumps(history, default=str)
+
+
+def test_a_parent_without_a_good_take_fails_and_says_so(world: RunningCloud, three_takes: str) -> None:
+    execution = run(world, three_takes, "none", [{"prompt": "no model"}])
+    assert (execution["status"], execution["error"]) == ("FAILED", "NothingCameOut")
+
+
+# ---- a durable function ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def durable(world: RunningCloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Return the sample's functions as modules, with clients of the running cloud."""
+    monkeypatch.setattr(boto3, "client", world.cloud.client)
+    monkeypatch.setenv("UPLOADS_BUCKET", world.at.uploads_bucket)
+    monkeypatch.setenv("VIDEO_JOB_ARN", world.at.state_machine_arn)
+
+    def module(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"durable_{name}", SAMPLES / "durable" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return loaded
+
+    return module
+
+
+@contextlib.contextmanager
+def running(handler: Callable[..., Any]) -> Iterator[DurableFunctionTestRunner]:
+    """Run a durable function, and close the event loop that the runner leaves open."""
+    with DurableFunctionTestRunner(handler=handler) as runner:
+        yield runner
+    loop = runner._scheduler._loop
+    for task in asyncio.all_tasks(loop):
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+    loop.close()
+
+
+def callbacks_of(runner: DurableFunctionTestRunner) -> SimpleNamespace:
+    """Return the client of the Lambda service that the sample uses, for durable functions in a runner."""
+    errors = SimpleNamespace(CallbackTimeoutException=TimeoutError, InvalidParameterValueException=ValueError)
+    return SimpleNamespace(
+        send_durable_execution_callback_success=lambda CallbackId, Result: runner.send_callback_success(  # noqa: N803
+            CallbackId, Result
+        ),
+        send_durable_execution_callback_failure=lambda CallbackId, Error: runner.send_callback_failure(  # noqa: N803
+            CallbackId, ErrorObject.from_dict(Error)
+        ),
+        exceptions=errors,
+    )
+
+
+@pytest.mark.parametrize(("request_", "outcome"), [(GOOD, "SUCCEEDED"), ({"prompt": "no model"}, "FAILED")])
+def test_a_durable_function_waits_for_its_video(
+    world: RunningCloud,
+    durable: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    request_: dict[str, Any],
+    outcome: str,
+) -> None:
+    ask, answer = durable("ask"), durable("answer")
+    with running(ask.handler) as runner:
+        monkeypatch.setattr(answer, "aws", callbacks_of(runner))
+        arn = runner.run_async(input=json.dumps({"request": request_}))
+        notification = world.await_notification(
+            lambda one: (
+                str(one.get("job_id")).startswith("durable-") and (one["status"] == "succeeded") == (request_ is GOOD)
+            )
+        )
+        answer.handler({"Records": [{"Sns": {"Message": json.dumps(notification)}}]}, None)
+        result = runner.wait_for_result(arn)
+    assert result.status.value == outcome
+    if request_ is GOOD:
+        assert json.loads(result.result or "null") == notification["video"]
+        assert world.paid(notification["job_id"]) == 1
+
+
+# ---- events ----------------------------------------------------------------------------------------------
+
+
+def test_a_rule_puts_the_events_of_finished_videos_into_a_queue_and_a_web_hook_gets_all(world: RunningCloud) -> None:
+    resources = yaml_parse((SAMPLES / "events" / "template.yaml").read_text())["Resources"]
+    events, sqs = world.cloud.client("events"), world.cloud.client("sqs")
+    url = sqs.create_queue(QueueName="videos")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    hook = WebHook()
+    key = {"ApiKeyName": "x-genviral-key", "ApiKeyValue": "a secret"}
+    assert (
+        resources["WebHook"]["Properties"]["AuthParameters"]["ApiKeyAuthParameters"]["ApiKeyName"] == "x-genviral-key"
+    )
+    connection = events.create_connection(
+        Name="hook", AuthorizationType="API_KEY", AuthParameters={"ApiKeyAuthParameters": key}
+    )
+    destination = events.create_api_destination(
+        Name="hook", ConnectionArn=connection["ConnectionArn"], InvocationEndpoint=hook.url, HttpMethod="POST"
+    )
+    for name, target in (("ToQueue", arn), ("ToWebHook", destination["ApiDestinationArn"])):
+        rule = resources[name]["Properties"]
+        events.put_rule(Name=name, EventPattern=json.dumps(rule["EventPattern"]), State="ENABLED")
+        (given,) = rule["Targets"]
+        more = {option: given[option] for option in ("InputPath",) if option in given}
+        events.put_targets(Rule=name, Targets=[{"Id": given["Id"], "Arn": target, **more}])
+    with hook:
+        jobs = [world.post(body).json()["job_id"] for body in (GOOD, {**GOOD, "prompt": "content_policy"})]
+        notifications = [world.notification_of_job(job) for job in jobs]
+        posted = until(lambda: hook.posted if len(hook.posted) >= len(jobs) else None)
+    bodies = {body["job_id"]: body for _, body in posted}
+    assert [bodies[job] for job in jobs] == notifications
+    assert {headers["x-genviral-key"] for headers, _ in posted} == {"a secret"}
+    received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10)["Messages"]
+    details = [json.loads(message["Body"])["detail"] for message in received]
+    assert {detail["status"] for detail in details} == {"succeeded"}
+    assert jobs[0] in {detail["job_id"] for detail in details}
+
+
+def test_a_chat_room_is_told_of_a_job_in_one_thread(world: RunningCloud) -> None:
+    (topic,) = [
+        one["TopicArn"] for one in world.cloud.client("sns").list_topics()["Topics"] if "ChatTopic" in one["TopicArn"]
+    ]
+    url = world.subscribe("room", topic)
+    job = world.post(GOOD).json()["job_id"]
+    sqs = world.cloud.client("sqs")
+
+    def told() -> dict[str, Any] | None:
+        received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
+        messages = [json.loads(message["Body"]) for message in received]
+        return next((message for message in messages if message["metadata"]["threadId"] == job), None)
+
+    message = until(told)
+    assert (message["version"], message["source"]) == ("1.0", "custom")
+    assert message["content"]["title"] == ":clapper: The video is ready."
+    assert GOOD["prompt"] not in json.dumps(message)
+
+
+class WebHook:
+    """A receiver on the loopback that keeps what is posted."""
+
+    def __init__(self) -> None:
+        self.posted: list[tuple[dict[str, str], Any]] = []
+        posted = self.posted
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                posted.append((headers, json.loads(self.rfile.read(int(self.headers["content-length"])))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/videos"
+
+    def __enter__(self) -> WebHook:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
