@@ -57,7 +57,15 @@ POLLS = {"this project, once warm": 5.6, "this project, unknown model": 14.0, "b
 DURABLE_POLLS = 7.9
 FULL_CPU_MEGABYTES = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html: so much memory comes with one whole CPU."""
-NETWORK_SECONDS = {"uploads": 0.1, "submit": 1.5, "status": 0.4, "deliver": 3.0, "notify": 0.1, "sweep": 0.2}
+NETWORK_SECONDS = {
+    "uploads": 0.1,
+    "submit": 1.5,
+    "status": 0.4,
+    "deliver": 3.0,
+    "notify": 0.1,
+    "forward": 0.1,
+    "sweep": 0.2,
+}
 """What a real vendor and real AWS add to an invocation's time over loopback: one slow POST, quick GETs, and a 50 MB
 video at about 20 MB/s."""
 RUNTIME_LOG_BYTES = 600
@@ -284,6 +292,8 @@ def _request(use: Use, fact: dict[str, Any], items: dict[str, dict[str, Any]]) -
             use.add("S3 write or list request" if writes else "S3 read request")
     elif service == "sns":
         use.add("SNS message")
+    elif service == "events":
+        use.add("EventBridge event of a notification")
     elif service == "secretsmanager":
         use.add("Secrets Manager request")
 

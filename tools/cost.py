@@ -29,6 +29,7 @@ PRICES: dict[str, tuple[float, str]] = {
     "S3 read request": (0.4e-6, "https://aws.amazon.com/s3/pricing/"),
     "SNS message": (0.50e-6, "https://aws.amazon.com/sns/pricing/"),
     "EventBridge event of an upload or schedule": (1e-6, "https://aws.amazon.com/eventbridge/pricing/"),
+    "EventBridge event of a notification": (1e-6, "https://aws.amazon.com/eventbridge/pricing/"),
     "Secrets Manager request": (5e-6, "https://aws.amazon.com/secrets-manager/pricing/"),
     "X-Ray trace": (5e-6, "https://aws.amazon.com/xray/pricing/"),
     "GB of logs": (0.50, "https://aws.amazon.com/cloudwatch/pricing/"),
