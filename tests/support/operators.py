@@ -176,6 +176,7 @@ class CommandLine:
         outputs = {
             "JobsTable": TABLE,
             "StateMachineArn": self.world.machine,
+            "BatchMachineArn": self.world.batch_machine,
             "UploadsBucket": UPLOADS,
             "VideosBucket": VIDEOS,
             "ApiKeySecretArn": "genviral-key",

@@ -106,6 +106,7 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     with_index(world)
     assert world.machine
+    assert world.batch_machine
     assert world.s3
     account = CommandLine(world, capsys)
     real = BaseClient._make_api_call  # type: ignore[attr-defined]  # private, so the stubs do not have it
