@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from local import terminal
+from local import switches, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -217,18 +217,13 @@ def up(
 
 
 @click.command("vendor", epilog=_examples("vendor", "vendor no-credits", "vendor normal"))
-@click.argument("switch", required=False)
+@click.argument("switch", required=False, type=click.Choice(list(switches.SWITCHES)), metavar="[SWITCH]")
 @_json
 def vendor(switch: str | None, as_json: bool) -> None:
     """Switch the stand-in for Genviral while `up` runs.
 
     Without SWITCH: say how it stands.
     """
-    from local import switches
-
-    if switch is not None and switch not in switches.SWITCHES:
-        known = "".join(f"\n  {name:<13} {text}" for name, (text, _) in switches.SWITCHES.items())
-        raise click.UsageError(f"There is no switch '{switch}'. There are:{known}")
     try:
         state = switches.turn(switch)
     except switches.NoStandIn as error:
@@ -249,8 +244,6 @@ COMMANDS = (demo, up, vendor)
 @contextlib.contextmanager
 def _settings(at: Endpoints) -> Any:
     """Keep a file that a shell can source, while the cloud runs."""
-    from local import switches
-
     written = switches.write_settings(_variables(at))
     try:
         yield
@@ -291,20 +284,19 @@ def _tell(cloud: Cloud) -> None:
 
 def _welcome(at: Endpoints, time_scale: float) -> str:
     from local.build import ROOT
-    from local.switches import ENV_FILE, SWITCHES
 
     called = os.environ.get("GENVIRAL_PROGRAM", str(ROOT / "genviral"))
     program = Path(called).name if shutil.which(Path(called).name) == called else shlex.quote(called)
     sample = shlex.quote(os.path.relpath(ROOT / "samples" / "product.jpg"))
-    source = shlex.quote(os.path.relpath(ENV_FILE))
+    source = shlex.quote(os.path.relpath(switches.ENV_FILE))
     source = source if "/" in source else f"./{source}"
     pace = "" if time_scale == 1 else f"\n  Time       waits take {time_scale:g} times as long as on AWS"
     controls = f"  (controls: {at.genviral_admin_url}/state)" if at.genviral_admin_url else ""
-    switches = ""
+    lines = ""
     if at.genviral_admin_url:
-        width = max(map(len, SWITCHES))
-        lines = (f"  {program} vendor {name:<{width}}  # {text}\n" for name, (text, _) in SWITCHES.items())
-        switches = f"\n  # what happens when Genviral fails\n{''.join(lines)}"
+        width = max(map(len, switches.SWITCHES))
+        all_of_them = (f"  {program} vendor {one:<{width}}  # {text}\n" for one, (text, _) in switches.SWITCHES.items())
+        lines = f"\n  # what happens when Genviral fails\n{''.join(all_of_them)}"
     return f"""\
 The cloud on your laptop is ready. Ctrl-C ends it and removes everything.
 
@@ -322,7 +314,7 @@ In another terminal, in this folder:
   {program} submit {sample} --wait
   {program} submit --prompt 'A paper boat on a calm lake' --wait
   {program} list
-{switches}"""
+{lines}"""
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from local.build import ROOT
 
 ENV_FILE = Path(os.environ.get("GENVIRAL_ENV_FILE") or ROOT / ".genviral-env")
@@ -67,6 +65,8 @@ def turn(name: str | None) -> dict[str, Any]:
     Raises:
         NoStandIn: It cannot be reached.
     """
+    import httpx
+
     address = _address()
     try:
         for method, path, body in SWITCHES[name][1] if name else ():

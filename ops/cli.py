@@ -164,11 +164,10 @@ def run(cli: Group, arguments: Sequence[str] | None = None, *, name: str) -> int
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     except click.UsageError as error:
-        text = in_line(error.format_message())
-        if "--json" not in given:
-            click.UsageError(text, error.ctx).show()
-            return Exit.USAGE
-        return _failed(Exit.USAGE, text, as_json=True)
+        if "--json" not in given and error.ctx is not None:
+            print(error.ctx.get_usage(), file=sys.stderr)
+            say(f"See: {error.ctx.command_path} --help", error=True)
+        return _failed(Exit.USAGE, error.format_message(), as_json="--json" in given)
     except (click.Abort, KeyboardInterrupt):
         text = "Interrupted. It is safe to give the same command again."
         return _failed(Exit.STOPPED, text, as_json="--json" in given)

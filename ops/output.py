@@ -7,7 +7,9 @@ what a job is.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from ops.exits import Refused
@@ -23,13 +25,28 @@ if TYPE_CHECKING:
 _UNBOUNDED = 10_000
 _WIDEST = 50
 """The most columns of a cell. With more, a long name could move the next cell out of sight."""
+_COMMAND = ("  $ ", "type ")
+"""How a line begins that holds a command to copy."""
 _NOTHING: tuple[object, ...] = (None, "", {}, [], 0)
 
 
-def say(*lines: str, error: bool = False) -> None:
-    """Print lines."""
+def say(*lines: str, error: bool = False, indent: str = "") -> None:
+    """Print lines. On a terminal, a long one is broken between words, and goes on after the indent."""
+    stream = sys.stderr if error else sys.stdout
     for line in lines:
-        print(in_line(line) if error else visible(line), file=sys.stderr if error else sys.stdout)
+        text = in_line(line) if error else visible(line)
+        for part in _broken(text, indent) if stream.isatty() else [text]:
+            print(part, file=stream)
+
+
+def _broken(line: str, indent: str) -> list[str]:
+    # Words stay whole: half of a command, a link or a path could not be copied.
+    width = shutil.get_terminal_size().columns
+    if len(line) <= width or line.startswith(_COMMAND):
+        return [line]
+    begin = line[: len(line) - len(line.lstrip())]
+    options: Any = {"break_long_words": False, "break_on_hyphens": False, "drop_whitespace": True}
+    return textwrap.wrap(line, width, subsequent_indent=indent or begin, **options)
 
 
 def document(value: object) -> None:
@@ -67,13 +84,24 @@ def cell(text: str, style: str = "") -> Text:
     return Text(in_line(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
+def say_facts(values: Mapping[str, Any]) -> None:
+    """Print the facts that there are, by name. No value can fill up a line and go on as another fact."""
+    say(*facts(values), indent=" " * 14)
+
+
 def facts(values: Mapping[str, Any]) -> Iterator[str]:
-    """The facts that there are, by name. No value can fill up a line and go on as another fact."""
+    """Yield the lines of the facts that there are."""
     for name, value in values.items():
         if value not in _NOTHING:
             first, *more = value if isinstance(value, list) else [str(value)]
             yield f"{name:<13} {in_line(first)}"
             yield from (f"{'':<13} {in_line(line)}" for line in more)
+
+
+def say_command(text: str, command: str) -> None:
+    """Print, beside the command's own output, a text and a command to copy, which stands alone on its line."""
+    say(text, error=True)
+    print(f"  $ {visible(command)}", file=sys.stderr)
 
 
 def agree(warning: str, word: str, *, yes: bool) -> None:

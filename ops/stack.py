@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -22,13 +22,8 @@ from ops.vendor import Vendor
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
 
-if TYPE_CHECKING:
-    from shared.jobs.record import Job
-
 _MINUTE = 60
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
-_AT_ONCE = 8
-"""How many calls of AWS the commands make at a time; their clients keep as many connections."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Stack:
     def client(self, service: Any, **options: Any) -> Any:
         """Return a boto3 client."""
         try:
-            return self._session.client(service, config=Config(max_pool_connections=_AT_ONCE + 2, **options))
+            return self._session.client(service, config=Config(**options))
         except ValueError as error:
             if isinstance(error, BotoCoreError):
                 raise
@@ -121,14 +116,6 @@ class Stack:
     def sfn(self) -> Any:
         """A boto3 Step Functions client."""
         return self.client("stepfunctions")
-
-    def details(self, jobs: list[Job]) -> list[Job]:
-        """The same jobs as they are now, with what the index lacks. One that has expired stays as it is."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = list(pool.map(self.store.get, [job.job_id for job in jobs]))
-        return [now or job for now, job in zip(found, jobs, strict=True)]
 
     @cached_property
     def _dynamodb(self) -> Any:

@@ -10,8 +10,7 @@ import click
 from ops.cli import Desk, command
 from ops.commands.making import progress
 from ops.exits import Exit
-from ops.output import document, say
-from ops.output import facts as fact_lines
+from ops.output import document, say_command, say_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +47,7 @@ def batch(desk: Desk, what: str, check: bool, waits: bool, timeout: float | None
             with progress() as tell:
                 shown = batches.wait(key, batch_id, timeout=timeout, tell=tell)
         except KeyboardInterrupt:
-            say(f"\nThe batch continues. Wait on with: {desk.command('batch', key, '--wait')}", error=True)
+            say_command("The batch continues. Wait on with:", desk.command("batch", key, "--wait"))
             raise click.exceptions.Exit(Exit.STOPPED) from None
     else:
         shown = batches.show(key, batch_id)
@@ -83,7 +82,7 @@ def print_batch(desk: Desk, shown: Mapping[str, Any]) -> None:
     }
     if shown["status"] in ("arriving", "running"):
         facts["type"] = desk.command("batch", shown["key"], "--wait")
-    say(*fact_lines(facts))
+    say_facts(facts)
 
 
 def _estimate(shown: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
 import time
@@ -14,9 +13,8 @@ from ops.cli import Desk, command, program
 from ops.commands.batching import print_batch
 from ops.facts import age, document, facts, made_of, style_of, time_left, waits_for_a_person
 from ops.next_step import command_in, next_step
-from ops.output import cell, console, say, table
+from ops.output import cell, console, say, say_facts, table
 from ops.output import document as print_document
-from ops.output import facts as fact_lines
 from shared.jobs.states import OPEN, STATES, Status
 from shared.requests.recipes import BATCHES, RECIPES, recipe_named_by
 
@@ -92,7 +90,7 @@ def show_one(desk: Desk, what: str) -> None:
         print_document({"job": document(job, **more)})
         return
     shown = facts(job, execution) | {"next": step, "type": desk.command(*words) if words else None}
-    say(*fact_lines(shown))
+    say_facts(shown)
 
 
 def _is_whole_batch(desk: Desk, what: str) -> bool:
@@ -125,19 +123,17 @@ def _is_recipe(desk: Desk, what: str) -> bool:
         print_document({"recipe": shown})
     else:
         error = shown.get("error", {})
-        say(
-            *fact_lines(
-                {
-                    "recipe": shown["name"],
-                    "status": f"{shown['status']}, uploaded {shown['changed_at']}",
-                    "model": shown.get("model_id"),
-                    "takes": shown.get("placeholders"),
-                    "message": error.get("message"),
-                    "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
-                    "advice": error.get("advice"),
-                    "files go to": shown.get("files_go_to"),
-                }
-            )
+        say_facts(
+            {
+                "recipe": shown["name"],
+                "status": f"{shown['status']}, uploaded {shown['changed_at']}",
+                "model": shown.get("model_id"),
+                "takes": shown.get("placeholders"),
+                "message": error.get("message"),
+                "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
+                "advice": error.get("advice"),
+                "files go to": shown.get("files_go_to"),
+            }
         )
     return True
 
@@ -152,18 +148,11 @@ def _newest(desk: Desk, status: Status | None, limit: int) -> tuple[list[Job], b
     """Return the newest jobs and whether there are more. Of each status, those that changed last are read."""
     found: list[Job] = []
     for one in [status] if status else _LISTED:
-        found += itertools.islice(_of_status(desk, one), limit + 1)
+        found += desk.stack.store.page(one, limit=limit + 1)[0]
     found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
-    return desk.stack.details(found[:limit]), len(found) > limit
-
-
-def _of_status(desk: Desk, status: Status) -> Iterable[Job]:
-    after = None
-    while True:
-        jobs, after = desk.stack.store.page(status, limit=100, after=after)
-        yield from jobs
-        if after is None:
-            return
+    shown = found[:limit]
+    known = desk.stack.store.batch_get(job.job_id for job in shown)
+    return [known.get(job.job_id, job) for job in shown], len(found) > limit
 
 
 def _print_list(found: list[Job], status: Status | None, *, limit: int, more: bool, stopped: bool) -> None:

@@ -12,7 +12,7 @@ import click
 
 from ops.cli import ROOT, Desk, command
 from ops.exits import Exit, NotFound, Refused
-from ops.output import console, document, say
+from ops.output import console, document, say, say_command
 from shared.jobs.identity import is_job_id
 from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, recipe_named_by
 
@@ -185,7 +185,13 @@ def _submit(desk: Desk, wish: Wish, *, again: bool) -> Submitted:
     from ops.submit import Submitter
 
     submitter = Submitter(s3=desk.stack.s3_without_retries, bucket=desk.stack.uploads, store=desk.stack.store)
-    return submitter.submit(wish, again=again)
+    try:
+        return submitter.submit(wish, again=again)
+    except KeyboardInterrupt:
+        if not again:
+            raise
+        say_command("It may have been submitted. Before you give --again once more, look with:", desk.command("list"))
+        raise click.exceptions.Exit(Exit.STOPPED) from None
 
 
 def _described(desk: Desk, submitted: Submitted) -> dict[str, Any]:
@@ -200,7 +206,7 @@ def _described(desk: Desk, submitted: Submitted) -> dict[str, Any]:
 
 def _say_submitted(desk: Desk, submitted: Submitted) -> None:
     if submitted.is_new:
-        say(f"Submitted. Follow it with: {desk.command('wait', submitted.job_id)}", error=True)
+        say_command("Submitted. Follow it with:", desk.command("wait", submitted.job_id))
         return
     status = f"it is {submitted.job.status}" if submitted.job else "S3's event is on its way"
     say(f"This was submitted before: {submitted.job_id}, {status}. Nothing more is paid.", error=True)
@@ -227,7 +233,7 @@ def _waited(desk: Desk, job_ids: Sequence[str], out: Path, timeout: float | None
             waiter = Waiter(store=desk.stack.store, s3=desk.stack.s3, out=out, tell=tell)
             return waiter.wait(job_ids, timeout)
     except KeyboardInterrupt:
-        say(f"\nThe job continues. Wait on with: {desk.command('wait', *job_ids)}", error=True)
+        say_command("The job continues. Wait on with:", desk.command("wait", *job_ids))
         raise click.exceptions.Exit(Exit.STOPPED) from None
 
 
@@ -258,16 +264,16 @@ def _say_outcome(desk: Desk, outcome: Outcome) -> None:
         print(outcome.file)
         return
     if outcome.job is None or outcome.exit_code is Exit.STILL_RUNNING:
-        again = desk.command("wait", outcome.job_id)
         status = outcome.job.status if outcome.job else "not there yet"
-        say(f"{outcome.job_id} is {status} when the time is over; it continues. Wait on with: {again}", error=True)
+        text = f"{outcome.job_id} is {status} when the time is over; it continues. Wait on with:"
+        say_command(text, desk.command("wait", outcome.job_id))
         return
     error = outcome.job.shown_error or {}
     say(f"{outcome.job_id} is {outcome.job.status}. Paid: {outcome.job.paid}.", error=True)
     for line in (error.get("message"), *_issues(error), error.get("advice")):
         if line:
             say(f"  {line}", error=True)
-    say(f"  More with: {desk.command('show', outcome.job_id)}", error=True)
+    say_command("  More with:", desk.command("show", outcome.job_id))
 
 
 def _issues(error: dict[str, Any]) -> Iterator[str]:
