@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FOLLOWED = 20
 """How many jobs are followed step by step at a time. The notifications of all others are told, too."""
-_NAME_WIDTH, _STEP_WIDTH = 24, 16
+_NAME_WIDTH, _STEP_WIDTH = 20, 15
 _OURS = "plans/"  # what batches keep beside the uploads
 
 
@@ -80,10 +80,11 @@ class Feed:
             self._ended.add(arn)
 
     def _line(self, name: str, step: str, said: str) -> str:
-        moment = time.strftime("%H:%M:%S")
+        shown = terminal.fit(name, _NAME_WIDTH)
+        before = f"{time.strftime('%H:%M:%S')}  {shown:<{_NAME_WIDTH}}  {step:<{_STEP_WIDTH}} "
         width = terminal.columns()
-        text = f"{moment}  {terminal.fit(name, _NAME_WIDTH):<{_NAME_WIDTH}}  {step:<{_STEP_WIDTH}} {said}"
-        return terminal.fit(text.rstrip(), None if width is None else width - 1)
+        # A line that fills the last column wraps on some terminals.
+        return before + terminal.fit(said, None if width is None else max(0, width - 1 - len(before)))
 
 
 def _made_of(given: str) -> str:

@@ -166,6 +166,7 @@ class CommandLine:
     calls: set[str] = field(default_factory=set)
     fails: dict[str, Exception] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=lambda: {"DescribeStacks", "RedriveExecution"})
 
     def answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if operation == "RedriveExecution":

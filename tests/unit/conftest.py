@@ -115,7 +115,7 @@ def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")
         if error := account.fails.get(operation):
             raise error
-        if operation in ("DescribeStacks", "RedriveExecution"):
+        if operation in account.answered:
             return account.answer(operation, arguments)
         return real(self, operation, arguments)
 
