@@ -76,12 +76,12 @@ build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without cont
 build-check: $(VENV)-sam/.sam ## build twice, in two places: every artefact must come out the same
 	@$(VENV)-sam/bin/python -m tools.build --twice
 
-bench: bench-delivery bench-polling ## the benchmarks of the copy and of the waiting
+bench: bench-delivery bench-polling ## the benchmarks of the copy and of the polling
 
 bench-delivery: $(VENV)/.dev ## the copy from the vendor to S3, against the usual ways
 	$(RUN) -m benchmarks.delivery $(ARGS)
 
-bench-polling: $(VENV)/.dev ## looks and delays of this project's waiting, against the usual ways
+bench-polling: $(VENV)/.dev ## polls and delays of this project, against the usual ways
 	$(RUN) -m benchmarks.polling $(ARGS)
 
 bench-coldstart: $(VENV)/.dev ## from nothing to the first answer, against an empty function and the usual one

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 LIVE = ("RUNNING", "PENDING_REDRIVE")
-"""The statuses of an execution that goes on automatically."""
+"""The statuses of an execution that continues automatically."""
 _LATER_EXECUTIONS = 999
 _PAGE = 1000  # https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
-# Too old, too long a history, or running again; the last two are how a service answers that knows no redrive.
+# An execution that is too old, has too long a history or runs again. The last two: a service without redrives.
 _NOT_REDRIVABLE = "ExecutionNotRedrivable"
 _CANNOT_REDRIVE = (_NOT_REDRIVABLE, "ExecutionDoesNotExist", "InvalidAction", "UnknownOperationException")
 
@@ -141,6 +141,17 @@ class Executions:
             if "nextToken" not in page:
                 return
             options = {"nextToken": page["nextToken"]}
+
+    def start_job(self, job: Job) -> bool:
+        """Start the execution of a job that has a record already, the one that the record names.
+
+        The input says which job it is and where it came from, never what it asks for. A repeated event, or a process
+        that is killed between the record and this call, ends with one record and one execution.
+
+        Returns:
+            Whether this call started it. False: it was started before.
+        """
+        return self.start(self.arn_of(job), {"job_id": job.job_id, "source": job.source})
 
     def start(self, arn: str, given: Mapping[str, Any]) -> bool:
         """Start the execution of this ARN. False: it was started before."""

@@ -53,9 +53,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @app.post("/videos")
 def post_video() -> Response[str]:
     """Create a job."""
+    from shared.api.callers import caller_of
     from shared.api.create import create_job
     from shared.api.json_body import body_of
-    from shared.steps.callers import caller_of
 
     request, config = app.current_event, settings(Settings)
     job = create_job(

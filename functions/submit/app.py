@@ -69,8 +69,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _limiter(config: Settings, store: JobStore) -> CreditLimiter:
     return CreditLimiter(
         store=store,
-        budget=CreditCounter(client("dynamodb"), config.jobs_table, config.daily_credit_limit),
-        catalogue=_model_list(config.genviral_base_url, config.api_key_secret),
+        counter=CreditCounter(client("dynamodb"), config.jobs_table, config.daily_credit_limit),
+        model_list=_model_list(config.genviral_base_url, config.api_key_secret),
     )
 
 

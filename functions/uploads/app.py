@@ -8,14 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.executions import Executions
 from shared.faults import Paid
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
+from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore
 from shared.requests import upload_keys as keys
 from shared.requests.recipes import RECIPES, recipe_named_by
 from shared.runtime import client, entrypoint, logger, settings
-from shared.steps.intake import start, start_batch
 
 if TYPE_CHECKING:
     from shared.faults import Fault
@@ -57,7 +58,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, str] | None:
             _check(upload_id, source, event["time"])
         case "batch":
             logger.append_keys(job_id=upload_id)
-            start_batch(upload_id, source, sfn=client("stepfunctions"), state_machine_arn=config.batch_machine_arn)
+            # A batch needs no record: it pays for nothing.
+            executions = Executions(sfn=client("stepfunctions"), state_machine_arn=config.batch_machine_arn)
+            executions.start(executions.arn(upload_id), {"source": source})
             logger.info("batch started")
             return {"job_id": upload_id}
         case _:
@@ -76,7 +79,7 @@ def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str
     job, created = store.create(job_id, source=source)
     if not created and job_id != upload_id:
         from shared.jobs.errors import FormUsed
-        from shared.steps.resend import resent
+        from shared.steps.upload_again import resent
 
         try:
             job = resent(job, source, sent_at=occurred_at, store=store, state_machine_arn=config.state_machine_arn)
@@ -87,14 +90,15 @@ def _start(job_id: str, source: dict[str, str], upload_id: str, occurred_at: str
     if IntakeSwitch(client("dynamodb"), config.jobs_table).is_stopped:
         logger.info("intake is stopped; a sweep starts the job when intake is open again")
         return {"job_id": job.job_id}
-    start(job, sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn)
+    if job.status is Status.QUEUED:
+        Executions(sfn=client("stepfunctions"), state_machine_arn=config.state_machine_arn).start_job(job)
     logger.info("job queued" if created else "job known", source_type=source["type"])
     return {"job_id": job.job_id}
 
 
 def _check(upload_id: str, source: dict[str, str], occurred_at: str) -> None:
     # Imported here because few uploads are recipes, and the request models take long to import.
-    from shared.steps.recipe_check import check_upload
+    from shared.steps.upload_recipe import check_upload
 
     logger.append_keys(job_id=upload_id)
     recipe = recipe_named_by(source["key"]) or ""

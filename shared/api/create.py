@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.api.json_body import json_object
+from shared.executions import Executions
 from shared.jobs import identity
 from shared.jobs.errors import JobConflict, KeyUnusable
+from shared.jobs.states import Status
 from shared.requests.resolve import parse_request, request_text
 from shared.runtime import logger
-from shared.steps.intake import start
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+    from shared.api.callers import Caller
     from shared.jobs.intake_switch import IntakeSwitch
     from shared.jobs.record import Job
     from shared.jobs.transitions import JobStore
-    from shared.steps.callers import Caller
 
 _MAX_KEY = 255
 _SCOPE = 2
@@ -68,8 +69,10 @@ def create_job(
     )
     if job.fingerprint != fingerprint:
         raise JobConflict("this Idempotency-Key was used before, with another request")
+    if job.status is not Status.QUEUED:
+        return job
     try:
-        start(job, sfn=sfn, state_machine_arn=state_machine_arn)
+        Executions(sfn=sfn, state_machine_arn=state_machine_arn).start_job(job)
     except (ClientError, BotoCoreError) as error:
         # The sweep starts every recorded job. A caller without a key that was asked to repeat the request would
         # get and pay for a second job.

@@ -129,7 +129,7 @@ def presign_upload(body: bytes, *, switch: IntakeSwitch, s3: S3Client, bucket: s
     wanted = validated(UploadRequest, json_object(body))
     _require_recipe(wanted.recipe, s3, bucket)
     name = safe_name(wanted.filename)
-    job_id = identity.for_handover(wanted.recipe, name)
+    job_id = identity.for_upload_form(wanted.recipe, name)
     key = f"{UPLOADS}{wanted.recipe}/{job_id}/{name}"
     form = s3.generate_presigned_post(
         bucket,

@@ -31,9 +31,9 @@ _CONFIRMED = 3
 _TRIES = 8
 _LOCK_IS_FREE = "(attribute_not_exists(probe) OR probe_until < :now)"
 _HIGHEST_OF_ALL = "#price"
-# What cannot change a price.
+# Parameters that cannot change a price.
 _FREE_PARAMS = frozenset({"seed", "prompt", "negative_prompt"})
-# What can, because it is there or by its length. Its content cannot be judged here.
+# Fields that may change a price by being present or by their length. Their content cannot be judged here.
 _MEDIA = ("image_url", "video_url", "audio_url")
 _LISTS_OF_MEDIA = ("reference_image_urls", "reference_video_urls", "reference_audio_urls")
 
@@ -124,7 +124,7 @@ class CreditCounter:
         return is_probed(counter, time.time()) and attempt not in counter["probe"]
 
     def price(self, kind: str) -> Price | None:
-        """What the videos of a combination cost; None where none was paid for in the last 90 days."""
+        """Return what the videos of a combination cost. None: none was paid for in the last 90 days."""
         return self._read(kind)[0]
 
     def highest(self, model_id: str | None) -> float | None:
@@ -147,7 +147,7 @@ class CreditCounter:
             time.sleep(random.uniform(0, 0.1))  # noqa: S311 - it only spreads out
 
     def _read(self, name: str) -> tuple[Price | None, dict[str, Any]]:
-        """A price and its item. An item that has expired but is still there counts for nothing."""
+        """Return a price and its item. An expired item that DynamoDB has not deleted yet is ignored."""
         item: Any = self._client.get_item(TableName=self._table, Key=key_of(name), ConsistentRead=True).get("Item", {})
         if "credits" not in item or _expiry_of(item) <= time.time():
             return None, item
@@ -209,7 +209,7 @@ class CreditCounter:
 
 
 def price_kind(model_id: str, request: Mapping[str, Any]) -> str:
-    """The combination whose videos cost the same, as far as is known: a model, its parameters and its media.
+    """Return the combination whose videos cost the same, as far as is known: a model, its parameters and its media.
 
     What cannot change a price is left out, such as the prompt and a `seed`. Of media it counts which there are and how
     many, of a speech its length to within a factor of two.

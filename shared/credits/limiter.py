@@ -52,16 +52,16 @@ class CreditLimiter:
     """Counts jobs against the limit.
 
     Args:
-        budget: The limit and its counter.
-        catalogue: The vendor's models with what they cost.
+        counter: The limit and its counter.
+        model_list: The vendor's models with what they cost.
     """
 
     store: JobStore
-    budget: CreditCounter
-    catalogue: ModelList
+    counter: CreditCounter
+    model_list: ModelList
 
     def estimate(self, model_id: str, request: Mapping[str, Any]) -> Estimate:
-        """What a job may cost.
+        """Estimate what a job may cost.
 
         Args:
             request: Its generate body.
@@ -69,7 +69,7 @@ class CreditLimiter:
         Raises:
             GenviralFault: No past charge is known, and the vendor's price list is unavailable. Nothing was sent.
         """
-        price = self.budget.price(price_kind(model_id, request))
+        price = self.counter.price(price_kind(model_id, request))
         if price is None:
             return Estimate(self._guess(model_id), is_known=False)
         if price.is_known:
@@ -84,16 +84,16 @@ class CreditLimiter:
             PriceUnknown: Its price is not known, and another such job is being sent. Nothing was written.
             TransitionConflict: As `JobStore.claim_counted`.
         """
-        cost, limit = estimate.credits, self.budget.limit
+        cost, limit = estimate.credits, self.counter.limit
         if cost > limit:
             raise DailyLimitReached(
                 f"This job costs {cost:g} credits, more than the stack's whole daily limit of {limit:g}, so it cannot "
                 "go on on any day while the limit stands."
             )
-        # Asked first, because transactions that many waiting jobs try in vain would hold up those that may go on.
-        if not estimate.is_known and self.budget.probe_of_another(attempt):
+        # This comes first: transactions that many waiting jobs try in vain would delay the jobs that may continue.
+        if not estimate.is_known and self.counter.probe_of_another(attempt):
             raise PriceUnknown(_PRICE_UNKNOWN)
-        reserved, counter = self.budget.reserve(cost, probe=None if estimate.is_known else attempt)
+        reserved, counter = self.counter.reserve(cost, probe=None if estimate.is_known else attempt)
         try:
             return self.store.claim_counted(job, attempt, reservation=reserved, counter=counter, **attributes)
         except CounterConflict as refused:
@@ -122,7 +122,7 @@ class CreditLimiter:
             self.store.release(job.job_id, attempt, error)
             return
         try:
-            self.store.release(job.job_id, attempt, error, counter=self.budget.settle(job.reserved, 0))
+            self.store.release(job.job_id, attempt, error, counter=self.counter.settle(job.reserved, 0))
         except (ClientError, BotoCoreError) as failure:
             if not at_any_rate:
                 raise
@@ -131,7 +131,7 @@ class CreditLimiter:
             self.store.release(job.job_id, attempt, error)
 
     def correction(self, job: Job, credits_used: float | None) -> dict[str, Any] | None:
-        """What changes in the counter once a job's video has been accepted. None: nothing.
+        """Return what changes in the counter once a job's video has been accepted. None: nothing.
 
         Returns:
             The half of a transaction, an `Update` without a condition.
@@ -141,7 +141,7 @@ class CreditLimiter:
         cost = job.reserved["credits"] if credits_used is None else credits_used
         if cost == job.reserved["credits"] and "probe" not in job.reserved:
             return None
-        return self.budget.settle(job.reserved, cost)
+        return self.counter.settle(job.reserved, cost)
 
     def settle(self, job: Job, video_id: str, credits_used: float | None) -> None:
         """Count what a paid job did cost. Repeating it changes nothing.
@@ -174,22 +174,22 @@ class CreditLimiter:
             ClientError, BotoCoreError: DynamoDB could not be asked.
         """
         if credits_used is not None and (model_id := request.get("model_id")):
-            self.budget.learn(model_id, price_kind(model_id, request), credits_used, video_id)
+            self.counter.learn(model_id, price_kind(model_id, request), credits_used, video_id)
 
     def _guess(self, model_id: str) -> float:
-        """What is reserved for a combination that nobody has paid for yet."""
+        """Return what to reserve for a combination that was never paid for."""
         listed = {
             model["id"]: float(model["default_cost"])
-            for model in self.catalogue.models()
+            for model in self.model_list.models()
             if model.get("default_cost") is not None
         }
-        of_model = _known(listed.get(model_id), self.budget.highest(model_id))
-        prices = of_model or _known(*listed.values(), self.budget.highest(None))
+        of_model = _known(listed.get(model_id), self.counter.highest(model_id))
+        prices = of_model or _known(*listed.values(), self.counter.highest(None))
         return self._within_a_day(max(prices, default=1.0), listed.get(model_id, 0.0))
 
     def _within_a_day(self, highest: float, likely: float) -> float:
-        """Reserve a day's whole limit at most, or a job that is likely to be cheaper could never be sent."""
-        return min(highest, max(self.budget.limit, likely))
+        """Return at most a day's whole limit. Otherwise a job that is likely to be cheaper could never be sent."""
+        return min(highest, max(self.counter.limit, likely))
 
 
 def _known(*prices: float | None) -> list[float]:

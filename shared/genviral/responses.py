@@ -104,16 +104,12 @@ class Generation:
         credits_used: What it cost in the vendor's credits, if the answer has it.
         status: The vendor's word for the video's status, normally `processing`.
         model_id: The vendor's id of the model that was used.
-        provider: The company that runs the model for the vendor.
-        prediction_id: The provider's id.
     """
 
     video_id: str
     credits_used: float | None = None
     status: str = "processing"
     model_id: str | None = None
-    provider: str | None = None
-    prediction_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,8 +335,6 @@ def generation_in(answer: Answer) -> Generation:
         credits_used=_number(data.get("credits_used")),
         status=answer.shown(data.get("status")) or "processing",
         model_id=answer.shown(data.get("model_id")),
-        provider=answer.shown(data.get("provider")),
-        prediction_id=id_of(data.get("prediction_id")),
     )
 
 

@@ -1,6 +1,6 @@
-"""DynamoDB's typed form of plain values, both ways.
+"""Convert plain values to DynamoDB's typed form and back.
 
-boto3 has the same, but every cold start would import all of boto3 for it. Knows the form
+boto3 can do the same, but then every cold start would import all of boto3. Knows the form
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html); must not know any item.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def typed(value: object) -> dict[str, Any]:
-    """A value as DynamoDB takes it. A number keeps every digit that its own text form has.
+    """Return a value in DynamoDB's form. A number keeps every digit of its text form.
 
     Args:
         value: What JSON can express, or a Decimal.
@@ -36,7 +36,7 @@ def typed(value: object) -> dict[str, Any]:
 
 
 def plain(attribute: dict[str, Any]) -> Any:
-    """The value of an attribute; a whole number is an int, any other a float."""
+    """Return the value of an attribute. A whole number is an int, any other number a float."""
     ((kind, value),) = attribute.items()
     match kind:
         case "NULL":

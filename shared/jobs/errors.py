@@ -22,7 +22,7 @@
      │   ├─ ServiceUnavailable   (API) AWS itself failed
      │   ├─ IntakeStopped        (API) an operator has stopped the intake
      │   ├─ BatchUnreadable      (batch) the file is no CSV or JSON lines of requests
-     │   └─ BatchTooLarge        (batch) it has more rows or bytes than a batch may have
+     │   └─ BatchTooLarge        (batch) it has more rows, bytes or values than a batch may have
      ├─ DailyLimitReached (branch: hold) the stack's DailyCreditLimit does not cover the job today
      ├─ PriceUnknown (branch: hold)      its price is not known, and such jobs are sent one at a time
      ├─ SubmissionInProgress (branch: retry)  an earlier attempt may still be sending the paid call
@@ -203,7 +203,7 @@ class BatchUnreadable(RequestFault):
 
 
 class BatchTooLarge(RequestFault):
-    """A batch has more rows or bytes than a batch may have."""
+    """A batch has more rows, bytes or values than a batch may have."""
 
     code = "batch_too_large"
     advice = "Split the file and upload the parts. No row of it was started."
@@ -264,18 +264,6 @@ class TimedOut(Fault):
     branch = Branch.TIMED_OUT
     advice = "The video is paid for. Resume with the operator's command `attach`, which goes on polling."
 
-
-API_ERRORS: tuple[type[Fault], ...] = (
-    BodyTooLarge,
-    KeyUnusable,
-    JobNotFound,
-    JobEnded,
-    QueryInvalid,
-    MediaTypeUnsupported,
-    ServiceUnavailable,
-    IntakeStopped,
-)
-"""Answered to an API caller; a state machine never sees them."""
 
 BATCH_ERRORS: tuple[type[Fault], ...] = (BatchUnreadable, BatchTooLarge)
 """What can be wrong with a batch as a whole. What is wrong with one of its rows stands in its report."""

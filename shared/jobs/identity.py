@@ -16,11 +16,11 @@ from typing import Any
 # An execution's name has at most 80 characters; five are kept for the suffix of a later execution of the same job.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,75}")
-_HANDED_OVER = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}|[0-9a-f]{32}))?)/([^/]+)")
+_FORM_KEY = re.compile(r"uploads/([^/]+)/((up-[0-9a-f]{12}-[0-9a-f]{16})(?:-([0-9a-f]{8}|[0-9a-f]{32}))?)/([^/]+)")
 _CONTAINERS = (dict, list)
 # One of these is in each JSON text without blanks that has 5.0 within it.
 _FRACTIONS_OF_ZERO = (".0,", ".0]", ".0}")
-# JSON holds no cycles; looking for them takes most of the time where lists lie within lists.
+# JSON has no cycles. The search for them takes most of the time for nested lists.
 _SORTED = json.JSONEncoder(check_circular=False, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 _MEMBER = re.compile(r'\s*("(?:[^"\\]|\\["\\])*"(?=\s*(?:,|\Z))|[^,]+)')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
@@ -34,7 +34,7 @@ def _digest(*parts: str) -> str:
 
 
 def for_object(bucket: str, key: str, version: str) -> str:
-    """The job of one version of one S3 object.
+    """Return the id of the job of one version of one S3 object.
 
     Args:
         bucket: The bucket's name.
@@ -45,23 +45,23 @@ def for_object(bucket: str, key: str, version: str) -> str:
 
 
 def of_form(key: str) -> str | None:
-    """The job that a form named, by the key that it chose; None for any other key, also one that was copied from it."""
-    handed_over = _HANDED_OVER.fullmatch(key)
-    if handed_over is None:
+    """Return the id of the job that a form's key names. None: any other key, also that of a copied object."""
+    parts = _FORM_KEY.fullmatch(key)
+    if parts is None:
         return None
-    recipe, job_id, announced, binding, name = handed_over.groups()
+    recipe, job_id, stem, binding, name = parts.groups()
     if binding is None:  # forms of an earlier version; S3 may still announce their files again
         return job_id
-    return job_id if _binding(announced, recipe, name).startswith(binding) else None
+    return job_id if _binding(stem, recipe, name).startswith(binding) else None
 
 
 def for_idempotency_key(caller: str, key: str) -> str:
-    """The job that `caller` named by an `Idempotency-Key`. Two callers may use the same key for different jobs."""
+    """Return the id of the job for a caller's `Idempotency-Key`. The same key of two callers means two jobs."""
     return f"api-{_digest(caller, key)}"
 
 
 def plain_key(key: str) -> str:
-    """An `Idempotency-Key` without the quotes that the draft standard puts around it.
+    """Return an `Idempotency-Key` without the quotes that the draft standard puts around it.
 
     https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07#section-2.1: it is a string as
     https://www.rfc-editor.org/rfc/rfc8941#section-3.3.3 has them. What is no such string is taken as it is.
@@ -71,7 +71,7 @@ def plain_key(key: str) -> str:
 
 
 def keys_in(header: str) -> list[str]:
-    """The different keys in an `Idempotency-Key` header, as they are written.
+    """Return the different keys in an `Idempotency-Key` header, as they are written.
 
     API Gateway joins headers of one name with commas, so a comma separates keys unless it is within quotes.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
@@ -93,23 +93,23 @@ def for_row(bucket: str, batch: str, fingerprint: str, copy: int) -> str:
 
 
 def new() -> str:
-    """An id for a request that nobody can repeat. Sorts by time, to the millisecond."""
+    """Create an id for a request without a key, which cannot be repeated. Ids sort by time, to the millisecond."""
     return f"api-{_unique()}"
 
 
-def for_handover(recipe: str, name: str) -> str:
+def for_upload_form(recipe: str, name: str) -> str:
     """Create an id for a file that is still to be uploaded, with the key `uploads/<recipe>/<id>/<name>`.
 
     The id ends with a digest of the rest of that key, so under another key it names no job. The digest is too long to
     search for another key that has the same one.
     """
-    announced = f"up-{_unique()}"
-    return f"{announced}-{_binding(announced, recipe, name)}"
+    stem = f"up-{_unique()}"
+    return f"{stem}-{_binding(stem, recipe, name)}"
 
 
-def _binding(announced: str, recipe: str, name: str) -> str:
+def _binding(stem: str, recipe: str, name: str) -> str:
     # Earlier versions took 8 of these characters. Such an id is shorter, so no new form has it.
-    return _digest(announced, recipe, name)[:32]
+    return _digest(stem, recipe, name)[:32]
 
 
 def _unique() -> str:
@@ -117,7 +117,7 @@ def _unique() -> str:
 
 
 def of_execution(execution_arn: str) -> str:
-    """The job that an execution works on.
+    """Return the id of the job that an execution works on.
 
     Its name is the job's id, or for a job that an operator took up again, the id and `.r<number>`. A name that somebody
     else chose and that fits neither is replaced by its digest.
@@ -131,27 +131,27 @@ def of_execution(execution_arn: str) -> str:
 
 
 def later_execution(job_id: str, number: int) -> str:
-    """The name of an execution that takes a job up again. The first one had the job's own name, which is used up."""
+    """Return the name of a later execution of a job. The first execution has the job's own name."""
     return f"{job_id}.r{number}"
 
 
 def turn_of(execution_arn: str) -> str:
-    """`r<number>` for an execution that takes a job up again, nothing for the first one."""
+    """Return `r<number>` for a later execution of a job, and an empty text for the first one."""
     number = number_of_turn(execution_arn)
     return f"r{number}" if number else ""
 
 
 def number_of_turn(execution_arn: str) -> int:
-    """The number of an execution that takes a job up again, 0 for the first one."""
+    """Return the number of a later execution of a job, and 0 for the first one."""
     later = _LATER_EXECUTION.fullmatch(execution_arn.rsplit(":", 1)[-1])
     return int(later[2]) if later else 0
 
 
 def fingerprint(request: object) -> str:
-    """A digest of a request's meaning: the same for the same JSON value, however it was written.
+    """Return a digest of a request's meaning: the same for the same JSON value, however it was written.
 
-    A spreadsheet turns 5.0 into 5, and no row of a batch may be paid for again because of that. Metadata that are null
-    are none.
+    A spreadsheet turns 5.0 into 5, and no row of a batch may be paid for again because of that. Null
+    metadata mean none.
     """
     if isinstance(request, dict) and request.get("metadata") is None:
         request = {name: value for name, value in request.items() if name != "metadata"}
@@ -159,19 +159,19 @@ def fingerprint(request: object) -> str:
 
 
 def fingerprint_of(canonical: str) -> str:
-    """The same, from a request's canonical JSON."""
+    """Return the same digest, from a request's canonical JSON."""
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def canonical_json(value: object) -> str:
-    """The one JSON text of a value: sorted keys, no blanks, ASCII, and no fraction where it is zero."""
+    """Return the canonical JSON of a value: sorted keys, no blanks, ASCII, and 5 instead of 5.0."""
     return canonical_form(value)[1]
 
 
 def canonical_form(value: object) -> tuple[object, str]:
     """A value without fractions that are zero, and its canonical JSON. Where it has none, it is the value itself."""
     text = _SORTED.encode(value)
-    if not _may_have_fractions_of_zero(text):
+    if isinstance(value, str) or not _may_have_fractions_of_zero(text):
         return value, text
     whole = _with_whole_numbers(value)
     return whole, _SORTED.encode(whole)
@@ -183,7 +183,7 @@ def _may_have_fractions_of_zero(text: str) -> bool:
 
 
 def _with_whole_numbers(value: object) -> object:
-    """A copy of the value that has whole numbers where fractions are zero."""
+    """Return a copy of the value with 5 instead of 5.0."""
     whole = [value]
     todo: list[Any] = [whole]
     while todo:

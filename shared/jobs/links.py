@@ -1,4 +1,4 @@
-"""Links that may be kept: their address stays, and what opens them goes.
+"""Remove from links what opens them, and keep their address.
 
 Knows where links carry signatures and passwords. Must not know what the links are for.
 """
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from shared.genviral.redaction import hide_secrets, hide_values
 
-# A proxy's address has the other link behind a slash, or behind what begins or names a part of a query.
+# In a proxy's address, the other link follows a slash or the start of a query, or is a parameter's value.
 _SECOND = re.compile(r"(?<![/?#=:])https?(?::/|//)|\\", re.IGNORECASE)
 
 _LINK = re.compile(r"(?<!\bs3:)//|%2f|\\/", re.IGNORECASE)
@@ -26,7 +26,7 @@ _SAMPLE = "0123456789abcdef"
 
 
 def is_torn(link: str) -> bool:
-    """Whether a link seems to be two, with or without something between them, or what was left of such a list."""
+    """Whether a link seems to be two links, or the rest of a list of links that was split."""
     return _SECOND.search(link, 1) is not None
 
 
@@ -53,7 +53,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _hidden(value: Any) -> Any:
-    """A value without its texts."""
+    """Return a value without its texts."""
     if isinstance(value, dict):
         return {name: _hidden(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -62,7 +62,7 @@ def _hidden(value: Any) -> Any:
 
 
 def _without_secrets(text: str) -> str:
-    """A text whose links lost what opens them."""
+    """Return a text without what opens its links."""
     kept = re.sub(r"\S+", lambda word: _word_without_secrets(word[0]), text)
     # An address in S3 opens nothing, and a key may hold any of the signs that part a link.
     is_word = len(text.split(maxsplit=1)) == 1 and not text.startswith("s3://")

@@ -1,4 +1,4 @@
-"""Read jobs: one by its id, many at once, those of a status, and those that something is due for.
+"""Read jobs: one by its id, many at once, those of a status, and those with something due.
 
 Knows the table and its indexes. Must not write.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# What a list of many jobs is made of.
+# The attributes that lists of jobs need.
 _OVERVIEW = (
     *("job_id", "status", "created_at", "source", "model_id", "video_id", "claim", "credits_used", "output"),
     "other_videos",
@@ -33,7 +33,7 @@ OWNER_OF = "#video "  # no job can have such a name
 
 
 class Owner(NamedTuple):
-    """Whose a video is, as far as the table says so in an item of its own.
+    """Which job a video belongs to, from the video's own item in the table.
 
     Attributes:
         video_id: The video.
@@ -54,12 +54,12 @@ class JobQueries:
         self._table = table
 
     def get(self, job_id: str) -> Job | None:
-        """The job as it is now (a strongly consistent read), or None."""
+        """Return the job as it is now (a strongly consistent read), or None."""
         item = self._client.get_item(TableName=self._table, Key=key_of(job_id), ConsistentRead=True).get("Item")
         return Job.from_attributes(from_item(item)) if item else None
 
     def batch_get(self, job_ids: Iterable[str]) -> dict[str, Job]:
-        """Those of many jobs that there are, by id, as they are now; without their requests."""
+        """Return those of many jobs that exist, by id, as they are now; without their requests."""
         names = {f"#{name}": name for name in (*_OVERVIEW, *_DETAILS)}
         found: dict[str, Job] = {}
         todo = [key_of(job_id) for job_id in job_ids]
@@ -78,7 +78,7 @@ class JobQueries:
             for item in answer["Responses"].get(self._table, []):
                 job = Job.from_attributes(from_item(item))
                 found[job.job_id] = job
-            # What DynamoDB had no room or no capacity for.
+            # DynamoDB returns the keys that it had no room or no capacity for.
             left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
             if len(left) == len(some):
                 time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - it only spreads out

@@ -14,7 +14,7 @@ from shared.jobs import identity
 from shared.jobs.states import TERMINAL, Status
 
 MAY_BE_PAID = {"paid": Paid.UNKNOWN.value}
-"""What is known of a further video that an answer named from which nobody knows whether it was paid for."""
+"""What is known of a further video that an answer of unknown outcome named."""
 SUBMIT_SECONDS = 300
 """The time-out of the submit function, in seconds: no attempt runs longer. The template has the same figure."""
 _CLOCKS_DIFFER_SECONDS = 30
@@ -63,11 +63,11 @@ class Job:
     video_id: str | None = None
     """The vendor's id. Once it is there, the job is paid for."""
     possible_video_id: str | None = None
-    """A video that an answer named from which nobody knows whether the job was paid for. `attach` can go on with it."""
+    """A video that an answer of unknown outcome named: it may be paid for. `attach` can continue with it."""
     attached_id: str | None = None
-    """The video that a person gave and no answer named. Where it is the job's, it may be a mistake."""
+    """The video that a person entered and no answer named. If it is the job's video, it may be a mistake."""
     vendor_status: str | None = None
-    """The vendor's own word for where the video is, if it is another than `processing`; `succeeded`: without a link."""
+    """The vendor's own status of the video, if it is not `processing`. `succeeded` means finished without a link."""
     credits_used: float | None = None
     other_videos: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Further videos of this job at the vendor: id → `credits_used`, `submitted_at` (epoch seconds) where the vendor
@@ -105,10 +105,10 @@ class Job:
     notice_due: str | None = None
     """The notification that has been decided on but not yet been sent."""
     counted: str | None = None
-    """The same, once it stands in the metrics although it could not be sent yet."""
+    """The same notification, if its status was counted in the metrics before it could be sent."""
     execution: str | None = None
     command: str | None = None
-    """Names the operator's command that took the job up last, to tell its own repeat from another one."""
+    """The id of the operator's last command on the job. It tells a repeat of that command from another one."""
 
     @property
     def origin(self) -> dict[str, Any]:

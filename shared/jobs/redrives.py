@@ -22,7 +22,7 @@ class Prospect(StrEnum):
     """Whether an error passes."""
 
     PASSES = "passes"
-    """The vendor, the network or AWS is in trouble, and nobody here can do anything."""
+    """The vendor, the network or AWS is in trouble. A person can do nothing."""
     DOUBTFUL = "doubtful"
     """It may pass; or a person has to fix something, and then the next try succeeds."""
     LASTS = "lasts"
@@ -91,7 +91,7 @@ class Plan:
         is_news: Whether people have to be notified of it.
         redrive_at: When the job is redriven automatically, in epoch seconds. None: a person has to act.
         redrive_until: Until when tries go on, in epoch seconds.
-        message: What happened, where the error is not the whole truth. None: what the error says.
+        message: What happened, if the error does not say all of it. None: the error's own message.
     """
 
     advice: str

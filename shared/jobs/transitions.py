@@ -2,8 +2,7 @@
 
 Every write names the statuses it may start from (`shared.jobs.states`), so two writers cannot both win, and a late or
 repeated event cannot undo a newer one. The claim is written here: it keeps a job from being paid for twice. What was
-read is only written back on the condition that nobody has changed it since. Must not know the vendor or files; of a
-notification it knows only that it is due.
+read is written back only if nobody has changed it since. Must not know the vendor, files, or what a notification says.
 """
 
 from __future__ import annotations

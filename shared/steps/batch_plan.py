@@ -44,7 +44,7 @@ class Planner:
             source: Where the batch lies: `bucket`, `key`, and `version_id` where the bucket keeps versions.
 
         Returns:
-            What the state machine carries on: `source`; how many `rows` and how many of them `started`; the
+            The state machine's data: `source`; how many `rows` and how many of them `started`; the
             `concurrency`; and the keys of the plan's parts, `jobs` and `refused`.
 
         Raises:

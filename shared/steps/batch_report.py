@@ -79,7 +79,7 @@ class Reporter:
             execution_arn: The batch's execution; its name is the batch's id.
             plan: What `Planner.plan` answered.
             started_at: When the batch's execution was started, ISO 8601. What was paid before is not this upload's.
-                None is for an execution of an older version.
+                None: an older version started the execution.
 
         Returns:
             The batch's facts, as the message has them.

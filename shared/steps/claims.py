@@ -1,4 +1,4 @@
-"""Claim the right to send a job's one paid call. Give it back where nothing was paid; keep it where that is unknown.
+"""Claim the right to send a job's one paid call. Give it back if nothing was paid; keep it if that is unknown.
 
 A write whose answer was lost may have landed, or may land later. So an attempt that does not know whether it has the
 claim asks again. If that fails, it gives the claim back, even one that has not landed yet. If DynamoDB fails then, too,
@@ -34,7 +34,7 @@ _TRIES = 3
 _FIRST_OF_UNKNOWN_OUTCOME = 500
 _STILL_RUNNING = "TransactionInProgressException"
 _unpaid: dict[str, dict[str, Any]] = {}
-"""Attempts of this process that paid nothing and could not give their claim back, and why they paid nothing."""
+"""This process's attempts that paid nothing but could not give their claim back → the error that proves it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Claims:
     sleep: Callable[[float], None] = pause
 
     def take(self, job: Job, attempt: str, estimate: Estimate | None, **facts: Any) -> Job:
-        """Take the claim of a job as it was read, or take it over. Nothing may be sent unless this returns.
+        """Take the claim of a job as it was read, or take it over. Send the call only if this returns.
 
         Args:
             job: The job. A claim that it has is taken over.
@@ -108,7 +108,7 @@ class Claims:
         return self.store.get(job.job_id) or job
 
     def _require_time(self, seconds: float) -> None:
-        """A call that is cut off between the claim and the record of its outcome ends as uncertain."""
+        """Require time for the call and its record. If they are cut off, the job ends as uncertain."""
         if self.remaining() < seconds:
             raise AwsCallFailed("too much of the function's time was gone before the paid call", paid=Paid.NO)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from shared.genviral.client import GenviralClient
     from shared.jobs.record import Job
 
-# Encoders round to whole frames. Nobody would call that another length.
+# Encoders round to whole frames. That is not a different length.
 _SECONDS_OFF = 0.5
 _SECONDS_SHARE_OFF = 0.02
 _RATIO = re.compile(r"([1-9]\d{0,4}(?:\.\d{1,4})?):([1-9]\d{0,4}(?:\.\d{1,4})?)")
@@ -89,7 +89,7 @@ class Deliverer:
                 first=first,
             )
         except DeliveryIncomplete:
-            raise  # not an error: the next call goes on
+            raise  # not an error: the next call continues the copy
         except Fault as fault:
             note_retry(self.store, job, fault)
             raise
@@ -116,7 +116,7 @@ class Deliverer:
             raise closed(refused) from None
 
     def _require_own(self, job_id: str, video_id: str) -> None:
-        """A copy outlives the execution that began it. Meanwhile an operator may have given the job another video."""
+        """Require that the job still has this video. An operator may have given it another one during the copy."""
         job = self.store.get(job_id)
         if job is not None and job.video_id not in (None, video_id):
             raise JobClosed("the job has another video now; this one was not delivered", paid=Paid.YES)
@@ -159,7 +159,7 @@ def key_of(job: Job, extension: str = "mp4") -> str:
 
 
 def _metadata(job: Job, video_id: str) -> dict[str, str]:
-    # S3 takes ASCII only in an object's metadata, and 2 KB in all; an id of 200 emojis alone would have more.
+    # S3 takes only ASCII in an object's metadata, 2 KB in all. The code of 200 emojis alone is longer.
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
     facts = {"job-id": job.job_id, "video-id": video_id, "model-id": job.model_id or ""}
     return {name: quote(value, safe="/._-")[:_MAX_METADATA] for name, value in facts.items() if value}

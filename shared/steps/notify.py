@@ -1,8 +1,8 @@
 """End, hold or interrupt a job: write its status first, then count it and send one message.
 
-The write that changes the status also marks a message as due, and sending the message removes the mark. So a retry or a
-duplicate event either counts and sends what is still due, or does nothing. Nobody has to know which write changed the
-status: its answer may have been lost. Must not know Lambda.
+The write that changes the status also marks a message as due. Sending the message removes the mark. So a retry or a
+duplicate event counts and sends what is still due, or does nothing. This also holds if the answer to the write was
+lost. Must not know Lambda.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Notifier:
         }
 
     def canceled(self, job_id: str) -> Job:
-        """Close a job because its owner does not want it any more. The vendor knows no cancel: its work goes on there.
+        """Close a job because its owner does not want it any more. The vendor completes the video nevertheless.
 
         Raises:
             TransitionConflict: There is no such job, or it has ended otherwise.
@@ -192,7 +192,7 @@ class Notifier:
             self._announce(job)
 
     def _record(self, execution_arn: str) -> Job:
-        """The job's record. One is made where the execution failed before it could make its own."""
+        """Return the job's record. Create one if the execution failed before it could."""
         job_id = identity.of_execution(execution_arn)
         job = self.store.get(job_id)
         if job is None:
@@ -215,24 +215,24 @@ class Notifier:
         return job
 
     def _pause(self, document: Mapping[str, Any], held_for: float) -> int:
-        """How long to wait until the next try, in seconds.
+        """Return how long to wait until the next try, in seconds.
 
-        Nobody has to fix anything for the limit, so the longer a job waits for it, the rarer it is tried: a tenth of
-        the time that it has waited, but once an hour.
+        The limit needs no person. So a job that waits for it is tried less often the longer it waits: after a tenth of
+        the time that it has waited, and at least once an hour.
         """
         if not _is_of_limit(document):
             return self.hold_seconds
         return max(self.hold_seconds, min(int(held_for * 0.1), 3600))
 
     def _longest(self, document: Mapping[str, Any]) -> float:
-        """How long a job may be on hold, in seconds."""
+        """Return how long a job may be on hold, in seconds."""
         return LIMIT_HOLD_SECONDS if _is_of_limit(document) else self.hold_hours * 3600
 
     def _hold(self, job: Job, document: dict[str, Any]) -> Job:
         if job.is_terminal:
             return job
         held_for = _held_for(job, document)
-        # Waiting for a turn tells nothing about the account, which still needs a person.
+        # A job that waits for its turn says nothing about the account, which still needs a person.
         is_aside = self._account_may_refuse(job) and document["code"] == PriceUnknown.code
         changes: Fields = {"next_try_at": from_now(self._pause(document, held_for))}
         if not (is_aside and (job.error or {}).get("error") in _ACCOUNT_ERRORS):
@@ -304,14 +304,14 @@ def publish(notice: Notification, *, sns: SNSClient, topic_arn: str) -> None:
 
 
 def _milliseconds(moment: str) -> int | None:
-    """A moment as a number that can be compared, in epoch milliseconds. None: it is not known."""
+    """Return a moment in epoch milliseconds, so that moments can be compared. None: it is not known."""
     if moment.isdecimal():
         return int(moment) or None
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 def _count(job: Job, status: Status) -> None:
-    """Put into the metrics that a job has entered this status."""
+    """Count in the metrics that a job has entered this status."""
     metrics.add_metric(name=STATES[status].metric, unit=MetricUnit.Count, value=1)
     if status is Status.ON_HOLD and _is_of_limit(job.error):
         metrics.add_metric(name="JobsHeldByLimit", unit=MetricUnit.Count, value=1)
@@ -332,18 +332,18 @@ def _is_of_limit(document: Mapping[str, Any] | None) -> bool:
 
 
 def _kind_of_hold(document: Mapping[str, Any]) -> Hold:
-    """The attribute that says since when a job is on hold for such an error."""
+    """Return the attribute that says since when a job is on hold for such an error."""
     return "limit_held_since" if _is_of_limit(document) else "held_since"
 
 
 def _held_for(job: Job, document: Mapping[str, Any]) -> float:
-    """How long a job has been on hold for such an error, in seconds."""
+    """Return how long a job has been on hold for such an error, in seconds."""
     now = time.time()
     return now - (getattr(job, _kind_of_hold(document)) or now)
 
 
 def _advice_at_the_end(error: str, document: Mapping[str, Any], ending: Status) -> dict[str, str]:
-    """What to do about a job that ends by an error for which jobs are on hold: it is not tried again automatically."""
+    """Return the advice for a job that a hold has ended: it is not tried again automatically."""
     if ending is Status.FAILED and _is_of_limit(document):
         return {"advice": _AFTER_THE_LIMITS_HOLD}
     if error in _ACCOUNT_ERRORS and ending in _AFTER_A_HOLD:
@@ -362,18 +362,18 @@ def _require_no_running_attempt(job: Job, execution_arn: str) -> None:
 
 
 def _ending(job: Job, error: str) -> Status:
-    """How a job ends by this error."""
-    # A claim that is still there means a paid call of unknown end, whatever was reported last.
+    """Return the status in which a job ends by this error."""
+    # A claim that is still there means a paid call of unknown outcome, whatever was reported last.
     if error in _UNCERTAIN_ERRORS or (job.claim is not None and job.video_id is None):
         return Status.UNCERTAIN
-    # A hold that lasted too long must not make a paid video look like one that was never bought.
+    # A hold that lasted too long must not make a paid video appear unpaid.
     if error == "TimedOut" or (error in _ACCOUNT_ERRORS and job.video_id is not None):
         return Status.TIMED_OUT
     return Status.FAILED
 
 
 def _document(error: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """A caught error's name and its document, out of the wrapping that Lambda or Step Functions put around it."""
+    """Return a caught error's name and its document, without what Lambda or Step Functions wrapped around it."""
     name, text = error.get("Error", "Unknown"), error.get("Cause", "")
     for _ in range(2):  # Lambda's own document around ours
         try:

@@ -70,7 +70,7 @@ class Poller:
         job_id = identity.of_execution(execution_arn)
         state = {"job_id": job_id, "video_id": video_id, "submitted_at": submitted_at, "waiting": waiting}
         metrics.add_metric(name="Polls", unit=MetricUnit.Count, value=1)
-        # First of all: whatever the vendor says now, a hold or an operator must find the video on the record.
+        # This comes first: a hold or an operator must find the video on the record, whatever the vendor says now.
         job = self._with_its_video(job_id, video_id, submitted_at, execution_arn)
         overdue = time.time() > (job.deadline_at or submitted_at + self.scheduler.deadline_seconds)
         try:
@@ -107,7 +107,7 @@ class Poller:
         return {"status": "processing", **self.scheduler.next_poll(waiting, submitted_at, retry_after)}
 
     def _with_its_video(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
-        """The job's record, with the execution's video as the job's.
+        """Return the job's record, which has the execution's video as the job's own.
 
         Raises:
             JobClosed: The job was closed, or has another video. This one is on the record nevertheless.
@@ -122,7 +122,7 @@ class Poller:
         raise JobClosed(_HAS_ANOTHER, paid=Paid.YES)
 
     def _followed(self, job: Job | None, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
-        """The job's record, with its video, at a status that fits a video which is being made."""
+        """Return the job's record, with its video, in the status of a video that is being made."""
         deadline_at = job.deadline_at if job else None
         try:
             return self.store.record_accepted(
@@ -137,14 +137,14 @@ class Poller:
                 return now  # another poll was quicker
             if now is not None and now.video_id is not None:
                 raise closed(refused) from None
-        # The execution alone knows the video: Submit could not write it down, and then the job ended or was deleted.
+        # Only the execution knows the video: Submit could not record it, and then the job ended or was deleted.
         job = self._recorded(job_id, video_id, submitted_at, execution_arn)
         if job.is_terminal:
             raise closed(TransitionConflict(job))
         return job
 
     def _recorded(self, job_id: str, video_id: str, submitted_at: int, execution_arn: str) -> Job:
-        """The job's record, with the execution's video, whatever became of the job meanwhile.
+        """Return the job's record, with the execution's video, whatever happened to the job meanwhile.
 
         A video beside another one is counted once it is written. A lost answer is asked for again here: a later call
         would find the video there, and could not tell whether it was counted.
@@ -164,7 +164,7 @@ class Poller:
         return job
 
     def _note_answer(self, job: Job, word: str | None) -> None:
-        """Keep what the vendor says in place of `processing`, and that it answers again. Both are not worth a poll."""
+        """Record what the vendor says instead of `processing`, and that it answers again. May fail."""
         if word == job.vendor_status and job.retrying is None:
             return
         try:

@@ -1,6 +1,6 @@
 """Write down that a step failed and is repeated, for people who wonder why a job does not move.
 
-The failure counts for more than the note about it: a note that cannot be written is logged, and that is all.
+If the note cannot be written, that is only logged: the step's own failure matters more.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def note_retry(store: JobStore, job: Job, fault: Fault, wait_seconds: float | No
 
     Args:
         job: The job as it was read for this try.
-        fault: Why the step failed. Nothing is noted where it is not repeated.
-        wait_seconds: How long the state machine waits, where it is not left to its backoff.
+        fault: Why the step failed. Noted only if the step is repeated.
+        wait_seconds: How long the state machine waits. None: as long as its backoff says.
     """
     if fault.branch is not Branch.RETRY:
         return

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -153,7 +153,7 @@ class Sweeper:
         if is_live(execution):
             return None
         if execution is None and job.is_to_be_started:
-            return None if self._must_wait(job) else self._start(job, arn)
+            return None if self._must_wait(job) else self._start(job)
         self._interrupt(arn, execution or {})
         return "interrupted"
 
@@ -193,7 +193,7 @@ class Sweeper:
             return None
         target = Status.SUBMITTING if job.video_id is None else Status.PROCESSING
         self.store.take_up(job, target, later)
-        return self._start(job, later)
+        return self._start(replace(job, execution=later))
 
     def _later_deadline(self, job: Job) -> int | None:
         """Return a deadline for a video that could not be polled: the outage must not count against it."""
@@ -231,9 +231,8 @@ class Sweeper:
         self.describe_pace.wait()
         return self._executions.describe(arn)
 
-    def _start(self, job: Job, arn: str) -> str | None:
-        """Start the very execution that the record names: a job that was taken up again has a later one."""
-        return "started" if self._executions.start(arn, {"job_id": job.job_id, "source": job.source}) else None
+    def _start(self, job: Job) -> str | None:
+        return "started" if self._executions.start_job(job) else None
 
     def _interrupt(self, arn: str, execution: dict[str, Any]) -> None:
         end = {

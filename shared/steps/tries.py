@@ -1,6 +1,6 @@
-"""Repeat what must not be left undone, with growing pauses, as long as the function has time.
+"""Repeat a call with growing pauses, as long as the function has time.
 
-Knows no more than time. Must not know what is repeated, nor which failures are worth it.
+Knows only time. Must not know what is repeated, or after which failures.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RESERVE_SECONDS = 20.0
-"""What stays of the function's time: for a last call that hangs, and for the function's own answer."""
+"""The time that is kept for a last call that hangs and for the function's own answer."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 

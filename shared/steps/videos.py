@@ -1,7 +1,7 @@
 """Record every video that the vendor was paid for on its job, whatever happened to the job meanwhile.
 
-A job has one video, unless an operator paid again while the first call was still under way, or the vendor did not
-honour a trusted key. Then the record has the others as well. Must not know how a job is sent or followed.
+A job usually has one video. It has more if an operator paid again while the first call was still under way, or if the
+vendor ignored a trusted key. Then the record has all of them. Must not know how a job is sent or followed.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def record_video(
 
 
 def record_named_video(store: JobStore, job_id: str, video_id: str) -> Job | None:
-    """Write down a video that an answer names from which nobody knows whether the job was paid for.
+    """Write down a video that an answer of unknown outcome names: the job may or may not be paid for.
 
-    No id is forgotten for it: one that was named before becomes a further video of the job. So does this one where the
-    job has a video of its own.
+    An id that was named before is kept as a further video of the job. If the job has a video of its own, this one
+    becomes a further video.
 
     Returns:
         The job as it is now. None: its record was deleted.
@@ -158,7 +158,7 @@ def _add(
     *,
     again: Mapping[str, Any],
 ) -> None:
-    # At last without the counter: what was reserved stays counted; the video must not be forgotten for that.
+    # The last try leaves the counter out. The reservation then stays counted, but the video is recorded.
     for counted in (*[counter] * _COUNTED_TRIES, None):
         try:
             store.add_video(job, video_id, of_it, counter=counted, **again)
@@ -167,7 +167,7 @@ def _add(
             if counted is None:
                 raise
             logger.warning("the day's credits could not be corrected", reason=type(failure).__name__)
-    # Only now: the record of a paid video waits for nothing.
+    # This comes last, because the record of a paid video must not wait for it.
     store.note_owner(video_id, job.job_id)
 
 

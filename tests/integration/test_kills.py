@@ -80,8 +80,7 @@ def test_killed_before_the_paid_call(world: RunningCloud) -> None:
 
 
 def _is_submitting(world: RunningCloud, arn: str) -> bool | None:
-    events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
-    return any("taskStartedEventDetails" in event for event in events) or None
+    return any("taskStartedEventDetails" in event for event in world.history(arn)) or None
 
 
 def test_killed_in_the_middle_of_the_copy(world: RunningCloud) -> None:

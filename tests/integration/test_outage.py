@@ -68,8 +68,7 @@ def test_a_job_that_an_outage_interrupted_comes_home_without_a_command(world: Ru
     assert world.notification_of_job(job_id, "succeeded")["paid"] == "yes"
     assert len(submissions(world, job_id)) == 1
     assert [notification["status"] for notification in world.notifications[job_id]] == ["interrupted", "succeeded"]
-    history = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
-    kinds = [event["type"] for event in history]
+    kinds = [event["type"] for event in world.history(arn)]
     again = kinds.index("ExecutionRedriven")
     assert (kinds[again - 1], kinds[again + 1]) == ("ExecutionFailed", "TaskScheduled")
     assert "redrive_at" not in world.get(job_id)

@@ -306,12 +306,13 @@ def test_nothing_private_is_written_anywhere(world: RunningCloud) -> None:
     world.upload("uploads/short/private.jpg", SAMPLE.read_bytes())
     notification = world.notification_of_upload("uploads/short/private.jpg")
     world.execution(notification["job_id"])
-    histories = []
-    for page in world.sfn.get_paginator("list_executions").paginate(stateMachineArn=world.at.state_machine_arn):
-        for execution in page["executions"]:
-            if not execution["name"].startswith("direct-"):
-                history = world.sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)
-                histories.append(json.dumps(history["events"], default=str))
+    pages = world.sfn.get_paginator("list_executions").paginate(stateMachineArn=world.at.state_machine_arn)
+    executions = [execution for page in pages for execution in page["executions"]]
+    histories = [
+        json.dumps(world.history(execution["executionArn"]), default=str)
+        for execution in executions
+        if not execution["name"].startswith("direct-")
+    ]
     written = {
         "logs": world.cloud.logs(),
         "histories": "\n".join(histories),

@@ -32,7 +32,9 @@ from shared.delivery import Limits
 from shared.genviral.client import GenviralClient, Timeouts
 from shared.genviral.model_list import ModelList
 from shared.jobs.attributes import typed
+from shared.jobs.errors import TimedOut
 from shared.jobs.intake_switch import IntakeSwitch
+from shared.jobs.record import notice_of
 from shared.jobs.transitions import JobStore
 from shared.polling.durations import Durations
 from shared.polling.policy import PollingPolicy
@@ -44,8 +46,9 @@ from shared.steps.poll import Poller
 from shared.steps.submit import Submitter
 
 if TYPE_CHECKING:
+    from shared.api.callers import Caller
     from shared.jobs.record import Job
-    from shared.steps.callers import Caller
+    from shared.jobs.states import Status
 
 EVENTS = Path(__file__).parents[2] / "events"
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -351,6 +354,13 @@ class World:
             ExpressionAttributeValues={f":{name}": typed(value) for name, value in attributes.items()},
         )
 
+    def entered(self, status: Status) -> None:
+        """Leave a paid job in a status, an hour ago and before its notification was sent."""
+        timeline = self.paid_job().timeline | {status.value: "2026-11-22T10:15:30.000Z"}
+        error = TimedOut("the video did not come").document()
+        entry = {"status": status.value, "changed_at": int(time.time()) - 3600, "timeline": timeline}
+        self.overwrite(JOB_ID, **entry, notice_due=notice_of(status), error=error)
+
     def record(self, job_id: str = JOB_ID) -> Job:
         job = self.store.get(job_id)
         assert job is not None
@@ -386,8 +396,8 @@ class World:
         table = client or self.dynamodb
         return CreditLimiter(
             store=JobStore(table, TABLE),
-            budget=CreditCounter(table, TABLE, limit),
-            catalogue=ModelList(lambda: self.vendor.client()),
+            counter=CreditCounter(table, TABLE, limit),
+            model_list=ModelList(lambda: self.vendor.client()),
         )
 
     def know_price(self, cost: float, request: dict[str, Any] = BODY) -> None:

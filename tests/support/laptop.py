@@ -106,6 +106,11 @@ class RunningCloud:
 
         return until(ended)
 
+    def history(self, arn: str) -> list[dict[str, Any]]:
+        """Return all events of an execution. One page has 1,000, and with short waits a job may need more."""
+        pages = self.sfn.get_paginator("get_execution_history").paginate(executionArn=arn, maxResults=1000)
+        return [event for page in pages for event in page["events"]]
+
     def vendor(self) -> dict[str, Any]:
         """Return the vendor's own state."""
         state: dict[str, Any] = httpx.get(f"{self.at.genviral_admin_url}/state").json()

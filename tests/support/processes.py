@@ -48,5 +48,5 @@ def signal_all(function: str, number: signal.Signals) -> None:
 def errors_in(world: RunningCloud, job_id: str) -> list[str]:
     """Return the errors in the job's execution, by their names in Step Functions."""
     arn = f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
-    events = world.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    events = world.history(arn)
     return [event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event]

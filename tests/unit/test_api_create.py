@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.api.callers import Caller, caller_of
 from shared.api.errors import HTTP_STATUS
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.jobs import identity
 from shared.jobs.errors import BodyTooLarge, JobConflict, JobNotFound, KeyUnusable
 from shared.jobs.states import Status
-from shared.steps.callers import Caller, caller_of
 from tests.support.fakes import BODY, JOB_ID, PROMPT, TABLE, VIDEOS, Flaky, World
 
 if TYPE_CHECKING:

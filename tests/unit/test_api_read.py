@@ -393,18 +393,18 @@ def offering(*ids: str) -> Any:
 
 def test_the_models_are_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     vendor = Vendor(get=[offering("a"), offering("b")])
-    catalogue = ModelList(vendor.client)
+    model_list = ModelList(vendor.client)
     start = time.monotonic()
     for seconds, expected in ((0, "a"), (KEPT_SECONDS - 1, "a"), (KEPT_SECONDS + 1, "b")):
         monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: start + seconds)
-        (model,) = catalogue.models()
+        (model,) = model_list.models()
         assert (model["id"], model["default_cost"]) == (expected, 5)
     assert len(vendor.asked) == 2
 
 
 def test_a_refusal_is_not_kept() -> None:
-    catalogue = ModelList(Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), offering("a")]).client)
+    model_list = ModelList(Vendor(get=[refusing(429, "rate_limited", **{"Retry-After": "7"}), offering("a")]).client)
     with pytest.raises(RateLimited) as fault:
-        catalogue.models()
+        model_list.models()
     assert fault.value.retry_after == 7
-    assert catalogue.models()
+    assert model_list.models()

@@ -214,7 +214,7 @@ def test_counts_are_exact(shop: World) -> None:
     shop.vendor = vendor(refusing(429), prices=priced(model=0.1))
     for number in range(3):
         shop.job(f"job-{number}")
-        reserved, counter = shop.limiter(0.3).budget.reserve(0.1)
+        reserved, counter = shop.limiter(0.3).counter.reserve(0.1)
         shop.store.claim_counted(shop.record(f"job-{number}"), "one", reservation=reserved, counter=counter)
     with pytest.raises(DailyLimitReached):
         submit(shop, shop.limiter(0.3))
@@ -656,7 +656,7 @@ def test_a_refusal_under_a_trusted_key_keeps_the_first_calls_cost(shop: World) -
 
 def test_a_claim_that_is_given_back_under_way_is_not_taken_over_uncounted(shop: World) -> None:
     limiter = shop.limiter(100)
-    reserved, counter = limiter.budget.reserve(5)
+    reserved, counter = limiter.counter.reserve(5)
     first = shop.store.claim_counted(shop.record(), "first", reservation=reserved, counter=counter)
     shop.age_claim()
 
@@ -819,7 +819,7 @@ def test_the_lock_differs_from_the_limit_and_holds_if_both_jobs_fit(shop: World,
     shop.job(OTHER, LONGER)
 
     def first() -> None:
-        reserved, counter = shop.limiter(limit).budget.reserve(5, probe="first")
+        reserved, counter = shop.limiter(limit).counter.reserve(5, probe="first")
         shop.store.claim_counted(shop.record(OTHER), "first", reservation=reserved, counter=counter)
 
     with pytest.raises(PriceUnknown):
@@ -855,7 +855,7 @@ def test_a_probe_that_outlives_its_lock_leaves_that_of_the_next_one_alone(shop: 
 
     def late() -> None:
         clock.now += LONGEST_ATTEMPT_SECONDS + 1
-        reserved, counter = shop.limiter(1000).budget.reserve(5, probe="second")
+        reserved, counter = shop.limiter(1000).counter.reserve(5, probe="second")
         shop.store.claim_counted(shop.record(OTHER), "second", reservation=reserved, counter=counter)
 
     shop.vendor.script["POST"] = [charging(250, late)]
@@ -922,8 +922,8 @@ def test_dynamodb_faults_after_a_probe_leave_neither_guess_nor_lock(
 
     shop.vendor.script["POST"] = [charging(250, answered)]
     submit(shop, shop.limiter(1000, client), store=JobStore(client, TABLE))  # type: ignore[arg-type]  # a double of the client
-    budget = shop.limiter(1000).budget
-    assert (spent(shop, TODAY), shop.record().reserved, budget.probe_of_another("the next one")) == (250, None, False)
+    counter = shop.limiter(1000).counter
+    assert (spent(shop, TODAY), shop.record().reserved, counter.probe_of_another("the next one")) == (250, None, False)
     assert shop.limiter(1000).estimate(BODY["model_id"], BODY).credits == 250, "the price is remembered"
 
 
@@ -962,12 +962,12 @@ def test_a_video_attached_during_its_probe_is_counted_with_its_cost(shop: World,
         arn = operator_of(shop).attach(JOB_ID, attached, force=True)
         for _ in range(2):
             shop.submitter(limiter=shop.limiter(1000)).submit(arn, GIVEN)
-        assert shop.limiter(1000).budget.probe_of_another("the next one"), "the call is still under way"
+        assert shop.limiter(1000).counter.probe_of_another("the next one"), "the call is still under way"
 
     shop.vendor.script["POST"] = [charging(250, attach)]
     submit(shop, shop.limiter(1000))
     assert (spent(shop, TODAY), shop.record().video_id) == (250, attached)
-    assert not shop.limiter(1000).budget.probe_of_another("the next one")
+    assert not shop.limiter(1000).counter.probe_of_another("the next one")
     if named == "another video":
         shop.store.transition(JOB_ID, Status.FAILED)
         arn = operator_of(shop).attach(JOB_ID, answered, force=True)
@@ -978,11 +978,11 @@ def test_a_video_attached_during_its_probe_is_counted_with_its_cost(shop: World,
 def test_a_known_price_needs_no_write_and_a_risen_price_is_kept(shop: World) -> None:
     shop.know_price(5)
     client = Flaky(shop.dynamodb)
-    budget, kind = shop.limiter(1000, client).budget, price_kind(BODY["model_id"], BODY)
-    budget.learn(BODY["model_id"], kind, 5, "another")
+    counter, kind = shop.limiter(1000, client).counter, price_kind(BODY["model_id"], BODY)
+    counter.learn(BODY["model_id"], kind, 5, "another")
     assert [name for name, _ in client.calls] == ["get_item"]
     rival = Flaky(shop.dynamodb, only="put_item")
-    real = shop.limiter(1000).budget
+    real = shop.limiter(1000).counter
 
     class Raced:
         def __getattr__(self, name: str) -> Any:
@@ -994,7 +994,7 @@ def test_a_known_price_needs_no_write_and_a_risen_price_is_kept(shop: World) -> 
                 real.learn(BODY["model_id"], kind, 250, "the rival's")
             return rival.put_item(**arguments)
 
-    shop.limiter(1000, Raced()).budget.learn(BODY["model_id"], kind, 9, "mine")
+    shop.limiter(1000, Raced()).counter.learn(BODY["model_id"], kind, 9, "mine")
     price = real.price(kind)
     assert price is not None
     assert (price.highest, price.last) == (250, 9)

@@ -21,8 +21,8 @@ from shared.jobs.errors import FormUsed
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from shared.steps.resend import MOST_CORRECTIONS, resent
 from shared.steps.submit import SECONDS_FROM_CLAIM, Submitter
+from shared.steps.upload_again import MOST_CORRECTIONS, resent
 from tests.support.fakes import (
     BODY,
     EVENTS,

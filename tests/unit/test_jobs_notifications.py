@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from shared.jobs.notifications import (
     notification_of_upload,
 )
 from shared.jobs.record import Job
-from shared.jobs.states import Status
+from shared.jobs.states import STATES, Status
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, VIDEO_ID, World, arn_of, caught
 from tests.support.notifications import SCHEMA, valid
 
@@ -83,7 +84,14 @@ def canceled(world: World) -> None:
     world.notifier().canceled(JOB_ID)
 
 
+def reminded(status: Status, world: World) -> None:
+    world.entered(status)
+    world.notifier().remind(JOB_ID)
+
+
+NOTIFIED = [status for status, state in STATES.items() if state.metric]
 NOTIFICATIONS: dict[str, Callable[[World], None]] = {
+    **{status.value: functools.partial(reminded, status) for status in NOTIFIED},
     "succeeded": delivered,
     "failed": failed,
     "on_hold": held,
@@ -117,7 +125,7 @@ def test_a_recipes_notification_keeps_to_the_schema() -> None:
 def test_the_schema_names_what_can_be_notified_and_nothing_else(world: World) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert set(SCHEMA["properties"]["status"]["enum"]) == {
-        *NOTIFICATIONS,
+        *NOTIFIED,
         RECIPE_INVALID,
         UPLOAD_IGNORED,
         *BATCH_STATUSES,

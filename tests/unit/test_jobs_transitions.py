@@ -53,7 +53,9 @@ def put(world: World, status: Status, **attributes: Any) -> Job:
 def test_the_table_of_transitions_is_complete() -> None:
     assert set(STATES) == set(Status)
     assert set(Status) == OPEN | TERMINAL
-    assert {status.value for status in TERMINAL} == {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
+    assert {status.value for status in TERMINAL} >= {"succeeded", "failed", "uncertain", "timed_out", "canceled"}
+    assert all(STATES[status].summary and STATES[status].refused for status in TERMINAL)
+    assert {bool(state.metric) == bool(state.summary) for state in STATES.values()} == {True}
     assert STATES[Status.SUCCEEDED].leads_to == {Status.PROCESSING}, "for another video that was paid for as well"
     # Every open job can be interrupted, and an interruption permits the same transitions.
     assert all(Status.INTERRUPTED in STATES[status].leads_to for status in OPEN)

@@ -11,10 +11,10 @@ import pytest
 
 from ops.exits import Refused
 from ops.finder import Finder
+from shared.api.callers import Caller
 from shared.jobs import identity
 from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notification_for
 from shared.jobs.states import Status
-from shared.steps.callers import Caller
 from shared.steps.deliver import key_of
 from tests.support.fakes import BODY, EXECUTION, JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, World
 from tests.support.operators import LATER, operator_of, uncertain, with_index
@@ -271,7 +271,7 @@ def test_all_rows_of_a_batch_are_found_by_its_report(crowd: World, form: str) ->
 
 
 def test_a_forms_key_finds_its_job_and_those_of_overwritten_files(crowd: World) -> None:
-    job_id = identity.for_handover("shoes", "a.jpg")
+    job_id = identity.for_upload_form("shoes", "a.jpg")
     key = f"uploads/shoes/{job_id}/a.jpg"
     version = crowd.upload(key, b"shoe")
     crowd.store.create(job_id, source={"type": "upload", "bucket": UPLOADS, "key": key, "version_id": version})

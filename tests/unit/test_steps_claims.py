@@ -445,7 +445,7 @@ def test_a_claim_that_lands_after_it_was_given_back_is_refused(world: World, way
 
     def claim(seen: Job, attempt: str) -> None:
         if limit:
-            reserved, counter = world.limiter(limit).budget.reserve(5)
+            reserved, counter = world.limiter(limit).counter.reserve(5)
             world.store.claim_counted(seen, attempt, reservation=reserved, counter=counter)
         else:
             world.store.claim(JOB_ID, attempt, given_back=seen.claims_given_back)

@@ -167,8 +167,8 @@ def test_a_video_is_recorded_although_its_credits_cannot_be_corrected(
     world.job()
     world.store.record_accepted(JOB_ID, FIRST)
     flaky = Flaky(world.dynamodb, dict.fromkeys(range(1, faults + 1), way), only="transact_write_items")
-    reserved, _ = world.limiter(100).budget.reserve(5)
-    correction = world.limiter(100).budget.settle(reserved, 7)
+    reserved, _ = world.limiter(100).counter.reserve(5)
+    correction = world.limiter(100).counter.settle(reserved, 7)
     record(world, store=JobStore(flaky, TABLE), counter=correction)  # type: ignore[arg-type]  # a double of the client
     assert others(world) == {SECOND: FACTS}
     assert spent(world) == (2 if corrected or way == "after" else 0)

@@ -63,6 +63,8 @@ AWS: dict[tuple[str, str], tuple[str, str, str]] = {
 
 SERVICE, SOURCE = ("service",), ("service", "source")
 EMITTED: dict[str, tuple[Any, ...]] = {
+    # The sweep counts a status whose own function was cut off. The rows below say which function that is.
+    **{state.metric: (f"sweep_schedule:{status}", SERVICE) for status, state in states.STATES.items() if state.metric},
     "BytesDelivered": ("deliver", SERVICE),
     "CreditsUsed": ("submit", SERVICE, SOURCE),
     "JobsAwaitingRedrive": ("sweep_schedule", SERVICE),
@@ -179,6 +181,8 @@ def driven(stage: Functions, sample: str) -> None:
         return
     if changed == "accepted twice":
         stage.world.vendor = Vendor([beaten_to_it(stage.world)])
+    elif changed in set(states.Status):
+        stage.world.entered(states.Status(changed))
     elif changed:
         stage.world.job()
         given["error"] = error_of(changed, DailyLimitReached.code, paid="yes" if changed == "TimedOut" else "unknown")

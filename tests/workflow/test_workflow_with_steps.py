@@ -292,7 +292,7 @@ def test_a_job_of_unknown_price_waits_while_another_one_is_sent(
     world.vendor.script["GET"] = [listing(BODY["model_id"], 5), FINISHED]
     limiter = world.limiter(100)
     world.job("another")
-    reserved, counter = limiter.budget.reserve(5, probe="a probe")
+    reserved, counter = limiter.counter.reserve(5, probe="a probe")
     claimed = world.store.claim_counted(world.record("another"), "a probe", reservation=reserved, counter=counter)
     world.job()
     asked = 0

@@ -1,6 +1,6 @@
-"""Who is behind a request of the HTTP API. The idempotency keys of different callers never meet.
+"""Identify who calls the HTTP API. The idempotency keys of different callers are kept apart.
 
-Knows what API Gateway says about a caller. Must not know what is asked.
+Knows what API Gateway says about a caller. Must not know what the caller asks for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROGRAM = ("client_id", "azp")
-"""Claims that name the program which got the token, the better first: RFC 9068, section 2.2, and OpenID Connect."""
+"""Claims that name the program which got the token, in order of preference: RFC 9068, section 2.2, OpenID Connect."""
 _NOBODY = "anonymous"
 
 
@@ -22,7 +22,7 @@ class Caller:
     """A caller of the API.
 
     Attributes:
-        name: The scope of its idempotency keys. It stands on the records of its jobs.
+        name: The scope of its idempotency keys. The records of its jobs have it.
         former_name: Its scope in earlier releases, which others may have shared; None: the same.
     """
 
@@ -57,5 +57,5 @@ def _bearer(claims: Mapping[str, Any]) -> Caller:
     issuer, subject = claims.get("iss", ""), claims.get("sub", "")
     program = next((claims[name] for name in _PROGRAM if claims.get(name)), "")
     who = {name: value for name, value in (("iss", issuer), ("sub", subject), ("client", program)) if value}
-    # Encoded, so that no claim can look like two. A former name began with the issuer, so that none can look like this.
+    # Encoded, so that one claim cannot pass for two. Former names began with the issuer, so none begins like this.
     return Caller(f"token#{urlencode(who, errors='surrogatepass')}", f"{issuer}#{subject}")

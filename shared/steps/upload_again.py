@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.jobs.transitions import JobStore
 
 MOST_CORRECTIONS = 5
-"""How often a form may be corrected. Whoever holds it needs no account, and each failure sends a notification."""
+"""How often a form may be corrected. Its holder needs no account, and each failure sends a notification."""
 
 
 def resent(job: Job, source: Mapping[str, Any], *, sent_at: str, store: JobStore, state_machine_arn: str) -> Job:
@@ -64,7 +64,7 @@ def _is_same(job: Job, source: Mapping[str, Any]) -> bool:
 
 
 def _is_later(sent_at: str, failed_at: str) -> bool:
-    """Whether a file was sent after its job had failed. An event names the second, a record the millisecond."""
+    """Whether a file was sent after its job had failed. An event gives seconds, a record gives milliseconds."""
     return datetime.fromisoformat(sent_at) >= datetime.fromisoformat(failed_at).replace(microsecond=0)
 
 
