@@ -21,7 +21,10 @@ NAME = "genviral"
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what completes commands in a shell: eval "$(genviral completion bash)"."""
+    """Print what completes commands in a shell.
+
+    In bash or zsh: eval "$(genviral completion bash)". In fish: genviral completion fish | source.
+    """
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click knows these three
     click.echo(kind(cli, {}, NAME, f"_{NAME.upper()}_COMPLETE").source())

@@ -158,7 +158,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="answer with one JS
 @_json
 @_runs_a_cloud
 def demo(image: Path | None, recipe: Path | None, prompt: str | None, out: Path, as_json: bool) -> None:
-    """Make a video of a picture, all on this machine, and show every step."""
+    """Make a video of a picture on this machine, step by step."""
     from local import demo
     from local.cloud import Cloud
 
@@ -192,7 +192,10 @@ def up(
     parameters: dict[str, str],
     as_json: bool,
 ) -> None:
-    """Run the cloud on this laptop until Ctrl-C, and tell what happens in it."""
+    """Run the cloud on this laptop, and tell what happens in it.
+
+    Ctrl-C ends it and removes everything.
+    """
     from local.cloud import Cloud
 
     cloud = Cloud(

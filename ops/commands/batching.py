@@ -30,9 +30,10 @@ _MOST_ROWS = 20
 @click.option("--wait", "waits", is_flag=True, help="wait for the report")
 @click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="the most seconds to wait")
 def batch(desk: Desk, what: str, check: bool, waits: bool, timeout: float | None) -> Exit | None:
-    """Make a video of each row of a FILE (.csv or .jsonl), or show how a batch stands.
+    """Make a video of each row of a FILE, or show a batch.
 
-    The same file again pays only for what is new in it. --check says first what that would be.
+    FILE is a .csv or .jsonl of this machine. The same file again pays only for what is new in it; --check says first
+    what that would be.
     """
     from ops.batches import SUFFIXES, Batches, exit_code
 

@@ -12,7 +12,6 @@ import click
 from ops.cli import Desk, command, program
 from ops.commands.batching import print_batch
 from ops.facts import age, document, facts, made_of, style_of, time_left, waits_for_a_person
-from ops.next_step import command_in, next_step
 from ops.output import cell, console, say, say_facts, table
 from ops.output import document as print_document
 from shared.jobs.states import OPEN, STATES, Status
@@ -80,6 +79,8 @@ def show_one(desk: Desk, what: str) -> None:
         console().print(_table(found))
         say(f"These are {len(found)} jobs; show one by its id.", error=True)
         return
+    from ops.next_step import command_in, next_step
+
     job, execution = desk.stack.operator.show(found[0].job_id)
     stopped = job.video_id is None and not job.is_terminal and desk.stack.switch.is_stopped
     step = next_step(job, execution, intake_stopped=stopped, sweep_by=_sweep_by(desk, job))
