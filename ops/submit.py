@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from shared.jobs.transitions import JobStore
 
 _MAX_METADATA_BYTES = 2048  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
-_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+_THERE, _TRY_AGAIN = "PreconditionFailed", "ConditionalRequestConflict"
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.5
 
@@ -137,7 +138,7 @@ class Submitter:
             again: Whether another video of the same is wanted, which is paid for once more.
 
         Raises:
-            Unanswered: S3 did not answer, so nobody knows whether the file arrived.
+            Unanswered: S3 did not answer, so nobody knows whether the file arrived; or it was deleted meanwhile.
         """
         for number in count(1):
             key = wish.key(number)
@@ -164,10 +165,11 @@ class Submitter:
                 )
                 return answer.get("VersionId", "")
             except ClientError as error:
-                if error.response["Error"]["Code"] in _THERE:
+                code = error.response["Error"]["Code"]
+                if code == _THERE:
                     # After a try whose answer was lost, it is most likely that try's. Taking it for one pays nothing.
                     return self._known(key).version_id if attempt else None
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500 and code != _TRY_AGAIN:
                     raise
             except HTTPClientError:
                 pass
@@ -182,7 +184,9 @@ class Submitter:
     def _known(self, key: str) -> Submitted:
         """Return what became of an object that is there."""
         listed: list[Any] = list(self.s3.list_object_versions(Bucket=self.bucket, Prefix=key).get("Versions", []))
-        version_id = next((version["VersionId"] for version in listed if version["Key"] == key), "")
+        version_id = next((version["VersionId"] for version in listed if version["Key"] == key), None)
+        if version_id is None:
+            raise Unanswered(f"{key} was there a moment ago and is deleted now. Give the same command again.")
         job_id = identity.for_object(self.bucket, key, version_id)
         return Submitted(job_id, key, version_id, is_new=False, job=self.store.get(job_id))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import time
@@ -11,6 +12,7 @@ import click
 
 from ops.cli import Desk, command, program
 from ops.commands.batching import print_batch
+from ops.exits import NotFound
 from ops.facts import age, document, facts, made_of, style_of, time_left, waits_for_a_person
 from ops.output import cell, console, say, say_facts, table
 from ops.output import document as print_document
@@ -95,26 +97,21 @@ def show_one(desk: Desk, what: str) -> None:
 
 
 def _is_whole_batch(desk: Desk, what: str) -> bool:
-    """Show a batch, where its file or its report is meant."""
-    from ops.addresses import readings
-
-    names = [address.name for address in readings(what, (desk.stack.uploads, desk.stack.videos))]
-    name = next((name for name in names if name.startswith(BATCHES)), None)
-    if name is None:
-        return False
-    from ops.batches import Batches
+    """Show a batch, where its file or its report is meant and the file is still there."""
+    from ops.batches import SUFFIXES, Batches
 
     batches = Batches(desk.stack)
-    print_batch(desk, batches.show(*batches.latest(name)))
-    return True
+    for name in _names(desk, what):
+        if name.startswith(BATCHES) or ("/" not in name and name.lower().endswith(SUFFIXES)):
+            with contextlib.suppress(NotFound):
+                print_batch(desk, batches.show(*batches.latest(name)))
+                return True
+    return False
 
 
 def _is_recipe(desk: Desk, what: str) -> bool:
     """Show a recipe, where one is meant: whether it can be used, what it takes, and what is wrong with it."""
-    from ops.addresses import readings
-
-    names = [address.name for address in readings(what, (desk.stack.uploads, desk.stack.videos))]
-    name = next((found for found in map(recipe_named_by, names) if found and f"{RECIPES}{found}.json" in names), None)
+    name = next(filter(None, (recipe_named_by(name) for name in _names(desk, what) if name.startswith(RECIPES))), None)
     if name is None:
         return False
     from ops.recipes import described
@@ -122,21 +119,29 @@ def _is_recipe(desk: Desk, what: str) -> bool:
     shown = described(desk.stack, name)
     if desk.as_json:
         print_document({"recipe": shown})
-    else:
-        error = shown.get("error", {})
-        say_facts(
-            {
-                "recipe": shown["name"],
-                "status": f"{shown['status']}, uploaded {shown['changed_at']}",
-                "model": shown.get("model_id"),
-                "takes": shown.get("placeholders"),
-                "message": error.get("message"),
-                "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
-                "advice": error.get("advice"),
-                "files go to": shown.get("files_go_to"),
-            }
-        )
+        return True
+    error = shown.get("error", {})
+    say_facts(
+        {
+            "recipe": shown["name"],
+            "status": f"{shown['status']}, uploaded {shown['changed_at']}",
+            "model": shown.get("model_id"),
+            "takes": shown.get("placeholders"),
+            "message": error.get("message"),
+            "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
+            "advice": error.get("advice"),
+            "files go to": shown.get("files_go_to"),
+        }
+    )
     return True
+
+
+def _names(desk: Desk, what: str) -> list[str]:
+    """Return the keys in this stack's buckets that a text may mean."""
+    from ops.addresses import readings
+
+    ours = (desk.stack.uploads, desk.stack.videos)
+    return [address.name for address in readings(what, ours) if address.bucket in (None, *ours)]
 
 
 def _sweep_by(desk: Desk, job: Job) -> str:
@@ -147,13 +152,20 @@ def _sweep_by(desk: Desk, job: Job) -> str:
 
 def _newest(desk: Desk, status: Status | None, limit: int) -> tuple[list[Job], bool]:
     """Return the newest jobs and whether there are more. Of each status, those that changed last are read."""
-    found: list[Job] = []
-    for one in [status] if status else _LISTED:
-        found += desk.stack.store.page(one, limit=limit + 1)[0]
+    statuses = [status] if status else _LISTED
+    found = [job for one in statuses for job in _changed_last(desk, one, limit + 1)]
     found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
     shown = found[:limit]
     known = desk.stack.store.batch_get(job.job_id for job in shown)
     return [known.get(job.job_id, job) for job in shown], len(found) > limit
+
+
+def _changed_last(desk: Desk, status: Status, many: int) -> list[Job]:
+    found, after = desk.stack.store.page(status, limit=many)
+    while after is not None and len(found) < many:  # a page has 1 MB at most
+        more, after = desk.stack.store.page(status, limit=many - len(found), after=after)
+        found += more
+    return found
 
 
 def _print_list(found: list[Job], status: Status | None, *, limit: int, more: bool, stopped: bool) -> None:
@@ -174,7 +186,7 @@ def _watch(desk: Desk, status: Status | None, limit: int) -> None:
     from rich.live import Live
 
     screen = console()
-    with Live(console=screen, screen=True, auto_refresh=False) as live:
+    with contextlib.suppress(KeyboardInterrupt), Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
             found, _ = _newest(desk, status, min(limit, max(1, screen.height - 2)))
             live.update(_table(found) if found else cell("No open jobs."), refresh=True)

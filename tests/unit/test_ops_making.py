@@ -96,11 +96,15 @@ BROKEN = ClientError(
     {"Error": {"Code": "InternalError"}, "ResponseMetadata": {"HTTPStatusCode": 500}},  # type: ignore[typeddict-item]
     "PutObject",
 )
+CONFLICT = ClientError(
+    {"Error": {"Code": "ConditionalRequestConflict"}, "ResponseMetadata": {"HTTPStatusCode": 409}},  # type: ignore[typeddict-item]
+    "PutObject",
+)
 LOST = ReadTimeoutError(endpoint_url="https://s3.example")
 
 
 @pytest.mark.parametrize("again", [[], ["--again"]])
-@pytest.mark.parametrize("error", [LOST, BROKEN], ids=["time-out", "500"])
+@pytest.mark.parametrize("error", [LOST, BROKEN, CONFLICT], ids=["time-out", "500", "409"])
 def test_a_lost_answer_never_becomes_a_second_job(
     account: CommandLine, monkeypatch: pytest.MonkeyPatch, again: list[str], error: Exception
 ) -> None:
