@@ -33,7 +33,7 @@ def uncertain(world: RunningCloud) -> str:
 @pytest.fixture
 def slow_vendor(world: RunningCloud) -> Iterator[None]:
     """Keep videos unfinished during a test."""
-    world.control_vendor("settings", generation_seconds=6)
+    world.control_vendor("settings", generation_seconds=15)
     yield
     world.control_vendor("settings", generation_seconds=0.5)
 

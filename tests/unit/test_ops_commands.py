@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
 from ops.exits import Exit
@@ -101,6 +102,23 @@ def test_list_shows_the_newest_first_under_a_header(account: CommandLine) -> Non
     assert "more than 1" in err
     listed = json.loads(account.run("list", "--status", "failed", "--json")[1])
     assert (listed["jobs"][0]["job_id"], listed["intake_stopped"], listed["more"]) == ("job-failed", True, False)
+
+
+def test_what_a_list_reads_depends_on_what_it_shows_and_not_on_the_table(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(130):
+        account.world.store.create(f"job-{number:03}", source={"type": "api"})
+    asked: list[str] = []
+    real = BaseClient._make_api_call  # type: ignore[attr-defined]  # private, so the stubs do not have it
+
+    def call(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        asked.append(operation)
+        return real(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    assert len(json.loads(account.run("list", "--json")[1])["jobs"]) == 100
+    assert (asked.count("Query"), asked.count("BatchGetItem"), asked.count("GetItem")) == (8, 1, 1)
 
 
 def test_show_says_what_to_do_and_no_prompt(account: CommandLine) -> None:
