@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _UNBOUNDED = 10_000
 _WIDEST = 50
 """The most columns of a cell. With more, a long name could move the next cell out of sight."""
-_COMMAND = ("  $ ", "type ")
-"""How a line begins that holds a command to copy."""
+_TO_COPY = "type "
+"""How a line of facts begins that holds a command to copy."""
 _NOTHING: tuple[object, ...] = (None, "", {}, [], 0)
 
 
@@ -42,7 +42,7 @@ def say(*lines: str, error: bool = False, indent: str = "") -> None:
 def _broken(line: str, indent: str) -> list[str]:
     # Words stay whole: half of a command, a link or a path could not be copied.
     width = shutil.get_terminal_size().columns
-    if len(line) <= width or line.startswith(_COMMAND):
+    if len(line) <= width or line.startswith(_TO_COPY):
         return [line]
     begin = line[: len(line) - len(line.lstrip())]
     options: Any = {"break_long_words": False, "break_on_hyphens": False, "drop_whitespace": True}
@@ -101,7 +101,7 @@ def facts(values: Mapping[str, Any]) -> Iterator[str]:
 def say_command(text: str, command: str) -> None:
     """Print, beside the command's own output, a text and a command to copy, which stands alone on its line."""
     say(text, error=True)
-    print(f"  $ {visible(command)}", file=sys.stderr)
+    print(f"  {visible(command)}", file=sys.stderr)
 
 
 def agree(warning: str, word: str, *, yes: bool) -> None:

@@ -280,7 +280,7 @@ def test_ctrl_c_ends_only_the_waiting(account: CommandLine, monkeypatch: pytest.
     monkeypatch.setattr(time, "sleep", interrupted)
     code, out, err = account.run("wait", JOB_ID)
     assert (code, out) == (Exit.STOPPED, "")
-    assert f"The job continues. Wait on with:\n  $ python -m ops wait {JOB_ID}\n" in err
+    assert f"The job continues. Wait on with:\n  python -m ops wait {JOB_ID}\n" in err
     assert account.world.record().status is Status.PROCESSING
 
 
