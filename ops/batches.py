@@ -18,7 +18,7 @@ from shared.requests.batch_names import is_check, name_of
 from shared.requests.recipes import BATCHES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ops.stack import Stack
@@ -76,24 +76,28 @@ class Batches:
         version_id = self.stack.s3.put_object(Bucket=self.stack.uploads, Key=key, Body=body).get("VersionId", "")
         return key, identity.for_object(self.stack.uploads, key, version_id)
 
-    def latest(self, name: str) -> tuple[str, str]:
+    def latest(self, names: Sequence[str]) -> tuple[str, str]:
         """Return the key and the id of the last upload of a batch.
 
         Args:
-            name: Its name, its file's key or name, or its report's key.
+            names: What it may be called: its name, its file's key or name, its report's key.
 
         Raises:
             NotFound: There is no such file in the uploads bucket.
         """
-        plain = name.removeprefix(BATCHES)
-        folder, slash, last = plain.rpartition("/")
+        plain = [name.removeprefix(BATCHES) for name in names]
+        if found := next(filter(None, map(self._upload_of, plain)), None):
+            return found
+        name = plain[0] if plain else "of that name"
+        raise NotFound(f"There is no batch {name} in {self.stack.uploads}. Upload its file: batch {name}.csv")
+
+    def _upload_of(self, name: str) -> tuple[str, str] | None:
+        folder, slash, last = name.rpartition("/")
         if slash and last.endswith(_REPORTED) and (found := self._listed(folder)):
             named = last.rpartition(".")[0]
             return next((one for one in found if one[1] == named), found[0])
-        exact = [one for one in self._listed(name_of(f"{BATCHES}{plain}")) if one[0] == f"{BATCHES}{plain}"]
-        if found := exact or self._listed(plain):
-            return found[0]
-        raise NotFound(f"There is no batch {plain} in {self.stack.uploads}. Upload its file: batch {plain}.csv")
+        exact = [one for one in self._listed(name_of(f"{BATCHES}{name}")) if one[0] == f"{BATCHES}{name}"]
+        return next(iter(exact or self._listed(name)), None)
 
     def _listed(self, name: str) -> list[tuple[str, str]]:
         """The keys and ids of a batch's uploads, checks included; the last one first."""

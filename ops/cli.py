@@ -77,6 +77,13 @@ class Desk:
             )
         return found[0]
 
+    def keys(self, what: str) -> list[str]:
+        """Return the keys in this stack's buckets that a text may mean: it may be a link or an address."""
+        from ops.addresses import readings
+
+        ours = (self.stack.uploads, self.stack.videos)
+        return list(dict.fromkeys(one.name for one in readings(what, ours) if one.bucket in (None, *ours)))
+
     def command(self, *words: str) -> str:
         """Return a command as it can be pasted: the same program, for the same stack."""
         options = (word for name, value in self.options.items() for word in (f"--{name}", value))

@@ -42,7 +42,7 @@ def batch(desk: Desk, what: str, check: bool, waits: bool, timeout: float | None
     uploads = file.is_file() and file.suffix.lower() in SUFFIXES
     if check and not uploads:
         raise click.UsageError(f"--check needs a FILE of this machine, .csv or .jsonl; there is none at '{what}'.")
-    key, batch_id = batches.upload(file, check=check) if uploads else batches.latest(what)
+    key, batch_id = batches.upload(file, check=check) if uploads else batches.latest(desk.keys(what))
     if waits:
         try:
             with progress() as tell:

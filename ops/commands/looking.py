@@ -101,17 +101,16 @@ def _is_whole_batch(desk: Desk, what: str) -> bool:
     from ops.batches import SUFFIXES, Batches
 
     batches = Batches(desk.stack)
-    for name in _names(desk, what):
-        if name.startswith(BATCHES) or ("/" not in name and name.lower().endswith(SUFFIXES)):
-            with contextlib.suppress(NotFound):
-                print_batch(desk, batches.show(*batches.latest(name)))
-                return True
+    keys = [key for key in desk.keys(what) if key.startswith(BATCHES) or key.lower().endswith(SUFFIXES)]
+    with contextlib.suppress(NotFound):
+        print_batch(desk, batches.show(*batches.latest(keys)))
+        return True
     return False
 
 
 def _is_recipe(desk: Desk, what: str) -> bool:
     """Show a recipe, where one is meant: whether it can be used, what it takes, and what is wrong with it."""
-    name = next(filter(None, (recipe_named_by(name) for name in _names(desk, what) if name.startswith(RECIPES))), None)
+    name = next(filter(None, (recipe_named_by(name) for name in desk.keys(what) if name.startswith(RECIPES))), None)
     if name is None:
         return False
     from ops.recipes import described
@@ -134,14 +133,6 @@ def _is_recipe(desk: Desk, what: str) -> bool:
         }
     )
     return True
-
-
-def _names(desk: Desk, what: str) -> list[str]:
-    """Return the keys in this stack's buckets that a text may mean."""
-    from ops.addresses import readings
-
-    ours = (desk.stack.uploads, desk.stack.videos)
-    return [address.name for address in readings(what, ours) if address.bucket in (None, *ours)]
 
 
 def _sweep_by(desk: Desk, job: Job) -> str:

@@ -168,8 +168,8 @@ def test_without_json_it_tells_a_person_what_to_type(up: Any, place: Path) -> No
     assert values["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
     assert values["AWS_REGION"] == values["AWS_DEFAULT_REGION"]
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err, "Goodbye" in out, file.exists()) == (0, "", True, False)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, "Goodbye" in out, file.exists()) == (0, True, False)
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,18 @@ CASES: dict[str, tuple[Any, Exit, list[str]]] = {
 }
 
 
+NAMES = (
+    "boats",
+    "boats.csv",
+    "batches/boats.csv",
+    f"s3://{UPLOADS}/batches/boats.csv",
+    f"https://{UPLOADS}.s3.eu-central-1.amazonaws.com/batches/boats.csv",
+    f"s3://{VIDEOS}/batches/boats/anything.json",
+)
+
+
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ["boats", "boats.csv", "batches/boats.csv", "batches/boats/anything.json"])
+@pytest.mark.parametrize("name", NAMES)
 def test_each_stage_of_a_batch_is_shown(
     account: CommandLine, monkeypatch: pytest.MonkeyPatch, case: str, name: str
 ) -> None:
