@@ -297,7 +297,8 @@ def _welcome(at: Endpoints, time_scale: float) -> str:
     sample = shlex.quote(os.path.relpath(ROOT / "samples" / "product.jpg"))
     source = shlex.quote(os.path.relpath(switches.ENV_FILE))
     source = source if "/" in source else f"./{source}"
-    pace = "" if time_scale == 1 else f"\n  Time       waits take {time_scale:g} times as long as on AWS"
+    usual = "as long as on AWS (--time-scale changes that)"
+    pace = usual if time_scale == 1 else f"{time_scale:g} times as long as on AWS"
     controls = f"  (controls: {at.genviral_admin_url}/state)" if at.genviral_admin_url else ""
     lines = ""
     if at.genviral_admin_url:
@@ -311,7 +312,8 @@ The cloud on your laptop is ready. Ctrl-C ends it and removes everything.
   HTTP API   {at.api_url}/videos
   Genviral   {at.genviral_url}{controls}
   Jobs       {at.state_machine_arn}
-  Topic      {at.topic_arn}{pace}
+  Topic      {at.topic_arn}
+  Time       waits take {pace}
 
 In another terminal, in this folder:
 
