@@ -1,41 +1,52 @@
-"""Provide the command line of the cloud on a laptop: `python -m local up` and `python -m local demo`."""
+"""Provide the commands of the cloud on a laptop: `python -m local up`, `demo` and `vendor`; `./genviral` has them, too.
+
+What is slow to import is imported by the command that needs it, so that help and completion are quick.
+"""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import functools
 import json
 import os
+import shlex
+import shutil
 import signal
 import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from local import demo, terminal
-from local.build import BuildFailed
-from local.cloud import API_KEY, Cloud, CloudFailed, Endpoints
-from local.deploy import DeploymentFailed
+import click
 
+from local import switches, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from local.cloud import Cloud, Endpoints
+
+_API_KEY = "GENVIRAL_API_KEY"  # local.cloud.API_KEY, which is slow to import
+_FAILED, _COULD_NOT_START, _STOPPED = 1, 5, 130  # the same as in ops.exits
+_FEED_SECONDS = 0.5
 _ended = threading.Event()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 2 if it could not start."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Return its exit code; docs/cli.md has the table."""
     terminal.accept_all_text()
-    chosen = _parser().parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    group = click.Group("local", commands={str(one.name): one for one in COMMANDS}, help="The cloud on a laptop.")
     try:
-        return int(chosen.run(chosen))
-    except KeyboardInterrupt:
-        return 130
-    except (CloudFailed, BuildFailed, DeploymentFailed) as error:
-        print(terminal.visible(str(error)), file=sys.stderr)
-        return 2
-    except demo.DemoFailed as error:
-        print(terminal.visible(str(error)), file=sys.stderr)
-        return 1
+        return int(group.main(arguments, prog_name="python -m local", standalone_mode=False) or 0)
+    except (click.Abort, KeyboardInterrupt):
+        return _STOPPED
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError):
+            error.show()
+        else:
+            print(terminal.visible(error.message), file=sys.stderr)
+        return error.exit_code
 
 
 def _end(*_: object) -> None:
@@ -48,140 +59,271 @@ def _end(*_: object) -> None:
         raise KeyboardInterrupt
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local", description="The cloud on a laptop.")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    up = commands.add_parser("up", help="deploy this project on this machine and serve it until Ctrl-C")
-    up.set_defaults(run=_up)
-    up.add_argument("--json", action="store_true", help="print only one line of JSON, when ready")
-    up.add_argument("--port", type=port, default=0, help="port for AWS on 127.0.0.1 (default: a free one)")
-    up.add_argument("--genviral-url", help="a Partner API endpoint instead of the stand-in; needs its API key")
-    up.add_argument(
-        "--api-key-file",
-        type=_key,
-        metavar="FILE",
-        help=f"a file with the key for --genviral-url (default: ${API_KEY})",
-    )
-    up.add_argument("--api-key", type=_no_key, help=argparse.SUPPRESS)
-    up.add_argument("--time-scale", type=number, default=1.0, help="factor for waits and backoff (default: 1)")
-    up.add_argument("--generation-seconds", type=number, help="seconds that the stand-in takes for a video")
-    up.add_argument(
-        "--set", type=_assignment, action="append", default=[], metavar="Parameter=value", help="a template parameter"
-    )
-    show = commands.add_parser("demo", help="run the whole job on one picture and show every step")
-    show.set_defaults(run=_demo)
-    show.add_argument("--image", type=_file, default=demo.SAMPLE, help="the picture (default: a sample)")
-    show.add_argument("--recipe", type=_file, help="the recipe (default: recipes/default.json)")
-    show.add_argument("--prompt", help="a prompt instead of the recipe's own")
-    show.add_argument("--out", type=_folder, default=Path("demo-out"), help="folder for the video (default: demo-out)")
-    return parser
+class _Failed(click.ClickException):
+    """A cloud could not be started, or no stand-in answers."""
+
+    exit_code = _COULD_NOT_START
 
 
-def _demo(chosen: argparse.Namespace) -> int:
+class _DemoFailed(click.ClickException):
+    """The demo's job ended without a video."""
+
+    exit_code = _FAILED
+
+
+def _runs_a_cloud(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Let a command end in order at the first signal, and tell people why a cloud or a demo failed."""
+
+    @functools.wraps(function)
+    def run(**arguments: Any) -> int | None:
+        from local.build import BuildFailed
+        from local.cloud import CloudFailed
+        from local.demo import DemoFailed
+        from local.deploy import DeploymentFailed
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)
+        try:
+            return function(**arguments)
+        except (CloudFailed, BuildFailed, DeploymentFailed) as error:
+            raise _Failed(str(error)) from None
+        except DemoFailed as error:
+            raise _DemoFailed(str(error)) from None
+
+    return run
+
+
+def _assignments(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    for text in texts:
+        name, equals, _value = text.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"'{text}' is not of the form Parameter=value", param=param)
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _key(_: click.Context, param: click.Parameter, file: str | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        key = Path(file).read_text("ascii").strip()
+    except OSError as error:
+        raise click.BadParameter(f"'{file}' cannot be read: {error.strerror}", param=param) from None
+    except UnicodeDecodeError:
+        key = ""
+    if not key or len(key.split()) != 1:
+        raise click.BadParameter(f"'{file}' must contain an API key and nothing else", param=param)
+    return key
+
+
+def _no_key(_: click.Context, param: click.Parameter, key: str | None) -> None:
+    if key is not None:
+        text = f"every program on this machine can read a command line. Set {_API_KEY}, or use --api-key-file"
+        raise click.BadParameter(text, param=param)
+
+
+def _number(_: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value < float("inf"):
+        raise click.BadParameter(f"'{value:g}' must be a number of at least 0", param=param)
+    return value
+
+
+def _port(_: click.Context, param: click.Parameter, value: int) -> int:
+    if not 0 <= value < 65536:
+        raise click.BadParameter(f"'{value}' is not a port", param=param)
+    return value
+
+
+def _folder(_: click.Context, param: click.Parameter, text: str) -> Path:
+    """Return a folder that exists or can be created."""
+    path = Path(text)
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise click.BadParameter(f"'{there}' is a file, not a folder", param=param)
+    return path
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["Examples:", "", "\b", *(f"  genviral {line}" for line in lines)])
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_json = click.option("--json", "as_json", is_flag=True, help="answer with one JSON document")
+
+
+@click.command("demo", epilog=_examples("demo", "demo --image shoe.jpg --prompt 'A red shoe on marble'"))
+@click.option("--image", type=_FILE, help="the picture (default: a sample)")
+@click.option("--recipe", type=_FILE, help="the recipe (default: recipes/default.json)")
+@click.option("--prompt", help="a prompt instead of the recipe's own")
+@click.option("--out", callback=_folder, default="demo-out", show_default=True, help="folder for the video")
+@_json
+@_runs_a_cloud
+def demo(image: Path | None, recipe: Path | None, prompt: str | None, out: Path, as_json: bool) -> None:
+    """Make a video of a picture on this machine, step by step."""
+    from local import demo
+    from local.cloud import Cloud
+
     with Cloud(parameters=demo.PARAMETERS, generation_seconds=demo.GENERATION_SECONDS) as cloud:
-        demo.run(cloud, image=chosen.image, recipe=chosen.recipe, prompt=chosen.prompt, out=chosen.out)
-    return 0
+        chosen = image or demo.SAMPLE
+        result = demo.run(cloud, image=chosen, recipe=recipe, prompt=prompt, out=out, quiet=as_json)
+    if as_json:
+        print(json.dumps(result))
 
 
-def _up(chosen: argparse.Namespace) -> int:
+@click.command("up", epilog=_examples("up", "up --port 4566 --set DailyCreditLimit=100", "up --time-scale 0.1"))
+@click.option("--port", type=int, callback=_port, default=0, help="port for AWS on 127.0.0.1 (default: a free one)")
+@click.option("--genviral-url", help="a Partner API endpoint instead of the stand-in; needs its API key")
+@click.option(
+    "--api-key-file", "api_key", metavar="FILE", callback=_key, help=f"a file with its key (default: ${_API_KEY})"
+)
+@click.option("--api-key", "no_key", callback=_no_key, hidden=True, expose_value=False)
+@click.option("--time-scale", type=float, callback=_number, default=1.0, show_default=True, help="factor for waits")
+@click.option("--generation-seconds", type=float, callback=_number, help="seconds that the stand-in takes for a video")
+@click.option(
+    "--set", "parameters", metavar="PARAMETER=VALUE", multiple=True, callback=_assignments, help="a template parameter"
+)
+@click.option("--json", "as_json", is_flag=True, help="print only one line of JSON, when ready")
+@_runs_a_cloud
+def up(
+    port: int,
+    genviral_url: str | None,
+    api_key: str | None,
+    time_scale: float,
+    generation_seconds: float | None,
+    parameters: dict[str, str],
+    as_json: bool,
+) -> None:
+    """Run the cloud on this laptop, and tell what happens in it.
+
+    Ctrl-C ends it and removes everything.
+    """
+    from local.cloud import Cloud
+
     cloud = Cloud(
-        port=chosen.port,
-        time_scale=chosen.time_scale,
-        parameters=dict(chosen.set),
-        genviral_url=chosen.genviral_url,
+        port=port,
+        time_scale=time_scale,
+        parameters=parameters,
+        genviral_url=genviral_url,
         # The stand-in does not accept a key of the real vendor.
-        api_key=chosen.api_key_file or (os.environ.get(API_KEY) if chosen.genviral_url else None),
-        generation_seconds=chosen.generation_seconds,
+        api_key=api_key or (os.environ.get(_API_KEY) if genviral_url else None),
+        generation_seconds=generation_seconds,
     )
     with cloud, contextlib.suppress(KeyboardInterrupt):
-        print(json.dumps(asdict(cloud.endpoints)) if chosen.json else _welcome(cloud.endpoints), flush=True)
-        _ended.wait()
-    return 0
+        if as_json:
+            print(json.dumps(asdict(cloud.endpoints)), flush=True)
+            _ended.wait()
+            return
+        with _settings(cloud.endpoints):
+            print(_welcome(cloud.endpoints, time_scale), flush=True)
+            _tell(cloud)
+    if not as_json:
+        print("\nThe cloud on your laptop has ended; everything in it is removed. Goodbye.", flush=True)
 
 
-def _welcome(at: Endpoints) -> str:
+@click.command("vendor", epilog=_examples("vendor", "vendor no-credits", "vendor normal"))
+@click.argument("switch", required=False, type=click.Choice(list(switches.SWITCHES)), metavar="[SWITCH]")
+@_json
+def vendor(switch: str | None, as_json: bool) -> None:
+    """Switch the stand-in for Genviral while `up` runs.
+
+    Without SWITCH: say how it stands.
+    """
+    try:
+        state = switches.turn(switch)
+    except switches.NoStandIn as error:
+        raise _Failed(str(error)) from None
+    if as_json:
+        print(json.dumps({"switch": switch, "state": state}))
+        return
+    print(switches.in_words(state))
+    if switch is not None:
+        return
+    for name, (text, _) in switches.SWITCHES.items():
+        print(f"  {name:<13} {text}")
+
+
+COMMANDS = (demo, up, vendor)
+
+
+@contextlib.contextmanager
+def _settings(at: Endpoints) -> Any:
+    """Keep a file that a shell can source, while the cloud runs."""
+    written = switches.write_settings(_variables(at))
+    try:
+        yield
+    finally:
+        # Another `up` may have written its own meanwhile.
+        if switches.ENV_FILE.exists() and switches.ENV_FILE.read_text("utf-8") == written:
+            switches.ENV_FILE.unlink()
+
+
+def _variables(at: Endpoints) -> dict[str, str]:
     # Tools differ in which of the two region variables they read.
+    return {
+        "AWS_ENDPOINT_URL": at.aws_endpoint,
+        "AWS_REGION": at.region,
+        "AWS_DEFAULT_REGION": at.region,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "API_URL": at.api_url,
+        "UPLOADS_BUCKET": at.uploads_bucket,
+        "VIDEOS_BUCKET": at.videos_bucket,
+        "TOPIC_ARN": at.topic_arn,
+        **({"GENVIRAL_ADMIN_URL": at.genviral_admin_url} if at.genviral_admin_url else {}),
+    }
+
+
+def _tell(cloud: Cloud) -> None:
+    """Tell what happens, until the end; where no person reads it, only wait."""
+    if not sys.stdout.isatty():
+        _ended.wait()
+        return
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from local.feed import Feed
+
+    feed = Feed(cloud)
+    while not _ended.wait(_FEED_SECONDS):
+        # On a busy machine the stand-in may answer too late; the next look tells what this one missed.
+        with contextlib.suppress(BotoCoreError, ClientError):
+            for line in feed.news():
+                print(line, flush=True)
+
+
+def _welcome(at: Endpoints, time_scale: float) -> str:
+    from local.build import ROOT
+
+    called = os.environ.get("GENVIRAL_PROGRAM", str(ROOT / "genviral"))
+    program = Path(called).name if shutil.which(Path(called).name) == called else shlex.quote(called)
+    sample = shlex.quote(os.path.relpath(ROOT / "samples" / "product.jpg"))
+    source = shlex.quote(os.path.relpath(switches.ENV_FILE))
+    source = source if "/" in source else f"./{source}"
+    usual = "as long as on AWS (--time-scale changes that)"
+    pace = usual if time_scale == 1 else f"{time_scale:g} times as long as on AWS"
+    controls = f"  (controls: {at.genviral_admin_url}/state)" if at.genviral_admin_url else ""
+    lines = ""
+    if at.genviral_admin_url:
+        width = max(map(len, switches.SWITCHES))
+        all_of_them = (f"  {program} vendor {one:<{width}}  # {text}\n" for one, (text, _) in switches.SWITCHES.items())
+        lines = f"\n  # what happens when Genviral fails\n{''.join(all_of_them)}"
     return f"""\
 The cloud on your laptop is ready. Ctrl-C ends it and removes everything.
 
   AWS        {at.aws_endpoint}  ({at.region}, any credentials)
   HTTP API   {at.api_url}/videos
-  Genviral   {at.genviral_url}{f"  (controls: {at.genviral_admin_url}/state)" if at.genviral_admin_url else ""}
+  Genviral   {at.genviral_url}{controls}
   Jobs       {at.state_machine_arn}
   Topic      {at.topic_arn}
+  Time       waits take {pace}
 
-In another terminal:
+In another terminal, in this folder:
 
-  export AWS_ENDPOINT_URL={at.aws_endpoint} AWS_REGION={at.region} AWS_DEFAULT_REGION={at.region}
-  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test API_URL={at.api_url}
-  export UPLOADS_BUCKET={at.uploads_bucket} VIDEOS_BUCKET={at.videos_bucket}
-  export TOPIC_ARN={at.topic_arn}
+  . {source}
 
-  # upload a recipe and a picture, then list the videos
-  aws s3 cp recipes/default.json s3://{at.uploads_bucket}/recipes/shoes.json
-  aws s3 cp shoe.jpg s3://{at.uploads_bucket}/uploads/shoes/shoe.jpg
-  aws s3 ls --recursive s3://{at.videos_bucket}/videos/
-
-  # or over HTTP
-  curl -X POST {at.api_url}/videos -H 'content-type: application/json' \\
-    -d '{{"model_id": "bytedance/seedance-2.0", "prompt": "A paper boat on a calm lake"}}'
-  curl {at.api_url}/videos/JOB_ID
-"""
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form Parameter=value")
-    return name, value
-
-
-def _key(text: str) -> str:
-    try:
-        key = Path(text).read_text("ascii").strip()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        key = ""
-    if not key or len(key.split()) != 1:
-        raise argparse.ArgumentTypeError(f"'{text}' must contain an API key and nothing else")
-    return key
-
-
-def _no_key(_: str) -> str:
-    raise argparse.ArgumentTypeError(
-        f"every program on this machine can read a command line. Set {API_KEY}, or use --api-key-file"
-    )
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file '{text}'")
-    return path
-
-
-def _folder(text: str) -> Path:
-    """Return a folder that exists or can be created."""
-    path = Path(text)
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise argparse.ArgumentTypeError(f"'{there}' is a file, not a folder")
-    return path
-
-
-def number(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' must be a number of at least 0")
-    return value
-
-
-def port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port")
-    return value
+  # a picture, and a prompt; each prints the path of its video
+  {program} submit {sample} --wait
+  {program} submit --prompt 'A paper boat on a calm lake' --wait
+  {program} list
+{lines}"""
 
 
 if __name__ == "__main__":

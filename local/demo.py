@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from local import terminal
 from local.build import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from local.cloud import Cloud
@@ -85,16 +86,19 @@ class Facts:
 
 
 class Progress:
-    """Prints one line per step. On a terminal, the last line also shows the current state."""
+    """Prints one line per step, unless it is quiet. On a terminal, the last line also shows the current state."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._start = time.monotonic()
-        self._live = sys.stdout.isatty()
+        self._quiet = quiet
+        self._live = sys.stdout.isatty() and not quiet
         self._columns = terminal.columns()
         self._open: str | None = None
 
     def done(self, text: str) -> None:
         """Print a permanent line."""
+        if self._quiet:
+            return
         self._clear()
         print(self._line(text), flush=True)
 
@@ -116,7 +120,9 @@ class Progress:
         return terminal.fit(f"{time.monotonic() - self._start:6.1f} s  {text}", width)
 
 
-def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | None = None, out: Path) -> None:
+def run(
+    cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | None = None, out: Path, quiet: bool = False
+) -> dict[str, Any]:
     """Upload the picture and follow the job to its end.
 
     Args:
@@ -125,12 +131,16 @@ def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | 
         recipe: The recipe's file; None for the default recipe.
         prompt: A prompt instead of the recipe's own.
         out: The folder for the video.
+        quiet: Whether to print nothing.
+
+    Returns:
+        The video's `file`, its `facts` and the `notification`.
 
     Raises:
         DemoFailed: The job did not end with a playable video and its notification.
     """
-    progress = Progress()
-    inbox = _Inbox(cloud)
+    progress = Progress(quiet=quiet)
+    inbox = Inbox(cloud, "demo-inbox")
     key = _upload(cloud, image, recipe, prompt)
     progress.done(f"Upload           s3://{cloud.endpoints.uploads_bucket}/{key}")
     job_id = _follow(cloud, key, progress)
@@ -140,6 +150,12 @@ def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | 
         raise DemoFailed(f"\n{_failure(message)}")
     file = _download(cloud, message["video"], out)
     facts = Facts.of(file)
+    if not quiet:
+        _print(file, facts, message)
+    return {"file": str(file), "facts": asdict(facts), "notification": message}
+
+
+def _print(file: Path, facts: Facts, message: dict[str, Any]) -> None:
     print(f"\nVideo          {terminal.visible(str(file))}")
     print(f"Facts          {facts}")
     print("Notification   as a subscribed queue received it:\n")
@@ -147,13 +163,13 @@ def run(cloud: Cloud, *, image: Path, recipe: Path | None = None, prompt: str | 
     print(terminal.visible(text))
 
 
-class _Inbox:
+class Inbox:
     """A queue that is subscribed to the topic, like a user's."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, name: str) -> None:
         self._cloud = cloud
         self._sqs = cloud.client("sqs")
-        self._url = self._sqs.create_queue(QueueName="demo-inbox")["QueueUrl"]
+        self._url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
         cloud.client("sns").subscribe(
             TopicArn=cloud.endpoints.topic_arn,
@@ -162,13 +178,23 @@ class _Inbox:
             Attributes={"RawMessageDelivery": "true"},
         )
 
+    def received(self, wait_seconds: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the notifications that have come, and remove them."""
+        options = {"WaitTimeSeconds": wait_seconds, "MaxNumberOfMessages": 10}
+        for item in self._sqs.receive_message(QueueUrl=self._url, **options).get("Messages", []):
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=item["ReceiptHandle"])
+            yield json.loads(item["Body"])
+
     def wait_for(self, job_id: str) -> dict[str, Any]:
+        """Return the notification of a job.
+
+        Raises:
+            DemoFailed: None came in time.
+        """
         end = time.monotonic() + _TIMEOUT_SECONDS
         while time.monotonic() < end:
             self._cloud.check()
-            for item in self._sqs.receive_message(QueueUrl=self._url, WaitTimeSeconds=1).get("Messages", []):
-                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=item["ReceiptHandle"])
-                message: dict[str, Any] = json.loads(item["Body"])
+            for message in self.received(wait_seconds=1):
                 if message.get("job_id") == job_id:
                     return message
         raise DemoFailed(f"No notification came within {_TIMEOUT_SECONDS:.0f} seconds.")
@@ -249,11 +275,11 @@ def _show(event: dict[str, Any], state: str, progress: Progress) -> str:
     left = event.get("stateExitedEventDetails")
     if left and event["type"] not in _SILENT:
         output = json.loads(left.get("output") or "{}")
-        progress.done(f"{left['name']:<16} {_said(left['name'], output)}".rstrip())
+        progress.done(f"{left['name']:<16} {what_came(left['name'], output)}".rstrip())
     return state
 
 
-def _said(state: str, output: dict[str, Any]) -> str:
+def what_came(state: str, output: dict[str, Any]) -> str:
     """Return the readable part of a state's output."""
     if error := output.get("error"):
         return str(error["Error"])

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ops.addresses import Address, readings
-from ops.operator import Refused
+from ops.exits import NotFound, Refused
 from shared.jobs import identity
 from shared.jobs.states import Status
 from shared.requests.batch_names import is_check, name_of
@@ -32,6 +32,7 @@ _MOST_BYTES_OF_A_KEY = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userg
 _EXECUTION = re.compile(r"arn:[\w-]+:states:[^/?\s]+")  # the console's links hold it
 # A batch's report, in the videos bucket, or the folder that holds it.
 _REPORT = re.compile(r"batches/(.+)/(?:[^/]+\.(?:json|csv))?", re.DOTALL)
+_BEGINNING = re.compile(r"[0-9A-Za-z_-]{6,74}")  # of a job's id, as people shorten it
 _NOTIFICATION = re.compile(rf"([^/]+)/(?:{'|'.join(Status)})(?:#.*)?")
 _NOTIFICATION_OF_NO_JOB = re.compile(r"[^/]+/(?:recipe|batch|upload)_[a-z]+(?:#.*)?")
 # A finished video or a file beside it, as a key or in a link; also a job's address in the API.
@@ -73,7 +74,7 @@ class Finder:
             if _batch_of(job) in batches or any(_is_meant(job, name) for name in names)
         } | self._owners(names)
         if not jobs:
-            raise Refused(self._why_none(addresses).format(what=what, bucket=self.uploads))
+            raise NotFound(self._why_none(addresses).format(what=what, bucket=self.uploads))
         return sorted(jobs.values(), key=lambda job: job.created_at)
 
     def _named_by(self, address: Address) -> dict[str, Job]:
@@ -200,6 +201,7 @@ def _is_meant(job: Job, name: str) -> bool:
     key, caller = job.source.get("key"), job.source.get("caller")
     return (
         name == job.video_id
+        or (_BEGINNING.fullmatch(name) is not None and job.job_id.startswith(name))
         or (key is not None and f"/{key}".endswith(f"/{name}"))
         or (
             caller is not None

@@ -6,6 +6,7 @@ is carried out.
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,22 @@ def next_step(job: Job, execution: Mapping[str, Any] | None, *, intake_stopped: 
     else:
         step = _under_way(job, execution, intake_stopped=intake_stopped, sweep_by=sweep_by)
     return step.format(job=job.job_id, video=shlex.quote(job.known_video) if job.known_video else "VIDEO_ID")
+
+
+def command_in(job: Job, step: str) -> tuple[str, ...]:
+    """Return the first command that a step names, in words; nothing where that still lacks the id of a video.
+
+    For a job that has succeeded: the one that fetches its video.
+    """
+    if job.status is Status.SUCCEEDED:
+        return ("wait", job.job_id)
+    ids = ["VIDEO_ID", *([re.escape(shlex.quote(job.known_video))] if job.known_video else [])]
+    found = re.search(rf"(attach|redrive|resubmit) {re.escape(job.job_id)}(?: ({'|'.join(ids)}))?", step)
+    if found is None:
+        return ("start-intake",) if "start-intake" in step else ()
+    if found[2] == "VIDEO_ID":
+        return ()
+    return (found[1], job.job_id, *([job.known_video] if found[2] and job.known_video else []))
 
 
 def _at_the_end(job: Job) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ops.exits import NotFound, Refused
 from ops.next_step import clock_time, instead, may_be_sending
 from shared.executions import Executions, Redriven, describing, ended_at, is_live
 from shared.genviral.errors import GenviralFault, VideoNotFound
@@ -44,10 +45,6 @@ _NEW = (
     "Ask for a new job with fresh links, through the API with another Idempotency-Key. If this one may be paid for, "
     "search for its video at Genviral first, and attach that: a new job is paid for once more."
 )
-
-
-class Refused(Exception):
-    """The command cannot be carried out; the text says why and what can be done instead. Nothing was changed."""
 
 
 def _agree(_: Job) -> None:
@@ -385,7 +382,7 @@ class Operator:
         # An execution's name or ARN will do: that is what the console shows.
         job = self.store.get(identity.of_execution(job_id))
         if job is None:
-            raise Refused(f"There is no job {job_id}, or its record has expired.")
+            raise NotFound(f"There is no job {job_id}, or its record has expired.")
         return job
 
     def _execution(self, job: Job) -> dict[str, Any] | None:

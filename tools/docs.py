@@ -19,9 +19,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import yaml
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from cli import cli
+from ops import batches, recipes
+from ops.exits import Exit
+from ops.facts import FIELDS
 from shared import delivery
 from shared.api.errors import HTTP_STATUS, advice_on
 from shared.faults import Branch, Fault, Paid
@@ -45,6 +50,8 @@ PAGES = tuple(
     for name in (
         "api-errors",
         "architecture",
+        "cli",
+        "cli-json",
         "cost",
         "errors",
         "notifications",
@@ -419,6 +426,41 @@ def _ticked(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+_EVERYWHERE = frozenset({"--json", "--stack", "--region", "--profile", "--help"})
+
+
+def _exit_codes() -> str:
+    return _table(("Code", "Name", "When"), ((f"{code:d}", code.name.lower(), code.meaning) for code in Exit))
+
+
+def _commands() -> str:
+    lines = []
+    for name, command in cli.commands.items():
+        given = [
+            param.make_metavar(click.Context(command))
+            for param in command.params
+            if param.param_type_name == "argument"
+        ]
+        text = inspect.cleandoc(command.help or "").replace("\n\n", " ")
+        lines.append((f"**`{' '.join([name, *given])}`**", " ".join(text.split())))
+        for option in command.params:
+            if isinstance(option, click.Option) and not (option.hidden or _EVERYWHERE & set(option.opts)):
+                words = (
+                    option.opts[0]
+                    if option.is_flag
+                    else f"{option.opts[0]} {option.make_metavar(click.Context(command))}"
+                )
+                default = "" if option.is_flag or not option.show_default else f" (default: {option.default})"
+                lines.append((f"`{words}`", f"{option.help}{default}"))
+    return _table(("Command or option", ""), lines)
+
+
+def _fields(fields: dict[str, str]) -> str:
+    return _table(("Field", ""), ((f"`{name}`", meaning) for name, meaning in fields.items()))
+
+
 # ---- pages -----------------------------------------------------------------------------------------------------------
 
 
@@ -449,6 +491,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "months": lambda: _table(("`Monitoring`", *(f"{jobs:,} jobs" for jobs in cost.JOBS)), cost.total_table()),
     "alarms": lambda: _table(("Alarm", "$ a month", "With"), cost.alarm_table()),
     "metrics": lambda: _table(("Metric", *_COLUMNS), cost.metric_table()),
+    "exit-codes": _exit_codes,
+    "commands": _commands,
+    "json-job": lambda: _fields(FIELDS),
+    "json-batch": lambda: _fields(batches.FIELDS),
+    "json-recipe": lambda: _fields(recipes.FIELDS),
 }
 
 

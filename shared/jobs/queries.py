@@ -23,6 +23,11 @@ _OVERVIEW = (
     *("job_id", "status", "created_at", "source", "model_id", "video_id", "claim", "credits_used", "output"),
     "other_videos",
 )
+# What a list needs beside that, and no index has.
+_DETAILS = (
+    *("error", "recipe", "timeline", "submitted_at", "expected_seconds", "held_since", "next_try_at", "held_until"),
+    *("redrive_at", "redrive_until", "redrives", "retrying"),
+)
 _MOST_A_CALL = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 OWNER_OF = "#video "  # no job can have such a name
 
@@ -55,7 +60,7 @@ class JobQueries:
 
     def batch_get(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Return those of many jobs that exist, by id, as they are now; without their requests."""
-        names = {f"#{name}": name for name in (*_OVERVIEW, "error", "submitted_at")}
+        names = {f"#{name}": name for name in (*_OVERVIEW, *_DETAILS)}
         found: dict[str, Job] = {}
         todo = [key_of(job_id) for job_id in job_ids]
         while todo:

@@ -45,6 +45,7 @@ MAX_VALUES = 500_000
 _MAX_ISSUES = 20
 _MAX_FIELDS = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,40}")
+_OTHER_SEPARATOR = re.compile(r"[;\t|,]")
 _JSON_LINE = re.compile(r"\S[^\r\n]*+")
 _OTHER_FILES = (
     (b"\x1f\x8b", "compressed (gzip): upload it uncompressed"),
@@ -232,8 +233,10 @@ def _json_lines(text: str, values: _Values) -> Iterator[Row]:
             document = strict_json.loads(written)
         except strict_json.RepeatedKey as repeated:
             yield Row(line, fault=_repeated(repeated.key))
-        except (ValueError, RecursionError):
-            yield Row(line, fault=InvalidJson("the row is not valid JSON; each line must be one whole JSON object"))
+        except (ValueError, RecursionError) as wrong:
+            where = f" (column {wrong.colno}: {wrong.msg.lower()})" if isinstance(wrong, json.JSONDecodeError) else ""
+            said = f"the row is not valid JSON{where}; each line must be one whole JSON object"
+            yield Row(line, fault=InvalidJson(said))
         else:
             yield _judged(line, document, document, written)
 
@@ -291,6 +294,11 @@ def _from_cells(record: Record, columns: list[Column]) -> Row:
         (document.setdefault(column.group, {}) if column.group else document)[column.member] = value
     if "".join(cells[len(columns) :]).strip():
         return _outside(record, columns)
+    if len(columns) > 1 and not "".join(cells[1:]).strip() and (other := _OTHER_SEPARATOR.search(cells[0])):
+        sign = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "the sign |"}[other[0]]
+        return Row(
+            line, fault=_wrong("", f"is separated by {sign}, and the first line by another sign: use one of them")
+        )
     if sum(map(len, cells)) * 6 > MAX_DOCUMENT_BYTES and len(json.dumps(document)) > MAX_DOCUMENT_BYTES:
         return Row(line, fault=_wrong("", f"must have at most {MAX_DOCUMENT_BYTES} bytes"))
     # The older rule separated links at blanks only, so it may have paid for two links as one.

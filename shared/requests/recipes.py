@@ -178,7 +178,8 @@ class _Filler:
         if placeholder in self._values:
             return self._values[placeholder]
         if not is_known(placeholder):  # with a default, a mistyped name would be paid for without the upload's value
-            return self._wrong(path, f"{shown} is not a placeholder")
+            meant = _meant(placeholder)
+            return self._wrong(path, f"{shown} is not a placeholder{f'; did you mean {meant}?' if meant else ''}")
         if has_default:
             return default
         return self._wrong(path, f"{shown} {_why_missing(placeholder)}")
@@ -197,6 +198,24 @@ def _members(path: _Path) -> list[str | int]:
         path, member = path
         members.append(member)
     return members[::-1]
+
+
+def _meant(placeholder: str) -> str | None:
+    """Return the placeholder that was probably meant by an unknown one; None where nothing is near."""
+    import difflib  # only a wrong recipe needs it
+
+    first, dot, rest = placeholder.partition(".")
+    if dot and (near := difflib.get_close_matches(first.lower(), [prefix[:-1] for prefix in _NAMES], 1, _NEAR)):
+        name = f"{near[0]}.{rest}"
+        return f"{{{{{name}}}}}"[:_MAX_SHOWN] if is_known(name) else None
+    word = re.sub(r"[^a-z]+", "_", placeholder.lower()).strip("_")
+    near = [_SYNONYMS[word]] if word in _SYNONYMS else difflib.get_close_matches(word, sorted(_PLAIN), 1, _NEAR)
+    return f"{{{{{near[0]}}}}}" if near else None
+
+
+_NEAR = 0.6
+_SYNONYMS = dict.fromkeys(("asset", "url", "file_url", "image", "image_url", "upload", "upload_url"), ASSET_URL)
+_SYNONYMS |= {"file": "filename", "name": "filename", "today": "date"}
 
 
 def _why_missing(placeholder: str) -> str:

@@ -349,7 +349,7 @@ class Resolver:
             try:
                 files[f"{ASSET_PREFIX}{label}"] = self._known(self._inspect(key, None, missing=AssetMissing))
             except RequestFault as fault:
-                raise type(fault)(f"asset '{label}': {fault.message}") from None
+                raise type(fault)(f"asset '{label}', {one_line(key)[:_MAX_KEY]}: {fault.message}") from None
         return files
 
     def _inspect(
@@ -449,5 +449,9 @@ def _json(data: bytes, fault: type[RequestFault], what: str) -> object:
         return strict_json.loads(text)
     except strict_json.RepeatedKey as repeated:
         raise fault(f"{what} has the key '{one_line(repeated.key)[:_MAX_KEY]}' twice in one object") from None
+    except json.JSONDecodeError as wrong:  # its text has none of the file's
+        raise fault(
+            f"{what} is not valid JSON: line {wrong.lineno}, column {wrong.colno}: {wrong.msg.lower()}"
+        ) from None
     except (ValueError, RecursionError):
         raise fault(f"{what} is not valid JSON") from None

@@ -19,7 +19,8 @@ import httpx
 
 from local.aws.engine import FunctionError, TaskError
 from local.genviral import GenviralStandIn, vendor_state
-from ops.operator import Operator, Refused
+from ops.exits import Refused
+from ops.operator import Operator
 from shared.jobs import identity, redrives
 from shared.jobs.states import Status
 from shared.jobs.transitions import JobStore

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.demo import SAMPLE
+from ops.exits import Exit
 from tests.support.laptop import until
 from tests.support.operating import BODY, done, ops, paid_and_running, submissions, sweep
 
@@ -32,13 +33,13 @@ def uncertain(world: RunningCloud) -> str:
 @pytest.fixture
 def slow_vendor(world: RunningCloud) -> Iterator[None]:
     """Keep videos unfinished during a test."""
-    world.control_vendor("settings", generation_seconds=6)
+    world.control_vendor("settings", generation_seconds=15)
     yield
     world.control_vendor("settings", generation_seconds=0.5)
 
 
 def queued(world: RunningCloud) -> set[str]:
-    return {line.split()[0] for line in done(world, "list", "--status", "queued").splitlines()}
+    return {job["job_id"] for job in json.loads(done(world, "list", "--status", "queued", "--json"))["jobs"]}
 
 
 def test_an_uncertain_job_is_attached_and_delivered(world: RunningCloud, uncertain: str) -> None:
@@ -51,19 +52,19 @@ def test_an_uncertain_job_is_attached_and_delivered(world: RunningCloud, uncerta
     assert world.notification_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
     assert len(submissions(world, uncertain)) == 1
     refused = ops(world, "attach", uncertain, submission["video_id"])
-    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
     assert "succeeded" in refused.stderr
 
 
 def test_a_wrong_video_is_replaced_while_it_is_polled(world: RunningCloud, uncertain: str) -> None:
     (submission,) = submissions(world, uncertain)
     refused = ops(world, "attach", uncertain, "no-such-video")
-    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
     assert "does not know the video no-such-video" in refused.stderr
     assert world.get(uncertain)["status"] == "uncertain"
     wrong = done(world, "attach", uncertain, "no-such-video", "--force").split()[-1]
     refused = ops(world, "attach", uncertain, submission["video_id"])
-    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
     done(world, "attach", uncertain, submission["video_id"], "--replace")
     assert world.notification_of_job(uncertain, "succeeded")["video_id"] == submission["video_id"]
     assert world.sfn.describe_execution(executionArn=wrong)["status"] in (
@@ -75,7 +76,7 @@ def test_a_wrong_video_is_replaced_while_it_is_polled(world: RunningCloud, uncer
 
 
 def test_a_resubmission_is_paid_for_under_a_new_key(world: RunningCloud, uncertain: str) -> None:
-    assert ops(world, "resubmit", uncertain).returncode == 2
+    assert ops(world, "resubmit", uncertain).returncode == Exit.REFUSED
     world.free_probes()  # or it waits for minutes, as the price is not known yet
     done(world, "resubmit", uncertain, "--yes")
     assert world.notification_of_job(uncertain, "succeeded")["paid"] == "yes"
@@ -161,13 +162,13 @@ def test_a_video_is_found_by_whatever_is_known_of_it(world: RunningCloud) -> Non
         assert shown.startswith(f"job           {job_id}\n"), what
         assert f"s3://{video['bucket']}/{video['key']}" in shown
     world.upload(key, SAMPLE.read_bytes())
-    listed = until(lambda: lines if len(lines := done(world, "show", key).splitlines()) == 2 else None)
-    assert job_id in listed[0]
+    listed = until(lambda: lines if len(lines := done(world, "show", key).splitlines()) == 3 else None)
+    assert job_id in listed[1]
     asked = world.post(BODY, **{"idempotency-key": "order 4711"}).json()["job_id"]
     until(lambda: True if asked in ops(world, "show", "order 4711").stdout else None)
 
 
 def test_an_unknown_stack_is_refused(world: RunningCloud) -> None:
     refused = ops(world, "--stack", "nothing", "list")
-    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (refused.returncode, refused.stdout) == (Exit.NOT_FOUND, "")
     assert "no stack nothing" in refused.stderr

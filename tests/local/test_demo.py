@@ -88,7 +88,5 @@ def test_a_file_in_place_of_the_folder_is_refused_before_anything_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit) as ended:
-        main(["demo", "--out", str(tmp_path / out)])
-    assert ended.value.code == 2
+    assert main(["demo", "--out", str(tmp_path / out)]) == 2
     assert f"'{tmp_path / 'file'}' is a file, not a folder" in capsys.readouterr().err

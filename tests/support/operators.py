@@ -166,6 +166,7 @@ class CommandLine:
     calls: set[str] = field(default_factory=set)
     fails: dict[str, Exception] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=lambda: {"DescribeStacks", "RedriveExecution"})
 
     def answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if operation == "RedriveExecution":
@@ -176,6 +177,7 @@ class CommandLine:
         outputs = {
             "JobsTable": TABLE,
             "StateMachineArn": self.world.machine,
+            "BatchMachineArn": self.world.batch_machine,
             "UploadsBucket": UPLOADS,
             "VideosBucket": VIDEOS,
             "ApiKeySecretArn": "genviral-key",

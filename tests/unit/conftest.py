@@ -108,6 +108,7 @@ def stage(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     with_index(world)
     assert world.machine
+    assert world.batch_machine
     assert world.s3
     account = CommandLine(world, capsys)
     real = BaseClient._make_api_call  # type: ignore[attr-defined]  # private, so the stubs do not have it
@@ -116,7 +117,7 @@ def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")
         if error := account.fails.get(operation):
             raise error
-        if operation in ("DescribeStacks", "RedriveExecution"):
+        if operation in account.answered:
             return account.answer(operation, arguments)
         return real(self, operation, arguments)
 

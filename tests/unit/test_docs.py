@@ -37,7 +37,8 @@ LAYERS = (
     {"shared.executions", "shared.requests", "shared.polling", "shared.credits"},
     {"shared.steps"},
     {"shared.api"},
-    {"functions", "ops", "local", "tools"},
+    {"functions", "ops", "local"},
+    {"tools"},
 )
 """A part may import only from layers above its own in this list."""
 

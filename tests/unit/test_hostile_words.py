@@ -17,7 +17,10 @@ import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sns import sns_backends
 
-from ops import __main__ as commands
+from ops import output
+from ops.commands import looking
+from ops.facts import document, facts
+from ops.stack import Stack
 from shared.faults import Fault
 from shared.jobs.errors import UploadMisplaced
 from shared.jobs.notifications import notification_for, notification_of_upload
@@ -321,7 +324,7 @@ def test_no_word_steers_a_terminal_or_forges_a_line_or_link(
     stage: Functions, account: CommandLine, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     client = functools.cache(lambda _, service: boto3.client(service))
-    monkeypatch.setattr(commands, "_client", lambda session, service: client(None, service))
+    monkeypatch.setattr(Stack, "client", client)
     doors = Doors(stage)
     seen = Seen(doors, account)
     last = ""
@@ -388,7 +391,9 @@ def shown_of(word: str) -> Iterator[tuple[str, str]]:
         "video": {"bucket": "b", "key": word},
     }
     yield from (("report", line) for line in _table([row]).split("\n"))
-    commands._say(*commands._fact_lines(commands._facts(job, {"status": word})), commands._line(job))
+    output.say(*output.facts(facts(job, {"status": word})))
+    output.console().print(looking._table([job]))
+    yield "json", json_text(document(job))
 
 
 def test_nothing_that_shows_a_record_lets_a_word_through(capsys: pytest.CaptureFixture[str]) -> None:

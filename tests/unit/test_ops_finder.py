@@ -9,8 +9,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from ops.exits import Refused
 from ops.finder import Finder
-from ops.operator import Refused
 from shared.api.callers import Caller
 from shared.jobs import identity
 from shared.jobs.notifications import RECIPE_INVALID, UPLOAD_IGNORED, notification_for

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from ops.__main__ import _facts
+from ops.exits import Refused
+from ops.facts import facts
 from ops.next_step import next_step
-from ops.operator import Operator, Refused
+from ops.operator import Operator
 from shared.genviral.errors import InvalidInput, SubmissionUncertain, SubmissionUnconfirmed
 from shared.jobs.errors import JobClosed, RequestUnreadable
 from shared.jobs.states import Status
@@ -752,7 +753,7 @@ def test_resubmit_is_not_advised_for_a_job_whose_links_were_stripped(
     (message,) = world.messages()
     job = world.record()
     api = world.lookup().show(JOB_ID)["error"]["advice"]
-    shown = [message.email, message.body["error"]["advice"], api, _facts(job, None)["advice"]]
+    shown = [message.email, message.body["error"]["advice"], api, facts(job, None)["advice"]]
     assert [is_stripped] * 4 == ["fresh links" in text for text in shown]
     assert [not is_stripped] * 4 == ["resubmit" in text for text in shown]
 

@@ -19,8 +19,8 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
+from ops.exits import Refused
 from ops.next_step import next_step
-from ops.operator import Refused
 from shared.faults import Paid
 from shared.genviral.errors import (
     InsufficientCredits,

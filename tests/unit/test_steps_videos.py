@@ -10,9 +10,9 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from ops.__main__ import _facts
+from ops.exits import Refused
+from ops.facts import facts
 from ops.finder import Finder
-from ops.operator import Refused
 from shared import runtime
 from shared.faults import Fault
 from shared.genviral.errors import SubmissionUncertain, SubmissionUnconfirmed
@@ -264,10 +264,10 @@ def test_callers_operators_and_reports_see_both(world: World) -> None:
     record(world)
     shown = world.lookup().show(JOB_ID)
     assert (shown["video_id"], shown["other_videos"]) == (FIRST, [{"video_id": SECOND, "credits_used": 7}])
-    assert _facts(world.record(), None)["other videos"] == [f"{SECOND}, 7 credits: attach {JOB_ID} {SECOND}"]
+    assert facts(world.record(), None)["other videos"] == [f"{SECOND}, 7 credits: attach {JOB_ID} {SECOND}"]
     planned = [{"job_id": JOB_ID, "model_id": "m", "source": {"line": 2}}]
-    rows, facts = _run(planned, world.store.batch_get([JOB_ID]), None)
-    assert (rows[0]["credits"], facts["credits_used"]) == (12, 12)
+    rows, sums = _run(planned, world.store.batch_get([JOB_ID]), None)
+    assert (rows[0]["credits"], sums["credits_used"]) == (12, 12)
     assert rows[0]["other_videos"] == shown["other_videos"]
 
 
@@ -414,7 +414,7 @@ def shown_by_all(world: World, video_id: str) -> None:
     """Check that every view of the job shows the video, and that attach reaches it."""
     with_index(world)
     assert video_id in [other["video_id"] for other in world.lookup().show(JOB_ID)["other_videos"]]
-    assert f"{video_id}, may be paid: attach {JOB_ID} {video_id}" in _facts(world.record(), None)["other videos"]
+    assert f"{video_id}, may be paid: attach {JOB_ID} {video_id}" in facts(world.record(), None)["other videos"]
     finder = Finder(store=world.store, s3=world.s3, uploads=UPLOADS, videos=VIDEOS)
     assert [job.job_id for job in finder.find(video_id)] == [JOB_ID]
     world.store.transition(JOB_ID, Status.DELIVERING, output={"bucket": "b", "key": "videos/a.mp4"})

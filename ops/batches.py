@@ -1,0 +1,178 @@
+"""Upload batches and say what became of them: from the batch's execution and its report. Only an upload writes.
+
+Knows the batch's state machine and where reports lie. Must not know the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ops.exits import Exit, NotFound, Refused
+from shared.executions import Executions
+from shared.jobs import identity
+from shared.jobs.states import Status
+from shared.requests.batch_names import is_check, name_of
+from shared.requests.recipes import BATCHES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ops.stack import Stack
+
+SUFFIXES = (".csv", ".jsonl")
+_REPORTED = (".json", ".csv")
+_ARRIVAL_SECONDS = 120
+_SHORTEST_SECONDS, _LONGEST_SECONDS, _GROWTH = 0.5, 5.0, 1.3
+_GOOD = frozenset({Status.SUCCEEDED.value, "valid", "known"})
+
+FIELDS = {
+    "name": "the batch's name",
+    "batch_id": "the name of its execution",
+    "bucket": "the uploads bucket",
+    "key": "the file's key there",
+    "status": "`arriving`, `running`, `finished`, `checked`, `rejected` or `interrupted`",
+    "rows": "how many rows the file has",
+    "counts": "status of a row → how many rows have it",
+    "credits_estimated": "a check: what the new rows are likely to cost",
+    "rows_without_price": "a check: rows whose model has no price",
+    "credits_new": "a run: what was paid since this upload",
+    "credits_used": "a run: what the videos of all rows cost, whenever they were paid",
+    "rows_paid_before": "a run: rows that an earlier upload paid for",
+    "report": "the report: `bucket` and `key`; a .csv lies beside it",
+    "wrong_rows": "rows without a video: `line`, `status`, `column` where one is wrong, and `message`",
+    "advice": "what to do next",
+    "error": "why it was rejected or interrupted: `error`, `code`, `message`",
+}
+"""What the JSON document of a batch may have, and what it says. A field that has no value is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The batches of a stack."""
+
+    stack: Stack
+
+    def upload(self, file: Path, *, check: bool) -> tuple[str, str]:
+        """Upload a file, and return its key and the batch's id. The same rows are never paid for twice.
+
+        Raises:
+            Refused: It cannot be read as a batch; nothing was uploaded.
+        """
+        from shared.jobs.errors import BatchTooLarge, BatchUnreadable
+        from shared.requests.batches import read
+
+        body = file.read_bytes()
+        key = f"{BATCHES}{file.name}"
+        if check and not is_check(key):
+            key = f"{BATCHES}{file.stem}.check{file.suffix}"
+        try:
+            read(body, key)
+        except (BatchUnreadable, BatchTooLarge) as fault:
+            raise Refused(f"{file}: {fault.message.rstrip('.')}. Nothing was uploaded.") from None
+        version_id = self.stack.s3.put_object(Bucket=self.stack.uploads, Key=key, Body=body).get("VersionId", "")
+        return key, identity.for_object(self.stack.uploads, key, version_id)
+
+    def latest(self, names: Sequence[str]) -> tuple[str, str]:
+        """Return the key and the id of the last upload of a batch.
+
+        Args:
+            names: What it may be called: its name, its file's key or name, its report's key.
+
+        Raises:
+            NotFound: There is no such file in the uploads bucket.
+        """
+        plain = [name.removeprefix(BATCHES) for name in names]
+        if found := next(filter(None, map(self._upload_of, plain)), None):
+            return found
+        name = plain[0] if plain else "of that name"
+        raise NotFound(f"There is no batch {name} in {self.stack.uploads}. Upload its file: batch {name}.csv")
+
+    def _upload_of(self, name: str) -> tuple[str, str] | None:
+        folder, slash, last = name.rpartition("/")
+        if slash and last.endswith(_REPORTED) and (found := self._listed(folder)):
+            named = last.rpartition(".")[0]
+            return next((one for one in found if one[1] == named), found[0])
+        exact = [one for one in self._listed(name_of(f"{BATCHES}{name}")) if one[0] == f"{BATCHES}{name}"]
+        return next(iter(exact or self._listed(name)), None)
+
+    def _listed(self, name: str) -> list[tuple[str, str]]:
+        """The keys and ids of a batch's uploads, checks included; the last one first."""
+        pages = self.stack.s3.get_paginator("list_object_versions").paginate(
+            Bucket=self.stack.uploads, Prefix=f"{BATCHES}{name}."
+        )
+        versions = [version for page in pages for version in page.get("Versions", ())]
+        mine = [one for one in versions if one["Key"].lower().endswith(SUFFIXES) and name_of(one["Key"]) == name]
+        mine.sort(key=lambda one: one["LastModified"], reverse=True)
+        return [(one["Key"], identity.for_object(self.stack.uploads, one["Key"], one["VersionId"])) for one in mine]
+
+    def show(self, key: str, batch_id: str) -> dict[str, Any]:
+        """Return what became of an upload, with the fields of `FIELDS` that have a value."""
+        executions = Executions(sfn=self.stack.sfn, state_machine_arn=self.stack.output("BatchMachineArn"))
+        execution = executions.describe(executions.arn(batch_id))
+        shown = {"name": name_of(key), "batch_id": batch_id, "bucket": self.stack.uploads, "key": key}
+        if execution is None:
+            return {**shown, "status": "arriving"}
+        if execution["status"] == "RUNNING":
+            return {**shown, "status": "running"}
+        if execution["status"] == "SUCCEEDED":
+            known = json.loads(execution["output"])
+            wrong = self._wrong_rows(known["report"])
+            return {**shown, "status": "checked" if is_check(key) else "finished", **known, "wrong_rows": wrong}
+        return {**shown, **_failure(execution)}
+
+    def _wrong_rows(self, report: dict[str, str]) -> list[dict[str, Any]]:
+        body = self.stack.s3.get_object(Bucket=report["bucket"], Key=report["key"])["Body"].read()
+        wrong: list[dict[str, Any]] = []
+        for row in json.loads(body)["items"]:
+            if row["status"] in _GOOD:
+                continue
+            where = {"line": row["line"], "status": row["status"]}
+            if "job_id" in row:
+                where["job_id"] = row["job_id"]
+            error = row.get("error", {})
+            issues = [{"column": issue["path"], "message": issue["message"]} for issue in error.get("issues", ())]
+            wrong += [{**where, **issue} for issue in issues or [{"message": error.get("message", "")}]]
+        return wrong
+
+    def wait(self, key: str, batch_id: str, *, timeout: float | None, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Wait until a batch has its report or has failed, or the time is over, and return what became of it."""
+        begun, pause = time.monotonic(), _SHORTEST_SECONDS
+        while True:
+            shown = self.show(key, batch_id)
+            waited = time.monotonic() - begun
+            if shown["status"] not in ("arriving", "running") or (timeout is not None and waited >= timeout):
+                return shown
+            if shown["status"] == "arriving" and waited > _ARRIVAL_SECONDS:
+                raise NotFound(f"The batch {shown['name']} did not begin within {_ARRIVAL_SECONDS} seconds. Wait on.")
+            tell(f"{shown['name']}: {shown['status']} ({waited:.0f} s)")
+            time.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
+            pause = min(_LONGEST_SECONDS, pause * _GROWTH)
+
+
+def exit_code(shown: dict[str, Any], *, waited: bool) -> Exit:
+    """Return how a command about a batch ends."""
+    match shown["status"]:
+        case "arriving" | "running":
+            return Exit.STILL_RUNNING if waited else Exit.DONE
+        case "interrupted":
+            return Exit.INTERRUPTED
+        case "rejected":
+            return Exit.FAILED
+    return Exit.FAILED if shown.get("wrong_rows") else Exit.DONE
+
+
+def _failure(execution: dict[str, Any]) -> dict[str, Any]:
+    from shared.jobs.errors import BATCH_ERRORS, UploadUnreadable
+
+    name, cause = execution.get("error", ""), execution.get("cause", "")
+    rejected = name in {fault.__name__ for fault in (*BATCH_ERRORS, UploadUnreadable)}
+    try:
+        error = {"error": name, **json.loads(cause)}
+    except ValueError:
+        error = {"error": name, "message": f"Its execution ended as {execution['status']}."}
+    advice = error.pop("advice", None) or "Upload the same file again: only rows without a job are started and paid."
+    return {"status": "rejected" if rejected else "interrupted", "error": error, "advice": advice}

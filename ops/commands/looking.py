@@ -1,0 +1,199 @@
+"""Add the commands that only look: `list` and `show`."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ops.cli import Desk, command, program
+from ops.commands.batching import print_batch
+from ops.exits import NotFound
+from ops.facts import age, document, facts, made_of, style_of, time_left, waits_for_a_person
+from ops.output import cell, console, say, say_facts, table
+from ops.output import document as print_document
+from shared.jobs.states import OPEN, STATES, Status
+from shared.requests.recipes import BATCHES, RECIPES, recipe_named_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from shared.jobs.record import Job
+
+_LISTED = frozenset(status for status in Status if STATES[status].list_order) | OPEN
+_WATCH_SECONDS = 2
+_STATUSES = [status.value for status in Status]
+_LISTED_AS = f"{', '.join(_STATUSES[:-1])} or {_STATUSES[-1]}"
+_COLUMNS = ("JOB", "MADE OF", "STATUS", "AGE", "CREDITS", "TIME LEFT")
+
+
+@command("list", "list", "list --watch", "list --status failed --limit 20")
+@click.option("--status", type=click.Choice(_STATUSES), metavar="STATUS", help=f"only jobs that are {_LISTED_AS}")
+@click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="at most so many")
+@click.option("--watch", is_flag=True, help="show it again every two seconds, until Ctrl-C")
+def list_(desk: Desk, status: str | None, limit: int, watch: bool) -> None:
+    """List jobs, newest first.
+
+    Without --status: those that are open or wait for a person.
+    """
+    wanted = Status(status) if status else None
+    if watch and (desk.as_json or not sys.stdout.isatty()):
+        raise click.UsageError("--watch needs a terminal, and has no JSON")
+    if watch:
+        _watch(desk, wanted, limit)
+        return
+    found, more = _newest(desk, wanted, limit)
+    stopped = desk.stack.switch.is_stopped
+    if desk.as_json:
+        jobs = [document(job) for job in found]
+        print_document({"jobs": jobs, "intake_stopped": stopped, "more": more})
+        return
+    _print_list(found, wanted, limit=limit, more=more, stopped=stopped)
+
+
+@command("show", "show s3-4f1c8a3d", "show 'red shoe.jpg'", "show recipes/shoes.json")
+@click.argument("what")
+def show(desk: Desk, what: str) -> None:
+    """Show a job, whether it is paid for, and what can be done.
+
+    WHAT is whatever is known of it: the id of the job or its first characters, of its execution, its notification or
+    its video at Genviral; the key, address, link or name of the uploaded file; the key, address or link of the finished
+    video; an Idempotency-Key. It may also be a batch, its report or a recipe.
+    """
+    show_one(desk, what)
+
+
+def show_one(desk: Desk, what: str) -> None:
+    """Show what is meant: one job, several of them, a batch or a recipe."""
+    if _is_whole_batch(desk, what) or _is_recipe(desk, what):
+        return
+    found = desk.stack.finder.find(what)
+    if len(found) > 1:
+        if desk.as_json:
+            print_document({"jobs": [document(job) for job in found]})
+            return
+        console().print(_table(found))
+        say(f"These are {len(found)} jobs; show one by its id.", error=True)
+        return
+    from ops.next_step import command_in, next_step
+
+    job, execution = desk.stack.operator.show(found[0].job_id)
+    stopped = job.video_id is None and not job.is_terminal and desk.stack.switch.is_stopped
+    step = next_step(job, execution, intake_stopped=stopped, sweep_by=_sweep_by(desk, job))
+    words = command_in(job, step)
+    if desk.as_json:
+        more = {"execution": job.execution or (execution or {}).get("executionArn"), "next_step": step}
+        more |= {"execution_status": (execution or {}).get("status"), "next_command": list(words)}
+        print_document({"job": document(job, **more)})
+        return
+    shown = facts(job, execution) | {"next": step, "type": desk.command(*words) if words else None}
+    say_facts(shown)
+
+
+def _is_whole_batch(desk: Desk, what: str) -> bool:
+    """Show a batch, where its file or its report is meant and the file is still there."""
+    from ops.batches import SUFFIXES, Batches
+
+    batches = Batches(desk.stack)
+    keys = [key for key in desk.keys(what) if key.startswith(BATCHES) or key.lower().endswith(SUFFIXES)]
+    with contextlib.suppress(NotFound):
+        print_batch(desk, batches.show(*batches.latest(keys)))
+        return True
+    return False
+
+
+def _is_recipe(desk: Desk, what: str) -> bool:
+    """Show a recipe, where one is meant: whether it can be used, what it takes, and what is wrong with it."""
+    name = next(filter(None, (recipe_named_by(name) for name in desk.keys(what) if name.startswith(RECIPES))), None)
+    if name is None:
+        return False
+    from ops.recipes import described
+
+    shown = described(desk.stack, name)
+    if desk.as_json:
+        print_document({"recipe": shown})
+        return True
+    error = shown.get("error", {})
+    say_facts(
+        {
+            "recipe": shown["name"],
+            "status": f"{shown['status']}, uploaded {shown['changed_at']}",
+            "model": shown.get("model_id"),
+            "takes": shown.get("placeholders"),
+            "message": error.get("message"),
+            "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
+            "advice": error.get("advice"),
+            "files go to": shown.get("files_go_to"),
+        }
+    )
+    return True
+
+
+def _sweep_by(desk: Desk, job: Job) -> str:
+    from shared.jobs.waits import sweep_by
+
+    return sweep_by(job, desk.stack.quiet_seconds)
+
+
+def _newest(desk: Desk, status: Status | None, limit: int) -> tuple[list[Job], bool]:
+    """Return the newest jobs and whether there are more. Of each status, those that changed last are read."""
+    statuses = [status] if status else _LISTED
+    found = [job for one in statuses for job in _changed_last(desk, one, limit + 1)]
+    found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
+    shown = found[:limit]
+    known = desk.stack.store.batch_get(job.job_id for job in shown)
+    return [known.get(job.job_id, job) for job in shown], len(found) > limit
+
+
+def _changed_last(desk: Desk, status: Status, many: int) -> list[Job]:
+    found, after = desk.stack.store.page(status, limit=many)
+    while after is not None and len(found) < many:  # a page has 1 MB at most
+        more, after = desk.stack.store.page(status, limit=many - len(found), after=after)
+        found += more
+    return found
+
+
+def _print_list(found: list[Job], status: Status | None, *, limit: int, more: bool, stopped: bool) -> None:
+    if stopped:
+        say("Intake is stopped: no new job starts until start-intake.", error=True)
+    if found:
+        console().print(_table(found))
+    elif limit:
+        say(f"No jobs that are {status}." if status else "No open jobs.")
+    waiting = sum(map(waits_for_a_person, found))
+    if waiting and status is None:
+        say(f"Waiting for a person: {waiting}. `{program()} show JOB` says what to do.", error=True)
+    if more:
+        say(f"There are more than {limit}; see --limit and --status.", error=True)
+
+
+def _watch(desk: Desk, status: Status | None, limit: int) -> None:
+    from rich.live import Live
+
+    screen = console()
+    with contextlib.suppress(KeyboardInterrupt), Live(console=screen, screen=True, auto_refresh=False) as live:
+        while True:
+            found, _ = _newest(desk, status, min(limit, max(1, screen.height - 2)))
+            live.update(_table(found) if found else cell("No open jobs."), refresh=True)
+            time.sleep(_WATCH_SECONDS)
+
+
+def _table(jobs: Iterable[Job]) -> Table:
+    return table(_COLUMNS, map(_row, jobs))
+
+
+def _row(job: Job) -> tuple[Any, ...]:
+    credits_used = None if job.credits_total is None else f"{job.credits_total:g}"
+    left = time_left(job)
+    left = re.sub(r"^about (.*) left$", r"\1", left) if left else None
+    status = cell(job.status, style_of(job.status))
+    return job.job_id, made_of(job), status, age(job.created_at), credits_used, left
+
+
+COMMANDS = (list_, show)

@@ -1,0 +1,105 @@
+"""Wait for jobs, and fetch their videos. Only reads. Knows the store and S3; must not know the command line."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ops.exits import OF_STATUS, Exit, NotFound
+from ops.facts import made_of, time_left, waits_for_a_person
+from shared.jobs.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+    from shared.jobs.record import Job
+    from shared.jobs.transitions import JobStore
+
+_SHORTEST_SECONDS, _LONGEST_SECONDS, _GROWTH = 0.5, 5.0, 1.3
+ARRIVAL_SECONDS = 120
+"""How long a job that was submitted a moment ago may have no record: S3's event takes seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How waiting for a job ended.
+
+    Attributes:
+        file: Where its video was saved.
+    """
+
+    job_id: str
+    exit_code: Exit
+    job: Job | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter:
+    """Wait for jobs.
+
+    Args:
+        tell: Is told how things stand, whenever they were looked at.
+        out: The folder for the videos.
+    """
+
+    store: JobStore
+    s3: S3Client
+    out: Path
+    tell: Callable[[str], None]
+
+    def wait(self, job_ids: Sequence[str], timeout: float | None) -> list[Outcome]:
+        """Wait until each job has ended or needs a person, and fetch the videos.
+
+        Args:
+            timeout: The most seconds to wait. None: as long as it takes.
+
+        Raises:
+            NotFound: A job has no record, and none came.
+        """
+        begun = time.monotonic()
+        outcomes: dict[str, Outcome] = {}
+        pause = _SHORTEST_SECONDS
+        while True:
+            for job_id in job_ids:
+                if job_id not in outcomes and (outcome := self._look(job_id, time.monotonic() - begun)):
+                    outcomes[job_id] = outcome
+            left = len(job_ids) - len(outcomes)
+            waited = time.monotonic() - begun
+            if not left or (timeout is not None and waited >= timeout):
+                break
+            time.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
+            pause = min(_LONGEST_SECONDS, pause * _GROWTH)
+        over = (Outcome(job_id, Exit.STILL_RUNNING, self.store.get(job_id)) for job_id in job_ids)
+        return [outcomes.get(outcome.job_id, outcome) for outcome in over]
+
+    def _look(self, job_id: str, waited: float) -> Outcome | None:
+        """Return how a job ended, or None while it goes on."""
+        job = self.store.get(job_id)
+        if job is None:
+            if waited > ARRIVAL_SECONDS:
+                raise NotFound(
+                    f"No job {job_id} came within {ARRIVAL_SECONDS} seconds. S3's event may be late: wait on."
+                )
+            self.tell(f"{job_id}: waiting for S3's event ({waited:.0f} s)")
+            return None
+        if job.is_terminal or waits_for_a_person(job):
+            file = self.fetch(job) if job.status is Status.SUCCEEDED and job.output else None
+            return Outcome(job_id, OF_STATUS[job.status], job, file)
+        left = time_left(job)
+        self.tell(f"{made_of(job)}: {job.status}{f', {left}' if left else ''} ({waited:.0f} s)")
+        return None
+
+    def fetch(self, job: Job) -> Path:
+        """Save a job's video, unless it was saved before, and return its path."""
+        place = job.output or {}
+        self.out.mkdir(parents=True, exist_ok=True)
+        file = self.out / Path(place["key"]).name
+        if not file.exists() or file.stat().st_size != place.get("bytes"):
+            # It writes to another name first, so no half of a video lies under this one.
+            self.s3.download_file(place["bucket"], place["key"], str(file))
+        return file
