@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BYTES", "MAX_ROWS", "Plan", "Row", "checked_key", "is_check", "name_of", "plan", "read", "source_in"]
 
 MAX_BYTES = 32 * 1024 * 1024
-MAX_VALUES = 500_000
+MAX_VALUES = 300_000
 """How many JSON values the rows of a batch may have together. Time grows with them, more than with the bytes."""
 _MAX_ISSUES = 20
 _MAX_FIELDS = 100

@@ -230,11 +230,11 @@ def test_a_batch_of_too_many_values_is_rejected_by_check_and_run(name: str) -> N
     dense = {"model_id": MODEL, "prompt": prompt, "raw_params": {"a\\": [0, '"', []] * 4_000}}
     cells = {"model_id": MODEL, "prompt": prompt, "raw_params": json.dumps(dense["raw_params"])}
     for suffix, few, many in (
-        ("jsonl", lines_of(*[dense] * 41), lines_of(*[dense] * 42)),
-        ("csv", csv_of(*[cells] * 41), csv_of(*[cells] * 42)),
+        ("jsonl", lines_of(*[dense] * 24), lines_of(*[dense] * 25)),
+        ("csv", csv_of(*[cells] * 24), csv_of(*[cells] * 25)),
     ):
-        assert [row.fault for row in batches.read(few, f"batches/{name}.{suffix}")] == [None] * 41
-        with pytest.raises(BatchTooLarge, match="500,000 values"):
+        assert [row.fault for row in batches.read(few, f"batches/{name}.{suffix}")] == [None] * 24
+        with pytest.raises(BatchTooLarge, match="300,000 values"):
             batches.read(many, f"batches/{name}.{suffix}")
 
 
