@@ -22,7 +22,7 @@
      │   ├─ ServiceUnavailable   (API) AWS itself failed
      │   ├─ IntakeStopped        (API) an operator has stopped the intake
      │   ├─ BatchUnreadable      (batch) the file is no CSV or JSON lines of requests
-     │   └─ BatchTooLarge        (batch) it has more rows or bytes than a batch may have
+     │   └─ BatchTooLarge        (batch) it has more rows, bytes or values than a batch may have
      ├─ DailyLimitReached (branch: hold) the stack's DailyCreditLimit does not cover the job today
      ├─ PriceUnknown (branch: hold)      its price is not known, and such jobs are sent one at a time
      ├─ SubmissionInProgress (branch: retry)  an earlier attempt may still be sending the paid call
@@ -203,7 +203,7 @@ class BatchUnreadable(RequestFault):
 
 
 class BatchTooLarge(RequestFault):
-    """A batch has more rows or bytes than a batch may have."""
+    """A batch has more rows, bytes or values than a batch may have."""
 
     code = "batch_too_large"
     advice = "Split the file and upload the parts. No row of it was started."

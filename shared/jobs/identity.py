@@ -171,7 +171,7 @@ def canonical_json(value: object) -> str:
 def canonical_form(value: object) -> tuple[object, str]:
     """A value without fractions that are zero, and its canonical JSON. Where it has none, it is the value itself."""
     text = _SORTED.encode(value)
-    if not _may_have_fractions_of_zero(text):
+    if isinstance(value, str) or not _may_have_fractions_of_zero(text):
         return value, text
     whole = _with_whole_numbers(value)
     return whole, _SORTED.encode(whole)

@@ -39,10 +39,8 @@ _MAYBE_MARKS = re.compile(f"[\u0300-\U0010ffff]{{{MAX_MARKS // 2 + 1}}}")
 _MADE_OF_MARKS = ("\u0f73", "\u0f75", "\u0f81")
 _MAX_LIKE = 100
 _METADATA, _PARAMS, _RAW = "metadata", "params", "raw_params"
-_NO_RAW = f'"{_RAW}":null'
-# In a JSON text without escaped backslashes: the place after an escape's last letter or digit, which would combine with
-# the mark that follows.
-_ESCAPE_BEFORE_MARK = re.compile(r"(?=[^\x00-\x7f])(?:(?<=\\[^u])|(?<=\\u[0-9a-f]{4}))")
+# In a JSON text without escaped backslashes: an escape that would combine with the mark behind it.
+_ESCAPE_BEFORE_MARK = re.compile(r"(\\(?:[^u]|u[0-9a-f]{4}))(?=[^\x00-\x7f])")
 # No JSON text contains these two unescaped.
 _BACKSLASH, _GUARD = "\0", "\1"
 _FIELDS = frozenset(GenerateRequest.model_fields) | {_METADATA}
@@ -93,52 +91,65 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
         request: Its valid request, tidied, with its metadata.
         written: The request as the older rule read it, with the same `raw_params`; None where that rule refused it.
     """
-    raw = _raw_of(to_json(request[_RAW]) if _RAW in request else None)
-    request = raw.rest_of(request)
-    written = request if written is None else raw.rest_of(written)
-    as_sent = identity.canonical_json(request)
+    json_of = _RequestJson().of
+    raw = _spellings_of_raw(to_json(request[_RAW]) if _RAW in request else None)
+    as_sent = json_of(request, {_RAW: raw.as_it_is})
+    texts = [as_sent if written is None or written is request else json_of(written, {_RAW: raw.as_it_is}), as_sent]
     has_lines, has_marks = "\\n" in as_sent or "\\r" in as_sent, "\\u" in as_sent
-    respelled = _respelled(request, _text) if has_lines or has_marks else request
-    meaning, former = _meaning(respelled, _label), _meaning(respelled, _former_label)
-    meanings = [meaning] if former == meaning else [meaning, former]
-    texts = [raw.put_into(written, raw.as_it_is), raw.put_into(request, raw.as_it_is)]
-    texts += [raw.put_into(one, raw.normal) for one in meanings]
-    if has_lines or raw.has_lines:
-        texts += [raw.put_into(_respelled(one, _with_crlf), raw.with_crlf) for one in meanings]
-    if has_marks or raw.has_marks:
-        texts += [raw.put_into(_respelled(one, _decomposed), raw.decomposed) for one in meanings]
-    fingerprints = {text: identity.fingerprint_of(text) for text in texts}
+    metadata = request.get(_METADATA, {})
+    fields = {name: value for name, value in request.items() if name not in (_METADATA, _RAW)}
+    if has_lines or has_marks:
+        fields, metadata = _respelled(fields, _text), _spelled(metadata, _text)
+    former = _former_labels(metadata)
+    meanings = [_Spellings(to_json(labels) if labels else None) for labels in (_labels(former), former)]
+    texts += [json_of(fields, {_METADATA: labels.as_it_is, _RAW: raw.normal}) for labels in meanings]
+    if has_lines:
+        crlf = _respelled(fields, _with_crlf)
+        texts += [json_of(crlf, {_METADATA: labels.with_crlf, _RAW: raw.with_crlf}) for labels in meanings]
+    if has_marks:
+        nfd = _respelled(fields, _decomposed)
+        texts += [json_of(nfd, {_METADATA: labels.decomposed, _RAW: raw.decomposed}) for labels in meanings]
+    fingerprints = {text: identity.fingerprint_of(text) for text in dict.fromkeys(texts)}
     return Identity(fingerprints[texts[2]], tuple(fingerprints.values()))
 
 
-class _Raw:
-    """The `raw_params` of a row. They are its largest part, so each spelling of them is serialized only once.
+class _RequestJson:
+    """Write the spellings of one request as canonical JSON. A text that several of them share is encoded once."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def of(self, request: dict[str, Any], members: dict[str, str | None]) -> str:
+        """Return a request's canonical JSON. `members` are in canonical JSON already; those that are None are left."""
+        given = {name: text for name, text in members.items() if text is not None}
+        fields = {name: self._value(value) for name, value in request.items() if name not in given} | given
+        return "{" + ",".join([f'"{name}":{fields[name]}' for name in sorted(fields)]) + "}"
+
+    def _value(self, value: Any) -> str:
+        if not isinstance(value, str):
+            return identity.canonical_json(value)
+        return self._texts.get(value) or self._texts.setdefault(value, identity.canonical_json(value))
+
+
+class _Spellings:
+    """The canonical JSON of an object in each spelling of its texts. Parsing JSON is faster than respelling values.
 
     Args:
-        json_text: The `raw_params` as JSON; None where the row has none.
+        json_text: The object as JSON. If there is none, each spelling is None.
     """
 
     def __init__(self, json_text: bytes | None) -> None:
-        self._is_given = json_text is not None
-        value = from_json(json_text or b"null")
+        self._canonical: dict[str, str] = {}
+        self._json = ""
+        self.as_it_is: str | None = None
+        if json_text is None:
+            return
+        value = from_json(json_text)
         whole, self.as_it_is = identity.canonical_form(value)
-        self.has_lines = "\\n" in self.as_it_is or "\\r" in self.as_it_is
-        self.has_marks = "\\u" in self.as_it_is
+        text = json_text if whole is value else to_json(whole)
         # Escaped backslashes are replaced by another character, so that every remaining backslash begins an escape.
-        text = (json_text or b"null") if whole is value else to_json(whole)
         self._json = text.decode().replace("\\\\", _BACKSLASH)
-
-    def rest_of(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the request without its `raw_params`."""
-        return {name: value for name, value in request.items() if name != _RAW} if self._is_given else request
-
-    def put_into(self, rest: dict[str, Any], raw: str) -> str:
-        """Return the canonical JSON of a request, from its other fields and the canonical JSON of its `raw_params`."""
-        if not self._is_given:
-            return identity.canonical_json(rest)
-        # Of the fields behind it, none is an object, and within a text there are backslashes before the quotes.
-        before, _, behind = identity.canonical_json({**rest, _RAW: None}).rpartition(_NO_RAW)
-        return f'{before}"{_RAW}":{raw}{behind}'
+        self._canonical[self._json] = self.as_it_is
 
     @cached_property
     def _normal_json(self) -> str:
@@ -146,37 +157,40 @@ class _Raw:
         return _normalized("NFC", self._json.replace("\\r\\n", "\\n").replace("\\r", "\\n"))
 
     @cached_property
-    def normal(self) -> str:
-        """Their canonical JSON after `_text` has respelled each text."""
-        if not (self.has_lines or self.has_marks) or self._normal_json == self._json:
-            return self.as_it_is
-        return _canonical(self._normal_json)
+    def normal(self) -> str | None:
+        """Its canonical JSON after `_text` has respelled each text."""
+        return self._canonical_of(self._normal_json)
 
     @cached_property
-    def with_crlf(self) -> str:
+    def with_crlf(self) -> str | None:
         """The same with CRLF as line ends."""
-        return _canonical(self._normal_json.replace("\\n", "\\r\\n")) if self.has_lines else self.normal
+        return self._canonical_of(self._normal_json.replace("\\n", "\\r\\n"))
 
     @cached_property
-    def decomposed(self) -> str:
+    def decomposed(self) -> str | None:
         """The same in NFD."""
-        return _canonical(_normalized("NFD", self._normal_json)) if self.has_marks else self.normal
+        return self._canonical_of(_normalized("NFD", self._normal_json))
+
+    def _canonical_of(self, spelling: str) -> str | None:
+        if self.as_it_is is None:
+            return None
+        if spelling not in self._canonical:
+            # Its names may have another order in this spelling.
+            value = from_json(spelling.replace(_BACKSLASH, "\\\\"))
+            self._canonical[spelling] = identity.canonical_json(value)
+        return self._canonical[spelling]
 
 
 @lru_cache(maxsize=4)
-def _raw_of(json_text: bytes | None) -> _Raw:
+def _spellings_of_raw(json_text: bytes | None) -> _Spellings:
     # Most rows of a batch have the same `raw_params`.
-    return _Raw(json_text)
+    return _Spellings(json_text)
 
 
 def _normalized(form: Literal["NFC", "NFD"], json_text: str) -> str:
     """Return JSON with each of its texts in a Unicode normal form. JSON's own characters do not combine with marks."""
-    guarded = _ESCAPE_BEFORE_MARK.sub(_GUARD, json_text) if "\\" in json_text else json_text
+    guarded = _ESCAPE_BEFORE_MARK.sub(rf"\1{_GUARD}", json_text) if "\\" in json_text else json_text
     return unicodedata.normalize(form, guarded).replace(_GUARD, "")
-
-
-def _canonical(json_text: str) -> str:
-    return identity.canonical_json(from_json(json_text.replace(_BACKSLASH, "\\\\")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,26 +346,26 @@ def _is_empty(value: Any) -> bool:
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
-def _meaning(respelled: dict[str, Any], label: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return the canonical form of a tidied request whose texts are respelled."""
-    meaning = dict(respelled)
-    # In a CSV, a label is always a text, and an empty cell is absent. Other forms of metadata are reduced to that.
-    metadata = {name: label(value) for name, value in meaning.pop(_METADATA, {}).items() if not _is_empty(value)}
-    return {**meaning, _METADATA: metadata} if metadata else meaning
+def _labels(former: dict[str, Any]) -> dict[str, Any]:
+    """Return labels in canonical form: a spreadsheet writes `true` as `TRUE` and `5.0` as `5`."""
+    return {name: _label(value) if isinstance(value, str) else value for name, value in former.items()}
 
 
-def _label(value: Any) -> Any:
-    """Return the canonical form of a label: a spreadsheet writes `true` as `TRUE` and `5.0` as `5`."""
-    text = _former_label(value)
-    if not isinstance(text, str):
-        return text
+def _label(text: str) -> str:
     if text.lower() in ("true", "false"):
         return text.lower()
-    return text.rstrip("0").removesuffix(".") if _FRACTION.fullmatch(text) else text
+    return text.rstrip("0").removesuffix(".") if "." in text and _FRACTION.fullmatch(text) else text
+
+
+def _former_labels(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the canonical form of labels as of the version that did not yet read numbers and booleans in texts.
+
+    In a CSV, a label is always a text, and an empty cell is absent. Other forms of metadata are reduced to that.
+    """
+    return {name: _former_label(value) for name, value in metadata.items() if not _is_empty(value)}
 
 
 def _former_label(value: Any) -> Any:
-    """Return a label's canonical form as of the version that did not yet read numbers and booleans in texts."""
     if isinstance(value, str):
         return value.strip()
     return value if isinstance(value, dict | list) else _canonical_scalar(value)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BYTES", "MAX_ROWS", "Plan", "Row", "checked_key", "is_check", "name_of", "plan", "read", "source_in"]
 
 MAX_BYTES = 32 * 1024 * 1024
+MAX_VALUES = 500_000
+"""How many JSON values the rows of a batch may have together. Time grows with them, more than with the bytes."""
 _MAX_ISSUES = 20
 _MAX_FIELDS = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,40}")
@@ -100,6 +102,26 @@ class Row:
         return None if self.body is None else dict(json.loads(self.body))
 
 
+@dataclass(slots=True)
+class _Values:
+    """Counts the values in the rows of a batch."""
+
+    total: int = 0
+
+    def add(self, number: int) -> None:
+        """Count the values of one more row.
+
+        Raises:
+            BatchTooLarge: There are too many.
+        """
+        self.total += number
+        if self.total > MAX_VALUES:
+            raise BatchTooLarge(
+                f"the file has more than the {MAX_VALUES:,} values that a batch may have (each text, number, list and "
+                "object in a row is one): split it"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a batch starts.
@@ -131,7 +153,7 @@ def read(data: bytes, key: str, *, content_encoding: str = "") -> list[Row]:
 
     Raises:
         BatchUnreadable: The file cannot be split into rows, or its name resembles that of a check but is not one.
-        BatchTooLarge: There are too many rows or bytes.
+        BatchTooLarge: There are too many rows, bytes or values.
     """
     if purpose_of(key) is Purpose.UNCLEAR:
         raise BatchUnreadable(
@@ -145,8 +167,9 @@ def read(data: bytes, key: str, *, content_encoding: str = "") -> list[Row]:
     if form is None:
         raise BatchUnreadable("the file's name must end in .csv or .jsonl")
     rows: list[Row] = []
+    values = _Values()
     with _no_search_for_cycles():
-        for row in form(_decoded(data, content_encoding)):
+        for row in form(_decoded(data, content_encoding), values):
             if len(rows) == MAX_ROWS:
                 raise BatchTooLarge(f"the file has more than the {MAX_ROWS:,} rows that a batch may have")
             rows.append(row)
@@ -192,7 +215,7 @@ def _decoded(data: bytes, content_encoding: str) -> str:
         ) from None
 
 
-def _json_lines(text: str) -> Iterator[Row]:
+def _json_lines(text: str, values: _Values) -> Iterator[Row]:
     first = _JSON_LINE.search(text)
     if first is not None and first[0][0] in "[{":
         _require_lines(text, first[0])
@@ -205,6 +228,7 @@ def _json_lines(text: str) -> Iterator[Row]:
         if 4 * len(written) > MAX_DOCUMENT_BYTES and len(written.encode()) > MAX_DOCUMENT_BYTES:
             yield Row(line, fault=_wrong("", f"must have at most {MAX_DOCUMENT_BYTES} bytes"))
             continue
+        values.add(strict_json.count(written))
         try:
             document = strict_json.loads(written)
         except strict_json.RepeatedKey as repeated:
@@ -236,11 +260,15 @@ def _require_lines(text: str, first_line: str) -> None:
     raise BatchUnreadable(f"the file is one JSON {what}: write each request as an object on a line of its own")
 
 
-def _csv(text: str) -> Iterator[Row]:
+def _csv(text: str, values: _Values) -> Iterator[Row]:
     header, records = read_table(text, is_column)
     _require_columns(header)
     columns = list(map(Column.of, header))
+    raw = header.index(_RAW) if _RAW in header else None
     for record in records:
+        values.add(len(record.cells) - record.cells.count(""))
+        if raw is not None and raw < len(record.cells):
+            values.add(strict_json.count(record.cells[raw]))
         yield _from_problem(record, columns) if record.problem else _from_cells(record, columns)
 
 
@@ -444,7 +472,8 @@ def _name_in_two_forms(document: object) -> str | None:
             pending += value
         elif isinstance(value, dict):
             pending += value.values()
-            names = list(map(_one_form, value))
+            # All at once: nothing combines with NUL, which stands in no sound name.
+            names = _one_form("\0".join(value)).split("\0")
             if len(set(names)) < len(names):
                 return Counter(names).most_common(1)[0][0]
     return None
@@ -468,7 +497,7 @@ def _wrong(path: str, message: str) -> InvalidPayload:
     return InvalidPayload(f"The row {message}.", issues=({"path": path, "message": message},))
 
 
-_FORMS: dict[str, Callable[[str], Iterator[Row]]] = {".csv": _csv, ".jsonl": _json_lines}
+_FORMS: dict[str, Callable[[str, _Values], Iterator[Row]]] = {".csv": _csv, ".jsonl": _json_lines}
 
 
 # ---- planning -------------------------------------------------------------------------------------------------------

@@ -92,6 +92,9 @@ def is_spreadsheet_error(text: str) -> bool:
     """Whether a text is only what a spreadsheet shows for a failed formula: `#N/A`, `=#REF!`, `Loading...`."""
     if len(text) > _MAX_ERROR and len(text := text.strip()) > _MAX_ERROR:
         return False
+    lower = text.lower()
+    if lower.isascii() and "#" not in lower and "err" not in lower and "loading" not in lower:
+        return False
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
     seen = seen.strip().removeprefix("'").strip()
     error = seen.casefold()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared import strict_json
 from shared.genviral.errors import InvalidJson, InvalidPayload
 from shared.genviral.models import GenerateRequest, Params
 from shared.genviral.redaction import one_line
@@ -221,6 +222,35 @@ def test_a_batch_has_its_limits() -> None:
     for data in (b"\n".join([line] * (batches.MAX_ROWS + 1)), b" " * (batches.MAX_BYTES + 1)):
         with pytest.raises(BatchTooLarge):
             batches.read(data, "batches/a.jsonl")
+
+
+@pytest.mark.parametrize("name", ["a", "a.check"])
+def test_a_batch_of_too_many_values_is_rejected_by_check_and_run(name: str) -> None:
+    prompt = ', "[{' * 4_000
+    dense = {"model_id": MODEL, "prompt": prompt, "raw_params": {"a\\": [0, '"', []] * 4_000}}
+    cells = {"model_id": MODEL, "prompt": prompt, "raw_params": json.dumps(dense["raw_params"])}
+    for suffix, few, many in (
+        ("jsonl", lines_of(*[dense] * 41), lines_of(*[dense] * 42)),
+        ("csv", csv_of(*[cells] * 41), csv_of(*[cells] * 42)),
+    ):
+        assert [row.fault for row in batches.read(few, f"batches/{name}.{suffix}")] == [None] * 41
+        with pytest.raises(BatchTooLarge, match="500,000 values"):
+            batches.read(many, f"batches/{name}.{suffix}")
+
+
+def values_in(document: Any) -> int:
+    members = document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
+    return 1 + sum(map(values_in, members))
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text('a"\\[]{},:'),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text('a"\\[]{},:'), inner),
+    )
+)
+def test_values_are_counted_without_a_parser(document: Any) -> None:
+    assert strict_json.count(json.dumps(document)) == values_in(document)
 
 
 @pytest.mark.parametrize(
