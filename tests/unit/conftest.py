@@ -115,6 +115,8 @@ def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")
         if error := account.fails.get(operation):
             raise error
+        if operation in account.answers:
+            return account.answers[operation](arguments)
         if operation in ("DescribeStacks", "RedriveExecution"):
             return account.answer(operation, arguments)
         return real(self, operation, arguments)
