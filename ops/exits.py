@@ -33,6 +33,7 @@ class Exit(IntEnum):
     INTERRUPTED = 8, "a job or a batch was interrupted and needs a person"
     TIMED_OUT = 9, "a job is paid for, but its video did not come before the job's deadline"
     CANCELED = 10, "a job was canceled"
+    UNSOUND = 11, "`doctor` found a problem"
     STILL_RUNNING = 124, "`--timeout` is over, and the job continues"
     STOPPED = 130, "the command was ended with Ctrl-C; jobs continue"
 

@@ -74,12 +74,17 @@ class Stack:
             sfn=self.sfn,
             state_machine_arn=self.output("StateMachineArn"),
             deadline_seconds=int(self.parameter("JobDeadlineMinutes")) * _MINUTE,
-            ask=Vendor(
-                secrets=self.client("secretsmanager"),
-                secret=self.output("ApiKeySecretArn"),
-                base_url=self.parameter("GenviralBaseUrl"),
-                allow_http=self._described[1].get("AllowPrivateOutput") == "true",
-            ).video,
+            ask=self.vendor.video,
+        )
+
+    @cached_property
+    def vendor(self) -> Vendor:
+        """Genviral, as the stack reaches it."""
+        return Vendor(
+            secrets=self.client("secretsmanager"),
+            secret=self.output("ApiKeySecretArn"),
+            base_url=self.parameter("GenviralBaseUrl"),
+            allow_http=self._described[1].get("AllowPrivateOutput") == "true",
         )
 
     @cached_property

@@ -25,6 +25,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from cli import cli
 from ops import batches, recipes
+from ops.doctor import checks
 from ops.exits import Exit
 from ops.facts import FIELDS
 from shared import delivery
@@ -53,6 +54,7 @@ PAGES = tuple(
         "cli",
         "cli-json",
         "cost",
+        "doctor",
         "errors",
         "notifications",
         "permissions",
@@ -457,6 +459,18 @@ def _commands() -> str:
     return _table(("Command or option", ""), lines)
 
 
+def _checks() -> str:
+    return _table(
+        ("Check", "What should hold", "If not"),
+        ((f"`{one.name}`", one.asks, _linked(one.advice)) for one in checks.CHECKS),
+    )
+
+
+def _linked(advice: str) -> str:
+    """Make the pages that an advice names links on a page beside them."""
+    return re.sub(r"docs/([\w-]+)\.md((?:#[\w-]+)?)", r"[\1](\1.md\2)", advice)
+
+
 def _fields(fields: dict[str, str]) -> str:
     return _table(("Field", ""), ((f"`{name}`", meaning) for name, meaning in fields.items()))
 
@@ -496,6 +510,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "json-job": lambda: _fields(FIELDS),
     "json-batch": lambda: _fields(batches.FIELDS),
     "json-recipe": lambda: _fields(recipes.FIELDS),
+    "json-check": lambda: _fields(checks.FIELDS),
+    "checks": _checks,
 }
 
 

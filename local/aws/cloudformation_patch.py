@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ministack.services import dynamodb
 from ministack.services.cloudformation import provisioners
 
 Created = tuple[str, dict[str, str]]
@@ -15,14 +16,15 @@ _ON_AWS_ONLY = ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGrou
 def install() -> None:
     """Make `Ref` of a secret its ARN, as on AWS; MiniStack returns its name. Accept resources that only AWS has.
 
-    The CORS rules of an HTTP API get the names that MiniStack reads. Alarms over several metrics are skipped: MiniStack
-    has only alarms of one metric, and none ever fires.
+    A table's time to live is turned on, which MiniStack ignores. The CORS rules of an HTTP API get the names that
+    MiniStack reads. Alarms over several metrics are skipped: MiniStack has only alarms of one metric, and none ever
+    fires.
     """
     handlers = provisioners._RESOURCE_HANDLERS
     secret, alarm = handlers["AWS::SecretsManager::Secret"], handlers["AWS::CloudWatch::Alarm"]
     create_secret, create_alarm = secret["create"], alarm["create"]
-    api = handlers["AWS::ApiGatewayV2::Api"]
-    create_api = api["create"]
+    api, table = handlers["AWS::ApiGatewayV2::Api"], handlers["AWS::DynamoDB::Table"]
+    create_api, create_table = api["create"], table["create"]
 
     def create_with_cors(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
         rules = properties.get("CorsConfiguration") or {}
@@ -40,7 +42,14 @@ def install() -> None:
         created: Created = create_alarm(logical_id, properties, stack)
         return created
 
+    def create_with_expiry(logical_id: str, properties: dict[str, Any], stack: str) -> Created:
+        created: Created = create_table(logical_id, properties, stack)
+        if expiry := properties.get("TimeToLiveSpecification"):
+            dynamodb._update_ttl({"TableName": created[0], "TimeToLiveSpecification": expiry})
+        return created
+
     api["create"] = create_with_cors
+    table["create"] = create_with_expiry
     secret["create"] = create_with_arn
     alarm["create"] = create_simple
     for kind in _ON_AWS_ONLY:

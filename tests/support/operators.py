@@ -165,6 +165,7 @@ class CommandLine:
     capsys: pytest.CaptureFixture[str]
     calls: set[str] = field(default_factory=set)
     fails: dict[str, Exception] = field(default_factory=dict)
+    answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     answered: set[str] = field(default_factory=lambda: {"DescribeStacks", "RedriveExecution"})
 

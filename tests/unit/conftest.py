@@ -117,6 +117,8 @@ def account(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         account.calls.add(f"{self.meta.service_model.signing_name}:{operation}")
         if error := account.fails.get(operation):
             raise error
+        if operation in account.answers:
+            return account.answers[operation](arguments)
         if operation in account.answered:
             return account.answer(operation, arguments)
         return real(self, operation, arguments)
