@@ -161,7 +161,7 @@ def safe_name(filename: str) -> str:
     if not dot:
         nothing_safe_before_a_suffix = suffix and given.rpartition(".")[0] and not _safe(given.rpartition(".")[0])
         stem, dot, suffix = ("", ".", suffix) if nothing_safe_before_a_suffix else (suffix, "", "")
-    return f"{_cut(stem, _MAX_STEM) or 'file'}{dot}{_cut(suffix, _MAX_SUFFIX)}"
+    return f"{_cut(stem, _MAX_STEM) or 'file'}{dot}{_cut(suffix, _MAX_SUFFIX)}".rstrip(".-")
 
 
 def _safe(text: str) -> str:
