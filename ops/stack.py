@@ -19,6 +19,7 @@ from ops.exits import NotFound, Refused
 from ops.finder import Finder
 from ops.operator import Operator
 from ops.vendor import Vendor
+from shared.executions import Executions
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
 
@@ -116,6 +117,11 @@ class Stack:
     def s3_without_retries(self) -> Any:
         """A boto3 S3 client that repeats no call: whoever submits must know whether a call may have had an effect."""
         return self.client("s3", retries={"total_max_attempts": 1})
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The executions that run jobs."""
+        return Executions(sfn=self.sfn, state_machine_arn=self.output("StateMachineArn"))
 
     @cached_property
     def sfn(self) -> Any:

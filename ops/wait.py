@@ -1,11 +1,13 @@
-"""Wait for jobs, and fetch their videos. Only reads. Knows the store and S3; must not know the command line."""
+"""Wait for jobs, and fetch their videos. Only reads. Must not know the command line."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
 
 from ops.exits import OF_STATUS, Exit, NotFound
 from ops.facts import made_of, time_left, waits_for_a_person
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from shared.executions import Executions
     from shared.jobs.record import Job
     from shared.jobs.transitions import JobStore
 
@@ -38,12 +41,31 @@ class Outcome:
     file: Path | None = None
 
 
+@dataclass(slots=True)
+class Polls:
+    """Count the polls of jobs, from the histories of their executions. Without the right to read them, it does not."""
+
+    executions: Executions
+    _is_refused: bool = field(default=False, init=False)
+
+    def of(self, job: Job) -> int:
+        """Return how often a job was polled; 0 also where that cannot be read."""
+        if self._is_refused:
+            return 0
+        try:
+            return self.executions.entered(self.executions.arn_of(job), "Poll")
+        except ClientError:
+            self._is_refused = True
+            return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiter:
     """Wait for jobs.
 
     Args:
         tell: Is told how things stand, whenever they were looked at.
+        polls: Counts the polls of a job for `tell`. None: they are not told.
         out: The folder for the videos.
     """
 
@@ -51,6 +73,7 @@ class Waiter:
     s3: S3Client
     out: Path
     tell: Callable[[str], None]
+    polls: Polls | None = None
 
     def wait(self, job_ids: Sequence[str], timeout: float | None) -> list[Outcome]:
         """Wait until each job has ended or needs a person, and fetch the videos.
@@ -90,8 +113,9 @@ class Waiter:
         if job.is_terminal or waits_for_a_person(job):
             file = self.fetch(job) if job.status is Status.SUCCEEDED and job.output else None
             return Outcome(job_id, OF_STATUS[job.status], job, file)
-        left = time_left(job)
-        self.tell(f"{made_of(job)}: {job.status}{f', {left}' if left else ''} ({waited:.0f} s)")
+        polls = self.polls.of(job) if self.polls and job.video_id else 0
+        parts = [job.status, time_left(job), f"{polls} poll{'s' * (polls > 1)}" if polls else None]
+        self.tell(f"{made_of(job)}: {', '.join(filter(None, parts))} ({waited:.0f} s)")
         return None
 
     def fetch(self, job: Job) -> Path:

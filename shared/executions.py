@@ -127,6 +127,11 @@ class Executions:
         except self.sfn.exceptions.ExecutionDoesNotExist:
             return None
 
+    def entered(self, arn: str, state: str) -> int:
+        """Return how often an execution has entered a state, as far as its newest thousand events say."""
+        history = self.sfn.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=_PAGE)
+        return sum(event.get("stateEnteredEventDetails", {}).get("name") == state for event in history["events"])
+
     def running(self) -> Iterator[list[str]]:
         """The ARNs of the executions that run, page by page; those started or redriven last come first.
 

@@ -226,11 +226,12 @@ def _meant(desk: Desk, what: str) -> str:
 
 
 def _waited(desk: Desk, job_ids: Sequence[str], out: Path, timeout: float | None) -> list[Outcome]:
-    from ops.wait import Waiter
+    from ops.wait import Polls, Waiter
 
+    polls = Polls(desk.stack.executions) if sys.stderr.isatty() else None
     try:
         with progress() as tell:
-            waiter = Waiter(store=desk.stack.store, s3=desk.stack.s3, out=out, tell=tell)
+            waiter = Waiter(store=desk.stack.store, s3=desk.stack.s3, out=out, tell=tell, polls=polls)
             return waiter.wait(job_ids, timeout)
     except KeyboardInterrupt:
         say_command("The job continues. Wait on with:", desk.command("wait", *job_ids))

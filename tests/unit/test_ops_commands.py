@@ -15,6 +15,8 @@ from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
 from ops.exits import Exit
+from ops.wait import Polls
+from shared.executions import Executions
 from shared.genviral.errors import GenviralUnavailable, InsufficientCredits
 from shared.jobs import identity
 from shared.jobs.intake_switch import IntakeSwitch
@@ -623,6 +625,9 @@ def test_the_documented_policy_for_making_videos_is_just_enough(
         ["show", "recipes/default.json"],
     ):
         assert account.run(*command)[0] == 0, command
+    # On a terminal, `wait` says how often a job was polled.
+    executions = Executions(sfn=account.world.sfn, state_machine_arn=account.world.machine)
+    assert Polls(executions).of(account.world.record()) == 0
     read = {"cloudformation:DescribeStacks", "dynamodb:GetItem", "s3:ListBucketVersions"}
     assert _called(account) - read == _allowed(1)
 

@@ -14,10 +14,12 @@ import ops.submit
 import ops.wait
 from ops.exits import OF_STATUS, Exit
 from ops.facts import FIELDS
+from ops.wait import Polls, Waiter
+from shared.executions import Executions
 from shared.jobs import identity
 from shared.jobs.states import Status
 from shared.requests.object_metadata import decoded
-from tests.support.fakes import JOB_ID, UPLOADS, VIDEO_ID, VIDEOS
+from tests.support.fakes import JOB_ID, UPLOADS, VIDEO_ID, VIDEOS, failed
 from tests.support.operators import CommandLine, claimed, ended
 
 if TYPE_CHECKING:
@@ -253,6 +255,31 @@ def test_a_wait_goes_on_until_its_time_is_over(account: CommandLine, status: Sta
     code, out, err = account.run("wait", JOB_ID, "--timeout", "0.01")
     assert (code, out) == (Exit.STILL_RUNNING, "")
     assert f"wait {JOB_ID}" in err
+
+
+def test_a_wait_tells_state_polls_and_seconds_and_asks_no_more_without_the_right(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    account.world.paid_job()
+    entered = {"stateEnteredEventDetails": {"name": "Poll"}}
+    histories = [{"events": [entered, {}]}, {"events": [entered, entered]}]
+    account.answers["GetExecutionHistory"] = lambda _: histories.pop(0)
+    executions = Executions(sfn=account.world.sfn, state_machine_arn=account.world.machine)
+    told: list[str] = []
+    waiter = Waiter(
+        store=account.world.store, s3=account.world.s3, out=tmp_path, tell=told.append, polls=Polls(executions)
+    )
+    for _ in range(2):
+        waiter.wait([JOB_ID], 0)
+    account.fails["GetExecutionHistory"] = failed("GetExecutionHistory", "AccessDeniedException")
+    waiter.wait([JOB_ID], 0)
+    del account.fails["GetExecutionHistory"]
+    waiter.wait([JOB_ID], 0)  # would fail: no history is left
+    assert [text.partition(": ")[2] for text in told] == [
+        "processing, 1 poll (0 s)",
+        "processing, 2 polls (0 s)",
+        *["processing (0 s)"] * 2,
+    ]
 
 
 def test_a_job_whose_event_has_not_come_is_waited_for(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
