@@ -253,6 +253,16 @@ class Resolver:
             raise RequestUnreadable("the request or recipe is nested too deeply") from None
         return resolution
 
+    def newest_version(self, key: str) -> str | None:
+        """Return the newest version of an object; None where the bucket keeps none.
+
+        Raises:
+            AssetMissing: It is not there, or not yet.
+            UploadUnreadable: It may not be read.
+        """
+        version_id: str | None = self._ask(self._s3.head_object, key, missing=AssetMissing).get("VersionId")
+        return version_id
+
     def _from_source(self, job: Job) -> Resolution:
         match job.source.get("type"):
             case "upload":
@@ -266,7 +276,7 @@ class Resolver:
 
     def _from_record(self, job: Job) -> Resolution:
         if job.request is None:
-            raise RequestUnreadable("the execution's input has no member 'request'")
+            raise RequestUnreadable("the execution's input has no member 'request', and names no request file")
         if job.links_stripped:  # reopened while it was ending
             raise RequestUnreadable(
                 "the secrets in the request's links were removed when the job ended; ask for a new job"

@@ -22,7 +22,7 @@ from shared.jobs.errors import JobClosed, JobConflict
 from shared.jobs.transitions import JobStore, TransitionConflict
 from shared.requests.batch_identity import is_own_row, newer_ids
 from shared.requests.resolve import request_text
-from shared.requests.row_source import BATCH, OTHER_IDS, REQUEST, source_in
+from shared.requests.row_source import BATCH, OTHER_IDS, request_file_in, source_in
 from shared.runtime import MetricUnit, add_metric, add_source, logger
 from shared.steps.claims import SECONDS_FROM_CLAIM, Claims, require_no_running_attempt
 from shared.steps.tries import pause, tries
@@ -141,15 +141,17 @@ class Submitter:
             # It was started by hand under another name, and would pay for that job once more.
             raise JobConflict("the execution's input names another job than the execution's own name does")
         request = given.get("request") if isinstance(given, dict) else None
-        source = source_in(given, self.resolver.bucket)
+        source, file = source_in(given), request_file_in(given, self.resolver.bucket)
         job = self.store.get(job_id)
+        if file is not None and (job is None or job.source == {"type": "execution"}):
+            source = self._pinned(file)
         if job is None:
             # A batch's rows get their records here and not before, or a sweep would start those that wait their turn.
             job, _ = self.store.create(job_id, source=source or {"type": "execution"}, execution=execution_arn)
         elif source is not None and job.source == {"type": "execution"} and job.execution == execution_arn:
             # Its interruption made the record, before this execution came this far.
             job = self.store.set_source(job_id, source)
-        if source is not None and source["type"] == REQUEST and job.source != source:
+        if file is not None and not file.items() <= job.source.items():
             raise JobConflict("an execution of this name was started before, with another request")
         if request is None:
             return job
@@ -160,6 +162,11 @@ class Submitter:
         if job.fingerprint != fingerprint:
             raise JobConflict("an execution of this name was started before, with another request")
         return job
+
+    def _pinned(self, file: dict[str, str]) -> dict[str, str]:
+        """Return a request file's source with its version: all attempts of the job send the same."""
+        version_id = file.get("version_id") or self.resolver.newest_version(file["key"])
+        return {**file, "version_id": version_id} if version_id else file
 
     def _prepare(self, job: Job) -> _Prepared:
         """Find out all that the paid call needs, and all that can be wrong with it. Repeating it is free."""

@@ -21,7 +21,14 @@ from shared.genviral.errors import (
     SubmissionUncertain,
     SubmissionUnconfirmed,
 )
-from shared.jobs.errors import JobClosed, JobConflict, RequestTooLarge, RequestUnreadable, SubmissionInProgress
+from shared.jobs.errors import (
+    AssetMissing,
+    JobClosed,
+    JobConflict,
+    RequestTooLarge,
+    RequestUnreadable,
+    SubmissionInProgress,
+)
 from shared.jobs.states import TERMINAL, Status
 from shared.requests import batches
 from shared.requests.resolve import request_text
@@ -32,6 +39,7 @@ from tests.support.fakes import (
     BODY,
     EXECUTION,
     JOB_ID,
+    PROMPT,
     UPLOADS,
     VIDEO_ID,
     Answer,
@@ -586,14 +594,15 @@ REFERENCE = {"source": {"type": "request", "key": "assets/requests/boat.json"}}
 
 
 def test_an_input_may_name_a_file_so_that_no_history_has_the_prompt(world: World) -> None:
-    world.upload("assets/requests/boat.json", json.dumps({**BODY, "metadata": {"take": "1"}}).encode())
+    version = world.upload("assets/requests/boat.json", json.dumps({**BODY, "metadata": {"take": "1"}}).encode())
     state = world.submitter().submit(EXECUTION, REFERENCE)
     again = world.submitter().submit(EXECUTION, REFERENCE)
     assert (state["video_id"], again["video_id"]) == (VIDEO_ID, VIDEO_ID)
     (post,) = world.vendor.posts
     assert json.loads(post.content) == BODY
     job = world.record()
-    assert job.source == {"type": "request", "bucket": UPLOADS, "key": "assets/requests/boat.json"}
+    place = {"type": "request", "bucket": UPLOADS, "key": "assets/requests/boat.json"}
+    assert job.source == {**place, "version_id": version}
     assert job.metadata == {"take": "1"}
 
 
@@ -606,7 +615,27 @@ def test_an_execution_of_the_same_name_does_not_pay_for_another_file(world: Worl
     assert len(world.vendor.posts) == 1
 
 
-@pytest.mark.parametrize("key", ["requests/boat.json", "assets/", "uploads/boat.json", 5, None, "recipes/default.json"])
+def test_a_named_file_is_sent_as_it_was_when_the_job_first_read_it(world: World) -> None:
+    world.upload("assets/requests/boat.json", json.dumps(BODY).encode())
+    world.vendor = Vendor([refusing(402, "insufficient_credits"), accepting()])
+    with pytest.raises(InsufficientCredits):
+        world.submitter().submit(EXECUTION, REFERENCE)
+    world.upload("assets/requests/boat.json", json.dumps({**BODY, "prompt": "another"}).encode())
+    world.submitter().submit(EXECUTION, REFERENCE)
+    assert [json.loads(post.content)["prompt"] for post in world.vendor.posts] == [PROMPT] * 2
+
+
+def test_an_input_may_name_a_version_of_the_file(world: World) -> None:
+    first = world.upload("assets/boat.json", json.dumps(BODY).encode())
+    second = world.upload("assets/boat.json", json.dumps({**BODY, "prompt": "another"}).encode())
+    source = {"type": "request", "bucket": UPLOADS, "key": "assets/boat.json", "version_id": first}
+    world.submitter().submit(EXECUTION, {"source": source})
+    assert json.loads(world.vendor.posts[0].content)["prompt"] == PROMPT
+    with pytest.raises(JobConflict):
+        world.submitter().submit(EXECUTION, {"source": {**source, "version_id": second}})
+
+
+@pytest.mark.parametrize("key", ["requests/boat.json", "assets/", "uploads/a.json", 5, None, "assets/\ud800"])
 def test_a_file_that_could_start_a_job_of_its_own_is_no_reference(world: World, key: object) -> None:
     world.upload("requests/boat.json", json.dumps(BODY).encode())
     with pytest.raises(RequestUnreadable, match="assets/"):
@@ -614,12 +643,30 @@ def test_a_file_that_could_start_a_job_of_its_own_is_no_reference(world: World, 
     assert not world.vendor.posts
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {**REFERENCE, "request": BODY},
+        {**REFERENCE, "request": None},
+        {"source": {**REFERENCE["source"], "bucket": "another"}},
+        {"source": {**REFERENCE["source"], "version": "1"}},
+        {"source": {**REFERENCE["source"], "version_id": 1}},
+        {"source": {**REFERENCE["source"], "version_id": ""}},
+    ],
+)
+def test_nothing_that_an_input_says_of_its_file_is_ignored(world: World, given: dict[str, Any]) -> None:
+    world.upload("assets/requests/boat.json", json.dumps(BODY).encode())
+    with pytest.raises(RequestUnreadable):
+        world.submitter().submit(EXECUTION, given)
+    assert not world.vendor.posts
+
+
 def test_a_missing_file_is_told_before_anything_is_paid(world: World) -> None:
     assert world.s3
     with pytest.raises(Fault) as fault:
         world.submitter().submit(EXECUTION, REFERENCE)
+    assert isinstance(fault.value, AssetMissing), "it is waited for, like the files of a manifest"
     assert fault.value.paid is Paid.NO
-    assert "not in the uploads bucket" in fault.value.message
 
 
 @pytest.mark.parametrize("request_too", [False, True])
