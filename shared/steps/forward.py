@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_sns import SNSClient
 
+_REQUIRED = {"version", "notification_id", "status", "summary", "occurred_at", "paid", "source"}
 SOURCE = "genviral.video"
 """The `source` of every event."""
 
@@ -88,7 +89,7 @@ def _notification(text: str) -> dict[str, Any] | None:
         document = json.loads(text)
     except ValueError:
         document = None
-    if isinstance(document, dict) and {"notification_id", "status", "summary", "source"} <= document.keys():
+    if isinstance(document, dict) and document.keys() >= _REQUIRED and isinstance(document["source"], dict):
         return document
     logger.warning("a message that is no notification was not forwarded")
     return None

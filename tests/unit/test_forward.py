@@ -14,10 +14,11 @@ from shared.jobs.notifications import notification_of_batch
 from shared.jobs.states import STATES, Status
 from shared.printable import json_text
 from shared.runtime import AwsCallFailed
+from shared.steps import forward
 from shared.steps.forward import Forwarder, detail_type
 from shared.steps.notify import publish
 from tests.support.fakes import CHAT_TOPIC, EXECUTION, JOB_ID, PROMPT, TOPIC, VIDEOS, Message, World, caught, client
-from tests.support.notifications import valid
+from tests.support.notifications import SCHEMA, valid
 
 
 def forwarder(**options: Any) -> Forwarder:
@@ -75,6 +76,10 @@ def test_the_type_of_an_event_names_the_status(status: Status) -> None:
     assert detail_type({"status": "batch_finished"}) == "Batch Finished"
 
 
+def test_what_a_message_needs_is_what_the_schema_requires() -> None:
+    assert set(SCHEMA["required"]) == forward._REQUIRED
+
+
 def test_an_event_that_the_bus_does_not_take_is_tried_again(room: World) -> None:
     refused = SimpleNamespace(put_events=lambda **_: {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "Throttled"}]})
     with pytest.raises(AwsCallFailed, match="PutEvents failed with Throttled"):
@@ -88,7 +93,10 @@ def test_what_is_not_wanted_is_not_sent(room: World, missing: str) -> None:
     assert (len(room.events()), len(room.chat())) == ((0, 1) if missing == "bus" else (1, 0))
 
 
-@pytest.mark.parametrize("text", ["hello", "[]", "{}", '{"version": "1.0", "source": "custom"}', "\ud800"])
+FOREIGN = json.dumps(dict.fromkeys(("notification_id", "status", "summary", "source"), "of another program"))
+
+
+@pytest.mark.parametrize("text", ["hello", "[]", "{}", '{"version": "1.0", "source": "custom"}', "\ud800", FOREIGN])
 def test_what_somebody_else_published_is_not_forwarded(room: World, text: str) -> None:
     forwarder().forward({"Message": text, "MessageAttributes": {}})
     assert (room.events(), room.chat()) == ([], [])

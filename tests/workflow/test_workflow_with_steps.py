@@ -146,6 +146,11 @@ def test_a_parent_machine_can_read_why_an_execution_failed(world: World, topic: 
     assert document["paid"] == world.record().paid.value
 
 
+@pytest.mark.parametrize("status", list(Status))
+def test_an_output_may_have_any_status_of_a_job(status: Status) -> None:
+    valid_end("succeeded", {"version": "1", "job_id": JOB_ID, "status": status.value, "video": OUTPUT})
+
+
 def test_a_parent_machine_can_read_that_somebody_canceled_the_job(world: World) -> None:
     world.paid_job()
     world.store.cancel(JOB_ID, EXECUTION)
