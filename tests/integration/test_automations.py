@@ -65,6 +65,52 @@ def test_a_parent_waits_for_three_takes_and_goes_on_with_one(world: RunningCloud
     assert "InvalidPayload" in json.dumps(history, default=str)
 
 
+def start_take(world: RunningCloud, name: str, key: str) -> str:
+    """Start a video job under a take's name, as somebody else or an earlier run would."""
+    answer = world.sfn.start_execution(
+        stateMachineArn=world.at.state_machine_arn,
+        name=name,
+        input=json.dumps({"source": {"type": "request", "key": key}}),
+    )
+    return str(answer["executionArn"])
+
+
+def test_a_parent_finds_a_video_that_was_made_under_its_name_before(world: RunningCloud, three_takes: str) -> None:
+    world.upload("assets/before.json", json.dumps(GOOD).encode())
+    start_take(world, "used-0", "assets/before.json")
+    before = json.loads(world.execution("used-0")["output"])
+    execution = run(world, three_takes, "used", [{**GOOD, "prompt": "Another boat"}])
+    assert (execution["status"], json.loads(execution["output"])) == ("SUCCEEDED", before), execution
+    assert world.paid("used-0") == 1
+
+
+def test_a_take_that_is_canceled_or_fails_with_a_text_leaves_the_others(world: RunningCloud, three_takes: str) -> None:
+    # Both names were used before: by a job that was stopped without a document, and by one that somebody canceled.
+    for number, error in enumerate([{}, {"error": "JobClosed", "cause": "{No JSON, only a text."}]):
+        key = f"assets/stopped-{number}.json"
+        world.upload(key, json.dumps(GOOD).encode())
+        world.sfn.stop_execution(executionArn=start_take(world, f"mixed-{number}", key), **error)
+    execution = run(world, three_takes, "mixed", [GOOD, GOOD, {**GOOD, "prompt": "A third boat"}])
+    assert execution["status"] == "SUCCEEDED", execution
+    assert json.loads(execution["output"])["job_id"] == "mixed-2"
+
+
+def test_a_job_that_is_canceled_while_its_parent_waits_fails_one_take(world: RunningCloud, three_takes: str) -> None:
+    slow = {**GOOD, "params": {"duration_seconds": 10}}
+    keys = [f"assets/canceled/{number}.json" for number in range(2)]
+    for key, request in zip(keys, (slow, GOOD), strict=True):
+        world.upload(key, json.dumps(request).encode())
+    arn = world.sfn.start_execution(stateMachineArn=three_takes, name="canceled", input=json.dumps({"requests": keys}))[
+        "executionArn"
+    ]
+    until(lambda: world.api.delete("/videos/canceled-0").is_success or None)
+    ended: Callable[[], Any] = lambda: world.sfn.describe_execution(executionArn=arn)  # noqa: E731
+    execution = until(lambda: found if (found := ended())["status"] != "RUNNING" else None)
+    assert execution["status"] == "SUCCEEDED", execution
+    assert json.loads(execution["output"])["job_id"] == "canceled-1"
+    assert world.get("canceled-0")["status"] == "canceled"
+
+
 def test_a_parent_without_a_good_take_fails_and_says_so(world: RunningCloud, three_takes: str) -> None:
     execution = run(world, three_takes, "none", [{"prompt": "no model"}])
     assert (execution["status"], execution["error"]) == ("FAILED", "NothingCameOut")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from local.aws import asl
+from local.aws.interpreter import TaskError, run
 from shared.jobs.errors import RecipeMissing, UploadUnsupported
 from shared.jobs.states import Status
 from shared.requests.resolve import check_recipe
@@ -158,3 +160,42 @@ def test_a_name_forges_no_line_link_or_mention_in_slack(word: str) -> None:
     for shown in (first, second):
         assert shown.isprintable()
         assert not re.search(r"(?<!\[)(?:://|@|\bwww\.)|[<>]", shown)
+
+
+# ---- a parent state machine ------------------------------------------------------------------------------
+
+VIDEO_JOB = "arn:aws:states:us-east-1:123456789012:stateMachine:VideoJob"
+EXISTS = TaskError("StepFunctions.ExecutionAlreadyExistsException", "Execution Already Exists: 'x'")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"version": "1", "job_id": "test-0", "status": "canceled", "video": None},
+        RuntimeError("{no JSON"),
+        RuntimeError('{"code": "generation_failed"}'),
+        EXISTS,
+        TaskError("StepFunctions.AccessDeniedException", "plain text"),
+        TaskError("States.Timeout"),
+    ],
+    ids=str,
+)
+def test_whatever_ends_one_take_leaves_the_other_to_the_parent(first: Any) -> None:
+    good = {"version": "1", "job_id": "test-1", "status": "succeeded", "video": {"bucket": "b", "key": "k"}}
+
+    def make(name: str, given: Any) -> Any:
+        assert given == {"source": {"type": "request", "key": f"assets/{name[-1]}.json"}}
+        if name == "test-0" and isinstance(first, Exception):
+            raise first
+        return first if name == "test-0" else good
+
+    text = (ROOT / "samples" / "automations" / "parent" / "three_takes.asl.yaml").read_text()
+    arns = {
+        "RunVideoJob": "arn:aws:states:::states:startExecution.sync:2",
+        "DescribeExecution": "arn:aws:states:::aws-sdk:sfn:describeExecution",
+        "VideoJobArn": VIDEO_JOB,
+        "VideoJobExecutions": VIDEO_JOB.replace(":stateMachine:", ":execution:"),
+    }
+    requests = [f"assets/{number}.json" for number in range(2)]
+    ran = run(asl.load(text, arns), input={"requests": requests}, tasks={}, machines={VIDEO_JOB: make})
+    assert (ran.status, ran.output) == ("SUCCEEDED", good)
