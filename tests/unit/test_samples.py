@@ -74,7 +74,7 @@ def test_a_sample_is_short(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= LINES
 
 
-def test_the_function_handles_each_message_once(
+def test_the_function_handles_a_message_again_only_after_a_crash(
     notified: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SEEN_TABLE", "seen")
@@ -86,6 +86,14 @@ def test_the_function_handles_each_message_once(
     )
     event = {"Records": records(notified)["Records"][:1]}  # its filter policy lets nothing else through
     function = sample("lambda_function")
+
+    def crash(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(function, "publish", crash)
+        with pytest.raises(RuntimeError):
+            function.handler(event, None)
     for _ in range(2):
         function.handler(event, None)
     assert capsys.readouterr().out == f"s3://{VIDEOS}/videos/a.mp4 is ready for {{}}\n"
