@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from local.aws import asl
-from local.aws.interpreter import TaskError, run
+from local.aws import asl, interpreter
+from local.aws.interpreter import TaskError
 from shared.jobs.errors import RecipeMissing, UploadUnsupported
 from shared.jobs.states import Status
 from shared.requests.resolve import check_recipe
 from tests.support.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +181,7 @@ EXISTS = TaskError("StepFunctions.ExecutionAlreadyExistsException", "Execution A
     "first",
     [
         {"version": "1", "job_id": "test-0", "status": "canceled", "video": None},
+        {"job_id": "test-0"},
         RuntimeError("{no JSON"),
         RuntimeError('{"code": "generation_failed"}'),
         EXISTS,
@@ -197,6 +199,31 @@ def test_whatever_ends_one_take_leaves_the_other_to_the_parent(first: Any) -> No
             raise first
         return first if name == "test-0" else good
 
+    ran = run_parent(2, make)
+    assert (ran.status, ran.output) == ("SUCCEEDED", good)
+
+
+def test_a_parent_looks_again_while_another_runs_a_job_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {"version": "1", "job_id": "test-0", "status": "succeeded", "video": {"bucket": "b", "key": "k"}}
+    found = iter([{"status": "RUNNING"}, {"status": "SUCCEEDED", "output": json.dumps(good)}])
+    asked: list[str] = []
+
+    def describe(_: interpreter._Host, arn: str) -> dict[str, Any]:
+        asked.append(arn)
+        return next(found)
+
+    monkeypatch.setattr(interpreter._Host, "describe", describe)
+
+    def make(name: str, given: Any) -> Any:
+        raise EXISTS
+
+    ran = run_parent(1, make)
+    assert (ran.status, ran.output, ran.waits) == ("SUCCEEDED", good, [1800])
+    assert set(asked) == {f"{VIDEO_JOB.replace(':stateMachine:', ':execution:')}:test-0"}
+
+
+def run_parent(count: int, make: Callable[[str, Any], Any]) -> interpreter.Run:
+    """Run the sample's parent with this many requests."""
     text = (ROOT / "samples" / "automations" / "parent" / "three_takes.asl.yaml").read_text()
     arns = {
         "RunVideoJob": "arn:aws:states:::states:startExecution.sync:2",
@@ -204,6 +231,5 @@ def test_whatever_ends_one_take_leaves_the_other_to_the_parent(first: Any) -> No
         "VideoJobArn": VIDEO_JOB,
         "VideoJobExecutions": VIDEO_JOB.replace(":stateMachine:", ":execution:"),
     }
-    requests = [f"assets/{number}.json" for number in range(2)]
-    ran = run(asl.load(text, arns), input={"requests": requests}, tasks={}, machines={VIDEO_JOB: make})
-    assert (ran.status, ran.output) == ("SUCCEEDED", good)
+    requests = [f"assets/{number}.json" for number in range(count)]
+    return interpreter.run(asl.load(text, arns), input={"requests": requests}, tasks={}, machines={VIDEO_JOB: make})
