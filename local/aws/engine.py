@@ -2,7 +2,7 @@
 
 moto's interpreter is strict where it matters (Retry, Catch, jitter, timeouts, data limits), but it expects moto's own
 services. Here a `Host` replaces them and provides the results of tasks and the length of waits. The engine supports
-Lambda functions, nested executions that are waited for, and maps over a list in S3.
+Lambda functions, nested executions that are waited for, DescribeExecution, and maps over a list in S3.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ with _without_batch():
         distributed_item_processor_worker,
     )
     from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
+        StateTaskServiceAwsSdk,
+    )
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
         StateTaskServiceSfn,
     )
@@ -77,7 +80,8 @@ with _without_batch():
 # moto logs every failure with the data that caused it, but inputs must not be logged.
 logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
 
-_TASKS = (":::lambda:invoke", ":::states:startExecution.sync:2")
+_DESCRIBE = ":::aws-sdk:sfn:describeExecution"
+_TASKS = (":::lambda:invoke", ":::states:startExecution.sync:2", _DESCRIBE)
 _READER = ":::s3:getObject"
 _MAX_BYTES = 256 * 1024  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 _POLL_SECONDS = 0.05  # between two polls of a nested execution; AWS uses an event instead
@@ -129,6 +133,16 @@ class Host(Protocol):
 
     def ended(self, execution: str) -> dict[str, Any] | None:
         """Return the DescribeExecution response of an ended execution, or None while it runs."""
+
+    def stop(self, execution: str) -> None:
+        """Stop a nested execution whose parent waits no longer. As on AWS, this may fail and then changes nothing."""
+
+    def describe(self, execution: str) -> dict[str, Any]:
+        """Return the DescribeExecution response of any execution.
+
+        Raises:
+            TaskError: It cannot be described.
+        """
 
     def read(self, bucket: str, key: str) -> str:
         """Return the text of an object in S3.
@@ -443,16 +457,34 @@ def _await_end(
     started = env.stack.pop()
     host = env.aws_execution_details.host
     while (ended := host.ended(started["ExecutionArn"])) is None:
-        if not env.is_running():
+        if not env.is_running():  # the task timed out, or its execution was stopped or failed in another branch
+            # https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-sync
+            host.stop(started["ExecutionArn"])
             raise TimeoutError
         time.sleep(_POLL_SECONDS)
     # As on AWS, the nested execution's fields begin with capitals, and its input and output are JSON values.
-    answer = {name[0].upper() + name[1:]: value for name, value in ended.items() if value is not None}
+    answer = _capitals(ended)
     answer |= {name: json.loads(answer[name]) for name in ("Input", "Output") if name in answer}
     if ended["status"] != "SUCCEEDED":
         error = TaskError("States.TaskFailed", json.dumps(answer, default=str))
         raise failure_event.FailureEventException(_failure(env, error, self._get_sfn_resource(), "states"))
     env.stack.append(answer)
+
+
+def _describe(
+    self: Any, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
+) -> None:
+    """Replace moto's call of DescribeExecution by the AWS SDK. Here the input and output stay JSON texts."""
+    try:
+        found = env.aws_execution_details.host.describe(normalised_parameters["ExecutionArn"])
+    except TaskError as error:
+        failure = _failure(env, error, self._get_sfn_resource(), self._get_sfn_resource_type())
+        raise failure_event.FailureEventException(failure) from None
+    env.stack.append(json.loads(json.dumps(_capitals(found), default=str)))
+
+
+def _capitals(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name[0].upper() + name[1:]: value for name, value in fields.items() if value is not None}
 
 
 def _read(env: Any, resource_runtime_part: Any, state_credentials: Any) -> None:
@@ -540,6 +572,7 @@ _run_map = distributed_iteration_component.DistributedIterationComponent._map_ru
 lambda_eval_utils.execute_lambda_function_integration = _invoke
 StateTaskServiceSfn._eval_service_task = _start
 StateTaskServiceSfn._eval_integration_pattern = _await_end
+StateTaskServiceAwsSdk._eval_service_task = _describe
 ResourceEvalS3._handle_get_object = staticmethod(_read)
 distributed_item_processor_worker.DistributedItemProcessorWorker._eval_pool = _work
 distributed_iteration_component.DistributedIterationComponent._map_run = _map

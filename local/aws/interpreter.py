@@ -192,6 +192,15 @@ class _Host:
     def ended(self, execution: str) -> dict[str, Any]:
         return self.nested[execution]
 
+    def stop(self, execution: str) -> None:
+        """Do nothing: a nested execution has ended when `start` returns."""
+
+    def describe(self, execution: str) -> dict[str, Any]:
+        found = self.nested.get(execution.replace(":execution:", ":stateMachine:"))
+        if found is None:
+            raise TaskError("Sfn.ExecutionDoesNotExistException", f"Execution Does Not Exist: '{execution}'")
+        return found
+
     def read(self, bucket: str, key: str) -> str:
         if self.objects is None:
             self.mistake = KeyError(f"The state machine reads s3://{bucket}/{key}, and there are no `objects`.")

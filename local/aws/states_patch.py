@@ -7,6 +7,7 @@ changes.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import json
@@ -262,6 +263,22 @@ class _Host:
         if stepfunctions._executions[execution]["status"] == "RUNNING":
             return None
         answer = self._client("stepfunctions").describe_execution(executionArn=execution)
+        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+    def stop(self, execution: str) -> None:
+        # A role may start executions that it may not stop, such as a batch's.
+        with contextlib.suppress(ClientError, BotoCoreError):
+            self._client("stepfunctions").stop_execution(executionArn=execution)
+
+    def describe(self, execution: str) -> dict[str, Any]:
+        try:
+            answer = self._client("stepfunctions").describe_execution(executionArn=execution)
+        except ClientError as error:
+            refusal = error.response["Error"]
+            code = refusal["Code"].removesuffix("Exception")
+            raise engine.TaskError(f"Sfn.{code}Exception", refusal["Message"]) from None
+        except BotoCoreError as error:
+            raise engine.TaskError("Sfn.SdkClientException", str(error)) from None
         return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
     def read(self, bucket: str, key: str) -> str:

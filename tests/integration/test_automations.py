@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -63,6 +65,52 @@ def test_a_parent_waits_for_three_takes_and_goes_on_with_one(world: RunningCloud
     history = world.sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
     assert "private" not in json.dumps(history, default=str)
     assert "InvalidPayload" in json.dumps(history, default=str)
+
+
+def start_take(world: RunningCloud, name: str, key: str) -> str:
+    """Start a video job under a take's name, as somebody else or an earlier run would."""
+    answer = world.sfn.start_execution(
+        stateMachineArn=world.at.state_machine_arn,
+        name=name,
+        input=json.dumps({"source": {"type": "request", "key": key}}),
+    )
+    return str(answer["executionArn"])
+
+
+def test_a_parent_finds_a_video_that_was_made_under_its_name_before(world: RunningCloud, three_takes: str) -> None:
+    world.upload("assets/before.json", json.dumps(GOOD).encode())
+    start_take(world, "used-0", "assets/before.json")
+    before = json.loads(world.execution("used-0")["output"])
+    execution = run(world, three_takes, "used", [{**GOOD, "prompt": "Another boat"}])
+    assert (execution["status"], json.loads(execution["output"])) == ("SUCCEEDED", before), execution
+    assert world.paid("used-0") == 1
+
+
+def test_a_take_that_is_canceled_or_fails_with_a_text_leaves_the_others(world: RunningCloud, three_takes: str) -> None:
+    # Both names were used before: by a job that was stopped without a document, and by one that somebody canceled.
+    for number, error in enumerate([{}, {"error": "JobClosed", "cause": "{No JSON, only a text."}]):
+        key = f"assets/stopped-{number}.json"
+        world.upload(key, json.dumps(GOOD).encode())
+        world.sfn.stop_execution(executionArn=start_take(world, f"mixed-{number}", key), **error)
+    execution = run(world, three_takes, "mixed", [GOOD, GOOD, {**GOOD, "prompt": "A third boat"}])
+    assert execution["status"] == "SUCCEEDED", execution
+    assert json.loads(execution["output"])["job_id"] == "mixed-2"
+
+
+def test_a_job_that_is_canceled_while_its_parent_waits_fails_one_take(world: RunningCloud, three_takes: str) -> None:
+    slow = {**GOOD, "params": {"duration_seconds": 10}}
+    keys = [f"assets/canceled/{number}.json" for number in range(2)]
+    for key, request in zip(keys, (slow, GOOD), strict=True):
+        world.upload(key, json.dumps(request).encode())
+    arn = world.sfn.start_execution(stateMachineArn=three_takes, name="canceled", input=json.dumps({"requests": keys}))[
+        "executionArn"
+    ]
+    until(lambda: world.api.delete("/videos/canceled-0").is_success or None)
+    ended: Callable[[], Any] = lambda: world.sfn.describe_execution(executionArn=arn)  # noqa: E731
+    execution = until(lambda: found if (found := ended())["status"] != "RUNNING" else None)
+    assert execution["status"] == "SUCCEEDED", execution
+    assert json.loads(execution["output"])["job_id"] == "canceled-1"
+    assert world.get("canceled-0")["status"] == "canceled"
 
 
 def test_a_parent_without_a_good_take_fails_and_says_so(world: RunningCloud, three_takes: str) -> None:
@@ -128,16 +176,22 @@ def test_a_durable_function_waits_for_its_video(
     ask, answer = durable("ask"), durable("answer")
     with running(ask.handler) as runner:
         monkeypatch.setattr(answer, "aws", callbacks_of(runner))
-        arn = runner.run_async(input=json.dumps({"request": request_}))
+        arn = runner.run_async(input=json.dumps({"request": {**request_, "metadata": {"order": "7"}}}))
         notification = world.await_notification(
             lambda one: (
                 str(one.get("job_id")).startswith("durable-") and (one["status"] == "succeeded") == (request_ is GOOD)
             )
         )
-        answer.handler({"Records": [{"Sns": {"Message": json.dumps(notification)}}]}, None)
+        # The record of a job that was started by hand may know no file.
+        message = json.dumps({**notification, "source": {"type": "execution"}})
+        for _ in range(2):  # delivery is at least once
+            answer.handler({"Records": [{"Sns": {"Message": message}}]}, None)
         result = runner.wait_for_result(arn)
     assert result.status.value == outcome
+    kept = world.s3.list_objects_v2(Bucket=world.at.uploads_bucket, Prefix=f"assets/{notification['job_id']}")
+    assert kept["KeyCount"] == 0
     if request_ is GOOD:
+        assert notification["metadata"]["order"] == "7"
         assert json.loads(result.result or "null") == notification["video"]
         assert world.paid(notification["job_id"]) == 1
 
@@ -150,6 +204,8 @@ def test_a_rule_puts_the_events_of_finished_videos_into_a_queue_and_a_web_hook_g
     events, sqs = world.cloud.client("events"), world.cloud.client("sqs")
     url = sqs.create_queue(QueueName="videos")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    machine = world.at.state_machine_arn
+    prefix = f"{machine.replace(':stateMachine:', ':execution:')}:"
     hook = WebHook()
     key = {"ApiKeyName": "x-genviral-key", "ApiKeyValue": "a secret"}
     assert (
@@ -163,21 +219,56 @@ def test_a_rule_puts_the_events_of_finished_videos_into_a_queue_and_a_web_hook_g
     )
     for name, target in (("ToQueue", arn), ("ToWebHook", destination["ApiDestinationArn"])):
         rule = resources[name]["Properties"]
-        events.put_rule(Name=name, EventPattern=json.dumps(rule["EventPattern"]), State="ENABLED")
+        (executions,) = rule["EventPattern"]["resources"]
+        assert resolved(executions["prefix"]["Fn::Sub"], machine) == prefix
+        pattern = {**rule["EventPattern"], "resources": [{"prefix": prefix}]}
+        events.put_rule(Name=name, EventPattern=json.dumps(pattern), State="ENABLED")
         (given,) = rule["Targets"]
         more = {option: given[option] for option in ("InputPath",) if option in given}
         events.put_targets(Rule=name, Targets=[{"Id": given["Id"], "Arn": target, **more}])
+    another = {"notification_id": "x", "status": "succeeded", "summary": "x", "source": {}, "job_id": "another-stack"}
+    entry = {"Source": "genviral.video", "DetailType": "Video Succeeded", "Detail": json.dumps(another)}
     with hook:
+        for there in ([f"{prefix[:-1]}Other:x"], []):
+            events.put_events(Entries=[{**entry, "Resources": there}])
         jobs = [world.post(body).json()["job_id"] for body in (GOOD, {**GOOD, "prompt": "content_policy"})]
         notifications = [world.notification_of_job(job) for job in jobs]
         posted = until(lambda: hook.posted if len(hook.posted) >= len(jobs) else None)
     bodies = {body["job_id"]: body for _, body in posted}
     assert [bodies[job] for job in jobs] == notifications
+    assert "another-stack" not in bodies
     assert {headers["x-genviral-key"] for headers, _ in posted} == {"a secret"}
     received = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10)["Messages"]
-    details = [json.loads(message["Body"])["detail"] for message in received]
-    assert {detail["status"] for detail in details} == {"succeeded"}
-    assert jobs[0] in {detail["job_id"] for detail in details}
+    details = {(detail := json.loads(message["Body"])["detail"])["job_id"]: detail for message in received}
+    assert {detail["status"] for detail in details.values()} == {"succeeded"}
+    assert jobs[0] in details
+    assert "another-stack" not in details
+    # The stand-in has no pipes, so fill in the template as EventBridge does: a pipe reads a body of JSON by itself.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html
+    template = resources["VideoPipe"]["Properties"]["TargetParameters"]["InputTemplate"]
+    given = [json.loads(filled(template, {**one, "body": json.loads(one["Body"])})) for one in received]
+    assert {"job_id": jobs[0], "video": notifications[0]["video"]} in given
+
+
+def resolved(sub: list[Any], machine: str) -> str:
+    """Return the text of a `Fn::Sub` whose only own variable is the machine's name."""
+    text, variables = sub
+    select: list[Any] = variables["Name"]["Fn::Select"]
+    assert select == [6, {"Fn::Split": [":", {"Ref": "VideoJobArn"}]}]
+    _, partition, _, region, account, *_ = machine.split(":")
+    given = {"AWS::Partition": partition, "AWS::Region": region, "AWS::AccountId": account}
+    for name, value in {**given, "Name": machine.split(":")[select[0]]}.items():
+        text = text.replace(f"${{{name}}}", value)
+    return str(text)
+
+
+def filled(template: str, message: dict[str, Any]) -> str:
+    """Fill in the placeholders of a pipe's input template, `<$.a.b>`, with JSON values."""
+
+    def value(path: re.Match[str]) -> str:
+        return json.dumps(functools.reduce(lambda found, name: found[name], path[1].split("."), message))
+
+    return re.sub(r"<\$\.([^>]+)>", value, template)
 
 
 def test_a_chat_room_is_told_of_a_job_in_one_thread(world: RunningCloud) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
+from tests.support.laptop import until
 from tests.support.readers import Reader, notification_ids
 
 if TYPE_CHECKING:
@@ -210,6 +211,26 @@ def test_no_row_starts_while_intake_is_stopped(world: RunningCloud) -> None:
         world.table.delete_item(**switch, Key={"job_id": {"S": "#intake"}})
     items = batch.items(batch.next_notification())
     assert ([item["status"] for item in items], batch.paid(items)) == (["succeeded"], [1])
+
+
+def test_a_row_that_has_started_goes_on_when_its_batch_is_stopped(world: RunningCloud) -> None:
+    batch = Batch(world)
+    before = len(world.vendor()["submissions"])
+    world.control_vendor("settings", generation_seconds=4)
+    try:
+        world.upload(batch.key, json.dumps(row("A boat that goes on")).encode())
+        submitted = until(lambda: world.vendor()["submissions"][before:] or None)
+    finally:
+        world.control_vendor("settings", generation_seconds=0.5)
+    (machine,) = [
+        one["stateMachineArn"] for one in world.sfn.list_state_machines()["stateMachines"] if "BatchJob" in one["name"]
+    ]
+    (execution,) = world.sfn.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+    world.sfn.stop_execution(executionArn=execution["executionArn"])
+    assert batch.next_notification()["status"] == "batch_interrupted"
+    (job_id,) = {one["idempotency_key"] for one in submitted}
+    assert world.notification_of_job(job_id)["status"] == "succeeded"
+    assert world.paid(job_id) == 1
 
 
 def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: RunningCloud) -> None:

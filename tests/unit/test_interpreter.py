@@ -266,6 +266,81 @@ def test_a_map_starts_an_execution_for_each_item_and_so_many_at_a_time() -> None
     assert {answer["Status"] for answer in ran.output} == {"SUCCEEDED"}
 
 
+class Unending:
+    """A host whose nested executions run until they are stopped."""
+
+    def __init__(self) -> None:
+        self.started, self.stopped = threading.Event(), threading.Event()
+
+    def entered(self, state: str) -> None:
+        if state == "Fail":
+            assert self.started.wait(5)
+
+    def start(self, machine: str, name: str, given: str) -> str:
+        self.started.set()
+        return f"{machine}:{name}"
+
+    def ended(self, execution: str) -> None:
+        return None
+
+    def stop(self, execution: str) -> None:
+        assert execution == f"{NESTED}:nested"
+        self.stopped.set()
+
+
+@pytest.mark.parametrize("how", ["task timed out", "execution stopped", "branch failed"])
+def test_a_nested_execution_is_stopped_when_nobody_waits_any_more(how: str) -> None:
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {"StateMachineArn": NESTED, "Name": "nested", "Input": {}},
+        "End": True,
+        **({"TimeoutSeconds": 1} if how == "task timed out" else {}),
+    }
+    branches = [machine({"Start": task}), machine({"Fail": {"Type": "Fail", "Error": "No"}})]
+    states = {"Both": {"Type": "Parallel", "Branches": branches[: 2 if how == "branch failed" else 1], "End": True}}
+    host = Unending()
+    execution = engine.Execution(
+        json.dumps(machine(states)),
+        arn="arn:aws:states:us-east-1:123456789012:execution:test:test",
+        machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:test",
+        role_arn="arn:aws:iam::123456789012:role/test",
+        input_={},
+        started="2026-11-30T00:00:00.000Z",
+        host=host,  # type: ignore[arg-type]  # all that this machine needs
+    )
+    running = threading.Thread(target=execution.run, daemon=True)
+    running.start()
+    assert host.started.wait(5)
+    if how == "execution stopped":
+        execution.stop("Canceled", None)
+    assert host.stopped.wait(5)
+    running.join(5)
+    assert not running.is_alive()
+
+
+def test_an_execution_can_be_described_by_its_name() -> None:
+    describe = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:sfn:describeExecution",
+        "Parameters": {"ExecutionArn.$": "$.arn"},
+        "Catch": [{"ErrorEquals": ["Sfn.ExecutionDoesNotExistException"], "Next": "Gone"}],
+        "End": True,
+    }
+    start = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {"StateMachineArn": NESTED, "Name": "known", "Input": {}},
+        "ResultPath": None,
+        "Next": "Describe",
+    }
+    states = {"Start": start, "Describe": describe, "Gone": {"Type": "Pass", "Result": "gone", "End": True}}
+    for name, output in (("known", {"Status": "SUCCEEDED", "Output": '{"a": 1}'}), ("other", "gone")):
+        arn = f"{NESTED.replace(':stateMachine:', ':execution:')}:{name}"
+        ran = run(machine(states), input={"arn": arn}, tasks={}, machines={NESTED: lambda *_: {"a": 1}})
+        assert (ran.status, ran.output) == ("SUCCEEDED", output)
+
+
 def test_a_map_may_be_longer_than_pythons_stack() -> None:
     assert run_map(lambda name, given: 1, sys.getrecursionlimit() + 10, concurrency=1).status == "SUCCEEDED"
 

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from local.aws import asl, interpreter
+from local.aws.interpreter import TaskError
 from shared.jobs.errors import RecipeMissing, UploadUnsupported
 from shared.jobs.states import Status
 from shared.requests.resolve import check_recipe
 from tests.support.fakes import EXECUTION, JOB_ID, VIDEOS, World, caught
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +75,7 @@ def test_a_sample_is_short(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= LINES
 
 
-def test_the_function_handles_each_message_once(
+def test_the_function_handles_a_message_again_only_after_a_crash(
     notified: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SEEN_TABLE", "seen")
@@ -84,6 +87,14 @@ def test_the_function_handles_each_message_once(
     )
     event = {"Records": records(notified)["Records"][:1]}  # its filter policy lets nothing else through
     function = sample("lambda_function")
+
+    def crash(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(function, "publish", crash)
+        with pytest.raises(RuntimeError):
+            function.handler(event, None)
     for _ in range(2):
         function.handler(event, None)
     assert capsys.readouterr().out == f"s3://{VIDEOS}/videos/a.mp4 is ready for {{}}\n"
@@ -158,3 +169,67 @@ def test_a_name_forges_no_line_link_or_mention_in_slack(word: str) -> None:
     for shown in (first, second):
         assert shown.isprintable()
         assert not re.search(r"(?<!\[)(?:://|@|\bwww\.)|[<>]", shown)
+
+
+# ---- a parent state machine ------------------------------------------------------------------------------
+
+VIDEO_JOB = "arn:aws:states:us-east-1:123456789012:stateMachine:VideoJob"
+EXISTS = TaskError("StepFunctions.ExecutionAlreadyExistsException", "Execution Already Exists: 'x'")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"version": "1", "job_id": "test-0", "status": "canceled", "video": None},
+        {"job_id": "test-0"},
+        RuntimeError("{no JSON"),
+        RuntimeError('{"code": "generation_failed"}'),
+        EXISTS,
+        TaskError("StepFunctions.AccessDeniedException", "plain text"),
+        TaskError("States.Timeout"),
+    ],
+    ids=str,
+)
+def test_whatever_ends_one_take_leaves_the_other_to_the_parent(first: Any) -> None:
+    good = {"version": "1", "job_id": "test-1", "status": "succeeded", "video": {"bucket": "b", "key": "k"}}
+
+    def make(name: str, given: Any) -> Any:
+        assert given == {"source": {"type": "request", "key": f"assets/{name[-1]}.json"}}
+        if name == "test-0" and isinstance(first, Exception):
+            raise first
+        return first if name == "test-0" else good
+
+    ran = run_parent(2, make)
+    assert (ran.status, ran.output) == ("SUCCEEDED", good)
+
+
+def test_a_parent_looks_again_while_another_runs_a_job_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {"version": "1", "job_id": "test-0", "status": "succeeded", "video": {"bucket": "b", "key": "k"}}
+    found = iter([{"status": "RUNNING"}, {"status": "SUCCEEDED", "output": json.dumps(good)}])
+    asked: list[str] = []
+
+    def describe(_: interpreter._Host, arn: str) -> dict[str, Any]:
+        asked.append(arn)
+        return next(found)
+
+    monkeypatch.setattr(interpreter._Host, "describe", describe)
+
+    def make(name: str, given: Any) -> Any:
+        raise EXISTS
+
+    ran = run_parent(1, make)
+    assert (ran.status, ran.output, ran.waits) == ("SUCCEEDED", good, [1800])
+    assert set(asked) == {f"{VIDEO_JOB.replace(':stateMachine:', ':execution:')}:test-0"}
+
+
+def run_parent(count: int, make: Callable[[str, Any], Any]) -> interpreter.Run:
+    """Run the sample's parent with this many requests."""
+    text = (ROOT / "samples" / "automations" / "parent" / "three_takes.asl.yaml").read_text()
+    arns = {
+        "RunVideoJob": "arn:aws:states:::states:startExecution.sync:2",
+        "DescribeExecution": "arn:aws:states:::aws-sdk:sfn:describeExecution",
+        "VideoJobArn": VIDEO_JOB,
+        "VideoJobExecutions": VIDEO_JOB.replace(":stateMachine:", ":execution:"),
+    }
+    requests = [f"assets/{number}.json" for number in range(count)]
+    return interpreter.run(asl.load(text, arns), input={"requests": requests}, tasks={}, machines={VIDEO_JOB: make})

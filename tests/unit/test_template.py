@@ -270,6 +270,12 @@ def test_your_key_covers_what_holds_data_and_its_readers_may_use_it() -> None:
     assert users <= set(all_roles())
 
 
+def test_the_page_about_your_key_names_every_topic() -> None:
+    names = {"Topic": "notifications", "AlarmTopic": "alarms", "ChatTopic": "chat"}
+    page = (docs.ROOT / "docs" / "own-key.md").read_text()
+    assert f"all topics ({', '.join(names[topic] for topic in of_type('AWS::SNS::Topic'))})" in page
+
+
 @pytest.mark.parametrize(
     ("parameters", "key"),
     [

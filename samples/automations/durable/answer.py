@@ -1,11 +1,13 @@
 """Answer the durable function that waits for a video, in a Lambda function that is subscribed to the topic.
 
-Its role needs s3:GetObject below assets/ of the uploads bucket, lambda:SendDurableExecutionCallbackSuccess and
+Its role needs s3:GetObject and s3:DeleteObject below assets/ of the uploads bucket, s3:ListBucket on the bucket (or S3
+does not say that a file is missing), lambda:SendDurableExecutionCallbackSuccess and
 lambda:SendDurableExecutionCallbackFailure on the durable function.
 """
 
 import contextlib
 import json
+import os
 
 import boto3
 
@@ -17,17 +19,15 @@ def handler(event: dict, context: object) -> None:
     for record in event["Records"]:
         notification = json.loads(record["Sns"]["Message"])
         if notification["status"] in FINAL and str(notification.get("job_id")).startswith("durable-"):
-            answer(callback_of(notification["source"]), notification)
-
-
-def callback_of(source: dict) -> str:
-    # From the file: a request that is refused has no metadata in its notification.
-    file = s3.get_object(Bucket=source["bucket"], Key=source["key"])
-    return json.load(file["Body"])["metadata"]["callback"]
+            # The file that ask.py wrote. A notification need not name it, nor hold the metadata of a refused request.
+            file = {"Bucket": os.environ["UPLOADS_BUCKET"], "Key": f"assets/{notification['job_id']}.json"}
+            with contextlib.suppress(s3.exceptions.NoSuchKey):  # answered before: delivery is at least once
+                answer(json.load(s3.get_object(**file)["Body"])["metadata"]["callback"], notification)
+                s3.delete_object(**file)  # nothing else deletes a file below assets/
 
 
 def answer(callback: str, notification: dict) -> None:
-    # It was answered before, as delivery is at least once, or nobody waits any more.
+    # It was answered before, or nobody waits any more.
     with contextlib.suppress(aws.exceptions.CallbackTimeoutException, aws.exceptions.InvalidParameterValueException):
         if notification["status"] == "succeeded":
             result = json.dumps(notification).encode()

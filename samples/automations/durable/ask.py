@@ -1,5 +1,6 @@
 """Ask for a video in a Lambda durable function, and wait for it without paying for the wait.
 
+The request, with its prompt, is part of the function's own input, which Lambda keeps with the durable execution.
 Its role needs s3:PutObject below assets/ of the uploads bucket and states:StartExecution on the stack's state machine.
 """
 
@@ -29,7 +30,7 @@ def ask(request: dict, callback: str) -> None:
     # Named by the callback, so that a repeat of this step starts nothing again. The prompt stays in the file.
     name = f"durable-{hashlib.sha256(callback.encode()).hexdigest()[:32]}"
     key = f"assets/{name}.json"
-    body = json.dumps({**request, "metadata": {"callback": callback}})
+    body = json.dumps({**request, "metadata": {**request.get("metadata", {}), "callback": callback}})
     s3.put_object(Bucket=os.environ["UPLOADS_BUCKET"], Key=key, Body=body.encode())
     given = json.dumps({"source": {"type": "request", "key": key}})
     with contextlib.suppress(sfn.exceptions.ExecutionAlreadyExists):
