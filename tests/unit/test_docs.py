@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks import cost as benchmark
 from shared.faults import Fault
 from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
 from shared.jobs.errors import RequestFault
@@ -211,6 +212,12 @@ def test_a_command_that_deletes_names_its_stack_and_no_command_has_the_key() -> 
     keys = [line for line in commands if "--secret-string" in line]
     assert keys
     assert [line for line in keys if "--secret-string file://" not in line] == []
+
+
+def test_the_months_to_compare_say_that_they_leave_sweeps_and_alarms_out() -> None:
+    """`make cost` writes them, and Monitoring's months on the same page are higher."""
+    assert benchmark.MONTH in page("cost.md")
+    assert "Sweeps,\nmetrics and alarms are left out" in benchmark.MONTH
 
 
 def policies(name: str) -> list[dict[str, dict[str, Any]]]:
