@@ -428,6 +428,10 @@ def test_an_alarm_names_commands_as_the_operator_types_them() -> None:
     commands = {line.split()[0] for text in texts.values() for line in re.findall(r"`\./genviral ([^`]+)`", text)}
     assert commands >= {"list", "show", "stop-intake"}
     assert commands <= set(cli.commands)
+    page = (docs.ROOT / "docs" / "alarms.md").read_text()
+    asked = {one for text in (*texts.values(), page) for one in re.findall(r"--status (\w+)", text)}
+    assert asked >= {"uncertain", "on_hold", "canceled"}
+    assert asked <= {str(one.value) for one in states.Status}
 
 
 def test_every_alarm_has_its_row_among_the_symptoms() -> None:
