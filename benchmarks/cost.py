@@ -330,6 +330,14 @@ def _size(item: dict[str, Any]) -> int:
 # ---- reporting -------------------------------------------------------------------------------------------------------
 
 
+MONTH = """\
+### A month of jobs, in dollars
+
+To compare ways of doing the work: the jobs and the API key's secret, and nothing that a stack costs besides. Sweeps,
+metrics and alarms are left out here; [Monitoring](#monitoring) has whole months, with them."""
+"""What stands above the table of ways to do the work."""
+
+
 def _lines(measured: Measured) -> Iterator[str]:
     yield f"Counted in {RUNS} jobs from an upload, polled {measured.polls} times."
     yield f"Prices: {PRICES_READ}."
@@ -360,7 +368,7 @@ def _lines(measured: Measured) -> Iterator[str]:
             f"| {step.dollars:.6f} |"
         )
     yield ""
-    yield "### A month, in dollars"
+    yield MONTH
     yield ""
     yield "| | polls | 1 job | 1,000 jobs | 1,000,000 jobs |"
     yield "|---|---|---|---|---|"

@@ -8,10 +8,13 @@ needs only SAM's command line, which brings boto3.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import subprocess
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tools import build
@@ -21,9 +24,6 @@ BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
 PACKAGED = ROOT / "build" / "package.json"
 PREFIX = "genviral-video"
 """Where the package is in its bucket."""
-_OF_THE_STACK = ("--stack-name", "--region", "--profile", "--config-env", "--config-file")
-"""Options that say which stack is meant, with a value each."""
-
 
 _HOSTS = {
     "cn-": ("amazonaws.com.cn", "console.amazonaws.cn", "aws-cn"),
@@ -39,6 +39,51 @@ class DeploymentFailed(Exception):
     """SAM failed; it has said why."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where a command of SAM works.
+
+    Attributes:
+        stack: The stack's name. None if neither the options nor the configuration name one.
+        region: None for that of the environment or of the profile.
+        profile: None for the credentials of the environment.
+    """
+
+    stack: str | None
+    region: str | None
+    profile: str | None
+
+    def client(self, service: Any) -> Any:
+        """Return a boto3 client."""
+        import boto3
+
+        return boto3.session.Session(profile_name=self.profile, region_name=self.region).client(service)
+
+
+def target(command: str, arguments: list[str]) -> Target:
+    """Return where SAM's `command` works with these arguments: what they say, else what is saved for that command.
+
+    SAM saves the answers to `--guided` for `deploy` alone, so another command of SAM does not find them.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("--stack-name", "--region", "--profile", "--config-env", "--config-file"):
+        parser.add_argument(option)
+    given, _ = parser.parse_known_args(arguments)
+    saved = _saved(command, given.config_env, given.config_file)
+    return Target(
+        given.stack_name or saved.get("stack_name"),
+        given.region or saved.get("region"),
+        given.profile or saved.get("profile"),
+    )
+
+
+def _saved(command: str, environment: str | None, file: str | None) -> dict[str, str]:
+    """Return the parameters of a command as SAM reads them from its configuration."""
+    from samcli.lib.config.samconfig import SamConfig  # type: ignore[import-not-found]  # only SAM's environment has it
+
+    return dict(SamConfig(ROOT, file).get_all([command], "parameters", env=environment))
+
+
 def deploy(arguments: list[str]) -> str:
     """Build, deploy, and return what to do next.
 
@@ -46,37 +91,72 @@ def deploy(arguments: list[str]) -> str:
         build.BuildFailed: The artefacts could not be built.
         DeploymentFailed: `sam deploy` failed.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    began = datetime.now(UTC)
     build.build(ROOT)
     _sam("deploy", *arguments)
-    chosen = _of_the_stack(arguments)
-    listed = json.loads(_sam("list", "stack-outputs", "--output", "json", *chosen, quiet=True))
-    return next_steps({one["OutputKey"]: one["OutputValue"] for one in listed})
+    where = target("deploy", arguments)  # now, because `--guided` has just saved it
+    if where.stack is None:
+        return "\nDeployed. No configuration names the stack, so look up in docs/deploy.md what is left to do."
+    try:
+        (stack,) = where.client("cloudformation").describe_stacks(StackName=where.stack)["Stacks"]
+    except (BotoCoreError, ClientError) as error:
+        return f"\nDeployed. What is left to do is in docs/deploy.md: the stack {where.stack} cannot be read ({error})."
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    changed = stack.get("LastUpdatedTime", stack["CreationTime"])
+    first = stack["StackStatus"] == "CREATE_COMPLETE" and changed >= began
+    return first_steps(outputs, where) if first else after_an_update(outputs, where)
 
 
-def next_steps(outputs: dict[str, str]) -> str:
+def _options(outputs: dict[str, str], where: Target) -> tuple[str, str]:
+    """Return the options that name the stack's place to the AWS CLI, and those that name the stack to `./genviral`."""
+    region = outputs["ApiKeySecretArn"].split(":")[3]
+    aws = f"--region {region}" + (f" --profile {where.profile}" if where.profile else "")
+    return aws, f"--stack {where.stack} {aws}"
+
+
+def first_steps(outputs: dict[str, str], where: Target) -> str:
     """Return what is left to do after a first deployment, with the stack's own names.
+
+    Later, these steps would replace a key and a recipe.
 
     Args:
         outputs: The stack's outputs.
+        where: Where the stack is.
     """
-    secret, uploads, topic = outputs["ApiKeySecretArn"], outputs["UploadsBucket"], outputs["TopicArn"]
-    alarms, region = outputs["AlarmTopicArn"], secret.split(":")[3]
+    aws, of_the_stack = _options(outputs, where)
+    topic, alarms = outputs["TopicArn"], outputs["AlarmTopicArn"]
     return f"""
 Deployed. What is left to do, once:
 
-1. The Genviral API key. Until it is set, jobs wait on hold and nothing is paid.
-   aws secretsmanager put-secret-value --region {region} --secret-id {secret} --secret-string '<public_id>.<secret>'
+1. The Genviral API key. Until it is set, jobs wait on hold and nothing is paid. Write it, as <public_id>.<secret>, into
+   a file, so that it stays out of your shell's history. Delete the file afterwards.
+   aws secretsmanager put-secret-value {aws} --secret-id {outputs["ApiKeySecretArn"]} \\
+     --secret-string file://genviral-key.txt
 2. A recipe, which says what to make of an uploaded file.
-   aws s3 cp --region {region} recipes/default.json s3://{uploads}/recipes/default.json
+   aws s3 cp {aws} recipes/default.json s3://{outputs["UploadsBucket"]}/recipes/default.json
 3. E-mails. If you gave NotificationEmail or AlarmEmail, confirm the message that AWS sent to the address. Or subscribe
    to notifications (without the rows of batches, which have a report) and to alarms:
-   aws sns subscribe --region {region} --topic-arn {topic} --protocol email --notification-endpoint you@example.com \\
+   aws sns subscribe {aws} --topic-arn {topic} --protocol email --notification-endpoint you@example.com \\
      --attributes '{{"FilterPolicy": "{{\\"reported_in\\": [{{\\"exists\\": false}}]}}"}}'
-   aws sns subscribe --region {region} --topic-arn {alarms} --protocol email --notification-endpoint you@example.com
-4. A first video. It arrives in s3://{outputs["VideosBucket"]}/videos/.
-   aws s3 cp --region {region} shoe.jpg s3://{uploads}/uploads/shoe.jpg
+   aws sns subscribe {aws} --topic-arn {alarms} --protocol email --notification-endpoint you@example.com
+4. A check of all that, which pays nothing.
+   ./genviral doctor {of_the_stack}
+5. A first video, which is paid for.
+   ./genviral submit {of_the_stack} samples/product.jpg --wait
 
 The API: {outputs["ApiUrl"]}. More: docs/deploy.md"""
+
+
+def after_an_update(outputs: dict[str, str], where: Target) -> str:
+    """Return how to check a stack that was there before; see `first_steps` for the arguments."""
+    return f"""
+Deployed. Check it, which pays nothing:
+
+   ./genviral doctor {_options(outputs, where)[1]}
+
+The API: {outputs["ApiUrl"]}. More: docs/update.md"""
 
 
 def package(bucket: str, arguments: list[str], *, s3: Any = None) -> str:
@@ -85,7 +165,7 @@ def package(bucket: str, arguments: list[str], *, s3: Any = None) -> str:
     Args:
         bucket: It must be in the region of the stacks: Lambda takes code from its own region only.
         arguments: More options of `sam package`.
-        s3: The S3 client; by default one for the chosen profile.
+        s3: The S3 client; by default one for the chosen profile and region.
 
     Raises:
         build.BuildFailed: The artefacts could not be built.
@@ -93,24 +173,34 @@ def package(bucket: str, arguments: list[str], *, s3: Any = None) -> str:
     """
     build.build(ROOT)
     PACKAGED.parent.mkdir(exist_ok=True)
-    where = ("--s3-bucket", bucket, "--s3-prefix", f"{PREFIX}/artefacts")
+    into = ("--s3-bucket", bucket, "--s3-prefix", f"{PREFIX}/artefacts")
     for_sam = PACKAGED.with_suffix(".sam.yaml")
-    _sam("package", "--template-file", str(BUILT), *where, "--output-template-file", str(for_sam), *arguments)
-    s3 = s3 or _client(arguments)
+    _sam("package", "--template-file", str(BUILT), *into, "--output-template-file", str(for_sam), *arguments)
+    where = target("package", arguments)
+    s3 = s3 or where.client("s3")
     region = s3.head_bucket(Bucket=bucket)["BucketRegion"]
-    PACKAGED.write_text(json.dumps(_plain(for_sam.read_text("utf-8"), region), indent=1), "utf-8")
+    document = json.dumps(_plain(for_sam.read_text("utf-8"), region), indent=1)
+    PACKAGED.write_text(document, "utf-8")
+    # Terraform sees an update only in another address, and a link that others have must stay.
     key = f"{PREFIX}/template.json"
-    s3.upload_file(str(PACKAGED), bucket, key)
+    of_this = f"{PREFIX}/template-{hashlib.sha256(document.encode()).hexdigest()[:16]}.json"
+    for name in (of_this, key):
+        s3.upload_file(str(PACKAGED), bucket, name)
     suffix, console, _ = next(hosts for start, hosts in _HOSTS.items() if region.startswith(start))
-    url = f"https://{bucket}.s3.{region}.{suffix}/{key}"
+    host = f"https://{bucket}.s3.{region}.{suffix}"
     link = f"https://{region}.{console}/cloudformation/home?region={region}#/stacks/create/review"
+    profile = f" --profile {where.profile}" if where.profile else ""
     return f"""
 Packaged. Whoever may read s3://{bucket}/{PREFIX}/ can launch a stack in {region}:
 
-   the template: {url}
-   a link:       {link}?templateURL={url}&stackName=genviral-video
-   by command:   aws cloudformation create-stack --region {region} --stack-name genviral-video \\
-                   --template-url {url} --capabilities CAPABILITY_IAM"""
+   the template: {host}/{key} (always the newest)
+   a link:       {link}?templateURL={host}/{key}&stackName=genviral-video
+   by command:   aws cloudformation create-stack --region {region}{profile} --stack-name genviral-video \\
+                   --template-url {host}/{key} --capabilities CAPABILITY_IAM
+
+For Terraform, which updates a stack only if this address changes (each version has its own):
+
+   {host}/{of_this}"""
 
 
 def _plain(template: str, region: str) -> dict[str, Any]:
@@ -132,30 +222,10 @@ def _plain(template: str, region: str) -> dict[str, Any]:
     return result
 
 
-def _client(arguments: list[str]) -> Any:
-    import boto3
-
-    profile = arguments[arguments.index("--profile") + 1] if "--profile" in arguments else None
-    return boto3.session.Session(profile_name=profile).client("s3")
-
-
-def _of_the_stack(arguments: list[str]) -> list[str]:
-    """Return the options that say which stack is meant."""
-    found = []
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, _, joined = option.partition("=")
-        if name in _OF_THE_STACK:
-            found += [option] if joined else [option, value]
-    return found
-
-
-def _sam(*arguments: str, quiet: bool = False) -> str:
-    """Run SAM's command line in this terminal, or `quiet` and return what it printed."""
-    command = [sys.executable, "-m", "samcli", *arguments]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE if quiet else None, encoding="utf-8")  # noqa: S603
-    if done.returncode:
+def _sam(*arguments: str) -> None:
+    """Run SAM's command line in this terminal."""
+    if subprocess.run([sys.executable, "-m", "samcli", *arguments], cwd=ROOT).returncode:  # noqa: S603
         raise DeploymentFailed(f"`sam {arguments[0]}` failed.")
-    return done.stdout or ""
 
 
 def main(arguments: list[str]) -> int:

@@ -21,6 +21,8 @@ _EXPIRES = "expires_at"
 _MACHINES = ("StateMachineArn", "BatchMachineArn")
 _FUNCTION, _ALIAS, _LAYER = "AWS::Lambda::Function", "AWS::Lambda::Alias", "AWS::Lambda::LayerVersion"
 _RULE = "AWS::Events::Rule"
+# Only there so that a deployment fails without its bus.
+_NEVER_ENABLED = "BusExists"
 _BY_HAND = (
     "Undo what was changed by hand in Lambda (Concurrency). A deployment does it only for a new ReservedConcurrency."
 )
@@ -68,7 +70,8 @@ def machines(deployment: Deployment) -> Finding:
 
 def rules(deployment: Deployment) -> Finding:
     """Check that the sweep's schedule and the rules for events are enabled, and reach a function."""
-    events, found = deployment.client("events"), deployment.of_kind(_RULE)
+    events = deployment.client("events")
+    found = {name: rule for name, rule in deployment.of_kind(_RULE).items() if name != _NEVER_ENABLED}
     off, idle = {}, []
     for name, rule in found.items():
         if not events.describe_rule(Name=rule.id)["State"].startswith("ENABLED"):

@@ -1,4 +1,5 @@
-# The stack as a part of a Terraform configuration. First: make package BUCKET=… (it prints the template's address)
+# The stack as a part of a Terraform configuration. First: make package BUCKET=… (it prints the template's address, which
+# is another one for each version: Terraform updates the stack only if it changes)
 variable "template_url" { type = string }
 
 resource "aws_cloudformation_stack" "genviral_video" {

@@ -10,6 +10,7 @@ from tests.support.laptop import RunningCloud
 OPTIONS = {
     "AlarmEmail": "night@example.com",
     "CreditsAlarmPerDay": "100",
+    "EventBusName": "video-events",
     "Monitoring": "full",
     "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/0d37218d-d48c-4efd-b95e-0e5a2848f031",
     "NotificationEmail": "day@example.com",

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks import cost as benchmark
 from shared.faults import Fault
 from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
 from shared.jobs.errors import RequestFault
 from shared.jobs.transitions import JobStore
 from shared.requests import upload_keys as keys
 from shared.requests.recipes import ASSETS, BATCHES, PLANS, RECIPES, REQUESTS, UPLOADS
-from tools import deploy, docs
+from tools import cost, deploy, docs
 from tools.platform_errors import ERRORS
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def test_what_the_pages_forbid_to_copy_is_what_starts_jobs() -> None:
 def test_the_pages_mail_subscriptions_filter_like_the_stacks_own() -> None:
     own = docs.template()["Resources"]["EmailSubscription"]["Properties"]["FilterPolicy"]
     outputs = dict.fromkeys(docs.template()["Outputs"], "arn:aws:service:region:account:name")
-    advice = deploy.next_steps(outputs | {"AlarmTopicArn": "the-alarms"})
+    advice = deploy.first_steps(outputs | {"AlarmTopicArn": "the-alarms"}, deploy.Target("stack", None, None))
     text = "\n".join([*(one.read_text() for one in PAGES), advice]).replace("\\\n", "")
     commands = re.findall(r"^ *aws sns subscribe .*--protocol email.*$", text, re.MULTILINE)
     commands = [command for command in commands if "the-alarms" not in command]
@@ -193,6 +194,30 @@ def test_the_pages_mail_subscriptions_filter_like_the_stacks_own() -> None:
         words = shlex.split(command)
         attributes = json.loads(words[words.index("--attributes") + 1])
         assert json.loads(attributes["FilterPolicy"]) == own, command
+
+
+def test_updating_warns_first_of_what_an_update_removes() -> None:
+    start, *_ = page("update.md").split("git pull && make deploy\n")
+    (command,) = re.findall(r"```sh\n(.*?)\n```", start, re.DOTALL)
+    assert 'make deploy ARGS="--parameter-overrides Monitoring=full"' in command
+    only_full = cost.alarms("full").keys() - cost.alarms("essential").keys()
+    assert (len(only_full), "two dashboards and eleven alarms" in " ".join(start.split())) == (11, True)
+
+
+def test_a_command_that_deletes_names_its_stack_and_no_command_has_the_key() -> None:
+    commands = [line for one in PAGES for line in one.read_text().splitlines() if not line.startswith("|")]
+    deleting = [line for line in commands if re.match(r"\s*\S*\bsam delete", line)]
+    assert deleting
+    assert [line for line in deleting if not {"--stack-name", "--region"} <= set(line.split())] == []
+    keys = [line for line in commands if "--secret-string" in line]
+    assert keys
+    assert [line for line in keys if "--secret-string file://" not in line] == []
+
+
+def test_the_months_to_compare_say_that_they_leave_sweeps_and_alarms_out() -> None:
+    """`make cost` writes them, and Monitoring's months on the same page are higher."""
+    assert benchmark.MONTH in page("cost.md")
+    assert "Sweeps,\nmetrics and alarms are left out" in benchmark.MONTH
 
 
 def policies(name: str) -> list[dict[str, dict[str, Any]]]:

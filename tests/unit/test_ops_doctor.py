@@ -324,6 +324,14 @@ def test_a_deleted_table_is_to_be_restored_and_not_recreated(account: CommandLin
     assert all("Do not create an empty table" in found[name]["advice"] for name in wrong(found))
 
 
+def test_the_rule_that_only_needs_its_bus_may_stay_disabled(account: CommandLine, stack: SoundStack) -> None:
+    """Asked for by the name that CloudFormation has for it, EventBridge would refuse to describe it."""
+    assert yaml_parse(TEMPLATE.read_text())["Resources"][wiring._NEVER_ENABLED]["Properties"]["State"] == "DISABLED"
+    stack.resources[wiring._NEVER_ENABLED] = ("AWS::Events::Rule", "video-events|stack-BusExists-1")
+    status, found = examined(account)
+    assert (status, wrong(found)) == (0, {})
+
+
 def test_without_monitoring_no_alarm_is_missed(account: CommandLine, stack: SoundStack) -> None:
     account.parameters |= {"Monitoring": "off", "AlarmEmail": ""}
     stack.resources = {name: one for name, one in stack.resources.items() if one[0] != "AWS::CloudWatch::Alarm"}

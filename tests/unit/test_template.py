@@ -179,7 +179,8 @@ def test_videos_and_jobs_outlive_the_stack_except_a_failed_first_deploy() -> Non
 # ---- names and tags --------------------------------------------------------------------------------------
 
 NO_NAME_OF_A_THING = {
-    "AttributeName", "DeploymentConfigName", "FunctionName", "IndexName", "MetricName", "ApplicationName", "StageName",
+    "AttributeName", "DeploymentConfigName", "EventBusName", "FunctionName", "IndexName", "MetricName",
+    "ApplicationName", "StageName",
 }  # fmt: skip
 """Top-level properties that name something else, or a part of the resource."""
 
@@ -294,6 +295,25 @@ def test_alarms_may_use_the_key_of_their_topic(parameters: dict[str, str], key: 
     (alarms,) = [one for one in statements if "Service" in one["Principal"]]
     assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert set(alarms["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+
+
+# ---- the bus ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bus", "named"), [("", []), ("default", []), ("video-events", ["BusExists"])])
+def test_a_deployment_fails_if_it_names_no_existing_bus(bus: str, named: list[str]) -> None:
+    """PutEvents answers success for such a bus, PutRule an error. Every account has `default`.
+
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
+    """
+    rules = {
+        name: one["Properties"]
+        for name, one in conditions.deployed({"EventBusName": bus}).items()
+        if one["Type"] == "AWS::Events::Rule" and "EventBusName" in one["Properties"]
+    }
+    assert list(rules) == named
+    for rule in rules.values():
+        assert (rule["EventBusName"], rule["State"], rule.get("Targets")) == (bus, "DISABLED", None)
 
 
 # ---- the canary ------------------------------------------------------------------------------------------

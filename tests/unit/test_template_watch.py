@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from ops.__main__ import cli
 from shared import runtime
 from shared.jobs import states
 from shared.jobs.errors import DailyLimitReached
@@ -247,7 +248,7 @@ def test_essential_publishes_the_metrics_that_its_alarms_read_and_no_other(param
 
 @pytest.mark.parametrize(
     ("monitoring", "publishes", "alarms_there", "others"),
-    [("essential", None, 9, set()), ("off", "none", 0, set()), ("full", "all", 21, {"dashboards", "key"})],
+    [("essential", None, 10, set()), ("off", "none", 0, set()), ("full", "all", 21, {"dashboards", "key"})],
 )
 def test_each_monitoring_has_its_alarms_and_only_full_what_costs_most(
     monitoring: str, publishes: str | None, alarms_there: int, others: set[str]
@@ -258,6 +259,23 @@ def test_each_monitoring_has_its_alarms_and_only_full_what_costs_most(
     expected = {"AWS::CloudWatch::Dashboard": 2, "AWS::KMS::Key": 1} if others else {}
     assert {kind: kinds.count(kind) for kind in KINDS[1:] if kind in kinds} == expected
     assert publishes is None or published(resources) == {publishes}
+
+
+@pytest.mark.parametrize("monitoring", ["essential", "full"])
+def test_a_sweep_that_fails_or_does_not_come_raises_an_alarm(monitoring: str) -> None:
+    """What only the sweep measures is missing then, and an alarm on it goes back to OK."""
+    resources = stack(monitoring)
+    on_sweep = [{"Name": "FunctionName", "Value": {"Ref": "SweepFunction"}}]
+    watching = {
+        alarm["MetricName"]: (alarm["ComparisonOperator"], alarm["Threshold"], alarm["TreatMissingData"])
+        for name, alarm in alarms().items()
+        if name in resources and alarm.get("Dimensions") == on_sweep
+    }
+    # Lambda counts an invocation that fails, too.
+    assert watching == {
+        "Errors": ("GreaterThanOrEqualToThreshold", 1, "notBreaching"),
+        "Invocations": ("LessThanThreshold", 1, "breaching"),
+    }
 
 
 def test_what_holds_data_or_subscribers_does_not_depend_on_monitoring() -> None:
@@ -402,6 +420,18 @@ def test_an_alarm_reaches_somebody_and_says_what_to_do(name: str) -> None:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     period = alarm.get("Period") or alarm["Metrics"][0]["MetricStat"]["Period"]
     assert period * alarm["EvaluationPeriods"] <= 86400
+
+
+def test_an_alarm_names_commands_as_the_operator_types_them() -> None:
+    texts = {name: alarm["AlarmDescription"] for name, alarm in alarms().items()}
+    assert [name for name, text in texts.items() if "python -m" in text] == []
+    commands = {line.split()[0] for text in texts.values() for line in re.findall(r"`\./genviral ([^`]+)`", text)}
+    assert commands >= {"list", "show", "stop-intake"}
+    assert commands <= set(cli.commands)
+    page = (docs.ROOT / "docs" / "alarms.md").read_text()
+    asked = {one for text in (*texts.values(), page) for one in re.findall(r"--status (\w+)", text)}
+    assert asked >= {"uncertain", "on_hold", "canceled"}
+    assert asked <= {str(one.value) for one in states.Status}
 
 
 def test_every_alarm_has_its_row_among_the_symptoms() -> None:
