@@ -36,6 +36,7 @@ class Exit(IntEnum):
     UNSOUND = 11, "`doctor` found a problem"
     STILL_RUNNING = 124, "`--timeout` is over, and the job continues"
     STOPPED = 130, "the command was ended with Ctrl-C; jobs continue"
+    UNREAD = 141, "whoever read the output closed it before its end; what the command did stays done"
 
 
 OF_STATUS = {
@@ -66,3 +67,9 @@ class Unanswered(Refused):
     """AWS or Genviral could not be asked, or denied it."""
 
     exit_code = Exit.UNANSWERED
+
+
+def of_os(error: OSError) -> str:
+    """Say what the operating system refused."""
+    what = error.filename or "The output"
+    return f"{what} cannot be read or written: {error.strerror or error}."

@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from ops.exits import NotFound, Refused
 from ops.finder import Finder
@@ -23,6 +25,8 @@ from shared.executions import Executions
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
 
+ERRORS = (BotoCoreError, ClientError, Boto3Error, ResponseParserError)
+"""What boto3 raises where AWS denies something, does not answer, or something else answers."""
 _MINUTE = 60
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
@@ -172,6 +176,10 @@ def explained(error: Exception) -> str:
             return (
                 f"The cloud on the laptop does not answer at {address}. Start it with `up` and source .genviral-env "
                 "again, or unset AWS_ENDPOINT_URL to use AWS."
+            )
+        if isinstance(error, ResponseParserError):
+            return (
+                f"What answered is not AWS{f' (AWS_ENDPOINT_URL is {address})' if address else ''}. Is a proxy between?"
             )
         return f"AWS could not be asked: {error}"
     code = error.response["Error"].get("Code", "an unknown error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ def submit(
     if model and prompt is None:
         raise click.UsageError("--model goes with --prompt; the model of a FILE is in its recipe.")
     labels = _labels(metadata)
+    if waits:
+        _require_folder(out)
     wish = _of_file(file, recipe, labels) if file is not None else _of_prompt(str(prompt), model, labels)
     submitted = _submit(desk, wish, again=again)
     if not waits:
@@ -81,6 +84,7 @@ def submit(
         return None
     if not desk.as_json:
         _say_submitted(desk, submitted)
+    desk.known.update(_described(desk, submitted))
     (outcome,) = _waited(desk, [submitted.job_id], out, timeout)
     if desk.as_json:
         document({**_described(desk, submitted), "job": _outcome(outcome)})
@@ -99,7 +103,9 @@ def wait(desk: Desk, jobs: tuple[str, ...], out: Path, timeout: float | None) ->
     It ends when each job has ended or needs a person; with several, the exit code is the highest of theirs. Ctrl-C ends
     only the waiting.
     """
+    _require_folder(out)
     job_ids = list(dict.fromkeys(_meant(desk, job) for job in jobs))
+    desk.known["job_ids"] = job_ids
     outcomes = _waited(desk, job_ids, out, timeout)
     if desk.as_json:
         document({"jobs": [_outcome(outcome) for outcome in outcomes]})
@@ -143,6 +149,17 @@ def _of_file(file: Path, recipe: str | None, labels: dict[str, str]) -> Wish:
         raise click.BadParameter(f"'{chosen}' can be no recipe's name", param_hint="--recipe")
     _require_names(labels)
     return of_file(file, recipe=chosen, metadata=labels)
+
+
+def _require_folder(out: Path) -> None:
+    """Refuse a folder that can hold no video, before anything is paid for."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        text = f"no video can be saved in '{out}': {error.strerror}"
+        raise click.BadParameter(text, param_hint="--out") from None
 
 
 def _require_names(labels: dict[str, str]) -> None:
@@ -190,8 +207,8 @@ def _submit(desk: Desk, wish: Wish, *, again: bool) -> Submitted:
     except KeyboardInterrupt:
         if not again:
             raise
-        say_command("It may have been submitted. Before you give --again once more, look with:", desk.command("list"))
-        raise click.exceptions.Exit(Exit.STOPPED) from None
+        text = "It may have been submitted. Before you give --again once more, look with:"
+        raise desk.stopped(text, desk.command("list")) from None
 
 
 def _described(desk: Desk, submitted: Submitted) -> dict[str, Any]:
@@ -234,8 +251,7 @@ def _waited(desk: Desk, job_ids: Sequence[str], out: Path, timeout: float | None
             waiter = Waiter(store=desk.stack.store, s3=desk.stack.s3, out=out, tell=tell, polls=polls)
             return waiter.wait(job_ids, timeout)
     except KeyboardInterrupt:
-        say_command("The job continues. Wait on with:", desk.command("wait", *job_ids))
-        raise click.exceptions.Exit(Exit.STOPPED) from None
+        raise desk.stopped("The job continues. Wait on with:", desk.command("wait", *job_ids)) from None
 
 
 @contextlib.contextmanager
@@ -255,7 +271,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     from ops.facts import document as of_job
 
     file = str(outcome.file) if outcome.file else None
-    known = of_job(outcome.job, file=file) if outcome.job else {"job_id": outcome.job_id}
+    known = of_job(outcome.job, file=file, not_saved=outcome.not_saved) if outcome.job else {"job_id": outcome.job_id}
     return {**known, "exit_code": int(outcome.exit_code)}
 
 
@@ -269,12 +285,15 @@ def _say_outcome(desk: Desk, outcome: Outcome) -> None:
         text = f"{outcome.job_id} is {status} when the time is over; it continues. Wait on with:"
         say_command(text, desk.command("wait", outcome.job_id))
         return
-    error = outcome.job.shown_error or {}
     say(f"{outcome.job_id} is {outcome.job.status}. Paid: {outcome.job.paid}.", error=True)
-    for line in (error.get("message"), *_issues(error), error.get("advice")):
-        if line:
-            say(f"  {line}", error=True)
-    say_command("  More with:", desk.command("show", outcome.job_id))
+    if outcome.not_saved is not None:
+        say(f"Its video lies safe in {desk.stack.videos}, but is not here: {outcome.not_saved}", error=True)
+        say_command("Fetch it with:", desk.command("wait", outcome.job_id, "--out", "."))
+        return
+    error = outcome.job.shown_error or {}
+    lines = (error.get("message"), *_issues(error), error.get("advice"))
+    say(*filter(None, lines), error=True, margin="  ", indent="  ")
+    say_command("More with:", desk.command("show", outcome.job_id))
 
 
 def _issues(error: dict[str, Any]) -> Iterator[str]:

@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from boto3.exceptions import Boto3Error
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 import ops.submit
 import ops.wait
@@ -317,3 +319,61 @@ def test_with_several_jobs_the_highest_code_counts(account: CommandLine) -> None
     account.world.store.transition("job-failed", Status.FAILED)
     code, out, _ = account.run("wait", JOB_ID, "job-failed")
     assert (code, out) == (Exit.FAILED, f"{JOB_ID}.mp4\n")
+
+
+# ---- what goes wrong beside the job ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["submit", "shoe.jpg", "--wait"], ["wait", JOB_ID]])
+@pytest.mark.parametrize("out", ["/proc/nope", "shoe.jpg/videos", "/dev/null"])
+def test_a_folder_that_can_hold_no_video_is_refused_first(account: CommandLine, command: list[str], out: str) -> None:
+    status, printed, err = account.run(*command, "--out", out)
+    assert (status, printed, "no video can be saved" in err or "is a file" in err) == (Exit.USAGE, "", True)
+    assert objects(account.world) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(28, "No space left on device", "x.mp4"), Exit.REFUSED),
+        (ResponseParserError("invalid XML received:\nb'<html>'"), Exit.UNANSWERED),
+        (Boto3Error("too often"), Exit.UNANSWERED),
+        (LOST, Exit.UNANSWERED),
+    ],
+)
+def test_a_paid_video_that_cannot_be_fetched_is_told(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, error: Exception, code: Exit
+) -> None:
+    def fetch(*_: Any) -> None:
+        raise error
+
+    succeeded(account.world)
+    monkeypatch.setattr(Waiter, "fetch", fetch)
+    status, out, err = account.run("wait", JOB_ID)
+    assert (status, out, "Paid: yes" in err, f"wait {JOB_ID}" in err) == (code, "", True, True)
+    status, out, _ = account.run("wait", JOB_ID, "--json")
+    (job,) = json.loads(out)["jobs"]
+    assert (status, job["paid"], job["exit_code"], bool(job["not_saved"])) == (code, "yes", code, True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), LOST, ResponseParserError("x"), OSError(5, "I/O", "f")])
+def test_whatever_ends_the_waiting_the_document_names_the_job(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def look(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Waiter, "_look", look)
+    status, out, _ = account.run("submit", "shoe.jpg", "--wait", "--json")
+    shown = json.loads(out)
+    assert shown["job_id"] == arrived(account.world)
+    assert (status, shown["error"]["exit_code"]) == (status, status)
+    assert status == {KeyboardInterrupt: Exit.STOPPED, OSError: Exit.REFUSED}.get(type(error), Exit.UNANSWERED)
+    assert json.loads(account.run("wait", shown["job_id"], "--json")[1])["job_ids"] == [shown["job_id"]]
+
+
+def test_what_a_failed_wait_says_is_not_escaped(account: CommandLine) -> None:
+    ended(account.world, Status.FAILED)
+    account.world.overwrite(JOB_ID, error={"code": "payload_rejected", "message": "No  such\x1bmodel."})
+    status, _, err = account.run("wait", JOB_ID)
+    assert (status, "\n  No[2 blanks]such\\x1bmodel." in err) == (Exit.FAILED, True)
