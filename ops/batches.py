@@ -84,13 +84,15 @@ class Batches:
         """Return the key and the id of the last upload of a batch.
 
         Args:
-            names: What it may be called: its name, its file's key or name, its report's key.
+            names: What it may be called: its name, its id, its file's key or name, its report's key.
 
         Raises:
             NotFound: There is no such file in the uploads bucket.
         """
         plain = [name.removeprefix(BATCHES) for name in names]
         if found := next(filter(None, map(self._upload_of, plain)), None):
+            return found
+        if found := next((one for one in self._uploads("") if one[1] in plain), None):
             return found
         name = plain[0] if plain else "of that name"
         raise NotFound(f"There is no batch {name} in {self.stack.uploads}. Upload its file: batch {name}.csv")
@@ -105,13 +107,17 @@ class Batches:
 
     def _listed(self, name: str) -> list[tuple[str, str]]:
         """The keys and ids of a batch's uploads, checks included; the last one first."""
+        return [one for one in self._uploads(f"{name}.") if name_of(one[0]) == name]
+
+    def _uploads(self, begin: str) -> list[tuple[str, str]]:
+        """The keys and ids of all uploads of batches whose key begins with this; the last one first."""
         pages = self.stack.s3.get_paginator("list_object_versions").paginate(
-            Bucket=self.stack.uploads, Prefix=f"{BATCHES}{name}."
+            Bucket=self.stack.uploads, Prefix=f"{BATCHES}{begin}"
         )
         versions = [version for page in pages for version in page.get("Versions", ())]
-        mine = [one for one in versions if one["Key"].lower().endswith(SUFFIXES) and name_of(one["Key"]) == name]
-        mine.sort(key=lambda one: one["LastModified"], reverse=True)
-        return [(one["Key"], identity.for_object(self.stack.uploads, one["Key"], one["VersionId"])) for one in mine]
+        found = [one for one in versions if one["Key"].lower().endswith(SUFFIXES)]
+        found.sort(key=lambda one: one["LastModified"], reverse=True)
+        return [(one["Key"], identity.for_object(self.stack.uploads, one["Key"], one["VersionId"])) for one in found]
 
     def show(self, key: str, batch_id: str) -> dict[str, Any]:
         """Return what became of an upload, with the fields of `FIELDS` that have a value."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ops.exits import Exit, Refused, of_os
+from ops.exits import Exit, NotFound, Refused, of_os
 from ops.output import document, say, say_command, say_error
 from shared.printable import in_line, visible
 
@@ -72,13 +72,27 @@ class Desk:
         Raises:
             Refused: There is none, or there are several.
         """
-        found = self.stack.finder.find(what)
+        found = self.jobs(what)
         if len(found) > 1:
             some = ", ".join(job.job_id for job in found[:5])
             raise Refused(
                 f"{what} may mean {len(found)} jobs: {some}{', …' if len(found) > 5 else ''}. Name one by id."
             )
         return found[0]
+
+    def jobs(self, what: str) -> list[Job]:
+        """Return all jobs that may be meant, oldest first; of a file of this machine, those that have its name.
+
+        Raises:
+            Refused: There is none.
+        """
+        try:
+            return self.stack.finder.find(what)
+        except NotFound:
+            name = Path(what).name
+            if name == what or not Path(what).is_file():
+                raise
+        return self.stack.finder.find(name)
 
     def keys(self, what: str) -> list[str]:
         """Return the keys in this stack's buckets that a text may mean: it may be a link or an address."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ops.cli import ROOT, Desk, command
 from ops.exits import Exit, NotFound, Refused
 from ops.output import console, document, say, say_command
 from shared.jobs.identity import is_job_id
-from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, recipe_named_by
+from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, UPLOADS, recipe_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _BATCHES = (".csv", ".jsonl")
 _MANIFEST = ".manifest.json"
+_MEGABYTE = 1_000_000  # as the stack counts them
 
 _out = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=".", help="folder for the video (default: this)"
@@ -64,16 +66,14 @@ def submit(
     FILE is a picture, a video, a sound, a manifest or, as .json, a whole request. Prints the job's id, or with --wait
     the video's path. The same command again finds the same job and pays nothing.
     """
-    if (file is None) == (prompt is None):
-        raise click.UsageError("Give a FILE, or --prompt.")
-    if recipe and file is None:
-        raise click.UsageError("--recipe goes with a FILE; a prompt has --model.")
-    if model and prompt is None:
-        raise click.UsageError("--model goes with --prompt; the model of a FILE is in its recipe.")
+    _require_one(file, prompt, recipe, model)
     labels = _labels(metadata)
     if waits:
         _require_folder(out)
     wish = _of_file(file, recipe, labels) if file is not None else _of_prompt(str(prompt), model, labels)
+    _require_size(desk, wish)
+    if file is not None:
+        _look_for_recipe(desk, wish, recipe or DEFAULT_RECIPE)
     submitted = _submit(desk, wish, again=again)
     if not waits:
         if desk.as_json:
@@ -121,6 +121,17 @@ COMMANDS = (submit, wait)
 # ---- what is asked for -----------------------------------------------------------------------------------------------
 
 
+def _require_one(file: Path | None, prompt: str | None, recipe: str | None, model: str | None) -> None:
+    if (file is None) == (prompt is None):
+        raise click.UsageError("Give a FILE, or --prompt.")
+    if recipe and file is None:
+        raise click.UsageError("--recipe goes with a FILE; a prompt has --model.")
+    if prompt is not None and not prompt.strip():
+        raise click.BadParameter("a prompt needs words", param_hint="--prompt")
+    if model and prompt is None:
+        raise click.UsageError("--model goes with --prompt; the model of a FILE is in its recipe.")
+
+
 def _labels(metadata: Sequence[str]) -> dict[str, str]:
     labels = {}
     for text in metadata:
@@ -160,6 +171,32 @@ def _require_folder(out: Path) -> None:
     except OSError as error:
         text = f"no video can be saved in '{out}': {error.strerror}"
         raise click.BadParameter(text, param_hint="--out") from None
+
+
+def _require_size(desk: Desk, wish: Wish) -> None:
+    """Refuse a file that is empty or too large before it is uploaded: its job could only fail."""
+    if not wish.body:
+        raise Refused(f"{wish.name} is empty. Nothing was submitted.")
+    most = int(desk.stack.parameter("MaxUploadMegabytes"))
+    if len(wish.body) > most * _MEGABYTE:
+        size = f"{wish.name} has {len(wish.body) / _MEGABYTE:.1f} MB, and this stack takes {most} MB at most"
+        raise Refused(f"{size} (its parameter MaxUploadMegabytes). Nothing was submitted.")
+
+
+def _look_for_recipe(desk: Desk, wish: Wish, recipe: str) -> None:
+    """Warn of a recipe that is not there. It may still come; without the right to look, nothing is said."""
+    from botocore.exceptions import ClientError
+
+    if not wish.place.startswith(UPLOADS):
+        return
+    key = f"{RECIPES}{recipe}.json"
+    try:
+        desk.stack.s3.head_object(Bucket=desk.stack.uploads, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+            where = f"s3://{desk.stack.uploads}/{key}"
+            text = f"There is no recipe {recipe}. It has two minutes to appear at {where}; else the job fails, unpaid."
+            say(text, error=True)
 
 
 def _require_names(labels: dict[str, str]) -> None:
@@ -237,14 +274,14 @@ def _meant(desk: Desk, what: str) -> str:
     except NotFound:
         if what.startswith("s3-") and len(what) == len("s3-") + 40 and is_job_id(what):
             return what
-        if Path(what).is_file():
-            return desk.job(Path(what).name).job_id
         raise
 
 
 def _waited(desk: Desk, job_ids: Sequence[str], out: Path, timeout: float | None) -> list[Outcome]:
     from ops.wait import Polls, Waiter
 
+    if _wait_for_intake(desk, job_ids):
+        say("Intake is stopped: no new job starts until start-intake. Waiting for that as well.", error=True)
     polls = Polls(desk.stack.executions) if sys.stderr.isatty() else None
     try:
         with progress() as tell:
@@ -252,6 +289,14 @@ def _waited(desk: Desk, job_ids: Sequence[str], out: Path, timeout: float | None
             return waiter.wait(job_ids, timeout)
     except KeyboardInterrupt:
         raise desk.stopped("The job continues. Wait on with:", desk.command("wait", *job_ids)) from None
+
+
+def _wait_for_intake(desk: Desk, job_ids: Sequence[str]) -> bool:
+    """Whether a job can only start once intake is open again."""
+    if not desk.stack.switch.is_stopped:
+        return False
+    jobs = map(desk.stack.store.get, job_ids)
+    return any(job is None or (job.video_id is None and not job.is_terminal) for job in jobs)
 
 
 @contextlib.contextmanager

@@ -92,6 +92,11 @@ def test_a_message_of_several_lines_stays_one_of_several_lines(words: list[str])
     assert not {"\\n", "\\t", " blanks]"} & {part for part in ("\\n", "\\t", " blanks]") if part in answer.stderr}
 
 
+def test_a_parameter_that_is_not_in_the_template_is_a_wrong_argument() -> None:
+    answer = run("up", "--set", "Nope=1")
+    assert (answer.returncode, "no parameter Nope" in answer.stderr) == (Exit.USAGE, True)
+
+
 def test_completion_knows_commands_options_and_values() -> None:
     for words, expected in (("genviral sub", "submit"), ("genviral list --status unc", "uncertain")):
         answer = run(_GENVIRAL_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(words.count(" ")))

@@ -116,8 +116,8 @@ def test_each_stage_of_a_batch_is_shown(
     assert machine.asked == [execution_arn(account.world.batch_machine, job)]
     shown = json.loads(account.run("batch", name, "--json")[1])["batch"]
     assert shown.keys() <= ops.batches.FIELDS.keys()
-    if "/" in name:
-        assert account.run("show", name)[1] == out
+    assert account.run("show", name)[1] == out
+    assert [account.run(command, job)[1] for command in ("show", "batch")] == [out, out]
 
 
 def test_a_batch_that_is_not_there_is_not_found(account: CommandLine) -> None:
@@ -203,7 +203,7 @@ def test_a_recipe_is_shown_with_what_is_wrong_with_it(
     account: CommandLine, recipe: dict[str, Any], status: str, texts: list[str]
 ) -> None:
     account.world.recipe(recipe, "shoes")
-    for name in ("recipes/shoes.json", f"s3://{UPLOADS}/recipes/shoes.json"):
+    for name in ("recipes/shoes.json", "recipes/shoes", f"s3://{UPLOADS}/recipes/shoes.json"):
         code, out, _ = account.run("show", name)
         assert code == 0
         assert [text for text in [status, *texts] if text not in out] == []

@@ -19,9 +19,10 @@ from ops.facts import FIELDS
 from ops.wait import Polls, Waiter
 from shared.executions import Executions
 from shared.jobs import identity
+from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.requests.object_metadata import decoded
-from tests.support.fakes import JOB_ID, UPLOADS, VIDEO_ID, VIDEOS, failed
+from tests.support.fakes import JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, failed
 from tests.support.operators import CommandLine, claimed, ended
 
 if TYPE_CHECKING:
@@ -377,3 +378,38 @@ def test_what_a_failed_wait_says_is_not_escaped(account: CommandLine) -> None:
     account.world.overwrite(JOB_ID, error={"code": "payload_rejected", "message": "No  such\x1bmodel."})
     status, _, err = account.run("wait", JOB_ID)
     assert (status, "\n  No[2 blanks]such\\x1bmodel." in err) == (Exit.FAILED, True)
+
+
+# ---- what is told before anything is paid ----------------------------------------------------------------------------
+
+
+def test_what_could_only_fail_is_not_uploaded(account: CommandLine, tmp_path: Path) -> None:
+    account.parameters["MaxUploadMegabytes"] = "1"
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "large.jpg").write_bytes(b"x" * 1_000_001)
+    for words, code, text in (
+        (["empty.jpg"], Exit.REFUSED, "is empty"),
+        (["large.jpg"], Exit.REFUSED, "1 MB at most (its parameter MaxUploadMegabytes)"),
+        (["--prompt", " \t"], Exit.USAGE, "needs words"),
+    ):
+        status, out, err = account.run("submit", *words)
+        assert (status, out, text in err) == (code, "", True)
+    assert objects(account.world) == []
+
+
+def test_a_recipe_that_is_not_there_is_told_at_once(account: CommandLine) -> None:
+    status, _, err = account.run("submit", "shoe.jpg", "--recipe", "nope")
+    assert (status, "There is no recipe nope. It has two minutes" in err) == (0, True)
+    account.world.recipe({"model_id": "m/m", "prompt": "x"}, "nope")
+    assert "no recipe" not in account.run("submit", "shoe.jpg", "--recipe", "nope")[2]
+
+
+def test_a_wait_tells_that_intake_is_stopped(account: CommandLine) -> None:
+    job_id = account.run("submit", "shoe.jpg")[1].strip()
+    arrived(account.world)
+    wait = ("wait", job_id, "--timeout", "0")
+    assert "Intake is stopped" not in account.run(*wait)[2]
+    IntakeSwitch(account.world.dynamodb, TABLE).stop()
+    for command in (wait, ("submit", "shoe.jpg", "--wait", "--timeout", "0")):
+        status, _, err = account.run(*command)
+        assert (status, "Intake is stopped" in err) == (Exit.STILL_RUNNING, True)
