@@ -77,7 +77,7 @@ def _runs_a_cloud(function: Callable[..., int | None]) -> Callable[..., int | No
     @functools.wraps(function)
     def run(**arguments: Any) -> int | None:
         from local.build import BuildFailed
-        from local.cloud import CloudFailed
+        from local.cloud import CloudFailed, CloudMisused
         from local.demo import DemoFailed
         from local.deploy import DeploymentFailed
 
@@ -85,6 +85,8 @@ def _runs_a_cloud(function: Callable[..., int | None]) -> Callable[..., int | No
             signal.signal(number, _end)
         try:
             return function(**arguments)
+        except CloudMisused as error:
+            raise click.UsageError(str(error)) from None
         except (CloudFailed, BuildFailed, DeploymentFailed) as error:
             raise _Failed(str(error)) from None
         except DemoFailed as error:

@@ -41,6 +41,10 @@ class CloudFailed(Exception):
     """The cloud could not be started; the text gives the reason and the fix."""
 
 
+class CloudMisused(CloudFailed):
+    """What was asked for cannot be; nothing was started."""
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """The URLs, names and ARNs of a running cloud."""
@@ -99,7 +103,7 @@ class Cloud:
         sigv4: bool = False,
     ) -> None:
         if genviral_url and not api_key:
-            raise CloudFailed(f"Another Genviral endpoint needs its API key: set {API_KEY}, or add --api-key-file.")
+            raise CloudMisused(f"Another Genviral endpoint needs its API key: set {API_KEY}, or add --api-key-file.")
         self._port = port
         self._time_scale = time_scale
         self._parameters = dict(parameters or {})
@@ -158,7 +162,7 @@ class Cloud:
     def _start(self, cleanup: contextlib.ExitStack) -> None:
         declared = deploy.parameters_of(self._template)
         if unknown := sorted(self._parameters.keys() - declared.keys()):
-            raise CloudFailed(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(declared)}.")
+            raise CloudMisused(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(declared)}.")
         origins = self._parameters.get("AllowedOrigins", "")
         built = build.build()
         with _uninterrupted():

@@ -21,24 +21,30 @@ _SLOW_SECONDS = 60
 _SECONDS = 6
 
 
-def _account(state: str) -> tuple[str, str, dict[str, Any]]:
-    return "POST", "key", {"key": _ACCOUNT, "state": state}
+_Calls = list[tuple[str, str, dict[str, Any]]]
 
 
-def _faults(kind: str, *routes: str, times: int = _ALWAYS) -> list[tuple[str, str, dict[str, Any]]]:
-    return [("POST", "faults", {"route": route, "kind": kind, "times": times}) for route in routes]
+def _account(state: str) -> _Calls:
+    return [("DELETE", "faults", {}), ("POST", "key", {"key": _ACCOUNT, "state": state})]
 
 
-SWITCHES: dict[str, tuple[str, list[tuple[str, str, dict[str, Any]]]]] = {
-    "no-credits": ("the account has no credits: jobs go on hold", [_account("no_credits")]),
-    "no-plan": ("the account has no plan: jobs go on hold", [_account("no_plan")]),
-    "revoked": ("the API key was revoked: jobs go on hold", [_account("revoked")]),
-    "slow": (
-        f"the next videos take {_SLOW_SECONDS} seconds each",
-        [("POST", "settings", {"generation_seconds": _SLOW_SECONDS})],
-    ),
+def _faults(kind: str, *routes: str, times: int = _ALWAYS) -> _Calls:
+    planned = [("POST", "faults", {"route": route, "kind": kind, "times": times}) for route in routes]
+    return [*_account("valid"), *planned]
+
+
+def _seconds(each: int) -> _Calls:
+    return [("POST", "settings", {"generation_seconds": each})]
+
+
+# Each fault takes the place of the one before, so that what happens is what the last switch says.
+SWITCHES: dict[str, tuple[str, _Calls]] = {
+    "no-credits": ("the account has no credits: jobs go on hold", _account("no_credits")),
+    "no-plan": ("the account has no plan: jobs go on hold", _account("no_plan")),
+    "revoked": ("the API key was revoked: jobs go on hold", _account("revoked")),
+    "slow": (f"the next videos take {_SLOW_SECONDS} seconds each, with any other switch", _seconds(_SLOW_SECONDS)),
     "failing": (
-        "every call is answered with an error 502: jobs are retried",
+        "each call gets an error 502: new jobs end as uncertain, others are retried",
         _faults("server_error_html", "generate", "status", "models", "output"),
     ),
     "busy": ("every call is answered with a 429: jobs are retried", _faults("rate_limited", "generate", "status")),
@@ -47,10 +53,7 @@ SWITCHES: dict[str, tuple[str, list[tuple[str, str, dict[str, Any]]]]] = {
         _faults("reset_after_read", "generate", times=1),
     ),
     "broken-video": ("the next video ends too early: it is fetched again", _faults("truncated", "output", times=1)),
-    "normal": (
-        "everything works again",
-        [("DELETE", "faults", {}), _account("valid"), ("POST", "settings", {"generation_seconds": _SECONDS})],
-    ),
+    "normal": ("everything works again", [*_account("valid"), *_seconds(_SECONDS)]),
 }
 """Name of a switch → what happens then, and the calls of the stand-in's controls."""
 

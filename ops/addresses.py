@@ -25,7 +25,7 @@ _CONSOLE_HOST = re.compile(
 _LEADS_ON = re.compile(r"[?&](?:destination|redirect_uri)=(https?(?::|%3a)[^&]+)", re.IGNORECASE)
 _MARKDOWN = re.compile(r"!?\[[^\]]*\]\(\s*<?([^\s>]+)>?[^)]*\)[.,;:!?]?")
 _SLACK = re.compile(r"<([^<>|]+)\|[^<>]*>")
-_AROUND = "<>()[]{}\"'`*_.,;:!?\u201c\u201d\u2018\u2019\u201e\xab\xbb"
+_AROUND = "<>()[]{}\"'`*_.,;:!?\u2026\u201c\u201d\u2018\u2019\u201e\xab\xbb"
 _MOST_BEHIND = 4
 _CONSOLE_OBJECT = re.compile(r"/s3/(?:object|buckets)/([^/]+)(?:/(.+))?")
 

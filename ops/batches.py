@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.exits import Exit, NotFound, Refused
+from ops.facts import waits_for_a_person
 from shared.executions import Executions
 from shared.jobs import identity
 from shared.jobs.states import Status
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ops.stack import Stack
+    from shared.jobs.record import Job
 
 SUFFIXES = (".csv", ".jsonl")
 _REPORTED = (".json", ".csv")
@@ -43,7 +46,8 @@ FIELDS = {
     "credits_used": "a run: what the videos of all rows cost, whenever they were paid",
     "rows_paid_before": "a run: rows that an earlier upload paid for",
     "report": "the report: `bucket` and `key`; a .csv lies beside it",
-    "wrong_rows": "rows without a video: `line`, `status`, `column` where one is wrong, and `message`",
+    "wrong_rows": "rows that get no video by themselves: `line`, `status`, the `job_id` if there is a job, `column` "
+    "where one is wrong, and `message`",
     "advice": "what to do next",
     "error": "why it was rejected or interrupted: `error`, `code`, `message`",
 }
@@ -80,13 +84,15 @@ class Batches:
         """Return the key and the id of the last upload of a batch.
 
         Args:
-            names: What it may be called: its name, its file's key or name, its report's key.
+            names: What it may be called: its name, its id, its file's key or name, its report's key.
 
         Raises:
             NotFound: There is no such file in the uploads bucket.
         """
         plain = [name.removeprefix(BATCHES) for name in names]
         if found := next(filter(None, map(self._upload_of, plain)), None):
+            return found
+        if found := next((one for one in self._uploads("") if one[1] in plain), None):
             return found
         name = plain[0] if plain else "of that name"
         raise NotFound(f"There is no batch {name} in {self.stack.uploads}. Upload its file: batch {name}.csv")
@@ -101,13 +107,17 @@ class Batches:
 
     def _listed(self, name: str) -> list[tuple[str, str]]:
         """The keys and ids of a batch's uploads, checks included; the last one first."""
+        return [one for one in self._uploads(f"{name}.") if name_of(one[0]) == name]
+
+    def _uploads(self, begin: str) -> list[tuple[str, str]]:
+        """The keys and ids of all uploads of batches whose key begins with this; the last one first."""
         pages = self.stack.s3.get_paginator("list_object_versions").paginate(
-            Bucket=self.stack.uploads, Prefix=f"{BATCHES}{name}."
+            Bucket=self.stack.uploads, Prefix=f"{BATCHES}{begin}"
         )
         versions = [version for page in pages for version in page.get("Versions", ())]
-        mine = [one for one in versions if one["Key"].lower().endswith(SUFFIXES) and name_of(one["Key"]) == name]
-        mine.sort(key=lambda one: one["LastModified"], reverse=True)
-        return [(one["Key"], identity.for_object(self.stack.uploads, one["Key"], one["VersionId"])) for one in mine]
+        found = [one for one in versions if one["Key"].lower().endswith(SUFFIXES)]
+        found.sort(key=lambda one: one["LastModified"], reverse=True)
+        return [(one["Key"], identity.for_object(self.stack.uploads, one["Key"], one["VersionId"])) for one in found]
 
     def show(self, key: str, batch_id: str) -> dict[str, Any]:
         """Return what became of an upload, with the fields of `FIELDS` that have a value."""
@@ -120,23 +130,28 @@ class Batches:
             return {**shown, "status": "running"}
         if execution["status"] == "SUCCEEDED":
             known = json.loads(execution["output"])
-            wrong = self._wrong_rows(known["report"])
-            return {**shown, "status": "checked" if is_check(key) else "finished", **known, "wrong_rows": wrong}
+            if is_check(key):
+                return {**shown, "status": "checked", **known, "wrong_rows": _wrong(self._rows(known["report"]))}
+            rows, goes_on = self._present(self._rows(known["report"]))
+            now = {"counts": dict(Counter(row["status"] for row in rows).most_common()), "wrong_rows": _wrong(rows)}
+            return {**shown, "status": "running" if goes_on else "finished", **known, **now}
         return {**shown, **_failure(execution)}
 
-    def _wrong_rows(self, report: dict[str, str]) -> list[dict[str, Any]]:
+    def _rows(self, report: dict[str, str]) -> list[dict[str, Any]]:
         body = self.stack.s3.get_object(Bucket=report["bucket"], Key=report["key"])["Body"].read()
-        wrong: list[dict[str, Any]] = []
-        for row in json.loads(body)["items"]:
-            if row["status"] in _GOOD:
-                continue
-            where = {"line": row["line"], "status": row["status"]}
-            if "job_id" in row:
-                where["job_id"] = row["job_id"]
-            error = row.get("error", {})
-            issues = [{"column": issue["path"], "message": issue["message"]} for issue in error.get("issues", ())]
-            wrong += [{**where, **issue} for issue in issues or [{"message": error.get("message", "")}]]
-        return wrong
+        rows: list[dict[str, Any]] = json.loads(body)["items"]
+        return rows
+
+    def _present(self, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+        """Return a report's rows as their jobs are now, and whether some go on by themselves.
+
+        A report tells how they were: a file that is uploaded again is reported while its jobs still run, and people
+        decide about jobs afterwards. Rows that go on are left without an error.
+        """
+        unfinished = [row["job_id"] for row in rows if row["status"] not in _GOOD and "job_id" in row]
+        known = self.stack.store.batch_get(unfinished)
+        present = [_as_now(row, known.get(row.get("job_id", ""))) for row in rows]
+        return present, any(map(_goes_on, known.values()))
 
     def wait(self, key: str, batch_id: str, *, timeout: float | None, tell: Callable[[str], None]) -> dict[str, Any]:
         """Wait until a batch has its report or has failed, or the time is over, and return what became of it."""
@@ -151,6 +166,32 @@ class Batches:
             tell(f"{shown['name']}: {shown['status']} ({waited:.0f} s)")
             time.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
             pause = min(_LONGEST_SECONDS, pause * _GROWTH)
+
+
+def _as_now(row: dict[str, Any], job: Job | None) -> dict[str, Any]:
+    if job is None:
+        return row
+    return {**row, "status": job.status.value, "runs": _goes_on(job), "error": job.shown_error or {}}
+
+
+def _goes_on(job: Job) -> bool:
+    return not job.is_terminal and not waits_for_a_person(job)
+
+
+def _wrong(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is wrong with rows that have no video and get none by themselves."""
+    wrong: list[dict[str, Any]] = []
+    for row in rows:
+        if row["status"] in _GOOD or row.get("runs"):
+            continue
+        where: dict[str, Any] = {name: row[name] for name in ("line", "status", "job_id") if name in row}
+        error = row.get("error", {})
+        issues = [
+            {**({"column": issue["path"]} if issue["path"] else {}), "message": issue["message"]}
+            for issue in error.get("issues", ())
+        ]
+        wrong += [{**where, **issue} for issue in issues or [{"message": error.get("message", "")}]]
+    return wrong
 
 
 def exit_code(shown: dict[str, Any], *, waited: bool) -> Exit:

@@ -6,6 +6,7 @@ is slow when it runs, so that help and completion are quick. Must not know what 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
@@ -13,19 +14,19 @@ import shlex
 import shutil
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ops.exits import Exit, Refused
-from ops.output import document, say
-from shared.printable import in_line
+from ops.exits import Exit, NotFound, Refused, of_os
+from ops.output import document, say, say_command, say_error
+from shared.printable import in_line, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ops.stack import Stack
     from shared.jobs.record import Job
@@ -50,10 +51,12 @@ class Desk:
     Attributes:
         options: Which stack, in which region, with which profile; only what was chosen.
         as_json: Whether to answer with one JSON document.
+        known: What the document of an error tells as well, such as the job that was submitted before it.
     """
 
     options: dict[str, str]
     as_json: bool
+    known: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def stack(self) -> Stack:
@@ -69,13 +72,27 @@ class Desk:
         Raises:
             Refused: There is none, or there are several.
         """
-        found = self.stack.finder.find(what)
+        found = self.jobs(what)
         if len(found) > 1:
             some = ", ".join(job.job_id for job in found[:5])
             raise Refused(
                 f"{what} may mean {len(found)} jobs: {some}{', …' if len(found) > 5 else ''}. Name one by id."
             )
         return found[0]
+
+    def jobs(self, what: str) -> list[Job]:
+        """Return all jobs that may be meant, oldest first; of a file of this machine, those that have its name.
+
+        Raises:
+            Refused: There is none.
+        """
+        try:
+            return self.stack.finder.find(what)
+        except NotFound:
+            name = Path(what).name
+            if name == what or not Path(what).is_file():
+                raise
+        return self.stack.finder.find(name)
 
     def keys(self, what: str) -> list[str]:
         """Return the keys in this stack's buckets that a text may mean: it may be a link or an address."""
@@ -84,10 +101,26 @@ class Desk:
         ours = (self.stack.uploads, self.stack.videos)
         return list(dict.fromkeys(one.name for one in readings(what, ours) if one.bucket in (None, *ours)))
 
+    def stopped(self, text: str, command: str) -> click.exceptions.Exit:
+        """Say how to go on after Ctrl-C, and return what ends the command."""
+        if self.as_json:
+            _document(Exit.STOPPED, f"{text} {command}", self.known)
+        else:
+            say_command(text, command)
+        return click.exceptions.Exit(Exit.STOPPED)
+
     def command(self, *words: str) -> str:
         """Return a command as it can be pasted: the same program, for the same stack."""
         options = (word for name, value in self.options.items() for word in (f"--{name}", value))
         return f"{program()} {shlex.join([*words, *options])}"
+
+
+@dataclass(slots=True)
+class _Call:
+    """What a command line was given before its command, and what an error of it tells."""
+
+    where: dict[str, str | None] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 def program() -> str:
@@ -131,7 +164,7 @@ def group(name: str, text: str, commands: Iterable[click.Command]) -> Group:
 
 
 def _keep(context: click.Context, **where: str | None) -> None:
-    context.obj = where
+    context.ensure_object(_Call).where = where
 
 
 def command(name: str, *examples: str) -> Callable[[Callable[..., Exit | None]], click.Command]:
@@ -145,8 +178,10 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., Exit | None]],
         @functools.wraps(function)
         def run(as_json: bool, **arguments: Any) -> Exit | None:
             own = {option: arguments.pop(option) for option in ("stack", "region", "profile")}
-            chosen = {**(click.get_current_context().obj or {}), **{name: one for name, one in own.items() if one}}
-            return function(Desk({key: value for key, value in chosen.items() if value}, as_json), **arguments)
+            call = click.get_current_context().ensure_object(_Call)
+            chosen = {**call.where, **{name: one for name, one in own.items() if one}}
+            options = {key: value for key, value in chosen.items() if value}
+            return function(Desk(options, as_json, call.known), **arguments)
 
         shown = "\n".join(["Examples:", "", "\b", *(f"  genviral {example}" for example in examples)])
         made: click.Command = click.command(name, epilog=shown if examples else None)(_where(run))
@@ -158,42 +193,82 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., Exit | None]],
 
 def run(cli: Group, arguments: Sequence[str] | None = None, *, name: str) -> int:
     """Run a command line. Return its exit code; an error is one line, or a JSON document where that was asked for."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
-            stream.reconfigure(errors="backslashreplace")
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     try:
-        _require_text(given)
-        ended = cli.main(given, prog_name=name, standalone_mode=False)
+        code = _run(cli, list(sys.argv[1:] if arguments is None else arguments), name)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of the output has closed it. https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED
+        code = Exit.UNREAD
+    except OSError as error:  # not even the error's document could be printed, for example on a full disk
+        code = Exit.REFUSED
+        with contextlib.suppress(OSError):
+            say(of_os(error), error=True)
+    else:
+        return code
+    # What is left to print is dropped, so that Python does not fail at it once more when it ends.
+    # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(cli: Group, given: list[str], name: str) -> int:
+    call, as_json = _Call(), "--json" in given
+    try:
+        _require_text(given)
+        ended = cli.main(given, prog_name=name, standalone_mode=False, obj=call)
+        sys.stdout.flush()
+    except SystemExit:  # click and rich end so, with 1, where the reader has closed the output; nothing else does
+        raise BrokenPipeError from None
     except click.UsageError as error:
-        if "--json" not in given and error.ctx is not None:
-            print(error.ctx.get_usage(), file=sys.stderr)
-            say(f"See: {error.ctx.command_path} --help", error=True)
-        return _failed(Exit.USAGE, error.format_message(), as_json="--json" in given)
+        return _misused(error, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         text = "Interrupted. It is safe to give the same command again."
-        return _failed(Exit.STOPPED, text, as_json="--json" in given)
-    except (click.ClickException, Refused, *_aws_errors()) as error:
-        return _failed(*_reason(error), as_json="--json" in given)
+        return _failed(Exit.STOPPED, text, call.known, as_json=as_json)
+    except (click.ClickException, Refused) as error:
+        return _failed(*_reason(error), call.known, as_json=as_json)
+    except _aws_errors() as error:  # before OSError, which some of them are
+        return _failed(*_reason(error), call.known, as_json=as_json)
+    except OSError as error:
+        if error.filename is None:  # an output; nothing can be said there
+            raise
+        return _failed(Exit.REFUSED, of_os(error), call.known, as_json=as_json)
     return int(ended or Exit.DONE)
 
 
-def _aws_errors() -> tuple[type[Exception], type[Exception]]:
-    """Return what botocore raises. Only evaluated after an error, so commands without AWS need not import it."""
-    from botocore.exceptions import BotoCoreError, ClientError
+def _open_streams() -> None:
+    """Make all streams usable: a shell can start a program without one (`>&-`), a terminal may lack letters."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the program ends
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
-    return BotoCoreError, ClientError
+
+def _misused(error: click.UsageError, *, as_json: bool) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+        error.show()
+        return Exit.USAGE
+    if not as_json and error.ctx is not None:
+        print(error.ctx.get_usage(), file=sys.stderr)
+        say(f"See: {error.ctx.command_path} --help", error=True)
+    if as_json:
+        return _failed(Exit.USAGE, " ".join(error.format_message().split()), {}, as_json=True)
+    say_error(error.format_message())
+    return Exit.USAGE
+
+
+def _aws_errors() -> tuple[type[Exception], ...]:
+    """Return what boto3 raises. Only evaluated after an error, so commands without AWS need not import it."""
+    from ops.stack import ERRORS
+
+    return ERRORS
 
 
 def _reason(error: Exception) -> tuple[Exit, str]:
     """Return the exit code and the text of an error that people are told of."""
     if isinstance(error, Refused):
-        return error.exit_code, str(error)
+        return error.exit_code, visible(str(error))
     if isinstance(error, click.ClickException):
         return Exit(error.exit_code), error.message  # type: ignore[call-arg]  # mypy takes it for a new member
     from ops.stack import explained
@@ -201,12 +276,18 @@ def _reason(error: Exception) -> tuple[Exit, str]:
     return Exit.UNANSWERED, explained(error)
 
 
-def _failed(code: Exit, text: str, *, as_json: bool) -> int:
+def _failed(code: Exit, text: str, known: Mapping[str, Any], *, as_json: bool) -> int:
     if as_json:
-        document({"error": {"exit_code": int(code), "kind": code.name.lower(), "message": in_line(text)}})
+        _document(code, text, known)
+        sys.stdout.flush()
     else:
-        say(text, error=True)
+        say_error(text)
     return int(code)
+
+
+def _document(code: Exit, text: str, known: Mapping[str, Any]) -> None:
+    error = {"exit_code": int(code), "kind": code.name.lower(), "message": in_line(" ".join(text.splitlines()))}
+    document({**known, "error": error})
 
 
 def _require_text(arguments: Sequence[str]) -> None:

@@ -24,9 +24,9 @@ class Exit(IntEnum):
 
     DONE = 0, "the command did what it says; a job that was waited for has succeeded"
     FAILED = 1, "a job failed, or a batch was rejected or has rows without a video"
-    USAGE = 2, "the arguments are wrong; nothing was done"
+    USAGE = 2, "the arguments are wrong, or name a file that is not on this machine; nothing was done"
     REFUSED = 3, "the command cannot be carried out as things are, or nobody agreed; the text says why"
-    NOT_FOUND = 4, "there is no such job, batch, file or stack"
+    NOT_FOUND = 4, "there is no such job, batch, recipe, upload or stack"
     UNANSWERED = 5, "AWS or Genviral could not be asked, or denied it; it is safe to give the same command again"
     ON_HOLD = 6, "a job is on hold until somebody has fixed the Genviral account, and then continues automatically"
     UNCERTAIN = 7, "nobody knows whether a job was paid for; a person must decide"
@@ -36,6 +36,7 @@ class Exit(IntEnum):
     UNSOUND = 11, "`doctor` found a problem"
     STILL_RUNNING = 124, "`--timeout` is over, and the job continues"
     STOPPED = 130, "the command was ended with Ctrl-C; jobs continue"
+    UNREAD = 141, "whoever read the output closed it before its end; what the command did stays done"
 
 
 OF_STATUS = {
@@ -66,3 +67,9 @@ class Unanswered(Refused):
     """AWS or Genviral could not be asked, or denied it."""
 
     exit_code = Exit.UNANSWERED
+
+
+def of_os(error: OSError) -> str:
+    """Say what the operating system refused."""
+    what = error.filename or "The output"
+    return f"{what} cannot be read or written: {error.strerror or error}."

@@ -36,7 +36,8 @@ FIELDS = {
     "resubmissions": "how often a person chose to pay again",
     "redrives": "how often it was redriven automatically in this outage",
     "video": "the finished video: `bucket`, `key` and what is known of it",
-    "error": "`error` (its name), `code`, `message`, `advice`, and `issues` with `path` and `message`",
+    "error": "`error` (its name), `code`, `message`, `advice`, `paid`, Genviral's `http_status`, and `issues` with "
+    "`path` and `message`",
     "retrying": "the failed tries of the present step: `error`, `tries`, `since`, `next_try_by`",
     "next_try_at": "when a job on hold is tried again",
     "held_until": "when its hold ends",
@@ -48,6 +49,7 @@ FIELDS = {
     "next_step": "what comes next, in words; `show` only",
     "next_command": "the command for it, as words of a command line; `show` only",
     "file": "where the video was saved; `submit --wait` and `wait` only",
+    "not_saved": "why it was not saved; `submit --wait` and `wait` only",
 }
 """What the JSON document of a job may have, and what it says. A field that has no value is left out."""
 

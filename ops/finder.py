@@ -40,6 +40,8 @@ _VIDEO = re.compile(
     r"(?:.*/)?videos/(?:\d{4}/\d\d/\d\d/)?([^/.?]+)(?:\.\d{1,3})?(?:\.(?:mp4|json|mp4\.partial))?(?:\?.*)?"
 )
 
+_SAVED = re.compile(r"(?:.*/)?([^/.]+)\.mp4", re.DOTALL)  # as `wait` saves a video, in any folder
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finder:
@@ -181,7 +183,7 @@ def _job_ids_in(name: str) -> Iterator[str]:
         yield identity.of_execution(name)
     if execution := _EXECUTION.search(name):
         yield identity.of_execution(execution[0])
-    for form in (_NOTIFICATION, _VIDEO):
+    for form in (_NOTIFICATION, _VIDEO, _SAVED):
         if named := form.fullmatch(name):
             yield identity.of_execution(named[1])
 

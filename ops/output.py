@@ -30,13 +30,24 @@ _TO_COPY = "type "
 _NOTHING: tuple[object, ...] = (None, "", {}, [], 0)
 
 
-def say(*lines: str, error: bool = False, indent: str = "") -> None:
-    """Print lines. On a terminal, a long one is broken between words, and goes on after the indent."""
+def say(*lines: str, error: bool = False, margin: str = "", indent: str = "") -> None:
+    """Print lines. On a terminal, a long one is broken between words, and goes on after the indent.
+
+    Args:
+        margin: What each line begins with. Blanks of a line itself are shown as a number where it is an error.
+    """
     stream = sys.stderr if error else sys.stdout
     for line in lines:
-        text = in_line(line) if error else visible(line)
+        text = margin + (in_line(line) if error else visible(line))
         for part in _broken(text, indent) if stream.isatty() else [text]:
             print(part, file=stream)
+
+
+def say_error(text: str) -> None:
+    """Print an error of several lines of this program's own, some of which begin with blanks."""
+    for line in text.expandtabs(2).splitlines():
+        words = line.lstrip()
+        say(words, error=True, margin=line[: len(line) - len(words)])
 
 
 def _broken(line: str, indent: str) -> list[str]:

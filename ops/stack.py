@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoRegionError
+from botocore.parsers import ResponseParserError
 
-from ops.exits import NotFound, Refused
+from ops.exits import NotFound, Unanswered
 from ops.finder import Finder
 from ops.operator import Operator
 from ops.vendor import Vendor
@@ -23,8 +26,23 @@ from shared.executions import Executions
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
 
+ERRORS = (BotoCoreError, ClientError, Boto3Error, ResponseParserError)
+"""What boto3 raises where AWS denies something, does not answer, or something else answers."""
 _MINUTE = 60
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
+_NOT_TAKEN = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+)
+_WRONGLY_SIGNED = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired")
+"""Codes of calls that were signed with a wrong secret key, or at a wrong time.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html
+"""
+_ENV_FILE = Path(__file__).resolve().parents[1] / ".genviral-env"
+"""What `up` writes while it runs."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Stack:
         except ValueError as error:
             if isinstance(error, BotoCoreError):
                 raise
-            raise Refused(f"{error}. AWS_ENDPOINT_URL must be an address, such as http://127.0.0.1:4566.") from None
+            raise Unanswered(f"{error}. AWS_ENDPOINT_URL must be an address, such as http://127.0.0.1:4566.") from None
 
     def output(self, name: str) -> str:
         """Return an output of the stack."""
@@ -165,7 +183,8 @@ class Stack:
 def explained(error: Exception) -> str:
     """Say what AWS's refusal or silence means, and what to do."""
     if isinstance(error, NoRegionError):
-        return "No region is known. Give --region, or set AWS_REGION."
+        laptop = " For the cloud on this laptop: . ./.genviral-env" if _ENV_FILE.exists() else ""
+        return f"No region is known. Give --region, or set AWS_REGION.{laptop}"
     if not isinstance(error, ClientError):
         address = os.environ.get("AWS_ENDPOINT_URL", "")
         if isinstance(error, EndpointConnectionError) and urlsplit(address).hostname in ("127.0.0.1", "localhost"):
@@ -173,9 +192,18 @@ def explained(error: Exception) -> str:
                 f"The cloud on the laptop does not answer at {address}. Start it with `up` and source .genviral-env "
                 "again, or unset AWS_ENDPOINT_URL to use AWS."
             )
+        if isinstance(error, ResponseParserError):
+            return (
+                f"What answered is not AWS{f' (AWS_ENDPOINT_URL is {address})' if address else ''}. Is a proxy between?"
+            )
         return f"AWS could not be asked: {error}"
     code = error.response["Error"].get("Code", "an unknown error")
-    if code in _EXPIRED:
+    if code in _WRONGLY_SIGNED:
+        return (
+            f"AWS does not take this signature ({code}): the secret key is wrong, or the clock of this machine is. "
+            "Correct the clock, sign in again, or choose other credentials with --profile."
+        )
+    if code in _NOT_TAKEN:
         return f"AWS does not take these credentials ({code}). Sign in again, or choose others with --profile."
     advice = "docs/operator-access.md has the policy that operators need." if "AccessDenied" in code else "Try again."
     return f"{error.operation_name} failed with {code}. It is safe to give the same command again. {advice}"

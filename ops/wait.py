@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from ops.exits import OF_STATUS, Exit, NotFound
+from ops.exits import OF_STATUS, Exit, NotFound, of_os
 from ops.facts import made_of, time_left, waits_for_a_person
+from ops.stack import ERRORS, explained
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Outcome:
 
     Attributes:
         file: Where its video was saved.
+        not_saved: Why the video of a job that succeeded was not.
     """
 
     job_id: str
     exit_code: Exit
     job: Job | None = None
     file: Path | None = None
+    not_saved: str | None = None
 
 
 @dataclass(slots=True)
@@ -111,15 +114,30 @@ class Waiter:
             self.tell(f"{job_id}: waiting for S3's event ({waited:.0f} s)")
             return None
         if job.is_terminal or waits_for_a_person(job):
-            file = self.fetch(job) if job.status is Status.SUCCEEDED and job.output else None
-            return Outcome(job_id, OF_STATUS[job.status], job, file)
+            return self._fetched(job)
         polls = self.polls.of(job) if self.polls and job.video_id else 0
         parts = [job.status, time_left(job), f"{polls} poll{'s' * (polls > 1)}" if polls else None]
         self.tell(f"{made_of(job)}: {', '.join(filter(None, parts))} ({waited:.0f} s)")
         return None
 
+    def _fetched(self, job: Job) -> Outcome:
+        """Return how a job ended, with its video. One that is not saved is paid for all the same, and must be told."""
+        code = OF_STATUS[job.status]
+        if job.status is not Status.SUCCEEDED or not job.output:
+            return Outcome(job.job_id, code, job)
+        try:
+            return Outcome(job.job_id, code, job, self.fetch(job))
+        except ERRORS as error:  # before OSError, which some of them are
+            return Outcome(job.job_id, Exit.UNANSWERED, job, not_saved=explained(error))
+        except OSError as error:
+            return Outcome(job.job_id, Exit.REFUSED, job, not_saved=of_os(error))
+
     def fetch(self, job: Job) -> Path:
-        """Save a job's video, unless it was saved before, and return its path."""
+        """Save a job's video, unless it was saved before, and return its path.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         place = job.output or {}
         self.out.mkdir(parents=True, exist_ok=True)
         file = self.out / Path(place["key"]).name

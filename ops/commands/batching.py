@@ -9,11 +9,12 @@ import click
 
 from ops.cli import Desk, command
 from ops.commands.making import progress
-from ops.exits import Exit
-from ops.output import document, say_command, say_facts
+from ops.output import document, say_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from ops.exits import Exit
 
 _MOST_ROWS = 20
 
@@ -43,13 +44,13 @@ def batch(desk: Desk, what: str, check: bool, waits: bool, timeout: float | None
     if check and not uploads:
         raise click.UsageError(f"--check needs a FILE of this machine, .csv or .jsonl; there is none at '{what}'.")
     key, batch_id = batches.upload(file, check=check) if uploads else batches.latest(desk.keys(what))
+    desk.known["batch"] = {"batch_id": batch_id, "bucket": desk.stack.uploads, "key": key}
     if waits:
         try:
             with progress() as tell:
                 shown = batches.wait(key, batch_id, timeout=timeout, tell=tell)
         except KeyboardInterrupt:
-            say_command("The batch continues. Wait on with:", desk.command("batch", key, "--wait"))
-            raise click.exceptions.Exit(Exit.STOPPED) from None
+            raise desk.stopped("The batch continues. Wait on with:", desk.command("batch", key, "--wait")) from None
     else:
         shown = batches.show(key, batch_id)
     print_batch(desk, shown)

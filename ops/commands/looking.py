@@ -6,13 +6,14 @@ import contextlib
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from ops.cli import Desk, command, program
 from ops.commands.batching import print_batch
-from ops.exits import NotFound
+from ops.exits import Exit, NotFound
 from ops.facts import age, document, facts, made_of, style_of, time_left, waits_for_a_person
 from ops.output import cell, console, say, say_facts, table
 from ops.output import document as print_document
@@ -20,11 +21,13 @@ from shared.jobs.states import OPEN, STATES, Status
 from shared.requests.recipes import BATCHES, RECIPES, recipe_named_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.table import Table
 
     from shared.jobs.record import Job
+
+    _Read = Callable[[Desk, Status | None, int], tuple[list[Job], bool]]
 
 _LISTED = frozenset(status for status in Status if STATES[status].list_order) | OPEN
 _WATCH_SECONDS = 2
@@ -36,8 +39,9 @@ _COLUMNS = ("JOB", "MADE OF", "STATUS", "AGE", "CREDITS", "TIME LEFT")
 @command("list", "list", "list --watch", "list --status failed --limit 20")
 @click.option("--status", type=click.Choice(_STATUSES), metavar="STATUS", help=f"only jobs that are {_LISTED_AS}")
 @click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="at most so many")
+@click.option("--oldest", is_flag=True, help="the oldest first, such as a job that hangs")
 @click.option("--watch", is_flag=True, help="show it again every two seconds, until Ctrl-C")
-def list_(desk: Desk, status: str | None, limit: int, watch: bool) -> None:
+def list_(desk: Desk, status: str | None, limit: int, watch: bool, oldest: bool) -> None:
     """List jobs, newest first.
 
     Without --status: those that are open or wait for a person.
@@ -45,10 +49,10 @@ def list_(desk: Desk, status: str | None, limit: int, watch: bool) -> None:
     wanted = Status(status) if status else None
     if watch and (desk.as_json or not sys.stdout.isatty()):
         raise click.UsageError("--watch needs a terminal, and has no JSON")
+    read = _oldest if oldest else _newest
     if watch:
-        _watch(desk, wanted, limit)
-        return
-    found, more = _newest(desk, wanted, limit)
+        _watch(desk, wanted, limit, read)
+    found, more = read(desk, wanted, limit)
     stopped = desk.stack.switch.is_stopped
     if desk.as_json:
         jobs = [document(job) for job in found]
@@ -73,8 +77,14 @@ def show_one(desk: Desk, what: str) -> None:
     """Show what is meant: one job, several of them, a batch or a recipe."""
     if _is_whole_batch(desk, what) or _is_recipe(desk, what):
         return
-    found = desk.stack.finder.find(what)
+    try:
+        found = desk.jobs(what)
+    except NotFound:
+        if _is_whole_batch(desk, what, by_name=True):
+            return
+        raise
     if len(found) > 1:
+        found = _in_full(desk, found)
         if desk.as_json:
             print_document({"jobs": [document(job) for job in found]})
             return
@@ -96,12 +106,16 @@ def show_one(desk: Desk, what: str) -> None:
     say_facts(shown)
 
 
-def _is_whole_batch(desk: Desk, what: str) -> bool:
-    """Show a batch, where its file or its report is meant and the file is still there."""
+def _is_whole_batch(desk: Desk, what: str, *, by_name: bool = False) -> bool:
+    """Show a batch, where its file or its report is meant and the file is still there.
+
+    Args:
+        by_name: Whether its name or its id alone is enough; a job may be called the same.
+    """
     from ops.batches import SUFFIXES, Batches
 
     batches = Batches(desk.stack)
-    keys = [key for key in desk.keys(what) if key.startswith(BATCHES) or key.lower().endswith(SUFFIXES)]
+    keys = [key for key in desk.keys(what) if by_name or key.startswith(BATCHES) or key.lower().endswith(SUFFIXES)]
     with contextlib.suppress(NotFound):
         print_batch(desk, batches.show(*batches.latest(keys)))
         return True
@@ -110,7 +124,8 @@ def _is_whole_batch(desk: Desk, what: str) -> bool:
 
 def _is_recipe(desk: Desk, what: str) -> bool:
     """Show a recipe, where one is meant: whether it can be used, what it takes, and what is wrong with it."""
-    name = next(filter(None, (recipe_named_by(name) for name in desk.keys(what) if name.startswith(RECIPES))), None)
+    keys = [key for key in desk.keys(what) if key.startswith(RECIPES)]
+    name = next(filter(None, (recipe_named_by(f"{key.removesuffix('.json')}.json") for key in keys)), None)
     if name is None:
         return False
     from ops.recipes import described
@@ -147,8 +162,21 @@ def _newest(desk: Desk, status: Status | None, limit: int) -> tuple[list[Job], b
     found = [job for one in statuses for job in _changed_last(desk, one, limit + 1)]
     found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
     shown = found[:limit]
-    known = desk.stack.store.batch_get(job.job_id for job in shown)
-    return [known.get(job.job_id, job) for job in shown], len(found) > limit
+    return _in_full(desk, shown), len(found) > limit
+
+
+def _oldest(desk: Desk, status: Status | None, limit: int) -> tuple[list[Job], bool]:
+    """Return the oldest jobs and whether there are more. Of each status, those that changed first are read."""
+    statuses = [status] if status else _LISTED
+    found = [job for one in statuses for job in islice(desk.stack.store.in_status(one), limit + 1)]
+    found.sort(key=lambda job: (job.created_at, job.job_id))
+    return _in_full(desk, found[:limit]), len(found) > limit
+
+
+def _in_full(desk: Desk, jobs: list[Job]) -> list[Job]:
+    """Return jobs of an index with what only their records have, such as their credits."""
+    known = desk.stack.store.batch_get(job.job_id for job in jobs)
+    return [known.get(job.job_id, job) for job in jobs]
 
 
 def _changed_last(desk: Desk, status: Status, many: int) -> list[Job]:
@@ -160,28 +188,42 @@ def _changed_last(desk: Desk, status: Status, many: int) -> list[Job]:
 
 
 def _print_list(found: list[Job], status: Status | None, *, limit: int, more: bool, stopped: bool) -> None:
-    if stopped:
-        say("Intake is stopped: no new job starts until start-intake.", error=True)
     if found:
         console().print(_table(found))
     elif limit:
-        say(f"No jobs that are {status}." if status else "No open jobs.")
-    waiting = sum(map(waits_for_a_person, found))
-    if waiting and status is None:
-        say(f"Waiting for a person: {waiting}. `{program()} show JOB` says what to do.", error=True)
+        say(_empty(status))
+    say(*_notes(found, status, stopped=stopped), error=True)
     if more:
         say(f"There are more than {limit}; see --limit and --status.", error=True)
 
 
-def _watch(desk: Desk, status: Status | None, limit: int) -> None:
+def _empty(status: Status | None) -> str:
+    return f"No jobs that are {status}." if status else "No open jobs."
+
+
+def _notes(found: list[Job], status: Status | None, *, stopped: bool) -> Iterator[str]:
+    """Yield what people should know beside the list."""
+    if stopped:
+        yield "Intake is stopped: no new job starts until start-intake."
+    waiting = sum(map(waits_for_a_person, found))
+    if waiting and status is None:
+        yield f"Waiting for a person: {waiting}. `{program()} show JOB` says what to do."
+
+
+def _watch(desk: Desk, status: Status | None, limit: int, read: _Read) -> NoReturn:
+    from rich.console import Group
     from rich.live import Live
 
     screen = console()
-    with contextlib.suppress(KeyboardInterrupt), Live(console=screen, screen=True, auto_refresh=False) as live:
-        while True:
-            found, _ = _newest(desk, status, min(limit, max(1, screen.height - 2)))
-            live.update(_table(found) if found else cell("No open jobs."), refresh=True)
-            time.sleep(_WATCH_SECONDS)
+    try:
+        with Live(console=screen, screen=True, auto_refresh=False) as live:
+            while True:
+                found, _ = read(desk, status, min(limit, max(1, screen.height - 4)))
+                notes = map(cell, _notes(found, status, stopped=desk.stack.switch.is_stopped))
+                live.update(Group(_table(found) if found else cell(_empty(status)), *notes), refresh=True)
+                time.sleep(_WATCH_SECONDS)
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(Exit.STOPPED) from None
 
 
 def _table(jobs: Iterable[Job]) -> Table:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import tempfile
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from ops.cli import ROOT, Desk, command
 from ops.exits import Exit, NotFound, Refused
 from ops.output import console, document, say, say_command
 from shared.jobs.identity import is_job_id
-from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, recipe_named_by
+from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, UPLOADS, recipe_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _BATCHES = (".csv", ".jsonl")
 _MANIFEST = ".manifest.json"
+_MEGABYTE = 1_000_000  # as the stack counts them
 
 _out = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=".", help="folder for the video (default: this)"
@@ -63,14 +66,14 @@ def submit(
     FILE is a picture, a video, a sound, a manifest or, as .json, a whole request. Prints the job's id, or with --wait
     the video's path. The same command again finds the same job and pays nothing.
     """
-    if (file is None) == (prompt is None):
-        raise click.UsageError("Give a FILE, or --prompt.")
-    if recipe and file is None:
-        raise click.UsageError("--recipe goes with a FILE; a prompt has --model.")
-    if model and prompt is None:
-        raise click.UsageError("--model goes with --prompt; the model of a FILE is in its recipe.")
+    _require_one(file, prompt, recipe, model)
     labels = _labels(metadata)
+    if waits:
+        _require_folder(out)
     wish = _of_file(file, recipe, labels) if file is not None else _of_prompt(str(prompt), model, labels)
+    _require_size(desk, wish)
+    if file is not None:
+        _look_for_recipe(desk, wish, recipe or DEFAULT_RECIPE)
     submitted = _submit(desk, wish, again=again)
     if not waits:
         if desk.as_json:
@@ -81,6 +84,7 @@ def submit(
         return None
     if not desk.as_json:
         _say_submitted(desk, submitted)
+    desk.known.update(_described(desk, submitted))
     (outcome,) = _waited(desk, [submitted.job_id], out, timeout)
     if desk.as_json:
         document({**_described(desk, submitted), "job": _outcome(outcome)})
@@ -99,7 +103,9 @@ def wait(desk: Desk, jobs: tuple[str, ...], out: Path, timeout: float | None) ->
     It ends when each job has ended or needs a person; with several, the exit code is the highest of theirs. Ctrl-C ends
     only the waiting.
     """
+    _require_folder(out)
     job_ids = list(dict.fromkeys(_meant(desk, job) for job in jobs))
+    desk.known["job_ids"] = job_ids
     outcomes = _waited(desk, job_ids, out, timeout)
     if desk.as_json:
         document({"jobs": [_outcome(outcome) for outcome in outcomes]})
@@ -113,6 +119,17 @@ COMMANDS = (submit, wait)
 
 
 # ---- what is asked for -----------------------------------------------------------------------------------------------
+
+
+def _require_one(file: Path | None, prompt: str | None, recipe: str | None, model: str | None) -> None:
+    if (file is None) == (prompt is None):
+        raise click.UsageError("Give a FILE, or --prompt.")
+    if recipe and file is None:
+        raise click.UsageError("--recipe goes with a FILE; a prompt has --model.")
+    if prompt is not None and not prompt.strip():
+        raise click.BadParameter("a prompt needs words", param_hint="--prompt")
+    if model and prompt is None:
+        raise click.UsageError("--model goes with --prompt; the model of a FILE is in its recipe.")
 
 
 def _labels(metadata: Sequence[str]) -> dict[str, str]:
@@ -143,6 +160,43 @@ def _of_file(file: Path, recipe: str | None, labels: dict[str, str]) -> Wish:
         raise click.BadParameter(f"'{chosen}' can be no recipe's name", param_hint="--recipe")
     _require_names(labels)
     return of_file(file, recipe=chosen, metadata=labels)
+
+
+def _require_folder(out: Path) -> None:
+    """Refuse a folder that can hold no video, before anything is paid for."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        text = f"no video can be saved in '{out}': {error.strerror}"
+        raise click.BadParameter(text, param_hint="--out") from None
+
+
+def _require_size(desk: Desk, wish: Wish) -> None:
+    """Refuse a file that is empty or too large before it is uploaded: its job could only fail."""
+    if not wish.body:
+        raise Refused(f"{wish.name} is empty. Nothing was submitted.")
+    most = int(desk.stack.parameter("MaxUploadMegabytes"))
+    if len(wish.body) > most * _MEGABYTE:
+        size = f"{wish.name} has {len(wish.body) / _MEGABYTE:.1f} MB, and this stack takes {most} MB at most"
+        raise Refused(f"{size} (its parameter MaxUploadMegabytes). Nothing was submitted.")
+
+
+def _look_for_recipe(desk: Desk, wish: Wish, recipe: str) -> None:
+    """Warn of a recipe that is not there. It may still come; without the right to look, nothing is said."""
+    from botocore.exceptions import ClientError
+
+    if not wish.place.startswith(UPLOADS):
+        return
+    key = f"{RECIPES}{recipe}.json"
+    try:
+        desk.stack.s3.head_object(Bucket=desk.stack.uploads, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+            where = f"s3://{desk.stack.uploads}/{key}"
+            text = f"There is no recipe {recipe}. It has two minutes to appear at {where}; else the job fails, unpaid."
+            say(text, error=True)
 
 
 def _require_names(labels: dict[str, str]) -> None:
@@ -190,8 +244,8 @@ def _submit(desk: Desk, wish: Wish, *, again: bool) -> Submitted:
     except KeyboardInterrupt:
         if not again:
             raise
-        say_command("It may have been submitted. Before you give --again once more, look with:", desk.command("list"))
-        raise click.exceptions.Exit(Exit.STOPPED) from None
+        text = "It may have been submitted. Before you give --again once more, look with:"
+        raise desk.stopped(text, desk.command("list")) from None
 
 
 def _described(desk: Desk, submitted: Submitted) -> dict[str, Any]:
@@ -220,22 +274,29 @@ def _meant(desk: Desk, what: str) -> str:
     except NotFound:
         if what.startswith("s3-") and len(what) == len("s3-") + 40 and is_job_id(what):
             return what
-        if Path(what).is_file():
-            return desk.job(Path(what).name).job_id
         raise
 
 
 def _waited(desk: Desk, job_ids: Sequence[str], out: Path, timeout: float | None) -> list[Outcome]:
     from ops.wait import Polls, Waiter
 
+    if _wait_for_intake(desk, job_ids):
+        say("Intake is stopped: no new job starts until start-intake. Waiting for that as well.", error=True)
     polls = Polls(desk.stack.executions) if sys.stderr.isatty() else None
     try:
         with progress() as tell:
             waiter = Waiter(store=desk.stack.store, s3=desk.stack.s3, out=out, tell=tell, polls=polls)
             return waiter.wait(job_ids, timeout)
     except KeyboardInterrupt:
-        say_command("The job continues. Wait on with:", desk.command("wait", *job_ids))
-        raise click.exceptions.Exit(Exit.STOPPED) from None
+        raise desk.stopped("The job continues. Wait on with:", desk.command("wait", *job_ids)) from None
+
+
+def _wait_for_intake(desk: Desk, job_ids: Sequence[str]) -> bool:
+    """Whether a job can only start once intake is open again."""
+    if not desk.stack.switch.is_stopped:
+        return False
+    jobs = map(desk.stack.store.get, job_ids)
+    return any(job is None or (job.video_id is None and not job.is_terminal) for job in jobs)
 
 
 @contextlib.contextmanager
@@ -255,7 +316,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     from ops.facts import document as of_job
 
     file = str(outcome.file) if outcome.file else None
-    known = of_job(outcome.job, file=file) if outcome.job else {"job_id": outcome.job_id}
+    known = of_job(outcome.job, file=file, not_saved=outcome.not_saved) if outcome.job else {"job_id": outcome.job_id}
     return {**known, "exit_code": int(outcome.exit_code)}
 
 
@@ -269,12 +330,15 @@ def _say_outcome(desk: Desk, outcome: Outcome) -> None:
         text = f"{outcome.job_id} is {status} when the time is over; it continues. Wait on with:"
         say_command(text, desk.command("wait", outcome.job_id))
         return
-    error = outcome.job.shown_error or {}
     say(f"{outcome.job_id} is {outcome.job.status}. Paid: {outcome.job.paid}.", error=True)
-    for line in (error.get("message"), *_issues(error), error.get("advice")):
-        if line:
-            say(f"  {line}", error=True)
-    say_command("  More with:", desk.command("show", outcome.job_id))
+    if outcome.not_saved is not None:
+        say(f"Its video lies safe in {desk.stack.videos}, but is not here: {outcome.not_saved}", error=True)
+        say_command("Fetch it with:", desk.command("wait", outcome.job_id, "--out", "."))
+        return
+    error = outcome.job.shown_error or {}
+    lines = (error.get("message"), *_issues(error), error.get("advice"))
+    say(*filter(None, lines), error=True, margin="  ", indent="  ")
+    say_command("More with:", desk.command("show", outcome.job_id))
 
 
 def _issues(error: dict[str, Any]) -> Iterator[str]:

@@ -59,6 +59,14 @@ def test_a_switch_does_what_it_says_and_normal_ends_it(
     assert paid_call(stand_in) == 202
 
 
+@pytest.mark.parametrize("name", sorted(set(EFFECTS) - {"slow"}))
+def test_a_switch_ends_what_the_one_before_planned(stand_in: GenviralStandIn, name: str) -> None:
+    for earlier in ("failing", "no-credits", "lost-answer"):
+        assert main(["vendor", earlier]) == 0
+    assert main(["vendor", name]) == 0
+    assert paid_call(stand_in) == EFFECTS[name]
+
+
 def test_without_a_cloud_it_says_how_to_start_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -185,6 +185,7 @@ class CommandLine:
         }
         parameters = {
             "RecordRetentionDays": "365",
+            "MaxUploadMegabytes": "25",
             "SweepQuietSeconds": "300",
             "JobDeadlineMinutes": "120",
             "GenviralBaseUrl": "https://vendor.example/api/v1",

@@ -60,6 +60,43 @@ def test_completion_is_printed_for_each_shell(shell: str) -> None:
     assert f"_GENVIRAL_COMPLETE={shell}_complete" in run("completion", shell).stdout
 
 
+@pytest.mark.parametrize(
+    ("output", "code", "words"),
+    [(">/dev/full", Exit.REFUSED, "No space left"), (">&-", 0, ""), (">&- <&-", 0, ""), ("2>&-", 0, "")],
+)
+@pytest.mark.parametrize("command", ["completion bash", "--help"])
+def test_an_output_that_takes_nothing_is_no_failed_job(command: str, output: str, code: Exit, words: str) -> None:
+    line = f'"$0" "$1" {command} {output}'
+    answer = subprocess.run(  # noqa: S603 - this project's own command
+        ["/bin/sh", "-c", line, sys.executable, str(ROOT / "cli.py")], capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, words in answer.stderr, len(answer.stderr.splitlines()) <= 1) == (code, True, True)
+
+
+def test_a_closed_pipe_is_no_failed_job() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    for command in ("completion", "bash"), ("--help",):
+        answer = subprocess.run(  # noqa: S603 - this project's own command
+            [sys.executable, str(ROOT / "cli.py"), *command], stdout=write, stderr=subprocess.PIPE, check=False
+        )
+        assert (answer.returncode, answer.stderr) == (Exit.UNREAD, b"")
+    os.close(write)
+
+
+@pytest.mark.parametrize("words", [[], ["completion"], ["demo", "--image", "nowhere.png"]], ids=" ".join)
+def test_a_message_of_several_lines_stays_one_of_several_lines(words: list[str]) -> None:
+    answer = run(*words)
+    assert answer.returncode == Exit.USAGE
+    assert "Usage: genviral" in answer.stderr.splitlines()[0]
+    assert not {"\\n", "\\t", " blanks]"} & {part for part in ("\\n", "\\t", " blanks]") if part in answer.stderr}
+
+
+def test_a_parameter_that_is_not_in_the_template_is_a_wrong_argument() -> None:
+    answer = run("up", "--set", "Nope=1")
+    assert (answer.returncode, "no parameter Nope" in answer.stderr) == (Exit.USAGE, True)
+
+
 def test_completion_knows_commands_options_and_values() -> None:
     for words, expected in (("genviral sub", "submit"), ("genviral list --status unc", "uncertain")):
         answer = run(_GENVIRAL_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(words.count(" ")))

@@ -116,8 +116,8 @@ def test_each_stage_of_a_batch_is_shown(
     assert machine.asked == [execution_arn(account.world.batch_machine, job)]
     shown = json.loads(account.run("batch", name, "--json")[1])["batch"]
     assert shown.keys() <= ops.batches.FIELDS.keys()
-    if "/" in name:
-        assert account.run("show", name)[1] == out
+    assert account.run("show", name)[1] == out
+    assert [account.run(command, job)[1] for command in ("show", "batch")] == [out, out]
 
 
 def test_a_batch_that_is_not_there_is_not_found(account: CommandLine) -> None:
@@ -131,6 +131,33 @@ def test_a_wait_lasts_until_the_report(account: CommandLine, monkeypatch: pytest
     assert account.run("batch", "boats.jsonl", "--wait")[0] == 0
     Described(account, monkeypatch, {"status": "RUNNING"})
     assert account.run("batch", "boats.jsonl", "--wait", "--timeout", "0")[0] == Exit.STILL_RUNNING
+
+
+def test_rows_that_still_run_are_not_wrong_and_are_waited_for(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file that is uploaded again is reported at once: its rows run already."""
+    (tmp_path / "boats.jsonl").write_text('{"model_id": "m/m", "prompt": "a boat"}')
+    account.world.paid_job()
+    Described(account, monkeypatch, finished(account.world, {**GOOD, "status": "processing"}))
+    assert account.run("batch", "boats.jsonl", "--wait", "--timeout", "0")[0] == Exit.STILL_RUNNING
+    status, out, _ = account.run("batch", "boats")
+    assert (status, "1: 1 processing" in out, "wrong rows" in out) == (0, True, False)
+    for ended, code, words in (("failed", Exit.FAILED, "line 2: failed"), ("succeeded", 0, "1: 1 succeeded")):
+        account.world.overwrite(JOB_ID, status=ended)
+        status, out, _ = account.run("batch", "boats.jsonl", "--wait")
+        assert (status, words in out) == (code, True)
+        assert account.run("batch", "boats")[:2] == (status, out)
+
+
+def test_a_row_that_waits_for_a_person_is_not_waited_for(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    account.world.upload("batches/boats.csv", b"rows")
+    account.world.paid_job()
+    account.world.overwrite(JOB_ID, status="uncertain")
+    Described(account, monkeypatch, finished(account.world, {**GOOD, "status": "processing"}))
+    status, out, _ = account.run("batch", "boats", "--wait", "--json")
+    (row,) = json.loads(out)["batch"]["wrong_rows"]
+    assert (status, row["status"], row["job_id"], "column" in row) == (Exit.FAILED, "uncertain", JOB_ID, False)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +203,7 @@ def test_a_recipe_is_shown_with_what_is_wrong_with_it(
     account: CommandLine, recipe: dict[str, Any], status: str, texts: list[str]
 ) -> None:
     account.world.recipe(recipe, "shoes")
-    for name in ("recipes/shoes.json", f"s3://{UPLOADS}/recipes/shoes.json"):
+    for name in ("recipes/shoes.json", "recipes/shoes", f"s3://{UPLOADS}/recipes/shoes.json"):
         code, out, _ = account.run("show", name)
         assert code == 0
         assert [text for text in [status, *texts] if text not in out] == []

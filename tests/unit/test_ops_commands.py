@@ -549,8 +549,13 @@ def no_region(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_region")
-def test_the_region_may_stand_where_other_tools_read_it(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_may_stand_where_other_tools_read_it(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ops.stack._ENV_FILE", tmp_path / "settings")
     assert account.run("list") == (Exit.UNANSWERED, "", "No region is known. Give --region, or set AWS_REGION.\n")
+    (tmp_path / "settings").touch()
+    assert ". ./.genviral-env" in account.run("list")[2]
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert "no stack other in eu-west-1" in account.run("--stack", "other", "list")[2]
     assert "no stack other in us-east-1" in account.run("--stack", "other", "--region", "us-east-1", "list")[2]
@@ -559,7 +564,7 @@ def test_the_region_may_stand_where_other_tools_read_it(account: CommandLine, mo
 def test_an_endpoint_that_is_no_address_is_refused(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "foo")
     status, out, err = account.run("list")
-    assert (status, out, len(err.splitlines())) == (Exit.REFUSED, "", 1)
+    assert (status, out, len(err.splitlines())) == (Exit.UNANSWERED, "", 1)
     assert "foo" in err
     assert "AWS_ENDPOINT_URL" in err
 
@@ -655,3 +660,37 @@ _ACTIONS = {
 
 def _list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("code", ["SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed"])
+def test_a_wrong_signature_is_explained_with_the_clock(account: CommandLine, code: str) -> None:
+    account.fails["DescribeStacks"] = failed("DescribeStacks", code)
+    status, _, err = account.run("list")
+    assert (status, code in err, "clock" in err) == (Exit.UNANSWERED, True, True)
+
+
+def test_oldest_lists_the_oldest_first(account: CommandLine) -> None:
+    for number, name in enumerate(("first-job", "second-job", "third-job")):
+        account.world.store.create(name, source={"type": "api"})
+        account.world.overwrite(name, created_at=f"2026-11-2{number}T00:00:00Z")
+    listed = [job["job_id"] for job in json.loads(account.run("list", "--oldest", "--json")[1])["jobs"]]
+    assert listed == ["first-job", "second-job", "third-job"]
+    assert account.run("list", "--oldest", "--limit", "1")[1].splitlines()[1].startswith("first-job")
+
+
+@pytest.mark.parametrize("form", [f"{JOB_ID}.mp4", f"./{JOB_ID}.mp4", f"/x/videos/{JOB_ID}.mp4", f"{JOB_ID[:7]}…"])
+def test_show_takes_what_people_copy_of_a_job(account: CommandLine, form: str) -> None:
+    account.world.paid_job()
+    assert JOB_ID in account.run("show", form)[1]
+
+
+def test_show_takes_the_path_of_a_file_that_was_uploaded(
+    account: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "shoe.jpg").touch()
+    account.world.job()
+    account.world.store.set_source(JOB_ID, {"type": "upload", "bucket": UPLOADS, "key": "uploads/default/a/shoe.jpg"})
+    assert JOB_ID in account.run("show", "samples/shoe.jpg")[1]
+    assert account.run("show", "samples/boot.jpg")[0] == Exit.NOT_FOUND

@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from boto3.exceptions import Boto3Error
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 import ops.submit
 import ops.wait
@@ -17,9 +19,10 @@ from ops.facts import FIELDS
 from ops.wait import Polls, Waiter
 from shared.executions import Executions
 from shared.jobs import identity
+from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.states import Status
 from shared.requests.object_metadata import decoded
-from tests.support.fakes import JOB_ID, UPLOADS, VIDEO_ID, VIDEOS, failed
+from tests.support.fakes import JOB_ID, TABLE, UPLOADS, VIDEO_ID, VIDEOS, failed
 from tests.support.operators import CommandLine, claimed, ended
 
 if TYPE_CHECKING:
@@ -317,3 +320,96 @@ def test_with_several_jobs_the_highest_code_counts(account: CommandLine) -> None
     account.world.store.transition("job-failed", Status.FAILED)
     code, out, _ = account.run("wait", JOB_ID, "job-failed")
     assert (code, out) == (Exit.FAILED, f"{JOB_ID}.mp4\n")
+
+
+# ---- what goes wrong beside the job ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["submit", "shoe.jpg", "--wait"], ["wait", JOB_ID]])
+@pytest.mark.parametrize("out", ["/proc/nope", "shoe.jpg/videos", "/dev/null"])
+def test_a_folder_that_can_hold_no_video_is_refused_first(account: CommandLine, command: list[str], out: str) -> None:
+    status, printed, err = account.run(*command, "--out", out)
+    assert (status, printed, "no video can be saved" in err or "is a file" in err) == (Exit.USAGE, "", True)
+    assert objects(account.world) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(28, "No space left on device", "x.mp4"), Exit.REFUSED),
+        (ResponseParserError("invalid XML received:\nb'<html>'"), Exit.UNANSWERED),
+        (Boto3Error("too often"), Exit.UNANSWERED),
+        (LOST, Exit.UNANSWERED),
+    ],
+)
+def test_a_paid_video_that_cannot_be_fetched_is_told(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, error: Exception, code: Exit
+) -> None:
+    def fetch(*_: Any) -> None:
+        raise error
+
+    succeeded(account.world)
+    monkeypatch.setattr(Waiter, "fetch", fetch)
+    status, out, err = account.run("wait", JOB_ID)
+    assert (status, out, "Paid: yes" in err, f"wait {JOB_ID}" in err) == (code, "", True, True)
+    status, out, _ = account.run("wait", JOB_ID, "--json")
+    (job,) = json.loads(out)["jobs"]
+    assert (status, job["paid"], job["exit_code"], bool(job["not_saved"])) == (code, "yes", code, True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), LOST, ResponseParserError("x"), OSError(5, "I/O", "f")])
+def test_whatever_ends_the_waiting_the_document_names_the_job(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def look(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Waiter, "_look", look)
+    status, out, _ = account.run("submit", "shoe.jpg", "--wait", "--json")
+    shown = json.loads(out)
+    assert shown["job_id"] == arrived(account.world)
+    assert (status, shown["error"]["exit_code"]) == (status, status)
+    assert status == {KeyboardInterrupt: Exit.STOPPED, OSError: Exit.REFUSED}.get(type(error), Exit.UNANSWERED)
+    assert json.loads(account.run("wait", shown["job_id"], "--json")[1])["job_ids"] == [shown["job_id"]]
+
+
+def test_what_a_failed_wait_says_is_not_escaped(account: CommandLine) -> None:
+    ended(account.world, Status.FAILED)
+    account.world.overwrite(JOB_ID, error={"code": "payload_rejected", "message": "No  such\x1bmodel."})
+    status, _, err = account.run("wait", JOB_ID)
+    assert (status, "\n  No[2 blanks]such\\x1bmodel." in err) == (Exit.FAILED, True)
+
+
+# ---- what is told before anything is paid ----------------------------------------------------------------------------
+
+
+def test_what_could_only_fail_is_not_uploaded(account: CommandLine, tmp_path: Path) -> None:
+    account.parameters["MaxUploadMegabytes"] = "1"
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "large.jpg").write_bytes(b"x" * 1_000_001)
+    for words, code, text in (
+        (["empty.jpg"], Exit.REFUSED, "is empty"),
+        (["large.jpg"], Exit.REFUSED, "1 MB at most (its parameter MaxUploadMegabytes)"),
+        (["--prompt", " \t"], Exit.USAGE, "needs words"),
+    ):
+        status, out, err = account.run("submit", *words)
+        assert (status, out, text in err) == (code, "", True)
+    assert objects(account.world) == []
+
+
+def test_a_recipe_that_is_not_there_is_told_at_once(account: CommandLine) -> None:
+    status, _, err = account.run("submit", "shoe.jpg", "--recipe", "nope")
+    assert (status, "There is no recipe nope. It has two minutes" in err) == (0, True)
+    account.world.recipe({"model_id": "m/m", "prompt": "x"}, "nope")
+    assert "no recipe" not in account.run("submit", "shoe.jpg", "--recipe", "nope")[2]
+
+
+def test_a_wait_tells_that_intake_is_stopped(account: CommandLine) -> None:
+    job_id = account.run("submit", "shoe.jpg")[1].strip()
+    arrived(account.world)
+    wait = ("wait", job_id, "--timeout", "0")
+    assert "Intake is stopped" not in account.run(*wait)[2]
+    IntakeSwitch(account.world.dynamodb, TABLE).stop()
+    for command in (wait, ("submit", "shoe.jpg", "--wait", "--timeout", "0")):
+        status, _, err = account.run(*command)
+        assert (status, "Intake is stopped" in err) == (Exit.STILL_RUNNING, True)
