@@ -21,8 +21,10 @@ def test_doctor_finds_a_laptop_sound_and_the_faults_planted_in_it(world: Running
     paid = len(world.vendor()["submissions"])
     status, found = examined(world)
     assert status == 0
-    # The cloud on a laptop turns no alarm on and counts no calls; nobody is subscribed to its alarms.
-    expected = {"sweep": "unknown", "alarms": "unknown", "subscriptions": "warning"}
+    # The cloud on a laptop turns no alarm on; nobody is subscribed to its alarms.
+    expected = {"alarms": "unknown", "subscriptions": "warning"}
+    sweep, _ = found.pop("sweep")
+    assert sweep in ("ok", "unknown"), "it runs every quarter of an hour, and its calls are not always counted"
     assert {name: state for name, (state, _) in found.items() if state != "ok"} == expected
 
     done(world, "stop-intake")

@@ -79,11 +79,11 @@ def request_of(world: RunningCloud, notification: dict[str, Any]) -> dict[str, A
 
 @pytest.mark.parametrize("name", ["talking-head", "restyle", "default"])
 def test_the_worked_recipes_make_videos(world: RunningCloud, name: str) -> None:
-    video = until(lambda: next((one for one in world.all_notifications() if one["status"] == "succeeded"), None))[
-        "video"
-    ]
     body = SAMPLE.read_bytes()
     if name == "restyle":
+        # A short one: other tests' videos may be larger than an upload may be here.
+        request = {"model_id": "bytedance/seedance-2.0", "prompt": "A boat", "params": {"duration_seconds": 1}}
+        video = world.notification_of_job(world.post(request).json()["job_id"], "succeeded")["video"]
         body = world.s3.get_object(Bucket=video["bucket"], Key=video["key"])["Body"].read()
     world.upload(f"uploads/{name}/{name}-sample", body)
     notification = world.notification_of_upload(f"uploads/{name}/{name}-sample")

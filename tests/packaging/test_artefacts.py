@@ -41,6 +41,7 @@ EXPECTED: dict[str, Callable[[Any], bool]] = {
     "uploads": lambda answer: answer["job_id"].startswith("s3-"),
     "sweep": lambda answer: answer["seen"] >= 0,
     "batch": lambda answer: answer["rows"] == 1,
+    "forward": lambda answer: answer is None,
 }
 """What each function answers to its event. A function's folder is its name."""
 
@@ -100,6 +101,7 @@ def answers(bench: Bench) -> dict[str, Any]:
         "uploads": bench.ask("uploads", "uploads_object_created"),
         "sweep": bench.ask("sweep", "sweep_schedule"),
         "batch": bench.ask("batch", "batch_plan", source=bench.batch()),
+        "forward": bench.ask("forward", "forward_notification"),
     }
 
 

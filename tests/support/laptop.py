@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from local.cloud import Cloud
 
-TIMEOUT_SECONDS = float(os.environ.get("TEST_TIMEOUT_SECONDS", "60"))
+TIMEOUT_SECONDS = float(os.environ.get("TEST_TIMEOUT_SECONDS", "180"))
 T = TypeVar("T")
 
 

@@ -32,7 +32,7 @@ def _sealed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, "made-up")
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.setenv(name, REGION)
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "COLUMNS"):  # a test runner may set the last
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
     pytest_socket.disable_socket(allow_unix_socket=True)
