@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from local.cloud import Cloud
 
 _FOLLOWED = 20
-"""How many jobs are followed step by step at a time. The notifications of all others are told, too."""
+"""How many jobs are followed step by step at a time. The notifications of all others are shown, too."""
 _NAME_WIDTH, _STEP_WIDTH = 20, 15
 _OURS = "plans/"  # what batches keep beside the uploads
 

@@ -266,7 +266,7 @@ def _aws_errors() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> tuple[Exit, str]:
-    """Return the exit code and the text of an error that people are told of."""
+    """Return the exit code and the text of an error that people see."""
     if isinstance(error, Refused):
         return error.exit_code, visible(str(error))
     if isinstance(error, click.ClickException):

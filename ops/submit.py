@@ -121,7 +121,7 @@ class Submitter:
     """Submit wishes.
 
     Args:
-        s3: A boto3 S3 client that repeats no call by itself.
+        s3: A boto3 S3 client that repeats no call.
         bucket: The uploads bucket.
     """
 

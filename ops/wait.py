@@ -67,8 +67,8 @@ class Waiter:
     """Wait for jobs.
 
     Args:
-        tell: Is told how things stand, whenever they were looked at.
-        polls: Counts the polls of a job for `tell`. None: they are not told.
+        tell: Called with the state of a job after each read of its record.
+        polls: Counts the polls of a job for `tell`. None: `tell` gets no polls.
         out: The folder for the videos.
     """
 
@@ -121,7 +121,7 @@ class Waiter:
         return None
 
     def _fetched(self, job: Job) -> Outcome:
-        """Return how a job ended, with its video. One that is not saved is paid for all the same, and must be told."""
+        """Return how a job ended, with its video. One that is not saved is paid for all the same, so the outcome says why."""
         code = OF_STATUS[job.status]
         if job.status is not Status.SUCCEEDED or not job.output:
             return Outcome(job.job_id, code, job)

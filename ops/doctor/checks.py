@@ -75,7 +75,7 @@ CHECKS = (
     Check("intake", "new jobs may start", "start-intake lets jobs start again.", contents.intake),
     Check(
         "subscriptions",
-        "somebody is told of jobs and of alarms, and every subscription is confirmed",
+        "somebody is notified of jobs and of alarms, and every subscription is confirmed",
         "Open the link in AWS's e-mail; it is valid for two days. Or subscribe (again): docs/notifications.md.",
         contents.subscriptions,
     ),

@@ -68,7 +68,7 @@ def intake(deployment: Deployment) -> Finding:
 
 
 def subscriptions(deployment: Deployment) -> Finding:
-    """Check that somebody is told of jobs and of alarms, and that everybody who should be has confirmed."""
+    """Check that somebody is notified of jobs and of alarms, and that every subscription is confirmed."""
     sns, wrong, nobody, numbers = deployment.client("sns"), [], [], []
     for what, output, parameter in _TOPICS:
         if output not in deployment.outputs or (what == "alarms" and deployment.parameters.get("Monitoring") == "off"):

@@ -67,7 +67,7 @@ def alarms(deployment: Deployment) -> Finding:
     if missing := sorted(set(names.values()) - {names[one["AlarmName"]] for one in found}):
         return warning(
             f"deleted by hand: {', '.join(missing)}",
-            "A deployment does not create them again by itself: docs/alarms.md says what each watches.",
+            "A deployment does not create them again: docs/alarms.md says what each watches.",
         )
     return ok(f"none of {len(names)} is on")
 
