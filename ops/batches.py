@@ -6,13 +6,13 @@ Knows the batch's state machine and where reports lie. Must not know the command
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ops.exits import Exit, NotFound, Refused
 from ops.facts import waits_for_a_person
+from ops.wait import ARRIVAL_SECONDS, rounds
 from shared.executions import Executions
 from shared.jobs import identity
 from shared.jobs.states import Status
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".jsonl")
 _REPORTED = (".json", ".csv")
-_ARRIVAL_SECONDS = 120
-_SHORTEST_SECONDS, _LONGEST_SECONDS, _GROWTH = 0.5, 5.0, 1.3
 _GOOD = frozenset({Status.SUCCEEDED.value, "valid", "known"})
 
 FIELDS = {
@@ -46,8 +44,8 @@ FIELDS = {
     "credits_used": "a run: what the videos of all rows cost, whenever they were paid",
     "rows_paid_before": "a run: rows that an earlier upload paid for",
     "report": "the report: `bucket` and `key`; a .csv lies beside it",
-    "wrong_rows": "rows that get no video by themselves: `line`, `status`, the `job_id` if there is a job, `column` "
-    "where one is wrong, and `message`",
+    "wrong_rows": "rows that get no video unless somebody acts: `line`, `status`, the `job_id` if there is a job, "
+    "`column` where one is wrong, and `message`",
     "advice": "what to do next",
     "error": "why it was rejected or interrupted: `error`, `code`, `message`",
 }
@@ -143,7 +141,7 @@ class Batches:
         return rows
 
     def _present(self, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
-        """Return a report's rows as their jobs are now, and whether some go on by themselves.
+        """Return a report's rows as their jobs are now, and whether some still go on.
 
         A report tells how they were: a file that is uploaded again is reported while its jobs still run, and people
         decide about jobs afterwards. Rows that go on are left without an error.
@@ -155,17 +153,15 @@ class Batches:
 
     def wait(self, key: str, batch_id: str, *, timeout: float | None, tell: Callable[[str], None]) -> dict[str, Any]:
         """Wait until a batch has its report or has failed, or the time is over, and return what became of it."""
-        begun, pause = time.monotonic(), _SHORTEST_SECONDS
-        while True:
+        shown: dict[str, Any] = {}
+        for waited in rounds(timeout):
             shown = self.show(key, batch_id)
-            waited = time.monotonic() - begun
-            if shown["status"] not in ("arriving", "running") or (timeout is not None and waited >= timeout):
-                return shown
-            if shown["status"] == "arriving" and waited > _ARRIVAL_SECONDS:
-                raise NotFound(f"The batch {shown['name']} did not begin within {_ARRIVAL_SECONDS} seconds. Wait on.")
+            if shown["status"] not in ("arriving", "running"):
+                break
+            if shown["status"] == "arriving" and waited > ARRIVAL_SECONDS:
+                raise NotFound(f"The batch {shown['name']} did not begin within {ARRIVAL_SECONDS} seconds. Wait on.")
             tell(f"{shown['name']}: {shown['status']} ({waited:.0f} s)")
-            time.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
-            pause = min(_LONGEST_SECONDS, pause * _GROWTH)
+        return shown
 
 
 def _as_now(row: dict[str, Any], job: Job | None) -> dict[str, Any]:
@@ -179,7 +175,7 @@ def _goes_on(job: Job) -> bool:
 
 
 def _wrong(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what is wrong with rows that have no video and get none by themselves."""
+    """Return what is wrong with rows that have no video and get none unless somebody acts."""
     wrong: list[dict[str, Any]] = []
     for row in rows:
         if row["status"] in _GOOD or row.get("runs"):

@@ -15,7 +15,7 @@ from ops.stack import ERRORS, explained
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS, _GROWTH = 0.5, 5.0, 1.3
 ARRIVAL_SECONDS = 120
-"""How long a job that was submitted a moment ago may have no record: S3's event takes seconds."""
+"""How long what was uploaded a moment ago may have started nothing: S3's event takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,22 @@ class Outcome:
     job: Job | None = None
     file: Path | None = None
     not_saved: str | None = None
+
+
+def rounds(timeout: float | None) -> Iterator[float]:
+    """Yield the seconds waited so far, with longer and longer pauses between, until the time is over.
+
+    Args:
+        timeout: The most seconds to wait; there is one round at least. None: without end.
+    """
+    begun, pause = time.monotonic(), _SHORTEST_SECONDS
+    while True:
+        yield time.monotonic() - begun
+        left = None if timeout is None else timeout - (time.monotonic() - begun)
+        if left is not None and left <= 0:
+            return
+        time.sleep(pause if left is None else min(pause, left))
+        pause = min(_LONGEST_SECONDS, pause * _GROWTH)
 
 
 @dataclass(slots=True)
@@ -87,19 +103,13 @@ class Waiter:
         Raises:
             NotFound: A job has no record, and none came.
         """
-        begun = time.monotonic()
         outcomes: dict[str, Outcome] = {}
-        pause = _SHORTEST_SECONDS
-        while True:
+        for waited in rounds(timeout):
             for job_id in job_ids:
-                if job_id not in outcomes and (outcome := self._look(job_id, time.monotonic() - begun)):
+                if job_id not in outcomes and (outcome := self._look(job_id, waited)):
                     outcomes[job_id] = outcome
-            left = len(job_ids) - len(outcomes)
-            waited = time.monotonic() - begun
-            if not left or (timeout is not None and waited >= timeout):
+            if len(outcomes) == len(set(job_ids)):
                 break
-            time.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
-            pause = min(_LONGEST_SECONDS, pause * _GROWTH)
         over = (Outcome(job_id, Exit.STILL_RUNNING, self.store.get(job_id)) for job_id in job_ids)
         return [outcomes.get(outcome.job_id, outcome) for outcome in over]
 
@@ -121,7 +131,7 @@ class Waiter:
         return None
 
     def _fetched(self, job: Job) -> Outcome:
-        """Return how a job ended, with its video. One that is not saved is paid for all the same, so the outcome says why."""
+        """Return how a job ended, with its video. The outcome says why a video, which is paid for, was not saved."""
         code = OF_STATUS[job.status]
         if job.status is not Status.SUCCEEDED or not job.output:
             return Outcome(job.job_id, code, job)

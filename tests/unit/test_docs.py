@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import cost as benchmark
 from shared.faults import Fault
-from shared.genviral.errors import AccountFault, GenviralFault, RequestRefused
+from shared.genviral.errors import AccountFault, GenviralFault, InsufficientCredits, RequestRefused
 from shared.jobs.errors import RequestFault
 from shared.jobs.transitions import JobStore
 from shared.requests import upload_keys as keys
@@ -249,6 +249,12 @@ def test_an_operator_may_replay_parked_events_to_every_function() -> None:
     assert named == {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper() for name in parking}
     for statement in operator.values():
         assert (statement["Effect"], "*" in (statement["Resource"], statement["Action"])) == ("Allow", False)
+
+
+def test_the_example_of_an_error_is_what_the_code_says() -> None:
+    (example,) = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page("errors.md"), re.DOTALL)]
+    assert (example["error"], example["advice"]) == (InsufficientCredits.__name__, InsufficientCredits.advice)
+    assert (example["code"], example["paid"]) == (InsufficientCredits.code, InsufficientCredits.paid.value)
 
 
 def test_the_quotas_name_the_retries_of_a_429() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ops.batches
+import ops.wait
 from ops.exits import Exit
 from ops.recipes import FIELDS as RECIPE_FIELDS
 from shared.executions import execution_arn
@@ -34,7 +35,7 @@ FAILED = {"line": 4, "job_id": JOB_ID, "status": "failed", "error": {"code": "ge
 
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(ops.batches, "_SHORTEST_SECONDS", 0)
+    monkeypatch.setattr(ops.wait, "_SHORTEST_SECONDS", 0)
     monkeypatch.chdir(tmp_path)
 
 
