@@ -111,13 +111,18 @@ def facts(job: Job, execution: Mapping[str, Any] | None) -> dict[str, Any]:
         "video": f"s3://{output['bucket']}/{output['key']}" if output else None,
         "error": error.get("code"),
         "message": error.get("message"),
-        "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
+        "issues": issues(error),
         "advice": error.get("advice"),
         "retrying": _retries(job),
         "tried again": f"{job.next_try_at}; the hold ends at {job.held_until}" if is_held else None,
         "notice due": job.notice_due,
         "execution": f"{job.execution or job.job_id} {lives}",
     }
+
+
+def issues(error: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with single fields, a line each."""
+    return [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())]
 
 
 def waits_for_a_person(job: Job) -> bool:

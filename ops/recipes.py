@@ -11,6 +11,7 @@ from ops.exits import NotFound
 from shared.jobs.errors import RecipeInvalid
 from shared.requests.recipes import RECIPES, UPLOADS, placeholders
 from shared.requests.resolve import MAX_DOCUMENT_BYTES, check_recipe
+from shared.requests.s3_errors import is_missing
 
 if TYPE_CHECKING:
     from ops.stack import Stack
@@ -39,7 +40,7 @@ def described(stack: Stack, name: str) -> dict[str, Any]:
     try:
         answer = stack.s3.get_object(Bucket=stack.uploads, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchKey":
+        if not is_missing(error):
             raise
         raise NotFound(f"There is no recipe {name} in {stack.uploads}. Upload it to {key}.") from None
     body = answer["Body"].read(MAX_DOCUMENT_BYTES + 1)

@@ -14,20 +14,18 @@ import click
 from ops.cli import Desk, command, program
 from ops.commands.batching import print_batch
 from ops.exits import Exit, NotFound
-from ops.facts import age, document, facts, made_of, style_of, time_left, waits_for_a_person
+from ops.facts import age, document, facts, issues, made_of, style_of, time_left, waits_for_a_person
 from ops.output import cell, console, say, say_facts, table
 from ops.output import document as print_document
 from shared.jobs.states import OPEN, STATES, Status
 from shared.requests.recipes import BATCHES, RECIPES, recipe_named_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.table import Table
 
     from shared.jobs.record import Job
-
-    _Read = Callable[[Desk, Status | None, int], tuple[list[Job], bool]]
 
 _LISTED = frozenset(status for status in Status if STATES[status].list_order) | OPEN
 _WATCH_SECONDS = 2
@@ -49,10 +47,9 @@ def list_(desk: Desk, status: str | None, limit: int, watch: bool, oldest: bool)
     wanted = Status(status) if status else None
     if watch and (desk.as_json or not sys.stdout.isatty()):
         raise click.UsageError("--watch needs a terminal, and has no JSON")
-    read = _oldest if oldest else _newest
     if watch:
-        _watch(desk, wanted, limit, read)
-    found, more = read(desk, wanted, limit)
+        _watch(desk, wanted, limit, oldest=oldest)
+    found, more = _read(desk, wanted, limit, oldest=oldest)
     stopped = desk.stack.switch.is_stopped
     if desk.as_json:
         jobs = [document(job) for job in found]
@@ -142,7 +139,7 @@ def _is_recipe(desk: Desk, what: str) -> bool:
             "model": shown.get("model_id"),
             "takes": shown.get("placeholders"),
             "message": error.get("message"),
-            "issues": [f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ())],
+            "issues": issues(error),
             "advice": error.get("advice"),
             "files go to": shown.get("files_go_to"),
         }
@@ -156,20 +153,14 @@ def _sweep_by(desk: Desk, job: Job) -> str:
     return sweep_by(job, desk.stack.quiet_seconds)
 
 
-def _newest(desk: Desk, status: Status | None, limit: int) -> tuple[list[Job], bool]:
-    """Return the newest jobs and whether there are more. Of each status, those that changed last are read."""
-    statuses = [status] if status else _LISTED
-    found = [job for one in statuses for job in _changed_last(desk, one, limit + 1)]
-    found.sort(key=lambda job: (job.created_at, job.job_id), reverse=True)
-    shown = found[:limit]
-    return _in_full(desk, shown), len(found) > limit
+def _read(desk: Desk, status: Status | None, limit: int, *, oldest: bool) -> tuple[list[Job], bool]:
+    """Return the newest or oldest jobs and whether there are more.
 
-
-def _oldest(desk: Desk, status: Status | None, limit: int) -> tuple[list[Job], bool]:
-    """Return the oldest jobs and whether there are more. Of each status, those that changed first are read."""
-    statuses = [status] if status else _LISTED
-    found = [job for one in statuses for job in islice(desk.stack.store.in_status(one), limit + 1)]
-    found.sort(key=lambda job: (job.created_at, job.job_id))
+    Of each status, those are read that changed last, or first.
+    """
+    read = _changed_first if oldest else _changed_last
+    found = [job for one in ([status] if status else _LISTED) for job in read(desk, one, limit + 1)]
+    found.sort(key=lambda job: (job.created_at, job.job_id), reverse=not oldest)
     return _in_full(desk, found[:limit]), len(found) > limit
 
 
@@ -177,6 +168,10 @@ def _in_full(desk: Desk, jobs: list[Job]) -> list[Job]:
     """Return jobs of an index with what only their records have, such as their credits."""
     known = desk.stack.store.batch_get(job.job_id for job in jobs)
     return [known.get(job.job_id, job) for job in jobs]
+
+
+def _changed_first(desk: Desk, status: Status, many: int) -> list[Job]:
+    return list(islice(desk.stack.store.in_status(status), many))
 
 
 def _changed_last(desk: Desk, status: Status, many: int) -> list[Job]:
@@ -210,7 +205,7 @@ def _notes(found: list[Job], status: Status | None, *, stopped: bool) -> Iterato
         yield f"Waiting for a person: {waiting}. `{program()} show JOB` says what to do."
 
 
-def _watch(desk: Desk, status: Status | None, limit: int, read: _Read) -> NoReturn:
+def _watch(desk: Desk, status: Status | None, limit: int, *, oldest: bool) -> NoReturn:
     from rich.console import Group
     from rich.live import Live
 
@@ -218,7 +213,7 @@ def _watch(desk: Desk, status: Status | None, limit: int, read: _Read) -> NoRetu
     try:
         with Live(console=screen, screen=True, auto_refresh=False) as live:
             while True:
-                found, _ = read(desk, status, min(limit, max(1, screen.height - 4)))
+                found, _ = _read(desk, status, min(limit, max(1, screen.height - 4)), oldest=oldest)
                 notes = map(cell, _notes(found, status, stopped=desk.stack.switch.is_stopped))
                 live.update(Group(_table(found) if found else cell(_empty(status)), *notes), refresh=True)
                 time.sleep(_WATCH_SECONDS)

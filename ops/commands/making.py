@@ -6,7 +6,6 @@ import contextlib
 import json
 import sys
 import tempfile
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,13 +186,15 @@ def _look_for_recipe(desk: Desk, wish: Wish, recipe: str) -> None:
     """Warn of a recipe that is not there. It may still come; without the right to look, nothing is said."""
     from botocore.exceptions import ClientError
 
+    from shared.requests.s3_errors import is_missing
+
     if not wish.place.startswith(UPLOADS):
         return
     key = f"{RECIPES}{recipe}.json"
     try:
         desk.stack.s3.head_object(Bucket=desk.stack.uploads, Key=key)
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+        if is_missing(error):
             where = f"s3://{desk.stack.uploads}/{key}"
             text = f"There is no recipe {recipe}. It has two minutes to appear at {where}; else the job fails, unpaid."
             say(text, error=True)
@@ -335,11 +336,9 @@ def _say_outcome(desk: Desk, outcome: Outcome) -> None:
         say(f"Its video lies safe in {desk.stack.videos}, but is not here: {outcome.not_saved}", error=True)
         say_command("Fetch it with:", desk.command("wait", outcome.job_id, "--out", "."))
         return
+    from ops.facts import issues
+
     error = outcome.job.shown_error or {}
-    lines = (error.get("message"), *_issues(error), error.get("advice"))
+    lines = (error.get("message"), *issues(error), error.get("advice"))
     say(*filter(None, lines), error=True, margin="  ", indent="  ")
     say_command("More with:", desk.command("show", outcome.job_id))
-
-
-def _issues(error: dict[str, Any]) -> Iterator[str]:
-    yield from (f"{issue['path']}: {issue['message']}" for issue in error.get("issues", ()))
