@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from botocore.client import BaseClient
@@ -567,6 +567,30 @@ def test_an_endpoint_that_is_no_address_is_refused(account: CommandLine, monkeyp
     assert (status, out, len(err.splitlines())) == (Exit.UNANSWERED, "", 1)
     assert "foo" in err
     assert "AWS_ENDPOINT_URL" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["list", "--watch"], [JOB_ID, "Waiting for a person: 1", "Intake is stopped"]),
+        (["list", "--watch", "--status", "delivering"], ["No jobs that are delivering.", "Intake is stopped"]),
+    ],
+)
+def test_a_watched_list_says_all_that_a_list_does_until_ctrl_c(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, words: list[str], shown: list[str]
+) -> None:
+    def press(_: float) -> NoReturn:
+        raise KeyboardInterrupt
+
+    uncertain(account.world)
+    IntakeSwitch(account.world.dynamodb, TABLE).stop()
+    monkeypatch.setattr(time, "sleep", press)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, _ = account.run(*words)
+    assert code == Exit.STOPPED
+    assert [text for text in shown if text not in out] == []
 
 
 def test_another_projects_stack_is_refused(account: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
