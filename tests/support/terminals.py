@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -47,6 +48,7 @@ class OnTerminal:
         )
         os.close(side)
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read may end within a letter
 
     def read(self, until: str | None = None) -> str:
         """Return all that was shown up to its end, or up to a text."""
@@ -60,7 +62,7 @@ class OnTerminal:
                 part = b""
             if not part:
                 break
-            self.shown += part.decode(errors="replace")
+            self.shown += self._decoder.decode(part)
         assert until is None or until in self.shown, self.shown
         return self.shown
 
@@ -78,5 +80,8 @@ def lines_of(shown: str) -> list[str]:
 
 
 def width(line: str) -> int:
-    """Return how many columns a line takes."""
-    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in line)
+    """Return how many columns a line takes: a mark takes none of its own."""
+    return sum(
+        0 if unicodedata.category(sign).startswith("M") else 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+        for sign in line
+    )
