@@ -7,7 +7,9 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -27,7 +29,9 @@ from tests.support.laptop import RunningCloud, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SAMPLES = Path(__file__).parents[2] / "samples" / "automations"
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples" / "automations"
+SAM = ROOT / ".venv-sam" / "bin" / "sam"
 GOOD = {"model_id": BODY["model_id"], "prompt": "A very private boat", "params": {"duration_seconds": 1}}
 
 pytestmark = pytest.mark.integration
@@ -65,6 +69,25 @@ def test_a_parent_waits_for_three_takes_and_goes_on_with_one(world: RunningCloud
     history = world.sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
     assert "private" not in json.dumps(history, default=str)
     assert "InvalidPayload" in json.dumps(history, default=str)
+
+
+@pytest.mark.skipif(not SAM.exists(), reason="`make lint` or `make build` installs SAM's command line")
+def test_the_pages_command_deploys_the_parent(world: RunningCloud) -> None:
+    page = (ROOT / "docs" / "integrations.md").read_text()
+    (script,) = (block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "sam deploy" in block)
+    variables = {
+        **world.environment,
+        "PATH": f"{SAM.parent}:{os.environ['PATH']}",
+        "SAM_CLI_TELEMETRY": "0",
+        "STATE_MACHINE_ARN": world.at.state_machine_arn,
+    }
+    ran = subprocess.run(  # noqa: S603 - this project's own page
+        ["/bin/sh", "-euc", script], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    outputs = world.cloud.client("cloudformation").describe_stacks(StackName="three-takes")["Stacks"][0]["Outputs"]
+    execution = run(world, outputs[0]["OutputValue"], "deployed", [GOOD] * 3)
+    assert json.loads(execution["output"])["status"] == "succeeded"
 
 
 def start_take(world: RunningCloud, name: str, key: str) -> str:
