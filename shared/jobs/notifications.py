@@ -334,14 +334,19 @@ def console_links(message: Mapping[str, Any]) -> Iterator[str]:
     execution = str(message.get("execution") or "")
     if execution.count(":") < 7:
         return
-    _, partition, _, region, *_ = execution.split(":")
-    console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
+    region, console = execution.split(":")[3], console_of(execution)
     for name, file in (("video", message.get("video")), ("report", message.get("batch", {}).get("report"))):
         if file:
             yield f"The {name} (sign in to AWS first):"
             yield f"{console}/s3/object/{file['bucket']}?region={region}&prefix={_quoted(file['key'])}"
     yield "The execution:"
     yield f"{console}/states/home?region={region}#/v2/executions/details/{_quoted(execution, ':')}"
+
+
+def console_of(arn: str) -> str:
+    """Return the address of AWS's console for what an ARN names."""
+    _, partition, _, region, *_ = arn.split(":")
+    return f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
 
 
 def _name(name: str | None) -> str | None:

@@ -1,0 +1,51 @@
+"""Add the command that serves a page for people: `console`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import webbrowser
+
+import click
+
+from ops.cli import Desk, command, version
+from ops.exits import Refused
+from ops.output import document, say
+
+
+@command("console", "console", "console --open", "console --stack my-stack --port 8080")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="port on 127.0.0.1 (default: a free one)")
+@click.option("--open", "opens", is_flag=True, help="open it in the browser")
+def console(desk: Desk, port: int, opens: bool) -> None:
+    """Serve a page that shows jobs and lets a person act, until Ctrl-C.
+
+    It is served on this machine only, to whoever opens the address that it prints. It deploys nothing, and has the
+    rights of these credentials.
+    """
+    from ops.console.access import Access
+    from ops.console.server import Console, run
+
+    served = Console(desk.stack, version())
+    with _listening(port) as listening:
+        access = Access(listening.getsockname()[1])
+        app = served.app(access)
+        if desk.as_json:
+            document({"console": access.address})
+        else:
+            say(f"The console of {desk.stack.name}: {access.address}", "Ctrl-C ends it.")
+        sys.stdout.flush()  # whoever started it waits for the address
+        if opens:
+            webbrowser.open(access.address)
+        run(served, app, listening)
+
+
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise Refused(
+            f"Nothing can listen on port {port} of 127.0.0.1: {error.strerror}. Choose with --port."
+        ) from None
+
+
+COMMANDS = (console,)

@@ -1,0 +1,152 @@
+"""Find what changes in a stack, and tell every page that is open: one reader for all of them, and none without a page.
+
+A status's part of the table's index is in the order of its last change. So what is new is its end, and a look at it
+costs the least that a query can where nothing changed. The reads are the same for one page and for ten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+
+from ops.console.jobs import row
+from ops.stack import ERRORS
+from shared.jobs.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from shared.jobs.record import Job
+    from shared.jobs.transitions import JobStore
+
+LAPTOP_SECONDS, AWS_SECONDS = 0.5, 5.0
+"""How long the reader rests between two looks."""
+_PING_SECONDS = 15
+_LATE_SECONDS = 30
+"""The index follows the table within moments, and the clocks of functions differ by less than this."""
+_MOST_WAITING = 1000
+"""Events that a page may be behind. One that reads so slowly is closed, and reads all anew when it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that pages are told."""
+
+    kind: str
+    data: Any = field(repr=False)
+
+    def text(self) -> bytes:
+        """Return it as https://html.spec.whatwg.org/multipage/server-sent-events.html says; JSON has no line feeds."""
+        return f"event: {self.kind}\ndata: {json.dumps(self.data, separators=(',', ':'))}\n\n".encode()
+
+
+class Changes:
+    """The jobs that changed since the last look."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._pool = ThreadPoolExecutor(len(Status))
+        self._seen: dict[str, tuple[Status, int]] = {}
+        newest = (job.changed_at or 0 for status in Status for job in store.page(status, limit=1)[0])
+        self._newest = max(newest, default=0)
+        self._since = self._newest
+        self._quiet_from = time.monotonic() + _LATE_SECONDS
+        self.look()
+
+    def look(self) -> list[Job]:
+        """Return the jobs that changed, as they are now, those that changed first at the beginning."""
+        parts = self._pool.map(lambda status: self._store.changed_since(status, self._since), Status)
+        found = {job.job_id: job for job in sorted((job for part in parts for job in part), key=_moment)}
+        changed = [job for job in found.values() if self._seen.get(job.job_id) != (job.status, _moment(job))]
+        self._seen = {job_id: (job.status, _moment(job)) for job_id, job in found.items()}
+        self._move_on(max(map(_moment, changed), default=0))
+        return self._store.in_full(changed) if changed else []
+
+    def _move_on(self, newest: int) -> None:
+        """Begin the next look early enough for changes that arrive late, and later once none can any more."""
+        now = time.monotonic()
+        if newest:
+            self._newest = max(self._newest, newest)
+            self._quiet_from = now + _LATE_SECONDS
+        self._since = self._newest - (_LATE_SECONDS if now < self._quiet_from else 0)
+
+
+def _moment(job: Job) -> int:
+    return job.changed_at or 0
+
+
+@dataclass(slots=True)
+class Watch:
+    """Tell pages what changes, as long as there is one.
+
+    Args:
+        sources: Each returns a function that returns what is new each time it is called. Both may take their time, and
+            are called while there is a page.
+        rest: Seconds between two looks.
+    """
+
+    sources: Iterable[Callable[[], Callable[[], list[Event]]]]
+    rest: float
+    _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set, init=False)
+    _reader: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the events for one page, until it goes away."""
+        page: asyncio.Queue[Event | None] = asyncio.Queue(_MOST_WAITING)
+        self._pages.add(page)
+        try:
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(self._read())
+            yield b": open\n\n"
+            while True:
+                try:
+                    event = await asyncio.wait_for(page.get(), _PING_SECONDS)
+                except TimeoutError:
+                    event = Event("ping", {})
+                if event is None:
+                    return
+                yield event.text()
+        finally:
+            self._pages.discard(page)
+
+    def close(self) -> None:
+        """Close every page's stream."""
+        for page in list(self._pages):
+            self._end(page)
+
+    async def _read(self) -> None:
+        looks: list[Callable[[], list[Event]]] = []
+        while self._pages:
+            # What AWS does not answer now, it may answer later: the next look finds what this one missed.
+            with contextlib.suppress(*ERRORS):
+                looks = looks or [await run_in_threadpool(source) for source in self.sources]
+                for look in looks:
+                    self._tell(await run_in_threadpool(look))
+            await asyncio.sleep(self.rest)
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            for page in list(self._pages):
+                try:
+                    page.put_nowait(event)
+                except asyncio.QueueFull:
+                    self._end(page)
+
+    def _end(self, page: asyncio.Queue[Event | None]) -> None:
+        self._pages.discard(page)
+        while not page.empty():
+            page.get_nowait()
+        page.put_nowait(None)
+
+
+def jobs_of(store: JobStore) -> Callable[[], list[Event]]:
+    """Return a function that returns the jobs that changed since its last call."""
+    changes = Changes(store)
+    return lambda: [Event("job", row(job)) for job in changes.look()]
