@@ -11,7 +11,7 @@ export function show(place, { what: jobId }) {
   title(jobId);
   const part = name => new Part(h(name));
   const [head, next, film, facts, actions, time, request, notification, all] =
-    [part("header.jobhead"), part("section.card.next"), part("div.film"), part("section.card"), part("div.actions"),
+    [part("header.jobhead"), part("section.card.next"), part("div.film"), part("section.card.asked"), part("div.actions"),
       part("div"), part("section.card"), part("section.card"), part("section.card")];
   const graph = h("div.graph");
   const trouble = h("div");
@@ -118,7 +118,7 @@ function makeNext({ job, next_step: step, next_command: command }) {
     const words = typeof command === "string" ? command : ["./genviral", ...command].join(" ");
     parts.push(h("p.soft", "On a terminal: ", h("code", words)));
   }
-  return parts.length ? [h("h2", error ? "What went wrong" : "What comes next"), ...parts] : [];
+  return parts.length ? [h("h2", !error ? "What comes next" : isOver(job.status) ? "What went wrong" : "Why it waits"), ...parts] : [];
 }
 
 function makeFilm({ video, job }) {
