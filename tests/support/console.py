@@ -53,7 +53,7 @@ def console(cloud: Cloud, *, time_scale: float) -> Iterator[str]:
         "GENVIRAL_ADMIN_URL": at.genviral_admin_url,
         "GENVIRAL_TIME_SCALE": str(time_scale),
     }
-    with subprocess.Popen(  # noqa: S603 - this project's own command
+    with subprocess.Popen(
         [sys.executable, "-m", "ops", "console", "--json"],
         cwd=ROOT,
         env=kept | settings,

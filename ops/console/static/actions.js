@@ -16,10 +16,13 @@ const WORDS = {
 export function act(job, command) {
   const [title, yes] = WORDS[command.name] ?? [command.name, command.name];
   const wanted = command.fields ?? [];
+  const send = body => post(`/api/jobs/${encodeURIComponent(job.job_id)}/${command.name}`, { confirmed: true, seen: command.seen, ...body });
+  // The command line does not ask either.
+  if (!command.question && !wanted.length) return send({}).then(() => true);
   const inputs = {};
   const fields = [];
   if (wanted.includes("video_id")) {
-    inputs.video_id = h("input", { type: "text", value: job.possible_video_id ?? job.video_id ?? "", autocomplete: "off", spellcheck: "false" });
+    inputs.video_id = h("input", { type: "text", value: command.defaults?.video_id ?? "", autocomplete: "off", spellcheck: "false" });
     fields.push(field("Genviral's id of the video", inputs.video_id, "Empty: the one that the job names."));
   }
   const boxes = {
@@ -31,11 +34,11 @@ export function act(job, command) {
     inputs[name] = h("input", { type: "checkbox" });
     fields.push(h("label.box", inputs[name], text));
   }
-  return ask({ title, text: [command.question], yes, pays: command.pays, fields }, () => {
-    const body = { confirmed: true };
+  return ask({ title, text: [command.question ?? "This pays nothing."], yes, pays: command.pays, fields }, () => {
+    const body = {};
     if (inputs.video_id?.value.trim()) body.video_id = inputs.video_id.value.trim();
     if (inputs.replace) body.replace = inputs.replace.checked;
     if (inputs.force) body.force = inputs.force.checked;
-    return post(`/api/jobs/${encodeURIComponent(job.job_id)}/${command.name}`, body);
+    return send(body);
   });
 }

@@ -49,7 +49,7 @@ export function show(place, { what: key, query }) {
     sum.show([batch.counts, batch.rows, batch.status, batch.credits_estimated, batch.credits_used, batch.error, batch.advice], () => makeSum(batch, isCheck));
     wrong.show(batch.wrong_rows, makeWrong);
     actions.show([isCheck, batch.status, Boolean(kept.batch), batch.credits_estimated, batch.counts], () => makeActions(batch, isCheck));
-    rows.show(batch.rows_shown ?? (Array.isArray(batch.rows) ? batch.rows : null), makeRows);
+    rows.show([batch.items, batch.more], makeRows);
     zone.hidden = !isCheck || Boolean(kept.batch) || GOES_ON.includes(batch.status);
   }
 
@@ -87,7 +87,7 @@ export function show(place, { what: key, query }) {
 function makeSum(batch, isCheck) {
   const counts = Object.entries(batch.counts ?? {});
   const total = counts.reduce((sum, [, count]) => sum + count, 0);
-  const all = typeof batch.rows === "number" ? batch.rows : batch.rows_total ?? total;
+  const all = batch.rows ?? total;
   const done = counts.filter(([status]) => ["good", "bad"].includes(tone(status)) || ["uncertain", "canceled", "timed_out"].includes(status))
     .reduce((sum, [, count]) => sum + count, 0);
   const parts = [h("h2", isCheck ? "What the check found" : "Progress")];
@@ -120,9 +120,10 @@ function makeWrong(rows) {
       row.job_id ? h("a", { href: `#/jobs/${encodeURIComponent(row.job_id)}` }, "job") : null)))];
 }
 
-function makeRows(rows) {
+function makeRows([rows, more]) {
   if (!rows?.length) return [];
-  return [h("h2", "Rows"), h("ol.rows", rows.map(row => h("li", h("span.line", row.line), chip(row.status),
+  return [h("h2", "Rows"), more ? h("p.soft", `The first ${many(rows.length, "row")}; the report has ${more.toLocaleString("en")} more.`) : null,
+    h("ol.rows", rows.map(row => h("li", h("span.line", row.line), chip(row.status),
     row.job_id ? h("a", { href: `#/jobs/${encodeURIComponent(row.job_id)}` }, row.job_id) : null,
-    row.message ? h("span.soft", row.message) : null)))];
+    row.error?.message ? h("span.soft", row.error.message) : null)))];
 }

@@ -97,6 +97,8 @@ export function button(label, work, attributes = {}) {
     } finally {
       made.removeAttribute("aria-busy");
       made.disabled = false;
+      // A browser takes the focus from what is off.
+      if (document.activeElement === document.body) made.focus();
     }
   } }, label);
   return made;

@@ -41,7 +41,7 @@ export async function makeForm(request = {}, again = false) {
       return input.type === "boolean" ? h("label.box", element, text) : field(text, element, hint(input));
     };
     const isRare = input => !input.required && !values.has(input.name) && !input.name.startsWith("params.")
-      && (input.type === "urls" || /audio|video|voice|negative/.test(input.name));
+      && (kindOf(input) === "urls" || /audio|video|voice|negative/.test(input.name));
     const rare = listed.filter(isRare).map(input => input.name);
     const usual = listed.map(input => input.name).filter(name => !rare.includes(name));
     const ofBody = usual.filter(name => !name.startsWith("params."));
@@ -107,10 +107,17 @@ function flat(request) {
   return new Map([...Object.entries(rest), ...Object.entries(params ?? {}).map(([name, value]) => [`params.${name}`, value])]);
 }
 
+/** What kind of control an input gets. */
+function kindOf({ name, type, choices }) {
+  if (choices?.length) return "choice";
+  if (/^(prompt|negative_prompt|speech_text)$/.test(name) || type === "prose") return "prose";
+  return { links: "urls", integer: "number" }[type] ?? type;
+}
+
 function control(input, value) {
   const given = value ?? null;
   const shared = { required: input.required, "data-input": input.name };
-  switch (input.type) {
+  switch (kindOf(input)) {
     case "boolean": return h("input", { type: "checkbox", checked: given ?? input.default ?? false, ...shared });
     case "choice": {
       const usual = input.default === undefined || input.default === null ? "the model's own" : `usual: ${input.default}`;
@@ -127,16 +134,17 @@ function control(input, value) {
 }
 
 function read(input, element) {
-  if (input.type === "boolean") return element.checked || element.checked !== Boolean(input.default) ? element.checked : undefined;
+  const kind = kindOf(input);
+  if (kind === "boolean") return element.checked || element.checked !== Boolean(input.default) ? element.checked : undefined;
   const text = element.value.trim();
   if (!text) return undefined;
-  if (input.type === "number") return Number(text);
-  if (input.type === "urls") return text.split("\n").map(line => line.trim()).filter(Boolean);
-  return input.type === "choice" ? input.choices.find(one => String(one) === text) ?? text : text;
+  if (kind === "number") return Number(text);
+  if (kind === "urls") return text.split("\n").map(line => line.trim()).filter(Boolean);
+  return kind === "choice" ? input.choices.find(one => String(one) === text) ?? text : text;
 }
 
 function hint(input) {
-  if (input.type === "urls") return "One link a line.";
-  if (input.type === "number" && input.min !== undefined && input.min !== null) return `${input.min} to ${input.max}`;
+  if (kindOf(input) === "urls") return "One link a line.";
+  if (kindOf(input) === "number" && input.min !== undefined && input.min !== null) return `${input.min} to ${input.max}`;
   return null;
 }

@@ -13,12 +13,17 @@ async function copy() {
   return document.importNode(await drawing, true);
 }
 
-/** Show the way in an element. `path`: the states entered, in order; `present`: where the job is, or null. */
-export async function draw(place, path, present) {
+/**
+ * Show the way in an element.
+ * @param {string[]} path the states that were entered, in order
+ * @param {string|null} present where the job is
+ * @param {string|null} stopped where it was interrupted
+ */
+export async function draw(place, path, present, stopped) {
   let picture = place.querySelector("svg");
   if (!picture) {
     picture = await copy();
-    if (place.querySelector("svg")) return draw(place, path, present);
+    if (place.querySelector("svg")) return draw(place, path, present, stopped);
     picture.setAttribute("role", "img");
     place.replaceChildren(picture);
   }
@@ -28,6 +33,7 @@ export async function draw(place, path, present) {
     const name = state.id.replace("state-", "");
     state.classList.toggle("visited", entered.has(name));
     state.classList.toggle("present", name === present);
+    state.classList.toggle("stopped", name === stopped);
   }
   for (const way of picture.querySelectorAll(".way")) {
     const isWalked = walked.has(`${way.dataset.from}→${way.dataset.to}`);
@@ -37,6 +43,6 @@ export async function draw(place, path, present) {
   }
   const last = present ?? path.at(-1);
   picture.setAttribute("aria-label", path.length
-    ? `The state machine. The job ${present ? "is now in" : "ended in"} ${last}, after ${path.length - 1} steps.`
+    ? `The state machine. The job ${present ? "is now in" : stopped ? "was interrupted in" : "ended in"} ${last}, after ${path.length - 1} steps.`
     : "The state machine. The job has not begun.");
 }

@@ -2,7 +2,7 @@
  * One job: where it is, its video, what happened, and what a person can do.
  */
 import { act } from "./actions.js";
-import { announce, everySecond, h, Part, problem, title } from "./dom.js";
+import { announce, everySecond, h, Part, problem, title, toast } from "./dom.js";
 import { draw } from "./graph.js";
 import { get, on, session } from "./server.js";
 import { bytes, chip, clock, cost, credits, duration, isOver, paid, plain, secondsSince, since } from "./words.js";
@@ -48,13 +48,13 @@ export function show(place, { what: jobId }) {
     next.element.classList.toggle("held", Boolean(job.waits_for_person));
     next.element.classList.toggle("bad", job.status === "failed");
     film.show([found.video, job.thumbnail, job.status], () => makeFilm(found));
-    facts.show([found.asked, found.video], () => makeFacts(found));
+    facts.show([found.asked, found.video, job.made_of], () => makeFacts(found));
     actions.show([found.commands, found.request === null, job.source], () => makeActions(found, read));
-    time.show([found.timeline, found.next_poll_at, found.present], () => makeTimeline(found));
+    time.show([found.timeline, found.next_poll_at, job.next_try_at], () => makeTimeline(found));
     request.show(found.request, makeRequest);
     notification.show(found.notification, makeNotification);
     all.show([found.facts, found.links], () => makeAll(found));
-    draw(graph, found.path ?? [], found.present);
+    draw(graph, found.path ?? [], found.present, found.stopped_in);
   }
 
   const course = h("section.card.course", h("h2", "What happens"), h("div.both", graph, time.element));
@@ -132,25 +132,26 @@ function makeFilm({ video, job }) {
   return h("div.waiting", { class: isOver(job.status) ? "over" : "" }, thumbnail, h("p.soft", text));
 }
 
-/** What was asked for, beside what came. */
-function makeFacts({ asked, video }) {
+/** What was asked for, beside what came; where they differ, it says so. */
+function makeFacts({ asked, video, job }) {
   if (!asked && !video) return [];
-  const size = video?.width ? `${video.width} × ${video.height}` : null;
+  const differs = video?.differs ?? {};
+  const sound = asked?.audio === undefined ? null : asked.audio ? "yes" : "no";
   const lines = [
-    ["Length", asked?.seconds && duration(asked.seconds), video?.seconds && duration(video.seconds)],
-    ["Size", asked?.resolution, size],
-    ["Shape", asked?.aspect, video?.aspect ?? (video?.width && shape(video.width, video.height))],
-    ["Frames", asked?.fps && `${asked.fps} a second`, video?.fps && `${Math.round(video.fps * 100) / 100} a second`],
-    ["Sound", asked?.audio === undefined || asked?.audio === null ? null : asked.audio ? "yes" : "no",
-      video?.audio === undefined || video?.audio === null ? null : video.audio || "no"],
+    ["Length", asked?.seconds && duration(asked.seconds), video?.seconds && duration(video.seconds), differs.duration_seconds],
+    ["Size", asked?.resolution, video?.width && `${video.width} × ${video.height}`, differs.resolution],
+    ["Shape", asked?.aspect, video?.width && shape(video.width, video.height), differs.aspect_ratio],
+    ["Frames a second", asked?.fps, video?.fps, differs.fps],
+    ["Sound", sound, video && (video.audio_codec ?? "no"), differs.generate_audio],
     ["Coding", null, video?.codec],
     ["File", null, video?.bytes && bytes(video.bytes)],
   ].filter(([, wanted, got]) => wanted || got);
+  const line = ([name, wanted, got, isOther]) => h("tr", h("th", { scope: "row" }, name), h("td", wanted ?? "–"),
+    video ? h("td", got ?? "–", isOther ? h("span.needs", " differs") : null) : null);
   return [h("h2", video ? "Asked for, and got" : "Asked for"), h("table.facts",
     h("thead", h("tr", h("td"), h("th", { scope: "col" }, "Asked"), video ? h("th", { scope: "col" }, "Got") : null)),
-    h("tbody", lines.map(([name, wanted, got]) =>
-      h("tr", h("th", { scope: "row" }, name), h("td", wanted ?? "–"), video ? h("td", got ?? "–") : null)))),
-  video?.url ? h("p", h("a", { href: video.url, download: video.name ?? "" }, "Save the video")) : null];
+    h("tbody", lines.map(line))),
+  video?.url ? h("p", h("a", { href: video.url, download: `${job.made_of.replace(/\.[^.]*$/, "")}.mp4` }, "Save the video")) : null];
 }
 
 function shape(width, height) {
@@ -165,24 +166,24 @@ function makeActions(found, read) {
   const { job } = found;
   const again = h("a.button", { href: `#/new?from=${encodeURIComponent(job.job_id)}`, "data-key": "again" }, "Send again with changes");
   return [...(found.commands ?? []).map(command => h("button", { type: "button", class: command.pays ? "pays" : "", "data-key": command.name,
-    onclick: () => act(job, command).then(isDone => isDone && read()) }, LABELS[command.name] ?? command.name)), again];
+    onclick: () => act(job, command).then(isDone => isDone && read(), error => toast(error.message, { isError: true })) }, LABELS[command.name] ?? command.name)), again];
 }
 
 const LABELS = { cancel: "Cancel", attach: "Attach a video", resubmit: "Resubmit", redrive: "Redrive" };
 
-function makeTimeline({ timeline = [], next_poll_at: due, present }) {
+function makeTimeline({ timeline = [], next_poll_at: poll, job }) {
   const lines = timeline.map(one => h(`li.is-${one.kind}`,
-    h("time", { dateTime: one.at, title: new Date(one.at).toLocaleString() }, clock(one.at)),
-    one.kind === "status" ? chip(one.text.replaceAll(" ", "_"), one.text) : h("span", one.text),
-    one.count > 1 ? h("span.count", `× ${one.count}`) : null));
+    h("time", { datetime: one.at, title: new Date(one.at).toLocaleString() }, clock(one.at)),
+    one.kind === "status" ? chip(one.text.replaceAll(" ", "_")) : h("span", one.text),
+    one.count > 1 ? h("span.count", `${one.count} times`) : null));
+  const due = poll ?? job.next_try_at;
   if (due) {
-    const left = h("span.left", { "aria-hidden": "true" });
-    const line = h("li.is-next", h("span.soft", present === "HoldWait" ? "tried again" : "next poll"), left);
+    const left = h("span", { "aria-hidden": "true" });
+    lines.push(h("li.is-next", h("span.soft", poll ? "The next poll comes" : "It is tried again"), left));
     everySecond(left, () => {
       const seconds = -secondsSince(due);
       left.textContent = seconds > 0.5 ? `in ${duration(Math.ceil(seconds))}` : "now";
     });
-    lines.push(line);
   }
   return h("ol.timeline", { "aria-label": "What happened so far" }, lines);
 }
@@ -196,8 +197,9 @@ function makeRequest(request) {
 
 function makeNotification(sent) {
   if (!sent) return [];
-  return [h("h2", "The notification"), h("p", sent.summary ?? plain(sent.status)),
-    h("details", h("summary", { "data-key": "notification" }, "As it was sent"), json(sent))];
+  return [h("h2", "The notification"), h("p", sent.subject),
+    h("details", h("summary", { "data-key": "mail" }, "As a mail"), h("pre.mail", { tabindex: "0" }, sent.text)),
+    h("details", h("summary", { "data-key": "message" }, "As a program gets it"), json(sent.message))];
 }
 
 function makeAll({ facts = {}, links }) {

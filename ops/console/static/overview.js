@@ -32,7 +32,7 @@ export function show(place) {
       tile("Open", found.open, "moving", "#/jobs"), tile("On hold", found.held, "held", "#/jobs?status=on_hold"),
       tile("Uncertain", found.uncertain, "odd", "#/jobs?status=uncertain"),
       tile("Need a person", found.waits_for_person, "bad", "#/jobs")]);
-    statuses.show(found.counts, counts => makeCounts(counts));
+    statuses.show([found.counts, found.more], makeCounts);
     spent.show(found.credits, makeSpent);
     models.show(found.models, makeModels);
     alarms.show(found.alarms, makeAlarms);
@@ -57,19 +57,14 @@ export function show(place) {
   return () => offs.forEach(off => off());
 }
 
-/** A count as it is shown; a capped one says so. */
-function counted(count) {
-  if (count === null || count === undefined) return "–";
-  if (typeof count === "object") return `${count.count ?? count.n}${count.more ? "+" : ""}`;
-  return typeof count === "number" ? count.toLocaleString("en") : String(count);
-}
+const counted = (count, isMore) => `${count.toLocaleString("en")}${isMore ? " or more" : ""}`;
 
 const tile = (name, count, kind, href) =>
-  h("li", h("a.tile", { href, class: ["0", "–"].includes(counted(count)) ? "" : `is-${kind}` }, h("strong", counted(count)), h("span", name)));
+  h("li", h("a.tile", { href, class: count ? `is-${kind}` : "" }, h("strong", counted(count)), h("span", name)));
 
-function makeCounts(counts = {}) {
+function makeCounts([counts, more = []]) {
   return [h("h2", "Jobs by status"), h("ul.counts", Object.entries(counts).map(([status, count]) =>
-    h("li", h("a", { href: `#/jobs?status=${encodeURIComponent(status)}` }, chip(status)), h("span", counted(count)))))];
+    h("li", h("a", { href: `#/jobs?status=${encodeURIComponent(status)}` }, chip(status)), h("span", counted(count, more.includes(status))))))];
 }
 
 function makeSpent(money) {
@@ -98,12 +93,21 @@ function makeAlarms(alarms) {
 }
 
 function makeIntake(stopped, read) {
-  const go = () => stopped
-    ? ask({ title: "Let new jobs start?", text: ["Jobs that are queued now are sent, and each is paid for."], yes: "Start", pays: true },
-      () => post("/api/intake", { stopped: false }))
-    : ask({ title: "Stop new jobs?", text: ["Jobs that were started go on. Uploads are recorded and wait; the API answers 503."], yes: "Stop" },
-      () => post("/api/intake", { stopped: true }));
-  return [h("h2", "New jobs"), h("p", stopped ? "Intake is stopped. No new job starts." : "Jobs start as they come."),
-    h("div.actions", h("button", { type: "button", "data-key": "intake", class: stopped ? "primary" : "",
-      onclick: () => go().then(isDone => isDone && read()) }, stopped ? "Let jobs start" : "Stop intake"))];
+  const start = async () => {
+    try {
+      await post("/api/intake", { stopped: false });
+      return true;
+    } catch (error) {
+      // Jobs have waited: the server asks, as the command line does.
+      if (error.status !== 409) throw error;
+      return ask({ title: "Let jobs start?", text: [error.message], yes: "Start them, and pay", pays: true },
+        () => post("/api/intake", { stopped: false, confirmed: true }));
+    }
+  };
+  const stop = () => ask({ title: "Let no new job start?", yes: "Stop",
+    text: ["Jobs that were started go on. Uploads are recorded and wait; the API answers 503."] },
+  () => post("/api/intake", { stopped: true }));
+  return [h("h2", "New jobs"), h("p", stopped ? "Intake is stopped: no new job starts." : "Jobs start as they come."),
+    h("div.actions", button(stopped ? "Let jobs start" : "Stop intake", () => (stopped ? start() : stop()).then(isDone => isDone && read()),
+      { "data-key": "intake", class: stopped ? "primary" : "" }))];
 }

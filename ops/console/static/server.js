@@ -10,21 +10,38 @@ export class Refusal extends Error {
   }
 }
 
-async function call(method, path, { body, type = "application/json", signal } = {}) {
-  const headers = method === "GET" ? {} : { "X-Console": "1", "Content-Type": type };
-  let answer;
+let under = 0;
+
+/** Count the calls under way: the page shows a line at its top while there are any. */
+function busy(step) {
+  under += step;
+  document.documentElement.classList.toggle("loading", under > 0);
+}
+
+async function call(...asked) {
+  busy(1);
   try {
-    answer = await fetch(path, { method, body, headers, signal });
+    return await answer(...asked);
+  } finally {
+    busy(-1);
+  }
+}
+
+async function answer(method, path, { body, type = "application/json", signal } = {}) {
+  const headers = method === "GET" ? {} : { "X-Console": "1", "Content-Type": type };
+  let came;
+  try {
+    came = await fetch(path, { method, body, headers, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, { kind: "unreachable", message: "The console does not answer. Is its command still running?" });
   }
-  const document = await answer.json().catch(() => ({}));
-  if (answer.status === 401) {
+  const found = await came.json().catch(() => ({}));
+  if (came.status === 401) {
     throw new Refusal(401, { message: "This page's session has ended. Open the address again that the console printed." });
   }
-  if (!answer.ok) throw new Refusal(answer.status, document.error);
-  return document;
+  if (!came.ok) throw new Refusal(came.status, found.error);
+  return found;
 }
 
 export const get = (path, options) => call("GET", path, options);

@@ -79,7 +79,8 @@ const PAID = { yes: "paid", no: "not paid", unknown: "perhaps paid" };
 
 /** What a job cost, in two words. */
 export function cost(job) {
-  if (job.credits_used !== undefined) return credits(job.credits_used);
+  const used = job.credits_total ?? job.credits_used;
+  if (used) return credits(used);
   return PAID[job.paid] ?? "";
 }
 export const paid = job => PAID[job.paid] ?? "";
