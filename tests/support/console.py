@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.pages import CHROMIUM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
@@ -50,7 +50,7 @@ def console(cloud: Cloud, *, time_scale: float) -> Iterator[str]:
         "AWS_DEFAULT_REGION": at.region,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
-        "GENVIRAL_ADMIN_URL": at.genviral_admin_url,
+        "GENVIRAL_ADMIN_URL": at.genviral_admin_url or "",
         "GENVIRAL_TIME_SCALE": str(time_scale),
     }
     with subprocess.Popen(
@@ -63,10 +63,20 @@ def console(cloud: Cloud, *, time_scale: float) -> Iterator[str]:
     ) as process:
         assert process.stdout is not None
         try:
-            yield json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")["console"]
+            yield _address(process.stdout)
         finally:
             process.terminate()
             process.wait(20)
+
+
+def _address(printed: Iterable[str]) -> str:
+    """Read the address from what the command prints: one document, in one line or in several."""
+    text = ""
+    for line in printed:
+        text += line
+        if line.rstrip().endswith("}"):
+            return str(json.loads(text)["console"])
+    raise AssertionError(f"the console did not start: {text}")
 
 
 @contextmanager
@@ -117,6 +127,7 @@ def _view(address: str) -> str:
 def drop(page: Page, *files: tuple[str, str, bytes], place: str = ".view") -> None:
     """Drop files: name, media type, bytes."""
     carried = [{"name": name, "type": kind, "body": base64.b64encode(body).decode()} for name, kind, body in files]
+    page.wait_for_selector(f"{place} .drop")
     page.evaluate(_DROP, [place, carried])
 
 

@@ -70,7 +70,7 @@ async function start() {
     main.replaceChildren(h("h1", "The console cannot be used"), problem(error));
     return;
   }
-  document.getElementById("stack").textContent = session.laptop ? "on this laptop" : `${session.stack} · ${session.region}`;
+  document.getElementById("stack").textContent = session.laptop ? `on this laptop${session.time_scale ? `, waits ${session.time_scale} ×` : ""}` : `${session.stack} · ${session.region}`;
   document.getElementById("laptop-link").hidden = !session.laptop;
   const live = document.getElementById("live");
   on("live", isLive => {

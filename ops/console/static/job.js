@@ -5,7 +5,7 @@ import { act } from "./actions.js";
 import { announce, everySecond, h, Part, problem, title, toast } from "./dom.js";
 import { draw } from "./graph.js";
 import { get, on, session } from "./server.js";
-import { bytes, chip, clock, cost, credits, duration, isOver, paid, plain, secondsSince, since } from "./words.js";
+import { bytes, chip, clock, cost, credits, duration, isOver, paid, plain, secondsSince, shortened, since } from "./words.js";
 
 export function show(place, { what: jobId }) {
   title(jobId);
@@ -58,9 +58,7 @@ export function show(place, { what: jobId }) {
   }
 
   const course = h("section.card.course", h("h2", "What happens"), h("div.both", graph, time.element));
-  if (session.time_scale && session.time_scale !== 1) {
-    course.append(h("p.hint.scale", `Waits are shortened here: they take ${session.time_scale} times as long as on AWS.`));
-  }
+  if (shortened(session.time_scale)) course.append(h("p.hint", shortened(session.time_scale)));
   place.append(
     h("p.back", h("a", { href: "#/jobs" }, "← All jobs")), trouble, head.element,
     h("div.columns",
@@ -197,9 +195,9 @@ function makeRequest(request) {
 
 function makeNotification(sent) {
   if (!sent) return [];
-  return [h("h2", "The notification"), h("p", sent.subject),
-    h("details", h("summary", { "data-key": "mail" }, "As a mail"), h("pre.mail", { tabindex: "0" }, sent.text)),
-    h("details", h("summary", { "data-key": "message" }, "As a program gets it"), json(sent.message))];
+  return [h("h2", "The notification"), h("p", sent.subject ?? sent.summary),
+    sent.text && h("details", h("summary", { "data-key": "mail" }, "As a mail"), h("pre.mail", { tabindex: "0" }, sent.text)),
+    h("details", h("summary", { "data-key": "message" }, "As a program gets it"), json(sent.message ?? sent))];
 }
 
 function makeAll({ facts = {}, links }) {

@@ -1,10 +1,10 @@
 /**
  * The cloud on this laptop: the stand-in for Genviral with its faults, and the inbox of notifications.
  */
-import { button, field, h, Part, problem, title } from "./dom.js";
+import { button, field, h, Part, problem, title, toast } from "./dom.js";
 import { json } from "./job.js";
 import { get, on, post } from "./server.js";
-import { chip, many, plain, since } from "./words.js";
+import { chip, many, plain, shortened, since } from "./words.js";
 
 export function show(place) {
   title("Laptop");
@@ -24,12 +24,10 @@ export function show(place) {
   }
 
   function fill(found) {
-    const account = found.state?.account ?? found.state?.accounts?.valid ?? found.state ?? {};
-    const seconds = found.state?.generation_seconds ?? found.state?.settings?.generation_seconds;
-    const faults = found.state?.faults ?? [];
-    state.show([account.state, account.credits, faults], () => makeState(account, faults));
-    switches.show([found.switches, found.state?.switch], () => makeSwitches(found, read));
-    pace.show([seconds, found.time_scale], () => makePace(seconds, found.time_scale, read));
+    // Without a stand-in, the stack's Partner API is another one, and nothing of it can be switched.
+    state.show(found.state, makeState);
+    switches.show(found.switches, () => makeSwitches(found.switches, read));
+    pace.show([found.state?.generation_seconds, found.time_scale], () => makePace(found.state, found.time_scale, read));
     inbox.show(found.inbox, makeInbox);
   }
 
@@ -44,27 +42,29 @@ export function show(place) {
 
 const ACCOUNTS = { valid: ["good", "valid"], no_credits: ["held", "no credits"], no_plan: ["held", "no plan"], revoked: ["bad", "key revoked"], scheduler: ["held", "a plan without the API"] };
 
-function makeState(account, faults) {
-  const [kind, word] = ACCOUNTS[account.state] ?? ["calm", plain(account.state)];
-  const planned = [...new Set(faults.map(one => typeof one === "string" ? one : `${plain(one.kind)} on ${one.route}`))];
-  return [h("h2", "The account"), h("p.dots", h("span", { class: `chip is-${kind}` }, word), h("span", `${many(account.credits ?? 0, "credit")} left`)),
+function makeState(state) {
+  if (!state) return [];
+  const [kind, word] = ACCOUNTS[state.account] ?? ["calm", plain(state.account)];
+  const planned = [...new Set(state.faults.map(one => `${plain(one.kind)} on ${one.route}`))];
+  return [h("h2", "The account"), h("p.dots", h("span", { class: `chip is-${kind}` }, word),
+    h("span", `${many(state.credits, "credit")} left`), h("span.soft", `${many(state.spent ?? 0, "credit")} used`)),
     planned.length ? h("p", "Planned faults: ", planned.join(", "), ".") : h("p.soft", "No fault is planned.")];
 }
 
-function makeSwitches(found, read) {
-  return [h("h2", "Switches"), h("ul.switches", found.switches.map(one => h("li",
+function makeSwitches(switches, read) {
+  if (!switches.length) return [];
+  return [h("h2", "Switches"), h("ul.switches", switches.map(one => h("li",
     button(plain(one.name.replaceAll("-", " ")), () => post(`/api/laptop/${one.name}`).then(read), { "data-key": one.name, class: one.name === "normal" ? "primary" : "" }),
     h("p.soft", { id: `switch-${one.name}` }, one.text))))];
 }
 
-function makePace(seconds, scale, read) {
-  const input = h("input", { type: "number", min: 0, max: 86400, step: "any", value: seconds ?? "", "data-key": "seconds" });
-  return [h("h2", "Time"), h("form.inline", { onsubmit: async event => {
+function makePace(state, scale, read) {
+  const input = h("input", { type: "number", min: 0, max: 3600, step: "any", value: state?.generation_seconds ?? "", "data-key": "seconds" });
+  return [h("h2", "Time"), state && h("form.inline", { onsubmit: async event => {
     event.preventDefault();
-    await post("/api/laptop/settings", { generation_seconds: Number(input.value) });
-    read();
+    await post("/api/laptop/settings", { generation_seconds: Number(input.value) }).then(read, error => toast(error.message, { isError: true }));
   } }, field("A video takes, in seconds", input), h("button", { type: "submit", "data-key": "set" }, "Set")),
-  h("p.soft", !scale || scale === 1 ? "Waits take as long as on AWS." : `Waits are shortened: they take ${scale} times as long as on AWS.`)];
+  h("p.soft", shortened(scale) ?? "Waits take as long as on AWS.")];
 }
 
 function makeInbox(messages = []) {
@@ -72,6 +72,6 @@ function makeInbox(messages = []) {
     const about = one.source?.key?.split("/").pop() ?? one.recipe ?? one.job_id ?? "";
     return h("li", h("p.dots", chip(one.status), one.job_id ? h("a", { href: `#/jobs/${encodeURIComponent(one.job_id)}` }, about) : h("span", about),
       one.occurred_at ? h("span.soft", since(one.occurred_at)) : null),
-    h("p", one.summary ?? ""), h("details", h("summary", { "data-key": one.notification_id }, "As it was sent"), json(one)));
+    h("p", one.summary ?? ""), h("details", h("summary", { "data-key": one.notification_id ?? about }, "As it was sent"), json(one)));
   })) : h("p.soft", "No notification yet. Each end, hold or interruption sends one.")];
 }

@@ -30,6 +30,10 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} days`;
 }
 
+/** What a laptop does to the waits of the state machine; null where it does nothing. */
+export const shortened = scale => !scale || scale === 1 ? null
+  : scale < 1 ? `Waits are shortened: ${Math.round(10 / scale) / 10} times as fast as on AWS.` : `Waits take ${scale} times as long as on AWS.`;
+
 export const secondsSince = moment => (Date.now() - Date.parse(moment)) / 1000;
 
 /** How long ago a moment was, in its largest unit. */
