@@ -22,6 +22,7 @@ from ops.exits import NotFound, Unanswered
 from ops.finder import Finder
 from ops.operator import Operator
 from ops.vendor import Vendor
+from shared.credits.counter import CreditCounter
 from shared.executions import Executions
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
@@ -84,6 +85,12 @@ class Stack:
     def switch(self) -> IntakeSwitch:
         """The kill switch."""
         return IntakeSwitch(self._dynamodb, self.output("JobsTable"))
+
+    @cached_property
+    def credits(self) -> CreditCounter:
+        """The day's credits, and the limit; 0 is no limit."""
+        limit = float(self.parameter("DailyCreditLimit"))
+        return CreditCounter(self._dynamodb, self.output("JobsTable"), limit)
 
     @cached_property
     def operator(self) -> Operator:

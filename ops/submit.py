@@ -90,7 +90,7 @@ def of_file(name: str, body: bytes, *, recipe: str, metadata: Mapping[str, str])
         Refused: Its name cannot be a key's end, or S3 cannot take the metadata.
     """
     name = unicodedata.normalize("NFC", name)
-    wish = Wish(f"{UPLOADS}{recipe}/", name, body, _encoded(metadata))
+    wish = Wish(f"{UPLOADS}{recipe}/", name, body, encoded(metadata))
     if type_of(wish.key(1)) != "upload":
         raise Refused(f"The recipe {recipe} or the file's name {name} cannot be part of an upload's key. Rename it.")
     return wish
@@ -101,7 +101,7 @@ def of_request(name: str, body: bytes) -> Wish:
     return Wish(REQUESTS, name, body)
 
 
-def _encoded(metadata: Mapping[str, str]) -> dict[str, str]:
+def encoded(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return metadata as S3 takes it: what is not plain ASCII as an encoded word (RFC 2047)."""
     encoded = {name.lower(): _as_header(value) for name, value in metadata.items()}
     size = sum(len(name) + len(value) for name, value in encoded.items())

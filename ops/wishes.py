@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore.exceptions import ClientError
 
+from ops.batches import SUFFIXES
 from ops.exits import Exit, Refused
 from ops.submit import Submitter, Wish, of_file, of_request
 from shared import strict_json
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from ops.stack import Stack
 
-BATCH_SUFFIXES = (".csv", ".jsonl")
 _MEGABYTE = 1_000_000  # as the stack counts them
 _OUR_RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -59,7 +59,7 @@ def of_named(name: str, body: bytes, *, recipe: str | None, labels: Mapping[str,
         Refused: It is a batch, or no JSON where it should be.
     """
     suffix = PurePath(name).suffix.lower()
-    if suffix in BATCH_SUFFIXES:
+    if suffix in SUFFIXES:
         raise Refused(f"{name} is a batch: its rows are jobs of their own. Use: batch {name}")
     is_manifest = name.endswith(MANIFEST_SUFFIX)
     if suffix == ".json":

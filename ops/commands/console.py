@@ -10,16 +10,18 @@ import click
 
 from ops.cli import Desk, command, version
 from ops.exits import Refused
-from ops.output import document, say
+from ops.output import say
+from shared.printable import json_text
 
 
 @command("console", "console", "console --open", "console --stack my-stack --port 8080")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="port on 127.0.0.1 (default: a free one)")
 @click.option("--open", "opens", is_flag=True, help="open it in the browser")
-def console(desk: Desk, port: int, opens: bool) -> None:
-    """Serve a page that shows jobs and lets a person act, until Ctrl-C.
+@click.option("--with-parent", is_flag=True, hidden=True, help="end when the standard input closes")
+def console(desk: Desk, port: int, opens: bool, with_parent: bool) -> None:
+    """Serve a page that shows jobs and lets a person act.
 
-    It is served on this machine only, to whoever opens the address that it prints. It deploys nothing, and has the
+    It is served until Ctrl-C, on this machine only, to whoever opens the address that it prints. It deploys nothing, and has the
     rights of these credentials.
     """
     from ops.console.access import Access
@@ -30,13 +32,13 @@ def console(desk: Desk, port: int, opens: bool) -> None:
         access = Access(listening.getsockname()[1])
         app = served.app(access)
         if desk.as_json:
-            document({"console": access.address})
+            print(json_text({"console": access.address}))  # one line, as that of `up`
         else:
             say(f"The console of {desk.stack.name}: {access.address}", "Ctrl-C ends it.")
         sys.stdout.flush()  # whoever started it waits for the address
         if opens:
             webbrowser.open(access.address)
-        run(served, app, listening)
+        run(served, app, listening, with_parent=with_parent)
 
 
 def _listening(port: int) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 import time
@@ -18,7 +17,6 @@ from ops.facts import age, document, issues, made_of, style_of, time_left, waits
 from ops.output import cell, console, say, say_facts, table
 from ops.output import document as print_document
 from shared.jobs.states import OPEN, STATES, Status
-from shared.requests.recipes import BATCHES, RECIPES, recipe_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,12 +70,19 @@ def show(desk: Desk, what: str) -> None:
 
 def show_one(desk: Desk, what: str) -> None:
     """Show what is meant: one job, several of them, a batch or a recipe."""
-    if _is_whole_batch(desk, what) or _is_recipe(desk, what):
+    from ops import meaning
+
+    if named := meaning.batch(desk.stack, what):
+        _show_batch(desk, named)
+        return
+    if recipe := meaning.recipe(desk.stack, what):
+        _show_recipe(desk, recipe)
         return
     try:
         found = desk.jobs(what)
     except NotFound:
-        if _is_whole_batch(desk, what, by_name=True):
+        if named := meaning.batch(desk.stack, what, by_name=True):
+            _show_batch(desk, named)
             return
         raise
     if len(found) > 1:
@@ -98,34 +103,20 @@ def show_one(desk: Desk, what: str) -> None:
     say_facts(shown.facts() | {"next": shown.next_step, "type": desk.command(*words) if words else None})
 
 
-def _is_whole_batch(desk: Desk, what: str, *, by_name: bool = False) -> bool:
-    """Show a batch, where its file or its report is meant and the file is still there.
+def _show_batch(desk: Desk, named: tuple[str, str]) -> None:
+    from ops.batches import Batches
 
-    Args:
-        by_name: Whether its name or its id alone is enough; a job may be called the same.
-    """
-    from ops.batches import SUFFIXES, Batches
-
-    batches = Batches(desk.stack)
-    keys = [key for key in desk.keys(what) if by_name or key.startswith(BATCHES) or key.lower().endswith(SUFFIXES)]
-    with contextlib.suppress(NotFound):
-        print_batch(desk, batches.show(*batches.latest(keys)))
-        return True
-    return False
+    print_batch(desk, Batches(desk.stack).show(*named))
 
 
-def _is_recipe(desk: Desk, what: str) -> bool:
-    """Show a recipe, where one is meant: whether it can be used, what it takes, and what is wrong with it."""
-    keys = [key for key in desk.keys(what) if key.startswith(RECIPES)]
-    name = next(filter(None, (recipe_named_by(f"{key.removesuffix('.json')}.json") for key in keys)), None)
-    if name is None:
-        return False
+def _show_recipe(desk: Desk, name: str) -> None:
+    """Show whether a recipe can be used, what it takes, and what is wrong with it."""
     from ops.recipes import described
 
     shown = described(desk.stack, name)
     if desk.as_json:
         print_document({"recipe": shown})
-        return True
+        return
     error = shown.get("error", {})
     say_facts(
         {
@@ -139,7 +130,6 @@ def _is_recipe(desk: Desk, what: str) -> bool:
             "files go to": shown.get("files_go_to"),
         }
     )
-    return True
 
 
 def _read(desk: Desk, status: Status | None, limit: int, *, oldest: bool) -> tuple[list[Job], bool]:

@@ -21,13 +21,17 @@ from ops.stack import ERRORS
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
 
+    from ops.console.laptop import Inbox
+    from ops.console.overview import Overview
     from shared.jobs.record import Job
     from shared.jobs.transitions import JobStore
 
 LAPTOP_SECONDS, AWS_SECONDS = 0.5, 5.0
 """How long the reader rests between two looks."""
+OVERVIEW_ON_LAPTOP, OVERVIEW_ON_AWS = (1.0, 10.0), (30.0, 300.0)
+"""Seconds between two overviews: at least, and at most where nothing changed that the reader sees."""
 _PING_SECONDS = 15
 _LATE_SECONDS = 30
 """The index follows the table within moments, and the clocks of functions differ by less than this."""
@@ -82,17 +86,50 @@ def _moment(job: Job) -> int:
     return job.changed_at or 0
 
 
+class News:
+    """What pages are told: changed jobs, new notifications, and the overview after a change or once in a while.
+
+    Args:
+        inbox: The notifications, on a laptop.
+        every: Seconds between two overviews: at least, and at most.
+    """
+
+    def __init__(self, store: JobStore, overview: Overview, inbox: Inbox | None, every: tuple[float, float]) -> None:
+        self._changes = Changes(store)
+        self._overview = overview
+        self._inbox = inbox
+        self._least, self._most = every
+        self._told: dict[str, Any] = {}
+        self._told_at = 0.0
+        self._is_due = True
+
+    def look(self) -> list[Event]:
+        """Return what is new since the last call."""
+        found = [Event("job", row(job)) for job in self._changes.look()]
+        found += [Event("notification", one) for one in (self._inbox.news() if self._inbox else ())]
+        self._is_due = self._is_due or bool(found)
+        return [*found, *self._changed_overview()]
+
+    def _changed_overview(self) -> list[Event]:
+        passed = time.monotonic() - self._told_at
+        if passed < (self._least if self._is_due else self._most):
+            return []
+        now = self._overview.document()
+        self._told_at, self._is_due = time.monotonic(), False
+        before, self._told = self._told, now
+        return [] if now == before else [Event("overview", now)]
+
+
 @dataclass(slots=True)
 class Watch:
     """Tell pages what changes, as long as there is one.
 
     Args:
-        sources: Each returns a function that returns what is new each time it is called. Both may take their time, and
-            are called while there is a page.
+        source: Begins to look, and returns what says at each call what is new. Both may take their time.
         rest: Seconds between two looks.
     """
 
-    sources: Iterable[Callable[[], Callable[[], list[Event]]]]
+    source: Callable[[], News]
     rest: float
     _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set, init=False)
     _reader: asyncio.Task[None] | None = field(default=None, init=False)
@@ -122,14 +159,17 @@ class Watch:
             self._end(page)
 
     async def _read(self) -> None:
-        looks: list[Callable[[], list[Event]]] = []
-        while self._pages:
-            # What AWS does not answer now, it may answer later: the next look finds what this one missed.
-            with contextlib.suppress(*ERRORS):
-                looks = looks or [await run_in_threadpool(source) for source in self.sources]
-                for look in looks:
-                    self._tell(await run_in_threadpool(look))
-            await asyncio.sleep(self.rest)
+        news: News | None = None
+        try:
+            while self._pages:
+                # What AWS does not answer now, it may answer later: the next look finds what this one missed.
+                with contextlib.suppress(*ERRORS):
+                    if news is None:
+                        news = await run_in_threadpool(self.source)
+                    self._tell(await run_in_threadpool(news.look))
+                await asyncio.sleep(self.rest)
+        finally:
+            self.close()  # a page whose stream ends asks for another one
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
@@ -144,9 +184,3 @@ class Watch:
         while not page.empty():
             page.get_nowait()
         page.put_nowait(None)
-
-
-def jobs_of(store: JobStore) -> Callable[[], list[Event]]:
-    """Return a function that returns the jobs that changed since its last call."""
-    changes = Changes(store)
-    return lambda: [Event("job", row(job)) for job in changes.look()]

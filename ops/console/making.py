@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ops.console.calls import BadCall
 from ops.wishes import missing_recipe, of_body, of_named, require_size, submitter
 from shared.genviral.errors import InvalidPayload
-from shared.genviral.models import parse_generate
+from shared.requests.resolve import parse_request
 
 if TYPE_CHECKING:
     from ops.console.calls import Call
@@ -41,7 +41,7 @@ def request(stack: Stack, call: Call) -> dict[str, Any]:
     """
     body = call.json()
     try:
-        parse_generate(body)
+        parse_request(body)
     except InvalidPayload as fault:
         raise BadCall("The request is not valid; nothing was submitted.", fault.issues) from None
     return _submitted(stack, of_body(body), again=call.flag("again"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-from dataclasses import dataclass, field
+import sys
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +16,31 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ops.console import job, making, media, session
+from ops.console import deciding, job, lookup, making, media, overview, session
 from ops.console.access import Access, Guard
-from ops.console.calls import BadCall, Call
-from ops.console.events import AWS_SECONDS, LAPTOP_SECONDS, Watch, jobs_of
+from ops.console.batches import BatchViews
+from ops.console.calls import BadCall, Call, Unconfirmed
+from ops.console.events import (
+    AWS_SECONDS,
+    LAPTOP_SECONDS,
+    OVERVIEW_ON_AWS,
+    OVERVIEW_ON_LAPTOP,
+    News,
+    Watch,
+)
 from ops.console.jobs import JobList
+from ops.console.laptop import Inbox, Laptop
+from ops.console.models import Models
+from ops.console.overview import Overview
+from ops.console.recipes import RecipeViews
 from ops.exits import Exit, Refused
 from ops.stack import ERRORS, explained
+from shared.requests.batches import MAX_BYTES
 
 if TYPE_CHECKING:
     import socket
@@ -43,7 +59,6 @@ _MOST_BYTES = 1_000_000
 _STATUS = {Exit.USAGE: 400, Exit.REFUSED: 409, Exit.NOT_FOUND: 404, Exit.UNANSWERED: 502}
 
 
-@dataclass(frozen=True)
 class Console:
     """What the console's pages are answered with.
 
@@ -51,62 +66,111 @@ class Console:
         version: This project's version.
     """
 
-    stack: Stack
-    version: str
-    watch: Watch = field(init=False)
-
-    def __post_init__(self) -> None:
-        rest = LAPTOP_SECONDS if session.is_laptop() else AWS_SECONDS
-        object.__setattr__(self, "watch", Watch([partial(jobs_of, self.stack.store)], rest))
+    def __init__(self, stack: Stack, version: str) -> None:
+        self._stack = stack
+        self._version = version
+        on_laptop = session.is_laptop()
+        self._inbox = Inbox(stack) if on_laptop else None
+        self._overview = Overview(stack)
+        every = OVERVIEW_ON_LAPTOP if on_laptop else OVERVIEW_ON_AWS
+        news = partial(News, stack.store, self._overview, self._inbox, every)
+        self._watch = Watch(news, LAPTOP_SECONDS if on_laptop else AWS_SECONDS)
 
     def app(self, access: Access) -> ASGIApp:
         """Return the server's application."""
-        stack = self.stack
-        jobs = JobList(stack)
+        stack, models = self._stack, Models(self._stack)
+        jobs, batches, recipes = JobList(stack), BatchViews(stack), RecipeViews(stack, models)
+        laptop = Laptop(self._inbox)
         most = int(stack.parameter("MaxUploadMegabytes")) * 1_000_000
         routes = [
             Route("/", _page),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
-            _get("/api/session", lambda _: session.document(stack, self.version)),
+            _get("/api/session", lambda _: session.document(stack, self._version)),
+            _get("/api/overview", self._overview.document),
+            _post("/api/doctor", partial(overview.examined, stack)),
             _get("/api/jobs", jobs.page),
-            _get("/api/jobs/{job_id}", partial(job.shown, stack)),
+            _get("/api/find", partial(lookup.find, stack)),
+            _get("/api/jobs/{job_id}", partial(job.shown, stack, self._inbox)),
+            _post("/api/jobs/{job_id}/{command}", partial(deciding.act, stack)),
+            _get("/api/models", models.listed),
             _post("/api/uploads", partial(making.upload, stack), most=most),
             _post("/api/requests", partial(making.request, stack)),
+            _post("/api/batches", batches.upload, most=MAX_BYTES),
+            _get("/api/batches", batches.shown),
+            _get("/api/recipes", recipes.listed),
+            _get("/api/recipes/{name}", recipes.shown),
+            _post("/api/recipes/{name}", recipes.save, method="PUT"),
+            _post("/api/recipes/{name}/check", recipes.check),
+            _post("/api/intake", partial(deciding.intake, stack)),
             Route("/api/events", self._events),
             Route("/media/{job_id}", partial(_media, partial(media.video, stack))),
             Route("/media/{job_id}/upload", partial(_media, partial(media.upload, stack))),
+            _get("/api/laptop", laptop.shown),
+            _post("/api/laptop/{switch}", laptop.turn),
         ]
-        return Guard(Starlette(routes=routes), access)
+        return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _unknown}), access)
+
+    def end(self) -> None:
+        """Let every page go."""
+        self._watch.close()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self._inbox is not None:
+            self._inbox.close()
 
     async def _events(self, _: Request) -> Response:
-        return StreamingResponse(self.watch.stream(), media_type="text/event-stream")
+        return StreamingResponse(self._watch.stream(), media_type="text/event-stream")
 
 
-def run(console: Console, app: ASGIApp, listening: socket.socket) -> None:
-    """Serve a console's application until the process is told to end."""
+def run(console: Console, app: ASGIApp, listening: socket.socket, *, with_parent: bool = False) -> None:
+    """Serve a console's application until the process is told to end.
+
+    Args:
+        listening: The socket, which is closed at the end.
+        with_parent: Whether to end also when the standard input closes, as it does when whoever started it is gone.
+    """
     config = Config()
-    config.bind = [f"fd://{listening.fileno()}"]
+    config.bind = [f"fd://{listening.detach()}"]
     config.include_server_header = False
     config.accesslog = None
     config.loglevel = "WARNING"
     config.graceful_timeout = 1
-    asyncio.run(_serve(console, app, config))
+    try:
+        asyncio.run(_serve(console, app, config, with_parent=with_parent))
+    finally:
+        console.close()
 
 
-async def _serve(console: Console, app: Any, config: Config) -> None:
-    ended = asyncio.Event()
+async def _serve(console: Console, app: Any, config: Config, *, with_parent: bool) -> None:
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, ended.set)
+    if with_parent:
+        threading.Thread(target=_await_end_of_input, args=(loop, ended), daemon=True).start()
 
     async def end() -> None:
         await ended.wait()
-        console.watch.close()
+        console.end()
 
     await serve(app, config, shutdown_trigger=end)
 
 
+def _await_end_of_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    with contextlib.suppress(RuntimeError):  # it has ended already
+        loop.call_soon_threadsafe(ended.set)
+
+
 async def _page(_: Request) -> Response:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _unknown(_: Request, error: Exception) -> Response:
+    """Say that there is no such address, or not with this method."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return _error(status, Exit.NOT_FOUND.name.lower(), "There is nothing at this address. Reload the page.")
 
 
 def _get(address: str, view: View) -> Route:
@@ -142,7 +206,8 @@ def _refusal(error: Exception) -> Response:
     if not isinstance(error, Refused):
         return _error(502, Exit.UNANSWERED.name.lower(), explained(error))
     more = {"issues": error.issues} if isinstance(error, BadCall) and error.issues else {}
-    return _error(_STATUS.get(error.exit_code, 409), error.exit_code.name.lower(), str(error), **more)
+    kind = "unconfirmed" if isinstance(error, Unconfirmed) else error.exit_code.name.lower()
+    return _error(_STATUS.get(error.exit_code, 409), kind, str(error), **more)
 
 
 def _error(status: int, kind: str, text: str, **more: Any) -> Response:

@@ -334,13 +334,22 @@ def console_links(message: Mapping[str, Any]) -> Iterator[str]:
     execution = str(message.get("execution") or "")
     if execution.count(":") < 7:
         return
-    region, console = execution.split(":")[3], console_of(execution)
     for name, file in (("video", message.get("video")), ("report", message.get("batch", {}).get("report"))):
         if file:
             yield f"The {name} (sign in to AWS first):"
-            yield f"{console}/s3/object/{file['bucket']}?region={region}&prefix={_quoted(file['key'])}"
+            yield page_of_object(execution, file["bucket"], file["key"])
     yield "The execution:"
-    yield f"{console}/states/home?region={region}#/v2/executions/details/{_quoted(execution, ':')}"
+    yield page_of_execution(execution)
+
+
+def page_of_execution(arn: str) -> str:
+    """Return the address of an execution's page in AWS's console."""
+    return f"{console_of(arn)}/states/home?region={arn.split(':')[3]}#/v2/executions/details/{_quoted(arn, ':')}"
+
+
+def page_of_object(arn: str, bucket: str, key: str) -> str:
+    """Return the address of an object's page in AWS's console, in the region that an ARN names."""
+    return f"{console_of(arn)}/s3/object/{bucket}?region={arn.split(':')[3]}&prefix={_quoted(key)}"
 
 
 def console_of(arn: str) -> str:

@@ -121,6 +121,11 @@ class JobQueries:
         pages = self._client.get_paginator("query").paginate(**query, Select="COUNT")
         return sum(page["Count"] for page in pages), int(oldest[0]["changed_at"]["N"])
 
+    def count_some(self, status: Status, most: int) -> tuple[int, bool]:
+        """How many jobs a status has, counted up to a bound, and whether there are more."""
+        answer = self._client.query(**self._query("by_status", status), Select="COUNT", Limit=most)
+        return answer["Count"], "LastEvaluatedKey" in answer
+
     def pending_notifications(self, *, unchanged_since: int) -> Iterator[str]:
         """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.
 
