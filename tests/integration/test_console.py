@@ -11,7 +11,7 @@ import pytest
 from local.cloud import Cloud
 from local.demo import SAMPLE
 from ops.console.server import STATIC
-from tests.support.console import PHONE, chromium, console, drop, go, job_id, opened, plays, status_of
+from tests.support.console import PHONE, chromium, console, drop, go, holds, job_id, opened, plays, status_of
 from tests.support.laptop import RunningCloud
 from tests.support.pages import CHROMIUM
 
@@ -143,7 +143,7 @@ def test_a_batch_is_checked_then_run_row_by_row(world: RunningCloud, page: Page)
         {"model_id": "bytedance/seedance-2.0", "prompt": f"{name} {row}", "params": {"duration_seconds": 1}}
         for row in range(50)
     ]
-    wrong = [*rows, {"model_id": "bytedance/seedance-2.0", "prompt": "", "params": {"duration_seconds": 1}}]
+    wrong = [*rows, {"model_id": "bytedance/seedance-2.0", "prompt": "x", "params": {"duration_seconds": "long"}}]
     before = len(world.vendor()["submissions"])
     drop(page, (f"{name}.jsonl", "application/jsonl", "\n".join(map(json.dumps, wrong)).encode()))
     page.wait_for_selector('.chip[data-status="checked"]')
@@ -151,10 +151,10 @@ def test_a_batch_is_checked_then_run_row_by_row(world: RunningCloud, page: Page)
     assert len(world.vendor()["submissions"]) == before, "a check pays nothing"
     page.click('[data-key="run"]')
     page.click("dialog .pays")
-    page.wait_for_function("!location.hash.includes('.check')")
+    holds(page, "!location.hash.includes('.check')")
     page.wait_for_selector('[role="progressbar"]')
     page.wait_for_selector('header .chip[data-status="finished"]')
-    page.wait_for_function("document.querySelector('[role=progressbar]').ariaValueNow === '51'")
+    holds(page, "document.querySelector('[role=progressbar]').ariaValueNow === '51'")
     assert page.locator(".rows li").count() == 51
     assert page.locator('.rows .chip[data-status="succeeded"]').count() == 50
     assert len(world.vendor()["submissions"]) == before + 50
@@ -169,15 +169,15 @@ def test_a_recipe_shows_its_error_as_one_types(page: Page) -> None:
     assert page.get_attribute("textarea.code", "aria-invalid") == "true"
     line = next(number for number, one in enumerate(text.split("\n"), 1) if '"prompt"' in one)
     page.wait_for_selector(f".numbers .wrong >> text={line}")
-    page.fill("textarea.code", text.replace("{", "", 1))
-    page.wait_for_selector(".errors li >> text=line 1")
+    page.fill("textarea.code", text.replace(",", "", 1))
+    page.wait_for_selector(".errors li >> text=line 3")
     page.fill("textarea.code", text.replace("Cinematic", "Quiet"))
     page.wait_for_selector(".errors .fine")
     page.wait_for_selector("pre >> text=Quiet")
     page.keyboard.press("Control+s")
     page.wait_for_selector("text=is saved")
     page.reload()
-    page.wait_for_function("document.querySelector('textarea.code')?.value.includes('Quiet')")
+    holds(page, "document.querySelector('textarea.code')?.value.includes('Quiet')")
 
 
 def test_what_was_sent_is_sent_again_with_changes(world: RunningCloud, page: Page) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.laptop import TIMEOUT_SECONDS, until
 from tests.support.pages import CHROMIUM
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from local.cloud import Cloud
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_SECONDS = float(os.environ.get("TEST_TIMEOUT_SECONDS", "180"))
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
 
@@ -113,10 +113,15 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     assert not complaints
 
 
+def holds(page: Page, what: str, argument: Any = None) -> None:
+    """Wait until an expression is true. Playwright's own way evaluates it in the page, whose policy forbids that."""
+    until(lambda: True if page.evaluate(what, argument) else None)
+
+
 def go(page: Page, view: str) -> None:
     """Go to a view by its address, and wait until it is there."""
     page.evaluate("view => { location.hash = view }", view)
-    page.wait_for_function("view => document.querySelector('main').dataset.view === view", arg=_view(view))
+    holds(page, "view => document.querySelector('main').dataset.view === view", _view(view))
 
 
 def _view(address: str) -> str:
@@ -146,7 +151,7 @@ def plays(page: Page) -> dict[str, Any]:
     """Play the open job's video, and return what the player knows once it has moved on."""
     page.wait_for_selector(".film video")
     page.eval_on_selector(".film video", "video => { video.muted = true; return video.play() }")
-    page.wait_for_function("document.querySelector('.film video').currentTime > 0.1")
+    holds(page, "document.querySelector('.film video').currentTime > 0.1")
     facts: dict[str, Any] = page.eval_on_selector(
         ".film video",
         "v => ({ready: v.readyState, at: v.currentTime, width: v.videoWidth, height: v.videoHeight, error: v.error})",

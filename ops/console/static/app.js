@@ -3,7 +3,7 @@
  */
 import { announce, h, problem, toast } from "./dom.js";
 import { begin, get, listen, on, session } from "./server.js";
-import { plain, refreshAges } from "./words.js";
+import { faster, plain, refreshAges } from "./words.js";
 
 const VIEWS = {
   jobs: () => import("./jobs.js"),
@@ -50,13 +50,15 @@ async function route() {
   }
 }
 
-/** Tell of an end or of what needs a person, on every view. */
+/** Tell of an end or of what needs a person, on every view. A batch tells of its rows itself. */
 function notify(notification) {
+  if (notification.source?.type === "batch") return;
   const what = notification.source?.key?.split("/").pop() ?? notification.job_id ?? notification.recipe ?? "";
   const text = [what, plain(notification.status)].filter(Boolean).join(": ");
   announce(text);
   const href = notification.job_id ? `#/jobs/${encodeURIComponent(notification.job_id)}` : undefined;
-  if (location.hash !== href) toast(text, { href });
+  const isShown = location.hash === href || (notification.batch && location.hash.startsWith("#/batches/"));
+  if (!isShown) toast(text, { href });
 }
 
 async function start() {
@@ -70,7 +72,7 @@ async function start() {
     main.replaceChildren(h("h1", "The console cannot be used"), problem(error));
     return;
   }
-  document.getElementById("stack").textContent = session.laptop ? `on this laptop${session.time_scale ? `, waits ${session.time_scale} ×` : ""}` : `${session.stack} · ${session.region}`;
+  document.getElementById("stack").textContent = session.laptop ? `on this laptop${session.time_scale ? `, waits ${faster(session.time_scale)}` : ""}` : `${session.stack} · ${session.region}`;
   document.getElementById("laptop-link").hidden = !session.laptop;
   const live = document.getElementById("live");
   on("live", isLive => {

@@ -30,9 +30,10 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} days`;
 }
 
+export const faster = scale => scale < 1 ? `${Math.round(10 / scale) / 10} times faster` : `${scale} times longer`;
+
 /** What a laptop does to the waits of the state machine; null where it does nothing. */
-export const shortened = scale => !scale || scale === 1 ? null
-  : scale < 1 ? `Waits are shortened: ${Math.round(10 / scale) / 10} times as fast as on AWS.` : `Waits take ${scale} times as long as on AWS.`;
+export const shortened = scale => !scale || scale === 1 ? null : `Waits are not as on AWS: ${faster(scale)}.`;
 
 export const secondsSince = moment => (Date.now() - Date.parse(moment)) / 1000;
 
