@@ -35,7 +35,7 @@ _SCRIPT = "<script>document.title = 'taken over'</script>"
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[RunningCloud]:
-    parameters = {"PollFloorSeconds": "1", "PollCapSeconds": "2", "HoldSeconds": "10", "SweepQuietSeconds": "1"}
+    parameters = {"PollFloorSeconds": "1", "PollCapSeconds": "2", "HoldSeconds": "10", "BatchConcurrency": "6"}
     with Cloud(time_scale=TIME_SCALE, parameters=parameters, generation_seconds=1) as cloud:
         world = RunningCloud(cloud)
         yield world

@@ -123,7 +123,7 @@ function makeWrong(rows) {
 function makeRows([rows, more]) {
   if (!rows?.length) return [];
   return [h("h2", "Rows"), more ? h("p.soft", `The first ${many(rows.length, "row")}; the report has ${more.toLocaleString("en")} more.`) : null,
-    h("ol.rows", rows.map(row => h("li", h("span.line", row.line), chip(row.status),
+    h("ol.rows", { tabindex: "0" }, rows.map(row => h("li", h("span.line", row.line), chip(row.status),
     !row.job_id ? null : row.status === "valid" ? h("code", row.job_id) : h("a", { href: `#/jobs/${encodeURIComponent(row.job_id)}` }, row.job_id),
     row.error?.message ? h("span.soft", row.error.message) : null)))];
 }

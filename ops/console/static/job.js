@@ -172,12 +172,12 @@ const LABELS = { cancel: "Cancel", attach: "Attach a video", resubmit: "Resubmit
 function makeTimeline({ timeline = [], next_poll_at: poll, job }) {
   const lines = timeline.map(one => h(`li.is-${one.kind}`,
     h("time", { datetime: one.at, title: new Date(one.at).toLocaleString() }, clock(one.at)),
-    one.kind === "status" ? chip(one.text.replaceAll(" ", "_")) : h("span", one.text),
-    one.count > 1 ? h("span.count", `${one.count} times`) : null));
+    one.kind === "status" ? chip(one.text.replaceAll(" ", "_"))
+      : h("span", one.text, one.count > 1 ? h("span.count", ` ${one.count} times`) : null)));
   const due = poll ?? job.next_try_at;
   if (due) {
     const left = h("span", { "aria-hidden": "true" });
-    lines.push(h("li.is-next", h("span.soft", poll ? "The next poll comes" : "It is tried again"), left));
+    lines.push(h("li.is-next", h("span", poll ? "The next poll comes " : "It is tried again ", left)));
     everySecond(left, () => {
       const seconds = -secondsSince(due);
       left.textContent = seconds > 0.5 ? `in ${duration(Math.ceil(seconds))}` : "now";

@@ -68,9 +68,11 @@ function makePace(state, scale, read) {
 }
 
 function makeInbox(messages = []) {
-  return [h("h2", "Inbox"), messages.length ? h("ol.inbox", messages.map(one => {
-    const about = one.source?.key?.split("/").pop() ?? one.recipe ?? one.job_id ?? "";
-    return h("li", h("p.dots", chip(one.status), one.job_id ? h("a", { href: `#/jobs/${encodeURIComponent(one.job_id)}` }, about) : h("span", about),
+  return [h("h2", "Inbox"), messages.length ? h("ol.inbox", { tabindex: "0" }, messages.map(one => {
+    const file = one.source?.key?.split("/").pop();
+    const about = (file && one.source.line ? `${file}:${one.source.line}` : file) ?? one.recipe ?? one.job_id ?? "";
+    const href = one.job_id ? `#/jobs/${encodeURIComponent(one.job_id)}` : one.batch ? `#/batches/${encodeURIComponent(one.source.key)}` : null;
+    return h("li", h("p.dots", chip(one.status), href ? h("a", { href }, about) : h("span", about),
       one.occurred_at ? h("span.soft", since(one.occurred_at)) : null),
     h("p", one.summary ?? ""), h("details", h("summary", { "data-key": one.notification_id ?? about }, "As it was sent"), json(one)));
   })) : h("p.soft", "No notification yet. Each end, hold or interruption sends one.")];

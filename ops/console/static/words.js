@@ -15,7 +15,7 @@ const TONES = {
   queued: "calm", submitting: "moving", processing: "moving", delivering: "moving", running: "moving", arriving: "calm",
   succeeded: "good", valid: "good", finished: "good", checked: "good", known: "good", batch_finished: "good", batch_checked: "good",
   on_hold: "held", interrupted: "held", batch_interrupted: "held", timed_out: "held", uncertain: "odd", upload_ignored: "held",
-  failed: "bad", invalid: "bad", rejected: "bad", recipe_invalid: "bad", batch_rejected: "bad", canceled: "calm",
+  failed: "bad", refused: "bad", invalid: "bad", rejected: "bad", recipe_invalid: "bad", batch_rejected: "bad", canceled: "calm",
 };
 export const tone = status => TONES[status] ?? "calm";
 
@@ -33,7 +33,7 @@ export function duration(seconds) {
 export const faster = scale => scale < 1 ? `${Math.round(10 / scale) / 10} times faster` : `${scale} times longer`;
 
 /** What a laptop does to the waits of the state machine; null where it does nothing. */
-export const shortened = scale => !scale || scale === 1 ? null : `Waits are not as on AWS: ${faster(scale)}.`;
+export const shortened = scale => !scale || scale === 1 ? null : `Waits are ${faster(scale)} here than on AWS.`;
 
 export const secondsSince = moment => (Date.now() - Date.parse(moment)) / 1000;
 
