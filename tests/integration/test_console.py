@@ -102,7 +102,7 @@ def test_a_list_shows_what_happens_without_a_reload(world: RunningCloud, page: P
 def test_a_job_is_held_and_resumed_by_the_switches(world: RunningCloud, page: Page) -> None:
     go(page, "#/laptop")
     page.click('[data-key="no-credits"]')
-    page.wait_for_selector("text=no credits >> visible=true")
+    page.wait_for_selector(".chip >> text=no credits")
     go(page, "#/jobs")
     drop(page, picture("held"))
     status_of(page, "on_hold")
