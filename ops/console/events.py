@@ -21,7 +21,7 @@ from ops.stack import ERRORS
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from ops.console.laptop import Inbox
     from ops.console.overview import Overview
@@ -134,7 +134,7 @@ class Watch:
     _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set, init=False)
     _reader: asyncio.Task[None] | None = field(default=None, init=False)
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the events for one page, until it goes away."""
         page: asyncio.Queue[Event | None] = asyncio.Queue(_MOST_WAITING)
         self._pages.add(page)

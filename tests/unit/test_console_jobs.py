@@ -33,7 +33,8 @@ def make(account: CommandLine, number: int, *, changed_at: int | None = None, **
 
 def all_pages(page: Page, **query: Any) -> list[list[str]]:
     """Return the ids of each page, as a browser reads on."""
-    pages, after = [], ""
+    pages: list[list[str]] = []
+    after: str | None = ""
     while after is not None:
         answer = page.get("/api/jobs", after=after, **query)
         pages.append([job["job_id"] for job in answer["jobs"]])
