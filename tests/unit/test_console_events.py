@@ -22,6 +22,7 @@ from tests.support.operators import uncertain
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from shared.jobs.record import Job
     from tests.support.operators import CommandLine
 
 QUERIES = "dynamodb:Query"
@@ -164,32 +165,49 @@ def test_all_pages_share_a_reader_that_rests_without_them() -> None:
     async def run() -> None:
         source = _Source()
         watch = Watch(source, 0)
-        first, second = watch.stream(), watch.stream()
-        assert await anext(first) == await anext(second) == b": open\n\n"
-        told = await asyncio.gather(numbers(first, 3), numbers(second, 3))
+        first, second = await asyncio.gather(watch.join(), watch.join())
+        told = await asyncio.gather(numbers(watch.stream(first), 3), numbers(watch.stream(second), 3))
         assert list(told) == [[1, 2, 3]] * 2
-        await first.aclose()
-        await second.aclose()
+        watch.leave(first)
+        watch.leave(second)
         assert watch._reader is not None
         await watch._reader
         looks = source.looks
-        await asyncio.sleep(0)
-        assert (source.begun, source.looks) == (1, looks)
-        third = watch.stream()
-        assert await numbers(third, 1) == [looks + 1]
+        third = await watch.join()
+        assert await numbers(watch.stream(third), 1) == [looks + 1]
         assert source.begun == 2  # what happened meanwhile is read by the page itself
-        await third.aclose()
+        watch.leave(third)
 
     asyncio.run(run())
+
+
+def test_a_page_is_let_in_only_when_no_change_can_be_missed(account: CommandLine) -> None:
+    """A page reads the list once its stream is open: whatever changes after that must come by the stream."""
+
+    async def run() -> list[str]:
+        store = Stack().store
+        watch = Watch(lambda: News(store, Overview(Stack()), None, (9e9, 9e9)), 0)
+        page = await watch.join()
+        changed(account, "new", Status.QUEUED, 1_000)
+        stream = watch.stream(page)
+        texts = [(await anext(stream)).decode() for _ in range(2)]
+        watch.close()
+        assert watch._reader is not None
+        await watch._reader
+        return texts
+
+    opened, event = asyncio.run(run())
+    assert (opened, '"job_id":"new"' in event) == (": open\n\n", True)
 
 
 def test_aws_may_fail_to_answer_and_the_next_look_tells() -> None:
     async def run() -> None:
         source = _Source()
         source.errors = [failed("Query", "ThrottlingException")]
-        stream = Watch(source, 0).stream()
-        assert await numbers(stream, 1) == [2]
-        await stream.aclose()
+        watch = Watch(source, 0)
+        page = await watch.join()
+        assert await numbers(watch.stream(page), 1) == [2]
+        watch.leave(page)
 
     asyncio.run(run())
 
@@ -199,11 +217,11 @@ def test_an_error_of_ours_ends_the_streams_so_that_pages_come_again() -> None:
         source = _Source()
         source.errors = [ValueError("a bug")]
         watch = Watch(source, 0)
-        assert await numbers(watch.stream(), 1) == []
+        assert await numbers(watch.stream(await watch.join()), 1) == []
         assert watch._reader is not None
         with pytest.raises(ValueError, match="a bug"):
             await watch._reader
-        assert await numbers(watch.stream(), 1) == [2]
+        assert await numbers(watch.stream(await watch.join()), 1) == [2]
 
     asyncio.run(run())
 
@@ -213,11 +231,10 @@ def test_a_page_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) ->
 
     async def run() -> None:
         watch = Watch(_Source(), 0)
-        stream = watch.stream()
-        await anext(stream)
+        page = await watch.join()
         assert watch._reader is not None
         await watch._reader
-        assert await numbers(stream, 1) == []
+        assert await numbers(watch.stream(page), 1) == []
 
     asyncio.run(run())
 
