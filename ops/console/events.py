@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LAPTOP_SECONDS, AWS_SECONDS = 0.5, 5.0
 """How long the reader rests between two looks."""
-OVERVIEW_ON_LAPTOP, OVERVIEW_ON_AWS = (1.0, 10.0), (30.0, 300.0)
+OVERVIEW_ON_LAPTOP, OVERVIEW_ON_AWS = (1.0, 10.0), (60.0, 300.0)
 """Seconds between two overviews: at least, and at most where nothing changed that the reader sees."""
 _PING_SECONDS = 15
 _LATE_SECONDS = 30
