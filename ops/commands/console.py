@@ -14,19 +14,26 @@ from ops.output import say
 from shared.printable import json_text
 
 
-@command("console", "console", "console --open", "console --stack my-stack --port 8080")
+@command("console", "console", "console laptop --open", "console --stack my-stack --port 8080")
+@click.argument("where", required=False, type=click.Choice(["laptop"]), metavar="[laptop]")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="port on 127.0.0.1 (default: a free one)")
 @click.option("--open", "opens", is_flag=True, help="open it in the browser")
 @click.option("--with-parent", is_flag=True, hidden=True, help="end when the standard input closes")
-def console(desk: Desk, port: int, opens: bool, with_parent: bool) -> None:
+def console(desk: Desk, where: str | None, port: int, opens: bool, with_parent: bool) -> None:
     """Serve a page that shows jobs and lets a person act.
 
-    It is served until Ctrl-C, on this machine only, to whoever opens the address that it prints. It deploys nothing, and has the
-    rights of these credentials.
+    With `laptop`: for the cloud that `up` runs in this folder; the settings need not be sourced.
+
+    It is served until Ctrl-C, on this machine only, to whoever opens the address that it prints. It deploys nothing,
+    and has the rights of these credentials.
     """
     from ops.console.access import Access
     from ops.console.server import Console, run
 
+    if where == "laptop":
+        from ops.stack import use_laptop
+
+        use_laptop()
     served = Console(desk.stack, version())
     with _listening(port) as listening:
         access = Access(listening.getsockname()[1])

@@ -118,6 +118,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["path"].startswith("/static/"):
+                    headers["Cache-Control"] = "no-cache"  # kept, and asked for again each time
             await send(message)
 
         instead = self._access.answer(Request(scope))

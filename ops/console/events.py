@@ -21,7 +21,7 @@ from ops.stack import ERRORS
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from ops.console.laptop import Inbox
     from ops.console.overview import Overview
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LAPTOP_SECONDS, AWS_SECONDS = 0.5, 5.0
 """How long the reader rests between two looks."""
-OVERVIEW_ON_LAPTOP, OVERVIEW_ON_AWS = (1.0, 10.0), (30.0, 300.0)
+OVERVIEW_ON_LAPTOP, OVERVIEW_ON_AWS = (1.0, 10.0), (60.0, 300.0)
 """Seconds between two overviews: at least, and at most where nothing changed that the reader sees."""
 _PING_SECONDS = 15
 _LATE_SECONDS = 30
@@ -120,6 +120,10 @@ class News:
         return [] if now == before else [Event("overview", now)]
 
 
+Page = asyncio.Queue[Event | None]
+"""What a page is to be told. None: its stream ends."""
+
+
 @dataclass(slots=True)
 class Watch:
     """Tell pages what changes, as long as there is one.
@@ -131,27 +135,39 @@ class Watch:
 
     source: Callable[[], News]
     rest: float
-    _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set, init=False)
+    _pages: set[Page] = field(default_factory=set, init=False)
     _reader: asyncio.Task[None] | None = field(default=None, init=False)
+    _begun: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the events for one page, until it goes away."""
-        page: asyncio.Queue[Event | None] = asyncio.Queue(_MOST_WAITING)
+    async def join(self) -> Page:
+        """Return a page that is told from now on: what it reads itself afterwards cannot have missed a change."""
+        page: Page = asyncio.Queue(_MOST_WAITING)
         self._pages.add(page)
+        if self._reader is None or self._reader.done():
+            self._begun.clear()
+            self._reader = asyncio.create_task(self._read())
         try:
-            if self._reader is None or self._reader.done():
-                self._reader = asyncio.create_task(self._read())
-            yield b": open\n\n"
-            while True:
-                try:
-                    event = await asyncio.wait_for(page.get(), _PING_SECONDS)
-                except TimeoutError:
-                    event = Event("ping", {})
-                if event is None:
-                    return
-                yield event.text()
-        finally:
-            self._pages.discard(page)
+            await self._begun.wait()
+        except asyncio.CancelledError:
+            self.leave(page)
+            raise
+        return page
+
+    async def stream(self, page: Page) -> AsyncGenerator[bytes, None]:
+        """Yield the events for a page, until its stream is closed."""
+        yield b": open\n\n"
+        while True:
+            try:
+                event = await asyncio.wait_for(page.get(), _PING_SECONDS)
+            except TimeoutError:
+                event = Event("ping", {})
+            if event is None:
+                return
+            yield event.text()
+
+    def leave(self, page: Page) -> None:
+        """Tell a page nothing more."""
+        self._pages.discard(page)
 
     def close(self) -> None:
         """Close every page's stream."""
@@ -166,9 +182,11 @@ class Watch:
                 with contextlib.suppress(*ERRORS):
                     if news is None:
                         news = await run_in_threadpool(self.source)
+                        self._begun.set()
                     self._tell(await run_in_threadpool(news.look))
                 await asyncio.sleep(self.rest)
         finally:
+            self._begun.set()
             self.close()  # a page whose stream ends asks for another one
 
     def _tell(self, events: list[Event]) -> None:
@@ -179,8 +197,8 @@ class Watch:
                 except asyncio.QueueFull:
                     self._end(page)
 
-    def _end(self, page: asyncio.Queue[Event | None]) -> None:
-        self._pages.discard(page)
+    def _end(self, page: Page) -> None:
+        self.leave(page)
         while not page.empty():
             page.get_nowait()
         page.put_nowait(None)

@@ -19,6 +19,7 @@ from shared.jobs.links import without_secrets
 from shared.jobs.notifications import notification_for, page_of_execution, page_of_object
 from shared.jobs.record import notice_of
 from shared.jobs.states import STATES
+from shared.requests.resolve import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from ops.console.calls import Call
@@ -40,7 +41,7 @@ def shown(stack: Stack, inbox: Inbox | None, call: Call) -> dict[str, Any]:
         NotFound: There is no such job.
     """
     look = look_at(stack, call.path["job_id"])
-    job, request = look.job, _request(look.job)
+    job, request = look.job, _request(stack, look.job)
     course = _course(stack, look)
     lives, last = is_live(look.execution), course.path[-1] if course.path else None
     return {
@@ -81,12 +82,31 @@ def notification(job: Job, inbox: Inbox | None) -> dict[str, Any] | None:
     }
 
 
-def _request(job: Job) -> dict[str, Any] | None:
-    """What was asked for, without what opens its links."""
-    if job.request is None:
+def _request(stack: Stack, job: Job) -> dict[str, Any] | None:
+    """What was asked for, without what opens its links. A job that was not sent may have it in its file only."""
+    text = job.request or _file_of(stack, job)
+    try:
+        request = without_secrets(json.loads(text or "null"))
+    except (ValueError, RecursionError):  # a file that is no request; its job's error says so
         return None
-    request: dict[str, Any] = without_secrets(json.loads(job.request))
-    return request
+    return request if isinstance(request, dict) else None
+
+
+def _file_of(stack: Stack, job: Job) -> bytes | None:
+    """Return the request file or the row that a job was made of; None where it is not there, or may not be read."""
+    source = job.source
+    if source.get("type") == "request":
+        place = {"Key": source["key"], **({"VersionId": source["version_id"]} if source.get("version_id") else {})}
+    elif source.get("type") == "batch" and "plan" in source:
+        first, length = source["offset"], source["length"]
+        place = {"Key": source["plan"], "Range": f"bytes={first}-{first + length - 1}"}
+    else:
+        return None
+    try:
+        body: bytes = stack.s3.get_object(Bucket=stack.uploads, **place)["Body"].read(MAX_DOCUMENT_BYTES)
+    except ClientError:
+        return None
+    return body
 
 
 def _asked(request: dict[str, Any] | None) -> dict[str, Any] | None:

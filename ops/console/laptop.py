@@ -37,9 +37,12 @@ class Inbox:
         self._received: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
         self._queue = self._sqs.create_queue(QueueName=f"console-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+        topic = stack.output("TopicArn")
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
+        policy = _policy(topic, attributes["QueueArn"])
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": policy})
         self._subscription = self._sns.subscribe(
-            TopicArn=stack.output("TopicArn"),
+            TopicArn=topic,
             Protocol="sqs",
             Endpoint=attributes["QueueArn"],
             Attributes={"RawMessageDelivery": "true"},
@@ -73,6 +76,18 @@ class Inbox:
         with contextlib.suppress(*ERRORS):
             self._sns.unsubscribe(SubscriptionArn=self._subscription)
             self._sqs.delete_queue(QueueUrl=self._queue)
+
+
+def _policy(topic: str, queue: str) -> str:
+    """Return what lets a topic send to a queue."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 class Laptop:

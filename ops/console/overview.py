@@ -1,6 +1,6 @@
 """Count what a stack is doing: jobs by status, credits of the day, how long models take, alarms. Only reads.
 
-What changes seldom, or costs more to ask, is asked for once a minute at most, on a laptop every few seconds.
+What changes seldom, or costs more to ask, is asked for every five minutes at most, on a laptop every few seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COUNTED = 1000
 _LOOKED_AT = 100
-_KEPT_SECONDS, _KEPT_ON_LAPTOP = 60, 5
+_KEPT_SECONDS, _KEPT_ON_LAPTOP = 300, 5
 _MAY_WAIT = (Status.ON_HOLD, Status.INTERRUPTED)
 _WAIT = (Status.UNCERTAIN, Status.TIMED_OUT)
 

@@ -31,6 +31,7 @@ from ops.console.events import (
     OVERVIEW_ON_AWS,
     OVERVIEW_ON_LAPTOP,
     News,
+    Page,
     Watch,
 )
 from ops.console.jobs import JobList
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from ops.stack import Stack
 
@@ -120,7 +121,21 @@ class Console:
             self._inbox.close()
 
     async def _events(self, _: Request) -> Response:
-        return StreamingResponse(self._watch.stream(), media_type="text/event-stream")
+        return _Stream(self._watch, await self._watch.join())
+
+
+class _Stream(StreamingResponse):
+    """The events for one page, which leaves however its stream ends."""
+
+    def __init__(self, watch: Watch, page: Page) -> None:
+        super().__init__(watch.stream(page), media_type="text/event-stream")
+        self._leave = partial(watch.leave, page)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
 
 
 def run(console: Console, app: ASGIApp, listening: socket.socket, *, with_parent: bool = False) -> None:
