@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 _TIME_SCALE = 0.2
-_DESK = {"width": 1240, "height": 860}
+_DESK, _TALL = {"width": 1240, "height": 860}, {"width": 1240, "height": 1010}
 _RESTYLE = """{
   "model_id": "bytedance/seedance-2.0",
   "prompt": "The same scene in the style of {{metadata.style|a hand-painted watercolour}}",
@@ -47,7 +47,8 @@ class Jobs:
         self.batch = self._checked()
 
     def begin(self) -> str:
-        """Begin one more, and return its id when its video is waited for."""
+        """Begin one more, and return its id while its video is waited for, which takes a minute."""
+        self._switch("slow")
         return self._made("perfume.jpg", "processing")
 
     def _made(self, name: str, status: str) -> str:
@@ -72,7 +73,7 @@ class Jobs:
 
 @contextmanager
 def _running() -> Iterator[tuple[Browser, str]]:
-    parameters = {"PollFloorSeconds": "4", "PollCapSeconds": "6", "DailyCreditLimit": "400"}
+    parameters = {"PollFloorSeconds": "4", "PollCapSeconds": "6"}
     with (
         Cloud(time_scale=_TIME_SCALE, parameters=parameters, generation_seconds=2) as cloud,
         console(cloud, time_scale=_TIME_SCALE) as address,
@@ -88,7 +89,8 @@ def _take(page: Page, view: str, file: Path, **options: Any) -> None:
     go(page, "#/new")  # so that each view is read anew
     go(page, view)
     page.wait_for_selector("html:not(.loading)")
-    page.wait_for_timeout(600)  # for pictures, and for what moves on its own
+    page.mouse.move(2, 2)
+    page.wait_for_timeout(1500)  # for pictures and films, and for what moves on its own
     page.evaluate("document.getElementById('toasts').replaceChildren()")
     page.screenshot(path=file, **options)
     sys.stdout.write(f"{file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}\n")
@@ -99,7 +101,8 @@ def _for_readme(folder: Path) -> None:
     with _running() as (browser, address), opened(browser, address, viewport=_DESK) as page:
         jobs = Jobs(page)
         jobs.begin()
-        _take(page, "#/jobs", folder / "console-jobs.png")
+        _take(page, "#/jobs", folder / "console-jobs.png", clip={"x": 0, "y": 0, "width": 1240, "height": 640})
+        page.set_viewport_size(_TALL)
         _take(page, f"#/jobs/{jobs.finished}", folder / "console-job.png")
 
 

@@ -106,7 +106,8 @@ function makeNext({ job, next_step: step, next_command: command }) {
     if (error.issues?.length) {
       parts.push(h("ul", error.issues.map(issue => h("li", issue.path ? h("code", issue.path) : null, " ", issue.message))));
     }
-    if (error.advice) parts.push(h("p", h("strong", "What to do: "), error.advice));
+    const where = /^https:\/\//.test(error.action_url ?? "") ? [" ", h("a", { href: error.action_url, target: "_blank", rel: "noreferrer" }, "Go there")] : null;
+    if (error.advice) parts.push(h("p", h("strong", "What to do: "), error.advice, where));
   }
   if (job.retrying) {
     parts.push(h("p", `${job.retrying.error?.message ?? ""} Tried ${job.retrying.tries} times; again by ${clock(job.retrying.next_try_by)}.`));
