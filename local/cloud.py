@@ -290,7 +290,7 @@ class Child:
             act(json.loads(line))
 
     def ready(self) -> dict[str, Any]:
-        """Wait for its first line, and return it.
+        """Wait for the JSON that it prints first, and return it: a line, or several if it ends with them.
 
         Raises:
             CloudFailed: It ended, or printed nothing for `READY_SECONDS`.
@@ -301,6 +301,8 @@ class Child:
         try:
             timer.start()
             line = self._process.stdout.readline()
+            if line.strip() == b"{":
+                line += self._process.stdout.read()
         finally:
             timer.cancel()
         if line:

@@ -26,7 +26,7 @@ def console(settings: Mapping[str, str]) -> Iterator[tuple[str | None, str]]:
     nothing = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     with Child("cli", "console", "--json", "--with-parent", environment=kept | nothing | dict(settings)) as child:
         try:
-            found = child.ready()["console"], ""
-        except (CloudFailed, ValueError, LookupError) as error:
-            found = None, str(error)
-        yield found
+            said = child.ready()
+        except (CloudFailed, ValueError) as error:
+            said = {"error": {"message": str(error)}}
+        yield said.get("console"), said.get("error", {}).get("message", "")
