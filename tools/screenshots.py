@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 _TIME_SCALE = 0.2
-_DESK, _TALL = {"width": 1240, "height": 860}, {"width": 1240, "height": 1010}
+_DESK = {"width": 1240, "height": 860}
 _RESTYLE = """{
   "model_id": "bytedance/seedance-2.0",
   "prompt": "The same scene in the style of {{metadata.style|a hand-painted watercolour}}",
@@ -102,7 +102,7 @@ def _for_readme(folder: Path) -> None:
         jobs = Jobs(page)
         jobs.begin()
         _take(page, "#/jobs", folder / "console-jobs.png", clip={"x": 0, "y": 0, "width": 1240, "height": 640})
-        page.set_viewport_size(_TALL)
+        page.set_viewport_size({"width": 1240, "height": 1010})
         _take(page, f"#/jobs/{jobs.finished}", folder / "console-job.png")
 
 
