@@ -72,7 +72,8 @@ async function start() {
     main.replaceChildren(h("h1", "The console cannot be used"), problem(error));
     return;
   }
-  document.getElementById("stack").textContent = session.laptop ? `on this laptop${session.time_scale ? `, waits ${faster(session.time_scale)}` : ""}` : `${session.stack} · ${session.region}`;
+  document.getElementById("stack").append(session.laptop ? "on this laptop" : `${session.stack} · ${session.region}`);
+  if (session.time_scale) document.getElementById("stack").append(h("span.pace", `, waits ${faster(session.time_scale)}`));
   document.getElementById("laptop-link").hidden = !session.laptop;
   const live = document.getElementById("live");
   on("live", isLive => {

@@ -113,9 +113,8 @@ function makeNext({ job, next_step: step, next_command: command }) {
     parts.push(h("p", `${job.retrying.error?.message ?? ""} Tried ${job.retrying.tries} times; again by ${clock(job.retrying.next_try_by)}.`));
   }
   if (step) parts.push(error ? h("p", h("strong", "Next: "), step) : h("p.sentence", step));
-  if (command) {
-    const words = typeof command === "string" ? command : ["./genviral", ...command].join(" ");
-    parts.push(h("p.soft", "On a terminal: ", h("code", words)));
+  if (command?.length) {
+    parts.push(h("p.soft", "On a terminal: ", h("code", ["./genviral", ...command].join(" "))));
   }
   return parts.length ? [h("h2", !error ? "What comes next" : isOver(job.status) ? "What went wrong" : "Why it waits"), ...parts] : [];
 }
@@ -175,7 +174,7 @@ function makeTimeline({ timeline = [], next_poll_at: poll, job }) {
     h("time", { datetime: one.at, title: new Date(one.at).toLocaleString() }, clock(one.at)),
     one.kind === "status" ? chip(one.text.replaceAll(" ", "_"))
       : h("span", one.text, one.count > 1 ? h("span.count", ` ${one.count} times`) : null)));
-  const due = poll ?? job.next_try_at;
+  const due = poll ?? nextTry(job);
   if (due) {
     const left = h("span", { "aria-hidden": "true" });
     lines.push(h("li.is-next", h("span", poll ? "The next poll comes " : "It is tried again ", left)));
@@ -185,6 +184,13 @@ function makeTimeline({ timeline = [], next_poll_at: poll, job }) {
     });
   }
   return h("ol.timeline", { "aria-label": "What happened so far" }, lines);
+}
+
+/** When a job on hold is tried again. Its record tells what AWS would do; a laptop shortens that wait, too. */
+function nextTry({ next_try_at: due, timeline }) {
+  const begun = Date.parse(timeline?.on_hold);
+  if (!due || !session.time_scale || Number.isNaN(begun)) return due;
+  return new Date(begun + (Date.parse(due) - begun) * session.time_scale).toISOString();
 }
 
 function makeRequest(request) {

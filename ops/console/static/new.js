@@ -11,7 +11,7 @@ import { bytes, costOf, credits, many, placeholder } from "./words.js";
 export function show(place, { query }) {
   title("New video");
   const from = query.get("from");
-  const body = h("div", h("p.soft", "Loading…"));
+  const body = h("div.stack", h("p.soft", "Loading…"));
   const tab = (href, text, isHere) => h("a", { href, "aria-current": isHere ? "page" : null }, text);
   const tabs = isForm => h("nav.tabs", { "aria-label": "Made of" },
     tab("#/new", "A file, with a recipe", !isForm), tab("#/new?form=1", "A prompt, with a form", isForm));
