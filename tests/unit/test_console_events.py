@@ -112,14 +112,18 @@ class _Inbox:
         return found
 
 
+def looked(news: News) -> list[Event]:
+    return [event for step in news.steps for event in step()]
+
+
 def test_news_are_jobs_notifications_and_a_changed_overview(account: CommandLine) -> None:
     inbox: Any = _Inbox({"job_id": JOB_ID, "status": "uncertain"})
     news = News(Stack().store, Overview(Stack()), inbox, (0.0, 0.0))
     uncertain(account.world)
-    assert [event.kind for event in news.look()] == ["job", "notification", "overview"]
-    assert news.look() == []
+    assert [event.kind for event in looked(news)] == ["job", "notification", "overview"]
+    assert looked(news) == []
     account.world.overwrite(JOB_ID, status="failed", changed_at=4_000_000_000)
-    job, overview = news.look()
+    job, overview = looked(news)
     assert (job.data["status"], overview.data["counts"]["failed"]) == ("failed", 1)
 
 
@@ -143,6 +147,10 @@ class _Source:
     def __call__(self) -> Any:
         self.begun += 1
         return self
+
+    @property
+    def steps(self) -> Any:
+        return (self.look,)
 
     def look(self) -> list[Event]:
         self.looks += 1
