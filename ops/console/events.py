@@ -69,9 +69,11 @@ class Changes:
         parts = self._pool.map(lambda status: self._store.changed_since(status, self._since), Status)
         found = {job.job_id: job for job in sorted((job for part in parts for job in part), key=_moment)}
         changed = [job for job in found.values() if self._seen.get(job.job_id) != (job.status, _moment(job))]
+        told = self._store.in_full(changed) if changed else []
+        # Only now: where AWS does not answer, the next look must find the same.
         self._seen = {job_id: (job.status, _moment(job)) for job_id, job in found.items()}
         self._move_on(max(map(_moment, changed), default=0))
-        return self._store.in_full(changed) if changed else []
+        return told
 
     def _move_on(self, newest: int) -> None:
         """Begin the next look early enough for changes that arrive late, and later once none can any more."""

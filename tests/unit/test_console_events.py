@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ops.console import events
 from ops.console.events import Changes, Event, News, Watch
@@ -61,6 +62,16 @@ def test_a_change_that_the_index_shows_late_is_told(account: CommandLine, change
     assert told(changes) == [("first", "failed")]
     changed(account, "late", Status.FAILED, 2_030)  # another function's clock is behind
     assert told(changes) == [("late", "failed")]
+
+
+@pytest.mark.parametrize("operation", ["Query", "BatchGetItem"])
+def test_a_look_that_fails_loses_no_change(account: CommandLine, changes: Changes, operation: str) -> None:
+    changed(account, "new", Status.QUEUED, 2_001)
+    account.fails[operation] = failed(operation, "ThrottlingException")
+    with pytest.raises(ClientError):
+        changes.look()
+    del account.fails[operation]
+    assert told(changes) == [("new", "queued")]
 
 
 def test_what_changed_long_ago_is_not_read_again(
