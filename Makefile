@@ -9,7 +9,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --re
 export PYTHONIOENCODING := $(patsubst x%,%,$(firstword $(subst :, ,x$(PYTHONIOENCODING)))):backslashreplace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check coverage chaos lint audit iam-proof format docs build deploy package build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost lock clean
+.PHONY: help demo up test check coverage chaos lint audit iam-proof format docs build deploy package build-check bench bench-delivery bench-polling bench-coldstart bench-scale bench-batch bench-sweep cost screenshots lock clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -73,6 +73,9 @@ docs: $(VENV)/.dev ## write the generated parts of docs/ anew
 	$(RUN) -m tools.docs
 
 # SAM's command line is large and wants its own versions, so it lives apart.
+screenshots: $(VENV)/.dev ## the README's pictures of the console (ARGS="--all FOLDER" for every view)
+	@$(RUN) -m tools.screenshots $(ARGS)
+
 build: $(VENV)-sam/.sam ## what is deployed, cross-built for Lambda without containers
 	@$(VENV)-sam/bin/python -m tools.build
 

@@ -127,13 +127,13 @@ class Measured:
 @contextlib.contextmanager
 def counted_cloud(counts: Path, parameters: dict[str, str], generation_seconds: float) -> Iterator[laptop.Cloud]:
     """Run the local cloud with the counting AWS stand-in, which writes to `counts`."""
-    child = laptop._Child  # noqa: SLF001
+    child = laptop.Child
 
-    def start(module: str, *arguments: str, work: Path) -> Any:
-        return child("benchmarks.counting" if module == "local.aws" else module, *arguments, work=work)
+    def start(module: str, *arguments: str, **options: Any) -> Any:
+        return child("benchmarks.counting" if module == "local.aws" else module, *arguments, **options)
 
     with (
-        mock.patch.object(laptop, "_Child", start),
+        mock.patch.object(laptop, "Child", start),
         mock.patch.dict(os.environ, {"COUNTS": str(counts)}),
         laptop.Cloud(parameters=parameters, generation_seconds=generation_seconds) as cloud,
     ):

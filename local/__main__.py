@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import threading
+import webbrowser
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +202,8 @@ def demo(image: Path | None, recipe: Path | None, prompt: str | None, out: Path,
 @click.option(
     "--set", "parameters", metavar="PARAMETER=VALUE", multiple=True, callback=_assignments, help="a template parameter"
 )
-@click.option("--json", "as_json", is_flag=True, help="print only one line of JSON, when ready")
+@click.option("--open", "opens", is_flag=True, help="open the console in the browser")
+@click.option("--json", "as_json", is_flag=True, help="print only one line of JSON, when ready, and start no console")
 @_runs_a_cloud
 def up(
     port: int,
@@ -210,14 +212,18 @@ def up(
     time_scale: float,
     generation_seconds: float | None,
     parameters: dict[str, str],
+    opens: bool,
     as_json: bool,
 ) -> None:
     """Run the cloud on this laptop, and tell what happens in it.
 
-    Ctrl-C ends it and removes everything.
+    It prints the address of its console, a page for the browser. Ctrl-C ends it and removes everything.
     """
     from local.cloud import Cloud
+    from local.console import console
 
+    if opens and as_json:
+        raise click.UsageError("--open does not go with --json, which starts no console.")
     cloud = Cloud(
         port=port,
         time_scale=time_scale,
@@ -232,8 +238,11 @@ def up(
             print(json.dumps(asdict(cloud.endpoints)), flush=True)
             _ended.wait()
             return
-        with _settings(cloud.endpoints):
-            print(_welcome(cloud.endpoints, time_scale), flush=True)
+        variables = _variables(cloud.endpoints, time_scale)
+        with _settings(variables), console(variables) as (address, reason):
+            print(_welcome(cloud.endpoints, time_scale, address or f"could not be started: {reason}"), flush=True)
+            if opens and address:
+                webbrowser.open(address)
             _tell(cloud)
     if not as_json:
         print("\nThe cloud on your laptop has ended; everything in it is removed. Goodbye.", flush=True)
@@ -265,9 +274,9 @@ COMMANDS = (demo, up, vendor)
 
 
 @contextlib.contextmanager
-def _settings(at: Endpoints) -> Any:
+def _settings(variables: dict[str, str]) -> Any:
     """Keep a file that a shell can source, while the cloud runs."""
-    written = switches.write_settings(_variables(at))
+    written = switches.write_settings(variables)
     try:
         yield
     finally:
@@ -276,7 +285,7 @@ def _settings(at: Endpoints) -> Any:
             switches.ENV_FILE.unlink()
 
 
-def _variables(at: Endpoints) -> dict[str, str]:
+def _variables(at: Endpoints, time_scale: float) -> dict[str, str]:
     # Tools differ in which of the two region variables they read.
     return {
         "AWS_ENDPOINT_URL": at.aws_endpoint,
@@ -288,6 +297,7 @@ def _variables(at: Endpoints) -> dict[str, str]:
         "UPLOADS_BUCKET": at.uploads_bucket,
         "VIDEOS_BUCKET": at.videos_bucket,
         "TOPIC_ARN": at.topic_arn,
+        "GENVIRAL_TIME_SCALE": f"{time_scale:g}",
         **({"GENVIRAL_ADMIN_URL": at.genviral_admin_url} if at.genviral_admin_url else {}),
     }
 
@@ -309,7 +319,7 @@ def _tell(cloud: Cloud) -> None:
                 print(line, flush=True)
 
 
-def _welcome(at: Endpoints, time_scale: float) -> str:
+def _welcome(at: Endpoints, time_scale: float, console: str) -> str:
     from local.build import ROOT
 
     called = os.environ.get("GENVIRAL_PROGRAM", str(ROOT / "genviral"))
@@ -328,6 +338,7 @@ def _welcome(at: Endpoints, time_scale: float) -> str:
     return f"""\
 The cloud on your laptop is ready. Ctrl-C ends it and removes everything.
 
+  Console    {console}
   AWS        {at.aws_endpoint}  ({at.region}, any credentials)
   HTTP API   {at.api_url}/videos
   Genviral   {at.genviral_url}{controls}

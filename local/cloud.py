@@ -170,13 +170,13 @@ class Cloud:
             cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
         # Start both at once, because each takes most of a second.
         aws = cleanup.enter_context(
-            _Child(
+            Child(
                 "local.aws",
                 *("--port", str(self._port), "--time-scale", str(self._time_scale)),
                 *("--work", str(self._work), "--runtime-packages", str(built.runtime_packages)),
                 *(["--sigv4"] if self._sigv4 else []),
                 *(f"--allowed-origin={origin.strip()}" for origin in origins.split(",") if origin.strip()),
-                work=self._work,
+                environment=_environment(self._work),
             )
         )
         vendor = None if self._genviral_url else cleanup.enter_context(self._vendor())
@@ -206,10 +206,10 @@ class Cloud:
         build.say(f"\n{text}")  # a line of progress may be open
         self.failed_starts.append(text)
 
-    def _vendor(self) -> _Child:
+    def _vendor(self) -> Child:
         seconds = self._generation_seconds
         pace = () if seconds is None else ("--generation-seconds", str(seconds))
-        return _Child("local.genviral", "--port", "0", "--json", *pace, work=self._work)
+        return Child("local.genviral", "--port", "0", "--json", *pace, environment=_environment(self._work))
 
     def _endpoints(self, outputs: Mapping[str, str], genviral: Mapping[str, Any]) -> Endpoints:
         # A name below execute-api does not resolve everywhere, so the API is called by its path.
@@ -238,10 +238,14 @@ class Cloud:
             s3.put_object(Bucket=outputs["UploadsBucket"], Key=name, Body=file.read_bytes())
 
 
-class _Child:
-    """A stand-in in its own process. Its first line reports that it is ready; it ends when its input closes."""
+class Child:
+    """A module in its own process. Its first line reports that it is ready, as JSON; it ends when its input closes.
 
-    def __init__(self, module: str, *arguments: str, work: Path) -> None:
+    Args:
+        environment: All of its variables.
+    """
+
+    def __init__(self, module: str, *arguments: str, environment: Mapping[str, str]) -> None:
         self._module = module
         self._reader: threading.Thread | None = None
         with _uninterrupted():
@@ -249,7 +253,7 @@ class _Child:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=build.ROOT,
-            env=_environment(work),
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -257,7 +261,7 @@ class _Child:
             start_new_session=True,
         )
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> Child:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -286,7 +290,7 @@ class _Child:
             act(json.loads(line))
 
     def ready(self) -> dict[str, Any]:
-        """Wait for its first line, and return it.
+        """Wait for the JSON that it prints first, and return it: a line, or several if it ends with them.
 
         Raises:
             CloudFailed: It ended, or printed nothing for `READY_SECONDS`.
@@ -297,6 +301,8 @@ class _Child:
         try:
             timer.start()
             line = self._process.stdout.readline()
+            if line.strip() == b"{":
+                line += self._process.stdout.read()
         finally:
             timer.cancel()
         if line:

@@ -1,6 +1,6 @@
 """Switch the stand-in for Genviral: no credits, slow, failing, and back to normal. For trying out what then happens.
 
-Knows the stand-in's control endpoints, and where `up` writes its settings.
+Has the table of the switches, which the stand-in's controls carry out, and knows where `up` writes its settings.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def turn(name: str | None) -> dict[str, Any]:
 
     address = _address()
     try:
-        for method, path, body in SWITCHES[name][1] if name else ():
-            httpx.request(method, f"{address}/{path}", json=body or None).raise_for_status()
+        if name:
+            httpx.post(f"{address}/switches/{name}").raise_for_status()
         state: dict[str, Any] = httpx.get(f"{address}/state").raise_for_status().json()
     except httpx.HTTPError as error:
         raise NoStandIn(f"The stand-in for Genviral does not answer at {address} ({error}). Is `up` running?") from None

@@ -6,12 +6,19 @@ import sys
 from typing import TYPE_CHECKING
 
 from ops.cli import group, run
-from ops.commands import batching, checking, deciding, looking, making
+from ops.commands import batching, checking, console, deciding, looking, making
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (*making.COMMANDS, *looking.COMMANDS, *batching.COMMANDS, *checking.COMMANDS, *deciding.COMMANDS)
+COMMANDS = (
+    *making.COMMANDS,
+    *looking.COMMANDS,
+    *console.COMMANDS,
+    *batching.COMMANDS,
+    *checking.COMMANDS,
+    *deciding.COMMANDS,
+)
 cli = group("ops", "Make videos, see what jobs do, and decide what only a person can.", COMMANDS)
 
 

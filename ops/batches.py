@@ -21,7 +21,6 @@ from shared.requests.recipes import BATCHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from ops.stack import Stack
     from shared.jobs.record import Job
@@ -58,8 +57,11 @@ class Batches:
 
     stack: Stack
 
-    def upload(self, file: Path, *, check: bool) -> tuple[str, str]:
-        """Upload a file, and return its key and the batch's id. The same rows are never paid for twice.
+    def upload(self, name: str, body: bytes, *, check: bool) -> tuple[str, str, str]:
+        """Upload a file, and return its key, its version and the batch's id. The same rows are never paid for twice.
+
+        Args:
+            name: The file's name, without a folder.
 
         Raises:
             Refused: It cannot be read as a batch; nothing was uploaded.
@@ -67,16 +69,20 @@ class Batches:
         from shared.jobs.errors import BatchTooLarge, BatchUnreadable
         from shared.requests.batches import read
 
-        body = file.read_bytes()
-        key = f"{BATCHES}{file.name}"
+        key = f"{BATCHES}{name}"
         if check and not is_check(key):
-            key = f"{BATCHES}{file.stem}.check{file.suffix}"
+            stem, dot, suffix = key.rpartition(".")
+            key = f"{stem}.check{dot}{suffix}"
         try:
             read(body, key)
         except (BatchUnreadable, BatchTooLarge) as fault:
-            raise Refused(f"{file}: {fault.message.rstrip('.')}. Nothing was uploaded.") from None
+            raise Refused(f"{name}: {fault.message.rstrip('.')}. Nothing was uploaded.") from None
         version_id = self.stack.s3.put_object(Bucket=self.stack.uploads, Key=key, Body=body).get("VersionId", "")
-        return key, identity.for_object(self.stack.uploads, key, version_id)
+        return key, version_id, self.id_of(key, version_id)
+
+    def id_of(self, key: str, version_id: str) -> str:
+        """Return the id of an uploaded batch."""
+        return identity.for_object(self.stack.uploads, key, version_id)
 
     def latest(self, names: Sequence[str]) -> tuple[str, str]:
         """Return the key and the id of the last upload of a batch.
@@ -119,21 +125,45 @@ class Batches:
 
     def show(self, key: str, batch_id: str) -> dict[str, Any]:
         """Return what became of an upload, with the fields of `FIELDS` that have a value."""
-        executions = Executions(sfn=self.stack.sfn, state_machine_arn=self.stack.output("BatchMachineArn"))
-        execution = executions.describe(executions.arn(batch_id))
+        return self.show_rows(key, batch_id)[0]
+
+    def show_rows(self, key: str, batch_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return what became of an upload, and of its rows, as the report has them; none while there is no report."""
+        execution = self._executions.describe(self._executions.arn(batch_id))
         shown = {"name": name_of(key), "batch_id": batch_id, "bucket": self.stack.uploads, "key": key}
         if execution is None:
-            return {**shown, "status": "arriving"}
+            return {**shown, "status": "arriving"}, []
         if execution["status"] == "RUNNING":
-            return {**shown, "status": "running"}
+            return {**shown, "status": "running"}, []
         if execution["status"] == "SUCCEEDED":
             known = json.loads(execution["output"])
             if is_check(key):
-                return {**shown, "status": "checked", **known, "wrong_rows": _wrong(self._rows(known["report"]))}
+                rows = self._rows(known["report"])
+                return {**shown, "status": "checked", **known, "wrong_rows": _wrong(rows)}, rows
             rows, goes_on = self._present(self._rows(known["report"]))
             now = {"counts": dict(Counter(row["status"] for row in rows).most_common()), "wrong_rows": _wrong(rows)}
-            return {**shown, "status": "running" if goes_on else "finished", **known, **now}
-        return {**shown, **_failure(execution)}
+            return {**shown, "status": "running" if goes_on else "finished", **known, **now}, rows
+        return {**shown, **_failure(execution)}, []
+
+    def planned(self, batch_id: str) -> list[dict[str, Any]] | None:
+        """Return the rows of a batch by its plan: `line`, and `job_id` or an `error`. None until there is a plan.
+
+        They name no request: that lies in another part of the plan.
+        """
+        plan = self._executions.output_of(self._executions.arn(batch_id), "Plan")
+        if plan is None or "jobs" not in plan:
+            return None
+        jobs, refused = (self._part(plan["source"]["bucket"], plan[name]) for name in ("jobs", "refused"))
+        rows = [{"line": job["source"]["line"], "job_id": job["job_id"]} for job in jobs]
+        return sorted([*rows, *({**row, "status": "refused"} for row in refused)], key=lambda row: row["line"])
+
+    def _part(self, bucket: str, key: str) -> list[dict[str, Any]]:
+        part: list[dict[str, Any]] = json.loads(self.stack.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return part
+
+    @property
+    def _executions(self) -> Executions:
+        return Executions(sfn=self.stack.sfn, state_machine_arn=self.stack.output("BatchMachineArn"))
 
     def _rows(self, report: dict[str, str]) -> list[dict[str, Any]]:
         body = self.stack.s3.get_object(Bucket=report["bucket"], Key=report["key"])["Body"].read()

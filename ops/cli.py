@@ -96,10 +96,9 @@ class Desk:
 
     def keys(self, what: str) -> list[str]:
         """Return the keys in this stack's buckets that a text may mean: it may be a link or an address."""
-        from ops.addresses import readings
+        from ops.meaning import keys
 
-        ours = (self.stack.uploads, self.stack.videos)
-        return list(dict.fromkeys(one.name for one in readings(what, ours) if one.bucket in (None, *ours)))
+        return keys(self.stack, what)
 
     def stopped(self, text: str, command: str) -> click.exceptions.Exit:
         """Say how to go on after Ctrl-C, and return what ends the command."""

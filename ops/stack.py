@@ -6,6 +6,8 @@ Knows the stack's outputs and parameters. Must not know the command line or what
 from __future__ import annotations
 
 import os
+import shlex
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ from ops.exits import NotFound, Unanswered
 from ops.finder import Finder
 from ops.operator import Operator
 from ops.vendor import Vendor
+from shared.credits.counter import CreditCounter
 from shared.executions import Executions
 from shared.jobs.intake_switch import IntakeSwitch
 from shared.jobs.transitions import JobStore
@@ -29,6 +32,11 @@ from shared.jobs.transitions import JobStore
 ERRORS = (BotoCoreError, ClientError, Boto3Error, ResponseParserError)
 """What boto3 raises where AWS denies something, does not answer, or something else answers."""
 _MINUTE = 60
+_CREATING = threading.Lock()
+"""A session may create clients in one thread at a time only; the clients may be used in all.
+
+https://docs.aws.amazon.com/boto3/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions
+"""
 _NOT_TAKEN = (
     "ExpiredToken",
     "ExpiredTokenException",
@@ -41,7 +49,7 @@ _WRONGLY_SIGNED = ("SignatureDoesNotMatch", "InvalidSignatureException", "Reques
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html
 """
-_ENV_FILE = Path(__file__).resolve().parents[1] / ".genviral-env"
+_ENV_FILE = Path(os.environ.get("GENVIRAL_ENV_FILE") or Path(__file__).resolve().parents[1] / ".genviral-env")
 """What `up` writes while it runs."""
 
 
@@ -60,7 +68,8 @@ class Stack:
     def client(self, service: Any, **options: Any) -> Any:
         """Return a boto3 client."""
         try:
-            return self._session.client(service, config=Config(**options))
+            with _CREATING:
+                return self._session.client(service, config=Config(**options))
         except ValueError as error:
             if isinstance(error, BotoCoreError):
                 raise
@@ -84,6 +93,12 @@ class Stack:
     def switch(self) -> IntakeSwitch:
         """The kill switch."""
         return IntakeSwitch(self._dynamodb, self.output("JobsTable"))
+
+    @cached_property
+    def credits(self) -> CreditCounter:
+        """The day's credits, and the limit; 0 is no limit."""
+        limit = float(self.parameter("DailyCreditLimit"))
+        return CreditCounter(self._dynamodb, self.output("JobsTable"), limit)
 
     @cached_property
     def operator(self) -> Operator:
@@ -178,6 +193,21 @@ class Stack:
         if name not in values:
             raise NotFound(f"The stack {self.name} is no stack of this project: it has no {name}.")
         return values[name]
+
+
+def use_laptop() -> None:
+    """Choose the cloud that `up` runs on this laptop, as a shell does that sources its settings.
+
+    Raises:
+        NotFound: None runs.
+    """
+    try:
+        words = shlex.split(_ENV_FILE.read_text("utf-8"), comments=True)
+    except OSError:
+        raise NotFound("No cloud runs on this laptop. Start it with `up`, in another terminal.") from None
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        os.environ.pop(name, None)
+    os.environ.update({name: value for name, equals, value in (word.partition("=") for word in words) if equals})
 
 
 def explained(error: Exception) -> str:

@@ -29,7 +29,6 @@ from shared.requests.upload_keys import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
 
@@ -80,17 +79,18 @@ class Submitted:
     job: Job | None = None
 
 
-def of_file(file: Path, *, recipe: str, metadata: Mapping[str, str]) -> Wish:
+def of_file(name: str, body: bytes, *, recipe: str, metadata: Mapping[str, str]) -> Wish:
     """Return the wish for a video of a file.
 
     Args:
+        name: The file's name, without a folder.
         metadata: Names and values, which may be any text.
 
     Raises:
         Refused: Its name cannot be a key's end, or S3 cannot take the metadata.
     """
-    name = unicodedata.normalize("NFC", file.name)
-    wish = Wish(f"{UPLOADS}{recipe}/", name, file.read_bytes(), _encoded(metadata))
+    name = unicodedata.normalize("NFC", name)
+    wish = Wish(f"{UPLOADS}{recipe}/", name, body, encoded(metadata))
     if type_of(wish.key(1)) != "upload":
         raise Refused(f"The recipe {recipe} or the file's name {name} cannot be part of an upload's key. Rename it.")
     return wish
@@ -101,7 +101,7 @@ def of_request(name: str, body: bytes) -> Wish:
     return Wish(REQUESTS, name, body)
 
 
-def _encoded(metadata: Mapping[str, str]) -> dict[str, str]:
+def encoded(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return metadata as S3 takes it: what is not plain ASCII as an encoded word (RFC 2047)."""
     encoded = {name.lower(): _as_header(value) for name, value in metadata.items()}
     size = sum(len(name) + len(value) for name, value in encoded.items())

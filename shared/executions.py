@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LIVE = ("RUNNING", "PENDING_REDRIVE")
 """The statuses of an execution that continues automatically."""
 _LATER_EXECUTIONS = 999
+_FIRST_EVENTS = 200
 _PAGE = 1000  # https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
 # An execution that is too old, has too long a history or runs again. The last two: a service without redrives.
 _NOT_REDRIVABLE = "ExecutionNotRedrivable"
@@ -131,6 +132,31 @@ class Executions:
         """Return how often an execution has entered a state, as far as its newest thousand events say."""
         history = self.sfn.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=_PAGE)
         return sum(event.get("stateEnteredEventDetails", {}).get("name") == state for event in history["events"])
+
+    def history(self, arn: str, most: int) -> list[dict[str, Any]]:
+        """Return the newest events of an execution, oldest first; none where it was never started.
+
+        Args:
+            most: How many at most, give or take a page. An execution has 25,000 at most.
+        """
+        paginator = self.sfn.get_paginator("get_execution_history")
+        pages = paginator.paginate(
+            executionArn=arn, reverseOrder=True, PaginationConfig={"MaxItems": most, "PageSize": min(most, _PAGE)}
+        )
+        try:
+            newest: list[Any] = [event for page in pages for event in page["events"]]
+        except self.sfn.exceptions.ExecutionDoesNotExist:
+            return []
+        return newest[::-1]
+
+    def output_of(self, arn: str, state: str) -> Any:
+        """Return what one of an execution's first states gave; None where that has not ended, or was never started."""
+        try:
+            events = self.sfn.get_execution_history(executionArn=arn, maxResults=_FIRST_EVENTS)["events"]
+        except self.sfn.exceptions.ExecutionDoesNotExist:
+            return None
+        left = (event.get("stateExitedEventDetails", {}) for event in events)
+        return next((json.loads(one["output"]) for one in left if one.get("name") == state), None)
 
     def running(self) -> Iterator[list[str]]:
         """The ARNs of the executions that run, page by page; those started or redriven last come first.

@@ -1,9 +1,9 @@
 """Write the parts of docs/ that are generated from the code: `python -m tools.docs`, `--check` to compare.
 
-docs/openapi.json is written whole (`tools.openapi`). In a page, a generated part is between
-`<!-- generated: NAME -->` and `<!-- end -->`; everything else is written by hand. This module knows where each fact is:
-the error tables, the state machine, the template, the transitions of a job, the imports. It must not contain a fact of
-its own.
+docs/openapi.json (`tools.openapi`) and the console's graph (`tools.graph`) are written whole. In a page, a generated
+part is between `<!-- generated: NAME -->` and `<!-- end -->`; everything else is written by hand. This module knows
+where each fact is: the error tables, the state machine, the template, the transitions of a job, the imports. It must
+not contain a fact of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from shared.jobs.record import Job
 from shared.jobs.redrives import PROSPECTS, Prospect
 from shared.jobs.states import STATES, TERMINAL, Status
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
-from tools import cost, iam, openapi
+from tools import cost, graph, iam, openapi
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import rule_for
 
@@ -62,6 +62,8 @@ PAGES = tuple(
         "statuses",
     )
 )
+
+GRAPH = ROOT / "ops" / "console" / "static" / "graph.svg"
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = ("shared", "functions", "ops", "local", "tools")
@@ -529,7 +531,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tools.docs", description="Writes the generated parts of docs/.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
     check = parser.parse_args(arguments).check
-    written = {page: rendered(page.read_text("utf-8")) for page in PAGES} | {openapi.PATH: openapi.text()}
+    written = {page: rendered(page.read_text("utf-8")) for page in PAGES}
+    written |= {openapi.PATH: openapi.text(), GRAPH: graph.svg(machine(), _ways)}
     stale = {page: text for page, text in written.items() if not page.exists() or page.read_text("utf-8") != text}
     for page, text in stale.items():
         sys.stdout.write(f"{page.relative_to(ROOT)} {'is stale: run make docs' if check else 'written'}\n")

@@ -5,8 +5,10 @@ They are not part of the vendor's contract.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from local.genviral.faults import Fault, FaultPlan
 from local.genviral.http_messages import Reply, Request, json_reply
 from local.genviral.vendor_state import AccountState  # noqa: TC001 -- pydantic needs it at run time
+from local.switches import SWITCHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +74,7 @@ class Admin:
             ("POST", "settings"): self._set_settings,
             ("POST", "faults"): lambda body: self._faults.add(Fault.model_validate_json(body)),
             ("DELETE", "faults"): lambda _body: self._faults.clear(),
+            **{("POST", f"switches/{name}"): partial(self._turn, name) for name in SWITCHES},
         }
 
     def routes(self) -> list[str]:
@@ -78,7 +82,10 @@ class Admin:
 
     def answer(self, request: Request) -> Reply:
         """Carry out a request and return the new state."""
-        act = self._routes.get((request.method, request.path.removeprefix(f"{ADMIN_PATH}/")))
+        name = request.path.removeprefix(f"{ADMIN_PATH}/")
+        if (request.method, name) == ("GET", "switches"):
+            return json_reply(200, {"switches": [{"name": one, "text": text} for one, (text, _) in SWITCHES.items()]})
+        act = self._routes.get((request.method, name))
         if act is None:
             return json_reply(404, {"error": "Unknown admin route", "routes": self.routes()})
         try:
@@ -96,6 +103,10 @@ class Admin:
             "requests": self._counts.document(),
             "faults": self._faults.document(),
         }
+
+    def _turn(self, name: str, _: bytes) -> None:
+        for method, control, body in SWITCHES[name][1]:
+            self._routes[method, control](json.dumps(body).encode())
 
     def _set_credits(self, body: bytes) -> None:
         wanted = _Credits.model_validate_json(body)

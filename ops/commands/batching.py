@@ -43,7 +43,10 @@ def batch(desk: Desk, what: str, check: bool, waits: bool, timeout: float | None
     uploads = file.is_file() and file.suffix.lower() in SUFFIXES
     if check and not uploads:
         raise click.UsageError(f"--check needs a FILE of this machine, .csv or .jsonl; there is none at '{what}'.")
-    key, batch_id = batches.upload(file, check=check) if uploads else batches.latest(desk.keys(what))
+    if uploads:
+        key, _, batch_id = batches.upload(file.name, file.read_bytes(), check=check)
+    else:
+        key, batch_id = batches.latest(desk.keys(what))
     desk.known["batch"] = {"batch_id": batch_id, "bucket": desk.stack.uploads, "key": key}
     if waits:
         try:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import click
 
+from ops import questions
 from ops.cli import Desk, command
 from ops.exits import Exit, Refused
 from ops.output import agree, document, say
 from shared.faults import Paid
-from shared.jobs.states import Status
 
 if TYPE_CHECKING:
     from shared.jobs.record import Job
 
-_COUNTED = 1000
 _yes = click.option("--yes", is_flag=True, help="do not ask")
 
 
@@ -41,11 +39,7 @@ def resubmit(desk: Desk, job: str, yes: bool) -> None:
     """Send the paid call again; MAY PAY A SECOND TIME, so it asks."""
 
     def approve(found: Job) -> None:
-        if found.claim is None:
-            agree("The job was not paid for. Sending it again pays for it.", found.job_id, yes=yes)
-        else:
-            warning = "The job may be paid for already. Sending it again may pay a second time."
-            agree(warning, found.job_id, yes=yes)
+        agree(questions.before_resubmit(found), found.job_id, yes=yes)
 
     job_id = desk.job(job).job_id
     _goes_on(desk, job_id, desk.stack.operator.resubmit(job_id, approve), "Sent again in")
@@ -96,10 +90,9 @@ def stop_intake(desk: Desk) -> None:
 @_yes
 def start_intake(desk: Desk, yes: bool) -> None:
     """Let jobs start again; asks if any have waited."""
-    waiting = len(list(itertools.islice(desk.stack.store.in_status(Status.QUEUED), _COUNTED)))
-    if waiting:
-        many = f"{waiting} or more" if waiting == _COUNTED else str(waiting)
-        agree(f"Jobs that are queued now: {many}. Each will be sent and paid for.", "start", yes=yes)
+    waiting, question = questions.before_start(desk.stack.store)
+    if question:
+        agree(question, "start", yes=yes)
     desk.stack.switch.start()
     if desk.as_json:
         document({"intake_stopped": False, "queued": waiting})
@@ -116,16 +109,7 @@ def _goes_on(desk: Desk, job_id: str, arn: str, said: str = "Going on in") -> No
 
 def _redrive_one(desk: Desk, what: str, *, yes: bool) -> None:
     def approve(job: Job) -> None:
-        if desk.stack.switch.is_stopped:
-            raise Refused("Intake is stopped, and this job has no video yet. Redrive it after start-intake.")
-        if job.claim is None:
-            agree("The job is not paid for yet. Going on sends its paid call, once.", job.job_id, yes=yes)
-            return
-        warning = (
-            "The job may be paid for already. Going on sends nothing, unless the call before turns out to be refused: "
-            "then it sends the paid call, once."
-        )
-        agree(warning, job.job_id, yes=yes)
+        agree(questions.before_redrive(job, desk.stack.switch), job.job_id, yes=yes)
 
     job_id = desk.job(what).job_id
     _goes_on(desk, job_id, desk.stack.operator.redrive(job_id, approve))
@@ -141,7 +125,7 @@ def _redrive_all(desk: Desk, error: str | None, *, dry_run: bool, yes: bool) -> 
         for job in jobs:
             say(f"{job.job_id:<46} paid: {job.paid:<8} {(job.error or {}).get('code')}")
     if jobs and not dry_run:
-        _agree_to_all(jobs, yes=yes)
+        agree(questions.before_redrive_all(jobs), "redrive", yes=yes)
     reasons = {} if dry_run else {job.job_id: reason for job, reason in desk.stack.operator.redrive_all(jobs)}
     left = {job_id: reason for job_id, reason in reasons.items() if reason is not None}
     if desk.as_json:
@@ -161,17 +145,6 @@ def _redrive_all(desk: Desk, error: str | None, *, dry_run: bool, yes: bool) -> 
     if left:
         raise Refused(f"Left alone: {len(left)}, for the reasons above.")
     return None
-
-
-def _agree_to_all(jobs: list[Job], *, yes: bool) -> None:
-    unpaid = sum(job.paid is Paid.NO for job in jobs)
-    unknown = sum(job.paid is Paid.UNKNOWN for job in jobs)
-    agree(
-        f"Jobs to redrive: {len(jobs)}. Not paid for yet, so that their paid call is sent: {unpaid}. Perhaps paid for, "
-        f"so that it is sent only where the call before turns out to be refused: {unknown}.",
-        "redrive",
-        yes=yes,
-    )
 
 
 COMMANDS = (attach, resubmit, redrive, cancel, stop_intake, start_intake)

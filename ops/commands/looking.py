@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 import time
@@ -14,11 +13,10 @@ import click
 from ops.cli import Desk, command, program
 from ops.commands.batching import print_batch
 from ops.exits import Exit, NotFound
-from ops.facts import age, document, facts, issues, made_of, style_of, time_left, waits_for_a_person
+from ops.facts import age, document, issues, made_of, style_of, time_left, waits_for_a_person
 from ops.output import cell, console, say, say_facts, table
 from ops.output import document as print_document
 from shared.jobs.states import OPEN, STATES, Status
-from shared.requests.recipes import BATCHES, RECIPES, recipe_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,65 +70,53 @@ def show(desk: Desk, what: str) -> None:
 
 def show_one(desk: Desk, what: str) -> None:
     """Show what is meant: one job, several of them, a batch or a recipe."""
-    if _is_whole_batch(desk, what) or _is_recipe(desk, what):
+    from ops import meaning
+
+    if named := meaning.batch(desk.stack, what):
+        _show_batch(desk, named)
+        return
+    if recipe := meaning.recipe(desk.stack, what):
+        _show_recipe(desk, recipe)
         return
     try:
         found = desk.jobs(what)
     except NotFound:
-        if _is_whole_batch(desk, what, by_name=True):
+        if named := meaning.batch(desk.stack, what, by_name=True):
+            _show_batch(desk, named)
             return
         raise
     if len(found) > 1:
-        found = _in_full(desk, found)
+        found = desk.stack.store.in_full(found)
         if desk.as_json:
             print_document({"jobs": [document(job) for job in found]})
             return
         console().print(_table(found))
         say(f"These are {len(found)} jobs; show one by its id.", error=True)
         return
-    from ops.next_step import command_in, next_step
+    from ops.showing import look_at
 
-    job, execution = desk.stack.operator.show(found[0].job_id)
-    stopped = job.video_id is None and not job.is_terminal and desk.stack.switch.is_stopped
-    step = next_step(job, execution, intake_stopped=stopped, sweep_by=_sweep_by(desk, job))
-    words = command_in(job, step)
+    shown = look_at(desk.stack, found[0].job_id)
     if desk.as_json:
-        more = {"execution": job.execution or (execution or {}).get("executionArn"), "next_step": step}
-        more |= {"execution_status": (execution or {}).get("status"), "next_command": list(words)}
-        print_document({"job": document(job, **more)})
+        print_document({"job": shown.document()})
         return
-    shown = facts(job, execution) | {"next": step, "type": desk.command(*words) if words else None}
-    say_facts(shown)
+    words = shown.next_command
+    say_facts(shown.facts() | {"next": shown.next_step, "type": desk.command(*words) if words else None})
 
 
-def _is_whole_batch(desk: Desk, what: str, *, by_name: bool = False) -> bool:
-    """Show a batch, where its file or its report is meant and the file is still there.
+def _show_batch(desk: Desk, named: tuple[str, str]) -> None:
+    from ops.batches import Batches
 
-    Args:
-        by_name: Whether its name or its id alone is enough; a job may be called the same.
-    """
-    from ops.batches import SUFFIXES, Batches
-
-    batches = Batches(desk.stack)
-    keys = [key for key in desk.keys(what) if by_name or key.startswith(BATCHES) or key.lower().endswith(SUFFIXES)]
-    with contextlib.suppress(NotFound):
-        print_batch(desk, batches.show(*batches.latest(keys)))
-        return True
-    return False
+    print_batch(desk, Batches(desk.stack).show(*named))
 
 
-def _is_recipe(desk: Desk, what: str) -> bool:
-    """Show a recipe, where one is meant: whether it can be used, what it takes, and what is wrong with it."""
-    keys = [key for key in desk.keys(what) if key.startswith(RECIPES)]
-    name = next(filter(None, (recipe_named_by(f"{key.removesuffix('.json')}.json") for key in keys)), None)
-    if name is None:
-        return False
+def _show_recipe(desk: Desk, name: str) -> None:
+    """Show whether a recipe can be used, what it takes, and what is wrong with it."""
     from ops.recipes import described
 
     shown = described(desk.stack, name)
     if desk.as_json:
         print_document({"recipe": shown})
-        return True
+        return
     error = shown.get("error", {})
     say_facts(
         {
@@ -144,13 +130,6 @@ def _is_recipe(desk: Desk, what: str) -> bool:
             "files go to": shown.get("files_go_to"),
         }
     )
-    return True
-
-
-def _sweep_by(desk: Desk, job: Job) -> str:
-    from shared.jobs.waits import sweep_by
-
-    return sweep_by(job, desk.stack.quiet_seconds)
 
 
 def _read(desk: Desk, status: Status | None, limit: int, *, oldest: bool) -> tuple[list[Job], bool]:
@@ -161,13 +140,7 @@ def _read(desk: Desk, status: Status | None, limit: int, *, oldest: bool) -> tup
     read = _changed_first if oldest else _changed_last
     found = [job for one in ([status] if status else _LISTED) for job in read(desk, one, limit + 1)]
     found.sort(key=lambda job: (job.created_at, job.job_id), reverse=not oldest)
-    return _in_full(desk, found[:limit]), len(found) > limit
-
-
-def _in_full(desk: Desk, jobs: list[Job]) -> list[Job]:
-    """Return jobs of an index with what only their records have, such as their credits."""
-    known = desk.stack.store.batch_get(job.job_id for job in jobs)
-    return [known.get(job.job_id, job) for job in jobs]
+    return desk.stack.store.in_full(found[:limit]), len(found) > limit
 
 
 def _changed_first(desk: Desk, status: Status, many: int) -> list[Job]:

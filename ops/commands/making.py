@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -11,21 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ops.cli import ROOT, Desk, command
-from ops.exits import Exit, NotFound, Refused
+from ops.cli import Desk, command
+from ops.exits import Exit, NotFound
 from ops.output import console, document, say, say_command
 from shared.jobs.identity import is_job_id
-from shared.requests.recipes import DEFAULT_RECIPE, RECIPES, UPLOADS, recipe_named_by
+from shared.requests.recipes import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ops.submit import Submitted, Wish
     from ops.wait import Outcome
-
-_BATCHES = (".csv", ".jsonl")
-_MANIFEST = ".manifest.json"
-_MEGABYTE = 1_000_000  # as the stack counts them
 
 _out = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=".", help="folder for the video (default: this)"
@@ -69,10 +64,7 @@ def submit(
     labels = _labels(metadata)
     if waits:
         _require_folder(out)
-    wish = _of_file(file, recipe, labels) if file is not None else _of_prompt(str(prompt), model, labels)
-    _require_size(desk, wish)
-    if file is not None:
-        _look_for_recipe(desk, wish, recipe or DEFAULT_RECIPE)
+    wish = _wish(desk, file, recipe, prompt, model, labels)
     submitted = _submit(desk, wish, again=again)
     if not waits:
         if desk.as_json:
@@ -141,24 +133,23 @@ def _labels(metadata: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-def _of_file(file: Path, recipe: str | None, labels: dict[str, str]) -> Wish:
-    from ops.submit import of_file, of_request
+def _wish(
+    desk: Desk, file: Path | None, recipe: str | None, prompt: str | None, model: str | None, labels: dict[str, str]
+) -> Wish:
+    from ops.wishes import Misused, missing_recipe, of_named, of_prompt, require_size
 
-    if file.suffix.lower() in _BATCHES:
-        raise Refused(f"{file} is a batch: its rows are jobs of their own. Use: batch {file}")
-    if file.suffix.lower() == ".json" and not file.name.endswith(_MANIFEST):
-        if recipe or labels:
-            raise click.UsageError(f"{file} is a whole request: --recipe and --metadata do not go with it.")
-        body = file.read_bytes()
-        _require_json(file, body)
-        return of_request(file.name, body)
-    if file.name.endswith(_MANIFEST):
-        _require_json(file, file.read_bytes())
-    chosen = recipe or DEFAULT_RECIPE
-    if recipe_named_by(f"{RECIPES}{chosen}.json") is None:
-        raise click.BadParameter(f"'{chosen}' can be no recipe's name", param_hint="--recipe")
-    _require_names(labels)
-    return of_file(file, recipe=chosen, metadata=labels)
+    if file is None:
+        return of_prompt(str(prompt), model, labels)
+    try:
+        wish = of_named(file.name, file.read_bytes(), recipe=recipe, labels=labels)
+    except Misused as error:
+        if error.option:
+            raise click.BadParameter(str(error), param_hint=error.option) from None
+        raise click.UsageError(str(error)) from None
+    require_size(desk.stack, wish)
+    if warning := missing_recipe(desk.stack, wish):
+        say(warning, error=True)
+    return wish
 
 
 def _require_folder(out: Path) -> None:
@@ -172,76 +163,14 @@ def _require_folder(out: Path) -> None:
         raise click.BadParameter(text, param_hint="--out") from None
 
 
-def _require_size(desk: Desk, wish: Wish) -> None:
-    """Refuse a file that is empty or too large before it is uploaded: its job could only fail."""
-    if not wish.body:
-        raise Refused(f"{wish.name} is empty. Nothing was submitted.")
-    most = int(desk.stack.parameter("MaxUploadMegabytes"))
-    if len(wish.body) > most * _MEGABYTE:
-        size = f"{wish.name} has {len(wish.body) / _MEGABYTE:.1f} MB, and this stack takes {most} MB at most"
-        raise Refused(f"{size} (its parameter MaxUploadMegabytes). Nothing was submitted.")
-
-
-def _look_for_recipe(desk: Desk, wish: Wish, recipe: str) -> None:
-    """Warn of a recipe that is not there. It may still come; without the right to look, nothing is said."""
-    from botocore.exceptions import ClientError
-
-    from shared.requests.s3_errors import is_missing
-
-    if not wish.place.startswith(UPLOADS):
-        return
-    key = f"{RECIPES}{recipe}.json"
-    try:
-        desk.stack.s3.head_object(Bucket=desk.stack.uploads, Key=key)
-    except ClientError as error:
-        if is_missing(error):
-            where = f"s3://{desk.stack.uploads}/{key}"
-            text = f"There is no recipe {recipe}. It has two minutes to appear at {where}; else the job fails, unpaid."
-            say(text, error=True)
-
-
-def _require_names(labels: dict[str, str]) -> None:
-    for name in labels:
-        if not (name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()):
-            text = f"'{name}' can be no name in S3: use ASCII letters, digits, '-', '_', '.'. Values may be any text"
-            raise click.BadParameter(text, param_hint="--metadata")
-
-
-def _require_json(file: Path, body: bytes) -> None:
-    """Refuse a file that is no JSON, with the line and the column, before it is uploaded."""
-    from shared import strict_json
-
-    try:
-        strict_json.loads(strict_json.text_of(body))
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Refused(f"{file} is not valid JSON: {where}: {error.msg}. Nothing was submitted.") from None
-    except strict_json.RepeatedKey as error:
-        raise Refused(f"{file} has the key '{error.key}' twice in one object. Nothing was submitted.") from None
-    except (ValueError, RecursionError):
-        raise Refused(f"{file} is not JSON in UTF-8. Nothing was submitted.") from None
-
-
-def _of_prompt(prompt: str, model: str | None, labels: dict[str, str]) -> Wish:
-    from ops.submit import of_request
-
-    chosen = model or json.loads((ROOT / "recipes" / "default.json").read_text("utf-8"))["model_id"]
-    request: dict[str, Any] = {"model_id": chosen, "prompt": prompt}
-    if labels:
-        request["metadata"] = labels
-    # The key must not show the prompt: notifications and logs have keys.
-    return of_request("prompt.json", json.dumps(request, ensure_ascii=False).encode())
-
-
 # ---- submitting and waiting ------------------------------------------------------------------------------------------
 
 
 def _submit(desk: Desk, wish: Wish, *, again: bool) -> Submitted:
-    from ops.submit import Submitter
+    from ops.wishes import submitter
 
-    submitter = Submitter(s3=desk.stack.s3_without_retries, bucket=desk.stack.uploads, store=desk.stack.store)
     try:
-        return submitter.submit(wish, again=again)
+        return submitter(desk.stack).submit(wish, again=again)
     except KeyboardInterrupt:
         if not again:
             raise

@@ -123,6 +123,11 @@ class CreditCounter:
         counter = from_item(item)
         return is_probed(counter, time.time()) and attempt not in counter["probe"]
 
+    def spent_today(self) -> float:
+        """Return what jobs have used today (UTC), with what is reserved for those under way; 0 where nobody counts."""
+        item: Any = self._client.get_item(TableName=self._table, Key=key_of(f"#credits {_today()}")).get("Item", {})
+        return _number(item["spent"]) if "spent" in item else 0.0
+
     def price(self, kind: str) -> Price | None:
         """Return what the videos of a combination cost. None: none was paid for in the last 90 days."""
         return self._read(kind)[0]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shared.genviral.client import GenviralClient
 
 KEPT_SECONDS = 600
+_SHOWN = ("id", "name", "provider", "default_cost", "required", "optional")
 
 
 @dataclass(slots=True)
@@ -35,6 +36,6 @@ class ModelList:
         now = time.monotonic()
         if self._models is None or now >= self._asked_at + KEPT_SECONDS:
             listed = [asdict(model) for model in self.vendor().list_models()]
-            self._models = [{name: value for name, value in model.items() if value is not None} for model in listed]
+            self._models = [{name: model[name] for name in _SHOWN if model[name] is not None} for model in listed]
             self._asked_at = now
         return self._models

@@ -145,6 +145,27 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter that a model takes, as far as the vendor describes it.
+
+    Attributes:
+        name: Its name in `params`.
+        type: The vendor's word, such as `number`.
+        options: The values that it may have; none where any is possible.
+        default: Its value where none is given.
+        minimum: The least number.
+        maximum: The largest number.
+    """
+
+    name: str
+    type: str | None = None
+    options: tuple[str | float, ...] = ()
+    default: str | float | bool | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """An available model.
 
@@ -155,6 +176,7 @@ class Model:
         default_cost: The usual price in credits.
         required: The inputs that it needs.
         optional: The other inputs that it accepts.
+        params: The parameters that it takes.
     """
 
     id: str
@@ -163,6 +185,7 @@ class Model:
     default_cost: float | None = None
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    params: tuple[Param, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,7 +543,24 @@ def _model(entry: dict[str, Any], model_id: str) -> Model:
         default_cost=_number(_object(entry.get("credits")).get("default_cost")),
         required=_strings(inputs.get("required")),
         optional=_strings(inputs.get("optional")),
+        params=tuple(_param(param, _object(facts)) for param, facts in _object(entry.get("params")).items()),
     )
+
+
+def _param(name: str, facts: dict[str, Any]) -> Param:
+    options, default, kind = facts.get("options"), facts.get("default"), facts.get("type")
+    return Param(
+        name=name,
+        type=kind if isinstance(kind, str) else None,
+        options=tuple(filter(_is_plain, options)) if isinstance(options, list) else (),
+        default=default if _is_plain(default) else None,
+        minimum=_number(facts.get("min")),
+        maximum=_number(facts.get("max")),
+    )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -334,14 +334,28 @@ def console_links(message: Mapping[str, Any]) -> Iterator[str]:
     execution = str(message.get("execution") or "")
     if execution.count(":") < 7:
         return
-    _, partition, _, region, *_ = execution.split(":")
-    console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
     for name, file in (("video", message.get("video")), ("report", message.get("batch", {}).get("report"))):
         if file:
             yield f"The {name} (sign in to AWS first):"
-            yield f"{console}/s3/object/{file['bucket']}?region={region}&prefix={_quoted(file['key'])}"
+            yield page_of_object(execution, file["bucket"], file["key"])
     yield "The execution:"
-    yield f"{console}/states/home?region={region}#/v2/executions/details/{_quoted(execution, ':')}"
+    yield page_of_execution(execution)
+
+
+def page_of_execution(arn: str) -> str:
+    """Return the address of an execution's page in AWS's console."""
+    return f"{console_of(arn)}/states/home?region={arn.split(':')[3]}#/v2/executions/details/{_quoted(arn, ':')}"
+
+
+def page_of_object(arn: str, bucket: str, key: str) -> str:
+    """Return the address of an object's page in AWS's console, in the region that an ARN names."""
+    return f"{console_of(arn)}/s3/object/{bucket}?region={arn.split(':')[3]}&prefix={_quoted(key)}"
+
+
+def console_of(arn: str) -> str:
+    """Return the address of AWS's console for what an ARN names."""
+    _, partition, _, region, *_ = arn.split(":")
+    return f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
 
 
 def _name(name: str | None) -> str | None:

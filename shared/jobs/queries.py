@@ -14,7 +14,7 @@ from shared.jobs.record import Job
 from shared.jobs.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -58,9 +58,13 @@ class JobQueries:
         item = self._client.get_item(TableName=self._table, Key=key_of(job_id), ConsistentRead=True).get("Item")
         return Job.from_attributes(from_item(item)) if item else None
 
-    def batch_get(self, job_ids: Iterable[str]) -> dict[str, Job]:
-        """Return those of many jobs that exist, by id, as they are now; without their requests."""
-        names = {f"#{name}": name for name in (*_OVERVIEW, *_DETAILS)}
+    def batch_get(self, job_ids: Iterable[str], *more: str) -> dict[str, Job]:
+        """Return those of many jobs that exist, by id, as they are now; without their requests.
+
+        Args:
+            more: Further attributes that are wanted.
+        """
+        names = {f"#{name}": name for name in (*_OVERVIEW, *_DETAILS, *more)}
         found: dict[str, Job] = {}
         todo = [key_of(job_id) for job_id in job_ids]
         while todo:
@@ -84,6 +88,11 @@ class JobQueries:
                 time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - it only spreads out
             todo += left
         return found
+
+    def in_full(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return jobs of an index with what only their records have, such as their credits and labels."""
+        known = self.batch_get((job.job_id for job in jobs), "metadata", "changed_at", "execution")
+        return [known.get(job.job_id, job) for job in jobs]
 
     def in_status(self, status: Status) -> Iterator[Job]:
         """The jobs of a status, those longest unchanged first, without their requests and errors.
@@ -111,6 +120,11 @@ class JobQueries:
             return 0, None
         pages = self._client.get_paginator("query").paginate(**query, Select="COUNT")
         return sum(page["Count"] for page in pages), int(oldest[0]["changed_at"]["N"])
+
+    def count_some(self, status: Status, most: int) -> tuple[int, bool]:
+        """How many jobs a status has, counted up to a bound, and whether there are more."""
+        answer = self._client.query(**self._query("by_status", status), Select="COUNT", Limit=most)
+        return answer["Count"], "LastEvaluatedKey" in answer
 
     def pending_notifications(self, *, unchanged_since: int) -> Iterator[str]:
         """The ids of jobs whose notification was due before this moment (epoch seconds) and is not crossed off.
@@ -149,6 +163,16 @@ class JobQueries:
         last = from_item(answer.get("LastEvaluatedKey", {}))
         jobs = [Job.from_attributes(from_item(item)) for item in answer["Items"]]
         return jobs, (last["changed_at"], last["job_id"]) if last else None
+
+    def changed_since(self, status: Status, moment: int) -> list[Job]:
+        """The jobs that entered a status at this moment (epoch seconds) or later, those longest there first.
+
+        Read from an index that follows the table within moments. Where nothing changed, it costs the least that a query
+        can.
+        """
+        query = self._query("by_status", status, {":since": moment})
+        query["KeyConditionExpression"] += " AND changed_at >= :since"
+        return [Job.from_attributes(attributes) for attributes in self._items(query)]
 
     def owner_of(self, video_id: str) -> str | None:
         """The job that a video was last given to, or that it is a further one of. The index has other jobs' videos."""

@@ -147,7 +147,7 @@ def check_recipe(text: bytes, name: str) -> None:
         raise RecipeInvalid(f"recipe '{name}' has more than {MAX_DOCUMENT_BYTES} bytes")
     recipe = _json(text, RecipeInvalid, f"recipe '{name}'")
     try:
-        filled, issues = try_fill(recipe, name, _samples(recipe))
+        filled, issues = try_fill(recipe, name, samples(recipe))
         wrong = _wrong_fields(filled.body)
     except RecursionError:
         raise RecipeInvalid(f"recipe '{name}' is nested too deeply") from None
@@ -159,12 +159,28 @@ def check_recipe(text: bytes, name: str) -> None:
         raise RecipeInvalid(f"recipe '{name}': {message}", issues=issues + rest)
 
 
-def _samples(recipe: object) -> dict[str, str]:
+def samples(recipe: object) -> dict[str, str]:
     """Return a sample value for each placeholder that needs a value."""
     needed = [place for place, has_default in placeholders(recipe).items() if not has_default and is_known(place)]
     if any(place.startswith(ASSET_PREFIX) for place in needed):  # an upload with a manifest has no asset_url
         needed = [place for place in needed if place != ASSET_URL]
     return {place: _SAMPLES.get(place, _SAMPLE) for place in needed}
+
+
+def values_of(key: str, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of an upload's placeholders, but for its tags and for the links to files.
+
+    Args:
+        metadata: The object's own metadata, as S3 gives it.
+    """
+    # Some systems decompose characters in file names.
+    name = _CONTROL.sub(" ", unicodedata.normalize("NFC", PurePosixPath(key).name))
+    return {
+        "filename": name,
+        "stem": PurePosixPath(name.removesuffix(MANIFEST_SUFFIX)).stem,
+        "date": datetime.now(UTC).date().isoformat(),
+        **{f"{METADATA_PREFIX}{label.lower()}": decoded(value) for label, value in metadata.items()},
+    }
 
 
 def _wrong_fields(body: object) -> InvalidPayload | None:
@@ -334,14 +350,7 @@ class Resolver:
 
     def _values(self, upload: _File, recipe: object) -> dict[str, str]:
         """Return the values of the placeholders that do not stand for a file."""
-        # Some systems decompose characters in file names.
-        name = _CONTROL.sub(" ", unicodedata.normalize("NFC", PurePosixPath(upload.key).name))
-        values = {
-            "filename": name,
-            "stem": PurePosixPath(name.removesuffix(MANIFEST_SUFFIX)).stem,
-            "date": datetime.now(UTC).date().isoformat(),
-            **{f"{METADATA_PREFIX}{label.lower()}": decoded(value) for label, value in upload.metadata.items()},
-        }
+        values = values_of(upload.key, upload.metadata)
         if any(place.startswith(TAG_PREFIX) for place in placeholders(recipe)):
             values |= {f"{TAG_PREFIX}{name}": value for name, value in self._tags(upload)}
         return values

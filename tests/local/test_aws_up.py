@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -19,6 +20,7 @@ import pytest
 
 from local import __main__ as command
 from local import build
+from local.console import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +152,8 @@ def test_without_json_it_tells_a_person_what_to_type(up: Any, place: Path) -> No
         text += line
     assert ":stateMachine:" in text
     assert "/_standin/state" in text
+    (address,) = re.findall(r"Console +(http://127\.0\.0\.1:\d+/\?token=\S+)", text)
+    assert httpx.get(address).status_code == 303
     file = place.parent / f"{place.name}-env"
     assert f". {os.path.relpath(file, build.ROOT)}" in text
     settings = [
@@ -170,6 +174,21 @@ def test_without_json_it_tells_a_person_what_to_type(up: Any, place: Path) -> No
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, "Goodbye" in out, file.exists()) == (0, True, False)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address)
+
+
+def test_a_console_that_cannot_start_says_why_and_ends() -> None:
+    settings = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    with console(settings) as (address, reason):
+        assert address is None
+        assert "does not answer at http://127.0.0.1:9" in reason
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ class CommandLine:
             "MaxUploadMegabytes": "25",
             "SweepQuietSeconds": "300",
             "JobDeadlineMinutes": "120",
+            "DailyCreditLimit": "0",
             "GenviralBaseUrl": "https://vendor.example/api/v1",
             **self.parameters,
         }
