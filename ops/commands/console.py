@@ -53,7 +53,7 @@ def _listening(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise Refused(
-            f"Nothing can listen on port {port} of 127.0.0.1: {error.strerror}. Choose with --port."
+            f"Nothing can listen on port {port} of 127.0.0.1: {error.strerror}. Choose another with --port."
         ) from None
 
 

@@ -28,6 +28,7 @@ export function show(place) {
   }
 
   function fill(found) {
+    document.getElementById("stopped").hidden = !found.intake_stopped;
     tiles.show([found.open, found.held, found.uncertain, found.waits_for_person], () => [
       tile("Open", found.open, "moving", "#/jobs"), tile("On hold", found.held, "held", "#/jobs?status=on_hold"),
       tile("Uncertain", found.uncertain, "odd", "#/jobs?status=uncertain"),
