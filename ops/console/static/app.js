@@ -37,7 +37,7 @@ async function route() {
   try {
     if (!(view in VIEWS)) throw new Error("There is no such view. The links above lead to all of them.");
     const { show } = await VIEWS[view]().catch(() => {
-      throw new Error("The console does not answer. Is its command still running?");
+      throw new Error("The console does not answer. Is its command still running? If it was started again, open the address that it printed.");
     });
     if (mine !== shown) return;
     const isFirst = main.dataset.view === undefined;
