@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LAPTOP_SECONDS, AWS_SECONDS = 0.5, 5.0
 """How long the reader rests between two looks."""
-OVERVIEW_ON_LAPTOP, OVERVIEW_ON_AWS = (1.0, 10.0), (60.0, 300.0)
+OVERVIEW_ON_LAPTOP, OVERVIEW_ON_AWS = (2.0, 10.0), (60.0, 300.0)
 """Seconds between two overviews: at least, and at most where nothing changed that the reader sees."""
 _PING_SECONDS = 15
 _LATE_SECONDS = 30
@@ -69,9 +69,11 @@ class Changes:
         parts = self._pool.map(lambda status: self._store.changed_since(status, self._since), Status)
         found = {job.job_id: job for job in sorted((job for part in parts for job in part), key=_moment)}
         changed = [job for job in found.values() if self._seen.get(job.job_id) != (job.status, _moment(job))]
+        told = self._store.in_full(changed) if changed else []
+        # Only now: where AWS does not answer, the next look must find the same.
         self._seen = {job_id: (job.status, _moment(job)) for job_id, job in found.items()}
         self._move_on(max(map(_moment, changed), default=0))
-        return self._store.in_full(changed) if changed else []
+        return told
 
     def _move_on(self, newest: int) -> None:
         """Begin the next look early enough for changes that arrive late, and later once none can any more."""
@@ -103,12 +105,18 @@ class News:
         self._told_at = 0.0
         self._is_due = True
 
-    def look(self) -> list[Event]:
-        """Return what is new since the last call."""
+    @property
+    def steps(self) -> tuple[Callable[[], list[Event]], ...]:
+        """What to do at each look, in this order. Each returns what is new, so that no step waits for the next one."""
+        return self._changed_jobs, self._notifications, self._changed_overview
+
+    def _changed_jobs(self) -> list[Event]:
         found = [Event("job", row(job)) for job in self._changes.look()]
-        found += [Event("notification", one) for one in (self._inbox.news() if self._inbox else ())]
         self._is_due = self._is_due or bool(found)
-        return [*found, *self._changed_overview()]
+        return found
+
+    def _notifications(self) -> list[Event]:
+        return [Event("notification", one) for one in (self._inbox.news() if self._inbox else ())]
 
     def _changed_overview(self) -> list[Event]:
         passed = time.monotonic() - self._told_at
@@ -130,7 +138,7 @@ class Watch:
 
     Args:
         source: Begins to look, and returns what says at each call what is new. Both may take their time.
-        rest: Seconds between two looks.
+        rest: Seconds between two looks, at least.
     """
 
     source: Callable[[], News]
@@ -178,13 +186,16 @@ class Watch:
         news: News | None = None
         try:
             while self._pages:
+                begun = time.monotonic()
                 # What AWS does not answer now, it may answer later: the next look finds what this one missed.
                 with contextlib.suppress(*ERRORS):
                     if news is None:
                         news = await run_in_threadpool(self.source)
                         self._begun.set()
-                    self._tell(await run_in_threadpool(news.look))
-                await asyncio.sleep(self.rest)
+                    for step in news.steps:
+                        self._tell(await run_in_threadpool(step))
+                # On a busy machine a look takes longer: it must not take all of the time.
+                await asyncio.sleep(max(self.rest, 2 * (time.monotonic() - begun)))
         finally:
             self._begun.set()
             self.close()  # a page whose stream ends asks for another one

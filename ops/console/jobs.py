@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 _DEFAULT, _MOST = 50, 200
-_SEARCHED, _MOST_SEARCHED = 100, 1000
-"""How many jobs are read at a time, and in all, to fill a page that shows only some."""
+_MOST_SEARCHED = 1000
+"""How many jobs are read to fill a page that shows only some of them: more and more at a time, up to so many."""
 Positions = dict[Status, tuple[int, str] | None]
 """Status → the job after which its part of the list goes on; None: from its beginning. One that is at its end is not in
 it."""
@@ -56,7 +56,8 @@ class JobList:
         found: list[Job] = []
         read = 0
         while places and len(found) < limit and read < _MOST_SEARCHED:
-            jobs, places = self._next(places, _SEARCHED if source or text else limit - len(found))
+            wide = max(limit, 3 * read) if source or text else limit - len(found)
+            jobs, places = self._next(places, min(wide, _MOST_SEARCHED - read))
             read += len(jobs)
             wanted = [job for job in jobs if source in ("", job.source.get("type"))]
             found += [job for job in self._store.in_full(wanted) if _has(job, text)]

@@ -35,6 +35,7 @@ class Inbox:
     def __init__(self, stack: Stack) -> None:
         self._sqs, self._sns = stack.client("sqs"), stack.client("sns")
         self._received: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._untold: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._queue = self._sqs.create_queue(QueueName=f"console-{uuid.uuid4().hex[:8]}")["QueueUrl"]
         topic = stack.output("TopicArn")
@@ -52,19 +53,23 @@ class Inbox:
     def news(self) -> list[dict[str, Any]]:
         """Return the notifications that have come since the last call, oldest first."""
         with self._lock:
-            found: list[dict[str, Any]] = []
-            while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=_A_CALL).get(
-                "Messages", []
-            ):
-                for message in messages:
-                    found.append(json.loads(message["Body"]))
-                    self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-            self._received.extend(found)
-            return found
+            self._receive()
+            told, self._untold = self._untold, []
+            return told
 
     def newest_first(self) -> list[dict[str, Any]]:
         """Return the notifications that have come."""
-        return list(self._received)[::-1]
+        with self._lock:
+            self._receive()
+            return list(self._received)[::-1]
+
+    def _receive(self) -> None:
+        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=_A_CALL).get("Messages"):
+            for message in messages:
+                notification = json.loads(message["Body"])
+                self._received.append(notification)
+                self._untold.append(notification)
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
 
     def of_job(self, job_id: str, status: str) -> dict[str, Any] | None:
         """Return the last notification about a job in a status."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -178,6 +179,13 @@ def _await_end_of_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -
         loop.call_soon_threadsafe(ended.set)
 
 
+class _Json(JSONResponse):
+    """A document in ASCII, because a text from outside may hold half of a character, which UTF-8 cannot."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
 async def _page(_: Request) -> Response:
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
@@ -201,7 +209,7 @@ async def _answer(view: View, most: int, request: Request) -> Response:
     try:
         body = await _body(request, most)
         call = Call(request.path_params, dict(request.query_params), body)
-        return JSONResponse(await run_in_threadpool(view, call))
+        return _Json(await run_in_threadpool(view, call))
     except (Refused, *ERRORS) as error:
         return _refusal(error)
 
@@ -226,7 +234,7 @@ def _refusal(error: Exception) -> Response:
 
 
 def _error(status: int, kind: str, text: str, **more: Any) -> Response:
-    return JSONResponse({"error": {"kind": kind, "message": text, **more}}, status)
+    return _Json({"error": {"kind": kind, "message": text, **more}}, status)
 
 
 async def _media(opened: Callable[[str, str], media.Media], request: Request) -> Response:

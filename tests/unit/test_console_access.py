@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ops import stack
 from ops.console import server
+from ops.exits import NotFound
 from tests.support.consoles import OWN, PORT, Page
 
 if TYPE_CHECKING:
@@ -114,3 +117,17 @@ def test_a_path_cannot_leave_the_folder_of_static_files(page: Page) -> None:
         "/static/..%2fserver.py",
     ):
         assert page.http.get(address).status_code == 404, address
+
+
+def test_the_laptops_settings_need_not_be_sourced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "env"
+    file.write_text(
+        "# a note\nunset AWS_PROFILE AWS_SESSION_TOKEN\nexport AWS_ENDPOINT_URL=http://127.0.0.1:1\nexport X='a b'\n"
+    )
+    monkeypatch.setattr(stack, "_ENV_FILE", file)
+    monkeypatch.setattr(os, "environ", {"AWS_PROFILE": "of-a-real-account"})
+    stack.use_laptop()
+    assert os.environ == {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "X": "a b"}
+    file.unlink()
+    with pytest.raises(NotFound, match="Start it with `up`"):
+        stack.use_laptop()

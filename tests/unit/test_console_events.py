@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ops.console import events
 from ops.console.events import Changes, Event, News, Watch
@@ -63,6 +64,16 @@ def test_a_change_that_the_index_shows_late_is_told(account: CommandLine, change
     assert told(changes) == [("late", "failed")]
 
 
+@pytest.mark.parametrize("operation", ["Query", "BatchGetItem"])
+def test_a_look_that_fails_loses_no_change(account: CommandLine, changes: Changes, operation: str) -> None:
+    changed(account, "new", Status.QUEUED, 2_001)
+    account.fails[operation] = failed(operation, "ThrottlingException")
+    with pytest.raises(ClientError):
+        changes.look()
+    del account.fails[operation]
+    assert told(changes) == [("new", "queued")]
+
+
 def test_what_changed_long_ago_is_not_read_again(
     account: CommandLine, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,14 +123,18 @@ class _Inbox:
         return found
 
 
+def looked(news: News) -> list[Event]:
+    return [event for step in news.steps for event in step()]
+
+
 def test_news_are_jobs_notifications_and_a_changed_overview(account: CommandLine) -> None:
     inbox: Any = _Inbox({"job_id": JOB_ID, "status": "uncertain"})
     news = News(Stack().store, Overview(Stack()), inbox, (0.0, 0.0))
     uncertain(account.world)
-    assert [event.kind for event in news.look()] == ["job", "notification", "overview"]
-    assert news.look() == []
+    assert [event.kind for event in looked(news)] == ["job", "notification", "overview"]
+    assert looked(news) == []
     account.world.overwrite(JOB_ID, status="failed", changed_at=4_000_000_000)
-    job, overview = news.look()
+    job, overview = looked(news)
     assert (job.data["status"], overview.data["counts"]["failed"]) == ("failed", 1)
 
 
@@ -143,6 +158,10 @@ class _Source:
     def __call__(self) -> Any:
         self.begun += 1
         return self
+
+    @property
+    def steps(self) -> Any:
+        return (self.look,)
 
     def look(self) -> list[Event]:
         self.looks += 1

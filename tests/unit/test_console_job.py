@@ -150,6 +150,14 @@ def test_a_job_whose_every_word_is_a_script_stays_text(account: CommandLine) -> 
         assert script in answer.text
 
 
+def test_half_a_character_from_outside_is_sent_as_it_is(account: CommandLine) -> None:
+    account.world.job()
+    account.world.overwrite(JOB_ID, metadata='{"half": "\\ud83d"}')
+    page = Page()
+    assert page.get(ADDRESS)["job"]["metadata"] == {"half": "\ud83d"}
+    assert page.get("/api/jobs")["jobs"][0]["metadata"] == {"half": "\ud83d"}
+
+
 # ---- its files
 
 

@@ -65,7 +65,9 @@ def below(name: str, packages: tuple[str, ...]) -> bool:
         ("shared/polling", ("shared.executions", "shared.steps", "shared.requests", "shared.genviral")),
         ("shared/credits", ("shared.executions", "shared.steps", "shared.requests", "shared.delivery")),
         ("shared/steps", ("shared.api",)),
-        ("local", ("functions", "shared", "tests")),
+        ("local", ("functions", "shared", "tests", "ops")),
+        ("ops", ("functions", "local", "tests", "benchmarks")),
+        ("ops/console", ("click", "rich", "ops.cli", "ops.commands", "ops.output")),
     ],
 )
 def test_nobody_imports_what_is_above_or_beside(folder: str, forbidden: tuple[str, ...]) -> None:
