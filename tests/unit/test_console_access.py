@@ -109,6 +109,16 @@ def test_every_answer_says_what_a_browser_must_not_do(page: Page, address: str) 
     assert headers["cache-control"] == ("no-cache" if answer.text == "<p>The page" else "no-store")
 
 
+def test_a_fault_of_the_console_is_told_without_what_it_held(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("A secret prompt")
+
+    monkeypatch.setattr("ops.console.making.parse_request", fail)
+    code, error = page.refused("POST", "/api/requests", {"prompt": "A secret prompt"})
+    assert (code, error["kind"]) == (500, "failed")
+    assert "secret" not in error["message"]
+
+
 def test_a_path_cannot_leave_the_folder_of_static_files(page: Page) -> None:
     for address in (
         "/static/../../server.py",

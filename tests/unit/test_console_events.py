@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops.console import events
+from ops.console import events, session
 from ops.console.events import Changes, Event, News, Watch
 from ops.console.overview import Overview
 from ops.stack import Stack
@@ -294,3 +294,16 @@ def test_a_stack_in_aws_has_no_inbox_and_no_switches(account: CommandLine) -> No
     assert page.get("/api/session")["console_url"] == "https://us-east-1.console.aws.amazon.com"
     assert page.refused("GET", "/api/laptop")[0] == 404
     assert page.refused("POST", "/api/laptop/no-credits")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("vendor", "charges"), [("http://127.0.0.1:4/api/partner/v1", False), ("https://vendor.example/api/v1", True)]
+)
+def test_a_laptop_is_free_only_with_the_stand_in(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, vendor: str, charges: bool
+) -> None:
+    account.parameters["GenviralBaseUrl"] = vendor
+    monkeypatch.setattr(session, "is_laptop", lambda: True)
+    # A shell may still have it from an earlier `up`.
+    monkeypatch.setenv("GENVIRAL_ADMIN_URL", "http://127.0.0.1:4/_standin")
+    assert session.document(Stack(), "0.0.0")["charges"] is charges

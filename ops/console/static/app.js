@@ -19,12 +19,21 @@ const main = document.getElementById("main");
 let leave = null;
 let shown = 0;
 
+/** Return what a part of an address stands for; one that was mistyped stands for itself. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Show what the address names. A view returns how it is left; one that is not saved may refuse by `beforeunload`. */
 async function route() {
   const mine = ++shown;
   const [path, query = ""] = (location.hash.replace(/^#\/?/, "") || "jobs").split("?");
   const [name, ...rest] = path.split("/");
-  const what = rest.map(decodeURIComponent).join("/");
+  const what = decoded(rest.join("/"));
   const view = what ? { jobs: "job", recipes: "recipe" }[name] ?? name : name;
   leave?.();
   leave = null;
