@@ -85,7 +85,7 @@ def test_open_drop_and_play(world: RunningCloud, page: Page) -> None:
     page.wait_for_selector('[id="state-NotifySucceeded"].visited')
     for state in ("Begin", "Submit", "Wait", "Poll", "Deliver"):
         assert page.query_selector(f'[id="state-{state}"].visited'), state
-    assert page.query_selector(".state.present") is None
+    page.wait_for_selector(".state.present", state="detached")
     assert "polled" in str(page.text_content(".timeline")), "polls are folded into a line"
     assert world.paid(job_id(page)) == 1
     assert "864" in str(page.text_content(".asked")), "what came stands beside what was asked for"

@@ -26,7 +26,8 @@ export function show(place, { what: jobId }) {
       if (isLeft) return;
       trouble.replaceChildren();
       fill(found);
-      if (!isOver(found.job.status)) timer = setTimeout(read, pause(found));
+      // The execution ends a moment after its job.
+      if (!isOver(found.job.status) || found.present) timer = setTimeout(read, pause(found));
     } catch (error) {
       if (isLeft) return;
       trouble.replaceChildren(problem(error));

@@ -138,7 +138,7 @@ export function show(place, { query }) {
   return () => offs.forEach(off => off());
 }
 
-export const batchAddress = batch => to(`#/batches/${encodeURIComponent(batch.key)}`, { version_id: batch.version_id });
+const batchAddress = batch => to(`#/batches/${encodeURIComponent(batch.key)}`, { version_id: batch.version_id });
 
 function makeRow() {
   const picture = h("span.thumb", { "aria-hidden": "true" });

@@ -3,7 +3,7 @@
  */
 
 /** An answer that is an error, in words for people. */
-export class Refusal extends Error {
+class Refusal extends Error {
   constructor(status, { kind = "error", message = `The console answered with ${status}.`, ...more } = {}) {
     super(message);
     Object.assign(this, { status, kind, issues: more.issues, details: more });

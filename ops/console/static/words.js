@@ -38,7 +38,7 @@ export const shortened = scale => !scale || scale === 1 ? null : `Waits are ${fa
 export const secondsSince = moment => (Date.now() - Date.parse(moment)) / 1000;
 
 /** How long ago a moment was, in its largest unit. */
-export function ago(moment) {
+function ago(moment) {
   const seconds = Math.max(0, secondsSince(moment));
   if (seconds < 60) return `${Math.floor(seconds)} s ago`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
