@@ -225,7 +225,11 @@ def test_aws_may_fail_to_answer_and_the_next_look_tells() -> None:
         source.errors = [failed("Query", "ThrottlingException")]
         watch = Watch(source, 0)
         page = await watch.join()
-        assert await numbers(watch.stream(page), 1) == [2]
+        stream = watch.stream(page)
+        told = [(await anext(stream)).decode().split("\n")[:2] for _ in range(4)]
+        assert told[1] == ["event: answers", "data: false"]  # the page must not say that it is live
+        assert told[2] == ["event: job", 'data: {"number":2}']
+        assert told[3] == ["event: answers", "data: true"]
         watch.leave(page)
 
     asyncio.run(run())

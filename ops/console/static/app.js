@@ -85,10 +85,12 @@ async function start() {
   if (session.time_scale) document.getElementById("stack").append(h("span.pace", `, waits ${faster(session.time_scale)}`));
   document.getElementById("laptop-link").hidden = !session.laptop;
   const live = document.getElementById("live");
-  on("live", isLive => {
-    live.textContent = isLive ? "Live" : "Reconnecting";
+  const say = (isLive, otherwise) => {
+    live.textContent = isLive ? "Live" : otherwise;
     live.classList.toggle("on", isLive);
-  });
+  };
+  on("live", isLive => say(isLive, "Reconnecting"));
+  on("answers", isAnswered => say(isAnswered, "AWS does not answer"));
   const intake = overview => document.getElementById("stopped").hidden = !overview.intake_stopped;
   on("overview", intake);
   on("notification", notify);

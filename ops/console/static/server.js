@@ -71,7 +71,7 @@ export async function begin() {
 
 const listeners = new Map();
 
-/** Listen to an event of the server ("job", "overview", "notification"), or to "live". Returns how to stop. */
+/** Listen to an event of the server ("job", "overview", "notification", "answers": whether AWS does), or to "live". Returns how to stop. */
 export function on(kind, listener) {
   if (!listeners.has(kind)) listeners.set(kind, new Set());
   listeners.get(kind).add(listener);
@@ -91,7 +91,7 @@ export function listen() {
     // After an answer that is no stream, a browser gives up.
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
-  for (const kind of ["job", "overview", "notification"]) {
+  for (const kind of ["job", "overview", "notification", "answers"]) {
     source.addEventListener(kind, event => tell(kind, JSON.parse(event.data)));
   }
 }
