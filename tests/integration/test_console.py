@@ -92,6 +92,14 @@ def test_open_drop_and_play(world: RunningCloud, page: Page) -> None:
     assert "864" in str(page.text_content(".asked")), "what came stands beside what was asked for"
 
 
+def test_a_dropped_request_becomes_a_job(world: RunningCloud, page: Page) -> None:
+    body = {"model_id": "bytedance/seedance-2.0", "prompt": uuid.uuid4().hex, "params": {"duration_seconds": 1}}
+    drop(page, ("lamp.json", "application/json", json.dumps(body).encode()))
+    page.wait_for_selector(f"blockquote >> text={body['prompt']}")
+    status_of(page, "succeeded")
+    assert world.paid(job_id(page)) == 1
+
+
 def test_a_list_shows_what_happens_without_a_reload(world: RunningCloud, page: Page) -> None:
     page.wait_for_selector(".live.on")
     created = world.post({"model_id": "bytedance/seedance-2.0", "prompt": "A lamp", "params": {"duration_seconds": 1}})

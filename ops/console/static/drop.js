@@ -69,7 +69,8 @@ async function sendAll(files) {
   if (batch) return check(batch);
   if (!session.charges) return make(files, "default");
   const recipe = await get("/api/recipes").then(({ recipes }) => recipes.find(one => one.name === "default"), () => null);
-  const each = recipe?.credits ? `${credits(recipe.credits)} each by the list of models` : "at the model's price";
+  const each = files.some(isRequest) ? "a request costs what its own model does"
+    : recipe?.credits ? `${credits(recipe.credits)} each by the list of models` : "at the model's price";
   await ask({
     title: files.length === 1 ? `Make a video of ${files[0].name}?` : `Make ${files.length} videos?`,
     text: [`With the recipe default: ${each}. A file that was sent before finds its job and costs nothing.`],
@@ -86,7 +87,7 @@ async function make(files, recipe) {
 /** Send one file. @returns {Promise<{job_id: string, is_new: boolean}>} */
 export async function upload(file, { recipe, again = false, metadata = {} }) {
   const labels = Object.keys(metadata).length ? JSON.stringify(metadata) : null;
-  const sent = await send(to("/api/uploads", { name: file.name, recipe, again: again ? 1 : 0, metadata: labels }), file);
+  const sent = await send(to("/api/uploads", { name: file.name, recipe: isRequest(file) ? null : recipe, again: again ? 1 : 0, metadata: labels }), file);
   if (!sent.is_new) toast(`${file.name} was sent before: this is its job, and nothing was paid.`);
   return sent;
 }
@@ -97,6 +98,9 @@ export async function check(file) {
   checked = { key: sent.key, version: sent.version_id || null, file };
   location.hash = to(`#/batches/${encodeURIComponent(sent.key)}`, { version_id: sent.version_id });
 }
+
+/** Whether a file is a whole request, which takes no recipe. */
+export const isRequest = file => /\.json$/i.test(file.name) && !file.name.endsWith(".manifest.json");
 
 /** Return the batch among dropped files; null where there is none. */
 export function batchIn(files) {

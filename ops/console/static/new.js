@@ -3,7 +3,7 @@
  */
 import { payFor } from "./dialog.js";
 import { field, h, problem, title } from "./dom.js";
-import { batchIn, check, dropsOn, upload } from "./drop.js";
+import { batchIn, check, dropsOn, isRequest, upload } from "./drop.js";
 import { makeForm } from "./form.js";
 import { get } from "./server.js";
 import { bytes, costOf, credits, many, placeholder } from "./words.js";
@@ -73,6 +73,8 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
   function take(dropped) {
     const batch = batchIn(dropped);
     if (batch) return check(batch);
+    const whole = dropped.find(isRequest);
+    if (whole) throw new Error(`${whole.name} is a whole request and takes no recipe. Drop it on the list of jobs.`);
     files = [...files, ...dropped];
     showFiles();
     go.focus();
