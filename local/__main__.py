@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from local.cloud import Cloud, Endpoints
 
 _API_KEY = "GENVIRAL_API_KEY"  # local.cloud.API_KEY, which is slow to import
-_FAILED, _COULD_NOT_START, _STOPPED = 1, 5, 130  # the same as in ops.exits
+_FAILED, _REFUSED, _COULD_NOT_START, _STOPPED, _UNREAD = 1, 3, 5, 130, 141  # the same as in ops.exits
 _FEED_SECONDS = 0.5
 _ended = threading.Event()
 
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal.accept_all_text()
     group = click.Group("local", commands={str(one.name): one for one in COMMANDS}, help="The cloud on a laptop.")
     try:
-        return int(group.main(arguments, prog_name="python -m local", standalone_mode=False) or 0)
+        code = int(group.main(arguments, prog_name="python -m local", standalone_mode=False) or 0)
+        sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         return _STOPPED
     except click.ClickException as error:
@@ -48,6 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(terminal.visible(error.message), file=sys.stderr)
         return error.exit_code
+    except SystemExit:  # click ends so where the reader has closed the output
+        return _unwritten(BrokenPipeError())
+    except OSError as error:
+        return _unwritten(error)
+    return code
+
+
+def _unwritten(error: OSError) -> int:
+    """Say what the operating system refused, if anybody reads it. Return the exit code."""
+    what = terminal.visible(str(error.filename or "The output"))
+    with contextlib.suppress(OSError):
+        if not isinstance(error, BrokenPipeError):
+            print(f"{what} cannot be read or written: {error.strerror or error}.", file=sys.stderr)
+    if error.filename is None:
+        # What is left to print is dropped, so that Python does not fail at it once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _UNREAD if isinstance(error, BrokenPipeError) else _REFUSED
 
 
 def _end(*_: object) -> None:

@@ -56,8 +56,8 @@ class Feed:
             yield self._line(self._names.get(job_id, job_id), "Notification", f"{message['status']} {place}".strip())
 
     def _listed(self) -> dict[str, str]:
-        objects = self._s3.list_objects_v2(Bucket=self._cloud.endpoints.uploads_bucket).get("Contents", [])
-        return {item["Key"]: str(item["LastModified"]) for item in objects}
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._cloud.endpoints.uploads_bucket)
+        return {item["Key"]: str(item["LastModified"]) for page in pages for item in page.get("Contents", [])}
 
     def _executions(self) -> list[dict[str, Any]]:
         arn = self._cloud.endpoints.state_machine_arn
@@ -65,7 +65,8 @@ class Feed:
         return [execution for execution in reversed(started) if execution["executionArn"] not in self._ended]
 
     def _steps(self, arn: str, name: str, has_ended: bool) -> Iterator[str]:
-        events = self._sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+        pages = self._sfn.get_paginator("get_execution_history").paginate(executionArn=arn)
+        events = [event for page in pages for event in page["events"]]
         for event in events[self._seen.get(arn, 0) :]:
             if begun := event.get("executionStartedEventDetails"):
                 self._names[name] = _made_of(begun.get("input", "{}")) or name

@@ -7,10 +7,14 @@ import os
 import shutil
 import sys
 import unicodedata
+from pathlib import Path
 
 
 def accept_all_text() -> None:
-    """Escape characters that the terminal's encoding lacks, instead of raising UnicodeEncodeError."""
+    """Escape characters that the terminal's encoding lacks, and drop what a shell has closed (`>&-`)."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the program ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

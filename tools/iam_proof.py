@@ -44,6 +44,11 @@ NOT_SHOWN = {
         "Step Functions gets events about nested executions with it; the stand-in polls. "
         "https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html"
     ),
+    "BatchJobRole:states:DescribeExecution:execution:VideoJob:*": (
+        "A row's child follows the video's execution with it; the stand-in asks only once it has ended. The map "
+        "tolerates a child that fails, and the report reads the jobs' records. "
+        "https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html"
+    ),
     "BatchJobRole:states:StartExecution:BatchJob": _MAP,
     "BatchJobRole:states:*:execution:BatchJob*": _MAP,
     "*:kms:*": (

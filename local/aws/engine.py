@@ -71,6 +71,7 @@ with _without_batch():
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
     from moto.stepfunctions.parser.asl.eval import evaluation_details, program_state
     from moto.stepfunctions.parser.asl.eval.event.event_manager import EventHistoryContext, EventManager
+    from moto.stepfunctions.parser.asl.jsonata import jsonata
     from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
     from moto.stepfunctions.parser.asl.utils import json_path
     from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
@@ -440,6 +441,17 @@ def _failure(env: Any, error: TaskError, resource: str = "invoke", kind: str = "
     )
 
 
+def _evaluate(expression: str) -> Any:
+    """Evaluate JSONata. moto expects a Java machine for it, and brings none."""
+    from jsonata import Jsonata  # the project's own state machines have none
+
+    try:
+        value = Jsonata(expression).evaluate(None)
+        return json.loads(json.dumps(value))
+    except Exception as error:  # noqa: BLE001 - the package raises many kinds
+        raise jsonata.JSONataException("States.QueryEvaluationError", str(error)) from None
+
+
 def _start(self: Any, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any) -> None:
     """Replace moto's call of its own Step Functions API."""
     machine, name, given = (normalised_parameters.get(key) for key in ("StateMachineArn", "Name", "Input"))
@@ -570,6 +582,7 @@ def _path(path: str) -> Any:
 _run_map = distributed_iteration_component.DistributedIterationComponent._map_run
 
 lambda_eval_utils.execute_lambda_function_integration = _invoke
+jsonata._eval_jsonata = _evaluate
 StateTaskServiceSfn._eval_service_task = _start
 StateTaskServiceSfn._eval_integration_pattern = _await_end
 StateTaskServiceAwsSdk._eval_service_task = _describe

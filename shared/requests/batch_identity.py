@@ -93,24 +93,28 @@ def identify(request: dict[str, Any], written: dict[str, Any] | None) -> Identit
     """
     json_of = _RequestJson().of
     raw = _spellings_of_raw(to_json(request[_RAW]) if _RAW in request else None)
-    as_sent = json_of(request, {_RAW: raw.as_it_is})
-    texts = [as_sent if written is None or written is request else json_of(written, {_RAW: raw.as_it_is}), as_sent]
+    (as_sent,) = json_of(request, {_RAW: raw.as_it_is})
+    texts = [] if written is None or written is request else json_of(written, {_RAW: raw.as_it_is})
+    texts.append(as_sent)
     has_lines, has_marks = "\\n" in as_sent or "\\r" in as_sent, "\\u" in as_sent
     metadata = request.get(_METADATA, {})
     fields = {name: value for name, value in request.items() if name not in (_METADATA, _RAW)}
     if has_lines or has_marks:
         fields, metadata = _respelled(fields, _text), _spelled(metadata, _text)
     former = _former_labels(metadata)
-    meanings = [_Spellings(to_json(labels) if labels else None) for labels in (_labels(former), former)]
-    texts += [json_of(fields, {_METADATA: labels.as_it_is, _RAW: raw.normal}) for labels in meanings]
+    labels = _labels(former)
+    forms = (labels,) if labels == former else (labels, former)
+    meanings = [_Spellings(to_json(form) if form else None) for form in forms]
+    meant = json_of(fields, *({_METADATA: form.as_it_is, _RAW: raw.normal} for form in meanings))
+    texts += meant
     if has_lines:
         crlf = _respelled(fields, _with_crlf)
-        texts += [json_of(crlf, {_METADATA: labels.with_crlf, _RAW: raw.with_crlf}) for labels in meanings]
+        texts += json_of(crlf, *({_METADATA: form.with_crlf, _RAW: raw.with_crlf} for form in meanings))
     if has_marks:
         nfd = _respelled(fields, _decomposed)
-        texts += [json_of(nfd, {_METADATA: labels.decomposed, _RAW: raw.decomposed}) for labels in meanings]
+        texts += json_of(nfd, *({_METADATA: form.decomposed, _RAW: raw.decomposed} for form in meanings))
     fingerprints = {text: identity.fingerprint_of(text) for text in dict.fromkeys(texts)}
-    return Identity(fingerprints[texts[2]], tuple(fingerprints.values()))
+    return Identity(fingerprints[meant[0]], tuple(fingerprints.values()))
 
 
 class _RequestJson:
@@ -119,16 +123,25 @@ class _RequestJson:
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
 
-    def of(self, request: dict[str, Any], members: dict[str, str | None]) -> str:
-        """Return a request's canonical JSON. `members` are in canonical JSON already; those that are None are left."""
-        given = {name: text for name, text in members.items() if text is not None}
-        fields = {name: self._value(value) for name, value in request.items() if name not in given} | given
-        return "{" + ",".join([f'"{name}":{fields[name]}' for name in sorted(fields)]) + "}"
+    def of(self, request: dict[str, Any], *choices: dict[str, str | None]) -> list[str]:
+        """Return a request's canonical JSON with each choice of some members.
+
+        Args:
+            choices: Each has the same members, in canonical JSON already. Those that are None are the request's own.
+        """
+        chosen = [{name: text for name, text in members.items() if text is not None} for members in choices]
+        fields = {name: self._value(value) for name, value in request.items() if name not in chosen[0]}
+        return [_object(fields | members) for members in chosen]
 
     def _value(self, value: Any) -> str:
         if not isinstance(value, str):
             return identity.canonical_json(value)
         return self._texts.get(value) or self._texts.setdefault(value, identity.canonical_json(value))
+
+
+def _object(members: dict[str, str]) -> str:
+    """Return an object as canonical JSON, given its members in it."""
+    return "{" + ",".join([f'"{name}":{members[name]}' for name in sorted(members)]) + "}"
 
 
 class _Spellings:

@@ -7,7 +7,9 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -27,7 +29,9 @@ from tests.support.laptop import RunningCloud, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SAMPLES = Path(__file__).parents[2] / "samples" / "automations"
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples" / "automations"
+SAM = ROOT / ".venv-sam" / "bin" / "sam"
 GOOD = {"model_id": BODY["model_id"], "prompt": "A very private boat", "params": {"duration_seconds": 1}}
 
 pytestmark = pytest.mark.integration
@@ -50,9 +54,14 @@ def run(world: RunningCloud, machine: str, name: str, requests: list[Any]) -> di
     keys = [f"assets/{name}/{number}.json" for number in range(len(requests))]
     for key, request in zip(keys, requests, strict=True):
         world.upload(key, json.dumps(request).encode())
-    arn = world.sfn.start_execution(stateMachineArn=machine, name=name, input=json.dumps({"requests": keys}))
-    ended: Callable[[], Any] = lambda: world.sfn.describe_execution(executionArn=arn["executionArn"])  # noqa: E731
-    return until(lambda: found if (found := ended())["status"] != "RUNNING" else None)
+    return ended(world, machine, name, {"requests": keys})
+
+
+def ended(world: RunningCloud, machine: str, name: str, given: Any) -> dict[str, Any]:
+    """Run a machine until it has ended."""
+    arn = world.sfn.start_execution(stateMachineArn=machine, name=name, input=json.dumps(given))["executionArn"]
+    described: Callable[[], Any] = lambda: world.sfn.describe_execution(executionArn=arn)  # noqa: E731
+    return until(lambda: found if (found := described())["status"] != "RUNNING" else None)
 
 
 def test_a_parent_waits_for_three_takes_and_goes_on_with_one(world: RunningCloud, three_takes: str) -> None:
@@ -65,6 +74,39 @@ def test_a_parent_waits_for_three_takes_and_goes_on_with_one(world: RunningCloud
     history = world.sfn.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
     assert "private" not in json.dumps(history, default=str)
     assert "InvalidPayload" in json.dumps(history, default=str)
+
+
+@pytest.mark.parametrize(("number", "language"), [(0, "JSONPath"), (1, "JSONata")])
+def test_the_pages_task_has_a_video_made(world: RunningCloud, three_takes: str, number: int, language: str) -> None:
+    page = (ROOT / "docs" / "integrations.md").read_text().replace("…StateMachineArn…", world.at.state_machine_arn)
+    states = yaml_parse(re.findall(r"```yaml\n(MakeVideo:.*?)```", page, re.DOTALL)[number])
+    world.upload("assets/requests/boat.json", json.dumps(GOOD).encode())
+    definition = {"QueryLanguage": language, "StartAt": "MakeVideo", "States": states}
+    role = world.sfn.describe_state_machine(stateMachineArn=three_takes)["roleArn"]
+    machine = world.sfn.create_state_machine(name=language, definition=json.dumps(definition), roleArn=role)
+    execution = ended(world, machine["stateMachineArn"], language, {"order_id": f"order-{number}"})
+    assert execution["status"] == "SUCCEEDED", execution
+    output = json.loads(execution["output"])
+    assert (output.get("Output", output))["job_id"] == f"order-{number}"
+
+
+@pytest.mark.skipif(not SAM.exists(), reason="`make lint` or `make build` installs SAM's command line")
+def test_the_pages_command_deploys_the_parent(world: RunningCloud) -> None:
+    page = (ROOT / "docs" / "integrations.md").read_text()
+    (script,) = (block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "sam deploy" in block)
+    variables = {
+        **world.environment,
+        "PATH": f"{SAM.parent}:{os.environ['PATH']}",
+        "SAM_CLI_TELEMETRY": "0",
+        "STATE_MACHINE_ARN": world.at.state_machine_arn,
+    }
+    ran = subprocess.run(  # noqa: S603 - this project's own page
+        ["/bin/sh", "-euc", script], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    outputs = world.cloud.client("cloudformation").describe_stacks(StackName="three-takes")["Stacks"][0]["Outputs"]
+    execution = run(world, outputs[0]["OutputValue"], "deployed", [GOOD] * 3)
+    assert json.loads(execution["output"])["status"] == "succeeded"
 
 
 def start_take(world: RunningCloud, name: str, key: str) -> str:

@@ -29,22 +29,12 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 
 
-def environment(world: RunningCloud) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GENVIRAL_"))}
-    return kept | {
-        "AWS_ENDPOINT_URL": world.at.aws_endpoint,
-        "AWS_REGION": world.at.region,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-
-
 def run(world: RunningCloud, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command line in a folder."""
     return subprocess.run(  # noqa: S603 - this project's own commands
         words,
         cwd=folder,
-        env=environment(world),
+        env=world.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -60,7 +50,7 @@ def genviral(world: RunningCloud, folder: Path, *words: str) -> subprocess.Compl
 
 def on_terminal(world: RunningCloud, folder: Path, *words: str, no_color: bool = False) -> OnTerminal:
     command = [sys.executable, str(ROOT / "cli.py"), *words]
-    return OnTerminal(command, folder=folder, environment=environment(world), no_color=no_color)
+    return OnTerminal(command, folder=folder, environment=world.environment, no_color=no_color)
 
 
 @pytest.fixture
@@ -146,9 +136,7 @@ def test_at_80_columns_nothing_wraps(world: RunningCloud, folder: Path) -> None:
     assert (folder / path).stat().st_size > 0
     assert [line for line in lines_of(wait.shown) if width(line) > COLUMNS and " wait s3-" not in line] == []
     for words in (["list", "--status", "succeeded"], ["list"], ["--help"], ["show", "--help"], ["vendor", "x"]):
-        shown = OnTerminal(
-            [sys.executable, str(ROOT / "cli.py"), *words], folder=folder, environment=environment(world)
-        )
+        shown = OnTerminal([sys.executable, str(ROOT / "cli.py"), *words], folder=folder, environment=world.environment)
         shown.end()
         assert [line for line in lines_of(shown.shown) if width(line) > COLUMNS] == [], words
         assert ("\x1b[" in shown.shown) is (words[0] == "list" and "STATUS" in shown.shown), words

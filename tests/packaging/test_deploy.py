@@ -7,6 +7,7 @@ import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import moto
@@ -280,7 +281,7 @@ def test_each_version_of_a_package_has_an_address_and_the_link_the_newest(
             newest = s3.get_object(Bucket="shared", Key="genviral-video/template.json")["Body"].read()
             assert json.loads(newest) == {"Description": version}
         for address, version in zip(said, versions, strict=True):
-            kept = s3.get_object(Bucket="shared", Key=address.partition(".com/")[2])["Body"].read()
+            kept = s3.get_object(Bucket="shared", Key=urlsplit(address).path[1:])["Body"].read()
             assert json.loads(kept) == {"Description": version}
     assert said[0] == said[2] != said[1]
 

@@ -62,6 +62,18 @@ class RunningCloud:
 
     # ---- what a user does
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's environment, without its AWS settings and with those that reach this cloud."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GENVIRAL_"))}
+        return kept | {
+            "AWS_ENDPOINT_URL": self.at.aws_endpoint,
+            "AWS_REGION": self.at.region,
+            "AWS_DEFAULT_REGION": self.at.region,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
     def upload(self, key: str, body: bytes, **options: Any) -> None:
         self.s3.put_object(Bucket=self.at.uploads_bucket, Key=key, Body=body, **options)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,18 +26,10 @@ TIMEOUT_SECONDS = 30
 
 def ops(world: RunningCloud, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one command without a terminal."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    account = {
-        "AWS_ENDPOINT_URL": world.at.aws_endpoint,
-        "AWS_REGION": world.at.region,
-        "AWS_DEFAULT_REGION": world.at.region,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
     return subprocess.run(  # noqa: S603 - this project's own command
         [sys.executable, "-m", "ops", *arguments],
         cwd=ROOT,
-        env=kept | account,
+        env=world.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

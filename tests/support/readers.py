@@ -33,12 +33,8 @@ class Reader:
         aws.chmod(0o755)
         self.folder = folder
         self.environment = {
+            **world.environment,
             "PATH": os.pathsep.join([str(aws.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "AWS_ENDPOINT_URL": world.at.aws_endpoint,
-            "AWS_REGION": world.at.region,
-            "AWS_DEFAULT_REGION": world.at.region,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_EC2_METADATA_DISABLED": "true",
             "API_URL": world.at.api_url,
             "UPLOADS_BUCKET": world.at.uploads_bucket,

@@ -64,11 +64,11 @@ def test_completion_is_printed_for_each_shell(shell: str) -> None:
     ("output", "code", "words"),
     [(">/dev/full", Exit.REFUSED, "No space left"), (">&-", 0, ""), (">&- <&-", 0, ""), ("2>&-", 0, "")],
 )
-@pytest.mark.parametrize("command", ["completion bash", "--help"])
+@pytest.mark.parametrize("command", ["cli.py completion bash", "cli.py --help", "-m local --help"])
 def test_an_output_that_takes_nothing_is_no_failed_job(command: str, output: str, code: Exit, words: str) -> None:
-    line = f'"$0" "$1" {command} {output}'
+    line = f'"$0" {command} {output}'
     answer = subprocess.run(  # noqa: S603 - this project's own command
-        ["/bin/sh", "-c", line, sys.executable, str(ROOT / "cli.py")], capture_output=True, text=True, check=False
+        ["/bin/sh", "-c", line, sys.executable], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (answer.returncode, words in answer.stderr, len(answer.stderr.splitlines()) <= 1) == (code, True, True)
 
@@ -76,9 +76,9 @@ def test_an_output_that_takes_nothing_is_no_failed_job(command: str, output: str
 def test_a_closed_pipe_is_no_failed_job() -> None:
     read, write = os.pipe()
     os.close(read)
-    for command in ("completion", "bash"), ("--help",):
+    for command in ("cli.py", "completion", "bash"), ("cli.py", "--help"), ("-m", "local", "--help"):
         answer = subprocess.run(  # noqa: S603 - this project's own command
-            [sys.executable, str(ROOT / "cli.py"), *command], stdout=write, stderr=subprocess.PIPE, check=False
+            [sys.executable, *command], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False
         )
         assert (answer.returncode, answer.stderr) == (Exit.UNREAD, b"")
     os.close(write)

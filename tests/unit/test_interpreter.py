@@ -565,3 +565,17 @@ def test_a_client_token_stands_for_one_redrive_for_a_quarter_of_an_hour() -> Non
         past.add(str(number), NOW)
     assert past.repeated("a", NOW) is None
     assert (past.count, past.repeated("0", NOW)) == (11, past.last)
+
+
+@pytest.mark.parametrize(
+    ("expression", "status", "output"),
+    [
+        ("{% $states.input.seconds + 1 %}", "SUCCEEDED", 6),
+        ("{% $uppercase($states.input.name) %}", "SUCCEEDED", "SHOE"),
+        ("{% $states.input.seconds + 'one' %}", "FAILED", None),
+    ],
+)
+def test_an_expression_in_jsonata_is_evaluated(expression: str, status: str, output: Any) -> None:
+    only = {"Type": "Pass", "Output": expression, "End": True}
+    ran = run(machine({"Only": only}, QueryLanguage="JSONata"), input={"seconds": 5, "name": "shoe"}, tasks={})
+    assert (ran.status, ran.output) == (status, output)

@@ -266,7 +266,8 @@ def test_a_wait_tells_state_polls_and_seconds_and_asks_no_more_without_the_right
     account.world.paid_job()
     entered = {"stateEnteredEventDetails": {"name": "Poll"}}
     histories = [{"events": [entered, {}]}, {"events": [entered, entered]}]
-    account.answers["GetExecutionHistory"] = lambda _: histories.pop(0)
+    oldest: dict[str, Any] = {"events": [{}]}  # of a history that is longer than a page
+    account.answers["GetExecutionHistory"] = lambda asked: histories.pop(0) if asked.get("reverseOrder") else oldest
     executions = Executions(sfn=account.world.sfn, state_machine_arn=account.world.machine)
     told: list[str] = []
     waiter = Waiter(

@@ -230,11 +230,11 @@ def test_a_batch_of_too_many_values_is_rejected_by_check_and_run(name: str) -> N
     dense = {"model_id": MODEL, "prompt": prompt, "raw_params": {"a\\": [0, '"', []] * 4_000}}
     cells = {"model_id": MODEL, "prompt": prompt, "raw_params": json.dumps(dense["raw_params"])}
     for suffix, few, many in (
-        ("jsonl", lines_of(*[dense] * 24), lines_of(*[dense] * 25)),
-        ("csv", csv_of(*[cells] * 24), csv_of(*[cells] * 25)),
+        ("jsonl", lines_of(*[dense] * 16), lines_of(*[dense] * 17)),
+        ("csv", csv_of(*[cells] * 16), csv_of(*[cells] * 17)),
     ):
-        assert [row.fault for row in batches.read(few, f"batches/{name}.{suffix}")] == [None] * 24
-        with pytest.raises(BatchTooLarge, match="300,000 values"):
+        assert [row.fault for row in batches.read(few, f"batches/{name}.{suffix}")] == [None] * 16
+        with pytest.raises(BatchTooLarge, match="200,000 values"):
             batches.read(many, f"batches/{name}.{suffix}")
 
 
