@@ -84,10 +84,14 @@ async function make(files, recipe) {
   if (sent.length === 1) location.hash = `#/jobs/${encodeURIComponent(sent[0].job_id)}`;
 }
 
-/** Send one file. @returns {Promise<{job_id: string, is_new: boolean}>} */
-export async function upload(file, { recipe, again = false, metadata = {} }) {
+/**
+ * Send one file.
+ * @param {string?} again the id of another video of the same; a repeat with the same id pays for nothing
+ * @returns {Promise<{job_id: string, is_new: boolean}>}
+ */
+export async function upload(file, { recipe, again = null, metadata = {} }) {
   const labels = Object.keys(metadata).length ? JSON.stringify(metadata) : null;
-  const sent = await send(to("/api/uploads", { name: file.name, recipe: isRequest(file) ? null : recipe, again: again ? 1 : 0, metadata: labels }), file);
+  const sent = await send(to("/api/uploads", { name: file.name, recipe: isRequest(file) ? null : recipe, again, metadata: labels }), file);
   if (!sent.is_new) toast(`${file.name} was sent before: this is its job, and nothing was paid.`);
   return sent;
 }

@@ -53,6 +53,7 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
 
   const zone = dropsOn(place, { take, onError: fail, text: "Drop pictures, videos or sounds here, or a batch file" });
   const isAgain = h("input", { type: "checkbox", checked: again });
+  const occasion = crypto.randomUUID();
   const options = recipes.map(one => h("label.option",
     h("input", { type: "radio", name: "recipe", value: one.name, checked: one.name === chosen, disabled: one.status === "invalid",
       onchange: () => { chosen = one.name; showLabels(); } }),
@@ -125,7 +126,7 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
     const labelled = Object.fromEntries(Object.entries(given).filter(([name]) => takes.has(name)));
     const work = async () => {
       for (const file of files) {
-        sent.push(await upload(file, { recipe: chosen, again: isAgain.checked, metadata: labelled }));
+        sent.push(await upload(file, { recipe: chosen, again: isAgain.checked ? occasion : null, metadata: labelled }));
         // If a later one fails, this one is not sent and paid for again with the rest.
         files = files.filter(other => other !== file);
         showFiles();
