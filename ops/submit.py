@@ -50,16 +50,19 @@ class Wish:
         place: The key's beginning, up to the last folder that people know.
         name: The file's name.
         metadata: The object's own metadata, as S3 takes it.
+        occasion: The id of a further wish for the same. Each is a job of its own, and a repeat of it finds that job.
     """
 
     place: str
     name: str
     body: bytes = field(repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    occasion: str = ""
 
     def key(self, number: int) -> str:
         """Return the object's key for the first, second, … job of this wish."""
-        asked = json.dumps([hashlib.sha256(self.body).hexdigest(), sorted(self.metadata.items()), number])
+        further = [self.occasion] if self.occasion else []
+        asked = json.dumps([hashlib.sha256(self.body).hexdigest(), sorted(self.metadata.items()), number, *further])
         return f"{self.place}{hashlib.sha256(asked.encode()).hexdigest()[:16]}/{self.name}"
 
 

@@ -123,7 +123,15 @@ class Guard:
             await send(message)
 
         instead = self._access.answer(Request(scope))
+        if instead is not None:
+            await _discard(receive)
         await (instead or self._app)(scope, receive, with_headers)
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what a refused request sends: whoever is still sending may lose the answer, and the connection."""
+    while (await receive()).get("more_body"):
+        pass
 
 
 def _same(given: str, known: str) -> bool:

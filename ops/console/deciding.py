@@ -63,7 +63,7 @@ def act(stack: Stack, call: Call) -> dict[str, Any]:
     def agree(job: Job, question: str) -> None:
         if not confirmed:
             raise Unconfirmed(question)
-        if asked.get("seen") not in (None, _seen(job)):
+        if asked.get("seen") != _seen(job):
             raise Refused("The job has changed since you looked at it. Nothing was done. Look at it again.")
 
     match name:

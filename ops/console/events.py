@@ -7,7 +7,6 @@ costs the least that a query can where nothing changed. The reads are the same f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -184,16 +183,23 @@ class Watch:
 
     async def _read(self) -> None:
         news: News | None = None
+        is_answered = True
         try:
             while self._pages:
                 begun = time.monotonic()
                 # What AWS does not answer now, it may answer later: the next look finds what this one missed.
-                with contextlib.suppress(*ERRORS):
+                try:
                     if news is None:
                         news = await run_in_threadpool(self.source)
                         self._begun.set()
                     for step in news.steps:
                         self._tell(await run_in_threadpool(step))
+                    if not is_answered:
+                        self._tell([Event("answers", True)])
+                    is_answered = True
+                except ERRORS:
+                    self._tell([Event("answers", False)])
+                    is_answered = False
                 # On a busy machine a look takes longer: it must not take all of the time.
                 await asyncio.sleep(max(self.rest, 2 * (time.monotonic() - begun)))
         finally:

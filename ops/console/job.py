@@ -41,7 +41,7 @@ def shown(stack: Stack, inbox: Inbox | None, call: Call) -> dict[str, Any]:
         NotFound: There is no such job.
     """
     look = look_at(stack, call.path["job_id"])
-    job, request = look.job, _request(stack, look.job)
+    job, (request, is_shortened) = look.job, _request(stack, look.job)
     course = _course(stack, look)
     lives, last = is_live(look.execution), course.path[-1] if course.path else None
     return {
@@ -50,6 +50,7 @@ def shown(stack: Stack, inbox: Inbox | None, call: Call) -> dict[str, Any]:
         "next_step": look.next_step,
         "next_command": list(look.next_command),
         "request": request,
+        "request_is_shortened": is_shortened,
         "asked": _asked(request),
         "video": _video(job),
         "path": course.path,
@@ -82,14 +83,18 @@ def notification(job: Job, inbox: Inbox | None) -> dict[str, Any] | None:
     }
 
 
-def _request(stack: Stack, job: Job) -> dict[str, Any] | None:
-    """What was asked for, without what opens its links. A job that was not sent may have it in its file only."""
+def _request(stack: Stack, job: Job) -> tuple[dict[str, Any] | None, bool]:
+    """Return what was asked for, without what opens its links, and whether there was something that opens them.
+
+    A job that was not sent may have it in its file only.
+    """
     text = job.request or _file_of(stack, job)
     try:
-        request = without_secrets(json.loads(text or "null"))
+        asked = json.loads(text or "null")
+        request = without_secrets(asked)
     except (ValueError, RecursionError):  # a file that is no request; its job's error says so
-        return None
-    return request if isinstance(request, dict) else None
+        return None, False
+    return (request, job.links_stripped or request != asked) if isinstance(request, dict) else (None, False)
 
 
 def _file_of(stack: Stack, job: Job) -> bytes | None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ops.console.calls import BadCall
-from ops.console.session import time_scale
+from ops.console.session import stand_in, time_scale
 from ops.exits import NotFound, Unanswered
 from ops.stack import ERRORS
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from ops.console.calls import Call
     from ops.stack import Stack
 
-ADMIN_URL = "GENVIRAL_ADMIN_URL"
-"""The environment variable with the address of the stand-in's controls; `up` writes it into its settings."""
 _ACCOUNT = "valid"  # whose key `up` stores in the secret
 _KEPT = 500
 _A_CALL = 10  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
@@ -102,7 +99,8 @@ class Laptop:
         inbox: None where the stack is in AWS.
     """
 
-    def __init__(self, inbox: Inbox | None) -> None:
+    def __init__(self, stack: Stack, inbox: Inbox | None) -> None:
+        self._stack = stack
         self._inbox = inbox
 
     def shown(self, _: Call) -> dict[str, Any]:
@@ -115,9 +113,10 @@ class Laptop:
         if self._inbox is None:
             raise NotFound("This is a stack in AWS; only the cloud on a laptop has switches and an inbox.")
         known = {"inbox": self._inbox.newest_first(), "time_scale": time_scale() or 1.0}
-        if ADMIN_URL not in os.environ:  # another Partner API takes the stand-in's place
+        controls = stand_in(self._stack)
+        if controls is None:
             return {**known, "state": None, "switches": []}
-        return {**known, "state": _state(), "switches": _admin("GET", "switches")["switches"]}
+        return {**known, "state": _state(controls), "switches": _admin("GET", f"{controls}/switches")["switches"]}
 
     def turn(self, call: Call) -> dict[str, Any]:
         """Turn a switch of the stand-in, or set how long it takes, and return its state.
@@ -126,24 +125,25 @@ class Laptop:
             NotFound: There is no such switch, or no stand-in.
             BadCall: generation_seconds is no number.
         """
-        if self._inbox is None or ADMIN_URL not in os.environ:
+        controls = stand_in(self._stack)
+        if controls is None:
             raise NotFound("There is no stand-in for Genviral here.")
         name = call.path["switch"]
         if name == "settings":
             seconds = call.json().get("generation_seconds")
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:
                 raise BadCall("generation_seconds must be a number from 0 to 3600.")
-            _admin("POST", "settings", {"generation_seconds": seconds})
-        elif name in {one["name"] for one in _admin("GET", "switches")["switches"]}:
-            _admin("POST", f"switches/{name}")
+            _admin("POST", f"{controls}/settings", {"generation_seconds": seconds})
+        elif name in {one["name"] for one in _admin("GET", f"{controls}/switches")["switches"]}:
+            _admin("POST", f"{controls}/switches/{name}")
         else:
             raise NotFound("There is no such switch.")
-        return {"state": _state()}
+        return {"state": _state(controls)}
 
 
-def _state() -> dict[str, Any]:
+def _state(controls: str) -> dict[str, Any]:
     """Return the stand-in's account, faults and settings, without the list of all that was paid."""
-    state = _admin("GET", "state")
+    state = _admin("GET", f"{controls}/state")
     account = state["accounts"][_ACCOUNT]
     return {
         "account": account["state"],
@@ -154,11 +154,11 @@ def _state() -> dict[str, Any]:
     }
 
 
-def _admin(method: str, control: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def _admin(method: str, address: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     import httpx
 
     try:
-        answer = httpx.request(method, f"{os.environ[ADMIN_URL]}/{control}", json=body).raise_for_status()
+        answer = httpx.request(method, address, json=body).raise_for_status()
     except httpx.HTTPError:
         raise Unanswered("The stand-in for Genviral does not answer. Is `up` still running?") from None
     document: dict[str, Any] = answer.json()

@@ -1,11 +1,14 @@
 """Ask for videos: of a file that is dropped on the page, or of a request that is filled in.
 
-The same content finds the same job and pays nothing, unless another video of the same is asked for (`again`).
+The same content finds the same job and pays nothing. Another video of the same is asked for with an id of the page's
+own (`again`): when it sends that once more because an answer was lost, it finds that other video's job.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ops.console.calls import BadCall
@@ -18,19 +21,21 @@ if TYPE_CHECKING:
     from ops.stack import Stack
     from ops.submit import Wish
 
+_OCCASION = re.compile(r"[0-9A-Za-z-]{16,64}")
+
 
 def upload(stack: Stack, call: Call) -> dict[str, Any]:
     """Submit a file, and return its job.
 
     Raises:
-        BadCall: It has no name, or its labels are none.
+        BadCall: It has no name, or its labels or the id of another video are none.
         Refused: It is of no use to a job.
     """
     wish = of_named(
         _name(call), call.body, recipe=call.query.get("recipe") or None, labels=_labels(call.query.get("metadata", ""))
     )
     require_size(stack, wish)
-    return _submitted(stack, wish, again=call.flag("again"), warning=missing_recipe(stack, wish))
+    return _submitted(stack, wish, _occasion(call), warning=missing_recipe(stack, wish))
 
 
 def request(stack: Stack, call: Call) -> dict[str, Any]:
@@ -44,13 +49,21 @@ def request(stack: Stack, call: Call) -> dict[str, Any]:
         parse_request(body)
     except InvalidPayload as fault:
         raise BadCall("The request is not valid; nothing was submitted.", fault.issues) from None
-    return _submitted(stack, of_body(body), again=call.flag("again"))
+    return _submitted(stack, of_body(body), _occasion(call))
 
 
-def _submitted(stack: Stack, wish: Wish, *, again: bool, warning: str | None = None) -> dict[str, Any]:
-    submitted = submitter(stack).submit(wish, again=again)
+def _submitted(stack: Stack, wish: Wish, occasion: str, *, warning: str | None = None) -> dict[str, Any]:
+    submitted = submitter(stack).submit(replace(wish, occasion=occasion))
     known = {"job_id": submitted.job_id, "key": submitted.key, "is_new": submitted.is_new}
     return {**known, "warning": warning} if warning else known
+
+
+def _occasion(call: Call) -> str:
+    """Return the id under which another video of the same is asked for; empty where the first one is meant."""
+    occasion = call.query.get("again", "")
+    if occasion and not _OCCASION.fullmatch(occasion):
+        raise BadCall("again must be an id of 16 to 64 letters, digits and dashes, another one for each video.")
+    return occasion
 
 
 def _name(call: Call) -> str:

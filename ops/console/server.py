@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 STATIC = Path(__file__).resolve().parent / "static"
 _CHUNK = 256 * 1024
 _MOST_BYTES = 1_000_000
+_BROKEN = "The console itself failed at this. Look at the jobs before you repeat anything that costs."
 _STATUS = {Exit.USAGE: 400, Exit.REFUSED: 409, Exit.NOT_FOUND: 404, Exit.UNANSWERED: 502}
 
 
@@ -82,7 +83,7 @@ class Console:
         """Return the server's application."""
         stack, models = self._stack, Models(self._stack)
         jobs, batches, recipes = JobList(stack), BatchViews(stack), RecipeViews(stack, models)
-        laptop = Laptop(self._inbox)
+        laptop = Laptop(stack, self._inbox)
         most = int(stack.parameter("MaxUploadMegabytes")) * 1_000_000
         routes = [
             Route("/", _page),
@@ -212,6 +213,8 @@ async def _answer(view: View, most: int, request: Request) -> Response:
         return _Json(await run_in_threadpool(view, call))
     except (Refused, *ERRORS) as error:
         return _refusal(error)
+    except Exception:  # noqa: BLE001 -- a traceback on the terminal could hold a prompt or a link
+        return _error(500, "failed", _BROKEN)
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -12,6 +12,8 @@ from shared.jobs.states import OPEN, STATES, TERMINAL, Status
 if TYPE_CHECKING:
     from ops.stack import Stack
 
+ADMIN_URL = "GENVIRAL_ADMIN_URL"
+"""The environment variable with the address of the stand-in's controls; `up` writes it into its settings."""
 TIME_SCALE = "GENVIRAL_TIME_SCALE"
 """The environment variable in which `up` says how much it shortens waits."""
 
@@ -24,6 +26,7 @@ def document(stack: Stack, version: str) -> dict[str, Any]:
         "stack": stack.name,
         "region": arn.split(":")[3],
         "laptop": laptop,
+        "charges": stand_in(stack) is None,
         "console_url": None if laptop else console_of(arn),
         "version": version,
         "statuses": [
@@ -44,6 +47,16 @@ def document(stack: Stack, version: str) -> dict[str, Any]:
 def is_laptop() -> bool:
     """Whether AWS is the cloud on a laptop."""
     return urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def stand_in(stack: Stack) -> str | None:
+    """Return the address of the stand-in's controls; None where videos are Genviral's, which charges for them.
+
+    That may be on a laptop, too: `up --genviral-url` uses another Partner API.
+    """
+    address = os.environ.get(ADMIN_URL, "")
+    is_used = urlsplit(address).netloc == urlsplit(stack.parameter("GenviralBaseUrl")).netloc
+    return address if is_laptop() and is_used else None
 
 
 def time_scale() -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # the package has no types
@@ -19,7 +20,7 @@ from tests.support.pages import CHROMIUM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = [
     pytest.mark.integration,
@@ -89,6 +90,14 @@ def test_open_drop_and_play(world: RunningCloud, page: Page) -> None:
     assert "polled" in str(page.text_content(".timeline")), "polls are folded into a line"
     assert world.paid(job_id(page)) == 1
     assert "864" in str(page.text_content(".asked")), "what came stands beside what was asked for"
+
+
+def test_a_dropped_request_becomes_a_job(world: RunningCloud, page: Page) -> None:
+    body = {"model_id": "bytedance/seedance-2.0", "prompt": uuid.uuid4().hex, "params": {"duration_seconds": 1}}
+    drop(page, ("lamp.json", "application/json", json.dumps(body).encode()))
+    page.wait_for_selector(f"blockquote >> text={body['prompt']}")
+    status_of(page, "succeeded")
+    assert world.paid(job_id(page)) == 1
 
 
 def test_a_list_shows_what_happens_without_a_reload(world: RunningCloud, page: Page) -> None:
@@ -161,6 +170,45 @@ def test_a_batch_is_checked_then_run_row_by_row(world: RunningCloud, page: Page)
     assert page.locator(".rows li").count() == 51
     assert page.locator('.rows .chip[data-status="succeeded"]').count() == 50
     assert len(world.vendor()["submissions"]) == before + 50
+
+
+def test_a_checks_page_runs_no_other_file(page: Page) -> None:
+    addresses = []
+    for many in (1, 2):
+        row = {"model_id": "bytedance/seedance-2.0", "prompt": uuid.uuid4().hex}
+        rows = "\n".join(json.dumps({**row, "params": {"duration_seconds": 1 + one}}) for one in range(many))
+        drop(page, (f"{row['prompt']}.jsonl", "application/jsonl", rows.encode()))
+        page.wait_for_selector(f'[data-key="run"] >> text={many} row')
+        addresses.append(page.evaluate("location.hash"))
+        go(page, "#/jobs")
+    go(page, addresses[0])
+    page.wait_for_selector('.chip[data-status="checked"]')
+    page.wait_for_selector(".drop >> text=again to run it")
+    assert page.locator('[data-key="run"]').count() == 0
+    go(page, addresses[1])
+    page.wait_for_selector('[data-key="run"] >> text=2 rows')
+
+
+def test_an_error_or_a_second_click_sends_no_file_again(page: Page) -> None:
+    sent: list[str] = []
+
+    def answer(route: Route) -> None:
+        sent.append(parse_qs(urlsplit(route.request.url).query)["name"][0])
+        if len(sent) == 2:
+            route.fulfill(status=502, json={"error": {"kind": "unanswered", "message": "S3 did not answer"}})
+        else:
+            route.continue_()
+
+    page.route("**/api/uploads*", answer)
+    go(page, "#/new")
+    drop(page, picture("one"), picture("two"))
+    page.wait_for_selector(".staged li")
+    page.check("text=Another video, even if the same")
+    page.eval_on_selector("button.primary", "go => { go.click(); go.click(); go.form.requestSubmit() }")
+    page.wait_for_selector(".problem")
+    page.click("button.primary")
+    holds(page, "!location.hash.startsWith('#/new')")
+    assert sent == ["one.jpg", "two.jpg", "two.jpg"]
 
 
 def test_a_recipe_shows_its_error_as_one_types(page: Page) -> None:

@@ -13,6 +13,7 @@ from ops.exits import NotFound
 from tests.support.consoles import OWN, PORT, Page
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.operators import CommandLine
@@ -107,6 +108,27 @@ def test_every_answer_says_what_a_browser_must_not_do(page: Page, address: str) 
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cross-origin-resource-policy"] == headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cache-control"] == ("no-cache" if answer.text == "<p>The page" else "no-store")
+
+
+def test_a_refused_upload_is_read_to_its_end_and_answered(account: CommandLine) -> None:
+    left = [b"a", b"b", b"c"]
+
+    async def parts() -> AsyncIterator[bytes]:
+        while left:
+            yield left.pop()
+
+    answer = Page(signed_in=False).http.request("POST", "/api/uploads", content=parts(), headers=OWN)
+    assert (answer.status_code, left) == (401, [])
+
+
+def test_a_fault_of_the_console_is_told_without_what_it_held(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("A secret prompt")
+
+    monkeypatch.setattr("ops.console.making.parse_request", fail)
+    code, error = page.refused("POST", "/api/requests", {"prompt": "A secret prompt"})
+    assert (code, error["kind"]) == (500, "failed")
+    assert "secret" not in error["message"]
 
 
 def test_a_path_cannot_leave_the_folder_of_static_files(page: Page) -> None:

@@ -88,6 +88,14 @@ def test_a_late_click_does_not_decide_about_what_came_after(account: CommandLine
     assert account.world.record().resubmissions == 1
 
 
+@pytest.mark.parametrize("seen", [{}, {"seen": None}, {"seen": ""}])
+def test_nothing_is_paid_without_saying_what_was_seen(account: CommandLine, seen: dict[str, object]) -> None:
+    uncertain(account.world)
+    code, error = Page().refused("POST", f"{ADDRESS}/resubmit", {"confirmed": True, **seen})
+    assert (code, error["kind"]) == (409, "refused")
+    assert account.world.record().resubmissions == 0
+
+
 def test_attach_takes_the_fields_of_the_command_line(account: CommandLine) -> None:
     uncertain(account.world)
     page = Page()

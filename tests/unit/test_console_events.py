@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops.console import events
+from ops.console import events, session
 from ops.console.events import Changes, Event, News, Watch
 from ops.console.overview import Overview
 from ops.stack import Stack
@@ -225,7 +225,11 @@ def test_aws_may_fail_to_answer_and_the_next_look_tells() -> None:
         source.errors = [failed("Query", "ThrottlingException")]
         watch = Watch(source, 0)
         page = await watch.join()
-        assert await numbers(watch.stream(page), 1) == [2]
+        stream = watch.stream(page)
+        told = [(await anext(stream)).decode().split("\n")[:2] for _ in range(4)]
+        assert told[1] == ["event: answers", "data: false"]  # the page must not say that it is live
+        assert told[2] == ["event: job", 'data: {"number":2}']
+        assert told[3] == ["event: answers", "data: true"]
         watch.leave(page)
 
     asyncio.run(run())
@@ -294,3 +298,16 @@ def test_a_stack_in_aws_has_no_inbox_and_no_switches(account: CommandLine) -> No
     assert page.get("/api/session")["console_url"] == "https://us-east-1.console.aws.amazon.com"
     assert page.refused("GET", "/api/laptop")[0] == 404
     assert page.refused("POST", "/api/laptop/no-credits")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("vendor", "charges"), [("http://127.0.0.1:4/api/partner/v1", False), ("https://vendor.example/api/v1", True)]
+)
+def test_a_laptop_is_free_only_with_the_stand_in(
+    account: CommandLine, monkeypatch: pytest.MonkeyPatch, vendor: str, charges: bool
+) -> None:
+    account.parameters["GenviralBaseUrl"] = vendor
+    monkeypatch.setattr(session, "is_laptop", lambda: True)
+    # A shell may still have it from an earlier `up`.
+    monkeypatch.setenv("GENVIRAL_ADMIN_URL", "http://127.0.0.1:4/_standin")
+    assert session.document(Stack(), "0.0.0")["charges"] is charges

@@ -95,6 +95,7 @@ def test_a_request_shows_without_what_opens_its_links(account: CommandLine) -> N
     account.world.job(request=BODY)
     shown = Page().get(ADDRESS)
     assert (shown["request"]["prompt"], shown["asked"]) == (PROMPT, {"seconds": 5})
+    assert shown["request_is_shortened"], "sent again as it is shown, its links open nothing"
     assert "Signature" not in json.dumps(shown)
 
 

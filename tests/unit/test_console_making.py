@@ -41,6 +41,8 @@ MODELS = {
     ]
 }
 
+OCCASIONS = ("8ba1c0de-0000-4000-8000-000000000001", "8ba1c0de-0000-4000-8000-000000000002")
+
 
 @pytest.fixture
 def page(account: CommandLine) -> Page:
@@ -74,10 +76,11 @@ def test_a_dropped_file_is_the_command_lines_upload(account: CommandLine, page: 
 
 
 def test_another_video_of_the_same_is_made_only_where_it_is_asked_for(account: CommandLine, page: Page) -> None:
-    first = page.post("/api/uploads", PNG, name="shoe.png")
-    assert page.post("/api/uploads", PNG, name="shoe.png", again="0")["job_id"] == first["job_id"]
-    assert page.post("/api/uploads", PNG, name="shoe.png", again="1")["job_id"] != first["job_id"]
-    assert len(objects(account)) == 2
+    jobs = [page.post("/api/uploads", PNG, name="shoe.png", again=again) for again in ("", *OCCASIONS, *OCCASIONS)]
+    assert [job["is_new"] for job in jobs] == [True] * 3 + [False] * 2
+    assert [job["job_id"] for job in jobs[3:]] == [job["job_id"] for job in jobs[1:3]], "a repeat after a lost answer"
+    assert page.refused("POST", "/api/uploads", PNG, name="shoe.png", again="1")[0] == 400
+    assert len(objects(account)) == 3
 
 
 def test_a_lost_answer_of_an_upload_is_explained(
@@ -116,7 +119,7 @@ def test_a_request_becomes_one_job_and_its_prompt_stays_out_of_the_key(account: 
     asked = {**without_secrets(BODY), "metadata": {"order": "4711"}}
     first, second = page.post("/api/requests", asked), page.post("/api/requests", asked)
     assert (first["is_new"], second["is_new"], second["job_id"]) == (True, False, first["job_id"])
-    assert page.post("/api/requests", asked, again="1")["is_new"] is True
+    assert [page.post("/api/requests", asked, again=OCCASIONS[0])["is_new"] for _ in range(2)] == [True, False]
     body = account.world.s3.get_object(Bucket=UPLOADS, Key=first["key"])["Body"].read()
     assert json.loads(body) == asked
     assert PROMPT[:6] not in first["key"]

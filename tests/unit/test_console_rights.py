@@ -54,7 +54,8 @@ def test_whatever_is_done_needs_only_rights_that_are_documented(account: Command
     page.put("/api/recipes/shoes", {"text": '{"model_id": "m/m", "prompt": "x"}', "etag": None})
     page.post("/api/intake", {"stopped": True})
     page.post("/api/intake", {"stopped": False})
-    page.post(f"/api/jobs/{JOB_ID}/resubmit", {"confirmed": True})
+    resubmit = next(one for one in page.get(f"/api/jobs/{JOB_ID}")["commands"] if one["name"] == "resubmit")
+    page.post(f"/api/jobs/{JOB_ID}/resubmit", {"confirmed": True, "seen": resubmit["seen"]})
     alive(account.world, f"{JOB_ID}.r2")
     page.post(f"/api/jobs/{JOB_ID}/cancel")
     called = {ACTIONS.get(call, call) for call in account.calls}

@@ -19,12 +19,21 @@ const main = document.getElementById("main");
 let leave = null;
 let shown = 0;
 
+/** Return what a part of an address stands for; one that was mistyped stands for itself. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Show what the address names. A view returns how it is left; one that is not saved may refuse by `beforeunload`. */
 async function route() {
   const mine = ++shown;
   const [path, query = ""] = (location.hash.replace(/^#\/?/, "") || "jobs").split("?");
   const [name, ...rest] = path.split("/");
-  const what = rest.map(decodeURIComponent).join("/");
+  const what = decoded(rest.join("/"));
   const view = what ? { jobs: "job", recipes: "recipe" }[name] ?? name : name;
   leave?.();
   leave = null;
@@ -78,10 +87,12 @@ async function start() {
   if (session.time_scale) document.getElementById("stack").append(h("span.pace", `, waits ${faster(session.time_scale)}`));
   document.getElementById("laptop-link").hidden = !session.laptop;
   const live = document.getElementById("live");
-  on("live", isLive => {
-    live.textContent = isLive ? "Live" : "Reconnecting";
+  const say = (isLive, otherwise) => {
+    live.textContent = isLive ? "Live" : otherwise;
     live.classList.toggle("on", isLive);
-  });
+  };
+  on("live", isLive => say(isLive, "Reconnecting"));
+  on("answers", isAnswered => say(isAnswered, "AWS does not answer"));
   const intake = overview => document.getElementById("stopped").hidden = !overview.intake_stopped;
   on("overview", intake);
   on("notification", notify);

@@ -3,7 +3,7 @@
  */
 import { ask } from "./dialog.js";
 import { button, h, Part, problem, title } from "./dom.js";
-import { check, dropsOn, isBatch, kept } from "./drop.js";
+import { batchIn, check, dropsOn, fileOf } from "./drop.js";
 import { get, on, send, to } from "./server.js";
 import { chip, credits, many, plain, tone } from "./words.js";
 
@@ -17,9 +17,11 @@ export function show(place, { what: key, query }) {
   let timer = 0;
   let isLeft = false;
   let isFirst = true;
-  const zone = dropsOn(place, { text: "Drop the file here again to run it", onError: fail, take: async ([file]) => {
-    if (!isBatch(file)) throw new Error("A batch is a .csv or .jsonl file.");
-    await check(file);
+  const file = fileOf(key, query.get("version_id"));
+  const zone = dropsOn(place, { text: "Drop the file here again to run it", onError: fail, take: async files => {
+    const batch = batchIn(files);
+    if (!batch) throw new Error("A batch is a .csv or .jsonl file.");
+    await check(batch);
   } });
 
   function fail(error) {
@@ -48,13 +50,13 @@ export function show(place, { what: key, query }) {
     head.show([batch.name, batch.status, isCheck], () => h("div.name", h("h1", batch.name), chip(batch.status), h("span.soft", isCheck ? "check: nothing is paid" : "")));
     sum.show([batch.counts, batch.rows, batch.status, batch.credits_estimated, batch.credits_used, batch.error, batch.advice], () => makeSum(batch, isCheck));
     wrong.show(batch.wrong_rows, makeWrong);
-    actions.show([isCheck, batch.status, Boolean(kept.batch), batch.credits_estimated, batch.counts], () => makeActions(batch, isCheck));
+    actions.show([isCheck, batch.status, batch.credits_estimated, batch.counts], () => makeActions(batch, isCheck));
     rows.show([batch.items, batch.more], makeRows);
-    zone.hidden = !isCheck || Boolean(kept.batch) || GOES_ON.includes(batch.status);
+    zone.hidden = !isCheck || Boolean(file) || GOES_ON.includes(batch.status);
   }
 
   function makeActions(batch, isCheck) {
-    if (!isCheck || batch.status !== "checked" || !kept.batch) return [];
+    if (!isCheck || batch.status !== "checked" || !file) return [];
     const good = batch.counts?.valid ?? 0;
     if (!good) return [h("p.soft", "No row of it would make a new video.")];
     const price = batch.credits_estimated === undefined ? "at the models' prices" : `about ${credits(batch.credits_estimated)}`;
@@ -62,7 +64,7 @@ export function show(place, { what: key, query }) {
       title: `Run ${many(good, "row")}?`, text: [`Each is a video and is paid for: ${price}. Rows that were paid for before cost nothing.`],
       yes: "Run it, and pay", pays: true,
     }, async () => {
-      const sent = await send(to("/api/batches", { name: kept.batch.name, check: 0 }), kept.batch);
+      const sent = await send(to("/api/batches", { name: file.name, check: 0 }), file);
       location.hash = to(`#/batches/${encodeURIComponent(sent.key)}`, { version_id: sent.version_id });
     }) }, `Run ${many(good, "row")} · ${price}`)];
   }

@@ -1,7 +1,7 @@
 /**
  * Ask before something is done that costs, or cannot be taken back.
  */
-import { h, problem } from "./dom.js";
+import { h, problem, toast } from "./dom.js";
 import { session } from "./server.js";
 
 /**
@@ -20,29 +20,37 @@ export function ask({ title, text, yes, pays = false, fields = [] }, work) {
     const trouble = h("div");
     const no = h("button", { type: "button", onclick: () => box.close() }, "Leave it");
     const go = h("button", { type: "button", class: pays ? "pays" : "primary", onclick: run }, yes);
-    const box = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => end(false) },
+    const box = h("dialog", { "aria-labelledby": "dialog-title", onclose: end },
       h("h2", { id: "dialog-title" }, title),
       text.filter(Boolean).map(line => line instanceof Node ? line : h("p", line)),
       fields, trouble, h("div.actions", no, go));
     let isDone = false;
+    let isClosed = false;
 
     async function run() {
-      go.disabled = true;
+      go.disabled = no.disabled = true;
       go.setAttribute("aria-busy", "true");
       try {
         await work();
         isDone = true;
         box.close();
+        resolve(true);
       } catch (error) {
+        if (isClosed) {
+          toast(error.message, { isError: true });
+          resolve(false);
+        }
         trouble.replaceChildren(problem(error));
-        go.disabled = false;
+        go.disabled = no.disabled = false;
         go.removeAttribute("aria-busy");
       }
     }
 
+    /** The Escape key closes a dialog at any time. Work that has begun still goes on, and is waited for. */
     function end() {
+      isClosed = true;
       box.remove();
-      resolve(isDone);
+      if (!go.disabled) resolve(isDone);
     }
 
     document.body.append(box);
@@ -51,16 +59,14 @@ export function ask({ title, text, yes, pays = false, fields = [] }, work) {
   });
 }
 
-/** Do what costs: on a laptop at once, where nobody is charged; elsewhere people are asked first. */
+/** Do what costs, once at a time. Where Genviral charges for it, people are asked first. */
 export async function payFor(question, price, go, work, fail) {
-  if (!session.laptop) {
-    await ask({ title: question, text: [`${price}.`], yes: "Make it, and pay", pays: true }, work);
-    return;
-  }
+  if (go.getAttribute("aria-busy") === "true") return;
   go.disabled = true;
   go.setAttribute("aria-busy", "true");
   try {
-    await work();
+    if (session.charges) await ask({ title: question, text: [`${price}.`], yes: "Make it, and pay", pays: true }, work);
+    else await work();
   } catch (error) {
     fail(error);
   } finally {

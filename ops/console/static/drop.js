@@ -8,8 +8,11 @@ import { credits } from "./words.js";
 
 const BATCHES = /\.(csv|jsonl)$/i;
 
-/** The file of a batch that was checked, for the run afterwards. */
-export const kept = { batch: null };
+/** The batch that was checked last, for the run afterwards. */
+let checked = {};
+
+/** The file of a check, if it is the last one: another check's file would run other rows than the page shows. */
+export const fileOf = (key, version) => checked.key === key && checked.version === version ? checked.file : null;
 
 /**
  * Make a place that takes files, and let all of an element take them too.
@@ -60,13 +63,14 @@ export function dropsOn(around, { take = sendAll, onBegin = () => {}, onError, t
   return h("div.dropping", zone, input);
 }
 
-/** Send files with the recipe "default". On a laptop at once; elsewhere it costs, so people are asked. */
+/** Send files with the recipe "default". Where Genviral charges for it, people are asked first. */
 async function sendAll(files) {
-  const batches = files.filter(file => BATCHES.test(file.name));
-  if (batches.length) return check(batches[0]);
-  if (session.laptop) return make(files, "default");
+  const batch = batchIn(files);
+  if (batch) return check(batch);
+  if (!session.charges) return make(files, "default");
   const recipe = await get("/api/recipes").then(({ recipes }) => recipes.find(one => one.name === "default"), () => null);
-  const each = recipe?.credits ? `${credits(recipe.credits)} each by the list of models` : "at the model's price";
+  const each = files.some(isRequest) ? "a request costs what its own model does"
+    : recipe?.credits ? `${credits(recipe.credits)} each by the list of models` : "at the model's price";
   await ask({
     title: files.length === 1 ? `Make a video of ${files[0].name}?` : `Make ${files.length} videos?`,
     text: [`With the recipe default: ${each}. A file that was sent before finds its job and costs nothing.`],
@@ -80,10 +84,14 @@ async function make(files, recipe) {
   if (sent.length === 1) location.hash = `#/jobs/${encodeURIComponent(sent[0].job_id)}`;
 }
 
-/** Send one file. @returns {Promise<{job_id: string, is_new: boolean}>} */
-export async function upload(file, { recipe, again = false, metadata = {} }) {
+/**
+ * Send one file.
+ * @param {string?} again the id of another video of the same; a repeat with the same id pays for nothing
+ * @returns {Promise<{job_id: string, is_new: boolean}>}
+ */
+export async function upload(file, { recipe, again = null, metadata = {} }) {
   const labels = Object.keys(metadata).length ? JSON.stringify(metadata) : null;
-  const sent = await send(to("/api/uploads", { name: file.name, recipe, again: again ? 1 : 0, metadata: labels }), file);
+  const sent = await send(to("/api/uploads", { name: file.name, recipe: isRequest(file) ? null : recipe, again, metadata: labels }), file);
   if (!sent.is_new) toast(`${file.name} was sent before: this is its job, and nothing was paid.`);
   return sent;
 }
@@ -91,8 +99,16 @@ export async function upload(file, { recipe, again = false, metadata = {} }) {
 /** Check a batch, and show what the check finds. */
 export async function check(file) {
   const sent = await send(to("/api/batches", { name: file.name, check: 1 }), file);
-  kept.batch = file;
+  checked = { key: sent.key, version: sent.version_id || null, file };
   location.hash = to(`#/batches/${encodeURIComponent(sent.key)}`, { version_id: sent.version_id });
 }
 
-export const isBatch = file => BATCHES.test(file.name);
+/** Whether a file is a whole request, which takes no recipe. */
+export const isRequest = file => /\.json$/i.test(file.name) && !file.name.endsWith(".manifest.json");
+
+/** Return the batch among dropped files; null where there is none. */
+export function batchIn(files) {
+  const batch = files.find(file => BATCHES.test(file.name)) ?? null;
+  if (batch && files.length > 1) throw new Error(`${batch.name} is a batch: drop it alone. Nothing was sent.`);
+  return batch;
+}

@@ -22,6 +22,7 @@ export async function makeForm(request = {}, again = false) {
   const model = select(models.map(one => [one.model_id, `${one.name ?? one.model_id}${one.credits ? ` · ${credits(one.credits)}` : ""}`]),
     request.model_id ?? models[0]?.model_id, { onchange: showInputs });
   const isAgain = h("input", { type: "checkbox", checked: again, onchange: showPrice });
+  const occasion = crypto.randomUUID();
   const labels = h("textarea", { rows: 2, value: Object.entries(request.metadata ?? {}).map(pair => pair.join(" = ")).join("\n") });
   const form = h("form.stack", { onsubmit: sendIt, novalidate: true },
     field("Model", model), inputs,
@@ -94,7 +95,7 @@ export async function makeForm(request = {}, again = false) {
       return;
     }
     const work = async () => {
-      const sent = await post(to("/api/requests", { again: isAgain.checked ? 1 : null }), asked);
+      const sent = await post(to("/api/requests", { again: isAgain.checked ? occasion : null }), asked);
       if (!sent.is_new) toast("The same was sent before: this is its job, and nothing was paid.");
       location.hash = `#/jobs/${encodeURIComponent(sent.job_id)}`;
     };

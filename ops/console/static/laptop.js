@@ -3,7 +3,7 @@
  */
 import { button, field, h, Part, problem, title, toast } from "./dom.js";
 import { json } from "./job.js";
-import { get, on, post } from "./server.js";
+import { get, on, post, session } from "./server.js";
 import { chip, many, plain, shortened, since } from "./words.js";
 
 export function show(place) {
@@ -11,7 +11,7 @@ export function show(place) {
   const part = name => new Part(h(name));
   const [state, switches, inbox, pace] = [part("section.card"), part("section.card"), part("section.card"), part("section.card")];
   const trouble = h("div");
-  place.append(h("h1", "This laptop"), h("p.soft", "Genviral is a stand-in here: nothing is charged, and its faults are switches."), trouble,
+  place.append(h("h1", "This laptop"), h("p.soft", session.charges ? "Genviral is no stand-in here: videos are paid for." : "Genviral is a stand-in here: nothing is charged, and its faults are switches."), trouble,
     h("div.columns.even", h("div.stack", state.element, switches.element, pace.element), inbox.element));
 
   async function read() {

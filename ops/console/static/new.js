@@ -3,7 +3,7 @@
  */
 import { payFor } from "./dialog.js";
 import { field, h, problem, title } from "./dom.js";
-import { check, dropsOn, isBatch, upload } from "./drop.js";
+import { batchIn, check, dropsOn, isRequest, upload } from "./drop.js";
 import { makeForm } from "./form.js";
 import { get } from "./server.js";
 import { bytes, costOf, credits, many, placeholder } from "./words.js";
@@ -33,7 +33,9 @@ export function show(place, { query }) {
       return body.replaceChildren(back, lost ?? "",
         await makeFiles(place, { files, recipe: job.recipe, metadata: job.metadata ?? {}, again: true }));
     }
-    body.replaceChildren(back, await makeForm(request ?? { model_id: job.model_id }, true));
+    const short = found.request_is_shortened ? h("p.problem", "What opens a link of this request is left out here. "
+      + "Enter its links in full: a job whose links do not open may be paid for and fail.") : "";
+    body.replaceChildren(back, short, await makeForm(request ?? { model_id: job.model_id }, true));
   }
 }
 
@@ -46,10 +48,12 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
   const price = h("p.price", { role: "status" });
   const go = h("button.primary", { type: "submit" }, "Make video");
   const typed = { ...metadata };
+  const sent = [];
   let chosen = recipes.some(one => one.name === recipe) ? recipe : recipes[0]?.name;
 
   const zone = dropsOn(place, { take, onError: fail, text: "Drop pictures, videos or sounds here, or a batch file" });
   const isAgain = h("input", { type: "checkbox", checked: again });
+  const occasion = crypto.randomUUID();
   const options = recipes.map(one => h("label.option",
     h("input", { type: "radio", name: "recipe", value: one.name, checked: one.name === chosen, disabled: one.status === "invalid",
       onchange: () => { chosen = one.name; showLabels(); } }),
@@ -68,8 +72,10 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
   return form;
 
   function take(dropped) {
-    const batch = dropped.find(isBatch);
+    const batch = batchIn(dropped);
     if (batch) return check(batch);
+    const whole = dropped.find(isRequest);
+    if (whole) throw new Error(`${whole.name} is a whole request and takes no recipe. Drop it on the list of jobs.`);
     files = [...files, ...dropped];
     showFiles();
     go.focus();
@@ -120,8 +126,12 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
     const takes = new Set([...labels.querySelectorAll("label")].map(label => label.textContent));
     const labelled = Object.fromEntries(Object.entries(given).filter(([name]) => takes.has(name)));
     const work = async () => {
-      const sent = [];
-      for (const file of files) sent.push(await upload(file, { recipe: chosen, again: isAgain.checked, metadata: labelled }));
+      for (const file of files) {
+        sent.push(await upload(file, { recipe: chosen, again: isAgain.checked ? occasion : null, metadata: labelled }));
+        // If a later one fails, this one is not sent and paid for again with the rest.
+        files = files.filter(other => other !== file);
+        showFiles();
+      }
       location.hash = sent.length === 1 ? `#/jobs/${encodeURIComponent(sent[0].job_id)}` : "#/jobs";
     };
     await payFor(`Make ${many(files.length, "video")}?`, price.textContent, go, work, fail);

@@ -34,7 +34,8 @@ async function answer(method, path, { body, type = "application/json", signal } 
     came = await fetch(path, { method, body, headers, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, { kind: "unreachable", message: "The console does not answer. Is its command still running?" });
+    const lost = method === "GET" ? "" : " It may have done what was asked: look at the jobs before you ask again.";
+    throw new Refusal(0, { kind: "unreachable", message: `The console does not answer. Is its command still running?${lost}` });
   }
   const found = await came.json().catch(() => ({}));
   if (came.status === 401) {
@@ -48,7 +49,12 @@ export const get = (path, options) => call("GET", path, options);
 export const post = (path, body = {}, options) => call("POST", path, { body: JSON.stringify(body), ...options });
 export const put = (path, body) => call("PUT", path, { body: JSON.stringify(body) });
 /** Send a file as it is. */
-export const send = (path, file) => call("POST", path, { body: file, type: "application/octet-stream" });
+export async function send(path, file) {
+  await file.slice(0, 1).arrayBuffer().catch(() => {
+    throw new Error(`${file.name} cannot be read: it is a folder, or has changed since it was chosen. Nothing was sent.`);
+  });
+  return call("POST", path, { body: file, type: "application/octet-stream" });
+}
 
 /** A path with a query; what has no value is left out. */
 export function to(path, query = {}) {
@@ -56,7 +62,7 @@ export function to(path, query = {}) {
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
-/** Facts of this console that do not change while it runs: the stack, the statuses, whether it is on a laptop. */
+/** Facts of this console that do not change while it runs: the stack, the statuses, whether Genviral charges for videos. */
 export const session = {};
 
 export async function begin() {
@@ -65,7 +71,7 @@ export async function begin() {
 
 const listeners = new Map();
 
-/** Listen to an event of the server ("job", "overview", "notification"), or to "live". Returns how to stop. */
+/** Listen to an event of the server ("job", "overview", "notification", "answers": whether AWS does), or to "live". Returns how to stop. */
 export function on(kind, listener) {
   if (!listeners.has(kind)) listeners.set(kind, new Set());
   listeners.get(kind).add(listener);
@@ -85,7 +91,7 @@ export function listen() {
     // After an answer that is no stream, a browser gives up.
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
-  for (const kind of ["job", "overview", "notification"]) {
+  for (const kind of ["job", "overview", "notification", "answers"]) {
     source.addEventListener(kind, event => tell(kind, JSON.parse(event.data)));
   }
 }
