@@ -27,6 +27,7 @@ FIELDS = {
     "changed_at": "when it was uploaded",
     "model_id": "the model",
     "placeholders": "what it takes from an upload",
+    "needed": "those of them that have no default everywhere: an upload must have a value for them",
     "error": "`error`, `code`, `message`, `advice`, and `issues` with `path` and `message`",
     "files_go_to": "where an upload for it belongs",
 }
@@ -48,9 +49,11 @@ def described(stack: Stack, name: str) -> dict[str, Any]:
     except RecipeInvalid as fault:
         return {**shown, "status": "invalid", "error": fault.document()}
     recipe = json.loads(body)
-    takes = [f"{{{{{placeholder}}}}}" for placeholder in placeholders(recipe)]
+    takes = {f"{{{{{place}}}}}": has_default for place, has_default in placeholders(recipe).items()}
+    needed = [place for place, has_default in takes.items() if not has_default]
     where = f"s3://{stack.uploads}/{UPLOADS}{name}/"
-    return {**shown, "status": "valid", "model_id": recipe.get("model_id"), "placeholders": takes, "files_go_to": where}
+    known = {"model_id": recipe.get("model_id"), "placeholders": list(takes), "needed": needed, "files_go_to": where}
+    return {**shown, "status": "valid", **known}
 
 
 def read(stack: Stack, name: str) -> tuple[bytes, dict[str, Any]]:

@@ -54,7 +54,8 @@ def _listening(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise Refused(
-            f"Nothing can listen on port {port} of 127.0.0.1: {os.strerror(error.errno or 0)}. Choose with --port."
+            f"Nothing can listen on port {port} of 127.0.0.1: {os.strerror(error.errno or 0)}. "
+            "Choose another with --port."
         ) from None
 
 

@@ -231,6 +231,25 @@ def test_a_recipe_shows_its_error_as_one_types(page: Page) -> None:
     holds(page, "document.querySelector('textarea.code')?.value.includes('Quiet')")
 
 
+def test_a_form_pays_for_no_video_of_nothing(page: Page) -> None:
+    go(page, "#/new?form=1")
+    page.wait_for_selector('[data-input="prompt"]')
+    page.click("button.primary")
+    page.wait_for_selector(".problem >> text=Nothing was sent")
+    page.fill('[data-input="prompt"]', "A lamp")
+    page.fill('[data-input="params.duration_seconds"]', "99")
+    page.click("button.primary")
+    page.wait_for_selector('[data-input="params.duration_seconds"]:focus:invalid')
+    page.wait_for_selector(".problem", state="detached")
+
+
+def test_a_text_that_nothing_is_called_by_is_searched_for(page: Page, made: str) -> None:
+    page.fill("[type=search]", "seedance")
+    page.press("[type=search]", "Enter")
+    page.wait_for_selector(f'.jobs [data-job="{made}"]')
+    holds(page, "!document.querySelector('html.loading, .problem')")
+
+
 def test_what_was_sent_is_sent_again_with_changes(world: RunningCloud, page: Page) -> None:
     body = {"model_id": "bytedance/seedance-2.0", "prompt": "A table", "params": {"duration_seconds": 1}}
     first = world.post(body).json()["job_id"]

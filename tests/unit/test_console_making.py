@@ -198,6 +198,8 @@ def test_a_recipe_is_saved_and_nobodys_change_is_overwritten(account: CommandLin
     assert page.get("/api/recipes/shoes")["etag"] == changed["etag"]
     (listed,) = page.get("/api/recipes")["recipes"]
     assert (listed["name"], listed["status"], listed["credits"]) == ("shoes", "valid", 5)
+    assert set(listed["placeholders"]) - set(listed["needed"]) == {"{{metadata.style}}"}
+    assert set(listed["needed"]) == {"{{stem}}", "{{asset_url}}"}
     assert page.refused("GET", "/api/recipes/none")[0] == 404
 
 

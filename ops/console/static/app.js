@@ -45,7 +45,9 @@ async function route() {
   const place = h("div", { class: `view view-${view}` });
   try {
     if (!(view in VIEWS)) throw new Error("There is no such view. The links above lead to all of them.");
-    const { show } = await VIEWS[view]();
+    const { show } = await VIEWS[view]().catch(() => {
+      throw new Error("The console does not answer. Is its command still running? If it was started again, open the address that it printed.");
+    });
     if (mine !== shown) return;
     const isFirst = main.dataset.view === undefined;
     main.dataset.view = view;

@@ -2,7 +2,7 @@
  * A form made of a model's own inputs, and the request that it sends.
  */
 import { payFor } from "./dialog.js";
-import { field, h, problem, select } from "./dom.js";
+import { field, h, problem, select, toast } from "./dom.js";
 import { get, post, to } from "./server.js";
 import { credits, plain } from "./words.js";
 
@@ -39,7 +39,7 @@ export async function makeForm(request = {}, again = false) {
     const made = name => {
       const { input, control: element } = fields.get(name);
       const text = plain(name.replace("params.", "")) + (input.required ? " (needed)" : "");
-      return input.type === "boolean" ? h("label.box", element, text) : field(text, element, hint(input));
+      return input.type === "boolean" ? h("label.box", element, text[0].toUpperCase() + text.slice(1)) : field(text, element, hint(input));
     };
     const isRare = input => !input.required && !values.has(input.name) && !input.name.startsWith("params.")
       && (kindOf(input) === "urls" || /audio|video|voice|negative/.test(input.name));
@@ -87,8 +87,16 @@ export async function makeForm(request = {}, again = false) {
     event.preventDefault();
     trouble.replaceChildren();
     for (const { control: element } of fields.values()) element.removeAttribute("aria-invalid");
+    if (!form.reportValidity()) return;
+    const asked = body();
+    // Some models would take it, and charge for a video of nothing.
+    if (!Object.keys(asked).some(name => !["model_id", "params", "metadata"].includes(name))) {
+      fail(new Error("There is nothing yet to make a video of: write a prompt, or give a link. Nothing was sent."));
+      return;
+    }
     const work = async () => {
-      const sent = await post(to("/api/requests", { again: isAgain.checked ? occasion : null }), body());
+      const sent = await post(to("/api/requests", { again: isAgain.checked ? occasion : null }), asked);
+      if (!sent.is_new) toast("The same was sent before: this is its job, and nothing was paid.");
       location.hash = `#/jobs/${encodeURIComponent(sent.job_id)}`;
     };
     await payFor("Make this video?", price.textContent, go, work, fail);
@@ -117,7 +125,8 @@ function kindOf({ name, type, choices }) {
 
 function control(input, value) {
   const given = value ?? null;
-  const shared = { required: input.required, "data-input": input.name };
+  // A box that must be ticked is no input: its other answer is as good.
+  const shared = { required: input.required && kindOf(input) !== "boolean", "data-input": input.name };
   switch (kindOf(input)) {
     case "boolean": return h("input", { type: "checkbox", checked: given ?? input.default ?? false, ...shared });
     case "choice": {

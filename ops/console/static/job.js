@@ -99,8 +99,10 @@ function makeHead(job) {
     h("p.soft.dots", words), h("p.soft.id", h("code", job.job_id), copy, copied)];
 }
 
-function makeNext({ job, next_step: step, next_command: command }) {
+function makeNext({ job, next_step: sentence, next_command: command }) {
   const error = job.error;
+  const step = sentence?.replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g,
+    moment => clock(moment === job.next_try_at ? nextTry(job) : moment));
   const parts = [];
   if (error) {
     parts.push(h("p.error", error.message ?? plain(error.code)));
@@ -117,7 +119,7 @@ function makeNext({ job, next_step: step, next_command: command }) {
   if (command?.length) {
     parts.push(h("p.soft", "On a terminal: ", h("code", ["./genviral", ...command].join(" "))));
   }
-  return parts.length ? [h("h2", !error ? "What comes next" : isOver(job.status) ? "What went wrong" : "Why it waits"), ...parts] : [];
+  return parts.length ? [h("h2", !error ? "What to do" : isOver(job.status) ? "What went wrong" : "Why it waits"), ...parts] : [];
 }
 
 function makeFilm({ video, job }) {
@@ -142,7 +144,7 @@ function makeFacts({ asked, video, job }) {
     ["Shape", asked?.aspect, video?.width && shape(video.width, video.height), differs.aspect_ratio],
     ["Frames a second", asked?.fps, video?.fps, differs.fps],
     ["Sound", sound, video && (video.audio_codec ?? "no"), differs.generate_audio],
-    ["Coding", null, video?.codec],
+    ["Codec", null, video?.codec],
     ["File", null, video?.bytes && bytes(video.bytes)],
   ].filter(([, wanted, got]) => wanted || got);
   const line = ([name, wanted, got, isOther]) => h("tr", h("th", { scope: "row" }, name), h("td", wanted ?? "–"),

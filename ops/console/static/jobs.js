@@ -36,7 +36,7 @@ export function show(place, { query }) {
     Object.assign(filters, { status: status.value, source: source.value, text: search.value.trim() });
     // The address keeps the filters, without a place in the browser's history for each letter.
     history.replaceState(null, "", to("#/jobs", filters));
-    read();
+    return read();
   }
 
   /** Open what was typed: whatever `show` finds on the command line. */
@@ -53,7 +53,9 @@ export function show(place, { query }) {
       else if (found.jobs?.length) fill(found.jobs, null);
       else throw new Error("Nothing is called so.");
     } catch (error) {
-      trouble.replaceChildren(problem(error));
+      // What nothing is called by may still be a text in some jobs.
+      await filter();
+      if (!rows.size || ![undefined, 404].includes(error.status)) trouble.replaceChildren(problem(error));
     }
   }
 

@@ -54,7 +54,7 @@ function makeState(state) {
 function makeSwitches(switches, read) {
   if (!switches.length) return [];
   return [h("h2", "Switches"), h("ul.switches", switches.map(one => h("li",
-    button(plain(one.name.replaceAll("-", " ")), () => post(`/api/laptop/${one.name}`).then(read), { "data-key": one.name, class: one.name === "normal" ? "primary" : "" }),
+    button(plain(one.name.replaceAll("-", " ")), () => post(`/api/laptop/${one.name}`).then(read), { "data-key": one.name }),
     h("p.soft", { id: `switch-${one.name}` }, one.text))))];
 }
 

@@ -98,12 +98,12 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
 
   /** A field for each label that the recipe takes. */
   function showLabels() {
-    const takes = (recipes.find(one => one.name === chosen)?.placeholders ?? []).map(placeholder)
-      .filter(([name]) => name.startsWith("metadata."));
-    labels.replaceChildren(...takes.map(([name, usual]) => {
-      const label = name.slice("metadata.".length);
-      const input = h("input", { type: "text", value: typed[label] ?? "", placeholder: usual, oninput: () => typed[label] = input.value });
-      return field(label, input, usual ? null : "The recipe needs it.");
+    const { placeholders = [], needed = [] } = recipes.find(one => one.name === chosen) ?? {};
+    labels.replaceChildren(...placeholders.filter(text => text.startsWith("{{metadata.")).map(text => {
+      const label = placeholder(text)[0].slice("metadata.".length);
+      const required = needed.includes(text);
+      const input = h("input", { type: "text", required, value: typed[label] ?? "", oninput: () => typed[label] = input.value });
+      return field(label, input, required ? "The recipe needs it." : "If it is empty, the recipe's own value is used.");
     }));
     showPrice();
   }
@@ -121,6 +121,7 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
   async function send(event) {
     event.preventDefault();
     trouble.replaceChildren();
+    if (!form.reportValidity()) return;
     const given = Object.fromEntries(Object.entries(typed).filter(([, value]) => value !== ""));
     const takes = new Set([...labels.querySelectorAll("label")].map(label => label.textContent));
     const labelled = Object.fromEntries(Object.entries(given).filter(([name]) => takes.has(name)));

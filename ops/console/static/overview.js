@@ -2,7 +2,7 @@
  * The whole at a glance: what is open, what needs a person, what was spent, and the switch for new jobs.
  */
 import { ask } from "./dialog.js";
-import { button, h, Part, problem, title } from "./dom.js";
+import { button, h, Part, problem, title, toast } from "./dom.js";
 import { get, on, post } from "./server.js";
 import { chip, credits, duration, many, plain } from "./words.js";
 
@@ -28,6 +28,7 @@ export function show(place) {
   }
 
   function fill(found) {
+    document.getElementById("stopped").hidden = !found.intake_stopped;
     tiles.show([found.open, found.held, found.uncertain, found.waits_for_person], () => [
       tile("Open", found.open, "moving", "#/jobs"), tile("On hold", found.held, "held", "#/jobs?status=on_hold"),
       tile("Uncertain", found.uncertain, "odd", "#/jobs?status=uncertain"),
@@ -101,7 +102,8 @@ function makeIntake(stopped, read) {
       // Jobs have waited: the server asks, as the command line does.
       if (error.status !== 409) throw error;
       return ask({ title: "Let jobs start?", text: [error.message], yes: "Start them, and pay", pays: true },
-        () => post("/api/intake", { stopped: false, confirmed: true }));
+        () => post("/api/intake", { stopped: false, confirmed: true })
+          .then(() => toast("Jobs start again. What waited begins with the next sweeps; they come every 15 minutes.")));
     }
   };
   const stop = () => ask({ title: "Let no new job start?", yes: "Stop",
