@@ -73,7 +73,7 @@ def turn(name: str | None) -> dict[str, Any]:
     address = _address()
     try:
         if name:
-            httpx.post(f"{address}/switches/{name}").raise_for_status()
+            httpx.post(f"{address}/switches", json={"name": name}).raise_for_status()
         state: dict[str, Any] = httpx.get(f"{address}/state").raise_for_status().json()
     except httpx.HTTPError as error:
         raise NoStandIn(f"The stand-in for Genviral does not answer at {address} ({error}). Is `up` running?") from None

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -60,6 +59,13 @@ class _Settings(_Body):
     generation_seconds: float = Field(ge=0, le=86_400)
 
 
+class _Switch(_Body):
+    name: Literal[tuple(SWITCHES)]  # type: ignore[valid-type]  # read from the table
+
+
+_LIST = ("GET", "switches")
+
+
 class Admin:
     """Answers requests under `/_standin`: a 400 and the reason if invalid, a 404 and the routes if unknown."""
 
@@ -74,18 +80,18 @@ class Admin:
             ("POST", "settings"): self._set_settings,
             ("POST", "faults"): lambda body: self._faults.add(Fault.model_validate_json(body)),
             ("DELETE", "faults"): lambda _body: self._faults.clear(),
-            **{("POST", f"switches/{name}"): partial(self._turn, name) for name in SWITCHES},
+            ("POST", "switches"): self._turn,
         }
 
     def routes(self) -> list[str]:
-        return [f"{method} {ADMIN_PATH}/{name}" for method, name in self._routes]
+        return [f"{method} {ADMIN_PATH}/{name}" for method, name in (*self._routes, _LIST)]
 
     def answer(self, request: Request) -> Reply:
         """Carry out a request and return the new state."""
-        name = request.path.removeprefix(f"{ADMIN_PATH}/")
-        if (request.method, name) == ("GET", "switches"):
+        route = (request.method, request.path.removeprefix(f"{ADMIN_PATH}/"))
+        if route == _LIST:
             return json_reply(200, {"switches": [{"name": one, "text": text} for one, (text, _) in SWITCHES.items()]})
-        act = self._routes.get((request.method, name))
+        act = self._routes.get(route)
         if act is None:
             return json_reply(404, {"error": "Unknown admin route", "routes": self.routes()})
         try:
@@ -104,9 +110,9 @@ class Admin:
             "faults": self._faults.document(),
         }
 
-    def _turn(self, name: str, _: bytes) -> None:
-        for method, control, body in SWITCHES[name][1]:
-            self._routes[method, control](json.dumps(body).encode())
+    def _turn(self, body: bytes) -> None:
+        for method, control, settings in SWITCHES[_Switch.model_validate_json(body).name][1]:
+            self._routes[method, control](json.dumps(settings).encode())
 
     def _set_credits(self, body: bytes) -> None:
         wanted = _Credits.model_validate_json(body)

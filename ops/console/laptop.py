@@ -135,7 +135,7 @@ class Laptop:
                 raise BadCall("generation_seconds must be a number from 0 to 3600.")
             _admin("POST", f"{controls}/settings", {"generation_seconds": seconds})
         elif name in {one["name"] for one in _admin("GET", f"{controls}/switches")["switches"]}:
-            _admin("POST", f"{controls}/switches/{name}")
+            _admin("POST", f"{controls}/switches", {"name": name})
         else:
             raise NotFound("There is no such switch.")
         return {"state": _state(controls)}
