@@ -16,13 +16,23 @@ const WORDS = {
 export function act(job, command) {
   const [title, yes] = WORDS[command.name] ?? [command.name, command.name];
   const wanted = command.fields ?? [];
-  const send = body => post(`/api/jobs/${encodeURIComponent(job.job_id)}/${command.name}`, { confirmed: true, seen: command.seen, ...body });
+  const send = body =>
+    post(`/api/jobs/${encodeURIComponent(job.job_id)}/${command.name}`, {
+      confirmed: true,
+      seen: command.seen,
+      ...body,
+    });
   // The command line does not ask either.
   if (!command.question && !wanted.length) return send({}).then(() => true);
   const inputs = {};
   const fields = [];
   if (wanted.includes("video_id")) {
-    inputs.video_id = h("input", { type: "text", value: command.defaults?.video_id ?? "", autocomplete: "off", spellcheck: "false" });
+    inputs.video_id = h("input", {
+      type: "text",
+      value: command.defaults?.video_id ?? "",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
     fields.push(field("Genviral's id of the video", inputs.video_id, "Empty: the one that the job names."));
   }
   const boxes = {

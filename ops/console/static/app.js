@@ -34,7 +34,7 @@ async function route() {
   const [path, query = ""] = (location.hash.replace(/^#\/?/, "") || "jobs").split("?");
   const [name, ...rest] = path.split("/");
   const what = decoded(rest.join("/"));
-  const view = what ? { jobs: "job", recipes: "recipe" }[name] ?? name : name;
+  const view = what ? ({ jobs: "job", recipes: "recipe" }[name] ?? name) : name;
   leave?.();
   leave = null;
   for (const link of document.querySelectorAll("nav a")) {
@@ -46,7 +46,9 @@ async function route() {
   try {
     if (!(view in VIEWS)) throw new Error("There is no such view. The links above lead to all of them.");
     const { show } = await VIEWS[view]().catch(() => {
-      throw new Error("The console does not answer. Is its command still running? If it was started again, open the address that it printed.");
+      throw new Error(
+        "The console does not answer. Is its command still running? If it was started again, open the address that it printed.",
+      );
     });
     if (mine !== shown) return;
     const isFirst = main.dataset.view === undefined;
@@ -84,7 +86,8 @@ async function start() {
     return;
   }
   document.getElementById("stack").append(session.laptop ? "on this laptop" : `${session.stack} · ${session.region}`);
-  if (session.time_scale) document.getElementById("stack").append(h("span.pace", `, waits ${faster(session.time_scale)}`));
+  if (session.time_scale)
+    document.getElementById("stack").append(h("span.pace", `, waits ${faster(session.time_scale)}`));
   document.getElementById("laptop-link").hidden = !session.laptop;
   const live = document.getElementById("live");
   const say = (isLive, otherwise) => {
@@ -93,7 +96,7 @@ async function start() {
   };
   on("live", isLive => say(isLive, "Reconnecting"));
   on("answers", isAnswered => say(isAnswered, "AWS does not answer"));
-  const intake = overview => document.getElementById("stopped").hidden = !overview.intake_stopped;
+  const intake = overview => (document.getElementById("stopped").hidden = !overview.intake_stopped);
   on("overview", intake);
   on("notification", notify);
   addEventListener("hashchange", route);

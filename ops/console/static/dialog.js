@@ -20,10 +20,15 @@ export function ask({ title, text, yes, pays = false, fields = [] }, work) {
     const trouble = h("div");
     const no = h("button", { type: "button", onclick: () => box.close() }, "Leave it");
     const go = h("button", { type: "button", class: pays ? "pays" : "primary", onclick: run }, yes);
-    const box = h("dialog", { "aria-labelledby": "dialog-title", onclose: end },
+    const box = h(
+      "dialog",
+      { "aria-labelledby": "dialog-title", onclose: end },
       h("h2", { id: "dialog-title" }, title),
-      text.filter(Boolean).map(line => line instanceof Node ? line : h("p", line)),
-      fields, trouble, h("div.actions", no, go));
+      text.filter(Boolean).map(line => (line instanceof Node ? line : h("p", line))),
+      fields,
+      trouble,
+      h("div.actions", no, go),
+    );
     let isDone = false;
     let isClosed = false;
 

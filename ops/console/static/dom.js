@@ -13,7 +13,12 @@ export function h(name, attributes, ...children) {
   const [tag, ...classes] = name.split(".");
   const element = document.createElement(tag);
   if (classes.length) element.className = classes.join(" ");
-  if (attributes !== null && typeof attributes === "object" && !(attributes instanceof Node) && !Array.isArray(attributes)) {
+  if (
+    attributes !== null &&
+    typeof attributes === "object" &&
+    !(attributes instanceof Node) &&
+    !Array.isArray(attributes)
+  ) {
     for (const [key, value] of Object.entries(attributes)) set(element, key, value);
   } else {
     children.unshift(attributes);
@@ -59,15 +64,19 @@ export function title(text) {
 export function announce(text) {
   const place = document.getElementById("announcer");
   place.textContent = "";
-  setTimeout(() => place.textContent = text, 50);
+  setTimeout(() => (place.textContent = text), 50);
 }
 
 /** Show a line for some seconds, with a link or without; an error stays until it is closed. */
 export function toast(text, { href, isError = false } = {}) {
   const place = document.getElementById("toasts");
   const close = h("button.quiet", { type: "button", "aria-label": "Close", onclick: () => line.remove() }, "×");
-  const line = h(`div.toast${isError ? ".bad" : ""}`, { role: isError ? "alert" : "status" },
-    href ? h("a", { href }, text) : h("span", text), close);
+  const line = h(
+    `div.toast${isError ? ".bad" : ""}`,
+    { role: isError ? "alert" : "status" },
+    href ? h("a", { href }, text) : h("span", text),
+    close,
+  );
   place.append(line);
   while (place.children.length > 4) place.firstChild.remove();
   if (!isError) setTimeout(() => line.matches(":hover, :focus-within") || line.remove(), 8000);
@@ -75,32 +84,42 @@ export function toast(text, { href, isError = false } = {}) {
 
 /** Show an error of the server where it happened. */
 export function problem(error) {
-  const lines = (error.issues ?? []).map(issue => h("li", issue.path ? h("code", issue.path) : null, " ", issue.message));
+  const lines = (error.issues ?? []).map(issue =>
+    h("li", issue.path ? h("code", issue.path) : null, " ", issue.message),
+  );
   return h("div.problem", { role: "alert" }, h("p", error.message), lines.length ? h("ul", lines) : null);
 }
 
 /** Run `tick` each second, as long as an element is on the page. */
 export function everySecond(element, tick) {
   tick();
-  const timer = setInterval(() => element.isConnected ? tick() : clearInterval(timer), 1000);
+  const timer = setInterval(() => (element.isConnected ? tick() : clearInterval(timer)), 1000);
 }
 
 /** A button that is off while its work runs, and shows what went wrong. */
 export function button(label, work, attributes = {}) {
-  const made = h("button", { type: "button", ...attributes, onclick: async () => {
-    made.setAttribute("aria-busy", "true");
-    made.disabled = true;
-    try {
-      await work();
-    } catch (error) {
-      toast(error.message, { isError: true });
-    } finally {
-      made.removeAttribute("aria-busy");
-      made.disabled = false;
-      // A browser takes the focus from what is off.
-      if (document.activeElement === document.body) made.focus();
-    }
-  } }, label);
+  const made = h(
+    "button",
+    {
+      type: "button",
+      ...attributes,
+      onclick: async () => {
+        made.setAttribute("aria-busy", "true");
+        made.disabled = true;
+        try {
+          await work();
+        } catch (error) {
+          toast(error.message, { isError: true });
+        } finally {
+          made.removeAttribute("aria-busy");
+          made.disabled = false;
+          // A browser takes the focus from what is off.
+          if (document.activeElement === document.body) made.focus();
+        }
+      },
+    },
+    label,
+  );
   return made;
 }
 
@@ -116,8 +135,12 @@ export function field(label, control, hint) {
 
 /** A choice of one of several. `options` are texts, or pairs of value and text. */
 export function select(options, chosen, attributes = {}) {
-  return h("select", attributes, options.map(option => {
-    const [value, text] = Array.isArray(option) ? option : [option, option];
-    return h("option", { value, selected: value === chosen }, text);
-  }));
+  return h(
+    "select",
+    attributes,
+    options.map(option => {
+      const [value, text] = Array.isArray(option) ? option : [option, option];
+      return h("option", { value, selected: value === chosen }, text);
+    }),
+  );
 }

@@ -12,7 +12,7 @@ const BATCHES = /\.(csv|jsonl)$/i;
 let checked = {};
 
 /** The file of a check, if it is the last one: another check's file would run other rows than the page shows. */
-export const fileOf = (key, version) => checked.key === key && checked.version === version ? checked.file : null;
+export const fileOf = (key, version) => (checked.key === key && checked.version === version ? checked.file : null);
 
 /**
  * Make a place that takes files, and let all of an element take them too.
@@ -23,11 +23,29 @@ export const fileOf = (key, version) => checked.key === key && checked.version =
  * @param {(error: Error) => void} does.onError
  * @param {string} [does.text]
  */
-export function dropsOn(around, { take = sendAll, onBegin = () => {}, onError, text = "Drop a picture or a batch file here, or choose one" }) {
-  const input = h("input", { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true",
-    "data-role": "file", onchange: () => { taken([...input.files]); input.value = ""; } });
+export function dropsOn(
+  around,
+  { take = sendAll, onBegin = () => {}, onError, text = "Drop a picture or a batch file here, or choose one" },
+) {
+  const input = h("input", {
+    type: "file",
+    multiple: true,
+    class: "unseen",
+    tabindex: "-1",
+    "aria-hidden": "true",
+    "data-role": "file",
+    onchange: () => {
+      taken([...input.files]);
+      input.value = "";
+    },
+  });
   const label = h("span", text);
-  const zone = h("button.drop", { type: "button", onclick: () => input.click() }, h("span.plus", { "aria-hidden": "true" }, "+"), label);
+  const zone = h(
+    "button.drop",
+    { type: "button", onclick: () => input.click() },
+    h("span.plus", { "aria-hidden": "true" }, "+"),
+    label,
+  );
   let depth = 0;
 
   async function taken(files) {
@@ -68,14 +86,24 @@ async function sendAll(files) {
   const batch = batchIn(files);
   if (batch) return check(batch);
   if (!session.charges) return make(files, "default");
-  const recipe = await get("/api/recipes").then(({ recipes }) => recipes.find(one => one.name === "default"), () => null);
-  const each = files.some(isRequest) ? "a request costs what its own model does"
-    : recipe?.credits ? `${credits(recipe.credits)} each by the list of models` : "at the model's price";
-  await ask({
-    title: files.length === 1 ? `Make a video of ${files[0].name}?` : `Make ${files.length} videos?`,
-    text: [`With the recipe default: ${each}. A file that was sent before finds its job and costs nothing.`],
-    yes: "Make it, and pay", pays: true,
-  }, () => make(files, "default"));
+  const recipe = await get("/api/recipes").then(
+    ({ recipes }) => recipes.find(one => one.name === "default"),
+    () => null,
+  );
+  const each = files.some(isRequest)
+    ? "a request costs what its own model does"
+    : recipe?.credits
+      ? `${credits(recipe.credits)} each by the list of models`
+      : "at the model's price";
+  await ask(
+    {
+      title: files.length === 1 ? `Make a video of ${files[0].name}?` : `Make ${files.length} videos?`,
+      text: [`With the recipe default: ${each}. A file that was sent before finds its job and costs nothing.`],
+      yes: "Make it, and pay",
+      pays: true,
+    },
+    () => make(files, "default"),
+  );
 }
 
 async function make(files, recipe) {
@@ -91,7 +119,10 @@ async function make(files, recipe) {
  */
 export async function upload(file, { recipe, again = null, metadata = {} }) {
   const labels = Object.keys(metadata).length ? JSON.stringify(metadata) : null;
-  const sent = await send(to("/api/uploads", { name: file.name, recipe: isRequest(file) ? null : recipe, again, metadata: labels }), file);
+  const sent = await send(
+    to("/api/uploads", { name: file.name, recipe: isRequest(file) ? null : recipe, again, metadata: labels }),
+    file,
+  );
   if (!sent.is_new) toast(`${file.name} was sent before: this is its job, and nothing was paid.`);
   return sent;
 }

@@ -19,16 +19,29 @@ export async function makeForm(request = {}, again = false) {
   const go = h("button.primary", { type: "submit" }, "Make video");
   const values = flat(request);
   let fields = new Map();
-  const model = select(models.map(one => [one.model_id, `${one.name ?? one.model_id}${one.credits ? ` · ${credits(one.credits)}` : ""}`]),
-    request.model_id ?? models[0]?.model_id, { onchange: showInputs });
+  const model = select(
+    models.map(one => [one.model_id, `${one.name ?? one.model_id}${one.credits ? ` · ${credits(one.credits)}` : ""}`]),
+    request.model_id ?? models[0]?.model_id,
+    { onchange: showInputs },
+  );
   const isAgain = h("input", { type: "checkbox", checked: again, onchange: showPrice });
   const occasion = crypto.randomUUID();
-  const labels = h("textarea", { rows: 2, value: Object.entries(request.metadata ?? {}).map(pair => pair.join(" = ")).join("\n") });
-  const form = h("form.stack", { onsubmit: sendIt, novalidate: true },
-    field("Model", model), inputs,
+  const labels = h("textarea", {
+    rows: 2,
+    value: Object.entries(request.metadata ?? {})
+      .map(pair => pair.join(" = "))
+      .join("\n"),
+  });
+  const form = h(
+    "form.stack",
+    { onsubmit: sendIt, novalidate: true },
+    field("Model", model),
+    inputs,
     field("Your labels", labels, "One a line: name = value. They come back in the notification."),
     h("label.box", isAgain, "Another video, even if the same was made before: paid once more"),
-    trouble, h("div.actions", price, go));
+    trouble,
+    h("div.actions", price, go),
+  );
   showInputs();
   return form;
 
@@ -39,16 +52,24 @@ export async function makeForm(request = {}, again = false) {
     const made = name => {
       const { input, control: element } = fields.get(name);
       const text = plain(name.replace("params.", "")) + (input.required ? " (needed)" : "");
-      return input.type === "boolean" ? h("label.box", element, text[0].toUpperCase() + text.slice(1)) : field(text, element, hint(input));
+      return input.type === "boolean"
+        ? h("label.box", element, text[0].toUpperCase() + text.slice(1))
+        : field(text, element, hint(input));
     };
-    const isRare = input => !input.required && !values.has(input.name) && !input.name.startsWith("params.")
-      && (kindOf(input) === "urls" || /audio|video|voice|negative/.test(input.name));
+    const isRare = input =>
+      !input.required &&
+      !values.has(input.name) &&
+      !input.name.startsWith("params.") &&
+      (kindOf(input) === "urls" || /audio|video|voice|negative/.test(input.name));
     const rare = listed.filter(isRare).map(input => input.name);
     const usual = listed.map(input => input.name).filter(name => !rare.includes(name));
     const ofBody = usual.filter(name => !name.startsWith("params."));
     const params = usual.filter(name => name.startsWith("params."));
-    inputs.replaceChildren(...ofBody.map(made), h("div.grid", params.map(made)),
-      rare.length ? h("details", h("summary", "More inputs"), h("div.stack", rare.map(made))) : "");
+    inputs.replaceChildren(
+      ...ofBody.map(made),
+      h("div.grid", params.map(made)),
+      rare.length ? h("details", h("summary", "More inputs"), h("div.stack", rare.map(made))) : "",
+    );
     showPrice();
   }
 
@@ -63,7 +84,8 @@ export async function makeForm(request = {}, again = false) {
 
   function showPrice() {
     const cost = models.find(one => one.model_id === model.value)?.credits;
-    price.textContent = (cost ? credits(cost) : "The list of models has no price") + (isAgain.checked ? ", paid once more" : "");
+    price.textContent =
+      (cost ? credits(cost) : "The list of models has no price") + (isAgain.checked ? ", paid once more" : "");
   }
 
   function body() {
@@ -78,8 +100,12 @@ export async function makeForm(request = {}, again = false) {
       if (!name.startsWith("params.")) asked[name] = value;
       else (asked.params ??= {})[name.slice("params.".length)] = value;
     }
-    const pairs = labels.value.split("\n").map(line => line.split("=")).filter(pair => pair[0].trim());
-    if (pairs.length) asked.metadata = Object.fromEntries(pairs.map(([name, ...value]) => [name.trim(), value.join("=").trim()]));
+    const pairs = labels.value
+      .split("\n")
+      .map(line => line.split("="))
+      .filter(pair => pair[0].trim());
+    if (pairs.length)
+      asked.metadata = Object.fromEntries(pairs.map(([name, ...value]) => [name.trim(), value.join("=").trim()]));
     return asked;
   }
 
@@ -113,7 +139,10 @@ export async function makeForm(request = {}, again = false) {
 /** A request as paths and values. */
 function flat(request) {
   const { params = {}, metadata, ...rest } = request;
-  return new Map([...Object.entries(rest), ...Object.entries(params ?? {}).map(([name, value]) => [`params.${name}`, value])]);
+  return new Map([
+    ...Object.entries(rest),
+    ...Object.entries(params ?? {}).map(([name, value]) => [`params.${name}`, value]),
+  ]);
 }
 
 /** What kind of control an input gets. */
@@ -128,33 +157,53 @@ function control(input, value) {
   // A box that must be ticked is no input: its other answer is as good.
   const shared = { required: input.required && kindOf(input) !== "boolean", "data-input": input.name };
   switch (kindOf(input)) {
-    case "boolean": return h("input", { type: "checkbox", checked: given ?? input.default ?? false, ...shared });
+    case "boolean":
+      return h("input", { type: "checkbox", checked: given ?? input.default ?? false, ...shared });
     case "choice": {
-      const usual = input.default === undefined || input.default === null ? "the model's own" : `usual: ${input.default}`;
+      const usual =
+        input.default === undefined || input.default === null ? "the model's own" : `usual: ${input.default}`;
       const choices = (input.choices ?? []).map(String);
       const own = given !== null && !choices.includes(String(given)) ? [String(given)] : [];
       return select([["", usual], ...choices, ...own], given === null ? "" : String(given), shared);
     }
-    case "number": return h("input", { type: "number", min: input.min, max: input.max, step: "any", value: given ?? "",
-      placeholder: input.default ?? "", inputmode: "decimal", ...shared });
-    case "prose": return h("textarea", { rows: input.name === "prompt" ? 5 : 2, value: given ?? "", ...shared });
-    case "urls": return h("textarea", { rows: 2, value: (given ?? []).join("\n"), spellcheck: "false", ...shared });
-    default: return h("input", { type: "text", value: given ?? "", autocomplete: "off", ...shared });
+    case "number":
+      return h("input", {
+        type: "number",
+        min: input.min,
+        max: input.max,
+        step: "any",
+        value: given ?? "",
+        placeholder: input.default ?? "",
+        inputmode: "decimal",
+        ...shared,
+      });
+    case "prose":
+      return h("textarea", { rows: input.name === "prompt" ? 5 : 2, value: given ?? "", ...shared });
+    case "urls":
+      return h("textarea", { rows: 2, value: (given ?? []).join("\n"), spellcheck: "false", ...shared });
+    default:
+      return h("input", { type: "text", value: given ?? "", autocomplete: "off", ...shared });
   }
 }
 
 function read(input, element) {
   const kind = kindOf(input);
-  if (kind === "boolean") return element.checked || element.checked !== Boolean(input.default) ? element.checked : undefined;
+  if (kind === "boolean")
+    return element.checked || element.checked !== Boolean(input.default) ? element.checked : undefined;
   const text = element.value.trim();
   if (!text) return undefined;
   if (kind === "number") return Number(text);
-  if (kind === "urls") return text.split("\n").map(line => line.trim()).filter(Boolean);
-  return kind === "choice" ? input.choices.find(one => String(one) === text) ?? text : text;
+  if (kind === "urls")
+    return text
+      .split("\n")
+      .map(line => line.trim())
+      .filter(Boolean);
+  return kind === "choice" ? (input.choices.find(one => String(one) === text) ?? text) : text;
 }
 
 function hint(input) {
   if (kindOf(input) === "urls") return "One link a line.";
-  if (kindOf(input) === "number" && input.min !== undefined && input.min !== null) return `${input.min} to ${input.max}`;
+  if (kindOf(input) === "number" && input.min !== undefined && input.min !== null)
+    return `${input.min} to ${input.max}`;
   return null;
 }

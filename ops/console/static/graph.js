@@ -5,11 +5,13 @@ let drawing = null;
 
 /** Fetch the picture once; each job gets its own copy. */
 async function copy() {
-  drawing ??= fetch("/static/graph.svg").then(answer => answer.text()).then(text => {
-    const parsed = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
-    if (parsed.localName !== "svg") throw new Error("The graph cannot be read.");
-    return parsed;
-  });
+  drawing ??= fetch("/static/graph.svg")
+    .then(answer => answer.text())
+    .then(text => {
+      const parsed = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+      if (parsed.localName !== "svg") throw new Error("The graph cannot be read.");
+      return parsed;
+    });
   return document.importNode(await drawing, true);
 }
 
@@ -42,7 +44,10 @@ export async function draw(place, path, present, stopped) {
     way.classList.toggle("walked", isWalked);
   }
   const last = present ?? path.at(-1);
-  picture.setAttribute("aria-label", path.length
-    ? `The state machine. The job ${present ? "is now in" : stopped ? "was interrupted in" : "ended in"} ${last}, after ${path.length - 1} steps.`
-    : "The state machine. The job has not begun.");
+  picture.setAttribute(
+    "aria-label",
+    path.length
+      ? `The state machine. The job ${present ? "is now in" : stopped ? "was interrupted in" : "ended in"} ${last}, after ${path.length - 1} steps.`
+      : "The state machine. The job has not begun.",
+  );
 }

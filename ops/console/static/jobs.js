@@ -11,7 +11,11 @@ const PAGE = 50;
 
 export function show(place, { query }) {
   title("Jobs");
-  const filters = { status: query.get("status") ?? "", source: query.get("source") ?? "", text: query.get("text") ?? "" };
+  const filters = {
+    status: query.get("status") ?? "",
+    source: query.get("source") ?? "",
+    text: query.get("text") ?? "",
+  };
   const list = h("ol.jobs");
   const trouble = h("div");
   const more = h("p.more");
@@ -20,16 +24,31 @@ export function show(place, { query }) {
   let reading = new AbortController();
   let isKnown = false;
 
-  const search = h("input", { type: "search", value: filters.text, "aria-label": "Search or open", autocomplete: "off",
-    placeholder: "A name, an id, a link, a recipe, a batch …", spellcheck: "false", oninput: () => later(filter) });
-  const status = select([["", "Every status"], ...session.statuses.map(one => [one.name, plain(one.name)])], filters.status,
-    { "aria-label": "Status", onchange: filter });
-  const source = select([["", "Every source"], ...SOURCES.map(one => [one, one])], filters.source,
-    { "aria-label": "Source", onchange: filter });
+  const search = h("input", {
+    type: "search",
+    value: filters.text,
+    "aria-label": "Search or open",
+    autocomplete: "off",
+    placeholder: "A name, an id, a link, a recipe, a batch …",
+    spellcheck: "false",
+    oninput: () => later(filter),
+  });
+  const status = select(
+    [["", "Every status"], ...session.statuses.map(one => [one.name, plain(one.name)])],
+    filters.status,
+    { "aria-label": "Status", onchange: filter },
+  );
+  const source = select([["", "Every source"], ...SOURCES.map(one => [one, one])], filters.source, {
+    "aria-label": "Source",
+    onchange: filter,
+  });
   const form = h("form.filters", { role: "search", onsubmit: find }, search, status, source);
 
   let timer = 0;
-  const later = work => { clearTimeout(timer); timer = setTimeout(work, 250); };
+  const later = work => {
+    clearTimeout(timer);
+    timer = setTimeout(work, 250);
+  };
 
   function filter() {
     clearTimeout(timer);
@@ -103,17 +122,37 @@ export function show(place, { query }) {
   }
 
   function passes(job) {
-    const words = [job.job_id, job.made_of, job.source?.key, job.recipe, job.model_id, job.video_id,
-      ...Object.entries(job.metadata ?? {}).map(pair => pair.join(" "))];
-    return (!filters.status || job.status === filters.status) && (!filters.source || job.source?.type === filters.source)
-      && (!filters.text || words.some(word => word?.toLowerCase().includes(filters.text.toLowerCase())));
+    const words = [
+      job.job_id,
+      job.made_of,
+      job.source?.key,
+      job.recipe,
+      job.model_id,
+      job.video_id,
+      ...Object.entries(job.metadata ?? {}).map(pair => pair.join(" ")),
+    ];
+    return (
+      (!filters.status || job.status === filters.status) &&
+      (!filters.source || job.source?.type === filters.source) &&
+      (!filters.text || words.some(word => word?.toLowerCase().includes(filters.text.toLowerCase())))
+    );
   }
 
   function say() {
     const isFiltered = filters.status || filters.source || filters.text;
-    empty.replaceChildren(...(rows.size ? [] : [isFiltered
-      ? h("p.empty", "No job matches. ", h("a", { href: "#/jobs", onclick: () => setTimeout(clear) }, "Show all"))
-      : h("p.empty", session.laptop ? "No job yet. Drop a picture here, and watch." : "No job yet.")]));
+    empty.replaceChildren(
+      ...(rows.size
+        ? []
+        : [
+            isFiltered
+              ? h(
+                  "p.empty",
+                  "No job matches. ",
+                  h("a", { href: "#/jobs", onclick: () => setTimeout(clear) }, "Show all"),
+                )
+              : h("p.empty", session.laptop ? "No job yet. Drop a picture here, and watch." : "No job yet."),
+          ]),
+    );
     count.textContent = rows.size ? many(rows.size, "job") + (more.children.length ? " or more" : "") : "";
   }
 
@@ -123,10 +162,19 @@ export function show(place, { query }) {
   }
 
   const count = h("span.soft");
-  const zone = dropsOn(place, { onBegin: () => trouble.replaceChildren(), onError: error => trouble.replaceChildren(problem(error)) });
+  const zone = dropsOn(place, {
+    onBegin: () => trouble.replaceChildren(),
+    onError: error => trouble.replaceChildren(problem(error)),
+  });
   place.append(
     h("div.head", h("h1", "Jobs"), count, h("a.button.primary", { href: "#/new" }, "New video")),
-    zone, form, trouble, list, empty, more);
+    zone,
+    form,
+    trouble,
+    list,
+    empty,
+    more,
+  );
   read();
   const offs = [
     on("job", job => {
@@ -180,20 +228,30 @@ function shownSmall(thumbnail) {
   if (thumbnail.kind === "image") {
     return [h("img", { src: thumbnail.url, alt: "", loading: "lazy", onerror: event => event.target.remove() })];
   }
-  const video = h("video", { muted: true, loop: true, playsinline: true, preload: "none", tabindex: "-1", disablepictureinpicture: true });
+  const video = h("video", {
+    muted: true,
+    loop: true,
+    playsinline: true,
+    preload: "none",
+    tabindex: "-1",
+    disablepictureinpicture: true,
+  });
   video.dataset.src = `${thumbnail.url}#t=0.1`;
   inView.observe(video);
   return [video];
 }
 
-const inView = new IntersectionObserver(entries => {
-  for (const { target, isIntersecting } of entries) {
-    if (!isIntersecting) continue;
-    inView.unobserve(target);
-    target.preload = "metadata";
-    target.src = target.dataset.src;
-  }
-}, { rootMargin: "200px" });
+const inView = new IntersectionObserver(
+  entries => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      inView.unobserve(target);
+      target.preload = "metadata";
+      target.src = target.dataset.src;
+    }
+  },
+  { rootMargin: "200px" },
+);
 
 function play(picture, isOn) {
   const video = picture.querySelector("video");

@@ -13,8 +13,13 @@ export function show(place, { query }) {
   const from = query.get("from");
   const body = h("div.stack", h("p.soft", "Loading…"));
   const tab = (href, text, isHere) => h("a", { href, "aria-current": isHere ? "page" : null }, text);
-  const tabs = isForm => h("nav.tabs", { "aria-label": "Made of" },
-    tab("#/new", "A file, with a recipe", !isForm), tab("#/new?form=1", "A prompt, with a form", isForm));
+  const tabs = isForm =>
+    h(
+      "nav.tabs",
+      { "aria-label": "Made of" },
+      tab("#/new", "A file, with a recipe", !isForm),
+      tab("#/new?form=1", "A prompt, with a form", isForm),
+    );
   const head = h("div", tabs(query.has("form")));
   place.append(h("h1", from ? "Send again with changes" : "New video"), head, body);
   fill().catch(error => body.replaceChildren(problem(error)));
@@ -30,11 +35,19 @@ export function show(place, { query }) {
       const blob = answer.ok ? await answer.blob() : null;
       const files = blob ? [new File([blob], job.made_of, { type: blob.type })] : [];
       const lost = blob ? null : h("p.problem", "The file of this job cannot be shown here. Choose it once more.");
-      return body.replaceChildren(back, lost ?? "",
-        await makeFiles(place, { files, recipe: job.recipe, metadata: job.metadata ?? {}, again: true }));
+      return body.replaceChildren(
+        back,
+        lost ?? "",
+        await makeFiles(place, { files, recipe: job.recipe, metadata: job.metadata ?? {}, again: true }),
+      );
     }
-    const short = found.request_is_shortened ? h("p.problem", "What opens a link of this request is left out here. "
-      + "Enter its links in full: a job whose links do not open may be paid for and fail.") : "";
+    const short = found.request_is_shortened
+      ? h(
+          "p.problem",
+          "What opens a link of this request is left out here. " +
+            "Enter its links in full: a job whose links do not open may be paid for and fail.",
+        )
+      : "";
     body.replaceChildren(back, short, await makeForm(request ?? { model_id: job.model_id }, true));
   }
 }
@@ -54,18 +67,45 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
   const zone = dropsOn(place, { take, onError: fail, text: "Drop pictures, videos or sounds here, or a batch file" });
   const isAgain = h("input", { type: "checkbox", checked: again });
   const occasion = crypto.randomUUID();
-  const options = recipes.map(one => h("label.option",
-    h("input", { type: "radio", name: "recipe", value: one.name, checked: one.name === chosen, disabled: one.status === "invalid",
-      onchange: () => { chosen = one.name; showLabels(); } }),
-    h("span.what", h("strong", one.name), h("span.soft", one.status === "invalid" ? "invalid: edit it first" : one.model_id)),
-    h("span.soft.cost", costOf(one))));
-  const form = h("form.stack", { onsubmit: send, novalidate: true },
-    zone, staged,
-    h("fieldset", h("legend", "Recipe"), options.length ? h("div.options", options)
-      : h("p.soft", "There is no recipe yet. ", h("a", { href: "#/recipes" }, "Make one"))),
+  const options = recipes.map(one =>
+    h(
+      "label.option",
+      h("input", {
+        type: "radio",
+        name: "recipe",
+        value: one.name,
+        checked: one.name === chosen,
+        disabled: one.status === "invalid",
+        onchange: () => {
+          chosen = one.name;
+          showLabels();
+        },
+      }),
+      h(
+        "span.what",
+        h("strong", one.name),
+        h("span.soft", one.status === "invalid" ? "invalid: edit it first" : one.model_id),
+      ),
+      h("span.soft.cost", costOf(one)),
+    ),
+  );
+  const form = h(
+    "form.stack",
+    { onsubmit: send, novalidate: true },
+    zone,
+    staged,
+    h(
+      "fieldset",
+      h("legend", "Recipe"),
+      options.length
+        ? h("div.options", options)
+        : h("p.soft", "There is no recipe yet. ", h("a", { href: "#/recipes" }, "Make one")),
+    ),
     labels,
     h("label.box", isAgain, "Another video, even if the same was made before: paid once more"),
-    trouble, h("div.actions", price, go));
+    trouble,
+    h("div.actions", price, go),
+  );
   isAgain.addEventListener("change", showPrice);
   showLabels();
   showFiles();
@@ -87,11 +127,27 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
   }
 
   function showFiles() {
-    staged.replaceChildren(...files.map(file => h("li", preview(file), h("span.what", h("strong", file.name), h("span.soft", bytes(file.size))),
-      h("button.quiet", { type: "button", "aria-label": `Leave out ${file.name}`, onclick: () => {
-        files = files.filter(other => other !== file);
-        showFiles();
-      } }, "×"))));
+    staged.replaceChildren(
+      ...files.map(file =>
+        h(
+          "li",
+          preview(file),
+          h("span.what", h("strong", file.name), h("span.soft", bytes(file.size))),
+          h(
+            "button.quiet",
+            {
+              type: "button",
+              "aria-label": `Leave out ${file.name}`,
+              onclick: () => {
+                files = files.filter(other => other !== file);
+                showFiles();
+              },
+            },
+            "×",
+          ),
+        ),
+      ),
+    );
     staged.hidden = !files.length;
     showPrice();
   }
@@ -99,12 +155,25 @@ async function makeFiles(place, { files = [], recipe = "default", metadata = {},
   /** A field for each label that the recipe takes. */
   function showLabels() {
     const { placeholders = [], needed = [] } = recipes.find(one => one.name === chosen) ?? {};
-    labels.replaceChildren(...placeholders.filter(text => text.startsWith("{{metadata.")).map(text => {
-      const label = placeholder(text)[0].slice("metadata.".length);
-      const required = needed.includes(text);
-      const input = h("input", { type: "text", required, value: typed[label] ?? "", oninput: () => typed[label] = input.value });
-      return field(label, input, required ? "The recipe needs it." : "If it is empty, the recipe's own value is used.");
-    }));
+    labels.replaceChildren(
+      ...placeholders
+        .filter(text => text.startsWith("{{metadata."))
+        .map(text => {
+          const label = placeholder(text)[0].slice("metadata.".length);
+          const required = needed.includes(text);
+          const input = h("input", {
+            type: "text",
+            required,
+            value: typed[label] ?? "",
+            oninput: () => (typed[label] = input.value),
+          });
+          return field(
+            label,
+            input,
+            required ? "The recipe needs it." : "If it is empty, the recipe's own value is used.",
+          );
+        }),
+    );
     showPrice();
   }
 
@@ -143,6 +212,10 @@ function preview(file) {
   if (file.type === "image/svg+xml" || !["image", "video"].includes(kind)) return h("span.thumb");
   const src = URL.createObjectURL(file);
   const release = () => URL.revokeObjectURL(src);
-  return h("span.thumb", kind === "image" ? h("img", { src, alt: "", onload: release, onerror: release })
-    : h("video", { src, muted: true, preload: "metadata", onloadeddata: release }));
+  return h(
+    "span.thumb",
+    kind === "image"
+      ? h("img", { src, alt: "", onload: release, onerror: release })
+      : h("video", { src, muted: true, preload: "metadata", onloadeddata: release }),
+  );
 }

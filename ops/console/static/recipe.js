@@ -21,8 +21,17 @@ const drafts = new Map();
 export function show(place, { what: name, query }) {
   title(`Recipe ${name}`);
   const address = `/api/recipes/${encodeURIComponent(name)}`;
-  const editor = h("textarea.code", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off", rows: 18,
-    "aria-describedby": "recipe-errors", oninput: typed, onkeydown: keys, onscroll: () => numbers.scrollTop = editor.scrollTop });
+  const editor = h("textarea.code", {
+    spellcheck: "false",
+    autocapitalize: "off",
+    autocomplete: "off",
+    wrap: "off",
+    rows: 18,
+    "aria-describedby": "recipe-errors",
+    oninput: typed,
+    onkeydown: keys,
+    onscroll: () => (numbers.scrollTop = editor.scrollTop),
+  });
   const numbers = h("pre.numbers", { "aria-hidden": "true" });
   const errors = h("div.errors", { id: "recipe-errors", "aria-live": "polite" });
   const preview = h("div");
@@ -37,11 +46,20 @@ export function show(place, { what: name, query }) {
   let asked = 0;
   let timer = 0;
 
-  place.append(h("p.back", h("a", { href: "#/recipes" }, "← All recipes")),
+  place.append(
+    h("p.back", h("a", { href: "#/recipes" }, "← All recipes")),
     h("div.head", h("h1", name), state, save),
-    h("div.columns.even",
-      h("section.card", h("h2", h("label", { for: "recipe-text" }, "Recipe")), h("div.editor", numbers, editor), errors),
-      h("section.card", h("h2", "Preview"), field("With the values of a file called", file), values, price, preview)));
+    h(
+      "div.columns.even",
+      h(
+        "section.card",
+        h("h2", h("label", { for: "recipe-text" }, "Recipe")),
+        h("div.editor", numbers, editor),
+        errors,
+      ),
+      h("section.card", h("h2", "Preview"), field("With the values of a file called", file), values, price, preview),
+    ),
+  );
   editor.id = "recipe-text";
   load();
   const guard = event => isChanged() && event.preventDefault();
@@ -91,7 +109,10 @@ export function show(place, { what: name, query }) {
     const mine = ++asked;
     try {
       const metadata = Object.fromEntries(Object.entries(typedValues).filter(([, value]) => value));
-      const found = await post(`${address}/check`, { text: editor.value, file: { name: file.value || "file.jpg", metadata } });
+      const found = await post(`${address}/check`, {
+        text: editor.value,
+        file: { name: file.value || "file.jpg", metadata },
+      });
       if (mine !== asked) return;
       showErrors(found.errors ?? []);
       if (found.valid) showValues();
@@ -107,11 +128,27 @@ export function show(place, { what: name, query }) {
     editor.setAttribute("aria-invalid", String(found.length > 0));
     for (const line of numbers.children) line.classList.remove("wrong");
     for (const one of found) numbers.children[one.line - 1]?.classList.add("wrong");
-    errors.replaceChildren(found.length
-      ? h("ul", found.map(one => h("li", one.line
-        ? h("button.quiet", { type: "button", onclick: () => go(one.line, one.column ?? 1) }, `line ${one.line}`) : null,
-      one.path ? h("code", one.path) : null, h("span", one.message))))
-      : h("p.fine", "Valid."));
+    errors.replaceChildren(
+      found.length
+        ? h(
+            "ul",
+            found.map(one =>
+              h(
+                "li",
+                one.line
+                  ? h(
+                      "button.quiet",
+                      { type: "button", onclick: () => go(one.line, one.column ?? 1) },
+                      `line ${one.line}`,
+                    )
+                  : null,
+                one.path ? h("code", one.path) : null,
+                h("span", one.message),
+              ),
+            ),
+          )
+        : h("p.fine", "Valid."),
+    );
   }
 
   /** A field for each of the file's own values that the recipe takes. */
@@ -119,15 +156,27 @@ export function show(place, { what: name, query }) {
     const takes = new Map([...editor.value.matchAll(/\{\{\s*metadata\.[^}]*\}\}/g)].map(([text]) => placeholder(text)));
     const names = [...takes.keys()].map(one => one.slice("metadata.".length));
     if ([...values.querySelectorAll("label")].map(label => label.textContent).join() === names.join()) return;
-    values.replaceChildren(...names.map(one => {
-      const input = h("input", { type: "text", value: typedValues[one] ?? "", placeholder: takes.get(`metadata.${one}`),
-        oninput: () => { typedValues[one] = input.value; soon(); } });
-      return field(one, input);
-    }));
+    values.replaceChildren(
+      ...names.map(one => {
+        const input = h("input", {
+          type: "text",
+          value: typedValues[one] ?? "",
+          placeholder: takes.get(`metadata.${one}`),
+          oninput: () => {
+            typedValues[one] = input.value;
+            soon();
+          },
+        });
+        return field(one, input);
+      }),
+    );
   }
 
   function go(line, column) {
-    const before = editor.value.split("\n").slice(0, line - 1).join("\n").length;
+    const before = editor.value
+      .split("\n")
+      .slice(0, line - 1)
+      .join("\n").length;
     const at = before + (line > 1 ? 1 : 0) + column - 1;
     editor.focus();
     editor.setSelectionRange(at, at);

@@ -35,11 +35,16 @@ async function answer(method, path, { body, type = "application/json", signal } 
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const lost = method === "GET" ? "" : " It may have done what was asked: look at the jobs before you ask again.";
-    throw new Refusal(0, { kind: "unreachable", message: `The console does not answer. Is its command still running?${lost}` });
+    throw new Refusal(0, {
+      kind: "unreachable",
+      message: `The console does not answer. Is its command still running?${lost}`,
+    });
   }
   const found = await came.json().catch(() => ({}));
   if (came.status === 401) {
-    throw new Refusal(401, { message: "This page's session has ended. Open the address again that the console printed." });
+    throw new Refusal(401, {
+      message: "This page's session has ended. Open the address again that the console printed.",
+    });
   }
   if (!came.ok) throw new Refusal(came.status, found.error);
   return found;
@@ -50,9 +55,14 @@ export const post = (path, body = {}, options) => call("POST", path, { body: JSO
 export const put = (path, body) => call("PUT", path, { body: JSON.stringify(body) });
 /** Send a file as it is. */
 export async function send(path, file) {
-  await file.slice(0, 1).arrayBuffer().catch(() => {
-    throw new Error(`${file.name} cannot be read: it is a folder, or has changed since it was chosen. Nothing was sent.`);
-  });
+  await file
+    .slice(0, 1)
+    .arrayBuffer()
+    .catch(() => {
+      throw new Error(
+        `${file.name} cannot be read: it is a folder, or has changed since it was chosen. Nothing was sent.`,
+      );
+    });
   return call("POST", path, { body: file, type: "application/octet-stream" });
 }
 

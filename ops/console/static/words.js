@@ -12,10 +12,32 @@ export function chip(status, text = plain(status)) {
 }
 
 const TONES = {
-  queued: "calm", submitting: "moving", processing: "moving", delivering: "moving", running: "moving", arriving: "calm",
-  succeeded: "good", valid: "good", finished: "good", checked: "good", known: "good", batch_finished: "good", batch_checked: "good",
-  on_hold: "held", interrupted: "held", batch_interrupted: "held", timed_out: "held", uncertain: "odd", upload_ignored: "held",
-  failed: "bad", refused: "bad", invalid: "bad", rejected: "bad", recipe_invalid: "bad", batch_rejected: "bad", canceled: "calm",
+  queued: "calm",
+  submitting: "moving",
+  processing: "moving",
+  delivering: "moving",
+  running: "moving",
+  arriving: "calm",
+  succeeded: "good",
+  valid: "good",
+  finished: "good",
+  checked: "good",
+  known: "good",
+  batch_finished: "good",
+  batch_checked: "good",
+  on_hold: "held",
+  interrupted: "held",
+  batch_interrupted: "held",
+  timed_out: "held",
+  uncertain: "odd",
+  upload_ignored: "held",
+  failed: "bad",
+  refused: "bad",
+  invalid: "bad",
+  rejected: "bad",
+  recipe_invalid: "bad",
+  batch_rejected: "bad",
+  canceled: "calm",
 };
 export const tone = status => TONES[status] ?? "calm";
 
@@ -24,16 +46,18 @@ export const isOver = status => session.statuses?.find(one => one.name === statu
 /** Seconds as a length of time: 5 s, 1 min 20 s, 3 h 5 min, 2 days. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return seconds > 0 && seconds < 10 && seconds % 1 ? `${Math.round(seconds * 10) / 10} s` : `${whole} s`;
+  if (whole < 60)
+    return seconds > 0 && seconds < 10 && seconds % 1 ? `${Math.round(seconds * 10) / 10} s` : `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min${whole % 60 ? ` ${whole % 60} s` : ""}`;
-  if (whole < 2 * 86400) return `${Math.floor(whole / 3600)} h${whole % 3600 >= 60 ? ` ${Math.floor(whole % 3600 / 60)} min` : ""}`;
+  if (whole < 2 * 86400)
+    return `${Math.floor(whole / 3600)} h${whole % 3600 >= 60 ? ` ${Math.floor((whole % 3600) / 60)} min` : ""}`;
   return `${Math.floor(whole / 86400)} days`;
 }
 
-export const faster = scale => scale < 1 ? `${Math.round(10 / scale) / 10} times faster` : `${scale} times longer`;
+export const faster = scale => (scale < 1 ? `${Math.round(10 / scale) / 10} times faster` : `${scale} times longer`);
 
 /** What a laptop does to the waits of the state machine; null where it does nothing. */
-export const shortened = scale => !scale || scale === 1 ? null : `Waits are ${faster(scale)} here than on AWS.`;
+export const shortened = scale => (!scale || scale === 1 ? null : `Waits are ${faster(scale)} here than on AWS.`);
 
 export const secondsSince = moment => (Date.now() - Date.parse(moment)) / 1000;
 
@@ -51,7 +75,9 @@ export function clock(moment) {
   const at = new Date(moment);
   if (Number.isNaN(at.getTime())) return String(moment ?? "");
   const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString([], { day: "numeric", month: "short" })} ${time}`;
+  return at.toDateString() === new Date().toDateString()
+    ? time
+    : `${at.toLocaleDateString([], { day: "numeric", month: "short" })} ${time}`;
 }
 
 /** A moment as an element that stays right, and tells the exact time. */
@@ -76,7 +102,7 @@ export function bytes(count) {
 export const credits = count => `${Math.round(count * 100) / 100} ${count === 1 ? "credit" : "credits"}`;
 
 /** What one video of a recipe costs. */
-export const costOf = recipe => recipe.credits ? `${credits(recipe.credits)} each` : "";
+export const costOf = recipe => (recipe.credits ? `${credits(recipe.credits)} each` : "");
 
 export const many = (count, one, several = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : several}`;
 
