@@ -72,7 +72,7 @@ export function to(path, query = {}) {
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
-/** Facts of this console that do not change while it runs: the stack, the statuses, whether Genviral charges for videos. */
+/** Facts of this console that do not change while it runs: the stack, the statuses, whether Genviral charges. */
 export const session = {};
 
 export async function begin() {
@@ -81,7 +81,10 @@ export async function begin() {
 
 const listeners = new Map();
 
-/** Listen to an event of the server ("job", "overview", "notification", "answers": whether AWS does), or to "live". Returns how to stop. */
+/**
+ * Listen to an event of the server ("job", "overview", "notification", "answers": whether AWS does), or to "live".
+ * Returns how to stop.
+ */
 export function on(kind, listener) {
   if (!listeners.has(kind)) listeners.set(kind, new Set());
   listeners.get(kind).add(listener);
