@@ -41,10 +41,10 @@ def world() -> Iterator[RunningCloud]:
 @pytest.fixture(autouse=True)
 def _no_probe_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Remove the probe of a paid call of unknown outcome: it would make jobs of unknown price wait for minutes."""
-    world = request.getfixturevalue("world") if "world" in request.fixturenames else None
+    clouds = [request.getfixturevalue(name) for name in ("world", "laptop") if name in request.fixturenames]
     yield
-    if world is not None:
-        world.free_probes()
+    for cloud in clouds:
+        cloud.free_probes()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

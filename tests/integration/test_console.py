@@ -36,17 +36,17 @@ _SCRIPT = "<script>document.title = 'taken over'</script>"
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[RunningCloud]:
+def laptop() -> Iterator[RunningCloud]:
     parameters = {"PollFloorSeconds": "1", "PollCapSeconds": "2", "HoldSeconds": "10", "BatchConcurrency": "6"}
     with Cloud(time_scale=TIME_SCALE, parameters=parameters, generation_seconds=1) as cloud:
-        world = RunningCloud(cloud)
-        yield world
-        world.close()
+        laptop = RunningCloud(cloud)
+        yield laptop
+        laptop.close()
 
 
 @pytest.fixture(scope="module")
-def address(world: RunningCloud) -> Iterator[str]:
-    with console(world.cloud, time_scale=TIME_SCALE) as address:
+def address(laptop: RunningCloud) -> Iterator[str]:
+    with console(laptop.cloud, time_scale=TIME_SCALE) as address:
         yield address
 
 
@@ -76,7 +76,7 @@ def made(browser: Browser, address: str) -> str:
         return job_id(page)
 
 
-def test_open_drop_and_play(world: RunningCloud, page: Page) -> None:
+def test_open_drop_and_play(laptop: RunningCloud, page: Page) -> None:
     name, kind, body = picture("red shoe")
     drop(page, (name, kind, body))
     page.wait_for_selector(".state.present")
@@ -88,28 +88,28 @@ def test_open_drop_and_play(world: RunningCloud, page: Page) -> None:
         assert page.query_selector(f'[id="state-{state}"].visited'), state
     page.wait_for_selector(".state.present", state="detached")
     assert "polled" in str(page.text_content(".timeline")), "polls are folded into a line"
-    assert world.paid(job_id(page)) == 1
+    assert laptop.paid(job_id(page)) == 1
     assert "864" in str(page.text_content(".asked")), "what came stands beside what was asked for"
 
 
-def test_a_dropped_request_becomes_a_job(world: RunningCloud, page: Page) -> None:
+def test_a_dropped_request_becomes_a_job(laptop: RunningCloud, page: Page) -> None:
     body = {"model_id": "bytedance/seedance-2.0", "prompt": uuid.uuid4().hex, "params": {"duration_seconds": 1}}
     drop(page, ("lamp.json", "application/json", json.dumps(body).encode()))
     page.wait_for_selector(f"blockquote >> text={body['prompt']}")
     status_of(page, "succeeded")
-    assert world.paid(job_id(page)) == 1
+    assert laptop.paid(job_id(page)) == 1
 
 
-def test_a_list_shows_what_happens_without_a_reload(world: RunningCloud, page: Page) -> None:
+def test_a_list_shows_what_happens_without_a_reload(laptop: RunningCloud, page: Page) -> None:
     page.wait_for_selector(".live.on")
-    created = world.post({"model_id": "bytedance/seedance-2.0", "prompt": "A lamp", "params": {"duration_seconds": 1}})
+    created = laptop.post({"model_id": "bytedance/seedance-2.0", "prompt": "A lamp", "params": {"duration_seconds": 1}})
     row = f'.jobs [data-job="{created.json()["job_id"]}"]'
     page.wait_for_selector(row)
     page.wait_for_selector(f'{row} .chip[data-status="succeeded"]')
     page.wait_for_selector(f"{row} video", state="attached")
 
 
-def test_a_job_is_held_and_resumed_by_the_switches(world: RunningCloud, page: Page) -> None:
+def test_a_job_is_held_and_resumed_by_the_switches(laptop: RunningCloud, page: Page) -> None:
     go(page, "#/laptop")
     page.click('[data-key="no-credits"]')
     page.wait_for_selector(".chip >> text=no credits")
@@ -124,10 +124,10 @@ def test_a_job_is_held_and_resumed_by_the_switches(world: RunningCloud, page: Pa
     page.click('[data-key="normal"]')
     go(page, f"#/jobs/{held}")
     status_of(page, "succeeded")
-    assert world.paid(held) == 1
+    assert laptop.paid(held) == 1
 
 
-def test_an_uncertain_job_is_resubmitted_after_a_question(world: RunningCloud, page: Page) -> None:
+def test_an_uncertain_job_is_resubmitted_after_a_question(laptop: RunningCloud, page: Page) -> None:
     go(page, "#/laptop")
     page.click('[data-key="lost-answer"]')
     page.wait_for_selector("text=Planned faults")
@@ -141,25 +141,25 @@ def test_an_uncertain_job_is_resubmitted_after_a_question(world: RunningCloud, p
     assert "second time" in str(page.text_content("dialog")), "the question of the command line"
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="detached")
-    assert world.get(uncertain)["status"] == "uncertain"
+    assert laptop.get(uncertain)["status"] == "uncertain"
     page.click('[data-key="resubmit"]')
     page.click("dialog .pays")
     status_of(page, "succeeded")
-    assert len([one for one in world.vendor()["submissions"] if one["idempotency_key"].startswith(uncertain)]) == 2
+    assert len([one for one in laptop.vendor()["submissions"] if one["idempotency_key"].startswith(uncertain)]) == 2
 
 
-def test_a_batch_is_checked_then_run_row_by_row(world: RunningCloud, page: Page) -> None:
+def test_a_batch_is_checked_then_run_row_by_row(laptop: RunningCloud, page: Page) -> None:
     name = uuid.uuid4().hex
     rows = [
         {"model_id": "bytedance/seedance-2.0", "prompt": f"{name} {row}", "params": {"duration_seconds": 1}}
         for row in range(50)
     ]
     wrong = [*rows, {"model_id": "bytedance/seedance-2.0", "prompt": "x", "params": {"duration_seconds": "long"}}]
-    before = len(world.vendor()["submissions"])
+    before = len(laptop.vendor()["submissions"])
     drop(page, (f"{name}.jsonl", "application/jsonl", "\n".join(map(json.dumps, wrong)).encode()))
     page.wait_for_selector('.chip[data-status="checked"]')
     assert "line 51" in str(page.text_content(".wrong"))
-    assert len(world.vendor()["submissions"]) == before, "a check pays nothing"
+    assert len(laptop.vendor()["submissions"]) == before, "a check pays nothing"
     assert not serious(page)
     page.click('[data-key="run"]')
     page.click("dialog .pays")
@@ -169,7 +169,7 @@ def test_a_batch_is_checked_then_run_row_by_row(world: RunningCloud, page: Page)
     holds(page, "document.querySelector('[role=progressbar]').ariaValueNow === '51'")
     assert page.locator(".rows li").count() == 51
     assert page.locator('.rows .chip[data-status="succeeded"]').count() == 50
-    assert len(world.vendor()["submissions"]) == before + 50
+    assert len(laptop.vendor()["submissions"]) == before + 50
 
 
 def test_a_checks_page_runs_no_other_file(page: Page) -> None:
@@ -250,9 +250,9 @@ def test_a_text_that_nothing_is_called_by_is_searched_for(page: Page, made: str)
     holds(page, "!document.querySelector('html.loading, .problem')")
 
 
-def test_what_was_sent_is_sent_again_with_changes(world: RunningCloud, page: Page) -> None:
+def test_what_was_sent_is_sent_again_with_changes(laptop: RunningCloud, page: Page) -> None:
     body = {"model_id": "bytedance/seedance-2.0", "prompt": "A table", "params": {"duration_seconds": 1}}
-    first = world.post(body).json()["job_id"]
+    first = laptop.post(body).json()["job_id"]
     go(page, f"#/new?from={first}")
     page.wait_for_selector('[data-input="prompt"]')
     assert page.input_value('[data-input="prompt"]') == "A table"
@@ -264,8 +264,8 @@ def test_what_was_sent_is_sent_again_with_changes(world: RunningCloud, page: Pag
     status_of(page, "succeeded")
 
 
-def test_a_job_of_scripts_shows_as_text(world: RunningCloud, page: Page) -> None:
-    created = world.post(
+def test_a_job_of_scripts_shows_as_text(laptop: RunningCloud, page: Page) -> None:
+    created = laptop.post(
         {
             "model_id": "bytedance/seedance-2.0",
             "prompt": _SCRIPT,
