@@ -54,14 +54,14 @@ def test_an_upload_is_followed_live_to_a_video_that_plays(console: RunningConsol
     assert shown["notification"]["message"] == notified
     assert shown["path"][:3] == ["Begin", "Submit", "Wait"]
     assert shown["path"][-1] == "NotifySucceeded"
-    assert (shown["video"]["codec"], shown["asked"]["seconds"]) == ("h264", 5)
+    assert (shown["video"]["codec"], shown["video"]["seconds"]) == ("h264", shown["asked"]["seconds"])
     video = console.http.get(shown["video"]["url"])
     assert (video.headers["content-type"], len(video.content)) == ("video/mp4", shown["video"]["bytes"])
     part = console.http.get(shown["video"]["url"], headers={"Range": "bytes=0-99"})
     assert (part.status_code, part.content) == (206, video.content[:100])
     picture = console.http.get(f"/media/{sent['job_id']}/upload")
     assert (picture.headers["content-type"], picture.content) == ("image/jpeg", body)
-    assert console.get("/api/laptop")["inbox"][0] == notified
+    assert notified in console.get("/api/laptop")["inbox"]
 
 
 def test_nothing_is_open_to_others_on_this_machine(console: RunningConsole) -> None:
