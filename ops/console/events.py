@@ -1,4 +1,4 @@
-"""Find what changes in a stack, and tell every page that is open: one reader for all of them, and none without a page.
+"""Find what changes in a stack, and send it to every open page: one reader for all of them, and none without a page.
 
 A status's part of the table's index is in the order of its last change. So what is new is its end, and a look at it
 costs the least that a query can where nothing changed. The reads are the same for one page and for ten.
@@ -40,7 +40,7 @@ _MOST_WAITING = 1000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that pages are told."""
+    """Something that is sent to pages."""
 
     kind: str
     data: Any = field(repr=False)
@@ -68,11 +68,11 @@ class Changes:
         parts = self._pool.map(lambda status: self._store.changed_since(status, self._since), Status)
         found = {job.job_id: job for job in sorted((job for part in parts for job in part), key=_moment)}
         changed = [job for job in found.values() if self._seen.get(job.job_id) != (job.status, _moment(job))]
-        told = self._store.in_full(changed) if changed else []
+        current = self._store.in_full(changed) if changed else []
         # Only now: where AWS does not answer, the next look must find the same.
         self._seen = {job_id: (job.status, _moment(job)) for job_id, job in found.items()}
         self._move_on(max(map(_moment, changed), default=0))
-        return told
+        return current
 
     def _move_on(self, newest: int) -> None:
         """Begin the next look early enough for changes that arrive late, and later once none can any more."""
@@ -88,7 +88,7 @@ def _moment(job: Job) -> int:
 
 
 class News:
-    """What pages are told: changed jobs, new notifications, and the overview after a change or once in a while.
+    """What is sent to pages: changed jobs, new notifications, and the overview after a change or once in a while.
 
     Args:
         inbox: The notifications, on a laptop.
@@ -100,8 +100,8 @@ class News:
         self._overview = overview
         self._inbox = inbox
         self._least, self._most = every
-        self._told: dict[str, Any] = {}
-        self._told_at = 0.0
+        self._sent: dict[str, Any] = {}
+        self._sent_at = 0.0
         self._is_due = True
 
     @property
@@ -118,22 +118,22 @@ class News:
         return [Event("notification", one) for one in (self._inbox.news() if self._inbox else ())]
 
     def _changed_overview(self) -> list[Event]:
-        passed = time.monotonic() - self._told_at
+        passed = time.monotonic() - self._sent_at
         if passed < (self._least if self._is_due else self._most):
             return []
         now = self._overview.document()
-        self._told_at, self._is_due = time.monotonic(), False
-        before, self._told = self._told, now
+        self._sent_at, self._is_due = time.monotonic(), False
+        before, self._sent = self._sent, now
         return [] if now == before else [Event("overview", now)]
 
 
 Page = asyncio.Queue[Event | None]
-"""What a page is to be told. None: its stream ends."""
+"""Events to be sent to a page. None: its stream ends."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """Tell pages what changes, as long as there is one.
+    """Send pages what changes, as long as there is one.
 
     Args:
         source: Begins to look, and returns what says at each call what is new. Both may take their time.
@@ -147,7 +147,7 @@ class Watch:
     _begun: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def join(self) -> Page:
-        """Return a page that is told from now on: what it reads itself afterwards cannot have missed a change."""
+        """Return a page that gets each change from now on, so that it misses none after what it reads itself."""
         page: Page = asyncio.Queue(_MOST_WAITING)
         self._pages.add(page)
         if self._reader is None or self._reader.done():
@@ -193,12 +193,12 @@ class Watch:
                         news = await run_in_threadpool(self.source)
                         self._begun.set()
                     for step in news.steps:
-                        self._tell(await run_in_threadpool(step))
+                        self._send(await run_in_threadpool(step))
                     if not is_answered:
-                        self._tell([Event("answers", True)])
+                        self._send([Event("answers", True)])
                     is_answered = True
                 except ERRORS:
-                    self._tell([Event("answers", False)])
+                    self._send([Event("answers", False)])
                     is_answered = False
                 # On a busy machine a look takes longer: it must not take all of the time.
                 await asyncio.sleep(max(self.rest, 2 * (time.monotonic() - begun)))
@@ -206,7 +206,7 @@ class Watch:
             self._begun.set()
             self.close()  # a page whose stream ends asks for another one
 
-    def _tell(self, events: list[Event]) -> None:
+    def _send(self, events: list[Event]) -> None:
         for event in events:
             for page in list(self._pages):
                 try:

@@ -32,7 +32,7 @@ class Inbox:
     def __init__(self, stack: Stack) -> None:
         self._sqs, self._sns = stack.client("sqs"), stack.client("sns")
         self._received: deque[dict[str, Any]] = deque(maxlen=_KEPT)
-        self._untold: list[dict[str, Any]] = []
+        self._unsent: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._queue = self._sqs.create_queue(QueueName=f"console-{uuid.uuid4().hex[:8]}")["QueueUrl"]
         topic = stack.output("TopicArn")
@@ -51,8 +51,8 @@ class Inbox:
         """Return the notifications that have come since the last call, oldest first."""
         with self._lock:
             self._receive()
-            told, self._untold = self._untold, []
-            return told
+            unsent, self._unsent = self._unsent, []
+            return unsent
 
     def newest_first(self) -> list[dict[str, Any]]:
         """Return the notifications that have come."""
@@ -65,7 +65,7 @@ class Inbox:
             for message in messages:
                 notification = json.loads(message["Body"])
                 self._received.append(notification)
-                self._untold.append(notification)
+                self._unsent.append(notification)
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
 
     def of_job(self, job_id: str, status: str) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.jobs.record import Job
 
 POLICY = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
-"""What a file may do that is opened by itself: be looked at. (Browsers make a page with a style around a video.)"""
+"""What a file may do that is opened by itself: be shown. (Browsers make a page with a style around a video.)"""
 _RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
 _VIDEOS = ("video/mp4", "video/quicktime", "video/webm")
 _PICTURES = (

@@ -53,7 +53,6 @@ class Overview:
             "waits_for_person": sum(counts[status] for status in _WAIT) + self._waiting(counts),
             "intake_stopped": self._stack.switch.is_stopped,
             "credits": self._credits(),
-            "doctor": None,
             **self._asked_seldom(),
         }
 

@@ -1,4 +1,4 @@
-"""Serve the console: which address answers with what, and how an error is told. Must not know jobs."""
+"""Serve the console: which address answers with what, and how an error is reported. Must not know jobs."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class _Stream(StreamingResponse):
 
 
 def run(console: Console, app: ASGIApp, listening: socket.socket, *, with_parent: bool = False) -> None:
-    """Serve a console's application until the process is told to end.
+    """Serve a console's application until the process gets a signal to end.
 
     Args:
         listening: The socket, which is closed at the end.

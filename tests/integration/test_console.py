@@ -109,14 +109,23 @@ def test_a_list_shows_what_happens_without_a_reload(laptop: RunningCloud, page: 
     page.wait_for_selector(f"{row} video", state="attached")
 
 
-def test_a_job_is_held_and_resumed_by_the_switches(laptop: RunningCloud, page: Page) -> None:
+def dropped_with(page: Page, switch: str, sign: str, name: str, status: str) -> str:
+    """Turn a switch of the laptop, drop a picture, and return its job once it has a status.
+
+    Args:
+        sign: What shows that the switch is turned, as a selector.
+    """
     go(page, "#/laptop")
-    page.click('[data-key="no-credits"]')
-    page.wait_for_selector(".chip >> text=no credits")
+    page.click(f'[data-key="{switch}"]')
+    page.wait_for_selector(sign)
     go(page, "#/jobs")
-    drop(page, picture("held"))
-    status_of(page, "on_hold")
-    held = job_id(page)
+    drop(page, picture(name))
+    status_of(page, status)
+    return job_id(page)
+
+
+def test_a_job_is_held_and_resumed_by_the_switches(laptop: RunningCloud, page: Page) -> None:
+    held = dropped_with(page, "no-credits", ".chip >> text=no credits", "held", "on_hold")
     page.wait_for_selector('[id="state-HoldWait"].present')
     assert "credits" in str(page.text_content(".next")), "the advice"
     go(page, "#/laptop")
@@ -128,13 +137,7 @@ def test_a_job_is_held_and_resumed_by_the_switches(laptop: RunningCloud, page: P
 
 
 def test_an_uncertain_job_is_resubmitted_after_a_question(laptop: RunningCloud, page: Page) -> None:
-    go(page, "#/laptop")
-    page.click('[data-key="lost-answer"]')
-    page.wait_for_selector("text=Planned faults")
-    go(page, "#/jobs")
-    drop(page, picture("uncertain"))
-    status_of(page, "uncertain")
-    uncertain = job_id(page)
+    uncertain = dropped_with(page, "lost-answer", "text=Planned faults", "uncertain", "uncertain")
     page.click('[data-key="resubmit"]')
     page.wait_for_selector("dialog[open]")
     assert not serious(page)
@@ -298,7 +301,7 @@ def test_a_keyboard_alone_reaches_a_job_and_its_actions(page: Page, made: str) -
 
     tab_to(f'[data-job="{made}"] a')
     page.keyboard.press("Enter")
-    page.wait_for_selector(".film video")
+    page.wait_for_selector(".player video")
     tab_to('[data-key="video"]')
     tab_to('[data-key="again"]')
     page.keyboard.press("Enter")

@@ -32,7 +32,7 @@ def console(world: RunningCloud) -> Iterator[RunningConsole]:
 
 
 def events_of(console: RunningConsole, job_id: str, last: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return what the page is told of a job, until it is told of the last status and of the notification."""
+    """Return the events about a job, up to its last status and the notification."""
     end, found = time.monotonic() + TIMEOUT_SECONDS, []
     while time.monotonic() < end:
         kind, data = console.events.get(timeout=TIMEOUT_SECONDS)
@@ -40,7 +40,7 @@ def events_of(console: RunningConsole, job_id: str, last: str) -> list[tuple[str
             found.append((kind, data))
         if {(kind, data["status"]) for kind, data in found} >= {("job", last), ("notification", last)}:
             return found
-    pytest.fail(f"the page was told only of {[(kind, data['status']) for kind, data in found]}")
+    pytest.fail(f"the page got only {[(kind, data['status']) for kind, data in found]}")
 
 
 def test_an_upload_is_followed_live_to_a_video_that_plays(console: RunningConsole) -> None:
@@ -48,8 +48,8 @@ def test_an_upload_is_followed_live_to_a_video_that_plays(console: RunningConsol
     console.listen()
     body = (ROOT / "samples" / "product.jpg").read_bytes()
     sent = console.post("/api/uploads", body, name=f"{time.time_ns()}.jpg")
-    told = events_of(console, sent["job_id"], "succeeded")
-    notified = next(data for kind, data in told if kind == "notification")
+    events = events_of(console, sent["job_id"], "succeeded")
+    notified = next(data for kind, data in events if kind == "notification")
     shown = console.get(f"/api/jobs/{sent['job_id']}")
     assert shown["notification"]["message"] == notified
     assert shown["path"][:3] == ["Begin", "Submit", "Wait"]
@@ -113,8 +113,8 @@ def test_a_job_whose_every_word_is_a_script_is_text_everywhere(world: RunningClo
     asked = {"model_id": SCRIPT, "prompt": SCRIPT, "metadata": {SCRIPT: f"{SCRIPT}{time.time_ns()}"}}
     sent = console.post("/api/requests", json.dumps(asked).encode())
     world.notification_of_job(sent["job_id"], "failed")
-    told = events_of(console, sent["job_id"], "failed")
-    assert any(SCRIPT in json.dumps(data) for _, data in told)
+    events = events_of(console, sent["job_id"], "failed")
+    assert any(SCRIPT in json.dumps(data) for _, data in events)
     for address in (f"/api/jobs/{sent['job_id']}", "/api/jobs?status=failed", "/api/laptop"):
         answer = console.http.get(address)
         assert SCRIPT in answer.text

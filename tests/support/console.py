@@ -149,11 +149,11 @@ def job_id(page: Page) -> str:
 
 def plays(page: Page) -> dict[str, Any]:
     """Play the open job's video, and return what the player knows once it has moved on."""
-    page.wait_for_selector(".film video")
-    page.eval_on_selector(".film video", "video => { video.muted = true; return video.play() }")
-    holds(page, "document.querySelector('.film video').currentTime > 0.1")
+    page.wait_for_selector(".player video")
+    page.eval_on_selector(".player video", "video => { video.muted = true; return video.play() }")
+    holds(page, "document.querySelector('.player video').currentTime > 0.1")
     facts: dict[str, Any] = page.eval_on_selector(
-        ".film video",
+        ".player video",
         "v => ({ready: v.readyState, at: v.currentTime, width: v.videoWidth, height: v.videoHeight, error: v.error})",
     )
     return facts

@@ -35,7 +35,7 @@ def changed(account: CommandLine, job_id: str, status: Status, moment: int) -> N
     account.world.overwrite(job_id, status=status.value, changed_at=moment)
 
 
-def told(changes: Changes) -> list[tuple[str, str]]:
+def reported(changes: Changes) -> list[tuple[str, str]]:
     return [(job.job_id, job.status.value) for job in changes.look()]
 
 
@@ -47,21 +47,21 @@ def changes(account: CommandLine) -> Changes:
 
 
 def test_a_change_is_told_once_and_what_was_there_is_not(account: CommandLine, changes: Changes) -> None:
-    assert told(changes) == []
+    assert reported(changes) == []
     changed(account, "new", Status.QUEUED, 2_001)
-    assert told(changes) == [("new", "queued")]
-    assert told(changes) == []
+    assert reported(changes) == [("new", "queued")]
+    assert reported(changes) == []
     changed(account, "new", Status.SUBMITTING, 2_001)
     changed(account, "old", Status.PROCESSING, 2_003)
-    assert told(changes) == [("new", "submitting"), ("old", "processing")]
-    assert told(changes) == []
+    assert reported(changes) == [("new", "submitting"), ("old", "processing")]
+    assert reported(changes) == []
 
 
 def test_a_change_that_the_index_shows_late_is_told(account: CommandLine, changes: Changes) -> None:
     changed(account, "first", Status.FAILED, 2_050)
-    assert told(changes) == [("first", "failed")]
+    assert reported(changes) == [("first", "failed")]
     changed(account, "late", Status.FAILED, 2_030)  # another function's clock is behind
-    assert told(changes) == [("late", "failed")]
+    assert reported(changes) == [("late", "failed")]
 
 
 @pytest.mark.parametrize("operation", ["Query", "BatchGetItem"])
@@ -71,7 +71,7 @@ def test_a_look_that_fails_loses_no_change(account: CommandLine, changes: Change
     with pytest.raises(ClientError):
         changes.look()
     del account.fails[operation]
-    assert told(changes) == [("new", "queued")]
+    assert reported(changes) == [("new", "queued")]
 
 
 def test_what_changed_long_ago_is_not_read_again(
@@ -92,7 +92,7 @@ def test_what_changed_long_ago_is_not_read_again(
         return found
 
     monkeypatch.setattr(changes._store, "changed_since", counted)
-    assert told(changes) == []
+    assert reported(changes) == []
     assert (len(read), sum(read)) == (len(Status), 2)  # those of the last second only
 
 
@@ -149,7 +149,7 @@ def test_an_event_is_one_line_of_json_whatever_it_holds() -> None:
 
 
 class _Source:
-    """What is told, and how often it was asked."""
+    """What is sent, and how often it was asked."""
 
     def __init__(self) -> None:
         self.begun = self.looks = 0
@@ -185,8 +185,8 @@ def test_all_pages_share_a_reader_that_rests_without_them() -> None:
         source = _Source()
         watch = Watch(source, 0)
         first, second = await asyncio.gather(watch.join(), watch.join())
-        told = await asyncio.gather(numbers(watch.stream(first), 3), numbers(watch.stream(second), 3))
-        assert list(told) == [[1, 2, 3]] * 2
+        reported = await asyncio.gather(numbers(watch.stream(first), 3), numbers(watch.stream(second), 3))
+        assert list(reported) == [[1, 2, 3]] * 2
         watch.leave(first)
         watch.leave(second)
         assert watch._reader is not None
@@ -226,10 +226,10 @@ def test_aws_may_fail_to_answer_and_the_next_look_tells() -> None:
         watch = Watch(source, 0)
         page = await watch.join()
         stream = watch.stream(page)
-        told = [(await anext(stream)).decode().split("\n")[:2] for _ in range(4)]
-        assert told[1] == ["event: answers", "data: false"]  # the page must not say that it is live
-        assert told[2] == ["event: job", 'data: {"number":2}']
-        assert told[3] == ["event: answers", "data: true"]
+        reported = [(await anext(stream)).decode().split("\n")[:2] for _ in range(4)]
+        assert reported[1] == ["event: answers", "data: false"]  # the page must not say that it is live
+        assert reported[2] == ["event: job", 'data: {"number":2}']
+        assert reported[3] == ["event: answers", "data: true"]
         watch.leave(page)
 
     asyncio.run(run())

@@ -36,7 +36,7 @@ def event(kind: str, after: int, error: str = "") -> dict[str, Any]:
     return {"type": kind, "timestamp": BEGUN + timedelta(seconds=after), **details}
 
 
-def told(course: Course) -> list[tuple[str, str, int]]:
+def reported(course: Course) -> list[tuple[str, str, int]]:
     return [(entry["kind"], entry["text"], entry["count"]) for entry in course.entries]
 
 
@@ -45,7 +45,7 @@ def test_polls_are_folded_and_the_next_one_is_known() -> None:
     events = [entered("Begin", 0), entered("Submit", 1), entered("Wait", 2, wait_seconds=8), *polls]
     course = Course.of(events)
     assert course.path == ["Begin", "Submit", "Wait", "Poll", "Wait", "Poll", "Wait", "Poll", "Wait"]
-    assert told(course) == [("state", "The request is sent to Genviral", 1), ("poll", "Genviral was polled", 3)]
+    assert reported(course) == [("state", "The request is sent to Genviral", 1), ("poll", "Genviral was polled", 3)]
     assert course.entries[-1]["at"] == "2026-11-22T10:00:30.000Z"
     assert course.next_poll_at == "2026-11-22T10:00:40.000Z"
     assert Course.of(events, time_scale=0.1).next_poll_at == "2026-11-22T10:00:31.900Z"
@@ -65,7 +65,7 @@ def test_failed_tries_are_counted_and_the_last_one_is_no_retry() -> None:
             event("ExecutionFailed", 7, "GenerationFailed"),
         ]
     )
-    assert told(course)[1:] == [
+    assert reported(course)[1:] == [
         ("retry", "Submit failed: RateLimited", 2),
         ("error", "Submit failed: GenerationFailed", 1),
         ("notification", "A notification is sent", 1),

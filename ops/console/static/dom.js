@@ -90,6 +90,16 @@ export function problem(error) {
   return h("div.problem", { role: "alert" }, h("p", error.message), lines.length ? h("ul", lines) : null);
 }
 
+/** Do some work, and show its error in a place of the page; an earlier one goes away where it succeeds. */
+export async function attempt(trouble, work) {
+  try {
+    await work();
+    trouble.replaceChildren();
+  } catch (error) {
+    trouble.replaceChildren(problem(error));
+  }
+}
+
 /** Run `tick` each second, as long as an element is on the page. */
 export function everySecond(element, tick) {
   tick();

@@ -23,10 +23,10 @@ import {
 export function show(place, { what: jobId }) {
   title(jobId);
   const part = name => new Part(h(name));
-  const [head, next, film, facts, actions, time, request, notification, all] = [
+  const [head, next, player, facts, actions, time, request, notification, all] = [
     part("header.jobhead"),
     part("section.card.next"),
-    part("div.film"),
+    part("div.player"),
     part("section.card.asked"),
     part("div.actions"),
     part("div"),
@@ -82,7 +82,7 @@ export function show(place, { what: jobId }) {
     );
     next.element.classList.toggle("held", Boolean(job.waits_for_person));
     next.element.classList.toggle("bad", job.status === "failed");
-    film.show([found.video, job.thumbnail, job.status], () => makeFilm(found));
+    player.show([found.video, job.thumbnail, job.status], () => makePlayer(found));
     facts.show([found.asked, found.video, job.made_of], () => makeFacts(found));
     actions.show([found.commands, found.request === null, job.source], () => makeActions(found, read));
     time.show([found.timeline, found.next_poll_at, job.next_try_at], () => makeTimeline(found));
@@ -98,7 +98,7 @@ export function show(place, { what: jobId }) {
     h("p.back", h("a", { href: "#/jobs" }, "← All jobs")),
     trouble,
     head.element,
-    h("div.columns", h("div.side", film.element, facts.element), h("div.main", next.element, actions.element, course)),
+    h("div.columns", h("div.side", player.element, facts.element), h("div.main", next.element, actions.element, course)),
     h("div.lower", request.element, notification.element, all.element),
   );
   read();
@@ -185,7 +185,7 @@ function makeNext({ job, next_step: sentence, next_command: command }) {
     : [];
 }
 
-function makeFilm({ video, job }) {
+function makePlayer({ video, job }) {
   if (video?.url) {
     return h("video", {
       src: video.url,

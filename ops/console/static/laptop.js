@@ -1,7 +1,7 @@
 /**
  * The cloud on this laptop: the stand-in for Genviral with its faults, and the inbox of notifications.
  */
-import { button, field, h, Part, problem, title, toast } from "./dom.js";
+import { attempt, button, field, h, Part, title, toast } from "./dom.js";
 import { json } from "./job.js";
 import { get, on, post, session } from "./server.js";
 import { chip, many, plain, shortened, since } from "./words.js";
@@ -28,14 +28,7 @@ export function show(place) {
     h("div.columns.even", h("div.stack", state.element, switches.element, pace.element), inbox.element),
   );
 
-  async function read() {
-    try {
-      fill(await get("/api/laptop"));
-      trouble.replaceChildren();
-    } catch (error) {
-      trouble.replaceChildren(problem(error));
-    }
-  }
+  const read = () => attempt(trouble, async () => fill(await get("/api/laptop")));
 
   function fill(found) {
     // Without a stand-in, the stack's Partner API is another one, and nothing of it can be switched.

@@ -2,7 +2,7 @@
  * The whole at a glance: what is open, what needs a person, what was spent, and the switch for new jobs.
  */
 import { ask } from "./dialog.js";
-import { button, h, Part, problem, title, toast } from "./dom.js";
+import { attempt, button, h, Part, problem, title, toast } from "./dom.js";
 import { get, on, post } from "./server.js";
 import { chip, credits, duration, many, plain } from "./words.js";
 
@@ -37,14 +37,7 @@ export function show(place) {
     ),
   );
 
-  async function read() {
-    try {
-      fill(await get("/api/overview"));
-      trouble.replaceChildren();
-    } catch (error) {
-      trouble.replaceChildren(problem(error));
-    }
-  }
+  const read = () => attempt(trouble, async () => fill(await get("/api/overview")));
 
   function fill(found) {
     document.getElementById("stopped").hidden = !found.intake_stopped;
