@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,15 +48,11 @@ class RunningCloud:
         self.sfn = cloud.client("stepfunctions")
         self.table = cloud.client("dynamodb")
         self.api = httpx.Client(base_url=self.at.api_url, auth=Signature(self.at.region), timeout=30)
-        self.notifications: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self._stop = threading.Event()
+        self._received: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._sqs = cloud.client("sqs")
         self._queue = self.subscribe("test-subscriber")
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
 
     def close(self) -> None:
-        self._stop.set()
-        self._listener.join()
         self.api.close()
 
     # ---- what a user does
@@ -93,10 +88,22 @@ class RunningCloud:
             lambda: next((notification for notification in self.all_notifications() if wanted(notification)), None)
         )
 
+    @property
+    def notifications(self) -> dict[str, list[dict[str, Any]]]:
+        """All notifications by job, those about no job under the empty name.
+
+        They are received here and not in a thread: this cloud outlives a test, and a unit test that counts calls or
+        opens no sockets may be the next one in the process.
+        """
+        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                notification = json.loads(message["Body"])
+                self._received[notification.get("job_id", "")].append(notification)
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return self._received
+
     def all_notifications(self) -> list[dict[str, Any]]:
-        return [
-            notification for notifications in list(self.notifications.values()) for notification in list(notifications)
-        ]
+        return [notification for notifications in self.notifications.values() for notification in notifications]
 
     def notification_of_upload(self, key: str, status: str | None = None) -> dict[str, Any]:
         return self.await_notification(
@@ -147,9 +154,9 @@ class RunningCloud:
     def subscribe(self, queue: str, topic: str = "", **attributes: str) -> str:
         """Create a queue that is subscribed to a topic, by default that of notifications, and return its URL."""
         topic = topic or self.at.topic_arn
-        sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
-        url: str = sqs.create_queue(QueueName=queue)["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        sns = self.cloud.client("sns")
+        url: str = self._sqs.create_queue(QueueName=queue)["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         statement = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
@@ -158,7 +165,7 @@ class RunningCloud:
             "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        self._sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         sns.subscribe(
             TopicArn=topic,
             Protocol="sqs",
@@ -166,17 +173,6 @@ class RunningCloud:
             Attributes={"RawMessageDelivery": "true"} | attributes,
         )
         return url
-
-    def _listen(self) -> None:
-        sqs = self.cloud.client("sqs")
-        while not self._stop.is_set():
-            received = sqs.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
-            for message in received.get("Messages", []):
-                notification = json.loads(message["Body"])
-                self.notifications[notification.get("job_id", "")].append(
-                    notification
-                )  # a recipe's notification is about no job
-                sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
 
 
 def until(ask: Callable[[], T | None]) -> T:
