@@ -16,7 +16,7 @@ from moto.core.models import botocore_stubber
 
 from tests.chaos import dynamodb
 from tests.support.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
-from tests.support.video_job import TEMPLATE
+from tests.support.template import JOBS_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ _FAILED = {
     "secrets-manager": (500, "InternalServiceError"),
     "sfn": (500, "InternalFailure"),
 }
-_TABLE = TEMPLATE["Resources"]["JobsTable"]["Properties"]
 _moto = BotocoreStubber.__call__
 
 
@@ -51,8 +50,8 @@ class Account:
         secrets, sns = (boto3.client(name, region_name=REGION) for name in ("secretsmanager", "sns"))
         self.dynamodb.create_table(
             TableName=TABLE,
-            **{name: _TABLE[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")},
-            GlobalSecondaryIndexes=_TABLE["GlobalSecondaryIndexes"],
+            **{name: JOBS_TABLE[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")},
+            GlobalSecondaryIndexes=JOBS_TABLE["GlobalSecondaryIndexes"],
         )
         for bucket in (UPLOADS, VIDEOS):
             self.s3.create_bucket(Bucket=bucket)

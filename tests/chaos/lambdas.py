@@ -37,7 +37,7 @@ from tests.chaos.clock import Turn
 from tests.chaos.observed import Observed
 from tests.chaos.schedule import GIVEN_UP, LOST, SLOW, InjectedFault
 from tests.support.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
-from tests.support.video_job import TEMPLATE
+from tests.support.template import RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ _LONG_TIMEOUTS = Timeouts(connect=10, read=30, write=10, pool=10, total=60)
 _HANG_SECONDS, _SHORT_READ_SECONDS = 0.5, 0.15
 _RESOURCES = {
     str(resource["Properties"]["CodeUri"]).rstrip("/").rpartition("/")[2]: resource["Properties"]
-    for resource in TEMPLATE["Resources"].values()
+    for resource in RESOURCES.values()
     if resource["Type"] == "AWS::Serverless::Function"
 }
 TIMEOUTS = {name: float(properties["Timeout"]) for name, properties in _RESOURCES.items()}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from tests.support.laptop import until
 from tests.support.readers import Reader, notification_ids
+from tests.support.template import RESOURCES
 
 if TYPE_CHECKING:
     from tests.support.laptop import RunningCloud
@@ -234,7 +234,7 @@ def test_a_row_that_has_started_goes_on_when_its_batch_is_stopped(world: Running
 
 
 def test_the_stacks_own_address_hears_of_the_batch_and_not_of_each_row(world: RunningCloud) -> None:
-    subscription = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["EmailSubscription"]["Properties"]
+    subscription = RESOURCES["EmailSubscription"]["Properties"]
     queue = f"mail-{uuid.uuid4().hex}"
     world.subscribe(queue, FilterPolicy=json.dumps(subscription["FilterPolicy"]))
     batch = Batch(world)

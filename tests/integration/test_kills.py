@@ -51,9 +51,13 @@ def test_killed_after_the_vendor_took_the_paid_call(world: RunningCloud) -> None
     age_claim(world, job_id)
     notification = world.notification_of_job(job_id)
     assert (notification["status"], notification["paid"]) == ("uncertain", "unknown")
-    first, *waited, last = errors_in(world, job_id)
-    assert (first, set(waited), last) == ("Runtime.ExitError", {"SubmissionInProgress"}, "SubmissionUncertain")
+    assert deaths_once(errors_in(world, job_id)) == ["Runtime.ExitError", "SubmissionInProgress", "SubmissionUncertain"]
     assert world.paid(job_id) == 1
+
+
+def deaths_once(errors: list[str]) -> list[str]:
+    """Return the errors without repetitions: a retry may meet another process that was killed and has not ended yet."""
+    return list(dict.fromkeys(errors))
 
 
 def age_claim(world: RunningCloud, job_id: str) -> None:
@@ -75,7 +79,7 @@ def test_killed_before_the_paid_call(world: RunningCloud) -> None:
     signal_all("SubmitFunction", signal.SIGKILL)
 
     assert world.notification_of_job(job_id)["status"] == "succeeded"
-    assert errors_in(world, job_id) == ["Runtime.ExitError"]
+    assert deaths_once(errors_in(world, job_id)) == ["Runtime.ExitError"]
     assert world.paid(job_id) == 1
 
 
@@ -92,7 +96,7 @@ def test_killed_in_the_middle_of_the_copy(world: RunningCloud) -> None:
 
     notification = world.notification_of_job(job_id)
     assert notification["status"] == "succeeded"
-    assert errors_in(world, job_id) == ["Runtime.ExitError"]
+    assert deaths_once(errors_in(world, job_id)) == ["Runtime.ExitError"]
     video = notification["video"]
     copied = world.s3.get_object(Bucket=video["bucket"], Key=video["key"])["Body"].read()
     assert copied == _video_file(world, notification["video_id"])

@@ -8,9 +8,10 @@ from typing import Any
 
 from local.aws import asl
 from local.aws.interpreter import Run, run
-from tests.support.video_job import ROOT, TEMPLATE, said
+from tests.support.template import RESOURCES, ROOT
+from tests.support.video_job import said
 
-PROPERTIES = TEMPLATE["Resources"]["BatchJob"]["Properties"]
+PROPERTIES = RESOURCES["BatchJob"]["Properties"]
 VIDEO_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:VideoJob"
 
 MACHINE: dict[str, Any] = json.loads(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from botocore.exceptions import ClientError
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
-from tests.support.fakes import TABLE, TEMPLATE, TOPIC, UPLOADS, Vendor, client
+from tests.support.fakes import TABLE, TOPIC, UPLOADS, Vendor, client
+from tests.support.template import JOBS_TABLE
 
 if TYPE_CHECKING:
     from tests.support.operators import CommandLine
@@ -86,7 +86,7 @@ class SoundStack:
         world.recipe({"model_id": "m/m", "prompt": "{{filename}}"})
         rule = {"AllowedOrigins": [ORIGIN], "AllowedMethods": ["POST"]}
         world.s3.put_bucket_cors(Bucket=UPLOADS, CORSConfiguration={"CORSRules": [rule]})
-        expiry = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]["TimeToLiveSpecification"]
+        expiry = JOBS_TABLE["TimeToLiveSpecification"]
         world.dynamodb.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=expiry)
         self.topics = {"TopicArn": TOPIC, "AlarmTopicArn": f"{TOPIC}-alarms"}
         for topic in self.topics.values():

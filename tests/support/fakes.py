@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,7 +19,6 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from shared.api.cancel import cancel_job
 from shared.api.create import create_job
@@ -44,14 +42,14 @@ from shared.steps.deliver import Deliverer
 from shared.steps.notify import Notifier
 from shared.steps.poll import Poller
 from shared.steps.submit import Submitter
+from tests.support.template import JOBS_TABLE, ROOT
 
 if TYPE_CHECKING:
     from shared.api.callers import Caller
     from shared.jobs.record import Job
     from shared.jobs.states import Status
 
-EVENTS = Path(__file__).parents[2] / "events"
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+EVENTS = ROOT / "events"
 REGION = "us-east-1"
 TABLE, UPLOADS, VIDEOS = "jobs", "example-uploads", "example-videos"
 KEY = "pub_5f2c81d7.sk_9a8b7c6d5e4f"
@@ -281,12 +279,11 @@ class World:
 
     def index(self) -> None:
         """Give the jobs table the index that lists use, as the template declares it."""
-        table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
-        by_status = next(index for index in table["GlobalSecondaryIndexes"] if index["IndexName"] == "by_status")
+        by_status = next(index for index in JOBS_TABLE["GlobalSecondaryIndexes"] if index["IndexName"] == "by_status")
         keys = {key["AttributeName"] for key in by_status["KeySchema"]}
         self.dynamodb.update_table(
             TableName=TABLE,
-            AttributeDefinitions=[one for one in table["AttributeDefinitions"] if one["AttributeName"] in keys],
+            AttributeDefinitions=[one for one in JOBS_TABLE["AttributeDefinitions"] if one["AttributeName"] in keys],
             GlobalSecondaryIndexUpdates=[{"Create": by_status}],
         )
 

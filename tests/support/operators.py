@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from ops.__main__ import main
 from ops.operator import Operator
@@ -15,7 +14,6 @@ from tests.support.fakes import (
     EXECUTION,
     JOB_ID,
     TABLE,
-    TEMPLATE,
     UPLOADS,
     VIDEO_ID,
     VIDEOS,
@@ -24,6 +22,7 @@ from tests.support.fakes import (
     arn_of,
     showing,
 )
+from tests.support.template import JOBS_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +36,10 @@ def with_index(world: World) -> None:
     """Give the jobs table the template's indexes, with the attributes that they project."""
     if world.dynamodb.describe_table(TableName=TABLE)["Table"].get("GlobalSecondaryIndexes"):
         return
-    table = yaml_parse(TEMPLATE.read_text())["Resources"]["JobsTable"]["Properties"]
-    for index in table["GlobalSecondaryIndexes"]:
+    for index in JOBS_TABLE["GlobalSecondaryIndexes"]:
         world.dynamodb.update_table(
             TableName=TABLE,
-            AttributeDefinitions=table["AttributeDefinitions"],
+            AttributeDefinitions=JOBS_TABLE["AttributeDefinitions"],
             GlobalSecondaryIndexUpdates=[{"Create": index}],
         )
 

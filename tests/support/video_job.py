@@ -8,18 +8,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
-
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from local.aws import asl
 from local.aws.interpreter import Run, run
+from tests.support.template import RESOURCES, ROOT
 from tools.platform_errors import Handling, named
 
-ROOT = Path(__file__).parents[2]
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
-_PROPERTIES = TEMPLATE["Resources"]["VideoJob"]["Properties"]
+_PROPERTIES = RESOURCES["VideoJob"]["Properties"]
 FUNCTIONS = {
     substitution: reference["Fn::GetAtt"][0]
     for substitution, reference in _PROPERTIES["DefinitionSubstitutions"].items()

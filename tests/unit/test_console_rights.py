@@ -7,13 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from tests.support.consoles import Page
-from tests.support.fakes import JOB_ID, PLAIN_BODY, PNG, TEMPLATE, UPLOADS
+from tests.support.fakes import JOB_ID, PLAIN_BODY, PNG, UPLOADS
 from tests.support.operators import alive, uncertain
+from tests.support.template import ROOT
 
 if TYPE_CHECKING:
     from tests.support.operators import CommandLine
 
-DOCS = TEMPLATE.parent / "docs"
+DOCS = ROOT / "docs"
 # Actions with other names than their operations.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 ACTIONS = {

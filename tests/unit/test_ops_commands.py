@@ -27,7 +27,6 @@ from tests.support.fakes import (
     KEY,
     PROMPT,
     TABLE,
-    TEMPLATE,
     UPLOADS,
     VIDEO_ID,
     VIDEOS,
@@ -48,6 +47,7 @@ from tests.support.operators import (
     paid,
     uncertain,
 )
+from tests.support.template import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -667,7 +667,7 @@ def _called(account: CommandLine) -> set[str]:
 
 def _allowed(number: int) -> set[str]:
     """Return the actions that a policy of the page allows."""
-    text = (TEMPLATE.parent / "docs" / "operator-access.md").read_text()
+    text = (ROOT / "docs" / "operator-access.md").read_text()
     statements = json.loads(re.findall(r"```json\n(.*?)```", text, re.DOTALL)[number])["Statement"]
     assert all(statement["Effect"] == "Allow" and statement["Resource"] != "*" for statement in statements)
     return {action for statement in statements for action in _list(statement["Action"])}

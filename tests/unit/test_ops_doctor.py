@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
 
 from ops.__main__ import main
 from ops.doctor import course, wiring
@@ -20,8 +19,9 @@ from ops.doctor.deployment import RIGHTS
 from ops.exits import Exit
 from ops.stack import Stack
 from tests.support.examined import EMAIL, SoundStack, denied
-from tests.support.fakes import KEY, TABLE, TEMPLATE, UPLOADS, Vendor, client, refusing
+from tests.support.fakes import KEY, TABLE, UPLOADS, Vendor, client, refusing
 from tests.support.operators import claimed
+from tests.support.template import JOBS_TABLE, RESOURCES, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -326,7 +326,7 @@ def test_a_deleted_table_is_to_be_restored_and_not_recreated(account: CommandLin
 
 def test_the_rule_that_only_needs_its_bus_may_stay_disabled(account: CommandLine, stack: SoundStack) -> None:
     """Asked for by the name that CloudFormation has for it, EventBridge would refuse to describe it."""
-    assert yaml_parse(TEMPLATE.read_text())["Resources"][wiring._NEVER_ENABLED]["Properties"]["State"] == "DISABLED"
+    assert RESOURCES[wiring._NEVER_ENABLED]["Properties"]["State"] == "DISABLED"
     stack.resources[wiring._NEVER_ENABLED] = ("AWS::Events::Rule", "video-events|stack-BusExists-1")
     status, found = examined(account)
     assert (status, wrong(found)) == (0, {})
@@ -406,15 +406,13 @@ def test_a_terminal_without_the_marks_gets_ascii(
 
 
 def test_what_the_checks_expect_is_what_the_template_asks_for() -> None:
-    resources = yaml_parse(TEMPLATE.read_text())["Resources"]
-    table = resources["JobsTable"]["Properties"]
-    assert {index["IndexName"] for index in table["GlobalSecondaryIndexes"]} == wiring._INDEXES
-    assert table["TimeToLiveSpecification"]["AttributeName"] == wiring._EXPIRES
-    reserving = {name for name, one in resources.items() if "ReservedConcurrentExecutions" in one.get("Properties", {})}
+    assert {index["IndexName"] for index in JOBS_TABLE["GlobalSecondaryIndexes"]} == wiring._INDEXES
+    assert JOBS_TABLE["TimeToLiveSpecification"]["AttributeName"] == wiring._EXPIRES
+    reserving = {name for name, one in RESOURCES.items() if "ReservedConcurrentExecutions" in one.get("Properties", {})}
     assert reserving == wiring._RESERVING
-    schedule = resources["SweepFunction"]["Properties"]["Events"]["Every15Minutes"]["Properties"]["Schedule"]
+    schedule = RESOURCES["SweepFunction"]["Properties"]["Events"]["Every15Minutes"]["Properties"]["Schedule"]
     assert schedule == f"rate({course._SWEEP_EVERY.seconds // 60} minutes)"
-    assert {course._SILENT, "EventsDlq", "HttpApi"} <= set(resources)
+    assert {course._SILENT, "EventsDlq", "HttpApi"} <= set(RESOURCES)
 
 
 def test_no_name_can_look_like_another_check(account: CommandLine, stack: SoundStack) -> None:
@@ -426,7 +424,7 @@ def test_no_name_can_look_like_another_check(account: CommandLine, stack: SoundS
 
 
 def test_the_documented_policy_for_doctor_is_just_enough() -> None:
-    text = (TEMPLATE.parent / "docs" / "operator-access.md").read_text()
+    text = (ROOT / "docs" / "operator-access.md").read_text()
     policies = [json.loads(block)["Statement"] for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     (own,) = [policy for policy in policies if any(one["Sid"].startswith("Examine") for one in policy)]
     shared = {"FindTheStack", "ListJobs", "AskGenviral"}

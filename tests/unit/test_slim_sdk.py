@@ -10,7 +10,7 @@ from typing import Any
 import botocore
 import botocore.session
 import pytest
-from botocore.loaders import Loader
+from botocore.loaders import JSONFileLoader, Loader
 
 from shared.slim_sdk import SERVICES, slim
 
@@ -33,7 +33,7 @@ def slimmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def session(data: Path) -> Any:
     found = botocore.session.Session()
-    loader = Loader(extra_search_paths=[str(data)], include_default_search_paths=False)
+    loader = Loader([str(data)], JSONFileLoader(), include_default_search_paths=False)
     found.register_component("data_loader", loader)
     return found
 

@@ -13,8 +13,9 @@ from local.aws.interpreter import TaskError
 from shared.jobs.errors import BATCH_ERRORS, UploadUnreadable
 from shared.runtime import AwsCallFailed, InternalError, SettingsInvalid
 from tests.support.batch_job import MACHINE, PROPERTIES, ROW, SOURCE, TASKS, BatchJobRun
+from tests.support.template import RESOURCES
 from tests.support.video_job import MACHINE as VIDEO_JOB
-from tests.support.video_job import PLATFORM, TEMPLATE
+from tests.support.video_job import PLATFORM
 from tools.platform_errors import ERRORS, Handling, named
 from tools.retries import attempts as attempts_of
 
@@ -198,7 +199,7 @@ def test_only_a_rows_end_is_caught_wholesale_and_every_name_exists() -> None:
 
 
 def test_a_task_outlasts_what_it_waits_for_and_a_batch_its_rows() -> None:
-    function = TEMPLATE["Resources"]["BatchFunction"]["Properties"]
+    function = RESOURCES["BatchFunction"]["Properties"]
     for name, task in TASKS.items():
         time_limit = VIDEO_JOB["TimeoutSeconds"] if name == "Make" else function["Timeout"]
         assert task["TimeoutSeconds"] > time_limit, name

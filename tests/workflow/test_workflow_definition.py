@@ -16,7 +16,8 @@ from shared.jobs.states import Status
 from shared.polling.policy import PollingPolicy
 from shared.steps.notify import LIMIT_HOLD_SECONDS
 from shared.steps.submit import SECONDS_FROM_CLAIM
-from tests.support.video_job import MACHINE, SUBMITTED, TASKS, TEMPLATE, VideoJobRun
+from tests.support.template import RESOURCES, TEMPLATE
+from tests.support.video_job import MACHINE, SUBMITTED, TASKS, VideoJobRun
 from tools.retries import attempts as attempts_of
 from tools.retries import longest_seconds
 
@@ -52,14 +53,14 @@ def test_an_attempt_that_may_run_is_awaited_until_it_must_have_ended(state: str)
     now = int(time.time())
     job = Job(job_id="job", status=Status.SUBMITTING, created_at="", source={}, claim="attempt", attempt_at=now)
     longest = (job.attempt_runs_until or 0) - now
-    assert longest > TEMPLATE["Resources"]["SubmitFunction"]["Properties"]["Timeout"]
+    assert longest > RESOURCES["SubmitFunction"]["Properties"]["Timeout"]
     # Three attempts in a row, each of them abandoned.
     assert retrier["IntervalSeconds"] * retrier["MaxAttempts"] > 3 * longest
     assert retrier["MaxAttempts"] <= 100
 
 
 def test_the_paid_call_fits_into_the_function_that_makes_it() -> None:
-    function = TEMPLATE["Resources"]["SubmitFunction"]["Properties"]["Timeout"]
+    function = RESOURCES["SubmitFunction"]["Properties"]["Timeout"]
     assert function == SUBMIT_SECONDS
     # Some time is left for the calls before the claim.
     assert function > SECONDS_FROM_CLAIM + 30
@@ -74,7 +75,7 @@ def test_nothing_is_caught_wholesale() -> None:
 
 @pytest.mark.parametrize("state", TASKS)
 def test_a_task_outlasts_its_function(state: str) -> None:
-    function = TEMPLATE["Resources"][TASKS[state]["Parameters"]["FunctionName"]]["Properties"]
+    function = RESOURCES[TASKS[state]["Parameters"]["FunctionName"]]["Properties"]
     assert TASKS[state]["TimeoutSeconds"] > function["Timeout"]
 
 
