@@ -16,6 +16,7 @@ from moto.core.models import botocore_stubber
 
 from tests.chaos import dynamodb
 from tests.support.fakes import REGION, TABLE, TOPIC, UPLOADS, VIDEOS
+from tests.support.queues import drained
 from tests.support.template import JOBS_TABLE
 
 if TYPE_CHECKING:
@@ -70,12 +71,7 @@ class Account:
 
     def notifications(self) -> list[dict[str, Any]]:
         """Return the notifications since the last call, in no particular order."""
-        received: list[dict[str, Any]] = []
-        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                received.append(json.loads(message["Body"]))
-                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return received
+        return list(drained(self._sqs, self._queue))
 
     def records(self) -> dict[str, str]:
         """Return each job's id → its whole record as text."""

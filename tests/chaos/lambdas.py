@@ -56,12 +56,12 @@ _FUNCTIONS = Path(__file__).parents[2] / "functions"
 _PART_BYTES = 16_384
 _LONG_TIMEOUTS = Timeouts(connect=10, read=30, write=10, pool=10, total=60)
 _HANG_SECONDS, _SHORT_READ_SECONDS = 0.5, 0.15
-_RESOURCES = {
+_PROPERTIES = {
     str(resource["Properties"]["CodeUri"]).rstrip("/").rpartition("/")[2]: resource["Properties"]
     for resource in RESOURCES.values()
     if resource["Type"] == "AWS::Serverless::Function"
 }
-TIMEOUTS = {name: float(properties["Timeout"]) for name, properties in _RESOURCES.items()}
+TIMEOUTS = {name: float(properties["Timeout"]) for name, properties in _PROPERTIES.items()}
 """Function → its time-out, in seconds."""
 _TAKE_TIME = (GIVEN_UP, SLOW)
 SETTINGS = {

@@ -139,7 +139,8 @@ def ports(cloud: Cloud) -> set[int]:
             files = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{child}/fd").iterdir()]
             sockets = {file.removeprefix("socket:[").removesuffix("]") for file in files}
             own = {port for socket, port in listening.items() if socket in sockets}
-            found |= own if own & known else set()
+            if own & known:
+                found |= own
     assert known < found, "functions have ports, too"
     return found
 

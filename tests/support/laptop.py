@@ -14,6 +14,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.support.queues import drained
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -95,11 +97,8 @@ class RunningCloud:
         They are received here and not in a thread: this cloud outlives a test, and a unit test that counts calls or
         opens no sockets may be the next one in the process.
         """
-        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                notification = json.loads(message["Body"])
-                self._received[notification.get("job_id", "")].append(notification)
-                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        for notification in drained(self._sqs, self._queue):
+            self._received[notification.get("job_id", "")].append(notification)
         return self._received
 
     def all_notifications(self) -> list[dict[str, Any]]:

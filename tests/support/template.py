@@ -1,13 +1,12 @@
-"""The template that is deployed, parsed once."""
+"""The parts of the template that tests compare with."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package has no types
+from tools import docs
 
-ROOT = Path(__file__).parents[2]
-TEMPLATE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+ROOT = docs.ROOT
+TEMPLATE = docs.template()
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 JOBS_TABLE: dict[str, Any] = RESOURCES["JobsTable"]["Properties"]
