@@ -10,7 +10,7 @@ import pytest
 from local.demo import SAMPLE
 from ops.exits import Exit
 from tests.support.laptop import until
-from tests.support.operating import BODY, done, ops, paid_and_running, submissions, sweep
+from tests.support.operating import BODY, await_sweep_age, done, ops, paid_and_running, submissions, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,8 +124,10 @@ def test_an_upload_waits_while_intake_is_stopped(world: RunningCloud) -> None:
         assert refused.headers["retry-after"]
         world.upload("uploads/waiting/shoe.jpg", SAMPLE.read_bytes())
         job_id = until(lambda: next(iter(queued(world) - before), None))
-        until(lambda: True if sweep(world)["seen"] else None)
-        assert sweep(world)["started"] == 0
+        await_sweep_age(world, job_id)
+        count = sweep(world)
+        assert count["seen"]
+        assert count["started"] == 0
         assert (world.get(job_id)["status"], submissions(world, job_id)) == ("queued", [])
     finally:
         done(world, "start-intake", "--yes")

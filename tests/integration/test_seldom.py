@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support.laptop import until
-from tests.support.operating import paid_and_running, sweep
+from tests.support.operating import await_sweep_age, paid_and_running, sweep
 from tests.support.processes import PROC, errors_in, signal_all
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ def test_the_sweep_finds_and_notifies_what_no_event_reported(world: RunningCloud
         world.sfn.stop_execution(
             executionArn=f"{world.at.state_machine_arn.replace(':stateMachine:', ':execution:')}:{job_id}"
         )
-        until(lambda: sweep(world)["interrupted"] or None)
+        await_sweep_age(world, job_id)
+        assert sweep(world)["interrupted"]
+        assert world.get(job_id)["status"] == "interrupted"
     finally:
         world.control_vendor("settings", generation_seconds=0.5)
         events.enable_rule(Name=rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,16 @@ def sweep(world: RunningCloud) -> dict[str, int]:
     count: dict[str, int] = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, count
     return count
+
+
+def await_sweep_age(world: RunningCloud, job_id: str) -> None:
+    """Wait until the job's last change is so old that the next sweep looks after it. Here `SweepQuietSeconds` is 1.
+
+    A sweep's counts do not show that: they may be about the jobs of other tests.
+    """
+    key = {"job_id": {"S": job_id}}
+    changed_at = int(world.table.get_item(TableName=world.at.jobs_table, Key=key)["Item"]["changed_at"]["N"])
+    until(lambda: time.time() >= changed_at + 2 or None)
 
 
 def submissions(world: RunningCloud, job_id: str) -> list[dict[str, Any]]:
